@@ -1,0 +1,43 @@
+# Two commands: `make quickstart` and `make test`. Both make .venv first, with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export RAY_USAGE_STATS_ENABLED := 0
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: quickstart test slow check lint types imports bench-sweep clean
+
+quickstart: $(VENV)/installed
+	$(BIN)/gradsweep run quickstart $(RUN)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+
+slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow $(TESTS)
+
+check: lint types imports
+
+lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+imports: $(VENV)/installed
+	$(BIN)/lint-imports
+
+bench-sweep: $(VENV)/installed
+	$(BIN)/python -m sweeps.bench_sweep
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gradsweep needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip --constraint constraints.txt
+	@echo "Installing into $(VENV): PyTorch is large, so the first time takes some minutes."
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV)
