@@ -1,0 +1,124 @@
+"""Decoded data sets on disk: written once under a name that says what they hold, then mapped by every process.
+
+    <cache>/arrays/<key>/{train,validation,test}-{images,labels}.npy and dataset.json
+    <cache>/folders/<fingerprint>     the key that belongs to a folder as it was when it was last read
+
+<cache> is $GRADSWEEP_CACHE, else $XDG_CACHE_HOME/gradsweep, else ~/.cache/gradsweep. Everything is written under a
+temporary name and then renamed, so that of several processes the first one wins and no one sees half a data set.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data.dataset import DataError, Dataset, Split
+
+SPLITS = ("train", "validation", "test")
+
+
+def cache_folder() -> Path:
+    """Where decoded data are kept; it need not exist yet."""
+    if own := os.environ.get("GRADSWEEP_CACHE"):
+        return Path(own).expanduser().absolute()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared).absolute() / "gradsweep"
+    return Path("~/.cache/gradsweep").expanduser().absolute()
+
+
+def read(key: str, name: str) -> Dataset | None:
+    """The data set kept under `key`, mapped from its files and called `name`; None where none or a damaged one is."""
+    place = _place(key)
+    try:
+        about = json.loads((place / "dataset.json").read_text())
+        train, validation, test = (
+            Split(*(np.load(place / f"{split}-{what}.npy", mmap_mode="r") for what in ("images", "labels")))
+            for split in SPLITS
+        )
+        return Dataset(name, tuple(about["classes"]), train, validation, test, about["digest"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write(key: str, dataset: Dataset) -> Dataset:
+    """Keep a data set under `key`, and give it back as mapped from there; raises DataError where that can't be done."""
+    place = _place(key)
+    with writing():
+        temporary = place.with_name(f".{key}.{uuid.uuid4().hex}")
+        temporary.mkdir(parents=True)
+        try:
+            for name in SPLITS:
+                split: Split = getattr(dataset, name)
+                _save(temporary / f"{name}-images.npy", split.images)
+                _save(temporary / f"{name}-labels.npy", split.labels)
+            about = {"classes": dataset.classes, "digest": dataset.digest}
+            (temporary / "dataset.json").write_text(json.dumps(about))
+            if read(key, dataset.name) is None:
+                shutil.rmtree(place, ignore_errors=True)  # a damaged one
+            try:
+                temporary.rename(place)
+            except OSError as e:
+                if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    kept = read(key, dataset.name)
+    if kept is None:
+        raise DataError(f"the cache {place} was changed while it was written: remove it and try again")
+    return kept
+
+
+def recall(fingerprint: str) -> str | None:
+    """The key that `remember` noted for a folder's fingerprint, or None."""
+    try:
+        return (cache_folder() / "folders" / fingerprint).read_text()
+    except (OSError, ValueError):
+        return None
+
+
+def remember(fingerprint: str, key: str) -> None:
+    """Note which key a folder's fingerprint belongs to; raises DataError where that can't be done."""
+    place = cache_folder() / "folders" / fingerprint
+    with writing():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f".{fingerprint}.{uuid.uuid4().hex}")
+        try:
+            temporary.write_text(key)
+            temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Turns what goes wrong while the cache is written into a DataError."""
+    try:
+        yield
+    except OSError as e:
+        raise DataError(
+            f"the cache {cache_folder()} can't be written ({e.strerror or e}): "
+            "make room there, or set GRADSWEEP_CACHE to a folder with room that may be written to"
+        ) from e
+
+
+def _place(key: str) -> Path:
+    return cache_folder() / "arrays" / key
+
+
+def _save(path: Path, array: NDArray[np.generic]) -> None:
+    """Like np.save, but a full disk is an error that says so, and the bytes are on the disk when it returns."""
+    array = np.ascontiguousarray(array)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
+        file.flush()
+        os.fsync(file.fileno())

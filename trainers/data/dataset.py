@@ -1,0 +1,104 @@
+"""What every loader ends in: a data set of three splits, its digest, and the sample on which gradients are recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.streams import stream
+
+SIDE = 32
+
+
+class DataError(Exception):
+    """Data that can't be had, in one line: what, where, what would be right."""
+
+    def __init__(self, message: str) -> None:
+        # File names and other libraries' messages may hold line breaks.
+        super().__init__(" ".join(message.split()))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images, uint8 of shape (n, 3, 32, 32), and their labels, int64 of shape (n,): indices into the classes.
+
+    Raises ValueError for other shapes or types, and for no images at all.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.shape[1:] != (3, SIDE, SIDE) or not len(self.images):
+            raise ValueError(
+                f"images must be uint8 of shape (n, 3, {SIDE}, {SIDE}) with n >= 1, "
+                f"but got {self.images.dtype} of {self.images.shape}"
+            )
+        if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels must be int64 of shape {self.images.shape[:1]}, "
+                f"but got {self.labels.dtype} of {self.labels.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, where: NDArray[np.int64]) -> Split:
+        """The images and labels at those indices, as a copy that can't be written to."""
+        return _read_only(Split(self.images[where], self.labels[where]))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three splits with the same classes; `digest` (sha256, hex) stands for all of their content, in order."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    digest: str
+
+
+def assemble(name: str, classes: tuple[str, ...], train: Split, test: Split) -> Dataset:
+    """A data set whose validation split is a tenth of `train`, the same for every member; the rest stays in `train`.
+
+    `train` needs at least two images. The arrays of all splits can't be written to; `test` is not copied.
+    """
+    count = len(train)
+    chosen = np.zeros(count, bool)
+    chosen[stream(0, "validation split").permutation(count)[: max(1, count // 10)]] = True
+    splits = (train.take(np.flatnonzero(~chosen)), train.take(np.flatnonzero(chosen)), _read_only(test))
+    return Dataset(name, classes, *splits, digest=_digest(classes, splits))
+
+
+def probe(dataset: Dataset) -> Split:
+    """The fixed sample of the training split on which gradients are recorded: a 24th of it, but 256 where there are.
+
+    Spread over the split by a fixed seed and in the split's order, so that it is the same for every member.
+    """
+    count = len(dataset.train)
+    wanted = min(count, max(256, count // 24))
+    return dataset.train.take(np.sort(stream(0, "probe").permutation(count)[:wanted]))
+
+
+def _digest(classes: tuple[str, ...], splits: tuple[Split, ...]) -> str:
+    found = hashlib.sha256()
+    for name in classes:
+        # No name can hold a zero byte, and the counts below end the lists: two data sets can't look alike.
+        found.update(os.fsencode(name) + b"\0")
+    for split in splits:
+        found.update(len(split).to_bytes(8, "little"))
+        found.update(np.ascontiguousarray(split.images).data)
+        found.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+    return found.hexdigest()
+
+
+def _read_only(split: Split) -> Split:
+    split.images.setflags(write=False)
+    split.labels.setflags(write=False)
+    return split

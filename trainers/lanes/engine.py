@@ -1,0 +1,104 @@
+"""The lane engine behind `trainers.train`: states in, states out, with the kernels doing the work.
+
+>>> applies(layers)     # None, or why it has to be the reference engine
+>>> engine = LaneEngine(layers, dataset, "cpu", threads=2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from trainers.data import Dataset, probe
+from trainers.lanes import kernels
+from trainers.layers import IMAGE, Layer
+from trainers.states import MemberState
+from trainers.statistics import Probe
+from trainers.streams import order_of_images
+
+# Members a call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
+MEMBERS_A_CALL = 4
+
+
+def applies(layers: tuple[Layer, ...], device: str = "cpu") -> str | None:
+    """None where the lane engine can train this network; else the reason, in a line.
+
+    It must not depend on members: an engine for one of a pack would decide the others' bits.
+    """
+    if device != "cpu":
+        return f"the lane engine runs on the CPU, not on {device}"
+    if not kernels.builds():
+        return "the lane engine was not compiled: there was no C compiler when the package was installed"
+    return kernels.refusal(layers, IMAGE)
+
+
+class LaneEngine:
+    """Trains, evaluates and probes arrays of members on one data set, on so many threads of the CPU."""
+
+    name = "lanes"
+
+    def __init__(self, layers: tuple[Layer, ...], dataset: Dataset, device: str, threads: int) -> None:
+        if reason := applies(layers, device):
+            raise ValueError(reason)
+        self.layers = layers
+        self.threads = threads
+        self.splits = {
+            "train": dataset.train,
+            "validation": dataset.validation,
+            "test": dataset.test,
+            "probe": probe(dataset),
+        }
+
+    def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
+        """Each member's state one epoch on, and its mean loss and accuracy over the epoch's batches."""
+        found = []
+        for start in range(0, len(states), MEMBERS_A_CALL * self.threads):
+            found += self._train_epoch(states[start : start + MEMBERS_A_CALL * self.threads])
+        return found
+
+    def _train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
+        members = [s.member for s in states]
+        split = self.splits["train"]
+        orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(split)) for s in states])
+        parameters, first, second = (
+            np.stack([getattr(s, name) for s in states]) for name in ("parameters", "first_moment", "second_moment")
+        )
+        steps = np.array([s.step for s in states], dtype=np.int64)
+        losses, accuracies = kernels.train_epoch(
+            self.layers,
+            members,
+            parameters,
+            first,
+            second,
+            steps,
+            split,
+            orders,
+            members[0].batch_size,
+            self.threads,
+        )
+        return [
+            (
+                replace(s, epoch=s.epoch + 1, step=int(step), parameters=p, first_moment=m, second_moment=v),
+                float(loss),
+                float(accuracy),
+            )
+            for s, step, p, m, v, loss, accuracy in zip(
+                states, steps, parameters, first, second, losses, accuracies, strict=True
+            )
+        ]
+
+    def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
+        """Each member's mean loss and accuracy on a split: train, validation or test."""
+        parameters = np.stack([s.parameters for s in states])
+        members = [s.member for s in states]
+        found = kernels.evaluate(self.layers, members, parameters, self.splits[split], self.threads)
+        return list(zip(*(column.tolist() for column in found), strict=True))
+
+    def probe(self, states: Sequence[MemberState]) -> list[Probe]:
+        """Each member's data gradient and layer statistics on the probe images."""
+        parameters = np.stack([s.parameters for s in states])
+        members = [s.member for s in states]
+        found = kernels.probe_gradient(self.layers, members, parameters, self.splits["probe"], self.threads)
+        return [Probe(*rows) for rows in zip(*found, strict=True)]

@@ -1,0 +1,250 @@
+"""The binding of the C kernels: NumPy arrays in, NumPy arrays out, everything checked before a pointer is taken.
+
+There is a shared library for each instruction set, beside this file; the best one that the processor has is used. The
+calls release the interpreter's lock.
+
+    >>> losses, accuracies = evaluate(layers, members, parameters, split, threads=2)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import time
+from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data import Split
+from trainers.layers import Convolution, Layer, Pooling, output_shapes
+from trainers.members import ACTIVATIONS, MemberConfig
+
+BUILDS = ("avx512", "avx2", "portable")  # the best first
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+def _path(build: str) -> Path | None:
+    beside = (Path(__file__).parent / f"_{build}{suffix}" for suffix in EXTENSION_SUFFIXES)
+    return next((path for path in beside if path.exists()), None)
+
+
+@functools.cache
+def builds() -> tuple[str, ...]:
+    """The builds that were compiled and that this processor can run, the best first."""
+    path = _path("portable")
+    if path is None:
+        return ()
+    supported = ctypes.CDLL(str(path)).lanes_supported
+    return tuple(b for b in BUILDS if _path(b) is not None and supported(b.encode()))
+
+
+def chosen() -> str:
+    """The build to use: the best, or the one that GRADSWEEP_LANES asks for. Raises ValueError where it can't run."""
+    wanted = os.environ.get("GRADSWEEP_LANES") or next(iter(builds()), "portable")
+    if wanted not in builds():
+        raise ValueError(f"the lane kernels have no build {wanted!r} here, only: {', '.join(builds()) or 'none'}")
+    return wanted
+
+
+@functools.cache
+def _library(build: str) -> ctypes.CDLL:
+    return ctypes.CDLL(str(_path(build)))
+
+
+def width() -> int:
+    """How many images the build in use keeps side by side."""
+    return int(_library(chosen()).lanes_width())
+
+
+def multiply_adds_a_second(threads: int, rounds: int = 20_000_000) -> float:
+    """The most multiply-adds that so many threads of this machine do in a second, measured from registers alone."""
+    started = time.perf_counter()
+    each = _library(chosen()).lanes_multiply_add(threads, ctypes.c_int64(rounds))
+    return float(each) * rounds * threads / (time.perf_counter() - started)
+
+
+def table(layers: tuple[Layer, ...]) -> NDArray[np.int32]:
+    """The layers as the kernels read them: a row (kind, outputs, bias, activated) each."""
+    rows = []
+    for layer in layers:
+        if isinstance(layer, Convolution):
+            rows.append((int(layer.separable), layer.channels, int(layer.bias), 1))
+        elif isinstance(layer, Pooling):
+            rows.append((2, 0, 0, 0))
+        else:
+            rows.append((3, layer.units, int(layer.bias), int(layer.activated)))
+    return np.array(rows, dtype=np.int32).reshape(len(rows), 4)
+
+
+def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
+    """Why the kernels can't run this network on images (channels, height, width); None where they can."""
+    found = _plan(layers, image)
+    return found if isinstance(found, str) else None
+
+
+@functools.cache
+def _plan(layers: tuple[Layer, ...], image: tuple[int, ...]) -> tuple[int, int] | str:
+    """(parameters, activated units), or what is wrong."""
+    if len(image) != 3 or min(image) < 1:
+        return f"images must have a shape (channels, height, width), but got {image}"
+    if not layers:
+        return "a network without layers"
+    sizes = np.zeros(2, dtype=np.int64)
+    rows, shape = table(layers), np.array(image, dtype=np.int32)
+    wrong = _library(chosen()).lanes_plan(_at(rows), len(rows), _at(shape), _at(sizes))
+    if wrong == 0:
+        return int(sizes[0]), int(sizes[1])
+    if wrong > len(rows):
+        return "the last layer must be a dense one without activation"
+    return (
+        f"layer {layers[wrong - 1].name}: the lane kernels run at most 64 layers, images of 64 channels and 4,096 "
+        "pixels, convolutions of 64 channels, each pooled once at most, then dense layers of 1,024 units"
+    )
+
+
+def train_epoch(
+    layers: tuple[Layer, ...],
+    members: Sequence[MemberConfig],
+    parameters: Floats,
+    first_moment: Floats,
+    second_moment: Floats,
+    steps: NDArray[np.int64],
+    split: Split,
+    orders: NDArray[np.int64],
+    batch_size: int,
+    threads: int,
+) -> tuple[Doubles, Doubles]:
+    """Train every member for one epoch; parameters, moments and steps change in place.
+
+    `parameters` and the moments are float32 of shape (members, parameters), `steps` int64 (members,), `orders` int64
+    (members, images): each member's order of the images of the split. Returns each member's mean loss and accuracy
+    over its batches, each before its step. Raises ValueError for arrays that don't fit.
+    """
+    call = _Call(layers, members, parameters, split, threads)
+    count = len(members)
+    _check("first_moment", first_moment, np.float32, parameters.shape, writable=True)
+    _check("second_moment", second_moment, np.float32, parameters.shape, writable=True)
+    _check("parameters", parameters, np.float32, parameters.shape, writable=True)
+    _check("steps", steps, np.int64, (count,), writable=True)
+    orders = _indices("orders", orders, (count, -1), len(split.labels))
+    if not 1 <= batch_size < 2**31:
+        raise ValueError(f"batch_size must be from 1 to 2**31 - 1, but got {batch_size}")
+    losses, accuracies = np.zeros(count), np.zeros(count)
+    state = [_at(a) for a in (parameters, first_moment, second_moment, steps)]
+    order = (_at(orders), ctypes.c_int64(orders.shape[1]), ctypes.c_int(batch_size))
+    call("lanes_train", *state, *call.settings, *call.data, *order, threads, _at(losses), _at(accuracies))
+    return losses, accuracies
+
+
+def evaluate(
+    layers: tuple[Layer, ...], members: Sequence[MemberConfig], parameters: Floats, split: Split, threads: int
+) -> tuple[Doubles, Doubles]:
+    """Each member's mean loss and accuracy on a split. Raises ValueError for arrays that don't fit."""
+    call = _Call(layers, members, parameters, split, threads)
+    losses, accuracies = np.zeros(len(members)), np.zeros(len(members))
+    answers = (_at(losses), _at(accuracies))
+    call("lanes_evaluate", _at(parameters), *call.settings, *call.data, *call.order, threads, *answers)
+    return losses, accuracies
+
+
+def probe_gradient(
+    layers: tuple[Layer, ...], members: Sequence[MemberConfig], parameters: Floats, split: Split, threads: int
+) -> tuple[Floats, Doubles, Doubles]:
+    """The gradient of the mean data loss over a split, float32 of shape (members, parameters), and saturation.
+
+    The other two are (members, layers with parameters): the fraction of saturated (unit, image) pairs, and of units
+    that every image saturates; 0 for the output. Raises ValueError for arrays that don't fit.
+    """
+    call = _Call(layers, members, parameters, split, threads)
+    shapes = zip(layers, [split.images.shape[1:], *output_shapes(layers, split.images.shape[1:])], strict=False)
+    units = [_units(layer, incoming) for layer, incoming in shapes if not isinstance(layer, Pooling)]
+    gradients = np.zeros_like(parameters)
+    often = np.zeros((len(members), len(units)), dtype=np.int64)
+    alive = np.zeros((len(members), max(sum(units), 1)), dtype=np.uint8)
+    answers = (_at(gradients), _at(often), _at(alive))
+    call("lanes_probe", _at(parameters), *call.settings, *call.data, *call.order, threads, *answers)
+    saturated, dead = np.zeros(often.shape), np.zeros(often.shape)
+    start = 0
+    for i, count in enumerate(units):
+        if count:
+            saturated[:, i] = often[:, i] / (count * len(split.labels))
+            dead[:, i] = 1 - alive[:, start : start + count].mean(axis=1)
+            start += count
+    return gradients, saturated, dead
+
+
+def _units(layer: Layer, incoming: tuple[int, ...]) -> int:
+    if isinstance(layer, Convolution):
+        return layer.channels * incoming[1] * incoming[2]
+    return layer.units if not isinstance(layer, Pooling) and layer.activated else 0
+
+
+class _Call:
+    """One call of the library: the arguments that all have in common, checked, and kept alive until it returns."""
+
+    def __init__(
+        self,
+        layers: tuple[Layer, ...],
+        members: Sequence[MemberConfig],
+        parameters: Floats,
+        split: Split,
+        threads: int,
+    ) -> None:
+        plan = _plan(layers, split.images.shape[1:])
+        if isinstance(plan, str):
+            raise ValueError(plan)
+        if not members:
+            raise ValueError("members must not be empty")
+        if not 1 <= threads < 2**31:
+            raise ValueError(f"threads must be at least 1, but got {threads}")
+        _check("parameters", parameters, np.float32, (len(members), plan[0]))
+        _check("images", split.images, np.uint8, (len(split.labels), *split.images.shape[1:]))
+        classes = table(layers)[-1, 1]
+        labels = _indices("labels", split.labels, (-1,), classes)
+        numbers = np.array([(m.alpha, m.r, m.learning_rate) for m in members], dtype=np.float64)
+        choices = np.array(
+            [(ACTIVATIONS.index(m.activation), m.scaling == "naive", m.penalty == "l1") for m in members],
+            dtype=np.int32,
+        )
+        rows, shape = table(layers), np.array(split.images.shape[1:], dtype=np.int32)
+        everything = np.arange(len(labels), dtype=np.int64)
+        self._kept = (split.images, labels, numbers, choices, rows, shape, everything)
+        self._network = (_at(rows), len(rows), _at(shape), len(members))
+        self.settings = (_at(numbers), _at(choices))
+        self.data = (_at(split.images), _at(labels))
+        self.order = (_at(everything), ctypes.c_int64(len(labels)))
+
+    def __call__(self, function: str, *arguments: Any) -> None:
+        result = getattr(_library(chosen()), function)(*self._network, *arguments)
+        if result:
+            raise MemoryError(f"{function}: not enough memory")
+
+
+def _at(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...], writable: bool = False) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else repr(array)
+        raise ValueError(f"{name} must be an array of {np.dtype(dtype)} of shape {shape}, but got {got}")
+    if not array.flags.c_contiguous or (writable and not array.flags.writeable):
+        raise ValueError(f"{name} must be contiguous{' and writable' if writable else ''}")
+
+
+def _indices(name: str, array: NDArray[np.int64], shape: tuple[int, ...], bound: int) -> NDArray[np.int64]:
+    """The array, after a check that it has the shape (-1: any length but 0) and holds numbers from 0 below `bound`."""
+    fits = isinstance(array, np.ndarray) and array.ndim == len(shape)
+    if fits:
+        shape = tuple(n if wanted < 0 else wanted for n, wanted in zip(array.shape, shape, strict=True))
+    _check(name, array, np.int64, shape)
+    if array.size == 0 or array.min() < 0 or array.max() >= bound:
+        raise ValueError(f"{name} must hold numbers from 0 to {bound - 1}, and at least one")
+    return array

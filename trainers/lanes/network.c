@@ -1,0 +1,210 @@
+/* The whole network on LANES images: planned once, then forward and backward through all layers.
+ *
+ * Everything lies in one workspace a thread, laid out by `plan`, so that it stays in the core's second-level cache. On
+ * the way forward each layer leaves its value and its slope by z; on the way back the gradient by z takes the slope's
+ * place. Separable convolutions run as the plain one that they multiply out to; `factor` takes the gradient apart. */
+#include "network.h"
+
+/* Where row y of channel 0 begins in a bordered image of so many channels. */
+INLINE vec *row_of(vec *image, int channels, int width, int y) {
+    return image + (size_t)(y + 1) * channels * (width + 2) + 1;
+}
+
+/* Packs the convolutions' weights. */
+void prepare(Workspace *w, const float *parameters, int backward) {
+    const Network *n = w->network;
+    for (int i = 0; i < n->count; i++) {
+        const Layer *l = &n->layers[i];
+        if (l->kind == DENSE) break;
+        const float *weights = parameters + l->parameters;
+        if (l->kind == SEPARABLE) {
+            float *full = w->weights + n->factors;
+            const float *depthwise = weights, *pointwise = weights + (size_t)l->in * 9;
+            for (int o = 0; o < l->out; o++)
+                for (int k = 0; k < l->in * 9; k++)
+                    full[(size_t)o * l->in * 9 + k] = pointwise[o * l->in + k / 9] * depthwise[k];
+            weights = full;
+        }
+        pack(weights, l->in, l->out, 0, w->weights + l->packed);
+        if (backward && i) pack(weights, l->in, l->out, 1, w->weights + l->flipped);
+    }
+}
+
+static const float *bias_of(const Layer *l, const float *parameters) {
+    if (!l->bias) return NULL;
+    size_t weights = l->kind == SEPARABLE ? (size_t)l->in * (9 + l->out)
+                     : l->kind == PLAIN   ? (size_t)l->in * l->out * 9
+                                          : (size_t)l->in * l->out;
+    return parameters + l->parameters + weights;
+}
+
+static void convolution(Workspace *w, int index, const vec *image, const float *bias, const Scaled *f, int backward,
+                        Saturation *saturation) {
+    const Layer *l = &w->network->layers[index];
+    vec *value = w->memory + l->value, *slope = backward ? w->memory + l->slope : NULL;
+    size_t pitch = l->width + 2;
+    for (int y = 0; y < l->height; y++) {
+        const vec *above = image + (size_t)y * l->in * pitch;
+        /* unpooled rows go straight to their place; of pooled ones a pair is kept beside it */
+        size_t row_pitch = l->pooled ? (size_t)l->width : pitch;
+        vec *pair = w->memory + w->network->rows, *slopes = pair + 2 * (size_t)l->out * l->width;
+        size_t half = y % 2 * (size_t)l->out * l->width;
+        vec *row = l->pooled ? pair + half : row_of(value, l->out, l->width, y);
+        convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, row_pitch);
+        for (int c = 0; saturation && c < l->out; c++)
+            count_saturated(f, row + c * row_pitch, l->width, saturation, index,
+                            l->units + ((size_t)c * l->height + y) * l->width);
+        if (!l->pooled) {
+            vec *to = slope ? row_of(slope, l->out, l->width, y) : NULL;
+            for (int c = 0; c < l->out; c++)
+                activate(f, row + c * pitch, row + c * pitch, to ? to + c * pitch : NULL, l->width);
+            continue;
+        }
+        int early = is_monotone(f->activation); /* the pooling may come first (pooling.c) */
+        if (!early) activate(f, row, row, slope ? slopes + half : NULL, (size_t)l->out * l->width);
+        if (y % 2 == 0) continue;
+        int wide = l->width / 2;
+        vec *to = row_of(value, l->out, wide, y / 2), *to_slope = slope ? row_of(slope, l->out, wide, y / 2) : NULL;
+        vec *choice = slope ? row_of(w->memory + l->choice, l->out, wide, y / 2) : NULL;
+        for (int c = 0; c < l->out; c++) {
+            size_t at = (size_t)c * (wide + 2), from = (size_t)c * l->width, below_it = from + (size_t)l->out * l->width;
+            int have = slope && !early;
+            pool(pair + from, pair + below_it, have ? slopes + from : NULL, have ? slopes + below_it : NULL, to + at,
+                 slope ? to_slope + at : NULL, slope ? choice + at : NULL, wide);
+            if (early) activate(f, to + at, to + at, slope ? to_slope + at : NULL, wide);
+        }
+    }
+}
+
+/* Between the rows of the last convolution and the flat (channel, row, column) vector that a dense layer takes. */
+static void flatten(const vec *image, int channels, int height, int width, vec *flat) {
+    for (int c = 0; c < channels; c++)
+        for (int y = 0; y < height; y++)
+            memcpy(flat + ((size_t)c * height + y) * width,
+                   image + (((size_t)y + 1) * channels + c) * (width + 2) + 1, sizeof(vec) * width);
+}
+
+typedef struct {
+    size_t at; /* in the workspace */
+    int channels, height, width;
+} Image;
+
+/* What the layer with this index reads, if that is an image. */
+static Image input_of(const Network *n, int index) {
+    if (index == 0) return (Image){0, n->channels, n->height, n->width};
+    const Layer *before = &n->layers[index - 1];
+    int half = before->pooled ? 2 : 1;
+    return (Image){before->value, before->out, before->height / half, before->width / half};
+}
+
+static const vec *flat_input(Workspace *w, int index) {
+    const Network *n = w->network;
+    if (index && n->layers[index - 1].kind == DENSE) return w->memory + n->layers[index - 1].value;
+    Image image = input_of(n, index);
+    flatten(w->memory + image.at, image.channels, image.height, image.width, w->memory + n->rows);
+    return w->memory + n->rows;
+}
+
+/* Leaves the logits as the last layer's value. */
+void forward(Workspace *w, const float *parameters, const Scaled *f, int backward, Saturation *saturation) {
+    const Network *n = w->network;
+    for (int i = 0; i < n->count; i++) {
+        const Layer *l = &n->layers[i];
+        const float *bias = bias_of(l, parameters);
+        if (l->kind != DENSE) {
+            convolution(w, i, w->memory + input_of(n, i).at, bias, f, backward, saturation);
+            continue;
+        }
+        vec *value = w->memory + l->value;
+        dense(flat_input(w, i), l->in, parameters + l->parameters, bias, value, l->out);
+        if (!l->activated) continue;
+        if (saturation) count_saturated(f, value, l->out, saturation, i, l->units);
+        activate(f, value, value, backward ? w->memory + l->slope : NULL, l->out);
+    }
+}
+
+/* Turns the slope of row y of a convolution's output into the gradient by z, given the gradient by that row. */
+static void through_activation(Workspace *w, const Layer *l, int y, const vec *by_value, size_t by_pitch) {
+    int half = l->pooled ? 2 : 1, width = l->width / half;
+    size_t pitch = width + 2;
+    vec *slope = row_of(w->memory + l->slope, l->out, width, y);
+    for (int c = 0; c < l->out; c++) {
+        for (int x = 0; x < width; x++) slope[c * pitch + x] *= by_value[c * by_pitch + x];
+        if (!l->pooled) continue;
+        vec *upper = row_of(w->memory + l->gradient, l->out, l->width, 2 * y) + (size_t)c * (l->width + 2);
+        vec *lower = upper + (size_t)l->out * (l->width + 2);
+        unpool(slope + c * pitch, row_of(w->memory + l->choice, l->out, width, y) + c * pitch, upper, lower, width);
+    }
+}
+
+/* The gradient by a separable layer's two factors from that by their product, both (out, in, 3, 3). */
+static void factor(const Layer *l, const float *parameters, const float *full, float *gradient) {
+    const float *depthwise = parameters, *pointwise = parameters + (size_t)l->in * 9;
+    memset(gradient, 0, sizeof(float) * l->in * 9);
+    for (int o = 0; o < l->out; o++)
+        for (int i = 0; i < l->in; i++) {
+            const float *by = full + ((size_t)o * l->in + i) * 9;
+            float s = 0;
+            for (int k = 0; k < 9; k++) {
+                s += by[k] * depthwise[i * 9 + k];
+                gradient[i * 9 + k] += by[k] * pointwise[o * l->in + i];
+            }
+            gradient[(size_t)l->in * 9 + (size_t)o * l->in + i] = s;
+        }
+}
+
+static void convolution_back(Workspace *w, int index, const float *parameters, float *gradient) {
+    const Network *n = w->network;
+    const Layer *l = &n->layers[index];
+    Image image = input_of(n, index);
+    vec *by_z = w->memory + (l->pooled ? l->gradient : l->slope), *sums = w->memory + n->sums;
+    size_t count = (size_t)l->in * l->out * 9, pitch = l->width + 2;
+    weight_gradient(w->memory + image.at, by_z, l->in, l->out, l->height, l->width, sums);
+    float *full = l->kind == SEPARABLE ? w->weights + n->factors + count : gradient + l->parameters;
+    for (size_t k = 0; k < count; k++) full[k] = sum(sums[k]);
+    if (l->kind == SEPARABLE) factor(l, parameters + l->parameters, full, gradient + l->parameters);
+    if (l->bias) {
+        float *by_bias = gradient + (bias_of(l, parameters) - parameters);
+        for (int c = 0; c < l->out; c++) {
+            vec s = all(0.0f);
+            for (int y = 0; y < l->height; y++) {
+                vec part = all(0.0f);
+                for (int x = 0; x < l->width; x++) part += row_of(by_z, l->out, l->width, y)[c * pitch + x];
+                s += part;
+            }
+            by_bias[c] = sum(s);
+        }
+    }
+    if (index == 0) return;
+    vec *row = w->memory + n->rows;
+    for (int y = 0; y < l->height; y++) {
+        convolve_row(by_z + (size_t)y * l->out * pitch, l->out, l->width, w->weights + l->flipped, NULL, row, l->in,
+                     l->width);
+        through_activation(w, &n->layers[index - 1], y, row, l->width);
+    }
+}
+
+/* The gradient of the flat parameter vector, summed over the lanes, from that by the logits (the last one's slope). */
+void backward(Workspace *w, const float *parameters, float *gradient) {
+    const Network *n = w->network;
+    for (int i = n->count - 1; i >= 0; i--) {
+        const Layer *l = &n->layers[i], *before = i ? l - 1 : NULL;
+        if (l->kind != DENSE) {
+            convolution_back(w, i, parameters, gradient);
+            continue;
+        }
+        const vec *in = flat_input(w, i);
+        vec *back = i ? w->memory + n->rows + l->in : NULL;
+        float *by_bias = l->bias ? gradient + (bias_of(l, parameters) - parameters) : NULL;
+        dense_back(in, l->in, parameters + l->parameters, w->memory + l->slope, l->out, back, gradient + l->parameters, by_bias);
+        if (!before) break;
+        if (before->kind == DENSE) {
+            vec *slope = w->memory + before->slope;
+            for (int j = 0; j < before->out; j++) slope[j] *= back[j];
+        } else {
+            Image image = input_of(n, i);
+            for (int y = 0; y < image.height; y++)
+                through_activation(w, before, y, back + (size_t)y * image.width, (size_t)image.height * image.width);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+/* A network as data, and what one thread needs to run it on LANES images at a time.
+ *
+ * The convolutional part keeps its images as rows: row y of an image of c channels is c pieces of (width + 2) vectors,
+ * and there is a row above and one below, so that the border of zeros that the padding asks for lies in place. */
+#ifndef NETWORK_H
+#define NETWORK_H
+
+#include <stddef.h>
+
+#include "lanes.h"
+
+enum { PLAIN, SEPARABLE, POOLING, DENSE }; /* the kinds of layers, as in the table that Python hands over */
+enum { MOST_LAYERS = 64, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
+
+typedef struct {
+    int kind;          /* PLAIN, SEPARABLE or DENSE: a pooling is part of the convolution before it */
+    int pooled, bias, activated;
+    int in, out;       /* channels, or units */
+    int height, width; /* of a convolution's input; 1 and 1 for a dense layer */
+    size_t parameters; /* where its parameters begin in the flat vector */
+    size_t units;      /* where its units begin among all activated ones */
+    size_t packed;     /* offsets in floats: its weights as the kernels read them; */
+    size_t flipped;    /*   the same for the way back */
+    size_t value;      /* offsets in vectors: alpha f(z / alpha), after the pooling; */
+    size_t slope;      /*   its derivative by z, which on the way back becomes the gradient by z; */
+    size_t choice;     /*   which of four was the largest (pooled layers); */
+    size_t gradient;   /*   the gradient by z before the pooling (pooled layers) */
+} Layer;
+
+typedef struct {
+    int count, channels, height, width, classes;
+    Layer layers[MOST_LAYERS];
+    size_t parameters, units, vectors, floats; /* sizes: the flat vector, activated units, a workspace */
+    size_t rows;                               /* offset in vectors of the scratch rows */
+    size_t sums;                               /* offset in vectors of a layer's weight gradients */
+    size_t factors; /* offset in floats of a separable layer's product, and of its gradient */
+} Network;
+
+typedef struct {
+    int activation, naive, l1;
+    double alpha, r, learning_rate;
+} Settings;
+
+typedef struct {
+    int activation;
+    vec inner, outer, steep; /* outer * f(inner * z), whose derivative is steep * f'(inner * z) */
+    vec rate, reach;         /* its exponential is 2^(rate |z|), for |z| up to reach */
+    vec flat;                /* beyond this |z| the derivative is 0 */
+} Scaled;
+
+typedef struct {
+    int64_t *often;       /* a number a layer: saturated (unit, image) pairs */
+    unsigned char *alive; /* a number a unit: whether any image did not saturate it */
+    unsigned valid;       /* the lanes that hold images */
+} Saturation;
+
+typedef struct {
+    const Network *network;
+    vec *memory;
+    float *weights;
+    int labels[LANES];
+    int valid; /* how many lanes hold images */
+} Workspace;
+
+typedef struct {
+    const uint8_t *images; /* (images, channels, height, width) */
+    const int64_t *labels;
+    size_t image_bytes;
+} Split;
+
+/* threads.c */
+typedef struct {
+    int waiting, round;
+} Barrier;
+
+void meet(Barrier *barrier, int size);
+int in_parallel(int threads, void (*work)(void *shared, int thread, int threads), void *shared);
+
+/* network.c */
+int plan(Network *network, const int32_t *table, int rows, int channels, int height, int width);
+void prepare(Workspace *w, const float *parameters, int backward);
+void forward(Workspace *w, const float *parameters, const Scaled *f, int backward, Saturation *saturation);
+void backward(Workspace *w, const float *parameters, float *gradient);
+
+/* images.c */
+void gather(Workspace *w, const Split *split, const int64_t *order, int count);
+
+/* activations.c */
+Scaled scaled(const Settings *settings);
+void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count);
+int is_monotone(int activation);
+void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit);
+
+/* convolution.c */
+void pack(const float *weights, int in, int out, int flipped, float *packed);
+void convolve_row(const vec *above, int in, int width, const float *packed, const float *bias, vec *row, int out,
+                  size_t pitch);
+void weight_gradient(const vec *image, const vec *gradient, int in, int out, int height, int width, vec *sums);
+
+/* pooling.c */
+void pool(const vec *upper, const vec *lower, const vec *upper_slope, const vec *lower_slope, vec *value, vec *slope,
+          vec *choice, int width);
+void unpool(const vec *gradient, const vec *choice, vec *upper, vec *lower, int width);
+
+/* dense.c */
+void dense(const vec *in, int count, const float *weights, const float *bias, vec *out, int units);
+void dense_back(const vec *in, int count, const float *weights, const vec *gradient, int units, vec *back,
+                float *weight_gradient, float *bias_gradient);
+void softmax(const vec *logits, int classes, const int *labels, int valid, float scale, vec *gradient, double *loss,
+             int64_t *hits);
+
+/* optimizer.c */
+void adam(size_t count, float *parameters, float *first, float *second, const double *gradient, int64_t step,
+          const Settings *settings);
+
+#endif

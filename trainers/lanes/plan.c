@@ -1,0 +1,82 @@
+/* From the table of layers to a plan: what each layer is, and where everything lies in a thread's workspace.
+ *
+ * What a network may be is decided here: convolutions, each pooled once at most, then dense layers, the last without
+ * activation; and the bounds of network.h, which keep a workspace within a few hundred megabytes. */
+#include "network.h"
+
+static size_t take(size_t *counter, size_t count) {
+    size_t at = *counter;
+    *counter += count;
+    return at;
+}
+
+static size_t bordered(int channels, int height, int width) { return (size_t)channels * (height + 2) * (width + 2); }
+
+/* The table has a row (kind, outputs, bias, activated) a layer. Returns 0, or the number of the first row (from 1) that
+ * the kernels can't run; rows + 1 where the last one is no output layer. */
+int plan(Network *n, const int32_t *table, int rows, int channels, int height, int width) {
+    size_t widest = 0, most_weights = 0;
+    int dense = 0;
+    *n = (Network){.channels = channels, .height = height, .width = width};
+    if (channels > MOST_CHANNELS || (int64_t)height * width > MOST_PIXELS) return 1;
+    take(&n->vectors, bordered(channels, height, width));
+    for (int row = 0; row < rows; row++) {
+        int kind = table[4 * row], out = table[4 * row + 1];
+        if (kind == POOLING) {
+            Layer *before = &n->layers[n->count - 1];
+            if (!n->count || dense || before->pooled || height % 2 || width % 2) return row + 1;
+            before->pooled = 1;
+            height /= 2;
+            width /= 2;
+            continue;
+        }
+        if (n->count == MOST_LAYERS || out < 1 || (n->count && !n->layers[n->count - 1].activated)) return row + 1;
+        if (kind == DENSE ? out > MOST_UNITS : dense || out > MOST_CHANNELS) return row + 1;
+        Layer *l = &n->layers[n->count++];
+        *l = (Layer){.kind = kind, .out = out, .bias = table[4 * row + 2], .activated = table[4 * row + 3]};
+        l->parameters = n->parameters;
+        l->units = n->units;
+        if (kind == DENSE) {
+            l->in = dense ? channels : channels * height * width;
+            l->height = l->width = 1;
+            dense = 1;
+            n->parameters += (size_t)l->in * out;
+            n->units += l->activated ? out : 0;
+        } else {
+            if (!l->activated) return row + 1;
+            l->in = channels;
+            l->height = height;
+            l->width = width;
+            n->parameters += kind == SEPARABLE ? (size_t)channels * (9 + out) : (size_t)channels * out * 9;
+            n->units += (size_t)out * height * width;
+        }
+        n->parameters += l->bias ? out : 0;
+        channels = out;
+    }
+    Layer *last = &n->layers[n->count - 1];
+    if (!n->count || last->kind != DENSE || last->activated || table[4 * (rows - 1)] != DENSE) return rows + 1;
+    n->classes = last->out;
+
+    for (int i = 0; i < n->count; i++) {
+        Layer *l = &n->layers[i];
+        int half = l->pooled ? 2 : 1;
+        size_t after = l->kind == DENSE ? (size_t)l->out : bordered(l->out, l->height / half, l->width / half);
+        l->value = take(&n->vectors, after);
+        l->slope = take(&n->vectors, after);
+        if (l->pooled) l->choice = take(&n->vectors, after);
+        if (l->pooled) l->gradient = take(&n->vectors, bordered(l->out, l->height, l->width));
+        if (l->kind == DENSE) {
+            widest = widest < (size_t)l->in ? (size_t)l->in : widest;
+            continue;
+        }
+        size_t weights = (size_t)l->in * l->out * 9, most = l->in > l->out ? l->in : l->out;
+        l->packed = take(&n->floats, weights);
+        l->flipped = take(&n->floats, weights);
+        most_weights = most_weights < weights ? weights : most_weights;
+        widest = widest < 4 * most * l->width ? 4 * most * l->width : widest;
+    }
+    n->rows = take(&n->vectors, 2 * widest);
+    n->sums = take(&n->vectors, most_weights);
+    n->factors = take(&n->floats, 2 * most_weights);
+    return 0;
+}

@@ -1,0 +1,155 @@
+"""The two plain types that everything else passes around: a member, and what it did in one epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from trainers.regimes import REGIMES
+
+ACTIVATIONS = (
+    "tanh",
+    "sigmoid",
+    "logsigmoid",
+    "arctan",
+    "softsign",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "relu6",
+    "silu",
+    "hardswish",
+)
+# f(alpha z) = alpha f(z) for alpha > 0, so rescaling leaves them as they are: the paper, below its equation (1).
+HOMOGENEOUS = ("relu", "leaky_relu")
+SCALINGS = ("rescaled", "naive")
+PENALTIES = ("l2", "l1")
+INITIALIZATIONS = (
+    "uniform",
+    "normal",
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+)
+ENGINES = ("auto", "lanes", "reference")
+CONVOLUTIONS = ("plain", "separable")
+# What every engine can do in float32: which engine trains a member must not depend on the others in its pack.
+ALPHAS = (1e-6, 1e6)
+
+
+def _help(text: str, default: Any) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class MemberConfig:
+    """One network in training: everything that determines its numbers, to the bit.
+
+    >>> MemberConfig(regime="combined", activation="tanh", alpha=2.0, r=0.01, seed=3)
+
+    Where `initialization`, `init_scale`, `convolution` or `dense_bias` is None the regime's own is filled in. Raises
+    ValueError, with the rule and the value, for what can't be trained.
+    """
+
+    regime: str = _help("large-parameters (Table 1) | many-layers (Table 2) | combined (Table 3)", "combined")
+    activation: str = _help("the activation f of every convolution and hidden dense layer", "tanh")
+    scaling: str = _help("rescaled: alpha f(z / alpha), the paper's (1) | naive: alpha f(z)", "rescaled")
+    alpha: float = _help("the scale of the activation; 1 leaves it as it is", 1.0)
+    r: float = _help("the strength of the penalty", 0.0)
+    penalty: str = _help("l2: r/2 times the sum of squares | l1: r times the sum of absolute values", "l2")
+    data: str = _help("digits | cifar10 | folder:PATH", "digits")
+    epochs: int = _help("passes over the training split", 30)
+    batch_size: int = _help("images a step; the last batch of an epoch may be smaller", 32)
+    learning_rate: float = _help("Adam's", 0.001)
+    initialization: str | None = _help("uniform | normal | {glorot,he,lecun}_{uniform,normal}", None)
+    init_scale: float | None = _help("half-width of uniform, deviation of normal, factor of the others", None)
+    convolution: str | None = _help("plain | separable 3x3 convolutions; the reading of the table", None)
+    dense_bias: bool | None = _help("whether dense layers have a bias; the reading of the table", None)
+    engine: str = _help("auto: the fastest that applies | lanes: C, on the CPU | reference: PyTorch", "auto")
+    seed: int = _help("decides initial values and the order of images", 0)
+
+    def __post_init__(self) -> None:
+        _one_of("regime", self.regime, tuple(REGIMES))
+        regime = REGIMES[self.regime]
+        own: dict[str, str | bool | float] = {
+            "initialization": regime.initialization,
+            "convolution": "separable" if regime.separable else "plain",
+            "dense_bias": regime.dense_bias,
+        }
+        if self.init_scale is None:
+            kept = self.initialization in (None, regime.initialization)
+            if not kept and self.initialization in ("uniform", "normal"):
+                raise ValueError(
+                    f"init_scale must be given where initialization is {self.initialization!r}: "
+                    f"the {self.regime} regime's own is for {regime.initialization!r}"
+                )
+            own["init_scale"] = regime.init_scale if kept else 1.0
+        for name, value in own.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("scaling", self.scaling, SCALINGS)
+        _one_of("penalty", self.penalty, PENALTIES)
+        _one_of("initialization", str(self.initialization), INITIALIZATIONS)
+        _one_of("convolution", str(self.convolution), CONVOLUTIONS)
+        _one_of("engine", self.engine, ENGINES)
+        _above("alpha", self.alpha, 0.0)
+        if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
+            raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
+        _above("learning_rate", self.learning_rate, 0.0)
+        _above("init_scale", self.init_scale, 0.0)
+        _at_least("r", self.r, 0.0)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ValueError(f"{name} must be a whole number, but got {value!r}")
+            _at_least(name, value, least)
+        if self.data not in ("digits", "cifar10") and not self.data.startswith("folder:"):
+            raise ValueError(f"data must be digits, cifar10 or folder:PATH, but got {self.data!r}")
+
+    def with_seed(self, seed: int) -> MemberConfig:
+        """The same configuration under another seed."""
+        return replace(self, seed=seed)
+
+
+FIELDS = {f.name: f for f in fields(MemberConfig)}
+# What members trained together must have in common: it decides the network, the data and the batches.
+SHARED = ("regime", "convolution", "dense_bias", "data", "batch_size", "engine")
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one member did in one epoch; epoch 0 is the state before the first step.
+
+    `metrics` holds every metric of `trainers.metrics.names` as a float; `engine` is the engine that trained it.
+    """
+
+    member: MemberConfig
+    epoch: int
+    engine: str
+    metrics: Mapping[str, float]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss is no longer finite: such a member is not trained any further."""
+        return not all(math.isfinite(self.metrics[name]) for name in ("train.loss", "validation.loss"))
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, but got {value!r}")
+
+
+def _above(name: str, value: Any, bound: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (bound < value < math.inf):
+        raise ValueError(f"{name} > {bound:g} must hold and be finite, but got {value!r}")
+
+
+def _at_least(name: str, value: Any, bound: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (bound <= value < math.inf):
+        raise ValueError(f"{name} >= {bound:g} must hold and be finite, but got {value!r}")

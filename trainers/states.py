@@ -1,0 +1,89 @@
+"""A member in the middle of its training, and its file.
+
+The file is NumPy's .npz without pickles: it can hold numbers and text, and reading it runs no code. It is written
+under another name and then renamed, so that a reader finds a whole one or none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.initialization import initial_parameters
+from trainers.layers import Layer
+from trainers.members import MemberConfig
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class MemberState:
+    """All that a member's next epoch depends on, besides the data.
+
+    `parameters` and Adam's two moments are float32 of shape (parameters,), laid out as in `trainers.layers`;
+    `epoch` epochs and `step` optimizer steps are done. The order of images needs no state: it is drawn anew from
+    the seed and the epoch.
+    """
+
+    member: MemberConfig
+    epoch: int
+    step: int
+    parameters: Vector
+    first_moment: Vector
+    second_moment: Vector
+
+
+States = tuple[MemberState, ...]
+
+
+def initial_state(member: MemberConfig, layers: tuple[Layer, ...]) -> MemberState:
+    """The member before its first step."""
+    parameters = initial_parameters(member, layers)
+    return MemberState(member, 0, 0, parameters, np.zeros_like(parameters), np.zeros_like(parameters))
+
+
+def save_states(states: Sequence[MemberState], path: Path) -> None:
+    """Write the states of members that share a network to `path`, whole or not at all."""
+    about = json.dumps([{"member": asdict(s.member), "epoch": s.epoch, "step": s.step} for s in states])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(
+                file,
+                about=np.array(about),
+                parameters=np.stack([s.parameters for s in states]),
+                first_moment=np.stack([s.first_moment for s in states]),
+                second_moment=np.stack([s.second_moment for s in states]),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+def load_states(path: Path) -> States:
+    """The states in `path`. Raises ValueError where the file is torn or is not one of ours."""
+    try:
+        # opened here, since np.load leaves a torn file open
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            parameters, first, second = (file[k] for k in ("parameters", "first_moment", "second_moment"))
+        return tuple(
+            MemberState(MemberConfig(**a["member"]), a["epoch"], a["step"], p, m, v)
+            for a, p, m, v in zip(about, parameters, first, second, strict=True)
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path}: not a file of member states, or a torn one ({error})") from error

@@ -1,0 +1,5 @@
+"""The paper's two theorems, its formulas and the properties they rest on, checked: where they hold, and where not.
+
+>>> from trainers.theory.check import check
+>>> [claim.name for claim in check().claims if claim.holds == "fails"]
+"""

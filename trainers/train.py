@@ -1,0 +1,164 @@
+"""The training loop: an array of members, epoch by epoch, as a stream of records.
+
+    >>> training = train([MemberConfig(seed=s, r=0.01) for s in range(5)])
+    >>> for record in training:
+    ...     print(record.epoch, record.member.seed, record.metrics["validation.accuracy"])
+
+What a member's numbers are depends on nothing but the member: not on the others, not on threads, not on having been
+interrupted and resumed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from trainers import metrics
+from trainers.data import Dataset, load
+from trainers.layers import Layer
+from trainers.members import SHARED, EpochRecord, MemberConfig
+from trainers.regimes import network
+from trainers.states import MemberState, States, initial_state
+from trainers.statistics import Probe, layer_statistics
+
+log = logging.getLogger("gradsweep")
+
+
+class Engine(Protocol):
+    """What does the arithmetic: an array of members in, an answer a member out, in the same order."""
+
+    name: str
+
+    def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
+        """States one epoch on, mean loss and accuracy over the epoch's batches."""
+
+    def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
+        """Mean loss and accuracy on the split train, validation or test."""
+
+    def probe(self, states: Sequence[MemberState]) -> list[Probe]:
+        """The data gradient and the layer statistics on the probe images."""
+
+
+def layers_of(member: MemberConfig, classes: int) -> tuple[Layer, ...]:
+    """The network of a member on data with so many classes."""
+    return network(member.regime, classes, member.convolution == "separable", member.dense_bias)
+
+
+class Training(Iterator[EpochRecord]):
+    """The stream of records of one array of members; see `train`."""
+
+    def __init__(self, states: Sequence[MemberState], layers: tuple[Layer, ...], engine: Engine) -> None:
+        self._states = list(states)
+        self._layers = layers
+        self._engine = engine
+        self._waiting: deque[EpochRecord] = deque()
+        self._begun = False
+
+    def __next__(self) -> EpochRecord:
+        if not self._waiting and not self._begun:
+            self._begun = True
+            self._waiting.extend(self._first_records())
+        if not self._waiting:
+            self._waiting.extend(self._next_records())
+        if not self._waiting:
+            raise StopIteration
+        return self._waiting.popleft()
+
+    def state(self) -> States:
+        """The states of all members still in training, after their last completed epoch."""
+        return tuple(self._states)
+
+    def drop(self, member: MemberConfig) -> None:
+        """Train this member no further: it leaves the array at once, and costs nothing from then on."""
+        self._states = [s for s in self._states if s.member != member]
+        self._waiting = deque(r for r in self._waiting if r.member != member)
+
+    def _first_records(self) -> list[EpochRecord]:
+        """Epoch 0, before the first step: the gradient at the start is half of the story."""
+        fresh = [s for s in self._states if s.epoch == 0]
+        if not fresh:
+            return []
+        started = time.perf_counter()
+        return self._records(fresh, fresh, self._engine.evaluate(fresh, "train"), started)
+
+    def _next_records(self) -> list[EpochRecord]:
+        before = [s for s in self._states if s.epoch < s.member.epochs]
+        if not before:
+            return []
+        started = time.perf_counter()
+        trained = self._engine.train_epoch(before)
+        after = [state for state, _, _ in trained]
+        self._states = after
+        return self._records(after, before, [(loss, hits) for _, loss, hits in trained], started)
+
+    def _records(
+        self,
+        states: Sequence[MemberState],
+        before: Sequence[MemberState],
+        train: Sequence[tuple[float, float]],
+        started: float,
+    ) -> list[EpochRecord]:
+        validation = self._engine.evaluate(states, "validation")
+        test = self._engine.evaluate(states, "test")
+        gradients = layer_statistics(self._layers, states, before, self._engine.probe(states))
+        seconds = (time.perf_counter() - started) / len(states)
+        records = []
+        for i, state in enumerate(states):
+            splits = (*train[i], *validation[i], test[i][1])
+            values = dict(zip(metrics.SPLITS, splits, strict=True)) | {"seconds": seconds}
+            values |= {name: float(column[i]) for name, column in gradients.items()}
+            ordered = {name: values[name] for name in metrics.names(self._layers)}
+            records.append(EpochRecord(state.member, state.epoch, self._engine.name, ordered))
+        gone = {r.member for r in records if r.diverged}
+        self._states = [s for s in self._states if s.member not in gone]
+        return records
+
+
+def train(
+    members: Sequence[MemberConfig],
+    resume: Sequence[MemberState] = (),
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+) -> Training:
+    """Train an array of members and yield an `EpochRecord` a member and epoch, epoch by epoch from 0.
+
+    The members may differ in all but `SHARED`, which decides the network, the data and the batches. `resume` holds
+    the states (`Training.state`) from which members go on; those without one start anew. A member whose loss is no
+    longer finite leaves after that record; `Training.drop` prunes one. `device` is PyTorch's name of one, `threads`
+    how many cores to use. Raises ValueError for members that can't be trained together, or not by the engine that
+    they ask for, DataError for the data.
+    """
+    if not members:
+        raise ValueError("members must not be empty")
+    for name in SHARED:
+        if len(values := {getattr(m, name) for m in members}) > 1:
+            raise ValueError(f"members trained together must share {name}, but got {sorted(map(str, values))}")
+    dataset = load(members[0].data)
+    layers = layers_of(members[0], len(dataset.classes))
+    known = {s.member: s for s in resume}
+    states = [known.get(m) or initial_state(m, layers) for m in members]
+    return Training(states, layers, _engine(members, layers, dataset, device, threads))
+
+
+def _engine(
+    members: Sequence[MemberConfig], layers: tuple[Layer, ...], dataset: Dataset, device: str, threads: int
+) -> Engine:
+    """The engine that was asked for; `auto` is the lane engine where it applies."""
+    asked = members[0].engine
+    # imported here: the reference engine brings PyTorch, which the lane engine does not need
+    if asked != "reference":
+        from trainers.lanes.engine import LaneEngine, applies
+
+        reason = applies(layers, device)
+        if reason is None:
+            return LaneEngine(layers, dataset, device, threads)
+        if asked == "lanes":
+            raise ValueError(reason)
+        log.info("trained by the reference engine: %s", reason)
+    from trainers.reference import ReferenceEngine
+
+    return ReferenceEngine(layers, dataset, device, threads)
