@@ -1,0 +1,49 @@
+"""The grid: every combination of the space's values, in an order shuffled by the seed.
+
+Optuna's GridSampler is not used, because it needs the numbers of its trials for itself (arms come first here) and
+tries a combination once more for each value of a parameter that has no effect (alpha beside relu).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Mapping
+
+from search_spaces.options import OptionError
+from search_spaces.space import UNSEARCHED_VALUE, Range, Space, Value, unsearched
+
+LARGEST = 100_000
+
+
+def grid(space: Space, base: Mapping[str, Value | None], points: int | None, seed: int) -> list[dict[str, Value]]:
+    """The configurations of a grid, each once; `points` values are taken from each range.
+
+    Raises OptionError where a range has no finite set of values and `points` is not given, and for a grid of more
+    than `LARGEST` points.
+    """
+    for key, what in space.items():
+        if isinstance(what, Range) and not what.integer and points is None:
+            raise OptionError(
+                "points",
+                f"sampler grid needs points, the number of values to take from each range: {key} from "
+                f"{what.low:g} to {what.high:g} has no finite set of values",
+            )
+    if points is not None and not 1 <= points <= LARGEST:
+        raise OptionError("points", f"1 <= points <= {LARGEST} must hold, but got {points}")
+    sizes = [
+        int(what.high - what.low) + 1 if isinstance(what, Range) and points is None else len(what.points(points))
+        for what in space.values()
+    ]
+    if math.prod(sizes) > LARGEST:
+        raise OptionError("points", f"a grid may have {LARGEST} points, but this has {math.prod(sizes)}")
+    found: dict[tuple[Value, ...], dict[str, Value]] = {}
+    for values in itertools.product(*(what.points(points) for what in space.values())):
+        parameters = dict(zip(space, values, strict=True))
+        for key in unsearched(space, {**base, **parameters}):
+            parameters[key] = UNSEARCHED_VALUE[key]
+        found.setdefault(tuple(parameters.values()), parameters)
+    order = list(found.values())
+    random.Random(seed).shuffle(order)
+    return order

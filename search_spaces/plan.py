@@ -1,0 +1,44 @@
+"""What one search is asked to do, as plain data that can be pickled: made by the spec, read by `Search`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_spaces.space import Space, Value
+
+GOALS = ("maximize", "minimize")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A sampler or pruner by its name, with its options as the user wrote them."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """Everything that `Search` needs to know.
+
+    `arms`: name -> overrides of `base`, run first, in this order. `space` is empty where nothing is searched, and
+    `configurations` counts the searched ones, besides the arms. `base` holds the fields that all configurations
+    share, defaults filled in, without the seed. `goals` has maximize or minimize for each objective. `epochs` is
+    the largest number of epochs that a configuration may train (the pruners' scale).
+    """
+
+    goals: tuple[str, ...] = ("maximize",)
+    arms: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    space: Space = field(default_factory=dict)
+    configurations: int = 0
+    base: Mapping[str, Value | None] = field(default_factory=dict)
+    epochs: int = 1
+    sampler: Settings = field(default_factory=lambda: Settings("tpe"))
+    pruner: Settings | None = None
+
+    @property
+    def total(self) -> int:
+        """How many configurations the sweep has, arms included."""
+        return len(self.arms) + self.configurations

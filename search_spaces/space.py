@@ -1,0 +1,114 @@
+"""What may be searched, as plain data: ranges, choices, and the one condition between them.
+
+    >>> space = {"alpha": Range(0.5, 8.0, log=True), "activation": Choice(("tanh", "relu"))}
+    >>> unsearched(space, {"activation": "relu", "scaling": "rescaled"})
+    ('alpha',)
+
+Standard library only, so that a spec can be read without Optuna.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainers.members import FIELDS, HOMOGENEOUS
+
+Value = str | float | int | bool
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, both included; on a log scale, or whole numbers only, where asked for.
+
+    Raises ValueError, with the rule and the values, for a range that holds nothing to search.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, but got {value!r}")
+            if self.integer and value != int(value):
+                raise ValueError(f"{name} must be a whole number where integer is true, but got {value!r}")
+        if not self.low < self.high:
+            raise ValueError(f"low < high must hold, but got {self.low:g} and {self.high:g}")
+        least = 1 if self.integer else 0
+        if self.log and not (self.low >= 1 if self.integer else self.low > 0):
+            raise ValueError(f"low {'>=' if least else '>'} {least} must hold where log is true, but got {self.low:g}")
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self.low <= value <= self.high and not (self.integer and value != int(value))
+
+    def points(self, count: int | None) -> tuple[Value, ...]:
+        """`count` values evenly spaced from low to high, on the log scale where log is true; distinct, ascending.
+
+        Whole numbers where integer is true: all of them for None.
+        """
+        if count is None:
+            if not self.integer:
+                raise ValueError("a range of real numbers has no finite set of values")
+            return tuple(range(int(self.low), int(self.high) + 1))
+        if count == 1:
+            values = [self.low]
+        elif self.log:
+            ratio = self.high / self.low
+            values = [self.low * ratio ** (i / (count - 1)) for i in range(count)]
+        else:
+            values = [self.low + (self.high - self.low) * i / (count - 1) for i in range(count)]
+        values[-1] = self.high if count > 1 else self.low  # not a rounding beside it
+        if self.integer:
+            return tuple(sorted({round(v) for v in values}))
+        return tuple(float(v) for v in values)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values.
+
+    Raises ValueError where there are none, or two that are equal (1, 1.0 and True are).
+    """
+
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ValueError("a choice must have at least one value, but got none")
+        for value in self.values:
+            if not isinstance(value, str | bool | int | float) or value != value:
+                raise ValueError(f"a choice is between texts, numbers and true or false, but got {value!r}")
+        for i, value in enumerate(self.values):
+            if value in self.values[:i]:
+                raise ValueError(f"the values of a choice must differ, but got {value!r} twice")
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.values
+
+    def points(self, count: int | None) -> tuple[Value, ...]:
+        """All of its values, whatever the count."""
+        return self.values
+
+
+Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
+# Not the seed, which is noise, the data, of which the easiest would win, nor the engine, which changes nothing.
+SEARCHABLE = tuple(name for name in FIELDS if name not in ("seed", "data", "engine"))
+
+
+def unsearched(space: Space, parameters: Mapping[str, Value | None]) -> tuple[str, ...]:
+    """The keys of the space that have no effect beside the other parameters (base included).
+
+    alpha where the activation is homogeneous and rescaled: alpha f(z / alpha) is f(z) there, and alpha is 1.
+    """
+    homogeneous = parameters.get("activation", FIELDS["activation"].default) in HOMOGENEOUS
+    rescaled = parameters.get("scaling", FIELDS["scaling"].default) == "rescaled"
+    return ("alpha",) if "alpha" in space and homogeneous and rescaled else ()
+
+
+UNSEARCHED_VALUE: Mapping[str, Value] = {"alpha": 1.0}
