@@ -1,0 +1,226 @@
+"""All that is said to MLflow, and in whose words it fails: a later try may mend it, or none can.
+
+The only module with `mlflow_sqlite` that imports mlflow, which takes more than a second: import it where it is used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Before mlflow is imported. Its own retries would keep the thread for minutes; ours can be interrupted. It prints
+# where a run can be seen to standard output, which is not its own.
+for name, value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}.items():
+    os.environ.setdefault(name, value)
+
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+from tracking import mlflow_sqlite  # noqa: E402
+from tracking.runs import RunUpdate  # noqa: E402
+from tracking.store import Store  # noqa: E402
+
+_SQLITE = "sqlite:///"
+# The more runs go into one transaction of ours, the less there is to write. A server is told of one at a time, so
+# that what it has taken counts.
+_AT_ONCE = 32
+_PAGE = 200
+_UNMENDABLE = {
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "CUSTOMER_UNAUTHORIZED",
+    "RESOURCE_DOES_NOT_EXIST",
+    "ENDPOINT_NOT_FOUND",
+    "NOT_FOUND",
+    "INVALID_STATE",
+    "INVALID_PARAMETER_VALUE",
+    "BAD_REQUEST",
+    "FEATURE_DISABLED",
+}
+_OF_ONE_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "INVALID_PARAMETER_VALUE"}
+
+for logger in ("mlflow.store.db.utils", "alembic"):
+    logging.getLogger(logger).setLevel(logging.CRITICAL if logger.startswith("mlflow") else logging.WARNING)
+
+
+class Unavailable(RuntimeError):
+    """MLflow does not answer as it should: a later try may succeed. One line."""
+
+
+class Unmendable(RuntimeError):
+    """MLflow refuses: no further try can succeed before somebody does something about it. One line."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Tracker:
+    """One tracking URI. Its methods raise Unavailable or Unmendable, and may be called again after either.
+
+    `at_once` is how many runs are best written together.
+    """
+
+    def __init__(self, store: Store, uri: str | None = None) -> None:
+        """Opens, and makes the database of a local store where it is missing; a server is not asked yet."""
+        self.uri = uri or store.mlflow_uri
+        self._store = store
+        self._writer: mlflow_sqlite.SqliteWriter | None = None
+        with _translated():
+            if self.uri.startswith(_SQLITE):
+                file = Path(self.uri.removeprefix(_SQLITE))
+                mlflow_sqlite.prepare(file, store.artifacts)
+                self._writer = mlflow_sqlite.SqliteWriter.opened(file)
+            self.at_once = _AT_ONCE if self._writer else 1
+            self._client = MlflowClient(self.uri, registry_uri=self.uri)
+
+    def experiment(self, name: str) -> str:
+        """The id of a sweep's experiment, which is created where it is missing."""
+        # A server knows better where its clients can put artifacts.
+        remote = self.uri.startswith(("http://", "https://"))
+        place = None if remote else (self._store.artifacts / name).as_uri()
+        with _translated():
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                return str(self._client.create_experiment(name, artifact_location=place))
+        if found.lifecycle_stage != "active":
+            raise Unmendable(
+                f"the MLflow experiment {name!r} is deleted: `mlflow experiments restore -x {found.experiment_id}`"
+            )
+        return str(found.experiment_id)
+
+    def find(self, experiment: str, tags: Mapping[str, str]) -> tuple[str, str] | None:
+        """(id, place of the artifacts) of the run with these tags."""
+        with _translated():
+            runs = self._client.search_runs([experiment], _filter(tags), ViewType.ACTIVE_ONLY, max_results=1)
+        return (runs[0].info.run_id, runs[0].info.artifact_uri) if runs else None
+
+    def runs(self, experiment: str, tags: Mapping[str, str]) -> Iterator[Run]:
+        """All runs with these tags."""
+        token = None
+        while True:
+            with _translated():
+                page = self._client.search_runs([experiment], _filter(tags), max_results=_PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def experiments(self) -> list[Experiment]:
+        """All experiments."""
+        found: list[Experiment] = []
+        token = None
+        while True:
+            with _translated():
+                page = self._client.search_experiments(page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def experiment_named(self, name: str) -> Experiment | None:
+        """An experiment, None where there is none."""
+        with _translated():
+            return self._client.get_experiment_by_name(name)
+
+    def fetch(self, artifacts: str, name: str, folder: Path) -> Path | None:
+        """A file of a run's artifacts: its copy in a folder, or the file itself; None where the run has none."""
+        folder.mkdir(exist_ok=True)
+        with _translated():
+            repository = get_artifact_repository(artifacts, tracking_uri=self.uri)
+            if not any(info.path == name for info in repository.list_artifacts()):
+                return None
+            return Path(repository.download_artifacts(name, str(folder)))  # type: ignore[no-untyped-call]
+
+    def create(self, experiment: str, name: str, started: int, tags: Mapping[str, str]) -> tuple[str, str]:
+        """A new run: (id, place of the artifacts)."""
+        with _translated():
+            run = self._client.create_run(experiment, started, dict(tags), run_name=name[:250])
+        return run.info.run_id, run.info.artifact_uri
+
+    def log_file(self, artifacts: str, file: Path) -> None:
+        """Copy a file to a run's artifacts."""
+        with _translated():
+            repository = get_artifact_repository(artifacts, tracking_uri=self.uri)
+            repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
+
+    def write(self, updates: Sequence[RunUpdate]) -> dict[str, str]:
+        """Write all of it; run -> what is wrong with it, for runs that can't be written.
+
+        Metrics that are there already are not written again, so this may be repeated.
+        """
+        with _translated():
+            if self._writer is not None:
+                return self._writer.write(updates)
+        wrong = {}
+        for update in updates:
+            try:
+                with _translated():
+                    self._write_one(update)
+            except Unmendable as error:
+                if error.code not in _OF_ONE_RUN:
+                    raise
+                wrong[update.run] = str(error)
+        return wrong
+
+    def reopen(self, run: str) -> None:
+        """A run that had ended goes on."""
+        with _translated():
+            self._client.update_run(run, status="RUNNING")
+
+    def close(self) -> None:
+        """Give the database back."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_one(self, update: RunUpdate) -> None:
+        metrics = [
+            Metric(key, value, at, step)
+            for s in update.series
+            for step, at, line in zip(s.steps, s.timestamps, s.values.tolist(), strict=True)
+            for key, value in zip(s.keys, line, strict=True)
+        ]
+        params = [Param(key, value) for key, value in update.params.items()]
+        tags = [RunTag(key, value) for key, value in update.tags.items()]
+        if metrics or params or tags:
+            self._client.log_batch(update.run, metrics, params, tags, synchronous=True)
+        if update.status is not None:
+            self._client.set_terminated(update.run, update.status, update.ended)
+
+
+def _filter(tags: Mapping[str, str]) -> str:
+    return " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Whatever goes wrong as one of two kinds of error, in one line."""
+    try:
+        yield
+    except (Unavailable, Unmendable):
+        raise
+    except MlflowException as error:
+        if error.error_code in _UNMENDABLE:
+            raise Unmendable(_line(error), error.error_code) from None
+        raise Unavailable(_line(error)) from None
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(_line(error)) from None
+
+
+def _line(error: BaseException) -> str:
+    lines: Any = str(error).strip().splitlines() or [type(error).__name__]
+    return f"MLflow: {lines[0][:500]}"

@@ -1,0 +1,131 @@
+"""A sweep's records read back from MLflow, where its spool does not lie on this machine."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mlflow.entities import Experiment, Run
+
+from tracking import runs
+from tracking.mlflow_api import Tracker, Unavailable, Unmendable
+from tracking.records import FILE
+from tracking.results import Outcome, ResultsError, SweepListed
+from tracking.store import Store
+
+_THREADS = 8  # downloads from a server; a local file is read as fast by one
+
+
+@dataclass(frozen=True)
+class _Child:
+    outcome: Outcome
+    artifacts: str
+
+
+def ended_records(sweep: str, store: Store, uri: str | None) -> pd.DataFrame | None:
+    """The records of the ended configurations, None where there are none. Raises ResultsError."""
+    tracker, found = _children(sweep, store, uri)
+    ended = [child for child in found if child.outcome.state != "running"]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_THREADS) as pool:
+        tables = pool.map(lambda child: _records(tracker, child, Path(folder)), ended)
+        found_tables = [table for table in tables if table is not None]
+    if not found_tables:
+        return None
+    # One conversion to pandas, not one each; what another network lacks becomes null, then NaN.
+    frame: pd.DataFrame = pa.concat_tables(found_tables, promote_options="permissive").to_pandas()
+    return frame
+
+
+def outcomes_of(sweep: str, store: Store, uri: str | None) -> dict[int, Outcome]:
+    """How the configurations stand. Raises ResultsError."""
+    return {child.outcome.number: child.outcome for child in _children(sweep, store, uri)[1]}
+
+
+def listed(store: Store, uri: str | None) -> list[SweepListed]:
+    """The sweeps, oldest first. Raises ResultsError."""
+    tracker = _tracker(store, uri)
+    found = []
+    try:
+        for experiment in tracker.experiments():
+            parent = _parent(tracker, experiment)
+            if parent is not None:
+                found.append(SweepListed(experiment.name, parent.info.status, parent.info.start_time))
+    except (Unavailable, Unmendable) as error:
+        raise ResultsError(str(error)) from None
+    return sorted(found, key=lambda s: (s.started or 0, s.name))
+
+
+def _children(sweep: str, store: Store, uri: str | None) -> tuple[Tracker, list[_Child]]:
+    """The configurations of a sweep's newest run, by number."""
+    tracker = _tracker(store, uri)
+    try:
+        experiment = tracker.experiment_named(sweep)
+        parent = _parent(tracker, experiment) if experiment else None
+        if experiment is None or parent is None:
+            raise ResultsError(f"there is no sweep {sweep!r} in {store.folder if uri is None else uri}")
+        children = _indexed(tracker, parent) or [
+            _child(run) for run in tracker.runs(experiment.experiment_id, {"mlflow.parentRunId": parent.info.run_id})
+        ]
+    except (Unavailable, Unmendable) as error:
+        raise ResultsError(str(error)) from None
+    return tracker, sorted(children, key=lambda child: child.outcome.number)
+
+
+def _indexed(tracker: Tracker, parent: Run) -> list[_Child]:
+    """The configurations of a sweep that has ended, from its own list of them."""
+    if parent.info.status == "RUNNING":
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        file = tracker.fetch(parent.info.artifact_uri, runs.INDEX, Path(folder))
+        entries = json.loads(file.read_text(encoding="utf-8")) if file else []
+    return [
+        _Child(Outcome(e["number"], e["arm"], e["name"], e["state"], e["reason"]), e["artifacts"])
+        for e in entries
+        if e["artifacts"]
+    ]
+
+
+def _child(run: Run) -> _Child:
+    tags = run.data.tags
+    outcome = Outcome(
+        number=int(tags[runs.CONFIGURATION_TAG]),
+        arm=tags.get("gradsweep.arm", ""),
+        name=run.info.run_name or "",
+        state=tags.get("gradsweep.state", "running"),
+        reason=tags.get("gradsweep.reason", ""),
+    )
+    return _Child(outcome, run.info.artifact_uri)
+
+
+def _tracker(store: Store, uri: str | None) -> Tracker:
+    if uri is None and not store.mlflow_db.exists():
+        raise ResultsError(f"there are no records in {store.folder}")
+    try:
+        return Tracker(store, uri)
+    except (Unavailable, Unmendable) as error:
+        raise ResultsError(str(error)) from None
+
+
+def _parent(tracker: Tracker, experiment: Experiment) -> Run | None:
+    """The run of the sweep, the newest where a name was used again."""
+    own = tracker.runs(experiment.experiment_id, {runs.KIND_TAG: runs.SWEEP})
+    return max(own, key=lambda run: run.info.start_time or 0, default=None)
+
+
+def _records(tracker: Tracker, child: _Child, folder: Path) -> pa.Table | None:
+    """A configuration's records; None where it ended before its first epoch."""
+    try:
+        file = tracker.fetch(child.artifacts, FILE, folder / str(child.outcome.number))
+    except (Unavailable, Unmendable) as error:
+        raise ResultsError(f"can't read the records of {child.outcome.name}: {error}") from None
+    if file is None:
+        return None
+    # Not read_table, which looks for a whole data set first.
+    with pq.ParquetFile(file) as parquet:
+        return parquet.read(use_threads=False)

@@ -1,0 +1,172 @@
+"""MLflow's own SQLite database, made and written fast.
+
+`SqlAlchemyStore.log_batch` takes 140 microseconds of a core a metric, 200 ms a configuration of 2 epochs: its objects
+are made, compared and flushed one by one. Here the same rows go into the same tables with plain SQL, one transaction
+for many runs, in 12 to 16 ms. What is written is what log_batch would have written, and a test compares the tables.
+Where the tables are not the ones known here (another MLflow), `opened` says so and the API is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from tracking.runs import RunUpdate, Series
+from tracking.store import scratch
+
+# 20% less to write than with pages of 4 kB: an insertion touches a leaf for each metric.
+_PAGE = 16384
+_LARGEST = float(np.finfo(np.float64).max)
+_TABLES = {
+    "runs": {"run_uuid", "status", "end_time", "lifecycle_stage"},
+    "params": {"key", "value", "run_uuid"},
+    "tags": {"key", "value", "run_uuid"},
+    "metrics": {"key", "value", "timestamp", "run_uuid", "step", "is_nan"},
+    "latest_metrics": {"key", "value", "timestamp", "run_uuid", "step", "is_nan"},
+}
+_PRAGMAS: dict[str, tuple[str, ...]] = {}
+
+
+@event.listens_for(Engine, "connect")
+def _set_pragmas(connection: Any, _: Any) -> None:
+    """MLflow's connections to our databases, and to no others, do not wait for the disk."""
+    if isinstance(connection, sqlite3.Connection):
+        file = connection.execute("PRAGMA database_list").fetchone()[2]
+        for pragma in _PRAGMAS.get(file, ()):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+def prepare(file: Path, artifacts: Path) -> None:
+    """Make MLflow's database where it is missing: half a second, and there at once or not at all. Raises OSError."""
+    real = os.path.realpath(file)
+    _PRAGMAS[real] = ("journal_mode=WAL", "synchronous=NORMAL")
+    with _alone_in(file.parent):
+        if not file.exists():
+            # What a process that was killed left behind is made anew.
+            with scratch(file.with_name(f"{file.name}.new")) as folder:
+                new = folder / file.name
+                _PRAGMAS[os.path.realpath(new)] = (f"page_size={_PAGE}", "journal_mode=MEMORY", "synchronous=OFF")
+                made = SqlAlchemyStore(f"sqlite:///{new}", artifacts.as_uri())  # type: ignore[no-untyped-call]
+                made.engine.dispose()
+                os.replace(new, file)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """No other process or thread is in this block for the same folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class SqliteWriter:
+    """Writes into the database's tables; one thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def opened(cls, file: Path) -> SqliteWriter | None:
+        """The writer of an MLflow database; None where its tables are not as known here."""
+        connection = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-64000"):
+            connection.execute(f"PRAGMA {pragma}")
+        for table, columns in _TABLES.items():
+            if not columns <= {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}:
+                connection.close()
+                return None
+        return cls(connection)
+
+    def write(self, updates: Sequence[RunUpdate]) -> dict[str, str]:
+        """Write all of it in one transaction; run -> what is wrong with it, for runs that are no more.
+
+        Raises sqlite3.Error, and nothing is written.
+        """
+        with self._transaction() as db:
+            gone = _gone(db, [u.run for u in updates])
+            kept = [u for u in updates if u.run not in gone]
+            rows = [row for u in kept for s in u.series for row in _rows(u.run, s)]
+            # In the order of the primary key, so that a leaf is touched once however many runs there are.
+            rows.sort(key=lambda row: row[:4])
+            db.executemany(
+                "INSERT OR IGNORE INTO metrics (key, timestamp, step, run_uuid, value, is_nan)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            db.executemany(
+                "INSERT INTO latest_metrics (key, timestamp, step, run_uuid, value, is_nan)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, run_uuid) DO UPDATE"
+                " SET timestamp=excluded.timestamp, step=excluded.step, value=excluded.value, is_nan=excluded.is_nan"
+                " WHERE (excluded.step, excluded.timestamp, excluded.value) > (step, timestamp, value)",
+                _latest(rows),
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO params (key, value, run_uuid) VALUES (?, ?, ?)",
+                [(key, value, u.run) for u in kept for key, value in u.params.items()],
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO tags (key, value, run_uuid) VALUES (?, ?, ?)",
+                [(key, value, u.run) for u in kept for key, value in u.tags.items()],
+            )
+            db.executemany(
+                "UPDATE runs SET status=?, end_time=? WHERE run_uuid=?",
+                [(u.status, u.ended, u.run) for u in kept if u.status is not None],
+            )
+        return dict.fromkeys(gone, "the run was deleted")
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+Row = tuple[str, int, int, str, float, bool]
+
+
+def _rows(run: str, series: Series) -> Iterator[Row]:
+    """(key, timestamp, step, run, value, is_nan): NaN and infinities as MLflow stores them, 0 and the largest."""
+    missing = np.isnan(series.values)
+    values = np.nan_to_num(series.values, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST).tolist()
+    for step, at, line, gaps in zip(series.steps, series.timestamps, values, missing.tolist(), strict=True):
+        for key, value, is_nan in zip(series.keys, line, gaps, strict=True):
+            yield key, at, step, run, value, is_nan
+
+
+def _latest(rows: Sequence[Row]) -> list[Row]:
+    """The row of the last step of each key and run."""
+    last: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = (row[0], row[3])
+        former = last.get(key)
+        if former is None or (row[2], row[1], row[4]) > (former[2], former[1], former[4]):
+            last[key] = row
+    return list(last.values())
+
+
+def _gone(db: sqlite3.Connection, runs: Collection[str]) -> set[str]:
+    """Those of the runs that are not there, or deleted."""
+    alive = "SELECT 1 FROM runs WHERE run_uuid=? AND lifecycle_stage='active'"
+    return {run for run in runs if db.execute(alive, (run,)).fetchone() is None}
