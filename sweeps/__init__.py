@@ -1,0 +1,1 @@
+"""The service: spec, plan, executors, report and the command line."""

@@ -1,0 +1,226 @@
+"""The command line: `gradsweep COMMAND`. Exit status: 0 done, 1 failed, 2 the request was wrong, 130 interrupted.
+
+What a command says goes to standard output, or one JSON document with `--json`; logs and progress go to standard
+error. A command imports what it needs when it runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sweeps.errors import is_wrong_request
+
+app = typer.Typer(
+    name="gradsweep",
+    help="Distributed hyperparameter sweeps for the study of vanishing gradients.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Spec = Annotated[str, typer.Argument(metavar="SPEC", help="a YAML file, or the name of a shipped study")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="the sweep's name")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change the spec, as base.epochs=2; may be given again"),
+]
+StoreFolder = Annotated[
+    str | None,
+    typer.Option("--store", metavar="DIR", help="where sweeps live; else $GRADSWEEP_STORE or ./gradsweep-store"),
+]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+
+
+@app.callback()
+def _settings(
+    debug: Annotated[bool, typer.Option("--debug", help="tracebacks, and Ray's own log")] = False,
+) -> None:
+    if debug:
+        os.environ["GRADSWEEP_DEBUG"] = "1"
+
+
+@app.command()
+def run(
+    spec: Spec,
+    name: Annotated[str | None, typer.Option(help="another name than the spec's")] = None,
+    set_: Set = None,
+    store: StoreFolder = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with this sweep where it stopped")] = False,
+    executor: Annotated[Literal["ray", "in-process"], typer.Option(help="what trains the packs")] = "ray",
+    json_: Json = False,
+) -> None:
+    """Run a sweep here and wait: live progress, then the verdict."""
+    from sweeps.commands import run as command
+
+    request = command.Request(spec, tuple(set_ or ()), name, store, resume, executor)
+    raise typer.Exit(command.run(request, as_json=json_))
+
+
+@app.command()
+def plan(spec: Spec, set_: Set = None, json_: Json = False) -> None:
+    """Say what a spec would run, and about how long; train nothing."""
+    from sweeps.commands import look
+
+    _say(look.plan(spec, set_ or []), look.plan_text, json_)
+
+
+@app.command("list")
+def list_(store: StoreFolder = None, json_: Json = False) -> None:
+    """The sweeps in the store."""
+    from sweeps.commands import look
+
+    _say(look.sweeps(store), look.sweeps_text, json_)
+
+
+@app.command()
+def status(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
+    """How far a sweep is, and whether it is running."""
+    from sweeps.commands import look
+
+    _say(look.status(name, store), look.status_text, json_)
+
+
+@app.command()
+def report(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
+    """The verdict of a finished or running sweep."""
+    from sweeps.commands import results
+
+    _say(results.report(name, store), results.report_text, json_)
+
+
+@app.command()
+def export(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet or CSV, by its ending")],
+    store: StoreFolder = None,
+    json_: Json = False,
+) -> None:
+    """Every record as one tidy table."""
+    from sweeps.commands import results
+
+    _say(results.export(name, file, store), results.export_text, json_)
+
+
+@app.command()
+def ui(
+    store: StoreFolder = None,
+    port: Annotated[int | None, typer.Option(help="else 5000, or a free one where that is taken")] = None,
+    json_: Json = False,
+) -> None:
+    """The MLflow UI on the store, for this machine only, until Ctrl-C."""
+    from sweeps.commands import ui as command
+
+    raise typer.Exit(command.ui(store, port, lambda started: _say(started, command.ui_text, json_)))
+
+
+@app.command()
+def studies(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="print this one's YAML")] = None,
+    json_: Json = False,
+) -> None:
+    """The sweeps that ship with it."""
+    from sweeps.commands import look
+
+    _say(look.studies(name), look.studies_text, json_)
+
+
+@app.command()
+def regimes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="only this one")] = None,
+    json_: Json = False,
+) -> None:
+    """The networks, layer by layer, with output shapes and parameter counts beside the paper's."""
+    from sweeps.commands import look
+
+    _say(look.regimes(name), look.regimes_text, json_)
+
+
+@app.command()
+def theory(
+    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="draw it too: .png, .svg or .pdf")] = None,
+    json_: Json = False,
+) -> None:
+    """Check the paper's two theorems numerically: where they hold, and where not."""
+    from sweeps import theory_table
+
+    raise typer.Exit(theory_table.run(json=json_, figure=figure))
+
+
+@app.command()
+def bench(
+    regime: Annotated[list[str] | None, typer.Option(help="only this one; may be given again")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="batch size, else 32 and 128")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="else all cores")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="how often each way is timed")] = 5,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="torch.compile too: needs a C++ compiler, and minutes")
+    ] = True,
+    json_: Json = False,
+) -> None:
+    """Time the engines against plain PyTorch in one run."""
+    from sweeps.commands import bench as command
+
+    _say(command.bench(regime or [], batch or [], threads, rounds, compiled), command.bench_text, json_)
+
+
+def _say(found: Any, text: Any, as_json: bool) -> None:
+    """Print what a command found, as its text or as JSON."""
+    print(json.dumps(found, indent=2, allow_nan=False) if as_json else text(found))
+
+
+class _ToStandardError(logging.Handler):
+    """Standard error as it is at the moment: while there are live bars it is above them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script. Ends the process with the exit status."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStandardError()], format="%(message)s")
+    logging.getLogger("gradsweep").setLevel(logging.INFO)
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: list[str] | None) -> int:
+    from typer.exceptions import TyperException
+
+    try:
+        found = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+        return found if isinstance(found, int) else 0
+    except TyperException as error:
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _wrong(f"{said} (gradsweep --help, gradsweep COMMAND --help)")
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` has.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("GRADSWEEP_DEBUG"):
+            raise
+        if is_wrong_request(error):
+            return _wrong(str(error))
+        first = (str(error).strip().splitlines() or [""])[0]
+        print(f"gradsweep: {type(error).__name__}: {first} (--debug shows where)", file=sys.stderr)
+        return 1
+
+
+def _wrong(message: str) -> int:
+    for line in message.splitlines():
+        print(f"gradsweep: {line}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The commands that only look: plan, list, status, studies, regimes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sweeps.commands.text import duration, table
+from sweeps.errors import RequestError
+
+
+def plan(source: str, settings: list[str]) -> dict[str, Any]:
+    """What a spec would run."""
+    from sweeps.planning import plan_of
+    from sweeps.spec import read
+
+    found = plan_of(read(source, settings))
+    return asdict(found) | {"configurations": found.configurations}
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """A line a fact."""
+    device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
+    at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
+    seconds = plan["seconds"]
+    time = "no measurement to go by" if seconds is None else duration(seconds)
+    lines = [
+        ("sweep", plan["name"]),
+        ("question", plan["question"] or "none stated"),
+        ("configurations", f"{plan['configurations']} ({plan['arms']} arms, {plan['searched']} searched)"),
+        ("seeds", plan["seeds"]),
+        ("members", f"{plan['members']}, at most {plan['epochs']} epochs each"),
+        ("packs", f"{plan['packs']} of at most {plan['pack']} configurations"),
+        ("resources", f"{device} a pack, {at_once}"),
+        ("time", f"{time} (a table of measured times, without pruning)"),
+    ]
+    return "\n".join(f"{name:<15} {value}" for name, value in lines)
+
+
+def sweeps(folder: str | None) -> list[dict[str, Any]]:
+    """The sweeps of a store, oldest first."""
+    from search_spaces.search import studies
+    from sweeps.state import look_at
+    from tracking.store import Store
+
+    store = Store.at(folder)
+    return [look_at(name, store) for name in studies(store.optuna_url)]
+
+
+def sweeps_text(sweeps: list[dict[str, Any]]) -> str:
+    """A table."""
+    if not sweeps:
+        return "no sweeps here yet: gradsweep run quickstart"
+    ends = ("complete", "pruned", "diverged", "failed")
+    rows = [[s["name"], s["state"], s["ended"], s["total"], *(s[e] for e in ends)] for s in sweeps]
+    return table(["sweep", "state", "ended#", "of#", *(f"{e}#" for e in ends)], rows)
+
+
+def status(name: str, folder: str | None) -> dict[str, Any]:
+    """How far one sweep is."""
+    from sweeps.state import look_at
+    from tracking.store import Store
+
+    return look_at(name, Store.at(folder))
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """A line a fact."""
+    best = status["best"]
+    ends = ("complete", "pruned", "diverged", "failed")
+    counts = ", ".join(f"{status[word]} {word}" for word in ends if status[word]) or "none yet"
+    process = f" (process {status['process']})" if status["process"] else ""
+    waiting = status["undelivered"]
+    lines = [
+        ("sweep", status["name"]),
+        ("state", status["state"] + process),
+        ("configurations", f"{status['ended']} of {status['total']} ended: {counts}"),
+        ("handed out", status["running"]),
+        ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
+        ("not in MLflow", f"{waiting} of its records, they wait in the spool" if waiting else "nothing"),
+    ]
+    lines += [("failed", f"{count}: {reason}") for reason, count in status["failures"].items()]
+    return "\n".join(f"{name:<15} {value}" for name, value in lines)
+
+
+def studies(name: str | None) -> Any:
+    """The shipped studies: name and question of each, or one with its YAML."""
+    from sweeps.spec import parse
+    from sweeps.spec import studies as shipped
+
+    found = shipped()
+    if name is not None:
+        if name not in found:
+            raise RequestError(f"there is no study {name!r}: there are {', '.join(found)}")
+        return {"name": name, "yaml": found[name]}
+    return [{"name": key, "question": parse(text, key).question} for key, text in found.items()]
+
+
+def studies_text(studies: Any) -> str:
+    """A line each, or the YAML as it is."""
+    if isinstance(studies, dict):
+        return str(studies["yaml"]).rstrip()
+    return "\n".join(f"{s['name']:<15} {s['question'] or ''}" for s in studies)
+
+
+def regimes(name: str | None) -> list[dict[str, Any]]:
+    """Every regime, or one, layer by layer."""
+    from sweeps.regimes import rows
+    from trainers.regimes import REGIMES
+
+    if name is not None and name not in REGIMES:
+        raise RequestError(f"there is no regime {name!r}: there are {', '.join(REGIMES)}")
+    return [
+        {
+            "name": regime.name,
+            "table": regime.table,
+            "initialization": f"{regime.initialization} {regime.init_scale:g}",
+            "layers": [asdict(row) for row in rows(regime.name)],
+        }
+        for regime in REGIMES.values()
+        if name in (None, regime.name)
+    ]
+
+
+def regimes_text(regimes: list[dict[str, Any]]) -> str:
+    """A table each."""
+    return "\n\n".join(_regime_text(regime) for regime in regimes)
+
+
+def _regime_text(regime: dict[str, Any]) -> str:
+    layers = regime["layers"]
+    rows = [
+        (
+            layer["layer"],
+            layer["kind"],
+            "x".join(map(str, layer["output"])),
+            layer["parameters"],
+            layer["paper"],
+            layer["paper_counts"],
+        )
+        for layer in layers
+    ]
+    rows.append(("sum", "", "", sum(layer["parameters"] for layer in layers), "", ""))
+    title = f"{regime['name']} (Table {regime['table']}), initial values {regime['initialization']}"
+    return table(["layer", "kind", "output", "parameters#", "paper#", "paper counts"], rows, title)

@@ -1,0 +1,70 @@
+"""The commands on what a sweep found: report and export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sweeps.commands.text import table
+from sweeps.errors import RequestError
+
+BEST = 10  # so many configurations are shown besides the arms
+
+
+def report(name: str, folder: str | None) -> dict[str, Any]:
+    """The verdict of a sweep, finished or not."""
+    from sweeps.service import stored_spec, verdict_of
+    from tracking.store import Store
+
+    store = Store.at(folder)
+    verdict = verdict_of(stored_spec(name, store), store)
+    if verdict is None:
+        raise RequestError(f"the sweep {name!r} has no records in MLflow yet: gradsweep status {name}")
+    return asdict(verdict)
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """The best configurations and the arms of each objective as a table, then the verdict in plain words."""
+    tables = [
+        table(
+            ["rank#", "configuration", "state", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"],
+            [
+                [_known(s[key]) for key in ("rank", "name", "state", "epoch")]
+                + [len(s["seeds"])]
+                + [_known(s[key]) for key in ("mean", "deviation", "q25", "q75")]
+                for s in objective["ranking"]
+                if s["arm"] or (s["rank"] or BEST + 1) <= BEST
+            ],
+            title=f"{objective['metric']}, {objective['goal']}",
+        )
+        for objective in report["objectives"]
+    ]
+    return "\n\n".join([*tables, report["text"]])
+
+
+def _known(value: object) -> object:
+    return "" if value is None else value
+
+
+def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
+    """Write every record to a file."""
+    if file.suffix not in (".parquet", ".csv"):
+        raise RequestError(f"{file}: a table is written as Parquet or CSV, so its name must end in .parquet or .csv")
+    from sweeps.service import stored_spec
+    from tracking.results import export as write
+    from tracking.results import load
+    from tracking.store import Store
+
+    store = Store.at(folder)
+    frame = load(name, store, stored_spec(name, store).tracking.uri)
+    try:
+        write(frame, file)
+    except OSError as error:
+        raise RequestError(f"{file}: can't be written: {error.strerror or error}") from None
+    return {"file": str(file), "rows": len(frame), "columns": len(frame.columns)}
+
+
+def export_text(export: dict[str, Any]) -> str:
+    """A line."""
+    return f"{export['rows']} rows of {export['columns']} columns in {export['file']}"

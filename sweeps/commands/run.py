@@ -1,0 +1,92 @@
+"""The command `run`: a sweep here, with live progress, to its verdict."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.errors import is_wrong_request
+from sweeps.interrupt import Interrupt, Interrupted
+
+log = logging.getLogger("gradsweep")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, so that it can be asked for again."""
+
+    spec: str
+    settings: tuple[str, ...]
+    name: str | None
+    store: str | None
+    resume: bool
+    executor: str
+
+    def resuming(self) -> str:
+        """The command that goes on with this sweep."""
+        words = ["gradsweep", "run", self.spec, "--resume"]
+        words += [w for key, value in (("--name", self.name), ("--store", self.store)) if value for w in (key, value)]
+        words += [w for setting in self.settings for w in ("--set", setting)]
+        words += ["--executor", self.executor] if self.executor != "ray" else []
+        return shlex.join(words)
+
+
+def run(request: Request, *, as_json: bool) -> int:
+    """Run it and print the verdict; the exit status."""
+    again = f"gradsweep: interrupted; this goes on with it: {request.resuming()}"
+    with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
+        from sweeps.display import Display
+        from sweeps.service import run as run_sweep
+        from sweeps.spec import read
+        from tracking.store import Store
+
+        settings = [*request.settings, *([f"name={request.name}"] if request.name else [])]
+        spec, store = read(request.spec, settings), Store.at(request.store)
+        try:
+            outcome = run_sweep(spec, store, interrupt, executor=request.executor, resume=request.resume, show=Display)
+        except Interrupted as signal:
+            print("gradsweep: interrupted before the sweep began", file=sys.stderr)
+            return signal.exit_status
+        except Exception as error:
+            if not is_wrong_request(error):
+                log.error("the sweep has stopped; this goes on with it: %s", request.resuming())
+            raise
+    viewing = shlex.join(["gradsweep", "ui", "--store", str(store.folder)])
+    if outcome.delivered.waiting:
+        log.warning(
+            "%d records are not in MLflow yet (%s); they wait in %s, and a run with --resume delivers them",
+            outcome.delivered.waiting,
+            outcome.delivered.problem or "no time left",
+            store.spool_file(spec.name),
+        )
+    if as_json:
+        print(json.dumps(_document(outcome, str(store.folder), viewing, request.resuming()), indent=2, allow_nan=False))
+    elif outcome.verdict:
+        print(outcome.verdict.text)
+        print(f"\nIn the browser: {viewing}")
+    if outcome.interrupted is not None:
+        print(again, file=sys.stderr)
+        return outcome.interrupted
+    for reason, count in outcome.failures.items():
+        log.warning("%d of %d configurations failed: %s", count, outcome.counts.total, reason)
+    return 1 if outcome.failures or not outcome.counts.complete else 0
+
+
+def _document(outcome: Any, store: str, viewing: str, again: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "name": outcome.spec.name,
+        "store": store,
+        "interrupted": outcome.interrupted is not None,
+        "counts": asdict(outcome.counts),
+        "failures": dict(outcome.failures),
+        "undelivered": outcome.delivered.waiting,
+        "verdict": asdict(outcome.verdict) if outcome.verdict else None,
+        "ui": viewing,
+        "resume": again if outcome.interrupted is not None else None,
+    }

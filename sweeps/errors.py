@@ -1,0 +1,26 @@
+"""What is the user's to put right, and what is ours."""
+
+from __future__ import annotations
+
+import sys
+
+# Where the rooms' own words for a wrong request are; one of a module that nobody has imported can't be raised.
+WRONG_REQUESTS = (
+    ("sweeps.errors", "RequestError"),
+    ("sweeps.spec", "SpecError"),
+    ("search_spaces.storage", "SearchError"),
+    ("search_spaces.options", "OptionError"),
+    ("tracking.store", "StoreError"),
+    ("tracking.results", "ResultsError"),
+    ("trainers.data", "DataError"),
+)
+
+
+class RequestError(Exception):
+    """The request was wrong: one line that says what, where, and what would be right. Exit status 2."""
+
+
+def is_wrong_request(error: Exception) -> bool:
+    """Whether the user can put this right: the message says how, a traceback would only hide it."""
+    kinds = tuple(getattr(sys.modules[module], name) for module, name in WRONG_REQUESTS if module in sys.modules)
+    return isinstance(error, kinds)

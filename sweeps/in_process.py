@@ -1,0 +1,23 @@
+"""The executor without a cluster: one pack after another, in this process; for tests and for debugging.
+
+The same interface as `sweeps.ray_tune.run`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sweeps.books import Books
+from sweeps.interrupt import Interrupt
+from sweeps.packs import train_pack
+from sweeps.spec import Resources
+
+
+def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path) -> None:
+    """Train all packs of the books; `folder` is not needed here. Raises Interrupted after a signal."""
+    device = "cuda" if resources.gpus else "cpu"
+    while (pack := books.next_pack()) is not None:
+        reports = train_pack(pack, books.states_file(pack.id), device=device, threads=resources.cpus)
+        for report in reports:
+            books.record(report)
+            interrupt.check()

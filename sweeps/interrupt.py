@@ -1,0 +1,107 @@
+"""Ctrl-C and SIGTERM as a flag that is looked at where nothing is half done.
+
+    with Interrupt(lambda: print("resume me")) as interrupt:
+        while work:
+            interrupt.check()                    # raises Interrupted between two pieces of work
+
+The first signal stops cleanly. Nothing is raised out of a signal handler: it would come anywhere, in the middle of a
+fork or of somebody's lock, and be lost there or leave that lock held. A thread keeps the time instead: where the clean
+end takes longer than GRACE_SECONDS, or a second signal comes, it says farewell and ends the process on the spot, which
+is as good as being killed: whatever a driver does survives that. Ctrl-C's exit status is 130, SIGTERM's 143.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_SECONDS = 4.0
+LEFT = b"\0"
+
+
+class Interrupted(BaseException):
+    """A signal asked for the end; not an Exception, so that no library takes it for a failure of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_status = 128 + number
+
+
+class Interrupt:
+    """The signals of a run; a context manager, in the main thread only.
+
+    `farewell` is called, in another thread, before the process is ended on the spot after its first signal;
+    `on_stop`, which may be set later, when `check` is about to raise: what must be noted before anything is closed.
+    """
+
+    def __init__(self, farewell: Callable[[], None] = lambda: None) -> None:
+        self.number: int | None = None
+        self.on_stop: Callable[[], None] = lambda: None
+        self._farewell = farewell
+        self._former: dict[int, Any] = {}
+        self._former_wakeup = -1
+        self._read, self._write = -1, -1
+
+    def __enter__(self) -> Interrupt:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        # Written to when a signal comes, even while this thread is deep in somebody's C code.
+        self._former_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._former = {s: signal.getsignal(s) for s in SIGNALS}
+        self.install()
+        self._watcher = threading.Thread(target=self._watch, name="signals", daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._former_wakeup)
+        # Said rather than left to the closed pipe: a forked child may hold its other end.
+        os.write(self._write, LEFT)
+        self._watcher.join()
+        os.close(self._write)
+        os.close(self._read)
+
+    def install(self) -> None:
+        """Take the signals (again): starting Ray takes them away."""
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self.number is not None:
+            self.on_stop()
+            raise Interrupted(self.number)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.number = self.number or number
+
+    def _watch(self) -> None:
+        """Runs in a thread until the block is left, or the process ended."""
+        first = self._next(None)
+        if first is not None:
+            self.number = self.number or first
+            second = self._next(GRACE_SECONDS)
+            if second is not None:
+                if second == 0:
+                    self._farewell()
+                os._exit(128 + (second or first))
+
+    def _next(self, seconds: float | None) -> int | None:
+        """The next signal, 0 where none comes in time, None where the block has been left."""
+        while select.select([self._read], [], [], seconds)[0]:
+            byte = os.read(self._read, 1)
+            if byte == LEFT:
+                return None
+            if byte[0] in SIGNALS:
+                return byte[0]
+        return 0

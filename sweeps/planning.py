@@ -1,0 +1,122 @@
+"""What a spec would run, and about how long: read off the spec, nothing is trained and no image is decoded.
+
+The time is a table's: seconds a training image takes one member, for each engine and regime, measured on a core of an
+AMD EPYC with AVX-512 (digits, batches of 32, evaluation and statistics in it), times images, epochs and members,
+shared out among the packs that run at once. It is an "about": machines differ, and a pruner saves what it saves.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.spec import Resources, SweepSpec
+from trainers.lanes import available
+from trainers.members import SHARED, MemberConfig
+
+SECONDS_AN_IMAGE = {
+    "lanes": {"large-parameters": 1.2e-5, "many-layers": 1.9e-5, "combined": 1.2e-5},
+    "reference": {"large-parameters": 2.3e-4, "many-layers": 3.3e-4, "combined": 2.0e-4},
+}
+START_SECONDS = 10.0
+TRAIN_IMAGES = {"digits": 1295, "cifar10": 45000}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would run; `seconds` is None where there is no measurement to go by."""
+
+    name: str
+    question: str | None
+    arms: int
+    searched: int
+    seeds: int
+    members: int
+    epochs: int
+    packs: int
+    pack: int
+    cpus: int
+    gpus: float
+    at_once: int | str
+    seconds: float | None
+
+    @property
+    def configurations(self) -> int:
+        """Arms and searched ones."""
+        return self.arms + self.searched
+
+
+def plan_of(spec: SweepSpec) -> Plan:
+    """Read a plan off a spec."""
+    search = spec.search_plan()
+    arms = [spec.members(arm)[0] for arm in search.arms.values()]
+    searched = spec.members({})[0] if search.configurations else None
+    configurations = arms + [m for m in [searched] if m for _ in range(search.configurations)]
+    resources = spec.resources
+    at_once = _at_once(resources)
+    size = pack_size(spec)
+    packs = list(_packs(configurations, size))
+    seconds = None
+    if not resources.gpus and isinstance(at_once, int):
+        cost = [sum(map(_seconds, pack)) * len(spec.seeds) / resources.cpus for pack in packs]
+        seconds = START_SECONDS + max([sum(cost) / max(1, at_once), *cost])
+    return Plan(
+        name=spec.name,
+        question=spec.question,
+        arms=len(arms),
+        searched=search.configurations,
+        seeds=len(spec.seeds),
+        members=len(configurations) * len(spec.seeds),
+        epochs=search.epochs,
+        packs=len(packs),
+        pack=size,
+        cpus=resources.cpus,
+        gpus=resources.gpus,
+        at_once=at_once,
+        seconds=seconds,
+    )
+
+
+def _packs(configurations: list[MemberConfig], size: int) -> Iterator[list[MemberConfig]]:
+    """As the books make them: so many are asked for at a time, and those that share a network go together."""
+    for first in range(0, len(configurations), size):
+        kinds: dict[tuple[object, ...], list[MemberConfig]] = {}
+        for member in configurations[first : first + size]:
+            kinds.setdefault(tuple(getattr(member, name) for name in SHARED), []).append(member)
+        yield from kinds.values()
+
+
+def pack_size(spec: SweepSpec) -> int:
+    """How many configurations are asked for at a time: `resources.pack`, or fewer where cores would else stand idle."""
+    at_once = _at_once(spec.resources)
+    if isinstance(at_once, str):
+        return spec.resources.pack
+    return min(spec.resources.pack, math.ceil(spec.search_plan().total / at_once))
+
+
+def _at_once(resources: Resources) -> int | str:
+    if resources.concurrent != "auto":
+        return int(resources.concurrent)
+    if resources.gpus or os.environ.get("RAY_ADDRESS"):
+        return "as many as fit"
+    return max(1, len(os.sched_getaffinity(0)) // resources.cpus)
+
+
+def _seconds(member: MemberConfig) -> float:
+    engine = "lanes" if member.engine != "reference" and available() else "reference"
+    return SECONDS_AN_IMAGE[engine][member.regime] * train_images(member.data) * (member.epochs + 1)
+
+
+def train_images(data: str) -> int:
+    """About how many images the training split of this data has; 0 for a folder that can't be read."""
+    if data in TRAIN_IMAGES:
+        return TRAIN_IMAGES[data]
+    train = Path(data.removeprefix("folder:")).expanduser() / "train"
+    try:
+        files = sum(len(os.listdir(c)) for c in train.iterdir() if c.is_dir())
+    except OSError:
+        return 0
+    return math.ceil(files * 0.9)

@@ -1,0 +1,208 @@
+"""A sweep from its first line to its last: the books opened, an executor run, the records delivered, the verdict.
+
+    >>> with Interrupt() as interrupt:
+    ...     outcome = run(read("alpha-r"), Store.at("store"), interrupt, executor="ray", resume=False, show=Display)
+
+All that a later `resume` needs is in the store: Optuna's database, the spool, the states of members in training.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from search_spaces.search import Counts, Search, studies
+from sweeps.books import Books, Progress
+from sweeps.errors import RequestError
+from sweeps.interrupt import Interrupt, Interrupted
+from sweeps.lock import Locked, driver_lock
+from sweeps.packs import one_line
+from sweeps.spec import SweepSpec, parse
+from sweeps.versions import git_commit, versions
+from tracking.delivery import Delivered, Delivery
+from tracking.results import ResultsError, load, outcomes
+from tracking.spool import Spool, SpoolError, SweepRun
+from tracking.store import Store
+from tracking.verdict import Verdict, judge
+from trainers.data import load as load_data
+
+EXECUTORS = {"ray": "sweeps.ray_tune", "in-process": "sweeps.in_process"}
+# MLflow may be away for that long at the end; what it then lacks stays in the spool.
+PATIENCE_SECONDS = 90.0
+HURRY_SECONDS = 0.5
+
+Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    `interrupted` is the exit status of the signal that ended it, else None; `verdict` is None where there are no
+    records to judge; `delivered` says what MLflow still lacks; `failures` how many failed for which reason.
+    """
+
+    spec: SweepSpec
+    counts: Counts
+    failures: Mapping[str, int]
+    delivered: Delivered
+    verdict: Verdict | None
+    interrupted: int | None = None
+
+
+def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, resume: bool, show: Show) -> Outcome:
+    """Run a sweep, or go on with one, until all of its configurations have ended or a signal came.
+
+    Raises RequestError where it is there already, is not there to resume, is another one or has a driver; DataError
+    where its data can't be had; Interrupted for a signal before anything was begun.
+    """
+    with ExitStack() as closing:
+        spec = with_absolute_paths(spec)
+        digests = {name: load_data(name).digest for name in data_of(spec)}
+        train = importlib.import_module(EXECUTORS[executor]).run
+        store.create()
+        try:
+            closing.enter_context(driver_lock(store.lock_file(spec.name)))
+        except Locked as error:
+            raise RequestError(f"the sweep {spec.name!r} has a driver: {error}") from None
+        interrupt.check()
+        search = _open(spec, store, resume)
+        closing.callback(search.close)
+        spool = Spool.at(store.spool_file(spec.name))
+        closing.callback(spool.close)
+        spool.begin(_sweep_run(spec, digests))
+        books = Books(spec, search, spool, store.states(spec.name))
+        delivery = Delivery(store, spec.name, spec.tracking.uri)
+        delivery.start()
+        # Noted first: to stop Ray takes seconds.
+        interrupt.on_stop = lambda: spool.finish("KILLED", "Interrupted; `gradsweep run --resume` goes on with it.")
+        verdict = ended = None
+        try:
+            with show(spec.name, lambda: books.progress):
+                train(books, spec.resources, interrupt, store.ray / spec.name)
+            verdict = verdict_of(spec, store)
+            status = "FINISHED" if books.progress.counts.complete else "FAILED"
+            spool.finish(status, verdict.text if verdict else "")
+            interrupt.on_stop = lambda: None
+            _wait_for(spool, interrupt)
+        except Interrupted as signal:
+            ended = signal.exit_status
+        except Exception as error:
+            with suppress(SpoolError):
+                spool.finish("FAILED", one_line(error))
+            raise
+        finally:
+            delivered = delivery.drain(HURRY_SECONDS)
+        failures = Counter(e.reason for e in search.ended() if e.state == "failed")
+        return Outcome(spec, books.progress.counts, failures, delivered, verdict, ended)
+
+
+def verdict_of(spec: SweepSpec, store: Store) -> Verdict | None:
+    """The verdict on what has been recorded of a sweep; None where nothing has."""
+    try:
+        found = outcomes(spec.name, store, spec.tracking.uri)
+        frame = load(spec.name, store, spec.tracking.uri)
+    except ResultsError:
+        return None
+    return judge(frame, found, [(o.metric, o.goal) for o in spec.objective], spec.claim, spec.name)
+
+
+def stored_spec(name: str, store: Store) -> SweepSpec:
+    """The spec a sweep was begun with. Raises SearchError where there is no such sweep."""
+    search = Search.open(name, store.optuna_url)
+    try:
+        return parse(search.attributes["spec"], name)
+    finally:
+        search.close()
+
+
+def data_of(spec: SweepSpec) -> list[str]:
+    """Every data set that a configuration of this sweep may train on."""
+    plan = spec.search_plan()
+    names = [spec.members(arm)[0].data for arm in plan.arms.values()]
+    if plan.configurations:
+        names.append(spec.members({})[0].data)
+    return list(dict.fromkeys(names))
+
+
+def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
+    """The same sweep from wherever it is run: a worker or a later resume may have another current folder."""
+
+    def absolute(fields: dict[str, object]) -> dict[str, object]:
+        data = fields.get("data")
+        if not isinstance(data, str) or not data.startswith("folder:"):
+            return fields
+        return fields | {"data": f"folder:{Path(data.removeprefix('folder:')).expanduser().absolute()}"}
+
+    return spec.model_copy(
+        update={"base": absolute(spec.base), "arms": {name: absolute(arm) for name, arm in spec.arms.items()}}
+    )
+
+
+def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:
+    """The sweep's study: a new one, or with `resume` the one that is there, if it was begun with this spec."""
+    known = spec.name in studies(store.optuna_url)
+    if not resume:
+        if known:
+            raise RequestError(
+                f"the sweep {spec.name!r} is in {store.folder} already: "
+                "go on with it by --resume, or start another by --name NAME"
+            )
+        return Search.create(spec.name, store.optuna_url, spec.search_plan(), {"spec": spec.to_yaml()})
+    if not known:
+        raise RequestError(f"there is no sweep {spec.name!r} in {store.folder} to go on with: leave out --resume")
+    before = stored_spec(spec.name, store)
+    if keys := _differing(yaml.safe_load(before.to_yaml()), yaml.safe_load(spec.to_yaml())):
+        raise RequestError(
+            f"the sweep {spec.name!r} was begun with another {', '.join(keys)}: "
+            "resume it with the same spec and --set, or start another by --name NAME"
+        )
+    return Search.open(spec.name, store.optuna_url, spec.search_plan())
+
+
+def _differing(before: object, now: object, path: str = "") -> list[str]:
+    """The dotted keys at which two specs are not the same."""
+    if before == now:
+        return []
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return [path]
+    keys = list(dict.fromkeys([*before, *now]))
+    return [p for k in keys for p in _differing(before.get(k), now.get(k), f"{path}.{k}" if path else k)]
+
+
+def _sweep_run(spec: SweepSpec, digests: dict[str, str]) -> SweepRun:
+    plan = spec.search_plan()
+    return SweepRun(
+        name=spec.name,
+        spec=spec.to_yaml(),
+        description=spec.question or "",
+        parameters={
+            "configurations": str(plan.total),
+            "seeds": str(len(spec.seeds)),
+            "epochs": str(plan.epochs),
+            "sampler": plan.sampler.name if plan.configurations else "none",
+            "pruner": plan.pruner.name if plan.pruner else "none",
+            "objective": ", ".join(f"{o.goal} {o.metric}" for o in spec.objective),
+            "claim": spec.claim or "none",
+        },
+        versions=versions(),
+        digests=digests,
+        commit=git_commit(),
+    )
+
+
+def _wait_for(spool: Spool, interrupt: Interrupt) -> None:
+    """Until MLflow has everything, or has taken nothing for a while."""
+    least, since = spool.waiting(), time.monotonic()
+    while least and time.monotonic() - since < PATIENCE_SECONDS:
+        interrupt.check()
+        time.sleep(0.05)
+        if (now := spool.waiting()) < least:
+            least, since = now, time.monotonic()

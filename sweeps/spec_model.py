@@ -1,0 +1,179 @@
+"""The spec as types (section 5 of the design). What each field means is said here once; the command line quotes it.
+
+Pydantic holds the shape; `sweeps.spec_checks` what must hold between the fields. A spec that exists is one that can
+run: each of its configurations makes members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from search_spaces.plan import SearchPlan, Settings
+from search_spaces.space import Choice, Range, Value
+from sweeps import spec_checks
+from sweeps.spec_checks import Problem
+from sweeps.yaml_lines import dump
+from trainers.members import FIELDS, MemberConfig
+
+
+def _members(title: str, without: tuple[str, ...]) -> Any:
+    """A mapping of MemberConfig's fields, none of them required, as a type."""
+    types = get_type_hints(MemberConfig)
+    fields = {
+        name: Annotated[types[name], Field(description=field.metadata["help"])]
+        for name, field in FIELDS.items()
+        if name not in without
+    }
+    make: Any = TypedDict  # mypy knows none that is made at run time
+    typed = make(title, fields, total=False)
+    typed.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    return typed
+
+
+if TYPE_CHECKING:
+    Base = dict[str, Any]
+    Arm = dict[str, Any]
+else:
+    Base = _members("Base", without=("alpha", "r", "seed"))
+    Arm = _members("Arm", without=("seed",))
+
+
+def problems_error(problems: list[Problem]) -> PydanticCustomError:
+    """What a validator raises for problems at several places below its own."""
+    return PydanticCustomError("problems", "{text}", {"text": problems[0].message, "problems": problems})
+
+
+def _checked(check: Any) -> PlainValidator:
+    def validate(value: Any) -> Any:
+        found, problems = check(value)
+        if problems:
+            raise problems_error(problems)
+        return found
+
+    return PlainValidator(validate)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Objective(_Part):
+    """What a configuration is judged by: the mean over its seeds of a metric after its last epoch."""
+
+    metric: str = Field(default="validation.accuracy", description="the name of a metric")
+    goal: Literal["maximize", "minimize"] = Field(default="maximize", description="maximize | minimize")
+
+
+class SearchSpec(_Part):
+    """What is searched, how, and how long."""
+
+    space: Annotated[dict[str, Range | Choice], _checked(spec_checks.space)] = Field(
+        description="key -> {low, high, log, integer}, or a list to choose from"
+    )
+    sampler: Annotated[Settings, _checked(spec_checks.settings)] = Field(
+        default=Settings("tpe"), description="{name: tpe | random | grid | qmc | gp | cmaes | nsga2, seed, options}"
+    )
+    configurations: int | None = Field(
+        default=None, ge=1, description="how many, besides the arms; a grid has all of its points where it is not given"
+    )
+    pruner: Annotated[Settings, _checked(spec_checks.settings)] | None = Field(
+        default=None, description="{name: asha | hyperband | median | percentile | threshold | patient, options}"
+    )
+
+
+class Resources(_Part):
+    """What a pack may use, and how many train at once."""
+
+    cpus: int = Field(default=1, ge=1, description="processors a pack")
+    gpus: float = Field(default=0, ge=0, description="GPUs a pack; a fraction shares one")
+    pack: int = Field(
+        default=8, ge=1, description="configurations a pack, at most: fewer where cores would else stand idle"
+    )
+    concurrent: Annotated[int | Literal["auto"], _checked(spec_checks.concurrent)] = Field(
+        default="auto", description="packs at once; auto: as many as the machine or the cluster has room for"
+    )
+
+
+class Tracking(_Part):
+    """Where the records go."""
+
+    uri: str | None = Field(default=None, description="an MLflow server's address; null: the store's own")
+
+
+def _listed(value: Any) -> Any:
+    """One objective or several; lists are what YAML has, and strict tuples are not made of them."""
+    return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
+
+
+class SweepSpec(_Part):
+    """One sweep, as its user asked for it."""
+
+    name: str = Field(description="[a-z0-9-], at most 47 characters")
+    question: str | None = Field(default=None, description="what the sweep is to answer")
+    base: Base = Field(default={}, description="what every configuration shares: a member without alpha, r and seed")
+    seeds: Annotated[tuple[int, ...], _checked(spec_checks.seeds)] = Field(
+        default=(0, 1, 2, 3, 4), description="how many seeds a configuration has, or a list of them"
+    )
+    arms: dict[str, Arm] = Field(default={}, description="name -> what it has instead of base; run first")
+    search: SearchSpec | None = Field(default=None, description="what is searched besides; null: the arms alone")
+    objective: Annotated[tuple[Objective, ...], BeforeValidator(_listed)] = Field(
+        default=(Objective(),), description="{metric, goal}, or a list of them"
+    )
+    claim: str | None = Field(default=None, description="the arm that the verdict is about")
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _check(self) -> SweepSpec:
+        if problems := spec_checks.problems(self):
+            raise problems_error(problems)
+        return self
+
+    def members(self, parameters: Mapping[str, Value]) -> tuple[MemberConfig, ...]:
+        """A configuration's members, one a seed: base, and over it the parameters."""
+        return tuple(MemberConfig(**{**self.base, **parameters, "seed": seed}) for seed in self.seeds)
+
+    def search_plan(self) -> SearchPlan:
+        """What `search_spaces.search.Search` is to do."""
+        return spec_checks.search_plan(self)
+
+    def to_yaml(self) -> str:
+        """The spec as YAML that reads back to an equal one, with what was left open filled in."""
+        counted = self.seeds == tuple(range(len(self.seeds)))
+        data: dict[str, Any] = {
+            "name": self.name,
+            "question": self.question,
+            "base": self.base,
+            "seeds": len(self.seeds) if counted else list(self.seeds),
+            "arms": self.arms,
+        }
+        if self.search is not None:
+            data["search"] = {
+                "space": {key: _entry(what) for key, what in self.search.space.items()},
+                "sampler": _named(self.search.sampler),
+                "configurations": self.search.configurations,
+            }
+            if self.search.pruner is not None:
+                data["search"]["pruner"] = _named(self.search.pruner)
+        objectives = [objective.model_dump() for objective in self.objective]
+        data["objective"] = objectives if len(objectives) > 1 else objectives[0]
+        data["claim"] = self.claim
+        data["resources"] = self.resources.model_dump()
+        data["tracking"] = self.tracking.model_dump()
+        return dump(data)
+
+
+def _entry(what: Range | Choice) -> Any:
+    if isinstance(what, Choice):
+        return list(what.values)
+    flags = {name: True for name in ("log", "integer") if getattr(what, name)}
+    return {"low": what.low, "high": what.high, **flags}
+
+
+def _named(settings: Settings) -> dict[str, Any]:
+    return {"name": settings.name, **settings.options}
