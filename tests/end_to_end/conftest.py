@@ -1,0 +1,123 @@
+"""The command as its users start it: a process of its own, its store, and waiting for what it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sweeps.bench_sweep import write_images
+from tracking.spool import Spool
+from tracking.store import Store
+
+PATIENCE = 120.0
+
+
+class Command:
+    """`gradsweep` on one store.
+
+    >>> command("run", "spec.yaml").stdout
+    """
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.store = Store.at(folder / "store")
+        self.folder = folder
+        self._mark = f"GRADSWEEP_STORE={self.store.folder}".encode()
+        self._environment = os.environ | {
+            "GRADSWEEP_STORE": str(self.store.folder),
+            "GRADSWEEP_CACHE": str(cache),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start it, in a process group of its own as a shell would."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeps.cli", *words],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, which must have this exit status."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=4 * PATIENCE)
+        assert process.returncode == status, f"{words}: {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def json(self, *words: str, status: int = 0) -> Any:
+        """What it prints with `--json`: one document and nothing else."""
+        return json.loads(self(*words, "--json", status=status).stdout)
+
+    def spec(self, name: str, text: str) -> str:
+        """A file with this spec."""
+        file = self.folder / f"{name}.yaml"
+        file.write_text(text)
+        return str(file)
+
+    def epochs(self, sweep: str) -> int:
+        """How many epochs of configurations the spool has; 0 where there is no spool yet."""
+        file = self.store.spool_file(sweep)
+        if not file.exists():
+            return 0
+        spool = Spool.at(file)
+        try:
+            return sum(len(spool.epochs(c.number)) for c in spool.configurations())
+        finally:
+            spool.close()
+
+    def table(self, sweep: str) -> pd.DataFrame:
+        """What `export` writes, without the time it took."""
+        file = self.folder / f"{sweep}-{time.monotonic_ns()}.parquet"
+        self("export", sweep, str(file))
+        return pd.read_parquet(file).drop(columns="seconds")
+
+    def until(self, what: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+        """Wait for something that a process does."""
+        end = time.monotonic() + PATIENCE
+        while not what():
+            assert time.monotonic() < end, "it did not come"
+            assert process is None or process.poll() is None, process.communicate()
+            time.sleep(0.1)
+
+    def processes(self) -> dict[int, str]:
+        """The processes that this store's commands have started and that are still there: number -> command line."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self._mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+        return {number: line for number, line in found.items() if line}
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("images")
+    write_images(root)
+    return f"folder:{root}"
+
+
+@pytest.fixture(scope="session")
+def make_command(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Command]:
+    """`gradsweep` on a new store each."""
+    cache = tmp_path_factory.mktemp("cache")
+    return lambda: Command(tmp_path_factory.mktemp("sweep"), cache)
+
+
+@pytest.fixture
+def command(make_command: Callable[[], Command]) -> Command:
+    return make_command()

@@ -1,0 +1,142 @@
+"""A sweep that is killed or interrupted goes on, and ends as one that nobody disturbed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sweeps.lock import driver_lock
+from tracking.outbox import Outbox
+from tracking.spool import Spool
+
+EPOCHS = 40
+SPEC = f"""\
+name: disturbed
+base: {{init_scale: 1.0, data: "IMAGES", epochs: {EPOCHS}, batch_size: 8}}
+seeds: 2
+arms:
+  plain: {{alpha: 1.0}}
+search:
+  space: {{alpha: {{low: 0.5, high: 8.0, log: true}}}}
+  sampler: {{name: random, seed: 0}}
+  configurations: 5
+resources: {{cpus: 1, pack: 2, concurrent: 2}}
+"""
+EPOCHS_IN_ALL = 6 * (EPOCHS + 1)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make_command: Callable[[], Any], images: str) -> pd.DataFrame:
+    command = make_command()
+    command("run", command.spec("s", SPEC.replace("IMAGES", images)), "--executor", "in-process")
+    return command.table("disturbed")
+
+
+@pytest.fixture
+def spec(command: Any, images: str) -> str:
+    return str(command.spec("s", SPEC.replace("IMAGES", images)))
+
+
+def as_if_undisturbed(command: Any, undisturbed: pd.DataFrame) -> None:
+    """Everything is there once, and to the bit what it would have been."""
+    status = command.json("status", "disturbed")
+    assert (status["state"], status["complete"], status["running"]) == ("finished", 6, 0)
+    assert status["undelivered"] == 0
+    assert command.epochs("disturbed") == EPOCHS_IN_ALL
+    assert sweep_status(command) == "FINISHED"
+    pd.testing.assert_frame_equal(command.table("disturbed"), undisturbed, check_exact=True)
+    assert [f.name for f in (command.store.ray / "disturbed").rglob("*") if f.name != "packs"] == []
+
+
+def sweep_status(command: Any) -> str | None:
+    """What MLflow's parent run is, or will be once it has been told."""
+    spool = Spool.at(command.store.spool_file("disturbed"))
+    try:
+        state = Outbox(spool).state()
+        return state and state.status
+    finally:
+        spool.close()
+
+
+@pytest.mark.ray
+def test_a_killed_worker_and_a_killed_driver(command: Any, spec: str, undisturbed: pd.DataFrame) -> None:
+    process = command.start("run", spec)
+    command.until(lambda: command.epochs("disturbed") >= 8, process)
+    workers = [number for number, line in command.processes().items() if line.startswith("ray::ImplicitFunc")]
+    os.kill(workers[0], signal.SIGKILL)
+    seen = command.epochs("disturbed")
+    command.until(lambda: command.epochs("disturbed") >= max(seen + 10, 66), process)
+    process.kill()
+    process.communicate()
+    assert command.epochs("disturbed") < EPOCHS_IN_ALL
+    status = command.json("status", "disturbed")
+    assert status["state"] == "stopped"
+    assert status["running"] > 0
+    command("run", spec, "--resume")
+    as_if_undisturbed(command, undisturbed)
+
+
+@pytest.mark.ray
+def test_ctrl_c_and_the_command_that_it_prints(command: Any, spec: str, undisturbed: pd.DataFrame) -> None:
+    process = command.start("run", spec)
+    command.until(lambda: command.epochs("disturbed") >= 20, process)
+    # As a terminal does: to the whole group.
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert sweep_status(command) == "KILLED"
+    status = command.json("status", "disturbed")
+    assert status["state"] == "stopped"
+    assert status["running"] > 0
+    said = err.splitlines()[-1]
+    assert said.startswith("gradsweep: interrupted; this goes on with it: gradsweep run ")
+    words = shlex.split(said.partition(": gradsweep ")[2])
+    assert words == ["run", spec, "--resume"]
+    command(*words)
+    as_if_undisturbed(command, undisturbed)
+    command.until(lambda: not command.processes())
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_in_process(
+    number: signal.Signals, status: int, command: Any, spec: str, undisturbed: pd.DataFrame
+) -> None:
+    words = ["run", spec, "--executor", "in-process", "--set", "resources.concurrent=2"]
+    process = command.start(*words)
+    command.until(lambda: command.epochs("disturbed") >= 20, process)
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (status, "")
+    assert command.json("status", "disturbed")["state"] == "stopped"
+    assert shlex.split(err.splitlines()[-1].partition(": gradsweep ")[2])[1:] == [
+        spec,
+        "--resume",
+        *words[4:],
+        *words[2:4],
+    ]
+    if number == signal.SIGINT:
+        command(*words, "--resume")
+        as_if_undisturbed(command, undisturbed)
+
+
+def test_a_second_driver_is_refused(command: Any, spec: str) -> None:
+    with driver_lock(command.store.lock_file("disturbed")):
+        refused = command("run", spec, status=2)
+    (line,) = refused.stderr.splitlines()
+    assert line == f"gradsweep: the sweep 'disturbed' has a driver: it is running already, in process {os.getpid()}"
+
+
+def test_a_signal_before_anything_was_begun(command: Any, spec: str) -> None:
+    process = command.start("run", spec)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    # Python may not even have got to our handler.
+    assert process.returncode in (143, -signal.SIGTERM)
+    assert command.json("list") == []

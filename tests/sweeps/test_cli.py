@@ -1,0 +1,151 @@
+"""The commands in this process: what they print where, and their exit statuses. tests/end_to_end has the real ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli import _status
+
+SPEC = """\
+name: first
+question: Does it run?
+base: {{init_scale: 1.0, data: "{images}", epochs: 2, batch_size: 8}}
+seeds: 2
+arms:
+  plain: {{alpha: 1.0}}
+  paper: {{alpha: 2.0, r: 0.01}}
+claim: paper
+"""
+
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def folder(images: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a spec, and the store of a finished sweep of it."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "first.yaml").write_text(SPEC.format(images=images))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert _status(["run", "first.yaml", "--executor", "in-process"]) == 0
+    return folder
+
+
+@pytest.fixture
+def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    """Runs a command there; its exit status, standard output and standard error."""
+    monkeypatch.chdir(folder)
+
+    def say(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = _status(list(words))
+        return (status, *capsys.readouterr())
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "first.yaml"], "--resume"),
+        (["run", "first.yaml", "--resume", "--set", "base.epochs=3"], "another base.epochs"),
+        (
+            ["run", "first.yaml", "--resume", "--set", "arms.plain.r=0.5", "--set", "seeds=1"],
+            "another seeds, arms.plain.r",
+        ),
+        (["run", "first.yaml", "--resume", "--name", "second"], "leave out --resume"),
+        (["run", "first.yaml", "--name", "Not A Name"], "name"),
+        (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["run", "first.yaml", "--name", "x", "--set", "base.data=folder:/nowhere"], "/nowhere"),
+        (["run", "first.yaml", "--executor", "none"], "in-process"),
+        (["run", "first.yaml", "--store", "postgresql://here"], "postgresql://here"),
+        (["plan", "first.yaml", "--set", "base.epochs=none"], "base.epochs"),
+        (["status", "second"], "second"),
+        (["report", "second"], "second"),
+        (["export", "second", "all.csv"], "second"),
+        (["export", "first", "all.txt"], ".parquet or .csv"),
+        (["export", "first", "/nowhere/all.csv"], "/nowhere/all.csv"),
+        (["studies", "second"], "quickstart"),
+        (["regimes", "second"], "combined"),
+        (["ui", "--port", "99999"], "99999"),
+        (["ui", "--store", "empty"], "no sweep"),
+        (["nonsense"], "nonsense"),
+        (["plan"], "SPEC"),
+        ([], "--help"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_changes_nothing(say: Say, words: list[str], says: str) -> None:
+    status, out, err = say(*words)
+    assert (status, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("gradsweep: ")
+    assert says in line
+    assert [s["name"] for s in json.loads(say("list", "--json")[1])] == ["first"]
+    assert not Path("empty").exists()
+
+
+def test_every_mistake_in_a_spec_has_its_line(say: Say, folder: Path) -> None:
+    status, out, err = say("plan", "first.yaml", "--set", "base.epochs=none", "--set", "sedes=3")
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 2
+    assert all(line.startswith("gradsweep: ") for line in err.splitlines())
+
+
+def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.planning.plan_of", lambda spec: 1 / 0)
+    monkeypatch.delenv("GRADSWEEP_DEBUG", raising=False)
+    status, _, err = say("plan", "first.yaml")
+    assert status == 1
+    assert err == "gradsweep: ZeroDivisionError: division by zero (--debug shows where)\n"
+    monkeypatch.setenv("GRADSWEEP_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        say("plan", "first.yaml")
+
+
+def test_a_sweep_without_records_has_no_report_yet(say: Say, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    say("list")
+    monkeypatch.setattr("sweeps.service.verdict_of", lambda spec, store: None)
+    status, _, err = say("report", "first")
+    assert status == 2
+    assert "gradsweep status first" in err
+
+
+def test_the_layers_add_up_to_the_papers_counts(say: Say) -> None:
+    (table,) = json.loads(say("regimes", "large-parameters", "--json")[1])
+    assert [(r["parameters"], r["paper"]) for r in table["layers"]][-2:] == [(392, 392), (90, 90)]
+    assert "separable" in say("regimes", "large-parameters")[1]
+
+
+def test_a_study_is_printed_as_it_is_shipped(say: Say, folder: Path) -> None:
+    yaml = say("studies", "quickstart")[1]
+    (folder / "copy.yaml").write_text(yaml)
+    assert say("plan", "copy.yaml", "--json")[1] == say("plan", "quickstart", "--json")[1]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["plan", "quickstart"]])
+def test_nothing_heavy_is_imported_to_answer_at_once(words: list[str]) -> None:
+    code = (
+        "import sys; from sweeps.cli import _status; status = _status(sys.argv[1:]);"
+        "heavy = {'torch', 'ray', 'mlflow', 'pandas', 'scipy', 'matplotlib', 'sklearn'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else status)"
+    )
+    found = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
+def test_a_configuration_that_fails_says_why_and_the_status_is_1(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("trainers.train.layers_of", lambda member, classes: 1 / 0)
+    elsewhere = ["--store", str(tmp_path / "store")]
+    status, out, _ = say("run", "first.yaml", "--executor", "in-process", "--json", *elsewhere)
+    assert status == 1
+    assert json.loads(out)["failures"] == {"ZeroDivisionError: division by zero": 2}
+    assert caplog.messages[-1] == "2 of 2 configurations failed: ZeroDivisionError: division by zero"
+    assert "2: ZeroDivisionError: division by zero" in say("status", "first", *elsewhere)[1]

@@ -1,0 +1,84 @@
+"""Signals as flags, and what keeps the time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from sweeps.interrupt import Interrupt, Interrupted
+
+STUBBORN = """
+import sys, time
+import sweeps.interrupt
+from sweeps.interrupt import Interrupt
+sweeps.interrupt.GRACE_SECONDS = float(sys.argv[1])
+with Interrupt(lambda: print("farewell", flush=True)) as interrupt:
+    print("ready", flush=True)
+    while interrupt.number is None:
+        time.sleep(0.01)
+    print("seen", flush=True)
+    time.sleep(600)
+"""
+
+
+def wait_for(interrupt: Interrupt) -> None:
+    while interrupt.number is None:
+        threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_seen_at_the_next_check(number: int, status: int) -> None:
+    with Interrupt() as interrupt:
+        interrupt.check()
+        os.kill(os.getpid(), number)
+        wait_for(interrupt)
+        noted: list[str] = []
+        interrupt.on_stop = lambda: noted.append("stopping")
+        with pytest.raises(Interrupted) as caught:
+            interrupt.check()
+    assert caught.value.exit_status == status
+    assert noted == ["stopping"]
+
+
+def test_no_library_takes_it_for_a_failure_of_its_own() -> None:
+    assert not issubclass(Interrupted, Exception)
+
+
+def test_the_former_handlers_come_back_and_nothing_is_left() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Interrupt():
+        (watcher,) = [t for t in threading.enumerate() if t.name == "signals"]
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) != before
+    assert not watcher.is_alive()
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def stubborn(grace: float) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", STUBBORN, str(grace)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_the_second_signal_ends_the_process_on_the_spot() -> None:
+    with stubborn(grace=600) as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "seen\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == ""
+        assert process.wait() == 143
+
+
+def test_an_end_that_takes_too_long_is_cut_short_with_a_farewell() -> None:
+    with stubborn(grace=0.1) as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read().splitlines()[-1] == "farewell"
+        assert process.wait() == 130

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tracking.store import Store, StoreError
+
+
+def test_a_store_owns_the_names(tmp_path: Path) -> None:
+    store = Store.at(tmp_path)
+    assert store.optuna_url == f"sqlite:///{tmp_path}/optuna.db"
+    assert store.mlflow_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert (store.artifacts, store.ray, store.spool) == (tmp_path / "artifacts", tmp_path / "ray", tmp_path / "spool")
+    assert store.spool_file("a").parent == store.lock_file("a").parent == store.spool
+
+
+def test_the_default_is_here_or_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GRADSWEEP_STORE", raising=False)
+    assert Store.at().folder == tmp_path / "gradsweep-store"
+    monkeypatch.setenv("GRADSWEEP_STORE", "elsewhere")
+    assert Store.at().folder == tmp_path / "elsewhere"
+
+
+def test_created_folders_are_not_world_writable(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = Store.at(tmp_path / "a" / "b").create()
+    finally:
+        os.umask(before)
+    for folder in (store.folder, store.folder.parent, store.artifacts, store.ray, store.spool):
+        assert not folder.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+    assert store.create() == store
+
+
+@pytest.mark.parametrize("folder", ["https://host/x", "postgresql://u:p@h/d", "", " ", "a?b", "a\0b"])
+def test_what_is_no_folder_is_refused(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="but got"):
+        Store.at(folder)
+
+
+def test_what_cannot_be_created_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="can't write the store .*file: ") as caught:
+        Store.at(tmp_path / "file").create()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder that nobody can write")
+def test_what_cannot_be_written_is_one_line() -> None:
+    with pytest.raises(StoreError, match="can't write the store /sys/kernel/store: "):
+        Store.at("/sys/kernel/store").create()

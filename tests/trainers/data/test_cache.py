@@ -1,0 +1,117 @@
+"""The cache: where it is, several processes at once, damage, and what is said when it can't be written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainers.data import DataError
+from trainers.data import cache as kept
+from trainers.data.folder import load_folder
+
+PROJECT = Path(__file__).parents[3]
+
+
+def test_where_it_is(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.delenv("GRADSWEEP_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert kept.cache_folder() == Path("/home/someone/.cache/gradsweep")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert kept.cache_folder() == Path("/xdg/gradsweep")
+    monkeypatch.setenv("GRADSWEEP_CACHE", "~/own")
+    assert kept.cache_folder() == Path("/home/someone/own")
+    monkeypatch.setenv("GRADSWEEP_CACHE", "")
+    assert kept.cache_folder() == Path("/xdg/gradsweep")
+    monkeypatch.setenv("GRADSWEEP_CACHE", "own")
+    monkeypatch.chdir(tmp_path)
+    assert kept.cache_folder() == tmp_path / "own"
+
+
+def start(root: Path, before: str = "") -> subprocess.Popen[str]:
+    """A process that waits for a line, loads the folder and prints its digest."""
+    code = (
+        "import sys; from trainers.data import load, DataError\n"
+        f"{before}\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "try: print(load('folder:' + sys.argv[1]).digest)\n"
+        "except DataError as e: print('DataError:', e)"
+    )
+    command = [sys.executable, "-c", code, str(root)]
+    return subprocess.Popen(
+        command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def answers(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """Lets all go at once, and gives what each prints."""
+    for process in processes:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60) for process in processes]
+    assert [err for _, err in said] == [""] * len(said)
+    return [out.strip() for out, _ in said]
+
+
+def nothing_half_written(cache: Path) -> bool:
+    return not [p for p in cache.rglob(".*")]
+
+
+def test_two_processes_may_load_the_same_folder_at_once(tree, cache) -> None:
+    root = tree()
+    first, second = answers([start(root), start(root)])
+    assert len(first) == 64 and first == second == load_folder(str(root)).digest
+    assert len(list((cache / "arrays").iterdir())) == 1
+    assert nothing_half_written(cache)
+
+
+def test_of_two_writers_the_first_one_wins(tree, cache) -> None:
+    dataset = load_folder(str(tree()))
+    key = next((cache / "arrays").iterdir()).name
+    before = (cache / "arrays" / key).stat().st_ino
+    assert kept.write(key, dataset).digest == dataset.digest
+    assert (cache / "arrays" / key).stat().st_ino == before
+    assert nothing_half_written(cache)
+
+
+@pytest.mark.parametrize("damaged", ["dataset.json", "train-images.npy", "test-labels.npy"])
+@pytest.mark.parametrize("how", ["gone", "empty", "cut off"])
+def test_damage_is_repaired(tree, cache, damaged, how) -> None:
+    root = tree()
+    before = load_folder(str(root))
+    digest, pixels = before.digest, np.array(before.train.images)
+    file = next((cache / "arrays").iterdir()) / damaged
+    if how == "gone":
+        file.unlink()
+    else:
+        os.truncate(file, 0 if how == "empty" else file.stat().st_size - 1)
+    again = load_folder(str(root))
+    assert again.digest == digest and np.array_equal(again.train.images, pixels)
+    assert nothing_half_written(cache)
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_line(tree, tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GRADSWEEP_CACHE", str(tmp_path / "file/cache"))
+    with pytest.raises(DataError) as e:
+        load_folder(str(tree()))
+    assert str(e.value) == (
+        f"the cache {tmp_path}/file/cache can't be written (Not a directory): "
+        "make room there, or set GRADSWEEP_CACHE to a folder with room that may be written to"
+    )
+
+
+def test_a_full_cache_is_one_clear_line_and_leaves_nothing_behind(tree, cache) -> None:
+    root = tree()
+    # The nearest thing to a full disk that needs no disk: no file may grow beyond 4,096 bytes.
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    (said,) = answers([start(root, full)])
+    assert said.startswith(f"DataError: the cache {cache} can't be written (File too large): make room there")
+    assert not list((cache / "arrays").iterdir())
+    assert len(load_folder(str(root)).test) == 4

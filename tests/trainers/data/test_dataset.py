@@ -1,0 +1,150 @@
+"""Splits, digest and probe: the same for everyone, and nothing lost or doubled."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.data import DataError, Dataset, Split, load, probe
+from trainers.data.dataset import assemble
+
+
+def numbered(count: int) -> Split:
+    """Images that say their own number in their first two pixels, and are labelled with it."""
+    images = np.zeros((count, 3, 32, 32), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = np.arange(count) // 256, np.arange(count) % 256
+    return Split(images, np.arange(count, dtype=np.int64))
+
+
+def numbers(split: Split) -> list[int]:
+    found = split.images[:, 0, 0, 0].astype(int) * 256 + split.images[:, 0, 0, 1]
+    assert np.array_equal(found, split.labels)
+    return list(found)
+
+
+def small(train: int = 20, test: int = 3) -> Dataset:
+    return assemble("small", ("a", "b"), numbered(train), numbered(test))
+
+
+@given(st.integers(2, 1200))
+def test_validation_is_a_tenth_of_the_training_part_and_the_rest_stays(count: int) -> None:
+    dataset = small(count)
+    train, validation = numbers(dataset.train), numbers(dataset.validation)
+    assert len(validation) == max(1, count // 10)
+    assert sorted(train + validation) == list(range(count))
+    assert train == sorted(train)
+    assert validation == numbers(small(count).validation)
+
+
+def test_the_validation_split_is_this_one_on_every_machine() -> None:
+    assert numbers(small(50).validation) == [7, 18, 25, 33, 34]
+
+
+@given(st.integers(2, 1200))
+def test_the_probe_is_a_fixed_sample_of_the_training_split(count: int) -> None:
+    dataset = small(count)
+    chosen = numbers(probe(dataset))
+    assert len(chosen) == min(len(dataset.train), max(256, len(dataset.train) // 24))
+    assert len(set(chosen)) == len(chosen) and set(chosen) <= set(numbers(dataset.train))
+    assert chosen == numbers(probe(small(count)))
+
+
+def test_a_large_training_split_has_a_24th_of_it_as_its_probe() -> None:
+    dataset = assemble("large", ("a", "b"), numbered(8000), numbered(1))
+    chosen = numbers(probe(dataset))
+    assert len(chosen) == 7200 // 24
+    assert chosen[0] < 200 and chosen[-1] > 7800
+
+
+def test_the_digest_is_of_everything_and_of_nothing_else() -> None:
+    def digest(name: str = "x", classes: tuple[str, ...] = ("a", "b"), **changes: Split) -> str:
+        return assemble(name, classes, **{"train": numbered(20), "test": numbered(3), **changes}).digest
+
+    other_pixel, other_label = numbered(20), numbered(3)
+    other_pixel.images[7, 2, 31, 31] += 1
+    other_label.labels[2] = 0
+    digests = [
+        digest(),
+        digest(classes=("a", "c")),
+        digest(classes=("ab", "")),
+        digest(train=other_pixel),
+        digest(test=other_label),
+        digest(train=numbered(21)),
+        digest(train=numbered(19), test=numbered(4)),
+    ]
+    assert len(set(digests)) == len(digests)
+    assert digest(name="y") == digest()
+    assert len(digest()) == 64
+
+
+def test_nothing_can_be_written_to() -> None:
+    dataset = small()
+    for split in (dataset.train, dataset.validation, dataset.test, probe(dataset)):
+        for array in (split.images, split.labels):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((0, 3, 32, 32), np.uint8), np.zeros(0, np.int64), "n >= 1"),
+        (np.zeros((1, 32, 32, 3), np.uint8), np.zeros(1, np.int64), "but got uint8 of"),
+        (np.zeros((1, 3, 32, 32), np.float32), np.zeros(1, np.int64), "but got float32"),
+        (np.zeros((2, 3, 32, 32), np.uint8), np.zeros(1, np.int64), r"shape \(2,\)"),
+        (np.zeros((1, 3, 32, 32), np.uint8), np.zeros(1, np.int32), "but got int32"),
+    ],
+)
+def test_a_split_of_another_shape_or_type_is_refused(images: np.ndarray, labels: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Split(images, labels)
+
+
+def test_digits_are_real_digits_enlarged() -> None:
+    from sklearn.datasets import load_digits
+
+    dataset = load("digits")
+    assert dataset.classes == tuple("0123456789")
+    assert [len(s) for s in (dataset.train, dataset.validation, dataset.test)] == [1295, 143, 359]
+    assert dataset.train.images.max() == 255 and dataset.train.images.min() == 0
+    found = {
+        (split.images[i, 1, ::4, ::4].tobytes(), int(split.labels[i]))
+        for split in (dataset.train, dataset.validation, dataset.test)
+        for i in range(len(split))
+    }
+    original = load_digits()
+    greys = np.rint(original.images / 16 * 255).astype(np.uint8)
+    assert found == {(g.tobytes(), int(t)) for g, t in zip(greys, original.target, strict=True)}
+    image = dataset.test.images[0]
+    assert np.array_equal(image[0], image[2])
+    assert np.array_equal(image[:, 1::4, 2::4], image[:, 3::4, ::4])
+    assert all((split.labels == c).any() for split in (dataset.validation, dataset.test) for c in range(10))
+    assert dataset.digest == "4fd63abe27c9ed402ecd9077ba50d57095e7018a8ef289b41a8649dc2e051655"
+
+
+def test_a_process_holds_one_copy_however_many_threads_ask_at_once() -> None:
+    from trainers import data
+
+    data._load.cache_clear()
+    together = threading.Barrier(2)
+
+    def ask(_: int) -> Dataset:
+        together.wait()
+        return load("digits")
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, range(2))
+    assert first is second
+
+
+@pytest.mark.parametrize("name", ["", "mnist", "folders:x", "DIGITS"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"data '{name}' is unknown: it must be digits, cifar10 or folder:PATH"):
+        load(name)
+
+
+def test_an_error_is_one_line() -> None:
+    assert str(DataError("a file\nwith a break\n")) == "a file with a break"

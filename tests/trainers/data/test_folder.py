@@ -1,0 +1,217 @@
+"""Folders of images: what is read, what is refused and how it is said, and when files are not read again."""
+
+import os
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainers.data import DataError, folder, load
+from trainers.data.folder import load_folder
+
+pytestmark = pytest.mark.usefixtures("cache")
+PROJECT = Path(__file__).parents[3]
+CIFAR = Path(os.environ.get("GRADSWEEP_TEST_CIFAR", PROJECT.parent / "shared/data/cifar10-jpeg.tar"))
+
+
+def test_a_tree_is_read_in_the_order_of_its_names(tree, files) -> None:
+    dataset = load(f"folder:{tree(files)}")
+    assert dataset.name.startswith("folder:") and dataset.classes == ("cat", "dog")
+    assert len(dataset.validation) == 1
+    assert dataset.test.labels.tolist() == [0, 0, 1, 1]
+    for image, name in zip(dataset.test.images, ("cat/0", "cat/1", "dog/0", "dog/1"), strict=True):
+        assert np.array_equal(image, files[f"test/{name}.png"].transpose(2, 0, 1))
+    train = {image.tobytes() for split in (dataset.train, dataset.validation) for image in split.images}
+    assert train == {pixels.transpose(2, 0, 1).tobytes() for n, pixels in files.items() if n.startswith("train")}
+
+
+def test_arrays_are_mapped_from_the_cache_and_read_only(tree) -> None:
+    dataset = load_folder(str(tree()))
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert isinstance(split.images, np.memmap) and split.images.mode == "r"
+        assert split.images.dtype == np.uint8 and split.labels.dtype == np.int64
+        with pytest.raises(ValueError, match="read-only"):
+            split.images[0] = 0
+
+
+def test_the_same_images_by_another_road_have_the_same_digest(tree, files) -> None:
+    as_bitmaps = {name.replace(".png", ".bmp"): pixels for name, pixels in files.items()}
+    digests = {load_folder(str(tree(f, n))).digest for n, f in (("a", files), ("b", as_bitmaps))}
+    assert len(digests) == 1
+    files["test/dog/1.png"] = 255 - files["test/dog/1.png"]
+    assert load_folder(str(tree(files, "c"))).digest not in digests
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Counts the files read and decoded from here on."""
+    calls = {"read_file": 0, "decode": 0}
+
+    def counting(name, original):
+        def call(*args):
+            calls[name] += 1
+            return original(*args)
+
+        return call
+
+    for name in calls:
+        monkeypatch.setattr(folder, name, counting(name, getattr(folder, name)))
+    return calls
+
+
+def test_an_unchanged_tree_is_not_read_again_and_a_moved_one_is_not_decoded_again(tree, tmp_path, monkeypatch) -> None:
+    root = tree()
+    first = load_folder(str(root))
+    calls = counted(monkeypatch)
+    assert load_folder(str(root)).digest == first.digest
+    assert calls == {"read_file": 0, "decode": 0}
+    shutil.copytree(root, tmp_path / "elsewhere")
+    assert load_folder(str(tmp_path / "elsewhere")).digest == first.digest
+    assert calls == {"read_file": 10, "decode": 0}
+    (root / "test/cat/1.png").touch()
+    assert load_folder(str(root)).digest == first.digest
+    assert calls == {"read_file": 20, "decode": 0}
+
+
+def test_a_changed_file_is_seen_even_with_its_old_size_and_time(tree, files) -> None:
+    files |= {"train/cat/0.bmp": files.pop("train/cat/0.png")}
+    root = tree(files)
+    first = load_folder(str(root))
+    changed = root / "train/cat/0.bmp"
+    about = changed.stat()
+    Image.fromarray(255 - files["train/cat/0.bmp"]).save(changed)
+    os.utime(changed, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert changed.stat().st_size == about.st_size and changed.stat().st_mtime_ns == about.st_mtime_ns
+    assert load_folder(str(root)).digest != first.digest
+
+
+def test_a_file_added_or_taken_away_is_seen(tree) -> None:
+    root = tree()
+    assert len(load_folder(str(root)).test) == 4
+    shutil.copy(root / "test/cat/1.png", root / "test/cat/2.png")
+    assert len(load_folder(str(root)).test) == 5
+    (root / "test/cat/0.png").unlink()
+    assert len(load_folder(str(root)).test) == 4
+
+
+def test_what_is_beside_the_classes_or_begins_with_a_dot_is_passed_over(tree, files) -> None:
+    plain = load_folder(str(tree(files)))
+    files |= {"README": b"x", "train/labels.csv": b"x", "test/dog/.DS_Store": b"x", "train/.git/config": b"x"}
+    assert load_folder(str(tree(files))).digest == plain.digest
+
+
+def refused(path: Path | str) -> str:
+    with pytest.raises(DataError) as e:
+        load_folder(str(path))
+    assert "\n" not in str(e.value)
+    return str(e.value)
+
+
+def test_a_missing_folder_is_refused(tmp_path) -> None:
+    missing = tmp_path / "missing"
+    said = refused(missing)
+    assert said == f"folder:{missing}: there is no folder {missing}: {folder.RIGHT}"
+    (tmp_path / "file").touch()
+    assert "there is no folder" in refused(tmp_path / "file")
+    assert "there is no folder" in refused("")
+
+
+def test_a_missing_part_is_refused_with_a_hint_where_it_is_one_level_down(tree, files, tmp_path) -> None:
+    root = tree({name: what for name, what in files.items() if name.startswith("train")}, "half")
+    assert refused(root) == f"folder:{root}: there is no folder {root}/test: {folder.RIGHT}"
+    tree(files, "outer/inner")
+    assert refused(tmp_path / "outer").endswith(f"use folder:{tmp_path}/outer/inner")
+
+
+def test_other_classes_in_the_other_part_are_refused(tree, files) -> None:
+    root = tree(files | {"train/bird/0.png": files["train/cat/0.png"]})
+    assert refused(root) == f"{root}/test lacks the classes bird of train: both must have the same"
+    shutil.move(root / "train/bird", root / "test/bird")
+    assert refused(root) == f"{root}/train lacks the classes bird of test: both must have the same"
+
+
+def test_an_empty_class_only_one_class_and_none_are_refused(tree, files) -> None:
+    root = tree(files)
+    for image in (root / "test/dog").iterdir():
+        image.unlink()
+    assert refused(root) == f"{root}/test/dog is empty: every class must have at least one image"
+    for part in ("train", "test"):
+        shutil.rmtree(root / part / "dog")
+    assert "only the class cat: it must hold a folder for each of at least two" in refused(root)
+    for part in ("train", "test"):
+        shutil.rmtree(root / part / "cat")
+    assert f"{root}/train has no classes" in refused(root)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
+def test_a_broken_image_is_named_and_nothing_is_kept(tree, files, cache, content) -> None:
+    root = tree(files | {"test/dog/1.png": content})
+    assert re.match(rf"{root}/test/dog/1\.png can't be decoded \(.*\): replace it", refused(root))
+    assert not list(cache.rglob("*.npy"))
+
+
+def test_what_is_not_a_file_is_named(tree) -> None:
+    root = tree()
+    os.mkfifo(root / "train/cat/pipe.png")
+    assert refused(root).startswith(f"{root}/train/cat/pipe.png is not a file")
+    (root / "train/cat/pipe.png").unlink()
+    (root / "train/cat/more").mkdir()
+    assert refused(root).startswith(f"{root}/train/cat/more is not a file")
+
+
+@pytest.mark.parametrize("where", ["train", "train/cat", "train/cat/0.png"])
+def test_links_out_of_the_tree_are_refused_and_links_within_are_followed(tree, files, tmp_path, where) -> None:
+    root = tree(files)
+    outside = tmp_path / "pictures-of-others" / where
+    outside.parent.mkdir(parents=True)
+    shutil.move(root / where, outside)
+    (root / where).symlink_to(outside)
+    assert refused(root) == f"{root}/{where} is a link that leads out of {root}: put the files themselves there"
+    inside = root / ".kept" / where
+    inside.parent.mkdir(parents=True)
+    shutil.move(outside, inside)
+    (root / where).unlink()
+    (root / where).symlink_to(inside)
+    assert load_folder(str(root)).digest == load_folder(str(tree(files, "plain"))).digest
+    inside.rename(inside.with_name("gone"))
+    assert "is not a file" in refused(root) or "there is no folder" in refused(root) or "lacks" in refused(root)
+
+
+def test_a_folder_that_is_itself_a_link_and_a_home_folder_are_read(tree, tmp_path, monkeypatch) -> None:
+    root = tree()
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first = load_folder(str(root)).digest
+    assert load_folder(str(tmp_path / "link")).digest == first
+    assert load_folder("~/pictures").digest == first
+
+
+def test_strange_names_do_no_harm(tree, files) -> None:
+    strange = {
+        name.replace("dog", "d\n o g é").replace("cat", os.fsdecode(b"c\xff")): what for name, what in files.items()
+    }
+    root = tree(strange)
+    assert load_folder(str(root)).classes == tuple(sorted({n.split("/")[1] for n in strange}))
+    assert load_folder(str(root)).classes == load_folder(str(root)).classes
+    (root / "test/d\n o g é/0.png").write_bytes(b"")
+    refused(root)
+
+
+@pytest.mark.skipif(
+    not CIFAR.is_file(), reason=f"no {CIFAR}; GRADSWEEP_TEST_CIFAR may name CIFAR-10 as a tar of JPEG files"
+)
+def test_real_photographs(tmp_path) -> None:
+    wanted = re.compile(r"cifar10-jpeg/(train/[^/]+/00[0-9]{2}|test/[^/]+/000[0-9])\.jpg")
+    with tarfile.open(CIFAR) as archive:
+        archive.extractall(tmp_path, [m for m in archive if wanted.fullmatch(m.name)], filter="data")
+    dataset = load(f"folder:{tmp_path / 'cifar10-jpeg'}")
+    assert dataset.classes == tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+    assert [len(s) for s in (dataset.train, dataset.validation, dataset.test)] == [900, 100, 100]
+    assert np.bincount(dataset.test.labels).tolist() == [10] * 10
+    with Image.open(tmp_path / "cifar10-jpeg/test/ship/0003.jpg") as image:
+        assert np.array_equal(dataset.test.images[83], np.asarray(image).transpose(2, 0, 1))
+    means = dataset.train.images.mean(axis=(0, 2, 3)) / 255
+    assert np.allclose(means, [0.49, 0.48, 0.45], atol=0.02)

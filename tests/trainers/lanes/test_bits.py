@@ -1,0 +1,92 @@
+"""The same bits: alone or among others, on one thread or several, straight through or resumed."""
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.trainers.lanes.judge import Case, cases, glorot, images, members
+from trainers.lanes import kernels
+from trainers.members import MemberConfig
+from trainers.regimes import network
+from trainers.streams import order_of_images
+
+lanes_settings = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+State = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def start(case: Case) -> State:
+    p = case.parameters
+    return p.copy(), np.zeros_like(p), np.zeros_like(p), np.zeros(len(p), np.int64)
+
+
+def epochs(case: Case, state: State, which: range, batch_size: int, threads: int) -> list[np.ndarray]:
+    """Train for these epochs in place; everything that could differ: losses, states, evaluation, probe."""
+    found = []
+    for epoch in which:
+        n = len(case.split.labels)
+        orders = np.stack([order_of_images(m.seed, epoch, n) for m in case.members])
+        found += kernels.train_epoch(case.layers, case.members, *state, case.split, orders, batch_size, threads)
+        found += [a.copy() for a in state]
+        found += kernels.evaluate(case.layers, case.members, state[0], case.split, threads)
+        found += kernels.probe_gradient(case.layers, case.members, state[0], case.split, threads)
+    return found
+
+
+def only(case: Case, i: int) -> Case:
+    return Case(case.layers, case.split, case.members[i : i + 1], case.parameters[i : i + 1])
+
+
+def bits(arrays: list[np.ndarray], i: int | None = None) -> list[bytes]:
+    return [(a if i is None else a[i : i + 1]).tobytes() for a in arrays]
+
+
+@lanes_settings
+@given(
+    case=cases(most_images=100, most_members=9),
+    batch_size=st.integers(1, 120),
+    threads=st.integers(2, 5),
+    data=st.data(),
+)
+def test_alone_in_a_pack_on_threads_and_resumed(
+    build: str, case: Case, batch_size: int, threads: int, data: st.DataObject
+) -> None:
+    together = epochs(case, start(case), range(1, 3), batch_size, 1)
+    assert bits(epochs(case, start(case), range(1, 3), batch_size, threads)) == bits(together)
+
+    i = data.draw(st.integers(0, len(case.members) - 1), label="member")
+    alone = only(case, i)
+    state = start(alone)
+    before = epochs(alone, state, range(1, 2), batch_size, threads)
+    resumed = tuple(np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape).copy() for a in state)
+    assert bits(before + epochs(alone, resumed, range(2, 3), batch_size, 1)) == bits(together, i)
+
+
+def test_one_among_64(build: str) -> None:
+    layers = network("combined")
+    some = tuple(MemberConfig(seed=s, alpha=1 + s / 10, activation=("tanh", "silu")[s % 2]) for s in range(64))
+    parameters = np.stack([glorot(layers, (3, 32, 32), s) for s in range(64)])
+    case = Case(layers, images(37, (3, 32, 32), 10, 0), some, parameters)
+    together = epochs(case, start(case), range(1, 2), 32, 2)
+    for i in (0, 63):
+        alone = only(case, i)
+        assert bits(epochs(alone, start(alone), range(1, 2), 32, 1)) == bits(together, i)
+
+
+def test_a_large_batch_that_is_summed_in_several_goes(build: str) -> None:
+    """More groups of images than gradients are kept at a time (MOST_KEPT in engine.h), for a team and alone."""
+    layers = network("large-parameters")
+    split = images(700, (3, 32, 32), 10, 1)
+    case = Case(layers, split, (MemberConfig(regime="large-parameters"),), glorot(layers, (3, 32, 32), 1)[None])
+    found = [epochs(case, start(case), range(1, 2), 650, threads) for threads in (1, 2, 3)]
+    assert bits(found[0]) == bits(found[1]) == bits(found[2])
+
+
+@lanes_settings
+@given(case=cases(most_images=30), member=members)
+def test_a_diverged_member_leaves_the_others_alone(build: str, case: Case, member: MemberConfig) -> None:
+    broken = np.full_like(case.parameters[0], np.nan)
+    both = Case(case.layers, case.split, (*case.members, member), np.stack([case.parameters[0], broken]))
+    found = epochs(both, start(both), range(1, 2), 16, 2)
+    assert bits(found, 0) == bits(epochs(case, start(case), range(1, 2), 16, 1))
+    assert np.isnan(found[0][1])  # its loss says so

@@ -1,0 +1,163 @@
+"""The activations, the conversion of pixels, and what is counted as saturated."""
+
+import ctypes
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from tests.trainers.lanes.judge import Case, Split, cases, forward, images
+from trainers.activations import FUNCTIONS, STEEPEST, inner
+from trainers.lanes import kernels
+from trainers.layers import Convolution, Dense, Pooling
+from trainers.members import ACTIVATIONS, MemberConfig
+
+
+def activate(activation: str, naive: bool, alpha: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """alpha f(z / alpha) and its derivative as the kernels compute them."""
+    width = kernels.width()
+    padded = np.zeros(-(-len(z) // width) * width, np.float32)
+    padded[: len(z)] = z
+    value, slope = np.zeros_like(padded), np.zeros_like(padded)
+    at = [ctypes.c_void_p(a.ctypes.data) for a in (padded, value, slope)]
+    kernels._library(kernels.chosen()).lanes_activate(
+        ACTIVATIONS.index(activation), int(naive), ctypes.c_double(alpha), *at, ctypes.c_int64(len(padded) // width)
+    )
+    return value[: len(z)], slope[: len(z)]
+
+
+def exact(activation: str, naive: bool, alpha: float, z: np.ndarray) -> list[np.ndarray]:
+    """The scaled activation and its first two derivatives in double precision."""
+    t = torch.tensor(z, dtype=torch.float64).requires_grad_()
+    y = alpha * FUNCTIONS[activation](t if naive else t / alpha)
+    (slope,) = torch.autograd.grad(y.sum(), t, create_graph=True)
+    bend = torch.zeros_like(t)
+    if slope.requires_grad:
+        bend = torch.autograd.grad(slope.sum(), t, allow_unused=True)[0]
+    return [v.detach().numpy() for v in (y, slope, torch.zeros_like(t) if bend is None else bend)]
+
+
+RANDOM = np.random.default_rng(0)
+Z = np.concatenate(
+    [
+        RANDOM.uniform(-12, 12, 20000),
+        RANDOM.uniform(-80, 80, 4000),
+        np.sign(RANDOM.standard_normal(10000)) * 10 ** RANDOM.uniform(-8, 1, 10000),
+        [0.0, -0.0],
+    ]
+).astype(np.float32)
+
+
+@pytest.mark.parametrize("naive", [False, True])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_values_and_slopes_to_a_few_units_in_the_last_place(build: str, activation: str, naive: bool) -> None:
+    """To a few units the exact result for an argument that is a few units off; tiny slopes too."""
+    z = Z[np.abs(np.abs(Z / (1.0 if naive else 1.3)) - 3) > 1e-5]  # where hardswish' jumps
+    value, slope = activate(activation, naive, 1.3, z)
+    true_value, true_slope, bend = exact(activation, naive, 1.3, z)
+    unit = 2.0**-23
+    assert (np.abs(value - true_value) <= 2.5 * unit * (np.abs(true_value) + np.abs(z * true_slope)) + 1e-36).all()
+    # 1 - tanh^2 is itself not better than 1e-16 in double precision
+    assert (np.abs(slope - true_slope) <= 4 * unit * (np.abs(true_slope) + np.abs(z * bend)) + 3e-16).all()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_nan_stays_nan(build: str, activation: str) -> None:
+    value, _ = activate(activation, False, 2.0, np.array([np.nan, 1.0], np.float32))
+    assert np.isnan(value[0]) and not np.isnan(value[1])
+
+
+def test_pixels_are_divided_by_255_exactly(build: str) -> None:
+    """A network of one weight, 1: the logits' difference is the pixel, and so is the gradient by that weight."""
+    layers = (Dense("output", 2, False, activated=False),)
+    for pixel in range(256):
+        split = Split(np.full((1, 1, 1, 1), pixel, np.uint8), np.zeros(1, np.int64))
+        (gradient,), _, _ = kernels.probe_gradient(layers, [MemberConfig()], np.zeros((1, 2), np.float32), split, 1)
+        assert gradient[1] == np.float32(pixel) / np.float32(255) * np.float32(0.5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=cases(most_images=30))
+def test_saturated_and_dead_units(build: str, activation: str, case: Case) -> None:
+    member = MemberConfig(activation=activation, alpha=2.0)
+    parameters = case.parameters * np.float32(8)
+    _, saturated, dead = kernels.probe_gradient(case.layers, [member], parameters, case.split, 2)
+    x = torch.tensor(case.split.images).double() / 255
+    _, arguments = forward(case.layers, member, torch.tensor(parameters[0]).double(), x)
+    assert saturated.shape == dead.shape == (1, len(arguments) + 1)
+    assert saturated[0, -1] == dead[0, -1] == 0  # the output has no activation
+    for i, (z, _) in enumerate(arguments):
+        u = inner(member.scaling, z, member.alpha).requires_grad_()
+        (slope,) = torch.autograd.grad(FUNCTIONS[activation](u).sum(), u)
+        bound = 0.01 * STEEPEST[activation]
+        surely = (slope.abs() < bound * (1 - 1e-4) - 1e-9).flatten(1)
+        maybe = (slope.abs() < bound * (1 + 1e-4) - 1e-9).flatten(1) | (
+            (u.abs() < 1e-6) | ((u - 6).abs() < 1e-5)
+        ).flatten(1)
+        if activation == "leaky_relu":
+            maybe = surely = torch.zeros_like(surely)
+        assert float(surely.double().mean()) <= saturated[0, i] + 1e-12
+        assert saturated[0, i] <= float(maybe.double().mean()) + 1e-12
+        assert float(surely.all(0).double().mean()) <= dead[0, i] + 1e-12
+        assert dead[0, i] <= float(maybe.all(0).double().mean()) + 1e-12
+
+
+def test_wrong_input_is_refused(build: str) -> None:
+    layers = (Convolution("conv1", 2), Pooling("pool1"), Dense("output", 3, activated=False))
+    split = images(5, (1, 4, 4), 3, 0)
+    good = np.zeros((1, 18 + 24), np.float32)
+    member = MemberConfig()
+
+    def train(**changed: object) -> None:
+        call = {
+            "layers": layers,
+            "members": [member],
+            "parameters": good.copy(),
+            "first_moment": good.copy(),
+            "second_moment": good.copy(),
+            "steps": np.zeros(1, np.int64),
+            "split": split,
+            "orders": np.arange(5)[None],
+            "batch_size": 2,
+            "threads": 1,
+        } | changed
+        kernels.train_epoch(**call)
+
+    train()
+    for name, wrong in {
+        "members": [],
+        "parameters": good.astype(np.float64),
+        "first_moment": np.zeros((1, 41), np.float32),
+        "second_moment": np.broadcast_to(np.float32(0), good.shape),
+        "steps": np.zeros(2, np.int64),
+        "split": split._replace(labels=np.full(5, 3)),
+        "orders": np.array([[0, 5]]),
+        "batch_size": 0,
+        "layers": layers[:-1],
+    }.items():
+        with pytest.raises(ValueError):
+            train(**{name: wrong})
+    for name, wrong in {"orders": np.arange(5), "threads": 0}.items():
+        with pytest.raises(ValueError, match=name):
+            train(**{name: wrong})
+    with pytest.raises(ValueError, match="images"):
+        train(split=split._replace(images=split.images[:, :, :, ::-1]))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Pooling("first"), Dense("output", 3, activated=False)),
+        (Dense("d", 4), Convolution("after", 2), Dense("output", 3, activated=False)),
+        (Convolution("c", 65), Dense("output", 3, activated=False)),
+        (Dense("d", 1025), Dense("output", 3, activated=False)),
+        (Convolution("c", 2), Pooling("p"), Pooling("twice"), Dense("output", 3, activated=False)),
+        (Convolution("c", 2),),
+        (*(Dense(f"d{i}", 2) for i in range(64)), Dense("output", 3, activated=False)),
+    ],
+)
+def test_networks_that_the_kernels_do_not_run(layers: tuple) -> None:
+    reason = kernels.refusal(layers, (3, 32, 32))
+    assert reason and "\n" not in reason

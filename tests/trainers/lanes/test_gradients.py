@@ -1,0 +1,113 @@
+"""The kernels' gradients against autograd in double precision, the judge."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from tests.trainers.lanes.judge import Case, cases, error, gradient, members, regime_case, smooth
+from trainers.lanes import kernels
+from trainers.layers import parameter_slices
+from trainers.members import ACTIVATIONS, MemberConfig
+from trainers.regimes import REGIMES
+
+lanes_settings = settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+)
+
+
+def probed(case: Case, threads: int = 1) -> np.ndarray:
+    return kernels.probe_gradient(case.layers, case.members, case.parameters, case.split, threads)[0]
+
+
+def trained(case: Case, batch_size: int | None = None, threads: int = 1) -> np.ndarray:
+    """The gradient that Adam saw in the first step, penalty included: its first moment is a tenth of it."""
+    n, count = len(case.split.labels), len(case.members)
+    parameters, first, second = case.parameters.copy(), np.zeros_like(case.parameters), np.zeros_like(case.parameters)
+    steps, orders = np.zeros(count, np.int64), np.tile(np.arange(n), (count, 1))
+    arrays = (parameters, first, second, steps)
+    kernels.train_epoch(case.layers, case.members, *arrays, case.split, orders, batch_size or n, threads)
+    assert (steps == 1).all()
+    return first * np.float64(10)
+
+
+@lanes_settings
+@given(case=cases())
+def test_of_small_networks_of_any_shape(build: str, case: Case) -> None:
+    case = smooth(case)
+    assume(case is not None)
+    for penalized, found in ((False, probed(case)[0]), (True, trained(case)[0])):
+        true = gradient(case, 0, torch.float64, penalized)
+        assume(np.linalg.norm(true) > 1e-6)
+        assert error(found, true) <= 1e-5
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("regime", REGIMES)
+def test_of_every_regime_and_activation(regime: str, activation: str) -> None:
+    """Where units are not saturated: at Glorot's initial values."""
+    for scaling, penalty, alpha in (("rescaled", "l2", 2.0), ("naive", "l1", 1.5)):
+        member = MemberConfig(
+            regime=regime, activation=activation, scaling=scaling, penalty=penalty, alpha=alpha, r=0.01
+        )
+        tried = (smooth(regime_case(regime, member, 20, seed)) for seed in range(20))
+        case = next(c for c in tried if c is not None and len(c.split.labels) > 1)
+        for penalized, found in ((False, probed(case)[0]), (True, trained(case)[0])):
+            true = gradient(case, 0, torch.float64, penalized)
+            assert error(found, true) <= 1e-5
+            for where in parameter_slices(case.layers).values():
+                assert error(found[where], true[where]) <= 1e-4
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "logsigmoid", "softsign"])
+@pytest.mark.parametrize("regime", REGIMES)
+def test_deep_in_saturation_they_are_as_good_as_torchs_float32(regime: str, activation: str) -> None:
+    """At initial values from [-10, 10) rounding decides where the gradient goes: see trainers/lanes/README.md."""
+    ratios = []
+    for seed in range(9):
+        member = MemberConfig(regime=regime, activation=activation)
+        case = regime_case(regime, member, 32, seed)
+        values = np.random.default_rng(seed).uniform(-10, 10, case.parameters.shape).astype(np.float32)
+        case = Case(case.layers, case.split, case.members, values)
+        true, torchs = gradient(case, 0, torch.float64), gradient(case, 0, torch.float32)
+        ratios.append(error(probed(case)[0], true) / error(torchs, true))
+    assert np.median(ratios) <= 1.5
+    # one flip of a near-tie, in which neither has a hand, can outweigh all else in one member
+    assert np.exp(np.mean(np.log(ratios))) <= 1.5
+
+
+@lanes_settings
+@given(case=cases(), member=members, scale=st.sampled_from([0.0, 50.0]))
+def test_ties_go_to_the_first_as_in_pytorch(build: str, case: Case, member: MemberConfig, scale: float) -> None:
+    """Images of one colour, and weights so large that all saturate: every window of a pooling is a tie."""
+    flat = np.broadcast_to(case.split.images[:, :, :1, :1], case.split.images.shape).copy()
+    case = Case(case.layers, case.split._replace(images=flat), case.members, case.parameters * np.float32(1 + scale))
+    true, torchs = gradient(case, 0, torch.float64), gradient(case, 0, torch.float32)
+    found = probed(case)[0]
+    assert np.isfinite(found).all()
+    # where both precisions of PyTorch agree on the winners, so do the kernels
+    assume(np.linalg.norm(true) > 1e-6 and error(torchs, true) < 1e-6)
+    assert error(found, true) <= 1e-5
+
+
+@lanes_settings
+@given(case=cases(most_images=70), size=st.integers(1, 33))
+def test_a_batch_of_any_size(build: str, case: Case, size: int) -> None:
+    """One step on the first images alone, then on the rest: incomplete registers don't leak into the sums."""
+    n = min(size, len(case.split.labels))
+    part = Case(case.layers, type(case.split)(*(a[:n].copy() for a in case.split)), case.members, case.parameters)
+    orders, steps = np.arange(n)[None], np.zeros(1, np.int64)
+    state = [part.parameters.copy(), np.zeros_like(part.parameters), np.zeros_like(part.parameters)]
+    kernels.train_epoch(part.layers, part.members, *state, steps, case.split, orders, n, 1)
+    same = trained(part)
+    assert np.array_equal(state[1] * np.float64(10), same)
+    # images that nobody asked for have no part in it
+    other = case.split.images.copy()
+    other[n:] = 255 - other[n:]
+    state = [part.parameters.copy(), np.zeros_like(part.parameters), np.zeros_like(part.parameters)]
+    changed = case.split._replace(images=other)
+    kernels.train_epoch(part.layers, part.members, *state, steps, changed, orders, n, 1)
+    assert np.array_equal(state[1] * np.float64(10), same)

@@ -1,0 +1,228 @@
+"""What every engine promises, on data small enough to check: one set of tests for all of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trainers import reference
+from trainers.data import Dataset, Split, probe
+from trainers.lanes import available
+from trainers.lanes.engine import LaneEngine
+from trainers.members import ACTIVATIONS, EpochRecord, MemberConfig
+from trainers.metrics import names
+from trainers.reference import Recipe, ReferenceEngine, forward
+from trainers.regimes import REGIMES
+from trainers.states import MemberState, initial_state, load_states, save_states
+from trainers.train import Engine, Training, layers_of
+
+BuildEngine = Callable[[MemberConfig, int], Engine]
+
+
+def split(count: int, seed: int) -> Split:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 10, count)
+    # brighter where the label is higher, so that there is something to learn
+    images = random.integers(0, 100, (count, 3, 32, 32)) + 15 * labels[:, None, None, None]
+    return Split(images.astype(np.uint8), labels)
+
+
+TINY = Dataset("tiny", tuple("abcdefghij"), split(70, 0), split(20, 1), split(30, 2), digest="")
+BASE = MemberConfig(init_scale=1.0, epochs=3, batch_size=32)
+
+
+@pytest.fixture(params=["reference", "lanes"])
+def build(request: pytest.FixtureRequest) -> BuildEngine:
+    if request.param == "lanes" and available() is None:
+        pytest.skip("the lane engine was not compiled")
+    engines = {"reference": ReferenceEngine, "lanes": LaneEngine}
+    return lambda member, threads: engines[request.param](layers_of(member, 10), TINY, "cpu", threads)
+
+
+def records(build: BuildEngine, members: list[MemberConfig], threads: int = 1) -> list[EpochRecord]:
+    layers = layers_of(members[0], 10)
+    states = [initial_state(m, layers) for m in members]
+    return list(Training(states, layers, build(members[0], threads)))
+
+
+def numbers(record: EpochRecord) -> tuple[MemberConfig, int, list[bytes]]:
+    """What must be equal to the bit: all but the time it took."""
+    values = [np.float64(v).tobytes() for name, v in record.metrics.items() if name != "seconds"]
+    return record.member, record.epoch, values
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_a_record_a_member_and_epoch_with_every_metric(build: BuildEngine, regime: str) -> None:
+    members = [replace(BASE, regime=regime, seed=s, epochs=1 + s) for s in range(2)]
+    found = records(build, members)
+    assert [(r.member.seed, r.epoch) for r in found] == [(0, 0), (1, 0), (0, 1), (1, 1), (1, 2)]
+    for record in found:
+        assert tuple(record.metrics) == names(layers_of(members[0], 10))
+        assert all(type(v) is float and np.isfinite(v) for v in record.metrics.values())
+        assert 0 <= record.metrics["train.accuracy"] <= 1
+    assert found[0].metrics["layer.conv1.update_to_weight"] == 0
+    assert found[2].metrics["layer.conv1.update_to_weight"] > 0
+
+
+member_configs = st.builds(
+    lambda **kw: replace(BASE, **kw),
+    activation=st.sampled_from(ACTIVATIONS),
+    scaling=st.sampled_from(["rescaled", "naive"]),
+    penalty=st.sampled_from(["l1", "l2"]),
+    alpha=st.floats(0.5, 4.0),
+    r=st.sampled_from([0.0, 0.01]),
+    learning_rate=st.floats(1e-4, 1e-2),
+    seed=st.integers(0, 2**40),
+    epochs=st.integers(1, 2),
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    members=st.lists(member_configs, min_size=1, max_size=4, unique=True),
+    regime=st.sampled_from(list(REGIMES)),
+    data=st.data(),
+)
+def test_the_same_bits_alone_in_a_pack_on_threads_and_resumed(
+    build: BuildEngine,
+    tmp_path_factory: pytest.TempPathFactory,
+    members: list,
+    regime: str,
+    data: st.DataObject,
+) -> None:
+    members = [replace(m, regime=regime) for m in members]
+    together = records(build, members, threads=2)
+    chosen = data.draw(st.sampled_from(members))
+    alone = records(build, [chosen])
+    assert [numbers(r) for r in together if r.member == chosen] == [numbers(r) for r in alone]
+
+    stop = data.draw(st.integers(0, 2), label="interrupted after this epoch")
+    layers = layers_of(members[0], 10)
+    training = Training([initial_state(m, layers) for m in members], layers, build(members[0], 1))
+    next(record for record in training if record.epoch == min(stop, max(m.epochs for m in members)))
+    path = tmp_path_factory.mktemp("states") / "pack.npz"
+    save_states(training.state(), path)
+    resumed = Training(load_states(path), layers, build(members[0], 2))
+    assert [numbers(r) for r in resumed if r.epoch > stop] == [numbers(r) for r in together if r.epoch > stop]
+
+
+def test_a_dropped_member_leaves_and_the_others_go_on(build: BuildEngine) -> None:
+    members = [replace(BASE, seed=s) for s in range(3)]
+    whole = records(build, members)
+    layers = layers_of(BASE, 10)
+    training = Training([initial_state(m, layers) for m in members], layers, build(BASE, 1))
+    seen = []
+    for record in training:
+        seen.append(record)
+        if record.epoch == 1 and record.member.seed == 0:
+            training.drop(members[1])
+    left_out = {(members[1], 1), (members[1], 2), (members[1], 3)}
+    assert [numbers(r) for r in seen] == [numbers(r) for r in whole if (r.member, r.epoch) not in left_out]
+    assert [s.member for s in training.state()] == [members[0], members[2]]
+
+
+def test_a_diverged_member_leaves_after_its_last_record(build: BuildEngine) -> None:
+    wild = replace(BASE, activation="relu", initialization="he_normal", init_scale=1e18, seed=1)
+    members = [BASE, wild]
+    found = records(build, members)
+    assert [r.epoch for r in found if r.member == BASE] == [0, 1, 2, 3]
+    last = [r for r in found if r.member == wild][-1]
+    assert last.diverged and last.epoch < 3
+    assert [numbers(r) for r in found if r.member == BASE] == [numbers(r) for r in records(build, [BASE])]
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("activation", ["tanh", "logsigmoid", "relu6"])
+def test_the_probes_gradient_is_float64_autograds(build: BuildEngine, regime: str, activation: str) -> None:
+    # With this seed no two values that a pooling compares are so near that float32 prefers another one than float64.
+    member = replace(BASE, regime=regime, activation=activation, initialization="glorot_uniform", alpha=2.0, seed=1)
+    layers = layers_of(member, 10)
+    state = initial_state(member, layers)
+    (found,) = build(member, 1).probe([state])
+    images = torch.from_numpy(probe(TINY).images.astype(np.float64)) / 255
+    parameters = torch.from_numpy(state.parameters.astype(np.float64)).requires_grad_()
+    recipe = Recipe(layers, activation, "rescaled", "l2")
+    logits, arguments = forward(recipe, parameters, torch.tensor(2.0, dtype=torch.float64), images)
+    loss = F.cross_entropy(logits, torch.tensor(probe(TINY).labels))
+    (expected,) = torch.autograd.grad(loss, parameters)
+    error = np.linalg.norm(found.gradient - expected.numpy()) / np.linalg.norm(expected.numpy())
+    assert error <= 1e-5
+    assert found.saturated.shape == found.dead.shape == (len(arguments) + 1,)
+
+
+def test_saturated_and_dead_units(build: BuildEngine) -> None:
+    member = replace(BASE, activation="relu")
+    layers = layers_of(member, 10)
+    state = initial_state(member, layers)
+    negative = replace(state, parameters=-np.abs(state.parameters))
+    positive = replace(state, parameters=np.abs(state.parameters))
+    dead, alive = build(member, 1).probe([negative, positive])
+    assert dead.saturated[0] > 0.99 and dead.dead[0] > 0.9
+    assert alive.dead[:-1].max() == 0
+    assert dead.dead[-1] == dead.saturated[-1] == 0  # the output has no activation
+
+
+def adam_by_torch(member: MemberConfig, state: MemberState) -> np.ndarray:
+    """One epoch with torch.optim.Adam and nothing of ours but the network."""
+    layers = layers_of(member, 10)
+    parameters = torch.from_numpy(state.parameters.astype(np.float64)).requires_grad_()
+    optimizer = torch.optim.Adam([parameters], lr=member.learning_rate, eps=1e-7)
+    images = torch.from_numpy(TINY.train.images.astype(np.float64)) / 255
+    labels = torch.tensor(TINY.train.labels)
+    order = torch.from_numpy(reference.order_of_images(member.seed, 1, len(labels)))
+    recipe = Recipe(layers, member.activation, member.scaling, member.penalty)
+    for batch in order.split(member.batch_size):
+        optimizer.zero_grad()
+        logits, _ = forward(recipe, parameters, member.alpha, images[batch])
+        penalty = (
+            member.r * parameters.abs().sum() if member.penalty == "l1" else member.r / 2 * parameters.square().sum()
+        )
+        (F.cross_entropy(logits, labels[batch]) + penalty).backward()
+        optimizer.step()
+    return parameters.detach().numpy()
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+@pytest.mark.parametrize("scaling", ["rescaled", "naive"])
+@pytest.mark.parametrize("regime", REGIMES)
+def test_an_epoch_is_torchs_adam_on_the_penalized_loss(
+    build: BuildEngine, regime: str, scaling: str, penalty: str
+) -> None:
+    member = replace(
+        BASE,
+        regime=regime,
+        scaling=scaling,
+        penalty=penalty,
+        alpha=1.5,
+        r=0.02,
+        initialization="glorot_normal",
+        learning_rate=0.003,
+    )
+    state = initial_state(member, layers_of(member, 10))
+    ((after, loss, _),) = build(member, 1).train_epoch([state])
+    expected = adam_by_torch(member, state)
+    assert np.abs(after.parameters - expected).max() < 5e-5
+    assert after.step == 3 and after.epoch == 1
+    assert np.isfinite(loss)
+
+
+def test_the_batched_array_agrees_with_one_by_one() -> None:
+    """What a CUDA device does with a pack, here on the CPU: the same numbers within float32."""
+    members = [replace(BASE, seed=s, alpha=a, initialization="glorot_uniform") for s in range(2) for a in (1.0, 2.0)]
+    layers = layers_of(BASE, 10)
+    states = [initial_state(m, layers) for m in members]
+    engine = ReferenceEngine(layers, TINY, "cpu", 1)
+    array = reference.Array(layers, states, torch.device("cpu"))
+    for one, many in zip(engine.probe(states), engine._probe(array), strict=True):
+        assert np.allclose(one.gradient, many.gradient, rtol=1e-3, atol=1e-7)
+        assert np.array_equal(one.saturated, many.saturated) and np.array_equal(one.dead, many.dead)
+    assert np.allclose(engine.evaluate(states, "test"), engine._evaluate(array, "test"), rtol=1e-5)
+    pairs = zip(engine.train_epoch(states), engine._train_epoch(array), strict=True)
+    for (one_state, one_loss, one_hits), (many_state, many_loss, many_hits) in pairs:
+        assert np.allclose(one_state.parameters, many_state.parameters, atol=2e-5)
+        assert (one_loss, one_hits) == pytest.approx((many_loss, many_hits), rel=1e-5)

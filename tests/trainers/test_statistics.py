@@ -1,0 +1,58 @@
+"""The statistics against their definitions, on numbers small enough to work out."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.members import MemberConfig
+from trainers.metrics import names
+from trainers.penalties import penalty, penalty_gradient
+from trainers.regimes import network
+from trainers.states import initial_state
+from trainers.statistics import Probe, gradient_statistics, layer_statistics
+
+
+def test_of_coordinates() -> None:
+    found = gradient_statistics(np.array([[-3.0, 1e-8, 0.0, 1.0], [2.0, 2.0, 2.0, 2.0]]))
+    assert found["mean_abs"] == pytest.approx([1.0, 2.0])
+    assert found["rms"] == pytest.approx([np.sqrt(10 / 4), 2.0])
+    assert found["max_abs"].tolist() == [3.0, 2.0]
+    assert found["q50"] == pytest.approx([5e-9, 2.0])
+    assert found["q25"] == pytest.approx([-0.75, 2.0])
+    assert found["vanished"].tolist() == [0.5, 0.0]
+
+
+def test_of_layers_and_of_the_penalty() -> None:
+    layers = network("combined")
+    member = MemberConfig(r=0.5, init_scale=1.0)
+    state = initial_state(member, layers)
+    gradient = np.linspace(-1, 1, state.parameters.size).astype(np.float32)
+    probes = [Probe(gradient, np.arange(10) / 10, np.arange(10) / 20)]
+    found = layer_statistics(layers, [state], [state], probes)
+    assert set(found) | {"seconds", *names(layers)[:5]} == set(names(layers))
+    assert found["layer.conv2.saturated"] == [0.1]
+    assert found["layer.conv2.dead"] == [0.05]
+    assert found["layer.conv1.weight_norm"] == pytest.approx([np.linalg.norm(state.parameters[:81])])
+    assert found["layer.conv1.update_to_weight"] == [0.0]
+    total = gradient.astype(float) + 0.5 * state.parameters
+    assert found["gradient.total.max_abs"] == pytest.approx([np.abs(total).max()])
+    assert found["layer.output.gradient.total.mean_abs"] == pytest.approx([np.abs(total[-80:]).mean()])
+    assert found["gradient.first_to_last"] == pytest.approx(
+        [np.sqrt(np.mean(gradient[:81] ** 2.0) / np.mean(gradient[-80:] ** 2.0))], rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["l1", "l2"])
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=8), st.floats(0, 3))
+def test_the_penaltys_gradient_is_autograds(name: str, values: list[float], r: float) -> None:
+    parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(penalty(name, parameters, r), parameters)
+    assert np.array_equal(penalty_gradient(name, parameters.detach().numpy(), r), expected.numpy())
+
+
+def test_the_penalties_are_the_papers() -> None:
+    parameters = torch.tensor([3.0, -4.0])
+    assert penalty("l2", parameters, 0.01).item() == pytest.approx(0.01 / 2 * 25)
+    assert penalty("l1", parameters, 0.01).item() == pytest.approx(0.01 * 7)
