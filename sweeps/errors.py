@@ -16,6 +16,17 @@ WRONG_REQUESTS = (
 )
 
 
+WRONG_REQUEST, FAILED = 2, 1  # exit statuses
+
+
+class PlaceError(Exception):
+    """What went wrong where a sweep runs or was to run: one line, and the exit status, WRONG_REQUEST or FAILED."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class RequestError(Exception):
     """The request was wrong: one line that says what, where, and what would be right. Exit status 2."""
 
