@@ -112,13 +112,16 @@ def export(
 @app.command()
 def ui(
     store: StoreFolder = None,
+    host: Annotated[
+        str, typer.Option(help="another than this machine's own needs a password in MLFLOW_AUTH_ADMIN_PASSWORD")
+    ] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="else 5000, or a free one where that is taken")] = None,
     json_: Json = False,
 ) -> None:
-    """The MLflow UI on the store, for this machine only, until Ctrl-C."""
+    """The MLflow UI on the store, for this machine or with a password for others too, until Ctrl-C."""
     from sweeps.commands import ui as command
 
-    raise typer.Exit(command.ui(store, port, lambda started: _say(started, command.ui_text, json_)))
+    raise typer.Exit(command.ui(store, host, port, lambda started: _say(started, command.ui_text, json_)))
 
 
 @app.command()

@@ -1,7 +1,4 @@
-"""The command `ui`: the MLflow server on a store, for this machine only.
-
-One worker and no job runner: up in 4.4 s with 480 MB, where the defaults take 22 s and 2.3 GB.
-"""
+"""The command `ui`: the MLflow server on a store, for this machine, or with a password for others too."""
 
 from __future__ import annotations
 
@@ -14,86 +11,97 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt, Interrupted
+from sweeps.mlflow_server import PASSWORD, Server, for_this_machine_only, login_from
 
-HOST = "127.0.0.1"
 PORT = 5000
 START_SECONDS = 120.0
 
 
-def ui(folder: str | None, port: int | None, say: Callable[[dict[str, Any]], None]) -> int:
-    """Serve until a signal comes; `say` is told the URL when it answers. The exit status."""
+def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str, Any]], None]) -> int:
+    """Serve until a signal comes; `say` is told the URL when it answers. The exit status.
+
+    Raises RequestError where others would reach it without a password, or there is nothing to show.
+    """
     from tracking.store import Store
 
-    store = Store.at(folder)
+    store, login = Store.at(folder), login_from(os.environ)
+    if login is None and not for_this_machine_only(host):
+        raise RequestError(
+            f"--host {host}: others would reach it, so it needs a password: set {PASSWORD}, "
+            f"or {PASSWORD}_FILE to a file with it; or leave --host out"
+        )
     if not store.mlflow_db.exists():
         raise RequestError(f"there is no sweep in {store.folder} yet: gradsweep run quickstart")
-    port = _port(port)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", store.mlflow_uri, "--default-artifact-root", str(store.artifacts)]
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with Interrupt() as interrupt:
+    server = Server(host, _port(host, port), login)
+    with Interrupt() as interrupt, TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
+        settings = server.environment(store.mlflow_uri, str(store.artifacts), Path(scratch), os.environ)
         # A session of its own, so that Ctrl-C reaches it only through us.
         with subprocess.Popen(
-            command, env=os.environ | settings, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True
-        ) as server:
+            server.command, env=os.environ | settings, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True
+        ) as process:
             try:
-                _wait_until_up(port, server, interrupt)
-                say({"store": str(store.folder), "url": f"http://{HOST}:{port}", "sweeps": _pages(port)})
+                _wait_until_up(server, process, interrupt)
+                user = server.login.username if server.login else None
+                say({"store": str(store.folder), "url": server.url, "user": user, "sweeps": _pages(server)})
                 sys.stdout.flush()
-                while server.poll() is None:
+                while process.poll() is None:
                     interrupt.check()
                     time.sleep(0.1)
                 return 1
             except Interrupted as signal:
                 return signal.exit_status
             finally:
-                server.terminate()
+                process.terminate()
 
 
 def ui_text(started: dict[str, Any]) -> str:
     """Where to look."""
-    lines = [f"MLflow on {started['store']}: {started['url']}   (Ctrl-C ends it)"]
+    user = f", as {started['user']}" if started["user"] else ""
+    lines = [f"MLflow on {started['store']}: {started['url']}{user}   (Ctrl-C ends it)"]
     return "\n".join(lines + [f"{name:<15} {page}" for name, page in started["sweeps"].items()])
 
 
-def _port(wanted: int | None) -> int:
+def _port(host: str, wanted: int | None) -> int:
     """The wanted port, else the usual one, else a free one. Raises RequestError where the wanted one is taken."""
     for port in (PORT, 0) if wanted is None else (wanted,):
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, port))
+                probe.bind((host, port))
             except (OSError, OverflowError):
                 continue
             return int(probe.getsockname()[1])
+    if wanted is None:
+        raise RequestError(f"--host {host}: nothing can listen there; it must be an address of this machine")
     raise RequestError(f"--port {wanted}: it is taken or can't be had; leave it out for a free one")
 
 
-def _pages(port: int) -> dict[str, str]:
+def _pages(server: Server) -> dict[str, str]:
     """Each sweep's page, the newest first."""
-    url = f"http://{HOST}:{port}"
     request = urllib.request.Request(
-        f"{url}/api/2.0/mlflow/experiments/search",
+        f"{server.here}/api/2.0/mlflow/experiments/search",
         data=json.dumps({"max_results": 1000, "order_by": ["creation_time DESC"]}).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", **server.headers},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         found = json.load(answer).get("experiments", [])
-    return {e["name"]: f"{url}/#/experiments/{e['experiment_id']}" for e in found if e["name"] != "Default"}
+    return {e["name"]: f"{server.url}/#/experiments/{e['experiment_id']}" for e in found if e["name"] != "Default"}
 
 
-def _wait_until_up(port: int, server: subprocess.Popen[bytes], interrupt: Interrupt) -> None:
+def _wait_until_up(server: Server, process: subprocess.Popen[bytes], interrupt: Interrupt) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         interrupt.check()
-        if server.poll() is not None:
-            raise RuntimeError(f"the MLflow server ended at once, with status {server.returncode}")
+        if process.poll() is not None:
+            raise RuntimeError(f"the MLflow server ended at once, with status {process.returncode}")
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=1):
+            with urllib.request.urlopen(f"{server.here}/health", timeout=1):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

@@ -37,12 +37,12 @@ class Command:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """Start it, in a process group of its own as a shell would."""
         return subprocess.Popen(
             [sys.executable, "-m", "sweeps.cli", *words],
             cwd=self.folder,
-            env=self._environment,
+            env=self._environment | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

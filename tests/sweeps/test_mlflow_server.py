@@ -1,0 +1,106 @@
+"""How `gradsweep ui` starts the MLflow server: for whom it listens, and where its secrets are."""
+
+from __future__ import annotations
+
+import configparser
+import socket
+from pathlib import Path
+
+import pytest
+
+from sweeps.errors import RequestError
+from sweeps.mlflow_server import Login, Server, for_this_machine_only, login_from
+
+SECRET = "a-long-enough-password"
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("localhost", True), ("127.1.2.3", True), ("::1", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_who_can_reach_a_host(host: str, alone: bool) -> None:
+    assert for_this_machine_only(host) is alone
+
+
+def test_a_host_that_is_none_is_refused() -> None:
+    with pytest.raises(RequestError, match="--host no such host: .*127.0.0.1"):
+        for_this_machine_only("no such host")
+
+
+def test_without_a_password_there_is_no_login() -> None:
+    assert login_from({}) is None
+    assert login_from({"MLFLOW_AUTH_ADMIN_USERNAME": "ann"}) is None
+
+
+def test_a_password_from_the_environment_or_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    for given in ({"MLFLOW_AUTH_ADMIN_PASSWORD": SECRET}, {"MLFLOW_AUTH_ADMIN_PASSWORD_FILE": str(file)}):
+        login = login_from(given)
+        assert login and (login.username, login.password) == ("admin", SECRET)
+        assert len(login.key) == 64  # made here, where none is given
+    named = login_from(
+        {
+            "MLFLOW_AUTH_ADMIN_USERNAME": "ann",
+            "MLFLOW_AUTH_ADMIN_PASSWORD": SECRET,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "k",
+        }
+    )
+    assert named == Login("ann", SECRET, "k")
+
+
+def test_a_password_that_mlflow_would_not_take_is_refused_and_not_told() -> None:
+    with pytest.raises(RequestError, match="MLFLOW_AUTH_ADMIN_PASSWORD: .*12 characters") as error:
+        login_from({"MLFLOW_AUTH_ADMIN_PASSWORD": "short-one"})
+    assert "short-one" not in str(error.value)
+
+
+def test_a_password_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(RequestError, match="_PASSWORD_FILE: /nowhere/password can't be read"):
+        login_from({"MLFLOW_AUTH_ADMIN_PASSWORD_FILE": "/nowhere/password"})
+
+
+def test_no_argument_holds_a_secret(tmp_path: Path) -> None:
+    server = Server("0.0.0.0", 5000, Login("ann", SECRET, "the-key"))
+    settings = server.environment("postgresql://ann:word@db/mlflow", "artifacts", tmp_path, {})
+    said = " ".join(server.command)
+    assert "basic-auth" in said
+    assert not [word for word in (SECRET, "the-key", "ann:word") if word in said]
+    assert settings["MLFLOW_AUTH_ADMIN_PASSWORD"] == SECRET
+    assert SECRET not in (tmp_path / "auth.ini").read_text()
+
+
+def test_the_users_are_in_the_folder_whatever_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "100%s"
+    folder.mkdir()
+    settings = Server("0.0.0.0", 5000, Login("ann", SECRET, "k")).environment("sqlite:///x", "a", folder, {})
+    read = configparser.ConfigParser()
+    read.read(settings["MLFLOW_AUTH_CONFIG_PATH"])
+    assert read["mlflow"]["database_uri"] == f"sqlite:///{folder}/users.db"
+
+
+def test_browsers_on_any_name_of_the_machine_are_answered(tmp_path: Path) -> None:
+    """MLflow answers no Host, and takes no POST from an Origin, that it has not been told of: its own not either."""
+    settings = Server("0.0.0.0", 5001, Login("ann", SECRET, "k")).environment("u", "a", tmp_path, {})
+    hosts = settings["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    origins = settings["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert {"localhost:5001", "127.0.0.1:5001", "[::1]:5001", f"{socket.gethostname()}:5001"} <= set(hosts)
+    assert origins == [f"http://{host}" for host in hosts]
+    assert "0.0.0.0" not in settings["MLFLOW_SERVER_ALLOWED_HOSTS"]
+
+
+def test_what_the_caller_says_of_hosts_stands(tmp_path: Path) -> None:
+    given = {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "mlflow.example.com",
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "https://mlflow.example.com",
+    }
+    settings = Server("127.0.0.1", 5000, None).environment("u", "a", tmp_path, given)
+    assert {key: settings[key] for key in given} == given
+    assert not list(tmp_path.iterdir())
+
+
+def test_addresses_for_people_and_for_this_machine() -> None:
+    everywhere = Server("0.0.0.0", 5000, Login("ann", SECRET, "k"))
+    assert (everywhere.url, everywhere.here) == (f"http://{socket.gethostname()}:5000", "http://127.0.0.1:5000")
+    assert Server("::1", 5000, None).url == "http://[::1]:5000"
+    assert everywhere.headers["Authorization"].startswith("Basic ") and not Server("127.0.0.1", 1, None).headers
