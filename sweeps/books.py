@@ -29,6 +29,10 @@ from tracking.spool import Spool
 from trainers.members import SHARED, MemberConfig
 
 
+class SweepStopped(RuntimeError):
+    """The sweep can't go on before somebody does something about it: one line that says what."""
+
+
 @dataclass(frozen=True)
 class Best:
     """The best complete configuration so far, by the first objective."""
@@ -103,21 +107,22 @@ class Books:
         )
 
     def states_file(self, pack: str) -> Path:
-        """Where a pack's states are while it is in training."""
+        """What the files of a pack's states begin with while it is in training."""
         return self.states / f"{pack}.npz"
 
     def record(self, report: PackReport) -> None:
-        """Book one epoch of a pack; what is known already changes nothing."""
+        """Book one epoch of a pack; what is known already changes nothing. Raises SweepStopped where it says so."""
+        if report.stop:
+            raise SweepStopped(report.stop)
         pack = self._live.get(report.pack)
         if pack is None:
             return
-        for c in pack.configurations:
-            records = report.records.get(c.number, ())
-            if records:
-                self._spool.add(c.number, records)
-                past = self._past[c.number]
-                self._epochs += report.epoch > 0 and report.epoch not in past
-                past[report.epoch] = mean(records, self._metrics[0])
+        booked = {c.number: rs for c in pack.configurations if (rs := report.records.get(c.number, ()))}
+        self._spool.add_all(booked)
+        for number, records in booked.items():
+            past = self._past[number]
+            self._epochs += report.epoch > 0 and report.epoch not in past
+            past[report.epoch] = mean(records, self._metrics[0])
         self._end(pack, {c.number: report.ended[c.number] for c in pack.configurations if c.number in report.ended})
 
     def give_up(self, pack: str, reason: str) -> None:

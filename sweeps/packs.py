@@ -7,13 +7,12 @@ module knows neither Ray nor a database nor MLflow, so a worker needs no credent
     >>> for report in train_pack(pack):
     ...     books.record(report)          # sweeps.books, in the driver
 
-A report comes first, the states are saved after its consumer asked for the next one: a worker that is lost has lost
-at most one epoch, and no record that the driver has not seen.
+The states of an epoch are saved before its report, and a worker in place of a lost one goes on from what is booked
+(`sweeps.checkpoints`): what is lost with a worker is the epoch that it was in.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -27,8 +26,8 @@ from numpy.typing import NDArray
 
 from search_spaces.history import History
 from search_spaces.plan import Settings
+from sweeps.checkpoints import Checkpoints
 from trainers.members import EpochRecord, MemberConfig
-from trainers.states import States, load_states, save_states
 
 if TYPE_CHECKING:
     from search_spaces.judge import Judge
@@ -83,6 +82,7 @@ class End:
 class PackReport:
     """One epoch of a pack: the records and the ends of its configurations, by their numbers.
 
+    `stop`, where it is not empty, is why the sweep can't go on here: the configurations are left as they were.
     It pickles as one array of numbers: forty members with 245 metrics each are 80 kB and a millisecond.
     """
 
@@ -91,6 +91,7 @@ class PackReport:
     records: Mapping[int, tuple[EpochRecord, ...]]
     ended: Mapping[int, End]
     last: bool
+    stop: str = ""
 
     def __repr__(self) -> str:
         return f"PackReport({self.pack!r}, epoch={self.epoch})"
@@ -101,7 +102,8 @@ class PackReport:
         values = np.array([[r.metrics[name] for name in names] for r in flat], dtype=np.float64)
         members = {number: tuple(r.member for r in records) for number, records in self.records.items()}
         engine = flat[0].engine if flat else ""
-        return _unpickled, (self.pack, self.epoch, members, engine, names, values, dict(self.ended), self.last)
+        rest = (dict(self.ended), self.last, self.stop)
+        return _unpickled, (self.pack, self.epoch, members, engine, names, values, *rest)
 
 
 def _unpickled(
@@ -113,13 +115,14 @@ def _unpickled(
     values: NDArray[np.float64],
     ended: dict[int, End],
     last: bool,
+    stop: str,
 ) -> PackReport:
     rows = iter(values.tolist())
     records = {
         number: tuple(EpochRecord(m, epoch, engine, dict(zip(names, next(rows), strict=True))) for m in ms)
         for number, ms in members.items()
     }
-    return PackReport(pack, epoch, records, ended, last)
+    return PackReport(pack, epoch, records, ended, last, stop)
 
 
 def train_pack(
@@ -127,9 +130,10 @@ def train_pack(
 ) -> Iterator[PackReport]:
     """Train a pack to its end and yield a report an epoch; epoch 0 is the state before the first step.
 
-    `states` is the file that a former worker may have left and in which the states are saved after every epoch but
-    the last. What goes wrong in the training ends the configurations still in it as failed, in a last report; nothing
-    is raised but what the consumer of the reports raises itself.
+    `states` is what the files begin with that a former worker may have left and in which the states are saved after
+    every epoch but the last; where they can't be saved the last report says `stop`. What goes wrong in the training
+    ends the configurations still in it as failed, in a last report; nothing is raised but what the consumer of the
+    reports raises itself.
     """
     living = {c.number: c for c in pack.configurations}
     if not living:
@@ -170,7 +174,9 @@ def _train(
     # The driver imports this module for its words; only a worker needs PyTorch.
     from trainers.train import train
 
-    resume = _resumable(living, file)
+    checkpoints = Checkpoints(file) if file else None
+    booked = min(max(c.past, default=0) for c in living.values())
+    resume = checkpoints.load(_members(living), booked) if checkpoints else ()
     judge = _judge(pack, resume[0].epoch if resume else 0)
     training = train(_members(living), resume, device=device, threads=threads)
     while living:
@@ -180,11 +186,17 @@ def _train(
         gone = [m for number in ended for m in living.pop(number).members]
         for member in set(gone).difference(_members(living)):
             training.drop(member)
+        if living and checkpoints and epoch > 0:
+            try:
+                checkpoints.save(training.state(), epoch)
+            except OSError as error:
+                # Training on would be lost with the worker, and the disk is the one that the records need as well.
+                why = f"can't save the states of pack {pack.id} in {checkpoints.folder}: {error.strerror or error}"
+                yield PackReport(pack.id, epoch, {}, {}, last=True, stop=why)
+                return
         yield PackReport(pack.id, epoch, records, ended, last=not living)
-        if living and file is not None and epoch > 0:
-            # A full disk costs epochs after a crash, it need not cost the sweep.
-            with contextlib.suppress(OSError):
-                save_states(training.state(), file)
+        if checkpoints:
+            checkpoints.booked(epoch)
 
 
 def _next_epoch(training: Training, living: Mapping[int, PackedConfiguration]) -> dict[int, tuple[EpochRecord, ...]]:
@@ -232,16 +244,3 @@ def _judge(pack: Pack, epoch: int) -> Judge | None:
             if past in c.past:
                 judge.replay(c.number, past, c.past[past])
     return judge
-
-
-def _resumable(living: Mapping[int, PackedConfiguration], file: Path | None) -> States:
-    """The saved states of exactly these members, or none where one lacks: then all start anew, to the same bits."""
-    if file is None or not file.exists():
-        return ()
-    try:
-        known = {s.member: s for s in load_states(file)}
-    except (OSError, ValueError) as error:
-        log.warning("%s", error)
-        return ()
-    members = _members(living)
-    return tuple(known[m] for m in members) if all(m in known for m in members) else ()

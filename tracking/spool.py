@@ -8,8 +8,8 @@
     >>> spool.finish("FINISHED", "Confirmed.")
 
 What is known already changes nothing: an epoch that is trained again after a crash keeps its first values and its
-first timestamp. Each call is one transaction, in WAL mode with synchronous=NORMAL: nothing is lost with the process.
-Every event is also put into an outbox, from which `tracking.delivery` takes it once MLflow has it
+first timestamp, and is counted. Each call is one transaction, in WAL mode with synchronous=NORMAL: nothing is lost with
+the process. Every event is also put into an outbox, from which `tracking.delivery` takes it once MLflow has it
 (`tracking.outbox`). An epoch of 8 configurations with 5 seeds and 245 metrics is written in 3 ms.
 """
 
@@ -34,7 +34,7 @@ from trainers.members import EpochRecord, MemberConfig
 
 STATES = ("complete", "pruned", "diverged", "failed")
 STATUSES = ("FINISHED", "FAILED", "KILLED")
-_VERSION = 1
+_VERSION = 2
 SWEEP = -1  # in the outbox, for a configuration: the sweep itself
 _SCHEMA = """
 CREATE TABLE sweep (
@@ -55,6 +55,12 @@ CREATE TABLE epochs (
 CREATE TABLE outbox (
     configuration INTEGER NOT NULL, kind TEXT NOT NULL, epoch INTEGER NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (configuration, kind, epoch)
+) WITHOUT ROWID;
+"""
+# Since version 2.
+_SINCE_1 = """
+CREATE TABLE again (
+    configuration INTEGER NOT NULL, epoch INTEGER NOT NULL, times INTEGER NOT NULL, PRIMARY KEY (configuration, epoch)
 ) WITHOUT ROWID;
 """
 
@@ -135,12 +141,13 @@ class Spool:
                 db.execute("PRAGMA synchronous=NORMAL")
             with spool.writing() as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
+                if version > _VERSION:
+                    raise SpoolError(f"can't read the spool {file}: its version is {version}, this is {_VERSION}")
+                if version < _VERSION:
+                    missing = _SINCE_1 if version == 1 else _SCHEMA + _SINCE_1
+                    for statement in filter(str.strip, missing.split(";")):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version={_VERSION}")
-                elif version != _VERSION:
-                    raise SpoolError(f"can't read the spool {file}: its version is {version}, this is {_VERSION}")
         except SpoolError:
             connection.close()
             raise
@@ -179,25 +186,26 @@ class Spool:
 
         Raises ValueError where they are not that.
         """
-        with self._lock:
-            members = self._members_of(number)
-        of = {r.member: r for r in records}
-        if len({(r.epoch, r.engine) for r in records}) != 1 or set(of) != set(members):
-            raise ValueError(f"one epoch of each member of configuration {number} is expected, but got {records!r}")
-        ordered = [of[m] for m in members]
-        names = tuple(ordered[0].metrics)
-        if any(len(r.metrics) != len(names) for r in ordered):
-            raise ValueError(f"the members of configuration {number} must have the same metrics")
-        values = np.array([[r.metrics[name] for name in names] for r in ordered], dtype=np.float64)
-        network, now, epoch = self._network(names), _now(), ordered[0].epoch
+        self.add_all({number: records})
+
+    def add_all(self, records: Mapping[int, Sequence[EpochRecord]]) -> None:
+        """One epoch of several configurations, by their numbers, all of it or nothing; as `add`."""
+        now = _now()
+        rows = [self._row(number, found, now) for number, found in records.items()]
         with self.writing() as db:
-            added = db.execute(
-                "INSERT OR IGNORE INTO epochs (configuration, epoch, at, engine, network, metrics)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (number, epoch, now, ordered[0].engine, network, values.tobytes()),
-            )
-            if added.rowcount:
-                post(db, number, "epoch", epoch, now)
+            for row in rows:
+                number, epoch = row[:2]
+                added = db.execute(
+                    "INSERT OR IGNORE INTO epochs (configuration, epoch, at, engine, network, metrics)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+                if added.rowcount:
+                    post(db, number, "epoch", epoch, now)
+                else:
+                    db.execute(
+                        "INSERT INTO again VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times=times+1", (number, epoch)
+                    )
 
     def end(self, number: int, state: str, values: Sequence[float] | None = None, reason: str = "") -> None:
         """A configuration ends: complete | pruned | diverged | failed; one that never started is none of the spool's.
@@ -264,6 +272,11 @@ class Spool:
         with self.reading() as db:
             return int(db.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
 
+    def trained_again(self) -> dict[tuple[int, int], int]:
+        """How often an epoch that was recorded already was trained again, by (configuration, epoch)."""
+        with self.reading() as db:
+            return {(c, e): times for c, e, times in db.execute("SELECT configuration, epoch, times FROM again")}
+
     def close(self) -> None:
         """Give the file back."""
         with self._lock:
@@ -301,6 +314,20 @@ class Spool:
             (number, SpooledEpoch(epoch, at, engine, names[network], _matrix(blob, len(names[network]))))
             for number, epoch, at, engine, network, blob in rows
         ]
+
+    def _row(self, number: int, records: Sequence[EpochRecord], now: int) -> tuple[int, int, int, str, int, bytes]:
+        """A row of the table `epochs`."""
+        with self._lock:
+            members = self._members_of(number)
+        of = {r.member: r for r in records}
+        if len({(r.epoch, r.engine) for r in records}) != 1 or set(of) != set(members):
+            raise ValueError(f"one epoch of each member of configuration {number} is expected, but got {records!r}")
+        ordered = [of[m] for m in members]
+        names = tuple(ordered[0].metrics)
+        if any(len(r.metrics) != len(names) for r in ordered):
+            raise ValueError(f"the members of configuration {number} must have the same metrics")
+        values = np.array([[r.metrics[name] for name in names] for r in ordered], dtype=np.float64)
+        return number, ordered[0].epoch, now, ordered[0].engine, self._network(names), values.tobytes()
 
     def _members_of(self, number: int) -> tuple[MemberConfig, ...]:
         if number not in self._members:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.search import Search
-from sweeps.books import Books, name_of
+from sweeps.books import Books, SweepStopped, name_of
 from sweeps.packs import Pack, PackReport, train_pack
 from sweeps.spec import SweepSpec, parse
 from tracking.spool import Spool
@@ -111,7 +111,7 @@ def test_the_next_driver_goes_on_where_the_last_one_died(books: Open, spool: Spo
     reports = train_pack(pack, first.states_file(pack.id))
     for _ in range(2):
         first.record(next(reports))
-    next(reports)  # epoch 1 is saved, epoch 2 is trained and never booked
+    next(reports)  # epoch 2 is trained and never booked
     reports.close()
 
     second = books()
@@ -139,8 +139,10 @@ def test_an_epoch_that_is_trained_twice_is_booked_once(books: Open, spool: Spool
     for report in reports[:2]:
         opened.record(report)
     before, epochs = recorded(spool), opened.progress.epochs
+    assert spool.trained_again() == {}
     opened.record(reports[1])
     assert recorded(spool) == before
+    assert spool.trained_again() == {(c.number, 1): 1 for c in pack.configurations}
     assert opened.progress.epochs == epochs
 
 
@@ -185,6 +187,17 @@ def test_a_pack_that_no_worker_can_train_has_failed(books: Open, search: Search,
     opened.record(PackReport(pack.id, 0, {}, {}, last=True))
     opened.give_up(pack.id, "again")
     assert search.counts().failed == 2
+
+
+def test_a_report_that_stops_the_sweep_leaves_the_books_as_they_are(books: Open, search: Search, spool: Spool) -> None:
+    opened = books()
+    pack = opened.next_pack()
+    assert pack is not None
+    before = recorded(spool)
+    with pytest.raises(SweepStopped, match="the disk is full"):
+        opened.record(PackReport(pack.id, 1, {}, {}, last=True, stop="the disk is full"))
+    assert recorded(spool) == before
+    assert search.counts().running == 3
 
 
 def test_names_say_what_was_searched() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,50 +105,87 @@ def test_an_error_in_training_is_an_end_with_a_one_line_reason(configuration: Ma
     assert "\n" not in reason
 
 
-def test_a_lost_worker_costs_one_epoch_and_changes_no_bit(
+def known(configuration: PackedConfiguration, booked: int) -> PackedConfiguration:
+    """The configuration as the driver issues it again after this epoch."""
+    return replace(configuration, past=dict.fromkeys(range(booked + 1), 0.5))
+
+
+def lost(pack: Pack, states: Path, reports: int) -> list[PackReport]:
+    """What a worker reports that is lost after so many, the last of which may not have been booked."""
+    worker = train_pack(pack, states)
+    seen = [next(worker) for _ in range(reports)]
+    worker.close()
+    return seen
+
+
+def test_a_lost_worker_costs_the_epoch_it_was_in_and_changes_no_bit(
     configuration: Make, alone: list[PackReport], tmp_path: Path
 ) -> None:
-    states = tmp_path / "p0.npz"
-    whole = pack(configuration(7, r=0.01, epochs=3))
-    lost = train_pack(whole, states)
-    seen = [next(lost) for _ in range(3)]
-    # Epoch 2 was reported, and the worker was lost before it could save it.
-    lost.close()
-    assert [numbers(r.records[7]) for r in seen] == [numbers(r.records[7]) for r in alone]
-    again = trained(whole, states)
-    assert [r.epoch for r in again] == [2, 3]
-    assert numbers(again[0].records[7]) == numbers(alone[2].records[7])
+    states, whole = tmp_path / "p0.npz", configuration(7, r=0.01, epochs=4)
+    seen = lost(pack(whole), states, 4)
+    assert [numbers(r.records[7]) for r in seen[:3]] == [numbers(r.records[7]) for r in alone]
+    # Epoch 3 was reported: whether it was booked is the driver's to say.
+    booked, unbooked = (trained(pack(known(whole, epoch)), states) for epoch in (3, 2))
+    assert [r.epoch for r in booked] == [4]
+    assert [r.epoch for r in unbooked] == [3, 4]
+    assert numbers(unbooked[0].records[7]) == numbers(seen[3].records[7])
+    assert numbers(unbooked[1].records[7]) == numbers(booked[0].records[7])
 
 
 def test_what_has_ended_is_not_trained_again(configuration: Make, tmp_path: Path) -> None:
     states = tmp_path / "p0.npz"
     both = (configuration(0, seeds=1, epochs=3), configuration(1, seeds=1, epochs=3, r=0.01))
-    lost = train_pack(pack(*both), states)
-    for _ in range(3):
-        next(lost)
-    lost.close()
-    assert [(r.epoch, sorted(r.records)) for r in train_pack(pack(both[1]), states)] == [(2, [1]), (3, [1])]
+    lost(pack(*both), states, 3)
+    again = train_pack(pack(known(both[1], 1)), states)
+    assert [(r.epoch, sorted(r.records)) for r in again] == [(2, [1]), (3, [1])]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn"])
-def test_a_torn_file_of_states_is_as_good_as_none(
-    configuration: Make, content: bytes, alone: list[PackReport], tmp_path: Path
+@pytest.mark.parametrize(("torn", "first"), [((3,), 3), ((3, 2), 2), ((3, 2, 1), 0)])
+def test_a_torn_file_of_states_costs_one_epoch(
+    configuration: Make, content: bytes, torn: tuple[int, ...], first: int, tmp_path: Path
 ) -> None:
-    states = tmp_path / "p0.npz"
-    states.write_bytes(content)
-    again = trained(pack(configuration(7, r=0.01)), states)
-    assert [numbers(r.records[7]) for r in again] == [numbers(r.records[7]) for r in alone]
+    whole = configuration(7, r=0.01, epochs=4)
+    seen = lost(pack(whole), tmp_path / "p0.npz", 4)
+    for epoch in torn:
+        (tmp_path / f"p0.npz.{epoch}").write_bytes(content)
+    again = trained(pack(known(whole, 3)), tmp_path / "p0.npz")
+    assert [r.epoch for r in again] == list(range(first, 5))
+    assert [numbers(r.records[7]) for r in again[:-1]] == [numbers(r.records[7]) for r in seen[first:]]
 
 
 def test_states_of_some_members_only_are_not_used(configuration: Make, alone: list[PackReport], tmp_path: Path) -> None:
     states = tmp_path / "p0.npz"
-    lost = train_pack(pack(configuration(7, seeds=1, r=0.01, epochs=3)), states)
-    for _ in range(3):
-        next(lost)
-    lost.close()
-    again = trained(pack(configuration(7, r=0.01)), states)
+    lost(pack(configuration(7, seeds=1, r=0.01, epochs=3)), states, 3)
+    again = trained(pack(known(configuration(7, r=0.01), 2)), states)
     assert [r.epoch for r in again] == [0, 1, 2]
     assert [numbers(r.records[7]) for r in again] == [numbers(r.records[7]) for r in alone]
+
+
+def test_two_epochs_are_kept_and_none_where_no_worker_is_to_follow(configuration: Make, tmp_path: Path) -> None:
+    states = tmp_path / "p0.npz"
+    files = []
+    for report in train_pack(pack(configuration(7, seeds=1, epochs=5)), states):
+        files.append((report.epoch, sorted(f.suffix for f in tmp_path.iterdir())))
+    assert files == [
+        (0, []),
+        (1, [".1"]),
+        (2, [".1", ".2"]),
+        (3, [".1", ".2", ".3"]),
+        (4, [".2", ".3", ".4"]),
+        (5, [".3", ".4"]),
+    ]
+
+
+def test_where_the_states_cant_be_saved_the_sweep_stops_and_nothing_has_ended(
+    configuration: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    first, last = trained(pack(configuration(7, epochs=3)), tmp_path / "file" / "p0.npz")
+    assert (first.epoch, first.stop, first.last) == (0, "", False)
+    assert (dict(last.records), dict(last.ended), last.last) == ({}, {}, True)
+    assert last.stop.startswith("can't save the states of pack p0 in ")
+    assert pickle.loads(pickle.dumps(last)) == last
 
 
 def test_a_report_survives_pickling(alone: list[PackReport]) -> None:

@@ -57,6 +57,35 @@ def test_what_is_known_changes_nothing(spool: Spool, maker: Any) -> None:
     assert sweep is not None and sweep.name == "sweep" and sweep.versions == {"torch": "2.15.0"}
 
 
+def test_an_epoch_of_several_configurations_is_there_as_a_whole_or_not(spool: Spool, maker: Any) -> None:
+    for number in (0, 1):
+        maker.configuration(spool, number, "running", epochs=1)
+    with pytest.raises(ValueError, match="each member of configuration 1"):
+        spool.add_all({0: maker.records(0, 1), 1: maker.records(1, 1)[:2]})
+    assert [len(spool.epochs(number)) for number in (0, 1)] == [1, 1]
+    spool.add_all({number: maker.records(number, 1) for number in (0, 1)})
+    assert [len(spool.epochs(number)) for number in (0, 1)] == [2, 2]
+
+
+def test_what_is_trained_again_is_counted(spool: Spool, maker: Any) -> None:
+    maker.configuration(spool, 0, "running", epochs=3)
+    assert spool.trained_again() == {}
+    for epoch in (1, 2, 2):
+        spool.add(0, maker.records(0, epoch))
+    assert spool.trained_again() == {(0, 1): 1, (0, 2): 2}
+
+
+def test_a_spool_of_the_former_version_is_taken_over(spool: Spool, maker: Any) -> None:
+    maker.configuration(spool, 0)
+    with spool.writing() as db:
+        db.execute("DROP TABLE again")
+        db.execute("PRAGMA user_version=1")
+    newer = Spool.at(spool.file)
+    newer.add(0, maker.records(0, 1))
+    assert newer.trained_again() == {(0, 1): 1}
+    newer.close()
+
+
 def test_every_event_waits_until_it_is_delivered(spool: Spool, maker: Any) -> None:
     maker.begin(spool)
     maker.configuration(spool, 0)
