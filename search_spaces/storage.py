@@ -6,17 +6,22 @@ process; only a power failure can take the last moments, and leaves an older, co
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 _SQLITE = "sqlite:///"
+_CONNECT_SECONDS = 10
 
 
 class SearchError(ValueError):
@@ -37,17 +42,74 @@ def exists(url: str) -> bool:
 
 def open_storage(url: str) -> tuple[RDBStorage, BaseStorage]:
     """The storage, and Optuna's cache in front of it; raises SearchError."""
-    for short in ("postgres://", "postgresql://"):  # the driver that we install
-        if url.startswith(short):
-            url = "postgresql+psycopg://" + url.removeprefix(short)
-    connect: dict[str, Any] = {"factory": _Connection, "timeout": 60} if url.startswith("sqlite:") else {}
+    url = _with_driver(url)
     escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in a template
     try:
-        storage = RDBStorage(escaped, engine_kwargs={"connect_args": connect})
+        # Two that make the tables at the same moment get into each other's way.
+        with _advisory_lock(url, "tables", wait=True):
+            storage = RDBStorage(escaped, engine_kwargs={"connect_args": _connecting(url)})
     except (SQLAlchemyError, ImportError, RuntimeError, sqlite3.Error) as error:
-        cause = getattr(error, "orig", None) or error.__cause__ or error
-        raise SearchError(f"can't open {_shown(url)}: {' '.join(str(cause).split())}") from None
+        raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
     return storage, get_storage(storage)
+
+
+@contextmanager
+def alone(url: str, name: str) -> Iterator[None]:
+    """No other driver of this sweep, on whatever machine, is in this block. Raises SearchError.
+
+    PostgreSQL keeps the lock, and gives it back with the connection. A SQLite file has one machine, and that has a
+    lock file for it: here nothing is done.
+    """
+    url = _with_driver(url)
+    try:
+        with _advisory_lock(url, f"driver of {name}", wait=False) as mine:
+            if not mine:
+                raise SearchError(f"the sweep {name!r} has a driver already, perhaps on another machine")
+            yield
+    except SQLAlchemyError as error:
+        raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
+
+
+def has_driver(url: str, name: str) -> bool:
+    """Whether someone is in `alone`; always false of SQLite. Raises SearchError."""
+    url = _with_driver(url)
+    try:
+        with _advisory_lock(url, f"driver of {name}", wait=False) as mine:
+            return not mine
+    except SQLAlchemyError as error:
+        raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
+
+
+def _with_driver(url: str) -> str:
+    for short in ("postgres://", "postgresql://"):  # the driver that we install
+        if url.startswith(short):
+            return "postgresql+psycopg://" + url.removeprefix(short)
+    return url
+
+
+def _connecting(url: str) -> dict[str, Any]:
+    if url.startswith("sqlite:"):
+        return {"factory": _Connection, "timeout": 60}
+    return {"connect_timeout": _CONNECT_SECONDS}
+
+
+@contextmanager
+def _advisory_lock(url: str, what: str, wait: bool) -> Iterator[bool]:
+    """A lock that lives as long as this block's own connection to PostgreSQL; whether it was to be had."""
+    if not url.startswith("postgresql"):
+        yield True
+        return
+    key = int.from_bytes(hashlib.sha256(f"gradsweep: {what}".encode()).digest()[:8], signed=True)
+    take = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
+    engine = sqlalchemy.create_engine(
+        url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=_connecting(url)
+    )
+    with engine.connect() as connection:
+        yield connection.execute(sqlalchemy.text(f"SELECT {take}(:key)"), {"key": key}).scalar() is not False
+
+
+def _cause(error: BaseException) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error.__cause__ or error).split())
 
 
 def close_storage(storage: RDBStorage) -> None:

@@ -49,7 +49,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         "failures": Counter(e.reason for e in ended if e.state == "failed"),
         "undelivered": _undelivered(name, store),
         "question": spec.question,
-        "store": str(store.folder),
+        "store": str(store.where),
     }
 
 

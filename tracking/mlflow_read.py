@@ -104,7 +104,7 @@ def _child(run: Run) -> _Child:
 
 
 def _tracker(store: Store, uri: str | None) -> Tracker:
-    if uri is None and not store.mlflow_db.exists():
+    if uri is None and store.untouched:
         raise ResultsError(f"there are no records in {store.folder}")
     try:
         return Tracker(store, uri)

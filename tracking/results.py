@@ -86,7 +86,7 @@ def outcomes(sweep: str, store: Store | str | Path | None = None, uri: str | Non
 def sweeps(store: Store | str | Path | None = None, uri: str | None = None) -> list[SweepListed]:
     """The sweeps that MLflow has, oldest first; empty where there is no store yet. Raises ResultsError."""
     place = _store(store)
-    if uri is None and not place.mlflow_db.exists():
+    if uri is None and place.untouched:
         return []
     from tracking.mlflow_read import listed
 

@@ -1,13 +1,18 @@
-"""Where sweeps live: one folder, and the one place that knows the name of every file in it.
+"""Where sweeps live: a folder, and the one place that knows the name of every file in it; or a team's servers.
 
 >>> store = Store.at("/data/sweeps").create()
 >>> store.mlflow_uri
 'sqlite:////data/sweeps/mlflow.db'
+>>> Store(Path("/data/sweeps"), optuna=Address(env="OPTUNA_URL"), mlflow=Address("http://mlflow:5000"))
+
+An address that holds a password is never kept here: only the name of the environment variable or of the file that it
+is read from, each time. So a store may be printed, logged and pickled.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,35 +31,86 @@ class StoreError(ValueError):
 
 
 @dataclass(frozen=True)
+class Address:
+    """The address of a database or a server: in the open, or the environment variable or the file that holds it."""
+
+    plain: str = ""
+    env: str = ""
+    file: str = ""
+
+    def read(self) -> str:
+        """The address itself. Raises StoreError where its variable or its file is not there, or empty."""
+        if self.plain:
+            return self.plain
+        if self.env:
+            found, place = os.environ.get(self.env, ""), f"the environment variable {self.env}"
+        else:
+            place = f"the file {self.file}"
+            try:
+                found = Path(self.file).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise StoreError(
+                    f"the store's address can't be read from {place}: {getattr(error, 'strerror', None) or 'not text'}"
+                ) from None
+        if not found.strip():
+            raise StoreError(f"the store's address is to be in {place}, which is not set or empty")
+        return found.strip()
+
+
+@dataclass(frozen=True)
 class Store:
-    """The places of a store; `folder` is absolute. Nothing is made before `create`."""
+    """The places of a store; `folder` is absolute. Nothing is made before `create`.
+
+    `optuna` and `mlflow` are None where the folder has their databases, `checkpoints` where it has the states of
+    members in training. `file` is the store file that says so, None for a mere folder.
+    """
 
     folder: Path
+    optuna: Address | None = None
+    mlflow: Address | None = None
+    checkpoints: str | None = None
+    file: Path | None = None
 
     @classmethod
     def at(cls, folder: str | Path | None = None) -> Store:
         """The store in this folder; without one, in $GRADSWEEP_STORE, else in ./gradsweep-store. Raises StoreError."""
         chosen = folder if folder is not None else os.environ.get(VARIABLE) or DEFAULT_FOLDER
         if "://" in str(chosen):
-            raise StoreError(f"a store is a folder on this machine, but got {str(chosen)!r}")
+            raise StoreError(
+                "a store is a folder on this machine, or a YAML file with its places (optuna, mlflow, folder), "
+                f"but got {without_password(str(chosen))!r}"
+            )
         if not str(chosen).strip() or "\0" in str(chosen) or "?" in str(chosen):
             raise StoreError(f"a store's folder needs a name without '?', but got {str(chosen)!r}")
         return cls(Path(chosen).expanduser().absolute())
 
     @property
+    def where(self) -> Path:
+        """What `--store` is to be told to come here again."""
+        return self.file or self.folder
+
+    @property
     def optuna_url(self) -> str:
-        """The URL of Optuna's database."""
-        return f"sqlite:///{self.folder / 'optuna.db'}"
+        """The URL of Optuna's database, with its password: not to be shown. Raises StoreError."""
+        return self.optuna.read() if self.optuna else f"sqlite:///{self.folder / 'optuna.db'}"
 
     @property
     def mlflow_db(self) -> Path:
-        """The file of MLflow's database."""
+        """The file of MLflow's database, where it is in the folder."""
         return self.folder / "mlflow.db"
 
     @property
     def mlflow_uri(self) -> str:
-        """MLflow's tracking URI."""
-        return f"sqlite:///{self.mlflow_db}"
+        """MLflow's tracking URI, perhaps with a password: not to be shown. Raises StoreError."""
+        if self.mlflow is None:
+            return f"sqlite:///{self.mlflow_db}"
+        # The driver that we install.
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.mlflow.read())
+
+    @property
+    def untouched(self) -> bool:
+        """Whether MLflow can have no records yet, since its database would be in the folder and is not."""
+        return self.mlflow is None and not self.mlflow_db.exists()
 
     @property
     def artifacts(self) -> Path:
@@ -88,7 +144,11 @@ class Store:
         return self.spool / f"{sweep}.outgoing"
 
     def create(self) -> Store:
-        """Make the folders that are missing, and see that one can write there. Raises StoreError."""
+        """Make the folders that are missing, and see that one can write there. Raises StoreError.
+
+        Also where an address can't be read; nobody is spoken to.
+        """
+        assert self.optuna_url and self.mlflow_uri
         try:
             for folder in (self.folder, self.artifacts, self.ray, self.spool):
                 _make(folder)
@@ -97,6 +157,11 @@ class Store:
         except OSError as error:
             raise StoreError(f"can't write the store {self.folder}: {error.strerror or error}") from None
         return self
+
+
+def without_password(text: str) -> str:
+    """A text that may be an address, fit to be shown."""
+    return re.sub(r"://[^/@]*@", "://***@", text)
 
 
 @contextmanager

@@ -15,9 +15,9 @@ BEST = 10  # so many configurations are shown besides the arms
 def report(name: str, folder: str | None) -> dict[str, Any]:
     """The verdict of a sweep, finished or not."""
     from sweeps.service import stored_spec, verdict_of
-    from tracking.store import Store
+    from sweeps.stores import open_store
 
-    store = Store.at(folder)
+    store = open_store(folder)
     verdict = verdict_of(stored_spec(name, store), store)
     if verdict is None:
         raise RequestError(f"the sweep {name!r} has no records in MLflow yet: gradsweep status {name}")
@@ -52,11 +52,11 @@ def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     if file.suffix not in (".parquet", ".csv"):
         raise RequestError(f"{file}: a table is written as Parquet or CSV, so its name must end in .parquet or .csv")
     from sweeps.service import stored_spec
+    from sweeps.stores import open_store
     from tracking.results import export as write
     from tracking.results import load
-    from tracking.store import Store
 
-    store = Store.at(folder)
+    store = open_store(folder)
     frame = load(name, store, stored_spec(name, store).tracking.uri)
     try:
         write(frame, file)

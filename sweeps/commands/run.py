@@ -42,10 +42,10 @@ def run(request: Request, *, as_json: bool) -> int:
         from sweeps.display import Display
         from sweeps.service import run as run_sweep
         from sweeps.spec import read
-        from tracking.store import Store
+        from sweeps.stores import open_store
 
         settings = [*request.settings, *([f"name={request.name}"] if request.name else [])]
-        spec, store = read(request.spec, settings), Store.at(request.store)
+        spec, store = read(request.spec, settings), open_store(request.store)
         try:
             outcome = run_sweep(spec, store, interrupt, executor=request.executor, resume=request.resume, show=Display)
         except Interrupted as signal:
@@ -55,7 +55,7 @@ def run(request: Request, *, as_json: bool) -> int:
             if not is_wrong_request(error):
                 log.error("the sweep has stopped; this goes on with it: %s", request.resuming())
             raise
-    viewing = shlex.join(["gradsweep", "ui", "--store", str(store.folder)])
+    viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
     if outcome.delivered.waiting:
         log.warning(
             "%d records are not in MLflow yet (%s); they wait in %s, and a run with --resume delivers them",
@@ -64,7 +64,7 @@ def run(request: Request, *, as_json: bool) -> int:
             store.spool_file(spec.name),
         )
     if as_json:
-        print(json.dumps(_document(outcome, str(store.folder), viewing, request.resuming()), indent=2, allow_nan=False))
+        print(json.dumps(_document(outcome, str(store.where), viewing, request.resuming()), indent=2, allow_nan=False))
     elif outcome.verdict:
         print(outcome.verdict.text)
         print(f"\nIn the browser: {viewing}")
