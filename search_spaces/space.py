@@ -84,9 +84,11 @@ class Choice:
         for value in self.values:
             if not isinstance(value, str | bool | int | float) or value != value:
                 raise ValueError(f"a choice is between texts, numbers and true or false, but got {value!r}")
-        for i, value in enumerate(self.values):
-            if value in self.values[:i]:
+        seen: set[Value] = set()
+        for value in self.values:
+            if value in seen:
                 raise ValueError(f"the values of a choice must differ, but got {value!r} twice")
+            seen.add(value)
 
     def __contains__(self, value: object) -> bool:
         return value in self.values

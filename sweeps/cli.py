@@ -6,6 +6,7 @@ error. A command imports what it needs when it runs, so that `--help` answers at
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -26,8 +27,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+MOST_SAID = 2000  # characters of an error
+
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="a YAML file, or the name of a shipped study")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="the sweep's name")]
+
+
+def _a_name(name: str) -> str:
+    """Refused here, since no place has a sweep of another name, and each would stumble over it in its own way."""
+    from sweeps.spec_checks import NAME
+
+    if not NAME.fullmatch(name):
+        raise typer.BadParameter(f"there is no sweep {name!r}: a name is 1 to 47 of a-z, 0-9 and -")
+    return name
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="the sweep's name", callback=_a_name)]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="change the spec, as base.epochs=2; may be given again"),
@@ -190,6 +204,9 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script. Ends the process with the exit status."""
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStandardError()], format="%(message)s")
     logging.getLogger("gradsweep").setLevel(logging.INFO)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding
     sys.exit(_status(arguments))
 
 
@@ -213,16 +230,22 @@ def _status(arguments: list[str] | None) -> int:
         if os.environ.get("GRADSWEEP_DEBUG"):
             raise
         if is_wrong_request(error):
-            return _wrong(str(error))
+            return _wrong(*getattr(error, "problems", [str(error)]))
         first = (str(error).strip().splitlines() or [""])[0]
-        print(f"gradsweep: {type(error).__name__}: {first} (--debug shows where)", file=sys.stderr)
+        print(_line(f"{type(error).__name__}: {first} (--debug shows where)"), file=sys.stderr)
         return 1
 
 
-def _wrong(message: str) -> int:
-    for line in message.splitlines():
-        print(f"gradsweep: {line}", file=sys.stderr)
+def _wrong(*problems: str) -> int:
+    for problem in problems:
+        print(_line(problem), file=sys.stderr)
     return 2
+
+
+def _line(message: str) -> str:
+    """One line that a terminal shows and does not obey, whatever names of files and spec are in the message."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message[:MOST_SAID])
+    return f"gradsweep: {text}" + (" ..." if len(message) > MOST_SAID else "")
 
 
 if __name__ == "__main__":

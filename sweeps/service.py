@@ -65,6 +65,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     """
     with ExitStack() as closing:
         spec = with_absolute_paths(spec)
+        _refuse(spec, store, resume)
         digests = {name: load_data(name).digest for name in data_of(spec)}
         train = importlib.import_module(EXECUTORS[executor]).run
         store.create()
@@ -146,18 +147,22 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
     )
 
 
+def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
+    """Before anything is written: a new sweep must not be there yet, one to go on with must."""
+    known = spec.name in studies(store.optuna_url)
+    if known and not resume:
+        raise RequestError(
+            f"the sweep {spec.name!r} is in {store.folder} already: "
+            "go on with it by --resume, or start another by --name NAME"
+        )
+    if resume and not known:
+        raise RequestError(f"there is no sweep {spec.name!r} in {store.folder} to go on with: leave out --resume")
+
+
 def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:
     """The sweep's study: a new one, or with `resume` the one that is there, if it was begun with this spec."""
-    known = spec.name in studies(store.optuna_url)
     if not resume:
-        if known:
-            raise RequestError(
-                f"the sweep {spec.name!r} is in {store.folder} already: "
-                "go on with it by --resume, or start another by --name NAME"
-            )
         return Search.create(spec.name, store.optuna_url, spec.search_plan(), {"spec": spec.to_yaml()})
-    if not known:
-        raise RequestError(f"there is no sweep {spec.name!r} in {store.folder} to go on with: leave out --resume")
     before = stored_spec(spec.name, store)
     if keys := _differing(yaml.safe_load(before.to_yaml()), yaml.safe_load(spec.to_yaml())):
         raise RequestError(

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from sweeps.spec_checks import Problem, close, shown
 from sweeps.spec_model import Arm, Base, Objective, Resources, SearchSpec, SweepSpec, Tracking
-from sweeps.yaml_lines import Path, YamlError, load
+from sweeps.yaml_lines import DEEPEST, Path, YamlError, load
 from trainers.members import FIELDS
 
 __all__ = ["Objective", "Resources", "SearchSpec", "SpecError", "SweepSpec", "Tracking", "parse", "read", "studies"]
@@ -30,11 +30,12 @@ MOST_PROBLEMS = 20
 
 
 class SpecError(ValueError):
-    """What is wrong with a spec: `problems`, one line each."""
+    """What is wrong with a spec: `problems`, one line each, of which there are `unsaid` more."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        if len(problems) > MOST_PROBLEMS:
-            problems = [*problems[:MOST_PROBLEMS], f"... and {len(problems) - MOST_PROBLEMS} problems more"]
+    def __init__(self, problems: Sequence[str], unsaid: int = 0) -> None:
+        unsaid += max(0, len(problems) - MOST_PROBLEMS)
+        if unsaid:
+            problems = [*problems[:MOST_PROBLEMS], f"... and {unsaid} problems more"]
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
 
@@ -87,15 +88,17 @@ def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepS
         return SweepSpec.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems = [p for detail in details for p in _problems(detail, data)]
-        raise SpecError([_line(problem, places) for problem in problems]) from None
+        # To find words for each takes longer than to read them: a file of a hundred thousand wrong keys takes no time.
+        problems = [p for detail in details[:MOST_PROBLEMS] for p in _problems(detail, data)]
+        unsaid = max(0, len(details) - MOST_PROBLEMS)
+        raise SpecError([_line(problem, places) for problem in problems], unsaid) from None
 
 
 def _set(data: dict[str, Any], setting: str, places: dict[Path, str]) -> None:
     """Puts a `key=value` into the data, and its place, for errors, over what was there."""
     place = f"--set {setting if len(setting) <= 80 else setting[:77] + '...'}"
     key, equals, text = setting.partition("=")
-    if not equals or not all(key.split(".")):
+    if not equals or not all(key.split(".")) or key.count(".") >= DEEPEST:
         raise SpecError([f"{place}: must be key=value, with a dotted key like base.epochs=2"])
     try:
         value, _ = load(text)
@@ -145,6 +148,7 @@ def _problems(detail: ErrorDetails, data: Mapping[str, Any]) -> list[Problem]:
         "dict_type": "a mapping of keys to values",
         "model_type": "a mapping of keys to values",
         "greater_than_equal": f"at least {context.get('ge', 0):g}",
+        "less_than_equal": f"at most {context.get('le', 0)}",
         "literal_error": str(context.get("expected")).replace("'", ""),
     }.get(kind)
     return [Problem(path, f"must be {wanted}, but got {got}" if wanted else f"{detail['msg']}, but got {got}")]

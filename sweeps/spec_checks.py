@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from search_spaces.plan import SearchPlan, Settings
 from search_spaces.space import SEARCHABLE, Choice, Range, Value, unsearched
@@ -23,6 +24,8 @@ NAME = re.compile(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?")
 ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,46}")
 MOST_SEEDS = 10_000
 MOST_CORNERS = 4096
+MOST_MEMBERS = 100_000  # of a pack: an array of them is some gigabytes
+URI_SCHEMES = ("http", "https", "sqlite", "postgresql")
 _KINDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 _TYPES = {name: str(field.type).split(" ")[0] for name, field in FIELDS.items()}
 
@@ -60,11 +63,14 @@ def seeds(value: Any) -> Checked:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= MOST_SEEDS:
         return None, [Problem((), f"must be a count or a list of seeds, but got {shown(value)}")]
     found = []
+    seen: set[int] = set()
     for i, seed in enumerate(value):
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             found.append(Problem((i,), f"must be a whole number >= 0, but got {shown(seed)}"))
-        elif seed in value[:i]:
+        elif seed in seen:
             found.append(Problem((i,), f"the seeds must differ, but got {seed} twice"))
+        else:
+            seen.add(seed)
     return tuple(value), found
 
 
@@ -173,11 +179,40 @@ def problems(spec: SweepSpec) -> list[Problem]:
     if spec.claim is not None and spec.claim not in spec.arms:
         hint = close(spec.claim, tuple(spec.arms)) if spec.arms else "there are none"
         found.append(Problem(("claim",), f"must be the name of an arm, but got {shown(spec.claim)}; {hint}"))
+    found += _resources(spec)
+    if spec.tracking.uri is not None and (why := _wrong_uri(spec.tracking.uri)):
+        found.append(Problem(("tracking", "uri"), why))
     members, wrong = _members(spec)
     found += wrong or _objectives(spec, members)
     if spec.search is not None and not wrong:
         found += _search(spec)
     return found
+
+
+def _resources(spec: SweepSpec) -> list[Problem]:
+    found = []
+    gpus, pack = spec.resources.gpus, spec.resources.pack
+    if gpus > 1 and gpus != int(gpus):
+        found.append(Problem(("resources", "gpus"), f"must be a fraction of one or a whole number, but got {gpus:g}"))
+    if pack > 1 and pack * len(spec.seeds) > MOST_MEMBERS:
+        at_most = max(1, MOST_MEMBERS // len(spec.seeds))
+        found.append(Problem(("resources", "pack"), f"must be at most {at_most} with these seeds, but got {pack}"))
+    return found
+
+
+def _wrong_uri(uri: str) -> str | None:
+    """What is wrong with MLflow's address. It is kept with the sweep in plain sight, so it may hold no password."""
+    right = "must be like http://HOST:5000"
+    try:
+        parts = urlsplit(uri)
+        parts.port  # noqa: B018 (raises where it is none)
+    except ValueError as error:
+        return f"{right}: {error}"
+    if parts.password is not None or (parts.username and parts.scheme in ("http", "https")):
+        return "must not hold a password: give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if parts.scheme.partition("+")[0] not in URI_SCHEMES or not (parts.netloc or parts.scheme == "sqlite"):
+        return f"{right} (or {', '.join(URI_SCHEMES[1:])}), but got {shown(uri)}"
+    return None
 
 
 def _members(spec: SweepSpec) -> tuple[list[MemberConfig], list[Problem]]:

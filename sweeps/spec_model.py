@@ -20,6 +20,9 @@ from sweeps.spec_checks import Problem
 from sweeps.yaml_lines import dump
 from trainers.members import FIELDS, MemberConfig
 
+MOST = 1_000_000  # configurations
+MOST_DEVICES = 1024  # of a machine
+
 
 def _members(title: str, without: tuple[str, ...]) -> Any:
     """A mapping of MemberConfig's fields, none of them required, as a type."""
@@ -79,7 +82,10 @@ class SearchSpec(_Part):
         default=Settings("tpe"), description="{name: tpe | random | grid | qmc | gp | cmaes | nsga2, seed, options}"
     )
     configurations: int | None = Field(
-        default=None, ge=1, description="how many, besides the arms; a grid has all of its points where it is not given"
+        default=None,
+        ge=1,
+        le=MOST,
+        description="how many, besides the arms; a grid has all of its points where it is not given",
     )
     pruner: Annotated[Settings, _checked(spec_checks.settings)] | None = Field(
         default=None, description="{name: asha | hyperband | median | percentile | threshold | patient, options}"
@@ -89,8 +95,8 @@ class SearchSpec(_Part):
 class Resources(_Part):
     """What a pack may use, and how many train at once."""
 
-    cpus: int = Field(default=1, ge=1, description="processors a pack")
-    gpus: float = Field(default=0, ge=0, description="GPUs a pack; a fraction shares one")
+    cpus: int = Field(default=1, ge=1, le=MOST_DEVICES, description="processors a pack")
+    gpus: float = Field(default=0, ge=0, le=MOST_DEVICES, description="GPUs a pack; a fraction shares one")
     pack: int = Field(
         default=8, ge=1, description="configurations a pack, at most: fewer where cores would else stand idle"
     )

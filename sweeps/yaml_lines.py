@@ -26,6 +26,8 @@ _RULES = (
     (_FLOAT, r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
 )
 _PLAIN = "tag:yaml.org,2002:str"
+# What YAML does not let stand in a file may not come as an escape ("\0", "\e[2J", half a surrogate pair) either.
+_NO_TEXT = yaml.reader.Reader.NON_PRINTABLE
 
 
 class YamlError(ValueError):
@@ -70,7 +72,7 @@ def load(text: str) -> tuple[Any, dict[Path, int]]:
         raise YamlError(f"not YAML: {what}", mark.line + 1 if mark else 1) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise YamlError(f"not text: it has the character U+{ord(text[error.position]):04X}", line) from None
+        raise _no_text(text[error.position], line) from None
     lines: dict[Path, int] = {}
     return (None, lines) if node is None else (_value(node, (), lines), lines)
 
@@ -104,7 +106,7 @@ def _items(node: MappingNode, path: Path, lines: dict[Path, int]) -> Iterator[tu
         line = key.start_mark.line + 1
         if not isinstance(key, ScalarNode):
             raise YamlError("a key must be text, but this is a list or a mapping", line, path)
-        here = (*path, key.value)
+        here = (*path, _text(key.value, line, path))
         if here in lines:
             raise YamlError(f"given twice, first in line {lines[here]}", line, here)
         lines[here] = line
@@ -117,7 +119,7 @@ def _scalar(tag: str, text: str, line: int, path: Path) -> Any:
     if tag == _BOOL:
         return text.lower() == "true"
     if tag == _PLAIN:
-        return text
+        return _text(text, line, path)
     try:
         number: int | float = (
             _whole(text) if tag == _INT else float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -129,6 +131,16 @@ def _scalar(tag: str, text: str, line: int, path: Path) -> Any:
     if not math.isfinite(number):
         raise YamlError(f"must be a finite number, but got {text[:40]}", line, path)
     return number
+
+
+def _text(text: str, line: int, path: Path) -> str:
+    if found := _NO_TEXT.search(text):
+        raise _no_text(found[0], line, path)
+    return text
+
+
+def _no_text(character: str, line: int, path: Path = ()) -> YamlError:
+    return YamlError(f"not text: it has the character U+{ord(character):04X}", line, path)
 
 
 def _whole(text: str) -> int:

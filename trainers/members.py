@@ -40,6 +40,7 @@ ENGINES = ("auto", "lanes", "reference")
 CONVOLUTIONS = ("plain", "separable")
 # What every engine can do in float32: which engine trains a member must not depend on the others in its pack.
 ALPHAS = (1e-6, 1e6)
+MOST = 2**31 - 1  # epochs, and images a batch: what the engines count with
 
 
 def _help(text: str, default: Any) -> Any:
@@ -109,6 +110,8 @@ class MemberConfig:
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ValueError(f"{name} must be a whole number, but got {value!r}")
             _at_least(name, value, least)
+            if name != "seed" and value > MOST:
+                raise ValueError(f"{name} <= {MOST} must hold, but got {value!r}")
         if self.data not in ("digits", "cifar10") and not self.data.startswith("folder:"):
             raise ValueError(f"data must be digits, cifar10 or folder:PATH, but got {self.data!r}")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +38,16 @@ class MemberState:
     parameters: Vector
     first_moment: Vector
     second_moment: Vector
+
+    def __post_init__(self) -> None:
+        for name in ("epoch", "step"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+                raise ValueError(f"{name} must be a whole number >= 0, but got {value!r}")
+        for name in ("parameters", "first_moment", "second_moment"):
+            value = getattr(self, name)
+            if value.dtype != np.float32 or value.shape != (len(self.parameters),):
+                raise ValueError(f"{name} must be float32 of shape (parameters,), but got {value.dtype} {value.shape}")
 
 
 States = tuple[MemberState, ...]
@@ -77,13 +86,15 @@ def load_states(path: Path) -> States:
     try:
         # opened here, since np.load leaves a torn file open
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            if any(part.file_size > part.compress_size for part in file.zip.infolist()):
+                raise ValueError("it is compressed, so that it may be larger than it looks")
             about = json.loads(str(file["about"]))
             parameters, first, second = (file[k] for k in ("parameters", "first_moment", "second_moment"))
         return tuple(
             MemberState(MemberConfig(**a["member"]), a["epoch"], a["step"], p, m, v)
             for a, p, m, v in zip(about, parameters, first, second, strict=True)
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # NumPy, zipfile and json raise almost anything for what is not ours
         raise ValueError(f"{path}: not a file of member states, or a torn one ({error})") from error

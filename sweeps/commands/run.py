@@ -44,7 +44,7 @@ def run(request: Request, *, as_json: bool) -> int:
         from sweeps.spec import read
         from sweeps.stores import open_store
 
-        settings = [*request.settings, *([f"name={request.name}"] if request.name else [])]
+        settings = [*request.settings, *([f"name={request.name}"] if request.name is not None else [])]
         spec, store = read(request.spec, settings), open_store(request.store)
         try:
             outcome = run_sweep(spec, store, interrupt, executor=request.executor, resume=request.resume, show=Display)

@@ -27,6 +27,7 @@ from trainers.data.images import decode, in_parallel, read_file
 
 PARTS = ("train", "test")
 RIGHT = "a data folder holds train/<class>/* and test/<class>/* images"
+LARGEST = 1 << 28  # bytes of a file: a photograph has a hundredth of that
 # Part of every key: to be raised when the same files are to give other arrays.
 FORMAT = 1
 
@@ -96,17 +97,20 @@ def _sha256(plain: object) -> str:
 
 def _walk(path: str) -> _Tree:
     """Every image of the tree in its order, training part first, with what tells whether it has changed."""
-    root = os.path.realpath(Path(path).expanduser())
+    try:
+        root = os.path.realpath(Path(path).expanduser())
+    except (RuntimeError, ValueError) as e:  # a home of nobody, a zero byte
+        raise DataError(f"folder:{path!r} is no folder's name ({e}): {RIGHT}") from None
     if not path or not os.path.isdir(root):
         raise DataError(f"folder:{path}: there is no folder {root}: {RIGHT}")
     entries = functools.partial(_entries, root)
-    found = {entry.name: entry for entry in entries(root) if entry.is_dir()}
+    found = {entry.name: entry for entry in entries(root) if _is(entry, "is_dir")}
     for part in PARTS:
         if part not in found:
             inner = [n for n, e in found.items() if all(os.path.isdir(os.path.join(e.path, p)) for p in PARTS)]
             hint = f"use folder:{os.path.join(path, inner[0])}" if inner else RIGHT
             raise DataError(f"folder:{path}: there is no folder {os.path.join(root, part)}: {hint}")
-    classes = {part: {e.name: e.path for e in entries(found[part].path) if e.is_dir()} for part in PARTS}
+    classes = {part: {e.name: e.path for e in entries(found[part].path) if _is(e, "is_dir")} for part in PARTS}
     for part, other in (PARTS, PARTS[::-1]):
         if missing := sorted(classes[part].keys() - classes[other].keys()):
             where = os.path.join(root, other)
@@ -137,9 +141,18 @@ def _entries(root: str, folder: str) -> list[os.DirEntry[str]]:
     return entries
 
 
+def _is(entry: os.DirEntry[str], what: str) -> bool:
+    try:
+        return bool(getattr(entry, what)())
+    except OSError:  # links that lead to each other
+        return False
+
+
 def _file(entry: os.DirEntry[str], part: str, label: int) -> _File:
     # Opening anything else, such as a pipe, could wait for ever.
-    if not entry.is_file():
+    if not _is(entry, "is_file"):
         raise DataError(f"{entry.path} is not a file: the folder of a class holds images and nothing else")
     about = entry.stat()
+    if about.st_size > LARGEST:
+        raise DataError(f"{entry.path} is larger than any image, {LARGEST >> 20} MiB: take it away")
     return _File(entry.path, part, label, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
