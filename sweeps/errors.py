@@ -11,6 +11,7 @@ WRONG_REQUESTS = (
     ("search_spaces.storage", "SearchError"),
     ("search_spaces.options", "OptionError"),
     ("tracking.store", "StoreError"),
+    ("tracking.spool", "NoSpool"),
     ("tracking.results", "ResultsError"),
     ("trainers.data", "DataError"),
 )

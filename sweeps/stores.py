@@ -32,13 +32,21 @@ def open_store(chosen: str | Path | None = None) -> Store:
     text = str(chosen) if chosen is not None else os.environ.get(VARIABLE, "")
     if not names_a_file(text):
         return Store.at(chosen)
-    file = Path(text).expanduser().absolute()
-    return parse_store(read_text(file), file)
+    try:
+        file = Path(text).expanduser().absolute()
+    except RuntimeError as error:  # a home of nobody
+        raise StoreError(f"there is no store file {text!r}: {error}") from None
+    return parse_store(read_text(file), file).check()
 
 
 def names_a_file(text: str) -> bool:
     """Whether this is a store file and no folder."""
-    return "://" not in text and "\0" not in text and (text.endswith(ENDINGS) or Path(text).expanduser().is_file())
+    if "://" in text or not text.isprintable():
+        return False
+    try:
+        return text.endswith(ENDINGS) or Path(text).expanduser().is_file()
+    except (OSError, RuntimeError):  # too long a name, a home of nobody
+        return False
 
 
 def read_text(file: Path) -> str:

@@ -69,6 +69,10 @@ class SpoolError(RuntimeError):
     """The spool can't be opened, written or read (a full disk, mostly): one line that says which file, and why."""
 
 
+class NoSpool(SpoolError):
+    """It can't be opened in the first place: it is no spool, a newer one, or can't be written."""
+
+
 @dataclass(frozen=True)
 class SweepRun:
     """What MLflow's parent run says of a sweep.
@@ -128,12 +132,12 @@ class Spool:
 
     @classmethod
     def at(cls, file: Path) -> Spool:
-        """Open, and make where it is missing. Raises SpoolError."""
+        """Open, and make where it is missing. Raises NoSpool."""
         try:
             # Autocommit: transactions are written out below. 60 s: the delivery of a large round holds the lock.
             connection = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            raise _failure(file, "open", error) from None
+            raise NoSpool(str(_failure(file, "open", error))) from None
         spool = cls(file, connection)
         try:
             with spool.reading("open") as db:
@@ -148,9 +152,9 @@ class Spool:
                     for statement in filter(str.strip, missing.split(";")):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version={_VERSION}")
-        except SpoolError:
+        except SpoolError as error:
             connection.close()
-            raise
+            raise NoSpool(str(error)) from None
         return spool
 
     def begin(self, sweep: SweepRun) -> None:
@@ -295,6 +299,16 @@ class Spool:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read in this block is of one moment, whatever another process writes meanwhile."""
+        with self.reading() as db:
+            db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                db.execute("COMMIT")
 
     @contextmanager
     def reading(self, verb: str = "read") -> Iterator[sqlite3.Connection]:

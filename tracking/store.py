@@ -22,6 +22,9 @@ from pathlib import Path
 
 DEFAULT_FOLDER = "gradsweep-store"
 VARIABLE = "GRADSWEEP_STORE"
+# Of what lies in the folder, and how; a store without the file is of before there was one, and laid out the same.
+FORMAT = 1
+LEAST_FREE = 8 << 20  # bytes: the databases alone take one, and a full disk is better noticed before the first record
 # The owner may write, nobody else, whatever the umask.
 _MODE = 0o755
 
@@ -80,9 +83,12 @@ class Store:
                 "a store is a folder on this machine, or a YAML file with its places (optuna, mlflow, folder), "
                 f"but got {without_password(str(chosen))!r}"
             )
-        if not str(chosen).strip() or "\0" in str(chosen) or "?" in str(chosen):
-            raise StoreError(f"a store's folder needs a name without '?', but got {str(chosen)!r}")
-        return cls(Path(chosen).expanduser().absolute())
+        if not str(chosen).strip() or not str(chosen).isprintable() or "?" in str(chosen):
+            raise StoreError(f"a store's folder needs a printable name without '?', but got {str(chosen)!r}")
+        try:
+            return cls(Path(chosen).expanduser().absolute()).check()
+        except RuntimeError as error:  # a home of nobody
+            raise StoreError(f"a store can't be in {str(chosen)!r}: {error}") from None
 
     @property
     def where(self) -> Path:
@@ -143,6 +149,25 @@ class Store:
         """The folder of the files of one sweep on their way to MLflow."""
         return self.spool / f"{sweep}.outgoing"
 
+    @property
+    def format_file(self) -> Path:
+        """The file that says how the folder is laid out."""
+        return self.folder / "format"
+
+    def check(self) -> Store:
+        """See that what is in the folder is laid out as here; there may be nothing yet. Raises StoreError."""
+        try:
+            found = self.format_file.read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return self
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"can't read {self.format_file}: {getattr(error, 'strerror', None) or 'not text'}"
+            ) from None
+        if found not in (str(FORMAT), ""):  # nothing: it is just being written
+            raise StoreError(f"the store {self.folder} has the format {found[:20]!r}, this gradsweep reads {FORMAT}")
+        return self
+
     def create(self) -> Store:
         """Make the folders that are missing, and see that one can write there. Raises StoreError.
 
@@ -150,10 +175,16 @@ class Store:
         """
         assert self.optuna_url and self.mlflow_uri
         try:
+            free = shutil.disk_usage(next(f for f in (self.folder, *self.folder.parents) if f.exists())).free
+            if free < LEAST_FREE:
+                left = f"only {free >> 10} KiB are left"
+                raise StoreError(f"can't write the store {self.folder}: {left}, {LEAST_FREE >> 20} MiB are wanted")
             for folder in (self.folder, self.artifacts, self.ray, self.spool):
                 _make(folder)
                 with tempfile.TemporaryFile(dir=folder):
                     pass
+            if not self.format_file.exists():
+                self.format_file.write_text(f"{FORMAT}\n")
         except OSError as error:
             raise StoreError(f"can't write the store {self.folder}: {error.strerror or error}") from None
         return self
