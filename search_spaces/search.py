@@ -248,6 +248,13 @@ class Search:
             if row.state != "running"
         ]
 
+    def states(self) -> list[tuple[int, str, str, str]]:
+        """(number, state, Optuna's own state, the one that it should be) of all, by number: for an audit."""
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        found = [(trial, row_of(trial).state) for trial in trials]
+        due = {"running": TrialState.RUNNING} | {state: _STATES.get(state, TrialState.FAIL) for state in ENDS}
+        return [(trial.number, state, trial.state.name, due[state].name) for trial, state in found]
+
     def counts(self) -> Counts:
         """How far the sweep is."""
         states = [row.state for row in self._rows()]

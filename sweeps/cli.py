@@ -124,6 +124,26 @@ def export(
 
 
 @app.command()
+def audit(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
+    """Whether a sweep's records are sound: Optuna, the spool, MLflow and its artifacts against each other."""
+    from sweeps.commands import audit as command
+
+    found = command.audit(name, store)
+    _say(found, command.audit_text, json_)
+    raise typer.Exit(0 if found["sound"] else 1)
+
+
+@app.command()
+def sync(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
+    """Deliver to MLflow what waits in a sweep's spool since MLflow was away."""
+    from sweeps.commands import sync as command
+
+    status, found = command.sync(name, store)
+    _say(found, command.sync_text, json_)
+    raise typer.Exit(status)
+
+
+@app.command()
 def ui(
     store: StoreFolder = None,
     host: Annotated[

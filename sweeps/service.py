@@ -22,6 +22,7 @@ from search_spaces.search import Counts, Search, studies
 from sweeps.books import Books, Progress
 from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt, Interrupted
+from sweeps.leftovers import mark
 from sweeps.lock import Locked, driver_lock
 from sweeps.packs import one_line
 from sweeps.spec import SweepSpec, parse
@@ -73,6 +74,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             closing.enter_context(driver_lock(store.lock_file(spec.name)))
         except Locked as error:
             raise RequestError(f"the sweep {spec.name!r} has a driver: {error}") from None
+        mark(store.spool_file(spec.name))
         interrupt.check()
         search = _open(spec, store, resume)
         closing.callback(search.close)

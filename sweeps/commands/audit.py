@@ -1,0 +1,37 @@
+"""The command `audit`: a line a law, what was looked at, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+MOST = 10  # so many problems of a law are shown as text; `--json` has all
+
+
+def audit(name: str, folder: str | None) -> dict[str, Any]:
+    """What an audit found; `sound` decides the exit status."""
+    from sweeps.audit import audit as audit_sweep
+    from sweeps.stores import open_store
+
+    found = audit_sweep(name, open_store(folder))
+    return {
+        "name": found.name,
+        "state": found.state,
+        "sound": found.sound,
+        "laws": [asdict(law) | {"holds": not law.problems} for law in found.laws],
+    }
+
+
+def audit_text(audit: dict[str, Any]) -> str:
+    """A line a law, its problems below it, and the verdict."""
+    lines = []
+    for law in audit["laws"]:
+        verdict = "holds" if law["holds"] else "BROKEN"
+        pending = f"; pending: {law['pending']}" if law["pending"] else ""
+        lines.append(f"{law['name']:<15} {verdict:<8} {law['checked']}{pending}")
+        lines += [f"{'':<15} - {problem}" for problem in law["problems"][:MOST]]
+        if more := len(law["problems"]) - MOST:
+            lines += [f"{'':<15} - and {more} more (--json has all)"] if more > 0 else []
+    to_come = any(law["pending"] for law in audit["laws"])
+    word = "not sound" if not audit["sound"] else "sound so far" if to_come else "sound"
+    return "\n".join([*lines, f"{audit['name']} ({audit['state']}): {word}"])

@@ -1,0 +1,69 @@
+"""What waits in a sweep's spool, to MLflow: after a sweep that ended while MLflow was away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+from search_spaces.search import Search
+from sweeps.errors import RequestError
+from sweeps.interrupt import Interrupt
+from sweeps.lock import Locked, driver_lock
+from sweeps.spec import parse
+from tracking.delivery import Delivery
+from tracking.spool import Spool
+from tracking.store import Store
+
+PATIENCE_SECONDS = 30.0  # MLflow may take nothing for that long
+SAY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Synced:
+    """How many events waited before and wait now, and why, in one line, where any do."""
+
+    before: int
+    waiting: int
+    problem: str | None
+
+
+def sync(name: str, store: Store, interrupt: Interrupt, say: Callable[[int], None]) -> Synced:
+    """Deliver what waits; to do it again changes nothing. `say` is told from time to time how much is left.
+
+    Raises SearchError for no such sweep, RequestError where a driver has it (which delivers its records itself),
+    Interrupted after a signal.
+    """
+    search = Search.open(name, store.optuna_url)
+    try:
+        uri = parse(search.attributes["spec"], name).tracking.uri
+    finally:
+        search.close()
+    try:
+        with driver_lock(store.lock_file(name)):
+            return _deliver(name, store, uri, interrupt, say)
+    except Locked as error:
+        raise RequestError(f"the sweep {name!r} has a driver, which delivers its records: {error}") from None
+
+
+def _deliver(name: str, store: Store, uri: str | None, interrupt: Interrupt, say: Callable[[int], None]) -> Synced:
+    with closing(Spool.at(store.spool_file(name))) as spool:
+        before = least = spool.waiting()
+        if not before:
+            return Synced(0, 0, None)
+        delivery = Delivery(store, name, uri)
+        delivery.start()
+        since = said = time.monotonic()
+        try:
+            while least and time.monotonic() - since < PATIENCE_SECONDS:
+                interrupt.check()
+                time.sleep(0.05)
+                if (now := spool.waiting()) < least:
+                    least, since = now, time.monotonic()
+                if time.monotonic() - said > SAY_SECONDS:
+                    said = time.monotonic()
+                    say(least)
+        finally:
+            left = delivery.drain(0.5)
+    return Synced(before, left.waiting, left.problem)
