@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sweeps.errors import is_wrong_request
+from sweeps.errors import PlaceError, is_wrong_request
 
 app = typer.Typer(
     name="gradsweep",
@@ -48,7 +48,20 @@ Set = Annotated[
 ]
 StoreFolder = Annotated[
     str | None,
-    typer.Option("--store", metavar="DIR", help="where sweeps live; else $GRADSWEEP_STORE or ./gradsweep-store"),
+    typer.Option(
+        "--store",
+        metavar="DIR-OR-FILE",
+        help="where sweeps live: a folder, or a YAML file with its places; else $GRADSWEEP_STORE or ./gradsweep-store",
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to", metavar="ADDRESS", help="a Ray cluster, http://HEAD:8265, or k8s://NAMESPACE; else this machine"
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="go on with this sweep where it stopped; start it where it is not there")
 ]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 
@@ -67,7 +80,7 @@ def run(
     name: Annotated[str | None, typer.Option(help="another name than the spec's")] = None,
     set_: Set = None,
     store: StoreFolder = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with this sweep where it stopped")] = False,
+    resume: Resume = False,
     executor: Annotated[Literal["ray", "in-process"], typer.Option(help="what trains the packs")] = "ray",
     json_: Json = False,
 ) -> None:
@@ -86,20 +99,73 @@ def plan(spec: Spec, set_: Set = None, json_: Json = False) -> None:
     _say(look.plan(spec, set_ or []), look.plan_text, json_)
 
 
-@app.command("list")
-def list_(store: StoreFolder = None, json_: Json = False) -> None:
-    """The sweeps in the store."""
-    from sweeps.commands import look
+@app.command()
+def submit(
+    spec: Spec,
+    to: To = None,
+    name: Annotated[str | None, typer.Option(help="another name than the spec's")] = None,
+    set_: Set = None,
+    store: StoreFolder = None,
+    resume: Resume = False,
+    pool: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="what the owner of a Kubernetes pool says of it, as YAML")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print what Kubernetes would be sent, and no more")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Run a sweep in the background, here or on a cluster, and say where to look."""
+    from sweeps.commands import places
 
-    _say(look.sweeps(store), look.sweeps_text, json_)
+    where = places.Where(to, store, pool)
+    found = places.submit(spec, set_ or [], name, where, resume=resume, dry_run=dry_run)
+    _say(found, places.submitted_text, json_)
+
+
+@app.command("list")
+def list_(to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
+    """The sweeps in the store, or on a cluster."""
+    from sweeps.commands import places
+
+    _say(places.sweeps(places.Where(to, store)), places.sweeps_text, json_)
 
 
 @app.command()
-def status(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
+def status(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
     """How far a sweep is, and whether it is running."""
-    from sweeps.commands import look
+    from sweeps.commands import places
 
-    _say(look.status(name, store), look.status_text, json_)
+    _say(places.status(name, places.Where(to, store)), places.status_text, json_)
+
+
+@app.command()
+def logs(
+    name: Name,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="until the sweep is through")] = False,
+    to: To = None,
+    store: StoreFolder = None,
+) -> None:
+    """What a submitted sweep's driver has printed."""
+    from sweeps.commands import places
+
+    places.logs(name, places.Where(to, store), follow=follow)
+
+
+@app.command()
+def stop(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
+    """End a running sweep: it closes its books first, and can be resumed."""
+    from sweeps.commands import places
+
+    _say(places.stop(name, places.Where(to, store)), places.status_text, json_)
+
+
+@app.command()
+def resume(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
+    """Go on in the background with a sweep that has stopped, with the spec that it was begun with."""
+    from sweeps.commands import places
+
+    _say(places.resume(name, places.Where(to, store)), places.submitted_text, json_)
 
 
 @app.command()
@@ -249,6 +315,9 @@ def _status(arguments: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("GRADSWEEP_DEBUG"):
             raise
+        if isinstance(error, PlaceError):
+            _wrong(str(error))
+            return error.exit_code
         if is_wrong_request(error):
             return _wrong(*getattr(error, "problems", [str(error)]))
         first = (str(error).strip().splitlines() or [""])[0]

@@ -70,7 +70,7 @@ class Standing:
 
 
 class Place(Protocol):
-    """A place where sweeps run. Every method raises PlaceError, and leaves nothing half-created behind where it does."""
+    """A place where sweeps run. Every method raises PlaceError, and then leaves nothing half-created behind."""
 
     def submit(self, sweep: Submission) -> Submitted:
         """Hand the sweep over and return; a name that is taken is refused, unless `resume` and it does not run."""

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from search_spaces.search import Counts, Search, studies
+from search_spaces.storage import alone
 from sweeps.books import Books, Progress
 from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt, Interrupted
@@ -61,7 +62,7 @@ class Outcome:
 def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, resume: bool, show: Show) -> Outcome:
     """Run a sweep, or go on with one, until all of its configurations have ended or a signal came.
 
-    Raises RequestError where it is there already, is not there to resume, is another one or has a driver; DataError
+    Raises RequestError where it is there already, is another one or has a driver; DataError
     where its data can't be had; Interrupted for a signal before anything was begun.
     """
     with ExitStack() as closing:
@@ -74,6 +75,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             closing.enter_context(driver_lock(store.lock_file(spec.name)))
         except Locked as error:
             raise RequestError(f"the sweep {spec.name!r} has a driver: {error}") from None
+        closing.enter_context(alone(store.optuna_url, spec.name))
         mark(store.spool_file(spec.name))
         interrupt.check()
         search = _open(spec, store, resume)
@@ -150,20 +152,17 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
 
 
 def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
-    """Before anything is written: a new sweep must not be there yet, one to go on with must."""
-    known = spec.name in studies(store.optuna_url)
-    if known and not resume:
+    """Before anything is written: without `resume` the sweep must not be there yet."""
+    if not resume and spec.name in studies(store.optuna_url):
         raise RequestError(
-            f"the sweep {spec.name!r} is in {store.folder} already: "
+            f"the sweep {spec.name!r} is in {store.where} already: "
             "go on with it by --resume, or start another by --name NAME"
         )
-    if resume and not known:
-        raise RequestError(f"there is no sweep {spec.name!r} in {store.folder} to go on with: leave out --resume")
 
 
 def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:
-    """The sweep's study: a new one, or with `resume` the one that is there, if it was begun with this spec."""
-    if not resume:
+    """The sweep's study: with `resume` the one that is there, if it was begun with this spec; else a new one."""
+    if not resume or spec.name not in studies(store.optuna_url):
         return Search.create(spec.name, store.optuna_url, spec.search_plan(), {"spec": spec.to_yaml()})
     before = stored_spec(spec.name, store)
     if keys := _differing(yaml.safe_load(before.to_yaml()), yaml.safe_load(spec.to_yaml())):

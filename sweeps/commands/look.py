@@ -1,4 +1,4 @@
-"""The commands that only look: plan, list, status, studies, regimes."""
+"""The commands that only look: plan, studies, regimes."""
 
 from __future__ import annotations
 
@@ -34,52 +34,6 @@ def plan_text(plan: dict[str, Any]) -> str:
         ("resources", f"{device} a pack, {at_once}"),
         ("time", f"{time} (a table of measured times, without pruning)"),
     ]
-    return "\n".join(f"{name:<15} {value}" for name, value in lines)
-
-
-def sweeps(folder: str | None) -> list[dict[str, Any]]:
-    """The sweeps of a store, oldest first."""
-    from search_spaces.search import studies
-    from sweeps.state import look_at
-    from tracking.store import Store
-
-    store = Store.at(folder)
-    return [look_at(name, store) for name in studies(store.optuna_url)]
-
-
-def sweeps_text(sweeps: list[dict[str, Any]]) -> str:
-    """A table."""
-    if not sweeps:
-        return "no sweeps here yet: gradsweep run quickstart"
-    ends = ("complete", "pruned", "diverged", "failed")
-    rows = [[s["name"], s["state"], s["ended"], s["total"], *(s[e] for e in ends)] for s in sweeps]
-    return table(["sweep", "state", "ended#", "of#", *(f"{e}#" for e in ends)], rows)
-
-
-def status(name: str, folder: str | None) -> dict[str, Any]:
-    """How far one sweep is."""
-    from sweeps.state import look_at
-    from tracking.store import Store
-
-    return look_at(name, Store.at(folder))
-
-
-def status_text(status: dict[str, Any]) -> str:
-    """A line a fact."""
-    best = status["best"]
-    ends = ("complete", "pruned", "diverged", "failed")
-    counts = ", ".join(f"{status[word]} {word}" for word in ends if status[word]) or "none yet"
-    process = f" (process {status['process']})" if status["process"] else ""
-    waiting = status["undelivered"]
-    lines = [
-        ("sweep", status["name"]),
-        ("state", status["state"] + process),
-        ("configurations", f"{status['ended']} of {status['total']} ended: {counts}"),
-        ("handed out", status["running"]),
-        ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
-        ("not in MLflow", f"{waiting} of its records, they wait in the spool" if waiting else "nothing"),
-    ]
-    lines += [("failed", f"{count}: {reason}") for reason, count in status["failures"].items()]
     return "\n".join(f"{name:<15} {value}" for name, value in lines)
 
 

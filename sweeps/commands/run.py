@@ -7,10 +7,16 @@ import logging
 import shlex
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import is_wrong_request
 from sweeps.interrupt import Interrupt, Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sweeps.books import Progress
+    from sweeps.display import Display
 
 log = logging.getLogger("gradsweep")
 
@@ -39,7 +45,6 @@ def run(request: Request, *, as_json: bool) -> int:
     """Run it and print the verdict; the exit status."""
     again = f"gradsweep: interrupted; this goes on with it: {request.resuming()}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
-        from sweeps.display import Display
         from sweeps.service import run as run_sweep
         from sweeps.spec import read
         from sweeps.stores import open_store
@@ -47,7 +52,7 @@ def run(request: Request, *, as_json: bool) -> int:
         settings = [*request.settings, *([f"name={request.name}"] if request.name is not None else [])]
         spec, store = read(request.spec, settings), open_store(request.store)
         try:
-            outcome = run_sweep(spec, store, interrupt, executor=request.executor, resume=request.resume, show=Display)
+            outcome = run_sweep(spec, store, interrupt, executor=request.executor, resume=request.resume, show=_begun)
         except Interrupted as signal:
             print("gradsweep: interrupted before the sweep began", file=sys.stderr)
             return signal.exit_status
@@ -74,6 +79,14 @@ def run(request: Request, *, as_json: bool) -> int:
     for reason, count in outcome.failures.items():
         log.warning("%d of %d configurations failed: %s", count, outcome.counts.total, reason)
     return 1 if outcome.failures or not outcome.counts.complete else 0
+
+
+def _begun(name: str, state: Callable[[], Progress]) -> Display:
+    from sweeps.display import Display
+    from sweeps.place_here import say_begun
+
+    say_begun()
+    return Display(name, state)
 
 
 def _document(outcome: Any, store: str, viewing: str, again: str) -> dict[str, Any]:

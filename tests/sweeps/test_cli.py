@@ -59,7 +59,6 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
             ["run", "first.yaml", "--resume", "--set", "arms.plain.r=0.5", "--set", "seeds=1"],
             "another seeds, arms.plain.r",
         ),
-        (["run", "first.yaml", "--resume", "--name", "second"], "leave out --resume"),
         (["run", "first.yaml", "--name", "Not A Name"], "name"),
         (["run", "nowhere.yaml"], "nowhere.yaml"),
         (["run", "first.yaml", "--name", "x", "--set", "base.data=folder:/nowhere"], "/nowhere"),

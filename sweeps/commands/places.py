@@ -1,0 +1,129 @@
+"""The commands on sweeps wherever they run: submit, list, status, logs, stop, resume; `--to` says where."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.commands.text import table
+from sweeps.places import Standing, Submission, place_at
+
+# What the store knows of a sweep, see sweeps.state.look_at; null where the store can't be read from here.
+COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running")
+BOOKS = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
+ENDS = ("complete", "pruned", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Where:
+    """What --to, --store and --pool say."""
+
+    to: str | None
+    store: str | None
+    pool: Path | None = None
+
+    def place(self) -> Any:
+        """The place; raises PlaceError."""
+        return place_at(self.to, store=self.store, pool=self.pool)
+
+
+def submit(
+    source: str, settings: list[str], name: str | None, where: Where, *, resume: bool, dry_run: bool
+) -> dict[str, Any]:
+    """Hand a sweep over: its name, and where to look."""
+    from sweeps.service import with_absolute_paths
+    from sweeps.spec import read
+
+    spec = with_absolute_paths(read(source, [*settings, *([f"name={name}"] if name else [])]))
+    return asdict(where.place().submit(Submission(spec.name, spec.to_yaml(), resume, dry_run)))
+
+
+def submitted_text(submitted: dict[str, Any]) -> str:
+    """The name, and a line for each thing that can be done now."""
+    if submitted["manifest"]:
+        return str(submitted["manifest"]).rstrip()
+    lines = [("sweep", submitted["name"]), ("where", submitted["to"] or "here, in the background")]
+    return _facts([*lines, *submitted["look"].items()])
+
+
+def sweeps(where: Where) -> list[dict[str, Any]]:
+    """The sweeps of a place, oldest first."""
+    return [_document(standing, where) for standing in where.place().list()]
+
+
+def sweeps_text(sweeps: list[dict[str, Any]]) -> str:
+    """A table; what only the store knows is left out where it could not be read."""
+    if not sweeps:
+        return "no sweeps here yet: gradsweep run quickstart"
+    known = any(s["total"] is not None for s in sweeps)
+    columns = ["sweep", "state", *(["ended#", "of#", *(f"{e}#" for e in ENDS)] if known else ["started", "ended"])]
+    keys = ("ended", "total", *ENDS) if known else ("started", "finished")
+    return table(columns, [[s["name"], s["state"], *("" if s[k] is None else s[k] for k in keys)] for s in sweeps])
+
+
+def status(name: str, where: Where) -> dict[str, Any]:
+    """How far one sweep is."""
+    return _document(where.place().status(name), where)
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """A line a fact."""
+    process = f" (process {status['process']})" if status["process"] else ""
+    detail = f": {status['detail']}" if status["detail"] else ""
+    lines = [("sweep", status["name"]), ("state", status["state"] + process + detail)]
+    lines += [(word, status[key]) for word, key in (("began", "started"), ("ended", "finished")) if status[key]]
+    if status["total"] is not None:
+        lines += _progress(status)
+    if status["said"]:
+        lines.append(("last line", status["said"]))
+    return _facts(lines)
+
+
+def _progress(status: dict[str, Any]) -> list[tuple[str, Any]]:
+    best, waiting = status["best"], status["undelivered"]
+    counts = ", ".join(f"{status[word]} {word}" for word in ENDS if status[word]) or "none yet"
+    lines = [
+        ("configurations", f"{status['ended']} of {status['total']} ended: {counts}"),
+        ("handed out", status["running"]),
+        ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
+        ("not in MLflow", f"{waiting} of its records, they wait in the spool" if waiting else "nothing"),
+    ]
+    return lines + [("failed", f"{count}: {reason}") for reason, count in status["failures"].items()]
+
+
+def logs(name: str, where: Where, *, follow: bool) -> None:
+    """Print the driver's output, as it comes."""
+    for line in where.place().logs(name, follow):
+        print(line)
+        if follow:
+            sys.stdout.flush()
+
+
+def stop(name: str, where: Where) -> dict[str, Any]:
+    """End a sweep's driver, and say how the sweep stands then."""
+    return _document(where.place().stop(name), where)
+
+
+def resume(name: str, where: Where) -> dict[str, Any]:
+    """Go on with a sweep."""
+    return asdict(where.place().resume(name))
+
+
+def _document(standing: Standing, where: Where) -> dict[str, Any]:
+    books = standing.books or {}
+    return {
+        "name": standing.name,
+        "state": standing.state,
+        "to": where.to,
+        "detail": standing.detail,
+        "started": standing.started,
+        "finished": standing.ended,
+        "said": standing.said,
+        **{key: books.get(key) for key in BOOKS},
+    }
+
+
+def _facts(lines: list[tuple[str, Any]]) -> str:
+    return "\n".join(f"{name:<15} {value}" for name, value in lines)
