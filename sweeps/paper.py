@@ -1,0 +1,55 @@
+"""The paper, checked: runs its figures and its theorems, and writes the page about them. `make paper` calls it.
+
+    python -m sweeps.paper --data folder:images --store paper-store
+
+A sweep that is in the store goes on where it stopped, or stays as it is: writing the page anew costs seconds.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+STUDIES = ("figure-1", "figure-2", "figure-3", "figure-4", "table-4")
+BATCH_SIZES = (32, 128)  # the paper does not say which
+
+
+def sweep_name(study: str, batch_size: int) -> str:
+    """What a study's sweep is called in the store: the study itself at the batch size that it states."""
+    return study if batch_size == BATCH_SIZES[0] else f"{study}-{batch_size}"
+
+
+def main(
+    data: Annotated[str, typer.Option(help="cifar10, or folder:PATH")] = "cifar10",
+    store: Annotated[Path, typer.Option(help="where the sweeps are kept")] = Path("paper-store"),
+    out: Annotated[Path, typer.Option(help="where the page and its figures go")] = Path("docs"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="instead of the studies' own")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="instead of the studies' own")] = None,
+    train: Annotated[bool, typer.Option("--train/--no-train", help="or only write about what is there")] = True,
+) -> None:
+    """Run the studies of the paper's figures at both batch sizes, and write paper.md."""
+    changes = [f"base.data={data}"]
+    changes += [f"base.epochs={epochs}"] if epochs else []
+    changes += [f"seeds={seeds}"] if seeds else []
+    for batch_size in BATCH_SIZES if train else ():
+        for study in STUDIES:
+            _run(study, sweep_name(study, batch_size), [*changes, f"base.batch_size={batch_size}"], store)
+    from sweeps.paper_page import write_page
+
+    print(write_page(store, out))
+
+
+def _run(study: str, name: str, changes: list[str], store: Path) -> None:
+    settings = [word for change in changes for word in ("--set", change)]
+    command = [sys.executable, "-m", "sweeps.cli", "run", study, "--name", name, "--store", str(store), "--resume"]
+    print(f"{name}:", file=sys.stderr, flush=True)
+    if status := subprocess.run([*command, *settings], stdout=subprocess.DEVNULL).returncode:
+        raise typer.Exit(status)
+
+
+if __name__ == "__main__":
+    typer.run(main)
