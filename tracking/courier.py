@@ -7,6 +7,8 @@ timestamps, so MLflow takes a repeated one for the same. What is delivered leave
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +20,7 @@ from tracking.runs import RunUpdate
 from tracking.spool import SWEEP, Spool, SpooledConfiguration, SpooledEpoch, SweepRun
 from tracking.store import Store, scratch
 
+log = logging.getLogger("gradsweep")
 # Of a round: a row takes 200 bytes of memory until it is written.
 MOST_ROWS = 60_000
 # So long a running configuration's epochs are collected: those of small networks come many a second.
@@ -30,6 +33,7 @@ class Courier:
     def __init__(self, store: Store, spool: Spool, sweep: SweepRun, tracker: Tracker) -> None:
         self.aside: dict[int, str] = {}
         self._outgoing = store.outgoing(sweep.name)
+        self._pictures = store.report(sweep.name)
         self._spool = spool
         self._sweep = sweep
         self._outbox = Outbox(spool)
@@ -113,7 +117,19 @@ class Courier:
         tags = {runs.NOTE_TAG: (state.note or "")[: runs.MOST_IN_TAG]}
         update = RunUpdate(self._parent, tags=tags, status=state.status, ended=state.ended)
         _accepted(self._tracker.write([update]))
+        self._report()
         self._outbox.delivered(events)
+
+    def _report(self) -> None:
+        """The page and the figures, where the driver has left them: the records are complete without."""
+        folder, artifacts = self._pictures, self._outbox.parent().artifacts
+        if not folder.is_dir() or artifacts is None:
+            return
+        try:
+            self._tracker.log_folder(artifacts, folder)
+        except Unmendable as error:
+            log.warning("the figures of %s are not in MLflow: %s", self._sweep.name, error)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _deliver(self, chosen: Sequence[Waiting]) -> None:
         configurations = {w.number: self._spool.configuration(w.number) for w in chosen}

@@ -15,6 +15,7 @@ from mlflow.entities import Experiment, Run
 
 from tracking import runs
 from tracking.mlflow_api import Tracker, Unavailable, Unmendable
+from tracking.origin import Origin
 from tracking.records import FILE
 from tracking.results import Outcome, ResultsError, SweepListed
 from tracking.store import Store
@@ -47,6 +48,22 @@ def outcomes_of(sweep: str, store: Store, uri: str | None) -> dict[int, Outcome]
     return {child.outcome.number: child.outcome for child in _children(sweep, store, uri)[1]}
 
 
+def origin_of(sweep: str, store: Store, uri: str | None) -> Origin:
+    """What a sweep's newest run says of its code, data and time. Raises ResultsError."""
+    try:
+        _, _, parent = _sweep(sweep, store, uri)
+    except (Unavailable, Unmendable) as error:
+        raise ResultsError(str(error)) from None
+    tags, versions = parent.data.tags, "gradsweep.version."
+    return Origin(
+        versions={key.removeprefix(versions): tags[key] for key in tags if key.startswith(versions)},
+        digests=tags.get("gradsweep.data.digest", ""),
+        commit=tags.get("mlflow.source.git.commit", ""),
+        begun=parent.info.start_time,
+        ended=parent.info.end_time,
+    )
+
+
 def listed(store: Store, uri: str | None) -> list[SweepListed]:
     """The sweeps, oldest first. Raises ResultsError."""
     tracker = _tracker(store, uri)
@@ -63,18 +80,24 @@ def listed(store: Store, uri: str | None) -> list[SweepListed]:
 
 def _children(sweep: str, store: Store, uri: str | None) -> tuple[Tracker, list[_Child]]:
     """The configurations of a sweep's newest run, by number."""
-    tracker = _tracker(store, uri)
     try:
-        experiment = tracker.experiment_named(sweep)
-        parent = _parent(tracker, experiment) if experiment else None
-        if experiment is None or parent is None:
-            raise ResultsError(f"there is no sweep {sweep!r} in {store.folder if uri is None else uri}")
+        tracker, experiment, parent = _sweep(sweep, store, uri)
         children = _indexed(tracker, parent) or [
             _child(run) for run in tracker.runs(experiment.experiment_id, {"mlflow.parentRunId": parent.info.run_id})
         ]
     except (Unavailable, Unmendable) as error:
         raise ResultsError(str(error)) from None
     return tracker, sorted(children, key=lambda child: child.outcome.number)
+
+
+def _sweep(sweep: str, store: Store, uri: str | None) -> tuple[Tracker, Experiment, Run]:
+    """A sweep's experiment and its newest run."""
+    tracker = _tracker(store, uri)
+    experiment = tracker.experiment_named(sweep)
+    parent = _parent(tracker, experiment) if experiment else None
+    if experiment is None or parent is None:
+        raise ResultsError(f"there is no sweep {sweep!r} in {store.folder if uri is None else uri}")
+    return tracker, experiment, parent
 
 
 def _indexed(tracker: Tracker, parent: Run) -> list[_Child]:

@@ -149,6 +149,10 @@ class Store:
         """The folder of the files of one sweep on their way to MLflow."""
         return self.spool / f"{sweep}.outgoing"
 
+    def report(self, sweep: str) -> Path:
+        """The folder of one sweep's page and figures until MLflow has them."""
+        return self.spool / f"{sweep}.report"
+
     @property
     def format_file(self) -> Path:
         """The file that says how the folder is laid out."""
