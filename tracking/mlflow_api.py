@@ -173,6 +173,12 @@ class Tracker:
             repository = get_artifact_repository(artifacts, tracking_uri=self.uri)
             repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
 
+    def log_folder(self, artifacts: str, folder: Path) -> None:
+        """Copy all that is in a folder to a run's artifacts."""
+        with _translated():
+            repository = get_artifact_repository(artifacts, tracking_uri=self.uri)
+            repository.log_artifacts(str(folder))  # type: ignore[no-untyped-call]
+
     def write(self, updates: Sequence[RunUpdate]) -> dict[str, str]:
         """Write all of it; run -> what is wrong with it, for runs that can't be written.
 
