@@ -1,0 +1,27 @@
+"""What the tests of all rooms share: where they note what came out, for docs/reliability.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.notes import Note, noting
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--reliability",
+        metavar="DIR",
+        type=Path,
+        help="note what became of each fault, load and odd input in this folder: docs/reliability",
+    )
+
+
+@pytest.fixture
+def noted(request: pytest.FixtureRequest) -> Callable[..., AbstractContextManager[Note]]:
+    """`with noted("faults", what, seed) as note:` and `note.tried`, `note.outcome` in the block."""
+    folder = request.config.getoption("--reliability")
+    return lambda table, what, seed=None: noting(folder, table, what, seed)
