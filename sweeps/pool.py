@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import yaml
 
@@ -81,6 +81,16 @@ class Workers:
                 f"0 <= minimum <= maximum and maximum >= 1 must hold, but got {self.minimum} and {self.maximum}"
             )
 
+    def packs_at_once(self, cpus: int, gpus: float) -> int:
+        """How many packs of this size all workers together have room for. Raises ValueError where one has none."""
+        fits = [self.size.cpus // cpus] + ([int(self.size.gpus / gpus + 1e-9)] if gpus else [])
+        if min(fits) < 1:
+            raise ValueError(
+                f"resources: a pack asks for cpus={cpus}, gpus={gpus:g}, and would wait for ever: "
+                f"a worker of this pool has cpus={self.size.cpus}, gpus={self.size.gpus}"
+            )
+        return min(fits) * self.maximum
+
 
 @dataclass(frozen=True)
 class Redis:
@@ -123,11 +133,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One sweep on one pool; `spec` is its YAML as a text, with all settings in it. Raises ValueError."""
+    """One sweep on one pool; `spec` is its YAML as a text, with all settings in it. Raises ValueError.
+
+    `packs` is how many the pool has room for at once, None where Ray is to find out one by one.
+    """
 
     name: str
     spec: str
     pool: Pool
+    packs: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.name) > NAME_CHARACTERS or not _NAME.fullmatch(self.name):
@@ -137,6 +151,18 @@ class SweepJob:
             )
         if len(self.spec.encode()) > SPEC_BYTES:
             raise ValueError(f"the spec must have at most {SPEC_BYTES} bytes, but got {len(self.spec.encode())}")
+
+
+def write_pool(pool: Pool) -> str:
+    """The pool as YAML, what `read_pool` reads."""
+    text: str = yaml.safe_dump(_lists(asdict(pool)), sort_keys=False)
+    return text
+
+
+def _lists(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _lists(one) for key, one in value.items()}
+    return [_lists(one) for one in value] if isinstance(value, tuple) else value
 
 
 def read_pool(text: str) -> Pool:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from sweeps.pool import Places, Redis, SecretKey, Size, SweepJob
+from sweeps.pool import Places, Redis, SecretKey, Size, SweepJob, write_pool
 
 Object = dict[str, Any]
 
@@ -25,6 +25,7 @@ API_VERSION = "ray.io/v1"
 RAY_VERSION = "2.60.0"  # of constraints.txt; KubeRay picks its probes and the token's rules by it
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SUBMITTER = "ray-job-submitter"
+POOL, SPEC, STORE = "gradsweep/pool", "gradsweep/spec", "gradsweep/store"  # annotations
 USER = 10001  # the image's user, see k8s/image/Dockerfile
 
 DOCUMENTS = "/etc/gradsweep"
@@ -41,7 +42,7 @@ def render(job: SweepJob) -> Object:
     return {
         "apiVersion": API_VERSION,
         "kind": "RayJob",
-        "metadata": {"name": job.name, "labels": labels},
+        "metadata": {"name": job.name, "labels": labels, "annotations": {POOL: write_pool(job.pool)}},
         "spec": {
             # Kueue starts the job by taking this back; created suspended, it never runs before its turn.
             **({"suspend": True} if job.pool.queue else {}),
@@ -55,6 +56,14 @@ def render(job: SweepJob) -> Object:
             "rayClusterSpec": _cluster(job),
         },
     }
+
+
+def documents_of(rayjob: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The texts of the spec and the pool that a RayJob was rendered from; None where it is none of ours."""
+    template = rayjob["spec"].get("rayClusterSpec", {}).get("headGroupSpec", {}).get("template", {})
+    spec = template.get("metadata", {}).get("annotations", {}).get(SPEC)
+    pool = rayjob["metadata"].get("annotations", {}).get(POOL)
+    return (spec, pool) if spec and pool else None
 
 
 def as_yaml(rayjob: Mapping[str, Any]) -> str:
@@ -107,7 +116,7 @@ def _head(job: SweepJob) -> Object:
             {"name": "dashboard", "containerPort": 8265},
             {"name": "metrics", "containerPort": 8080},
         ],
-        "env": [*_plain({**_RAY, **_HEALTH}), *_driver(job.pool.places)],
+        "env": [*_plain({**_RAY, **_HEALTH, **_room(job.packs)}), *_driver(job.pool.places)],
         "resources": _resources(job.pool.head),
         "securityContext": _restricted(),
         "volumeMounts": [
@@ -122,8 +131,8 @@ def _head(job: SweepJob) -> Object:
         "metadata": {
             "labels": _labels(job, "head"),
             "annotations": {
-                "gradsweep/spec": job.spec,
-                "gradsweep/store": _store(job.pool.places),
+                SPEC: job.spec,
+                STORE: _store(job.pool.places),
                 "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
                 "karpenter.sh/do-not-disrupt": "true",
             },
@@ -135,7 +144,7 @@ def _head(job: SweepJob) -> Object:
             "volumes": [
                 *_scratch(),
                 {"name": "autoscaler-tmp", "emptyDir": {"sizeLimit": "1Gi"}},
-                {"name": "documents", "downwardAPI": {"items": [_document("spec"), _document("store")]}},
+                {"name": "documents", "downwardAPI": {"items": [_document(SPEC), _document(STORE)]}},
                 _claim(job.pool.places),
                 _api_access(),
             ],
@@ -236,6 +245,16 @@ _HEALTH = {
     "RAY_health_check_failure_threshold": "3",
     "RAY_JOB_STOP_WAIT_TIME_S": "30",
 }
+
+
+def _room(packs: int | None) -> dict[str, str]:
+    """How many packs the pool has room for: so many wait at once, and the autoscaler sees the whole demand.
+
+    Tune has one waiting by itself, and the cluster would grow by one worker at a time.
+    """
+    return {} if packs is None else {"GRADSWEEP_PACKS": str(packs), "TUNE_MAX_PENDING_TRIALS_PG": str(packs)}
+
+
 _SCRATCH = ({"name": "tmp", "mountPath": "/tmp"},)
 
 
@@ -307,8 +326,9 @@ def _store(places: Places) -> str:
     )
 
 
-def _document(name: str) -> Object:
-    return {"path": f"{name}.yaml", "fieldRef": {"fieldPath": f"metadata.annotations['gradsweep/{name}']"}}
+def _document(annotation: str) -> Object:
+    path = annotation.rpartition("/")[2] + ".yaml"
+    return {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
 
 
 def _claim(places: Places) -> Object:

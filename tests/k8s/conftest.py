@@ -1,10 +1,11 @@
-"""What the tests of k8s/ share: rendered overlays, the sample's job, KubeRay's schema."""
+"""What the tests of k8s/ share: rendered overlays, the sample's job, KubeRay's schema, a cluster to speak to."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 
 from sweeps.pool import Redis, SweepJob, read_pool
 from sweeps.rayjob import render
+from tests.k8s.stand_in import Cluster, kubeconfig, serving
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
@@ -102,3 +104,17 @@ def rayjob(overlay_name: str) -> dict[str, Any]:
         return render(job(overlay_name))
     sweep = job("dev")
     return render(replace(sweep, pool=replace(sweep.pool, redis=Redis())))
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """What the stand-in for the API server holds."""
+    return Cluster()
+
+
+@pytest.fixture
+def address(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The stand-in's address, which is the current context's."""
+    with serving(cluster) as url:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(url, "a-token", tmp_path / "kubeconfig")))
+        yield url

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.kubernetes import KubernetesError, Namespace, connect
+from sweeps.errors import PlaceError
+from sweeps.kubernetes import Namespace, connect
+from sweeps.kubernetes_errors import KubernetesError
+from sweeps.place_kubernetes import KubernetesPlace
+from sweeps.places import Submission, place_at
 from sweeps.rayjob import render
+from tests.k8s.stand_in import kubeconfig
 
 pytestmark = pytest.mark.apiserver
 
@@ -91,22 +97,7 @@ class Server:
         self.log.close()
 
     def kubeconfig(self, token: str) -> Path:
-        file = self.folder / f"{token}.yaml"
-        named = {"name": "here"}
-        cluster = {"server": self.url, "insecure-skip-tls-verify": True}
-        file.write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "here",
-                    "clusters": [named | {"cluster": cluster}],
-                    "users": [named | {"user": {"token": token}}],
-                    "contexts": [named | {"context": {"cluster": "here", "user": "here"}}],
-                }
-            )
-        )
-        return file
+        return kubeconfig(self.url, token, self.folder / f"{token[:30]}.yaml")
 
     def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         command = ["kubectl", f"--kubeconfig={self.kubeconfig(ADMIN)}", *arguments]
@@ -163,6 +154,11 @@ def pod(name: str, spec: Object) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "gradsweep"}, "spec": spec}
 
 
+def finalize(server: Server, name: str, *finalizers: str) -> None:
+    patch = json.dumps({"metadata": {"finalizers": finalizers}})
+    server.kubectl("patch", "rayjobs.ray.io", name, "--namespace=gradsweep", "--type=merge", f"-p={patch}")
+
+
 def set_status(server: Server, name: str, **status: Any) -> None:
     patch = json.dumps({"status": status})
     server.kubectl(
@@ -194,26 +190,54 @@ def test_restricted_refuses_kuberays_default_submitter(ready: Server) -> None:
     assert done.returncode and "restricted" in done.stderr
 
 
-def test_create_watch_list_and_delete(ready: Server, namespace: Namespace, parts: SimpleNamespace) -> None:
-    namespace.create(render(parts.job("dev", "one")))
-    watched = namespace.watch("one")
-    assert next(watched).state == "created"
+@pytest.fixture
+def place(namespace: Namespace, parts: SimpleNamespace) -> KubernetesPlace:
+    """`--to k8s://gradsweep --pool k8s/overlays/dev/pool.yaml`, with the rights of the Role."""
+    return place_at("k8s://gradsweep", pool=parts.folder / "overlays" / "dev" / "pool.yaml")  # type: ignore[return-value]
+
+
+def sweep(name: str, parts: SimpleNamespace) -> Submission:
+    return Submission(name, parts.job("dev", name).spec.replace("name: alpha-r", f"name: {name}"))
+
+
+def test_a_sweep_from_submit_to_its_end(ready: Server, place: KubernetesPlace, parts: SimpleNamespace) -> None:
+    place.submit(sweep("one", parts))
+    assert place.status("one").state == "queued"
     set_status(ready, "one", jobDeploymentStatus="Running", jobStatus="RUNNING")
-    assert next(watched).state == "running"
+    found = place.status("one")
+    assert found.state == "running" and "RayJob Running" in found.detail
+    with pytest.raises(PlaceError, match="no output yet"):
+        list(place.logs("one", False))
+    set_status(ready, "one", jobDeploymentStatus="Failed", jobStatus="FAILED", message="the head was lost")
+    assert [one.state for one in place.list() if one.name == "one"] == ["failed"]
+    place.resume("one")
+    assert place.status("one").state == "queued"
     set_status(ready, "one", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
-    assert next(watched).state == "done"
-    assert "one" in [found.name for found in namespace.list()]
-    namespace.delete("one", wait=True)
-    with pytest.raises(KubernetesError, match="no sweep one"):
-        namespace.status("one")
+    assert place.stop("one").state == "finished"
+    with pytest.raises(PlaceError, match="no sweep one"):
+        place.status("one")
+
+
+def test_stop_waits_until_the_operator_lets_go(ready: Server, place: KubernetesPlace, parts: SimpleNamespace) -> None:
+    """KubeRay's finalizer holds the RayJob until it has stopped the driver."""
+    place.submit(sweep("held", parts))
+    finalize(ready, "held", "ray.io/rayjob-finalizer")
+    stopped: list[str] = []
+    stopping = threading.Thread(target=lambda: stopped.append(place.stop("held").state))
+    stopping.start()
+    while place.status("held").state != "stopping":
+        assert stopping.is_alive()
+    finalize(ready, "held")
+    stopping.join(timeout=60)
+    assert stopped == ["stopped"]
 
 
 def test_what_the_server_stores_is_what_was_sent(namespace: Namespace, parts: SimpleNamespace) -> None:
     """Nothing is pruned, so nothing of ours is unknown to KubeRay."""
     sent = render(parts.job("gpu-pool", "whole"))
     namespace.create(sent)
-    stored = namespace._get("whole")
-    namespace.delete("whole", wait=True)
+    stored = namespace.rayjob("whole")
+    namespace.delete("whole")
 
     def missing(ours: Any, theirs: Any, where: str) -> list[str]:
         if isinstance(ours, dict):
@@ -237,12 +261,14 @@ def test_twice_the_same_name(namespace: Namespace, parts: SimpleNamespace) -> No
     namespace.create(render(parts.job("dev", "twice")))
     with pytest.raises(KubernetesError, match="twice is already in namespace gradsweep"):
         namespace.create(render(parts.job("dev", "twice")))
-    namespace.delete("twice", wait=True)
+    namespace.delete("twice")
 
 
 def test_a_namespace_that_is_not_there(ready: Server, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KubernetesError, match="no namespace nowhere"):
         use(ready, ADMIN, monkeypatch, "nowhere").create(render(parts.job("dev")))
+    with pytest.raises(KubernetesError, match="no namespace nowhere"):
+        use(ready, ADMIN, monkeypatch, "nowhere").list()
 
 
 def test_no_rights(ready: Server, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

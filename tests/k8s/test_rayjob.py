@@ -13,14 +13,44 @@ import yaml
 
 from sweeps.kuberay_rules import problems
 from sweeps.pool import Pool, Redis, Size, SweepJob, Workers, read_pool
-from sweeps.rayjob import as_yaml, render
+from sweeps.rayjob import as_yaml, documents_of, render
 
 IMAGE = "registry.example.com/gradsweep:0.1.0"
 
 
-def test_the_sample_is_what_the_code_renders(parts: SimpleNamespace) -> None:
-    """To renew it: `gradsweep submit k8s/samples/spec.yaml --to k8s://gradsweep --pool ... --dry-run`."""
-    assert (parts.folder / "samples" / "rayjob.yaml").read_text() == as_yaml(render(parts.job("dev")))
+def test_the_spec_and_the_pool_come_back(parts: SimpleNamespace) -> None:
+    """What `resume` makes the RayJob anew from."""
+    sweep = replace(parts.job("gpu-pool"), pool=replace(parts.job("gpu-pool").pool, redis=Redis()))
+    documents = documents_of(yaml.safe_load(as_yaml(render(sweep))))
+    assert documents and documents[0] == sweep.spec and read_pool(documents[1]) == sweep.pool
+    assert documents_of({"metadata": {}, "spec": {}}) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "cpus", "gpus", "packs"),
+    [
+        (Size(cpus=4, memory="8Gi"), 1, 0.0, 12),
+        (Size(cpus=4, memory="8Gi"), 3, 0.0, 3),
+        (Size(cpus=8, memory="8Gi", gpus=1), 1, 0.25, 12),
+        (Size(cpus=8, memory="8Gi", gpus=1), 1, 0.1, 24),
+        (Size(cpus=8, memory="8Gi", gpus=2), 1, 2.0, 3),
+    ],
+)
+def test_how_many_packs_a_pool_has_room_for(size: Size, cpus: int, gpus: float, packs: int) -> None:
+    assert Workers(size=size, maximum=3).packs_at_once(cpus, gpus) == packs
+
+
+@pytest.mark.parametrize(("cpus", "gpus"), [(5, 0.0), (1, 0.5)])
+def test_a_pack_that_no_worker_has_room_for_is_refused(cpus: int, gpus: float) -> None:
+    with pytest.raises(ValueError, match="wait for ever: a worker of this pool has cpus=4, gpus=0"):
+        Workers(size=Size(cpus=4, memory="8Gi")).packs_at_once(cpus, gpus)
+
+
+def test_the_autoscaler_sees_the_whole_demand(parts: SimpleNamespace) -> None:
+    """Tune has one trial waiting by itself, and the pool would grow by a worker at a time."""
+    container = head(render(replace(parts.job("dev"), packs=6))["spec"])["template"]["spec"]["containers"][0]
+    told = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert (told["GRADSWEEP_PACKS"], told["TUNE_MAX_PENDING_TRIALS_PG"]) == ("6", "6")
 
 
 def test_yaml_gives_the_object_back(rayjob: dict[str, Any]) -> None:

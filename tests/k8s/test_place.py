@@ -1,0 +1,286 @@
+"""`--to k8s://gradsweep` as the command line uses it: submit, list, status, logs, stop, resume, over real HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from sweeps.cli import _status
+from sweeps.errors import PlaceError
+from sweeps.place_kubernetes import KubernetesPlace
+from sweeps.places import STATES, Submission, place_at
+from sweeps.rayjob_status import DEPLOYMENT, pods_in_words
+from tests.k8s.stand_in import NAMESPACE, RAYJOBS, Cluster, Object, failure
+
+TO = f"k8s://{NAMESPACE}"
+DEV_POOL = "k8s/overlays/dev/pool.yaml"
+SPEC = """\
+name: NAME
+base: {regime: combined, data: digits, epochs: 1}
+arms: {plain: {alpha: 1.0}}
+resources: {cpus: 1, gpus: GPUS}
+"""
+
+
+def sweep(name: str, gpus: float = 0, resume: bool = False, dry_run: bool = False) -> Submission:
+    return Submission(name, SPEC.replace("NAME", name).replace("GPUS", str(gpus)), resume, dry_run)
+
+
+@pytest.fixture
+def dev(parts: SimpleNamespace) -> KubernetesPlace:
+    return place_at(TO, pool=parts.folder / "overlays" / "dev" / "pool.yaml")  # type: ignore[return-value]
+
+
+@pytest.fixture
+def place(address: str, dev: KubernetesPlace) -> KubernetesPlace:
+    """The overlay dev's, on the stand-in."""
+    return dev
+
+
+def refused(call: Callable[[], object], words: str, exit_code: int = 2) -> None:
+    with pytest.raises(PlaceError, match=words) as error:
+        call()
+    assert error.value.exit_code == exit_code
+    assert "\n" not in str(error.value)
+
+
+def test_submit_is_one_request_and_says_where_to_look(place: KubernetesPlace, cluster: Cluster) -> None:
+    submitted = place.submit(sweep("alpha-r"))
+    assert [(method, path) for method, path, _ in cluster.requests] == [("POST", RAYJOBS)]
+    assert submitted.look["logs"] == "gradsweep logs alpha-r -f --to k8s://gradsweep"
+    assert "port-forward service/mlflow" in submitted.look["ui"] and not submitted.manifest
+    assert place.status("alpha-r").state == "queued"
+
+
+def test_a_dry_run_speaks_to_nobody(dev: KubernetesPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+    manifest = yaml.safe_load(dev.submit(sweep("alpha-r", dry_run=True)).manifest)
+    assert (manifest["kind"], manifest["metadata"]["name"]) == ("RayJob", "alpha-r")
+
+
+def test_the_sample_is_what_the_command_prints(
+    parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To renew it, run this from the repository's root, into k8s/samples/rayjob.yaml."""
+    monkeypatch.chdir(parts.folder.parent)
+    assert _status([*"submit k8s/samples/spec.yaml --to k8s://gradsweep --dry-run --pool".split(), DEV_POOL]) == 0
+    assert (parts.folder / "samples" / "rayjob.yaml").read_text() == capsys.readouterr().out
+
+
+def test_a_name_that_is_taken_is_refused_and_changes_nothing(place: KubernetesPlace, cluster: Cluster) -> None:
+    place.submit(sweep("alpha-r"))
+    before = cluster.rayjobs["alpha-r"]
+    refused(lambda: place.submit(sweep("alpha-r")), "alpha-r is already in namespace gradsweep .*resume alpha-r")
+    assert cluster.rayjobs == {"alpha-r": before}
+
+
+def test_four_submissions_at_once(place: KubernetesPlace, cluster: Cluster) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        names = [f"sweep-{number}" for number in range(4)]
+        assert [done.name for done in pool.map(lambda name: place.submit(sweep(name)), names)] == names
+        assert set(cluster.rayjobs) == set(names)
+
+        def one_name(_: int) -> bool:
+            try:
+                return place.submit(sweep("the-same")).name == "the-same"
+            except PlaceError as error:
+                assert "already" in str(error)
+                return False
+
+        assert sorted(pool.map(one_name, range(4))) == [False, False, False, True]
+
+
+def test_a_status_has_kuberays_words_the_pods_and_the_drivers_last_line(
+    place: KubernetesPlace, cluster: Cluster
+) -> None:
+    place.submit(sweep("alpha-r"))
+    assert "KubeRay's operator has not looked at it yet" in place.status("alpha-r").detail
+    cluster.set_status(
+        "alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING", startTime="2026-08-19T10:01:00Z", failed=1
+    )
+    unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available:\n 3 Insufficient"}
+    cluster.add_pod("alpha-r", "head", "head")
+    cluster.add_pod("alpha-r", "worker", "one", phase="Pending", conditions=[unschedulable])
+    cluster.add_pod("alpha-r", "submitter", "s")
+    cluster.logs["alpha-r-s"] = ["alpha-r: 1/2 configurations\n", "alpha-r: 2/2 configurations\n"]
+    found = place.status("alpha-r")
+    assert (found.state, found.started, found.said) == (
+        "running",
+        "2026-08-19T10:01:00Z",
+        "alpha-r: 2/2 configurations",
+    )
+    assert found.detail == (
+        "RayJob Running, Ray job RUNNING, 1 clusters failed; "
+        "2 of 3 Pods run (worker: 0/3 nodes are available: 3 Insufficient)"
+    )
+    assert [one.name for one in place.list()] == ["alpha-r"]
+
+
+def test_why_pods_do_not_run() -> None:
+    def pod(component: str, **status: object) -> Object:
+        return {"metadata": {"labels": {"app.kubernetes.io/component": component}}, "status": status}
+
+    def waiting(reason: str, message: str = "") -> list[Object]:
+        return [{"name": "x", "state": {"waiting": {"reason": reason, "message": message}}}]
+
+    assert pods_in_words([]) == ""
+    assert pods_in_words([pod("head", phase="Pending", containerStatuses=waiting("ContainerCreating"))]) == (
+        "0 of 1 Pods run"
+    )
+    image = waiting("ImagePullBackOff", "Back-off pulling gradsweep:0.1.0")
+    secret = waiting("CreateContainerConfigError", 'secret "gradsweep-database" not found')
+    found = pods_in_words(
+        [
+            pod("head", phase="Pending", containerStatuses=secret),
+            pod("worker", phase="Pending", initContainerStatuses=image),
+            pod("worker", phase="Pending", initContainerStatuses=image),
+            pod("submitter", phase="Succeeded"),
+        ]
+    )
+    assert found == (
+        '0 of 3 Pods run (head: CreateContainerConfigError secret "gradsweep-database" not found; '
+        "2 x worker: ImagePullBackOff Back-off pulling gradsweep:0.1.0)"
+    )
+
+
+def test_every_state_is_one_of_the_contracts() -> None:
+    assert set(DEPLOYMENT.values()) <= set(STATES)
+
+
+def test_logs(place: KubernetesPlace, cluster: Cluster) -> None:
+    place.submit(sweep("alpha-r"))
+    refused(lambda: list(place.logs("alpha-r", False)), "no output yet", 1)
+    cluster.add_pod("alpha-r", "submitter", "s", phase="Succeeded")
+    cluster.logs["alpha-r-s"] = ["one\n", "two\n"]
+    cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
+    assert list(place.logs("alpha-r", False)) == list(place.logs("alpha-r", True)) == ["one", "two"]
+
+
+def test_stop_waits_for_the_operator(place: KubernetesPlace, cluster: Cluster) -> None:
+    place.submit(sweep("alpha-r"))
+    cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+    cluster.slow_to_delete = True
+    found: list[str] = []
+    stopping = threading.Thread(target=lambda: found.append(place.stop("alpha-r").state))
+    stopping.start()
+    cluster.wait_for("DELETE")
+    assert place.status("alpha-r").state == "stopping"
+    cluster.take("rayjobs", "alpha-r")
+    stopping.join(timeout=30)
+    assert found == ["stopped"]
+    refused(lambda: place.status("alpha-r"), "no sweep alpha-r")
+
+
+def test_stop_takes_an_ended_one_away(place: KubernetesPlace, cluster: Cluster) -> None:
+    place.submit(sweep("alpha-r"))
+    cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
+    assert place.stop("alpha-r").state == "finished"
+    assert not cluster.rayjobs
+
+
+def test_resume_makes_the_same_rayjob_anew(place: KubernetesPlace, cluster: Cluster, dev: KubernetesPlace) -> None:
+    place.submit(sweep("alpha-r"))
+    cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+    refused(lambda: place.resume("alpha-r"), "is running in k8s://gradsweep: gradsweep logs")
+    before = cluster.rayjobs["alpha-r"]["spec"]
+    cluster.set_status("alpha-r", jobDeploymentStatus="Failed", jobStatus="FAILED")
+    # Without --pool: the RayJob carries it.
+    assert place_at(TO).resume("alpha-r").name == "alpha-r"
+    assert cluster.rayjobs["alpha-r"]["spec"] == before and "status" not in cluster.rayjobs["alpha-r"]
+
+
+def test_submit_with_resume_takes_the_place_of_an_ended_one(place: KubernetesPlace, cluster: Cluster) -> None:
+    place.submit(sweep("alpha-r", resume=True))  # nothing there yet: start
+    refused(lambda: place.submit(sweep("alpha-r", resume=True)), "is queued")
+    cluster.set_status("alpha-r", jobDeploymentStatus="Failed", jobStatus="FAILED")
+    place.submit(sweep("alpha-r", resume=True))
+    assert "status" not in cluster.rayjobs["alpha-r"]
+
+
+def test_resume_of_what_is_not_there_says_how_else(place: KubernetesPlace, cluster: Cluster) -> None:
+    refused(lambda: place.resume("alpha-r"), "no sweep alpha-r.*submit SPEC --resume --to k8s://gradsweep")
+    cluster.put(
+        "rayjobs",
+        {"metadata": {"name": "foreign"}, "spec": {}, "status": {"jobDeploymentStatus": "Failed"}},
+        "ADDED",
+    )
+    refused(lambda: place.resume("foreign"), "no spec and pool")
+    assert "foreign" in cluster.rayjobs
+
+
+@pytest.mark.parametrize("action", ["submit", "list", "status", "logs", "stop", "resume"])
+def test_no_rights_is_one_line_and_leaves_nothing(action: str, place: KubernetesPlace, cluster: Cluster) -> None:
+    text = 'rayjobs.ray.io is forbidden: User "ann" cannot do that'
+    cluster.fault = (403, failure(403, "Forbidden", text, kind="rayjobs"))
+    calls: dict[str, Callable[[], object]] = {
+        "submit": lambda: place.submit(sweep("a")),
+        "list": place.list,
+        "logs": lambda: list(place.logs("a", False)),
+    }
+    refused(calls.get(action, lambda: getattr(place, action)("a")), "no rights to .*Role gradsweep-user")
+    assert not cluster.rayjobs
+
+
+def test_a_namespace_that_is_not_there(address: str, parts: SimpleNamespace) -> None:
+    nowhere = place_at("k8s://nowhere", pool=parts.folder / "overlays" / "dev" / "pool.yaml")
+    refused(lambda: nowhere.submit(sweep("a")), "no namespace nowhere .*kubectl get namespaces")
+    refused(lambda: nowhere.list(), "no namespace nowhere")
+
+
+def test_an_empty_namespace_is_an_empty_list(place: KubernetesPlace, cluster: Cluster) -> None:
+    assert list(place.list()) == []
+
+
+@pytest.mark.parametrize("to", ["k8s://", "k8s://a/b", "k8s:gradsweep"])
+def test_an_address_without_a_namespace(to: str) -> None:
+    refused(lambda: place_at(to), "k8s://NAMESPACE")
+
+
+FOLDER = "name: a\nbase: {{regime: combined, data: 'folder:{}'}}\narms: {{plain: {{alpha: 1.0}}}}\n"
+POOL = "image: gradsweep:0.1.0-cpu\nworkers: {size: {cpus: 2, memory: 4Gi}, maximum: 2}\n"
+
+
+@pytest.mark.parametrize(
+    ("pool", "submission", "words"),
+    [
+        (None, sweep("a"), "--pool FILE .*GRADSWEEP_POOL"),
+        ("image: gradsweep:latest\n", sweep("a"), "--pool .*pool.yaml: .*pinned"),
+        (
+            "image: gradsweep:1\nworkers: {maximum: 0}\nnodes: 3\n",
+            sweep("a"),
+            "--pool .*workers.*maximum >= 1.*; nodes",
+        ),
+        (POOL, sweep("a", gpus=0.5), "a pack asks for cpus=1, gpus=0.5, .*a worker of this pool has cpus=2, gpus=0"),
+        (POOL, sweep("ends-"), "name"),
+        (POOL, Submission("a", FOLDER.format("/home/ann")), "folder:/home/ann: Pods see no folder but /mnt/gradsweep"),
+        (POOL, Submission("a", FOLDER.format("/mnt/gradsweep/../x")), "Pods see no folder but /mnt/gradsweep"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anybody_is_asked(
+    pool: str | None, submission: Submission, words: str, address: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_text(pool or "")
+    with pytest.raises(Exception, match=words) as error:
+        place_at(TO, pool=file if pool else None).submit(submission)
+    assert "\n" not in str(error.value)
+    assert not cluster.requests
+
+
+def test_a_pool_may_be_named_once_for_all(
+    address: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pool.yaml").write_text(POOL)
+    monkeypatch.setenv("GRADSWEEP_POOL", str(tmp_path / "pool.yaml"))
+    place_at(TO).submit(sweep("a"))
+    assert list(cluster.rayjobs) == ["a"]
+
+
+def test_a_store_is_the_pools_to_name(place: KubernetesPlace, cluster: Cluster) -> None:
+    refused(lambda: place_at(TO, store="store.yaml").submit(sweep("a")), "--store: .*`places`")
