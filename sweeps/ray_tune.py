@@ -198,7 +198,8 @@ def _limit(resources: Resources) -> int | None:
     if resources.concurrent != "auto":
         return int(resources.concurrent)
     if os.environ.get("RAY_ADDRESS"):
-        return None
+        room = os.environ.get("GRADSWEEP_PACKS")  # of a pool that grows as far as this, see sweeps.rayjob
+        return int(room) if room else None
     have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     fit = []
     for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
