@@ -169,10 +169,19 @@ def resume(name: Name, to: To = None, store: StoreFolder = None, json_: Json = F
 
 
 @app.command()
-def report(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
+def report(
+    name: Name,
+    store: StoreFolder = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="write it with its figures, as one page")
+    ] = None,
+    json_: Json = False,
+) -> None:
     """The verdict of a finished or running sweep."""
     from sweeps.commands import results
 
+    if html is not None:
+        return _say(results.html(name, html, store), results.html_text, json_)
     _say(results.report(name, store), results.report_text, json_)
 
 

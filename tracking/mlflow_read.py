@@ -61,6 +61,7 @@ def origin_of(sweep: str, store: Store, uri: str | None) -> Origin:
         commit=tags.get("mlflow.source.git.commit", ""),
         begun=parent.info.start_time,
         ended=parent.info.end_time,
+        status=parent.info.status,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tracking.outbox import Outbox
 from tracking.results import ResultsError
@@ -14,9 +14,9 @@ from tracking.store import Store
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a sweep besides its records; times are milliseconds since 1970, `ended` None while it runs.
+    """What is known of a sweep besides its records; times are milliseconds since 1970.
 
-    `versions` is package -> version; `digests` names each data set's sha256; `commit` is empty where it is not known.
+    `ended` is None while it runs, and `status` is RUNNING, then FINISHED, FAILED or KILLED (interrupted). `versions` is package -> version; `digests` names each data set's sha256; `commit` is empty where it is not known.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -24,6 +24,7 @@ class Origin:
     commit: str = ""
     begun: int | None = None
     ended: int | None = None
+    status: str = "RUNNING"
 
 
 def origin(sweep: str, store: Store, uri: str | None = None) -> Origin:
@@ -39,5 +40,5 @@ def origin(sweep: str, store: Store, uri: str | None = None) -> Origin:
             raise ResultsError(f"the sweep {sweep!r} has not begun")
         state = Outbox(spool).state()
     digests = ", ".join(f"{data}={digest}" for data, digest in run.digests.items())
-    begun, ended = (state.begun, state.ended) if state else (None, None)
-    return Origin(run.versions, digests, run.commit or "", begun, ended)
+    found = Origin(run.versions, digests, run.commit or "")
+    return replace(found, begun=state.begun, ended=state.ended, status=state.status or "RUNNING") if state else found

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeps.commands.text import table
 from sweeps.errors import RequestError
+
+if TYPE_CHECKING:
+    from sweeps.spec import SweepSpec
+    from tracking.store import Store
+    from tracking.verdict import Verdict
 
 BEST = 10  # so many configurations are shown besides the arms
 
 
 def report(name: str, folder: str | None) -> dict[str, Any]:
     """The verdict of a sweep, finished or not."""
+    return asdict(_judged(name, folder)[2])
+
+
+def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
     from sweeps.service import stored_spec, verdict_of
     from sweeps.stores import open_store
 
     store = open_store(folder)
-    verdict = verdict_of(stored_spec(name, store), store)
+    spec = stored_spec(name, store)
+    verdict = verdict_of(spec, store)
     if verdict is None:
         raise RequestError(f"the sweep {name!r} has no records in MLflow yet: gradsweep status {name}")
-    return asdict(verdict)
+    return spec, store, verdict
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -41,6 +51,33 @@ def report_text(report: dict[str, Any]) -> str:
         for objective in report["objectives"]
     ]
     return "\n\n".join([*tables, report["text"]])
+
+
+def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
+    """Write the verdict, the figures and the tables of a sweep as one HTML file."""
+    from sweeps.report_page import make_report
+    from tracking.files import replaced
+
+    # Known before the figures are drawn.
+    if not file.parent.is_dir():
+        raise RequestError(f"{file}: can't be written: there is no folder {file.parent}")
+    made = make_report(*_judged(name, folder))
+    try:
+        with replaced(file) as new:
+            new.write_text(made.page, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{file}: can't be written: {error.strerror or error}") from None
+    return {
+        "file": str(file),
+        "bytes": file.stat().st_size,
+        "figures": [picture.name for picture in made.album.pictures],
+        "left_out": {missing.title: missing.why for missing in made.album.left_out},
+    }
+
+
+def html_text(html: dict[str, Any]) -> str:
+    """A line."""
+    return f"{html['file']}: the verdict with {len(html['figures'])} figures, {html['bytes'] // 1000} kB"
 
 
 def _known(value: object) -> object:

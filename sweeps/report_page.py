@@ -1,0 +1,107 @@
+"""A sweep's report from what is in its store: the figures and one HTML page; and the files that MLflow shows.
+
+>>> made = make_report(stored_spec("alpha-r", store), store, verdict)
+>>> made.page[:15]
+'<!DOCTYPE html>'
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search_spaces.space import Range
+from sweeps.spec import SweepSpec
+from sweeps.versions import versions
+from tracking.results import Outcome, load, outcomes
+from tracking.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tracking.figures.album import Album
+    from tracking.figures.searched import Searched
+    from tracking.verdict import Verdict
+
+log = logging.getLogger("gradsweep")
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The page as text, and its figures."""
+
+    page: str
+    album: Album
+
+
+def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | None = None) -> Report:
+    """Draw the figures and write the page on what has been recorded so far. Raises ResultsError.
+
+    `status` is MLflow's (None: as recorded): the driver makes the report just before it is.
+    """
+    from tracking.figures.album import album
+    from tracking.origin import origin
+    from tracking.report.conditions import conditions
+    from tracking.report.page import page
+    from tracking.report.tables import measured, rankings
+
+    uri = spec.tracking.uri
+    frame, ended, found = load(spec.name, store, uri), outcomes(spec.name, store, uri), origin(spec.name, store, uri)
+    objectives = [(o.metric, o.goal) for o in spec.objective]
+    pictures = album(frame, ended, objectives, searched(spec, frame, ended))
+    text = page(
+        verdict,
+        pictures,
+        [*rankings(verdict), *measured(frame, ended, objectives[0])],
+        conditions(frame, found),
+        question=spec.question or "",
+        spec=spec.to_yaml(),
+        status=status or found.status,
+        version=versions()["gradsweep"],
+    )
+    return Report(text, pictures)
+
+
+def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: str) -> None:
+    """Put the page and the figures where the delivery finds them. A sweep does not fail for want of a picture."""
+    folder = store.report(spec.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        made = make_report(spec, store, verdict, status)
+        files = {PAGE: made.page} | {f"figures/{p.name}.svg": p.svg for p in made.album.pictures}
+        for name, text in files.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    except Exception as error:
+        log.warning(
+            "the figures of %s could not be made (%s): gradsweep report %s --html FILE", spec.name, error, spec.name
+        )
+
+
+def searched(spec: SweepSpec, frame: pd.DataFrame, ended: Mapping[int, Outcome]) -> Searched:
+    """The search as the figures see it."""
+    from search_spaces.importance import importance
+    from tracking.figures.searched import Axis, Searched, results
+
+    if spec.search is None:
+        return Searched()
+    space, base = spec.search.space, spec.search_plan().base
+    axes = tuple(
+        Axis(key, what.low, what.high, what.log) if isinstance(what, Range) else Axis(key, choices=what.values)
+        for key, what in space.items()
+    )
+    shares = {}
+    for objective in spec.objective:
+        found = results(frame, ended, objective.metric)
+        found = found[found["arm"] == ""]
+        points = [
+            (dict(zip(space, row, strict=True)), value)
+            for row, value in zip(found[list(space)].to_numpy(dtype=object).tolist(), found["value"], strict=True)
+        ]
+        shares[objective.metric] = importance(space, objective.goal, points, base)
+    return Searched(axes, shares)

@@ -1,0 +1,112 @@
+"""The paper's figures: accuracies above, summary statistics of the gradient's coordinate values below.
+
+    >>> write(paper_figure(load("figure-1")), Path("figure-1.svg"))
+
+Solid lines are means over the seeds, shaded areas the interquartile range, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
+
+from tracking.figures.bands import band
+from tracking.figures.lines import Line, lines
+from tracking.figures.style import RC, NotDrawn, legend_below, new_figure
+from tracking.results import Outcome
+
+GRADIENTS = ("gradient.data.mean_abs", "gradient.total.mean_abs")
+DECADES = 12  # so many are shown below the largest value
+_STATISTICS = {"mean_abs": "mean |g|", "rms": "rms of g", "max_abs": "max |g|", "vanished": "|g| < 1e-7"}
+
+
+@rc_context(rc=RC)
+def paper_figure(
+    frame: pd.DataFrame,
+    outcomes: Mapping[int, Outcome] | None = None,
+    *,
+    accuracy: str = "validation.accuracy",
+    gradients: Sequence[str] = GRADIENTS,
+    objective: tuple[str, str] = ("validation.accuracy", "maximize"),
+    title: str = "",
+) -> Figure:
+    """A line for each arm, and one for the best searched configuration by `objective`; a panel for each metric.
+
+    The gradient with the penalty is left out where no line has a penalty: it is the same. Raises NotDrawn.
+    """
+    chosen = lines(frame, outcomes, objective)
+    panels = [metric for metric in (accuracy, *_shown(frame, chosen, gradients)) if metric in frame]
+    if not panels:
+        raise NotDrawn(f"there is neither {accuracy} nor {' nor '.join(gradients)} in the records")
+    figure = new_figure(2.1 * len(panels) + 0.3 + 0.17 * len(chosen))
+    column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, metric in zip(column, panels, strict=True):
+        _panel(axes, frame, chosen, metric)
+    column[-1].set_xlabel("epoch (0: before the first step)")
+    if title:
+        column[0].set_title(title, loc="left", fontweight="bold")
+    legend_below(figure, column[0])
+    return figure
+
+
+def _shown(frame: pd.DataFrame, chosen: Sequence[Line], gradients: Sequence[str]) -> list[str]:
+    own = frame[frame["configuration"].isin([line.configuration for line in chosen])]
+    penalized = bool((own["r"] > 0).any())
+    twins = {m.replace(".data.", ".total.") for m in gradients if ".data." in m}
+    return [m for m in gradients if penalized or m not in twins]
+
+
+def _panel(axes: Axes, frame: pd.DataFrame, chosen: Sequence[Line], metric: str) -> None:
+    drawn = []
+    for line in chosen:
+        found = band(frame, line.configuration, metric)
+        epochs, mean = found.index.to_numpy(), found["mean"].to_numpy()
+        # A single epoch would be a line of no length.
+        marker = "o" if len(found) == 1 else ""
+        axes.plot(epochs, mean, line.dashes, marker=marker, markersize=4, color=line.colour, label=line.label)
+        axes.fill_between(epochs, found["q25"], found["q75"], color=line.colour, alpha=0.18, linewidth=0)
+        drawn.append(found.to_numpy().ravel())
+    axes.set_ylabel(axis_label(metric))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    values = np.concatenate(drawn)
+    if is_size(metric):
+        log_axis(axes, values)
+    elif metric.endswith("accuracy"):
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def is_size(metric: str) -> bool:
+    """Whether a metric is a size that spans decades."""
+    return metric.endswith((".mean_abs", ".rms", ".max_abs", "first_to_last"))
+
+
+def log_axis(axes: Axes, values: np.ndarray) -> None:
+    """A log scale over the positive ones of these values, at most DECADES of it; linear where there are none."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    if not len(positive):
+        return
+    top = float(positive.max())
+    bottom = max(float(positive.min()), top * 10.0**-DECADES)
+    axes.set_yscale("log")
+    # Half a decade of room, so that one value alone is an axis too.
+    axes.set_ylim(bottom / 2, top * 2)
+    axes.yaxis.set_major_locator(LogLocator(numticks=7))
+
+
+def axis_label(metric: str) -> str:
+    """What a metric is called on an axis, with its unit."""
+    kind, _, statistic = metric.rpartition(".")
+    if metric.endswith("accuracy"):
+        return f"{kind} accuracy"
+    if kind in ("gradient.data", "gradient.total"):
+        of = "g: loss" if kind == "gradient.data" else "g: loss + penalty"
+        return f"{_STATISTICS.get(statistic, statistic)}\n({of})"
+    if metric.endswith("loss"):
+        return f"{kind} loss (nats)"
+    return metric

@@ -1,0 +1,112 @@
+"""Parallel coordinates: every complete configuration as a line through its searched values and its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tracking.figures.lines import symbol
+from tracking.figures.paper import axis_label
+from tracking.figures.searched import Axis, Searched, results
+from tracking.figures.style import COLOURS, RC, NotDrawn, new_figure
+from tracking.results import Outcome
+
+LEAST = 3  # lines
+TICKS = 5
+
+
+@rc_context(rc=RC)
+def parallel_figure(
+    frame: pd.DataFrame,
+    outcomes: Mapping[int, Outcome] | None,
+    searched: Searched,
+    *,
+    objective: tuple[str, str] = ("validation.accuracy", "maximize"),
+) -> Figure:
+    """An upright axis a searched field and one for the result; the best lines on top, in the colour of their result.
+
+    Raises NotDrawn where fewer than LEAST searched configurations are complete.
+    """
+    metric, goal = objective
+    found = results(frame, outcomes, metric)
+    found = found[found["arm"] == ""]
+    if not searched.axes:
+        raise NotDrawn("nothing was searched")
+    if len(found) < LEAST:
+        raise NotDrawn(f"it takes {LEAST} complete searched configurations, and there are {len(found)}")
+    # The best last, so that it is drawn on top.
+    found = found.sort_values("value", ascending=goal == "maximize")
+    values = found["value"].to_numpy(dtype=np.float64)
+    heights = [_heights(axis, found[axis.name]) for axis in searched.axes]
+    result = Axis(metric, float(values.min()), float(values.max()))
+    heights.append(_heights(result, found["value"]))
+    figure = new_figure(3.4)
+    axes = figure.subplots()
+    norm = Normalize(float(values.min()), float(values.max()))
+    lines = [np.column_stack([np.arange(len(heights)), row]) for row in np.column_stack(heights)]
+    axes.add_collection(LineCollection(lines, colors=colormaps[COLOURS](norm(values)), linewidths=1.1, alpha=0.8))
+    for place, axis in enumerate((*searched.axes, result)):
+        _upright(axes, place, axis, last=place == len(searched.axes))
+    axes.plot(*lines[-1].T, color="#D55E00", linewidth=2.4)
+    axes.set_xlim(-0.25, len(heights) - 1 + 0.3)
+    axes.set_ylim(-0.03, 1.03)
+    axes.axis("off")
+    return figure
+
+
+def _heights(axis: Axis, values: pd.Series[float]) -> NDArray[np.float64]:
+    """Where on its axis each value lies, 0 to 1; NaN for one outside, as alpha is beside relu: the line is broken."""
+    return np.array([_place(axis, value) for value in values], dtype=np.float64)
+
+
+def _place(axis: Axis, value: float) -> float:
+    if axis.choices:
+        return axis.choices.index(value) / max(1, len(axis.choices) - 1) if value in axis.choices else math.nan
+    if not axis.low <= value <= axis.high:
+        return math.nan
+    if axis.low == axis.high:
+        return 0.5
+    if axis.log:
+        return math.log(value / axis.low) / math.log(axis.high / axis.low)
+    return (value - axis.low) / (axis.high - axis.low)
+
+
+def _upright(axes: Axes, place: int, axis: Axis, last: bool) -> None:
+    axes.axvline(place, ymin=0.03 / 1.06, ymax=1.03 / 1.06, color="black", linewidth=0.8)
+    label = f"{axis_label(axis.name)}" if last else symbol(axis.name) + (" (log)" if axis.log else "")
+    axes.text(place, 1.07, label, ha="right" if last else "center", va="bottom", fontweight="bold")
+    for height, text in _ticks(axis):
+        axes.plot([place - 0.015, place + 0.015], [height, height], color="black", linewidth=0.8)
+        axes.annotate(
+            text,
+            (place, height),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8},
+        )
+
+
+def _ticks(axis: Axis) -> list[tuple[float, str]]:
+    """(height, text): all choices, decades where there are several, else some values from low to high."""
+    if axis.choices:
+        return [(_place(axis, c), str(c)) for c in axis.choices]  # type: ignore[arg-type]
+    if axis.low == axis.high:
+        return [(0.5, f"{axis.low:.3g}")]
+    if axis.log and axis.high / axis.low >= 100:
+        decades = range(math.ceil(math.log10(axis.low) - 1e-9), math.floor(math.log10(axis.high) + 1e-9) + 1)
+        values = [10.0**d for d in decades][:: 1 + len(decades) // 8]
+    else:
+        values = (np.geomspace if axis.log else np.linspace)(axis.low, axis.high, TICKS).tolist()
+    percent = axis.name.endswith("accuracy")
+    return [(_place(axis, v), f"{v:.1%}" if percent else f"{v:.3g}") for v in values]

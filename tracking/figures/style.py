@@ -1,0 +1,72 @@
+"""How every figure looks: one palette, one width, and files that are small.
+
+The palette is Okabe and Ito's, which colour-blind readers can tell apart. The width is that of a column: on a phone
+it is scaled by 0.7 and its letters are still 9 px high, in print it is a column of a page.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+WIDTH = 5.4  # inches
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", "-.", ":")
+BEST_COLOUR = "#000000"
+MISSING_COLOUR = "#d9d9d9"
+COLOURS = "viridis"  # of a scale
+RC: dict[Any, Any] = {  # matplotlib's type is a list of all names
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 9.0,
+    "legend.fontsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    # Letters stay letters: a quarter of the size, and a reader can search for them.
+    "svg.fonttype": "none",
+    # The same figure is the same file.
+    "svg.hashsalt": "gradsweep",
+}
+
+
+class NotDrawn(ValueError):
+    """This figure does not apply to this sweep: a clause that says why, without a capital or a full stop."""
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure (inches) that belongs to no window."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """The legend of one panel under all of them, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 1 if max(map(len, labels), default=0) > 34 else 2
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG."""
+    text = io.StringIO()
+    with rc_context(rc=RC):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def write(figure: Figure, file: Path) -> None:
+    """Write an .svg, .png or .pdf, by the file's ending. Raises ValueError for another one, and OSError."""
+    with rc_context(rc=RC):
+        figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)

@@ -1,0 +1,26 @@
+"""Files that are whole or not there: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """A new file to be written, which takes its target's place at the end; what fails before leaves that as it was.
+
+    Raises OSError.
+    """
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    new = Path(name)
+    try:
+        os.close(handle)
+        yield new
+        new.chmod(0o644)
+        os.replace(new, target)
+    finally:
+        new.unlink(missing_ok=True)

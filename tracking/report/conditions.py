@@ -1,0 +1,39 @@
+"""What a sweep's numbers hold for: data, seeds, epochs, engine, versions, commit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from tracking.origin import Origin
+from tracking.report.tables import Column, Table
+from tracking.tidy import MEMBER
+
+MOST = 6  # so many values of a field are named, of more the first and the last
+_ASIDE = ("alpha", "r")  # what is compared; the rest are the conditions
+
+
+def conditions(frame: pd.DataFrame, found: Origin) -> Table:
+    """What the numbers hold for, a row each."""
+    rows: list[tuple[str, str]] = []
+    if len(frame):
+        seeds = sorted(frame["seed"].unique().tolist())
+        rows.append(("seeds", f"{len(seeds)}: {_several([str(s) for s in seeds])}"))
+        rows.append(("epochs recorded", f"0 to {int(frame['epoch'].max())}"))
+        for name in (m for m in MEMBER if m in frame and m not in _ASIDE):
+            values = [f"{v:g}" if isinstance(v, float) else str(v) for v in frame[name].drop_duplicates().tolist()]
+            rows.append((name.replace("_", " "), _several(values)))
+    if found.digests:
+        rows.append(("digest of the data", found.digests))
+    for what, at in (("begun", found.begun), ("ended", found.ended)):
+        if at is not None:
+            rows.append((what, f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M} UTC"))
+    if found.commit:
+        rows.append(("git commit", found.commit))
+    rows += [(package, version) for package, version in found.versions.items()]
+    return Table("What the numbers hold for", (Column("condition"), Column("value", "words")), tuple(rows))
+
+
+def _several(values: list[str]) -> str:
+    return ", ".join(values) if len(values) <= MOST else f"{values[0]}, {values[1]}, … {values[-1]}"
