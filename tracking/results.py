@@ -9,8 +9,6 @@ Elsewhere the Parquet artifacts of the ended configurations are read from MLflow
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tracking.files import replaced
 from tracking.spool import Spool, SpooledConfiguration, SpooledEpoch
 from tracking.store import Store
 from tracking.tidy import KEYS, MEMBER, Block, blocks
@@ -106,10 +105,7 @@ def export(frame: pd.DataFrame, file: str | Path) -> None:
     target = Path(file)
     if target.suffix not in (".parquet", ".csv"):
         raise ValueError(f"a table is exported to a file that ends in .parquet or .csv, but got {str(file)!r}")
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    new = Path(name)
-    try:
-        os.close(handle)
+    with replaced(target) as new:
         if target.suffix == ".csv":
             # Python's own shortest form of a float: it reads back to the same bits.
             frame.to_csv(new, index=False)
