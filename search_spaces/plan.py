@@ -26,7 +26,9 @@ class SearchPlan:
     `arms`: name -> overrides of `base`, run first, in this order. `space` is empty where nothing is searched, and
     `configurations` counts the searched ones, besides the arms. `base` holds the fields that all configurations
     share, defaults filled in, without the seed. `goals` has maximize or minimize for each objective. `epochs` is
-    the largest number of epochs that a configuration may train (the pruners' scale).
+    the largest number of epochs that a configuration may train (the pruners' scale). `confirm` is how many of the
+    best searched ones are trained again on fresh seeds once the search has ended, and every arm with them; 0: none,
+    and no arm.
     """
 
     goals: tuple[str, ...] = ("maximize",)
@@ -37,8 +39,19 @@ class SearchPlan:
     epochs: int = 1
     sampler: Settings = field(default_factory=lambda: Settings("tpe"))
     pruner: Settings | None = None
+    confirm: int = 0
+
+    @property
+    def searching(self) -> int:
+        """How many configurations the sweep has before any is confirmed: arms and searched ones."""
+        return len(self.arms) + self.configurations
+
+    @property
+    def confirming(self) -> int:
+        """How many are trained again, at most."""
+        return len(self.arms) + min(self.confirm, self.configurations) if self.confirm else 0
 
     @property
     def total(self) -> int:
-        """How many configurations the sweep has, arms included."""
-        return len(self.arms) + self.configurations
+        """How many configurations the sweep has, at most: fewer end where the search has fewer to confirm."""
+        return self.searching + self.confirming

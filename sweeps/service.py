@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -26,8 +26,10 @@ from sweeps.interrupt import Interrupt, Interrupted
 from sweeps.leftovers import mark
 from sweeps.lock import Locked, driver_lock
 from sweeps.packs import one_line
+from sweeps.report_page import leave_for_mlflow
 from sweeps.spec import SweepSpec, parse
 from sweeps.versions import git_commit, versions
+from tracking.claims import Claim
 from tracking.delivery import Delivered, Delivery
 from tracking.results import ResultsError, load, outcomes
 from tracking.spool import Spool, SpoolError, SweepRun
@@ -39,6 +41,9 @@ EXECUTORS = {"ray": "sweeps.ray_tune", "in-process": "sweeps.in_process"}
 # MLflow may be away for that long at the end; what it then lacks stays in the spool.
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 0.5
+# What is said about the results and trains nothing: it may be said anew when a sweep is gone on with.
+SAID = ("question", "claim", "claims")
+FIRST_SPEC = "first_spec"  # kept from the moment that claims change after the first results
 
 Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 
@@ -69,7 +74,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
         digests = {name: load_data(name).digest for name in data_of(spec)}
-        train = importlib.import_module(EXECUTORS[executor]).run
+        workers = importlib.import_module(EXECUTORS[executor])
         store.create()
         try:
             closing.enter_context(driver_lock(store.lock_file(spec.name)))
@@ -78,6 +83,9 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         closing.enter_context(alone(store.optuna_url, spec.name))
         mark(store.spool_file(spec.name))
         interrupt.check()
+        # Before anything is written: a cluster may be unfit for the sweep.
+        machines = closing.enter_context(ExitStack())
+        machines.enter_context(workers.opened(spec.resources, store, interrupt))
         search = _open(spec, store, resume)
         closing.callback(search.close)
         spool = Spool.at(store.spool_file(spec.name))
@@ -91,10 +99,13 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         verdict = ended = None
         try:
             with show(spec.name, lambda: books.progress):
-                train(books, spec.resources, interrupt, store.ray / spec.name)
+                workers.run(books, spec.resources, interrupt, store.ray / spec.name)
+            machines.close()
             verdict = verdict_of(spec, store)
             status = "FINISHED" if books.progress.counts.complete else "FAILED"
-            spool.finish(status, verdict.text if verdict else "")
+            if verdict:
+                leave_for_mlflow(spec, store, verdict, status)
+            spool.finish(status, _description(spec, verdict) if verdict else "")
             interrupt.on_stop = lambda: None
             _wait_for(spool, interrupt)
         except Interrupted as signal:
@@ -116,7 +127,38 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict | None:
         frame = load(spec.name, store, spec.tracking.uri)
     except ResultsError:
         return None
-    return judge(frame, found, [(o.metric, o.goal) for o in spec.objective], spec.claim, spec.name)
+    return judge(
+        frame,
+        found,
+        [(o.metric, o.goal) for o in spec.objective],
+        spec.judged_claims(),
+        claim=spec.claim,
+        sweep=spec.name,
+        confirming=spec.confirm is not None,
+        later=_stated_later(spec, store),
+    )
+
+
+def _description(spec: SweepSpec, verdict: Verdict) -> str:
+    """What MLflow says of the sweep: the question, then the answer."""
+    return f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown
+
+
+def _stated_later(spec: SweepSpec, store: Store) -> list[str]:
+    """The names of the claims that were stated after the sweep had its first results."""
+    search = Search.open(spec.name, store.optuna_url)
+    try:
+        first = search.attributes.get(FIRST_SPEC)
+    finally:
+        search.close()
+    if first is None:
+        return []
+
+    def said(claim: Claim) -> Claim:
+        return replace(claim, name="", says="")
+
+    known = [said(claim) for claim in parse(first, spec.name).judged_claims()]
+    return [claim.name for claim in spec.judged_claims() if said(claim) not in known]
 
 
 def stored_spec(name: str, store: Store) -> SweepSpec:
@@ -164,13 +206,18 @@ def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:
     """The sweep's study: with `resume` the one that is there, if it was begun with this spec; else a new one."""
     if not resume or spec.name not in studies(store.optuna_url):
         return Search.create(spec.name, store.optuna_url, spec.search_plan(), {"spec": spec.to_yaml()})
-    before = stored_spec(spec.name, store)
-    if keys := _differing(yaml.safe_load(before.to_yaml()), yaml.safe_load(spec.to_yaml())):
+    before, now = (yaml.safe_load(s.to_yaml()) for s in (stored_spec(spec.name, store), spec))
+    if keys := [key for key in _differing(before, now) if key.split(".")[0] not in SAID]:
         raise RequestError(
             f"the sweep {spec.name!r} was begun with another {', '.join(keys)}: "
             "resume it with the same spec and --set, or start another by --name NAME"
         )
-    return Search.open(spec.name, store.optuna_url, spec.search_plan())
+    search = Search.open(spec.name, store.optuna_url, spec.search_plan())
+    if before != now:
+        if search.counts().ended and FIRST_SPEC not in search.attributes:
+            search.set_attribute(FIRST_SPEC, search.attributes["spec"])
+        search.set_attribute("spec", spec.to_yaml())
+    return search
 
 
 def _differing(before: object, now: object, path: str = "") -> list[str]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeps.spec_checks import Problem, close, shown
-from sweeps.spec_model import Arm, Base, Objective, Resources, SearchSpec, SweepSpec, Tracking
+from sweeps.spec_model import Arm, Base, ClaimSpec, Confirm, Objective, Resources, SearchSpec, SweepSpec, Tracking
 from sweeps.yaml_lines import DEEPEST, Path, YamlError, load
 from trainers.members import FIELDS
 
@@ -145,6 +145,7 @@ def _problems(detail: ErrorDetails, data: Mapping[str, Any]) -> list[Problem]:
         "int_type": "a whole number",
         "float_type": "a number",
         "bool_type": "true or false",
+        "tuple_type": "a list",
         "dict_type": "a mapping of keys to values",
         "model_type": "a mapping of keys to values",
         "greater_than_equal": f"at least {context.get('ge', 0):g}",
@@ -163,7 +164,14 @@ def _written(path: Path, data: Mapping[str, Any]) -> Path:
 
 def _hint(path: Path) -> str:
     key = str(path[-1])
-    parts: dict[Any, Any] = {"search": SearchSpec, "objective": Objective, "resources": Resources, "tracking": Tracking}
+    parts: dict[Any, Any] = {
+        "search": SearchSpec,
+        "objective": Objective,
+        "claims": ClaimSpec,
+        "confirm": Confirm,
+        "resources": Resources,
+        "tracking": Tracking,
+    }
     if len(path) == 1:
         return close(key, tuple(SweepSpec.model_fields))
     if path[0] in ("base", "arms"):
@@ -173,7 +181,7 @@ def _hint(path: Path) -> str:
             return f"{key} is given in arms and searched in search.space"
         kept = (Base if path[0] == "base" else Arm).__annotations__
         return close(key, tuple(name for name in FIELDS if name in kept))
-    return close(key, tuple(parts[path[0]].model_fields))
+    return close(key, tuple(field.alias or name for name, field in parts[path[0]].model_fields.items()))
 
 
 def _line(problem: Problem, places: Mapping[Path, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -72,6 +72,12 @@ def seeds(value: Any) -> Checked:
         else:
             seen.add(seed)
     return tuple(value), found
+
+
+def fresh_seeds(value: Any) -> Checked:
+    """A count, which stays one, or a list of different seeds."""
+    found, problems = seeds(value)
+    return (value if isinstance(value, int) else found), problems
 
 
 def concurrent(value: Any) -> Checked:
@@ -183,9 +189,26 @@ def problems(spec: SweepSpec) -> list[Problem]:
     if spec.tracking.uri is not None and (why := _wrong_uri(spec.tracking.uri)):
         found.append(Problem(("tracking", "uri"), why))
     members, wrong = _members(spec)
-    found += wrong or _objectives(spec, members)
-    if spec.search is not None and not wrong:
-        found += _search(spec)
+    if wrong:
+        return found + wrong
+    from sweeps import spec_claims  # which builds on this module
+
+    metrics = common_metrics(members)
+    found += _objectives(spec, metrics) or spec_claims.problems(spec, metrics)
+    found += _confirm(spec)
+    return found + (_search(spec) if spec.search is not None else [])
+
+
+def _confirm(spec: SweepSpec) -> list[Problem]:
+    if spec.confirm is None:
+        return []
+    found = []
+    if spec.search is None:
+        found.append(Problem(("confirm",), "there is no search whose luck is to be ruled out: leave confirm out"))
+    if not isinstance(spec.confirm.seeds, int):
+        for i, seed in enumerate(spec.confirm.seeds):
+            if seed in spec.seeds:
+                found.append(Problem(("confirm", "seeds", i), f"must be a fresh seed, but {seed} is one of seeds"))
     return found
 
 
@@ -257,10 +280,14 @@ def _corners(space: Mapping[str, Range | Choice]) -> Iterator[dict[str, tuple[st
         yield from (dict(corner) for corner in itertools.islice(itertools.product(*ends), MOST_CORNERS))
 
 
-def _objectives(spec: SweepSpec, members: list[MemberConfig]) -> list[Problem]:
+def common_metrics(members: Iterable[MemberConfig]) -> tuple[str, ...]:
+    """The metrics that the networks of all of these members have."""
     networks = {(m.regime, m.convolution, m.dense_bias) for m in members}
     known = [names(network(r, separable=c == "separable", dense_bias=b)) for r, c, b in sorted(networks, key=str)]
-    common = tuple(name for name in known[0] if all(name in others for others in known))
+    return tuple(name for name in known[0] if all(name in others for others in known))
+
+
+def _objectives(spec: SweepSpec, common: tuple[str, ...]) -> list[Problem]:
     found = []
     for i, objective in enumerate(spec.objective):
         at: Path = ("objective", i, "metric")
@@ -269,14 +296,14 @@ def _objectives(spec: SweepSpec, members: list[MemberConfig]) -> list[Problem]:
                 Problem(at, "must not be of the test split, which is only reported; validation.accuracy is its like")
             )
         elif objective.metric not in common:
-            hint = close(objective.metric, common) if len(common) < 5 else _near(objective.metric, common)
-            found.append(Problem(at, f"unknown metric {shown(objective.metric)}; {hint}"))
+            found.append(Problem(at, f"unknown metric {shown(objective.metric)}; {near(objective.metric, common)}"))
         elif objective.metric in [o.metric for o in spec.objective[:i]]:
             found.append(Problem(at, f"the objectives must differ, but got {objective.metric} twice"))
     return found or ([] if spec.objective else [Problem(("objective",), "must not be empty")])
 
 
-def _near(word: str, known: tuple[str, ...]) -> str:
+def near(word: str, known: tuple[str, ...]) -> str:
+    """A hint at the metric that may have been meant: there are too many to list."""
     hint = close(word, known)
     return (
         hint
@@ -347,4 +374,5 @@ def _plan(spec: SweepSpec) -> SearchPlan:
         epochs=max(epochs),
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
+        confirm=spec.confirm.top if spec.confirm else 0,
     )

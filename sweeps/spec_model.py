@@ -6,6 +6,7 @@ run: each of its configurations makes members.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -15,9 +16,10 @@ from typing_extensions import TypedDict
 
 from search_spaces.plan import SearchPlan, Settings
 from search_spaces.space import Choice, Range, Value
-from sweeps import spec_checks
+from sweeps import spec_checks, spec_claims
 from sweeps.spec_checks import Problem
 from sweeps.yaml_lines import dump
+from tracking.claims import Claim
 from trainers.members import FIELDS, MemberConfig
 
 MOST = 1_000_000  # configurations
@@ -92,6 +94,45 @@ class SearchSpec(_Part):
     )
 
 
+class Confirm(_Part):
+    """Against the luck of the best: they and every arm are trained again, and the verdict rests on that alone."""
+
+    top: int = Field(
+        default=3, ge=1, le=MOST, description="how many of the best searched configurations, besides the arms"
+    )
+    seeds: Annotated[int | tuple[int, ...], _checked(spec_checks.fresh_seeds)] = Field(
+        default=25, description="how many fresh seeds, or a list of seeds that the search has not"
+    )
+
+
+class ClaimSpec(_Part):
+    """What the verdict is to decide: better ... than, as_good ... as, or similar ... to.
+
+    Of each seed its mean over the epochs from since to until is compared: the last epoch where neither is given.
+    """
+
+    name: str | None = Field(default=None, description="what it is called; else made of what it says")
+    says: str | None = Field(default=None, description="the claim in its author's words")
+    better: str | None = Field(default=None, description="an arm, or best, that is better than the arm of than")
+    than: str | None = Field(default=None, description="an arm, or best: of all configurations but the other")
+    by: Annotated[float | str, _checked(spec_claims.amount)] | None = Field(
+        default=None, description="better by more than this, in the metric's unit or as 10%; else by anything"
+    )
+    as_good: str | None = Field(default=None, description="an arm, or best, that is as good as the arm of as")
+    as_: str | None = Field(default=None, alias="as", description="an arm, or best")
+    similar: str | None = Field(default=None, description="an arm that is neither better nor worse than the arm of to")
+    to: str | None = Field(default=None, description="an arm")
+    margin: Annotated[float | str, _checked(spec_claims.amount)] | None = Field(
+        default=None, description="the difference that does not matter, in the metric's unit or as 10%"
+    )
+    metric: str | None = Field(default=None, description="the name of a metric; else the first objective's")
+    goal: Literal["maximize", "minimize"] | None = Field(
+        default=None, description="which of it is better; else the objective's, where it is one"
+    )
+    since: int | None = Field(default=None, ge=0, description="the first epoch that counts; 0 is before the first step")
+    until: int | None = Field(default=None, ge=0, description="the last epoch that counts")
+
+
 class Resources(_Part):
     """What a pack may use, and how many train at once."""
 
@@ -116,6 +157,10 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
 
 
+def _tuple(value: Any) -> Any:
+    return () if value is None else tuple(value) if isinstance(value, list) else value
+
+
 class SweepSpec(_Part):
     """One sweep, as its user asked for it."""
 
@@ -130,7 +175,13 @@ class SweepSpec(_Part):
     objective: Annotated[tuple[Objective, ...], BeforeValidator(_listed)] = Field(
         default=(Objective(),), description="{metric, goal}, or a list of them"
     )
-    claim: str | None = Field(default=None, description="the arm that the verdict is about")
+    claim: str | None = Field(
+        default=None, description="the arm that the verdict is about: better than plain, as good as any"
+    )
+    claims: Annotated[tuple[ClaimSpec, ...], BeforeValidator(_tuple)] = Field(
+        default=(), description="what the verdict decides, in the place of what claim stands for"
+    )
+    confirm: Confirm | None = Field(default=None, description="what is trained again on fresh seeds after the search")
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
 
@@ -140,9 +191,23 @@ class SweepSpec(_Part):
             raise problems_error(problems)
         return self
 
-    def members(self, parameters: Mapping[str, Value]) -> tuple[MemberConfig, ...]:
-        """A configuration's members, one a seed: base, and over it the parameters."""
-        return tuple(MemberConfig(**{**self.base, **parameters, "seed": seed}) for seed in self.seeds)
+    def members(self, parameters: Mapping[str, Value], *, confirming: bool = False) -> tuple[MemberConfig, ...]:
+        """A configuration's members, one a seed (a fresh one, to confirm): base, and over it the parameters."""
+        seeds = self.fresh_seeds if confirming else self.seeds
+        return tuple(MemberConfig(**{**self.base, **parameters, "seed": seed}) for seed in seeds)
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """The seeds of the confirming stage, none of which is one of `seeds`; empty without one."""
+        if self.confirm is None:
+            return ()
+        if isinstance(self.confirm.seeds, tuple):
+            return self.confirm.seeds
+        return tuple(itertools.islice((s for s in itertools.count() if s not in self.seeds), self.confirm.seeds))
+
+    def judged_claims(self) -> tuple[Claim, ...]:
+        """What the verdict decides."""
+        return spec_claims.claims_of(self)
 
     def search_plan(self) -> SearchPlan:
         """What `search_spaces.search.Search` is to do."""
@@ -169,6 +234,11 @@ class SweepSpec(_Part):
         objectives = [objective.model_dump() for objective in self.objective]
         data["objective"] = objectives if len(objectives) > 1 else objectives[0]
         data["claim"] = self.claim
+        # Left out where there are none, so that a sweep begun without them is the same sweep.
+        if self.claims:
+            data["claims"] = [claim.model_dump(by_alias=True, exclude_none=True) for claim in self.claims]
+        if self.confirm is not None:
+            data["confirm"] = self.confirm.model_dump(mode="json")
         data["resources"] = self.resources.model_dump()
         data["tracking"] = self.tracking.model_dump()
         return dump(data)

@@ -1,7 +1,7 @@
 """What the gradients of two configurations show beside each other, as sentences with the numbers in them.
 
-Means over seeds; saturation and dead units also over the layers that have an activation. No more is said than what
-was recorded: where it suggests a cause, the sentence says which number does.
+Means over seeds; saturation and dead units over the layers that have an activation. No more is said than what was
+recorded: where it suggests a cause, the sentence says which number does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pandas as pd
 
 FEW = 0.01  # fewer saturated units than this leave rescaling nothing to act on
 MOST = 0.5
+APART = 2.0  # times: gradients of less different size are called about the same
 
 
 @dataclass(frozen=True)
@@ -23,56 +24,102 @@ class _Moment:
     dead: float
 
 
-def causes(frame: pd.DataFrame, plain: int, claim: int, name: str) -> tuple[str, ...]:
-    """Sentences on the configurations `plain` and `claim`, which is called `name`; none without their records."""
-    rows = {number: frame[frame["configuration"] == number] for number in (plain, claim)}
-    if any(not len(found) for found in rows.values()):
-        return ()
-    start = {number: _moment(found, 0) for number, found in rows.items()}
-    end = {number: _moment(found, int(found["epoch"].max())) for number, found in rows.items()}
-    said = [_beside(start[plain], start[claim], name)]
-    if end[plain].epoch > 0 and end[claim].epoch > 0:
-        said.append(_beside(end[plain], end[claim], name))
-    of_plain, of_claim = (rows[number].iloc[0] for number in (plain, claim))
-    rescaled = of_plain["alpha"] != of_claim["alpha"] and of_claim["scaling"] == "rescaled"
-    if rescaled and start[plain].saturated < FEW and end[plain].saturated < FEW:
-        said.append("Hardly a unit of plain was ever saturated, so that rescaling by alpha had nothing to act on.")
-    if rescaled and start[plain].saturated >= MOST:
-        fewer = start[claim].saturated < start[plain].saturated
-        said.append(
-            "Most units of plain were saturated at the start"
-            + ("; rescaling by alpha left fewer of them so." if fewer else "; rescaling by alpha did not change that.")
+class _Course:
+    """One configuration from its first epoch to its last."""
+
+    def __init__(self, rows: pd.DataFrame, name: str) -> None:
+        numbers = rows.select_dtypes("number")
+        self.means = numbers.groupby(rows["epoch"]).mean()
+        self.name = name
+        self.fields = rows.iloc[0]
+        self.first, self.last = self._moment(int(self.means.index.min())), self._moment(int(self.means.index.max()))
+
+    def of_layers(self, statistic: str) -> pd.DataFrame:
+        # The output has no activation: it would only dilute the mean.
+        own = [c for c in self.means.columns if c.startswith("layer.") and c.endswith(f".{statistic}")]
+        return self.means[[c for c in own if c != f"layer.output.{statistic}"]]
+
+    def at(self, metric: str, epoch: int) -> float:
+        return float(self.means[metric].to_dict()[epoch]) if metric in self.means else float("nan")
+
+    def at_start(self, metric: str) -> float:
+        return self.at(metric, self.first.epoch)
+
+    def _moment(self, epoch: int) -> _Moment:
+        return _Moment(
+            epoch=epoch,
+            rms=self.at("gradient.data.rms", epoch),
+            vanished=self.at("gradient.data.vanished", epoch),
+            saturated=float(self.of_layers("saturated").mean(axis=1).to_dict()[epoch]),
+            dead=float(self.of_layers("dead").mean(axis=1).to_dict()[epoch]),
         )
-    if start[plain].vanished >= MOST:
-        said.append("Most of plain's gradient had vanished before the first step.")
-    return tuple(said)
 
 
-def _moment(rows: pd.DataFrame, epoch: int) -> _Moment:
-    then = rows[rows["epoch"] == epoch]
-    return _Moment(
-        epoch=epoch,
-        rms=float(then["gradient.data.rms"].mean()),
-        vanished=float(then["gradient.data.vanished"].mean()),
-        saturated=_over_layers(then, "saturated"),
-        dead=_over_layers(then, "dead"),
-    )
+def causes(frame: pd.DataFrame, other: int, one: int, names: tuple[str, str]) -> tuple[str, ...]:
+    """Sentences on the configurations `other` and `one`, called `names` in this order; none without their records."""
+    rows = [frame[frame["configuration"] == number] for number in (other, one)]
+    if any(not len(found) for found in rows):
+        return ()
+    a, b = (_Course(found, name) for found, name in zip(rows, names, strict=True))
+    said = [_beside(a.first, b.first, a, b)]
+    if a.last.epoch > 0 and b.last.epoch > 0:
+        said.append(_beside(a.last, b.last, a, b))
+    return (*said, *_vanishing(a, b), *_rescaling(a, b), *_penalty(a, b))
 
 
-def _over_layers(rows: pd.DataFrame, statistic: str) -> float:
-    # The output has no activation: it would only dilute the mean.
-    own = [
-        c
-        for c in rows.columns
-        if c.startswith("layer.") and c.endswith(f".{statistic}") and c != f"layer.output.{statistic}"
-    ]
-    return float(rows[own].mean().mean())
-
-
-def _beside(plain: _Moment, claim: _Moment, name: str) -> str:
-    when = f"epoch {plain.epoch}" if plain.epoch == claim.epoch else f"epochs {plain.epoch} and {claim.epoch}"
+def _beside(of_a: _Moment, of_b: _Moment, a: _Course, b: _Course) -> str:
+    when = f"epoch {of_a.epoch}" if of_a.epoch == of_b.epoch else f"epochs {of_a.epoch} and {of_b.epoch}"
     return (
-        f"At {when}, plain and {name}: rms of the data gradient {plain.rms:.2g} and {claim.rms:.2g}; vanished "
-        f"coordinates {plain.vanished:.0%} and {claim.vanished:.0%}; saturated units {plain.saturated:.0%} and "
-        f"{claim.saturated:.0%}; dead units {plain.dead:.0%} and {claim.dead:.0%}."
+        f"At {when}, {a.name} and {b.name}: rms of the data gradient {of_a.rms:.2g} and {of_b.rms:.2g}; vanished "
+        f"coordinates {of_a.vanished:.0%} and {of_b.vanished:.0%}; saturated units {of_a.saturated:.0%} and "
+        f"{of_b.saturated:.0%}; dead units {of_a.dead:.0%} and {of_b.dead:.0%}."
     )
+
+
+def _vanishing(a: _Course, b: _Course) -> list[str]:
+    said = []
+    if a.first.vanished >= MOST:
+        said.append(f"Most of {a.name}'s gradient had vanished before the first step.")
+    depth = a.at_start("gradient.first_to_last"), b.at_start("gradient.first_to_last")
+    if all(d > 0 for d in depth) and min(depth) < 1 / APART:
+        said.append(
+            f"Before the first step the first layer's gradient was {depth[0]:.2g} of the last layer's in {a.name}, "
+            f"{depth[1]:.2g} in {b.name}."
+        )
+    return said
+
+
+def _rescaling(a: _Course, b: _Course) -> list[str]:
+    if a.fields["alpha"] == b.fields["alpha"] or b.fields["scaling"] != "rescaled":
+        return []
+    most = float(a.of_layers("saturated").max().max())
+    if most == 0:
+        return [f"No unit of {a.name} was ever saturated, so that rescaling by alpha had nothing to act on."]
+    if most < FEW:
+        return [
+            f"Never more than {most:.2%} of {a.name}'s units in a layer were saturated, so that rescaling by alpha had "
+            "next to nothing to act on."
+        ]
+    if a.first.saturated >= MOST:
+        fewer = b.first.saturated < a.first.saturated
+        did = "left fewer of them so" if fewer else "did not change that"
+        return [f"Most units of {a.name} were saturated at the start; rescaling by alpha {did}."]
+    return []
+
+
+def _penalty(a: _Course, b: _Course) -> list[str]:
+    if a.fields["r"] == b.fields["r"] or not b.fields["r"]:
+        return []
+    said = []
+    data, total = b.at_start("gradient.data.rms"), b.at_start("gradient.total.rms")
+    if data > 0 and total / data >= APART:
+        said.append(
+            f"Before the first step the penalty made {b.name}'s gradient {total / data:.2g} times that of the data."
+        )
+    if a.first.saturated >= FEW and b.last.epoch > 0:
+        said.append(
+            "From the first epoch to the last, saturated units went from "
+            f"{a.first.saturated:.0%} to {a.last.saturated:.0%} in {a.name} and "
+            f"from {b.first.saturated:.0%} to {b.last.saturated:.0%} in {b.name}."
+        )
+    return said

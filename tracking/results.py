@@ -23,6 +23,7 @@ from tracking.store import Store
 from tracking.tidy import KEYS, MEMBER, Block, blocks
 
 ORDER = ["configuration", "seed", "epoch"]
+CONFIRM = "confirm "  # begins the name of what is trained again on fresh seeds; an arm's name has no space
 
 
 class ResultsError(ValueError):
@@ -38,6 +39,11 @@ class Outcome:
     name: str
     state: str
     reason: str
+
+    @property
+    def confirms(self) -> str | None:
+        """What it was trained again for, on fresh seeds: an arm, or a searched point by its name; None for others."""
+        return self.name.removeprefix(CONFIRM) if self.name.startswith(CONFIRM) else None
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,6 @@ def export(frame: pd.DataFrame, file: str | Path) -> None:
             frame.to_csv(new, index=False)
         else:
             frame.to_parquet(new, index=False)
-        new.chmod(0o644)
-        os.replace(new, target)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _store(store: Store | str | Path | None) -> Store:

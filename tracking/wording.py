@@ -5,34 +5,78 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tracking.paired import LEVEL, seeds_needed
+from tracking.claims import AS_GOOD, BEST, BETTER, Claim
+from tracking.paired import LEVEL, least_p, pairs_needed
 
 if TYPE_CHECKING:
-    from tracking.verdict import Comparison, ObjectiveVerdict, Summary
+    from tracking.comparisons import Comparison
+    from tracking.judging import ClaimVerdict
+    from tracking.rankings import Summary
+    from tracking.verdict import ObjectiveVerdict
 
 
-def comparison(found: Comparison, claim: Summary, other: Summary) -> str:
-    """One comparison: question, answer, numbers, and what so few seeds can say."""
-    of_best = found.question == "as good"
-    question = "as good as the best" if of_best else f"better than {other.name}"
-    head = f"Is {claim.name} {question}? {found.answer.capitalize()}:"
-    broken = [s for s in (claim, other) if s.state != "complete"]
-    if broken:
-        return f"{head} {' and '.join(f'{s.name} is {s.state}' for s in broken)}."
-    if found.gain is None:
-        return f"{head} {claim.name} and {other.name} have no seed in common."
-    if of_best and found.answer == "confirmed":
-        best = "no complete configuration has a better mean on these seeds"
-        return f"{head} {best}; against the next, {other.name}, it is {_numbers(found)}"
-    said = [head, (f"against {other.name} it is " if of_best else "") + _numbers(found)]
-    if found.answer == "undecided" and found.least_p is not None and found.least_p > LEVEL:
+def question(claim: Claim, epochs: str, found: Comparison | None) -> str:
+    """The claim as a question about numbers."""
+    one, other = (_side(side, found, i) for i, side in enumerate((claim.one, claim.other)))
+    higher, lower = ways(claim.goal)
+    margin = f"{claim.margin:.0%}" if claim.relative else f"{claim.margin:.3g}"
+    if claim.kind == BETTER:
+        how = f"{higher} than that of {other}" + (f" by more than {margin}" if claim.margin else "")
+    elif claim.kind == AS_GOOD:
+        how = f"at most {margin} {lower} than that of {other}"
+    else:
+        how = f"within {margin} of that of {other}"
+    return f"Is {claim.metric} of {one} {how} {epochs}?"
+
+
+def _side(side: str, found: Comparison | None, place: int) -> str:
+    if side != BEST:
+        return side
+    return "the best" if found is None else f"the best, {(found.one, found.other)[place]},"
+
+
+def sentence(
+    question: str,
+    answer: str,
+    claim: Claim,
+    found: Comparison | None,
+    candidates: int,
+    p: float | None,
+    corrected: float | None,
+    claims: int,
+) -> str:
+    """Question, answer, numbers, and what so few pairs can say."""
+    if found is None or found.gain is None or p is None or corrected is None:
+        return f"{question} {answer.capitalize()}."
+    said = [f"{question} {answer.capitalize()}: {_numbers(claim, found, p, corrected, claims)}."]
+    if candidates > 1:
+        said.append(f"Judged against each of the {candidates} others, of which this is the best.")
+    least = least_p(len(found.pairs), claims)
+    if answer == "undecided" and least is not None and least > LEVEL:
         said.append(
-            f"With {_seeds(len(found.seeds))} the test's p can't be below {found.least_p:.2g}: it takes "
-            f"{seeds_needed()} seeds or more to decide this."
+            f"With {_pairs(found)} and {_count(claims, 'claim')} the corrected p can't be below {least:.2g}: it takes "
+            f"{pairs_needed(claims)} or more to decide this."
         )
-    elif found.answer == "undecided" and of_best:
-        said.append("That no difference is shown does not show that there is none.")
     return " ".join(said)
+
+
+def _numbers(claim: Claim, c: Comparison, p: float, corrected: float, claims: int) -> str:
+    if not any(c.gains):
+        return f"the same to the last digit on {_pairs(c)}"
+    higher, lower = ways(claim.goal)
+    above, below = sum(g > 0 for g in c.gains), sum(g < 0 for g in c.gains)
+    interval = "" if c.low is None else f"; 95% interval {c.low:+.3g} to {c.high:+.3g}"
+    against = "" if claim.kind == BETTER and not claim.margin else " against the margin"
+    correction = f", {corrected:.2g} corrected for {claims} claims" if claims > 1 else ""
+    return (
+        f"{higher if (c.gain or 0.0) > 0 else lower} by {abs(c.gain or 0.0):.3g} on average over {_pairs(c)} "
+        f"({above} {higher}, {below} {lower}{interval}; Wilcoxon p{against} = {p:.2g}{correction})"
+    )
+
+
+def ways(goal: str) -> tuple[str, str]:
+    """(the claim's direction, the other one)."""
+    return ("higher", "lower") if goal == "maximize" else ("lower", "higher")
 
 
 def text(
@@ -40,6 +84,8 @@ def text(
     claim: str | None,
     states: Mapping[str, int],
     objectives: Sequence[ObjectiveVerdict],
+    claims: Sequence[ClaimVerdict],
+    fresh: Sequence[int],
     causes: Sequence[str],
 ) -> str:
     """The whole verdict, some lines."""
@@ -47,44 +93,59 @@ def text(
     lines = [f"{sweep + ': ' if sweep else ''}{sum(states.values())} configurations ({counts or 'none'})."]
     for o in objectives:
         lines += _objective(o, claim)
+    if claims:
+        lines.append(summary(claims) + basis(fresh))
+        lines += [f"- {stated(c)}{c.sentence}" for c in claims]
     if causes:
         lines.append("What the gradients show: " + " ".join(causes))
     return "\n".join(lines)
 
 
+def summary(claims: Sequence[ClaimVerdict]) -> str:
+    """How many claims got which answer."""
+    answers = [c.answer for c in claims]
+    counts = [f"{answers.count(a)} {a}" for a in ("confirmed", "not confirmed", "undecided") if a in answers]
+    return f"{_count(len(claims), 'claim')}: {', '.join(counts)}."
+
+
+def basis(fresh: Sequence[int]) -> str:
+    """What the answers rest on, where that is not all there is."""
+    return f" Judged on {_count(len(fresh), 'fresh seed')} alone, which no choice has seen." if fresh else ""
+
+
+def stated(c: ClaimVerdict) -> str:
+    """The claim's own words, and when they were said."""
+    later = " (stated after the first results were there)" if c.stated_later else ""
+    words = f'"{c.says}"' if c.says else c.name if later else ""
+    return f"{words}{later}: " if words else ""
+
+
 def _objective(o: ObjectiveVerdict, claim: str | None) -> list[str]:
     complete = [s for s in o.ranking if s.rank is not None]
-    way = "higher is better" if o.goal == "maximize" else "lower is better"
+    higher, _ = ways(o.goal)
     if not complete:
         return [f"{o.metric}: no configuration is complete, so there is nothing to compare."]
-    lines = [f"{o.metric} ({way}): the best is {_value(complete[0])}."]
+    lines = [f"{o.metric} ({higher} is better): the best is {_value(complete[0])}."]
+    again = [s for s in o.confirmed if s.rank is not None]
+    if again:
+        lines.append(f"Trained again on fresh seeds, the best is {_value(again[0])}.")
     if claim is None or o.claim is None:
         return lines
     if o.claim.rank is not None:
         lines.append(f"The claim is rank {o.claim.rank} of {len(complete)}: {_value(o.claim)}.")
     else:
         lines.append(f"The claim {o.claim.name} is {o.claim.state}, so it has no rank.")
-    found = (o.to_plain, *o.to_arms, o.to_best)
-    return lines + [c.sentence for c in found if c is not None]
+    return lines
 
 
 def _value(s: Summary) -> str:
     spread = f", standard deviation {s.deviation:.2g}" if s.deviation is not None else ""
-    return f"{s.name} with {s.mean:.4g} (mean of {_seeds(len(s.seeds))}{spread})"
+    return f"{s.name} with {s.mean:.4g} (mean of {_count(len(s.seeds), 'seed')}{spread})"
 
 
-def _numbers(c: Comparison) -> str:
-    if not any(c.gains):
-        return f"the same to the last digit on {_seeds(len(c.seeds))}."
-    better, worse = sum(g > 0 for g in c.gains), sum(g < 0 for g in c.gains)
-    word = "better" if (c.gain or 0.0) > 0 else "worse"
-    interval = "" if c.low is None else f", 95% interval {c.low:+.3g} to {c.high:+.3g}"
-    p = "" if c.p is None else f", Wilcoxon p = {c.p:.2g}"
-    return (
-        f"{word} by {abs(c.gain or 0.0):.3g} on average over {_seeds(len(c.seeds))} "
-        f"({better} better, {worse} worse{interval}{p})."
-    )
+def _pairs(c: Comparison) -> str:
+    return _count(len(c.pairs), c.paired_over)
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed" if count == 1 else f"{count} seeds"
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

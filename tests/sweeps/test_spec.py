@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from search_spaces.plan import Settings
 from search_spaces.space import Choice, Range
 from sweeps.spec import SweepSpec, parse, read, studies
-from sweeps.spec_model import Arm, Base, Objective, Resources, SearchSpec, Tracking
+from sweeps.spec_model import Arm, Base, ClaimSpec, Confirm, Objective, Resources, SearchSpec, Tracking
 from trainers.members import ACTIVATIONS, MemberConfig
 
 SECTION_5 = """\
@@ -147,7 +147,7 @@ def test_a_file_goes_before_a_study_of_its_name(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("name", studies())
 def test_shipped_studies(name: str) -> None:
     spec = read(name)
-    assert spec.name == name and spec.question and spec.claim == "paper"
+    assert spec.name == name and spec.question and spec.judged_claims()
     assert parse(spec.to_yaml()) == spec
 
 
@@ -157,7 +157,7 @@ def test_the_main_job_on_a_folder() -> None:
 
 
 def test_every_field_is_described() -> None:
-    for part in (SweepSpec, SearchSpec, Objective, Resources, Tracking):
+    for part in (SweepSpec, SearchSpec, Objective, ClaimSpec, Confirm, Resources, Tracking):
         for name, field in part.model_fields.items():
             assert field.description or name in ("resources", "tracking"), (part, name)
     assert set(Arm.__annotations__) - set(Base.__annotations__) == {"alpha", "r"}

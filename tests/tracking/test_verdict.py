@@ -1,3 +1,5 @@
+"""The verdict on tables that a test can reckon with."""
+
 from __future__ import annotations
 
 import json
@@ -9,207 +11,322 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 
-from tracking.paired import interval, least_p, seeds_needed, wilcoxon
-from tracking.results import Outcome
+from tests.tracking.tables import table
+from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
+from tracking.judging import ClaimVerdict
 from tracking.verdict import Verdict, judge, summaries
 
 ACCURACY = ("validation.accuracy", "maximize")
-
-
-def table(values: Mapping[str, list[float]], states: Mapping[str, str] | None = None, **columns: Any) -> Any:
-    """(frame, outcomes) of configurations by name, one value a seed; plain and paper are arms, the others are not."""
-    rows, outcomes = [], {}
-    for number, (name, of_seeds) in enumerate(values.items()):
-        arm = name if name in ("plain", "paper", "other") else ""
-        outcomes[number] = Outcome(number, arm, name, (states or {}).get(name, "complete"), "")
-        for epoch in (0, 1):
-            for seed, value in enumerate(of_seeds):
-                row = {
-                    "configuration": number,
-                    "seed": seed,
-                    "epoch": epoch,
-                    "alpha": 2.0 if name == "paper" else 1.0,
-                    "scaling": "rescaled",
-                    "validation.accuracy": value if epoch else 0.1,
-                    "validation.loss": 1 - value if epoch else 2.3,
-                    "gradient.data.rms": 0.001,
-                    "gradient.data.vanished": 0.25,
-                    "layer.conv1.saturated": 0.5,
-                    "layer.conv1.dead": 0.0,
-                    "layer.output.saturated": 0.0,
-                }
-                rows.append(row | {k: v[name] for k, v in columns.items() if name in v})
-    return pd.DataFrame(rows), outcomes
-
-
 PLAIN = [0.50, 0.52, 0.49, 0.51, 0.53, 0.50, 0.48, 0.51]
 GAINS = [0.10, 0.11, 0.09, 0.12, 0.13, 0.08, 0.14, 0.07]
 PAPER = [p + g for p, g in zip(PLAIN, GAINS, strict=True)]
+CLOSE = [p + g for p, g in zip(PLAIN, [0.01, -0.01, 0.02, -0.02, 0.01, -0.005, 0.02, -0.01], strict=True)]
 
 
-def verdict_of(values: Mapping[str, list[float]], **more: Any) -> Verdict:
+def claim(kind: str = BETTER, one: str = "paper", other: str = "plain", **more: Any) -> Claim:
+    return Claim(kind, one, other, **{"metric": "validation.accuracy", **more})
+
+
+def verdict_of(values: Mapping[str, list[float]], *claims: Claim, **more: Any) -> Verdict:
+    judging = {k: more.pop(k) for k in ("confirming", "later") if k in more}
     frame, outcomes = table(values, **more)
-    found = judge(frame, outcomes, [ACCURACY], "paper", "alpha-r")
+    arms = [o.arm for o in outcomes.values() if o.arm]
+    stated = claims or default_claims("paper", arms, [ACCURACY])
+    found = judge(frame, outcomes, [ACCURACY], stated, claim="paper", sweep="alpha-r", **judging)
     json.dumps(asdict(found), allow_nan=False)
     return found
 
 
-def test_statistics_are_scipys() -> None:
-    gains = np.array(GAINS)
-    assert wilcoxon(gains) == stats.wilcoxon(gains, method="exact").pvalue == 2 / 2**8
-    mixed = np.array([0.3, -0.1, 0.25, 0.15, -0.05, 0.4])
-    assert wilcoxon(mixed) == pytest.approx(stats.wilcoxon(mixed, method="exact").pvalue)
-    expected = stats.bootstrap(
-        (gains,), np.mean, method="percentile", n_resamples=9_999, rng=np.random.default_rng(0)
-    ).confidence_interval
-    assert interval(gains) == (expected.low, expected.high) == interval(gains)
+def answer(values: Mapping[str, list[float]], one: Claim, **more: Any) -> ClaimVerdict:
+    (found,) = verdict_of(values, one, **more).claims
+    return found
 
 
-def test_ties_and_zeros() -> None:
-    # All six the same: 2 of 64 sign patterns are as extreme, which the normal approximation would not say.
-    assert wilcoxon(np.full(6, 0.1)) == pytest.approx(2 / 64)
-    assert wilcoxon(np.array([0.91, 0.81]) - np.array([0.90, 0.80])) == pytest.approx(0.5)
-    assert wilcoxon(np.zeros(5)) == 1.0
-    assert wilcoxon(np.array([0.0, 0.1, 0.2, 0.3])) == pytest.approx(0.25)
-    assert wilcoxon(np.array([])) is None and interval(np.array([0.1])) == (None, None)
-    assert wilcoxon(np.round(np.linspace(-1, 2, 60), 1)) == pytest.approx(
-        stats.wilcoxon(
-            np.round(np.linspace(-1, 2, 60), 1)[np.round(np.linspace(-1, 2, 60), 1) != 0], method="approx"
-        ).pvalue
-    )
+def shifted(by: float) -> list[float]:
+    """PLAIN with a small noise of mean 0 around a difference."""
+    noise = [0.002, -0.003, 0.001, -0.001, 0.003, -0.002, 0.0015, -0.0015]
+    return [p + by + n for p, n in zip(PLAIN, noise, strict=True)]
 
 
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=9))
-@settings(deadline=None, max_examples=40)
-def test_no_p_is_below_what_so_many_seeds_can_give(gains: list[float]) -> None:
-    p, least = wilcoxon(np.array(gains)), least_p(len(gains))
-    assert p is not None and least is not None and least - 1e-12 <= p <= 1.0
-    assert wilcoxon(-np.array(gains)) == pytest.approx(p)
-
-
-def test_three_seeds_can_settle_nothing() -> None:
-    assert (least_p(3), least_p(5), least_p(6), seeds_needed()) == (0.25, 0.0625, 0.03125, 6)
-    found = verdict_of({"plain": PLAIN[:3], "paper": PAPER[:3]}).objectives[0].to_plain
-    assert found is not None
-    assert (found.answer, found.p, found.least_p) == ("undecided", 0.25, 0.25)
-    assert "With 3 seeds the test's p can't be below 0.25: it takes 6 seeds or more" in found.sentence
-
-
-def test_a_claim_that_is_better() -> None:
+def test_what_naming_an_arm_claims() -> None:
     verdict = verdict_of({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN})
+    better, as_good = verdict.claims
+    assert (better.name, better.answer, better.candidates) == ("paper-better-than-plain", "confirmed", 0)
+    assert (as_good.name, as_good.answer, as_good.candidates) == ("paper-as-good-as-best", "confirmed", 2)
+    assert better.comparison is not None and better.comparison.gains == pytest.approx(GAINS)
+    assert better.comparison.gain == pytest.approx(np.mean(GAINS)) and better.comparison.pairs == tuple(range(8))
+    assert better.comparison.low is not None and better.comparison.high is not None
+    assert 0.07 < better.comparison.low < np.mean(GAINS) < better.comparison.high < 0.14
+    assert better.p == 2 / 2**8 and better.p_corrected == 4 / 2**8, "Holm: twice the smallest of two"
+    assert as_good.threshold == -0.01
     (o,) = verdict.objectives
-    assert o.to_plain is not None and o.to_best is not None and o.claim is not None
-    assert o.to_plain.answer == "confirmed" and o.to_plain.gains == pytest.approx(GAINS)
-    assert o.to_plain.gain == pytest.approx(np.mean(GAINS)) and o.to_plain.seeds == tuple(range(8))
-    assert o.to_plain.low is not None and o.to_plain.high is not None
-    assert 0.07 < o.to_plain.low < np.mean(GAINS) < o.to_plain.high < 0.14
-    assert (o.claim.rank, o.to_best.answer, o.to_best.question) == (1, "confirmed", "as good")
-    assert verdict.text.splitlines()[:2] == [
+    assert o.claim is not None and o.claim.rank == 1
+    assert verdict.text.splitlines()[:4] == [
         "alpha-r: 3 configurations (3 complete).",
         "validation.accuracy (higher is better): the best is paper with 0.61 "
         "(mean of 8 seeds, standard deviation 0.03).",
+        "The claim is rank 1 of 3: paper with 0.61 (mean of 8 seeds, standard deviation 0.03).",
+        "2 claims: 2 confirmed.",
     ]
     assert (
-        "Is paper better than plain? Confirmed: better by 0.105 on average over 8 seeds (8 better, 0 worse"
-        in verdict.text
+        "- Is validation.accuracy of paper higher than that of plain after the last epoch? Confirmed: higher by 0.105 "
+        "on average over 8 seeds (8 higher, 0 lower; 95% interval " in verdict.text
     )
 
 
-def test_a_claim_that_is_worse_or_the_same() -> None:
-    worse = verdict_of({"plain": PAPER, "paper": PLAIN}).objectives[0]
-    assert worse.to_plain is not None and worse.to_plain.answer == "not confirmed"
-    assert worse.to_best is not None and worse.to_best.answer == "not confirmed"
-    assert worse.claim is not None and worse.claim.rank == 2
-    same = verdict_of({"plain": PLAIN, "paper": PLAIN}).objectives[0].to_plain
-    assert same is not None and (same.answer, same.p, same.gain) == ("not confirmed", 1.0, 0.0)
-    assert "the same to the last digit on 8 seeds" in same.sentence
+def test_default_claims() -> None:
+    arms = ("plain", "paper", "other")
+    assert [(c.kind, c.other) for c in default_claims("paper", arms, [ACCURACY])] == [
+        (BETTER, "plain"),
+        (AS_GOOD, BEST),
+    ]
+    without_plain = default_claims("paper", arms[1:], [("train.loss", "minimize")])
+    assert [(c.kind, c.other, c.goal) for c in without_plain] == [(BETTER, "other", "minimize")]
+    both = default_claims("paper", arms, [ACCURACY, ("train.loss", "minimize")])
+    assert len({c.name for c in both}) == len(both) == 3
 
 
-def test_what_can_not_be_told_apart_is_undecided() -> None:
-    close = [p + g for p, g in zip(PLAIN, [0.01, -0.01, 0.02, -0.02, 0.01, -0.005, 0.02, -0.01], strict=True)]
-    o = verdict_of({"plain": PLAIN, "paper": close, "alpha=3": [c + 0.001 for c in close]}).objectives[0]
-    assert o.to_plain is not None and o.to_plain.answer == "undecided"
-    assert o.to_best is not None and o.to_best.configuration == 2
-    better = verdict_of({"plain": PLAIN, "paper": PLAIN, "alpha=3": close}).objectives[0].to_best
-    assert better is not None and better.answer == "undecided"
-    assert "does not show that there is none" in better.sentence
+@pytest.mark.parametrize(
+    ("by", "expected"), [(0.105, "confirmed"), (-0.105, "not confirmed"), (0.0, "undecided"), (0.001, "undecided")]
+)
+def test_better(by: float, expected: str) -> None:
+    assert answer({"plain": PLAIN, "paper": shifted(by)}, claim()).answer == expected
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        (0.02, "confirmed"),
+        (0.005, "not confirmed"),
+        (0.0, "not confirmed"),
+        (-0.02, "not confirmed"),
+        (0.01, "undecided"),
+    ],
+)
+def test_better_by_a_margin_excludes_what_is_too_small_to_matter(by: float, expected: str) -> None:
+    found = answer({"plain": PLAIN, "paper": shifted(by)}, claim(margin=0.01))
+    assert (found.answer, found.threshold) == (expected, 0.01)
+    assert "higher than that of plain by more than 0.01 after the last epoch?" in found.question
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [(0.02, "confirmed"), (0.0, "confirmed"), (-0.005, "confirmed"), (-0.01, "undecided"), (-0.02, "not confirmed")],
+)
+def test_as_good_is_non_inferiority_by_a_margin(by: float, expected: str) -> None:
+    found = answer({"plain": PLAIN, "paper": shifted(by)}, claim(AS_GOOD, margin=0.01))
+    assert (found.answer, found.threshold) == (expected, -0.01)
+    assert "at most 0.01 lower than that of plain" in found.question
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [(0.0, "confirmed"), (0.01, "undecided"), (-0.01, "undecided"), (0.02, "not confirmed"), (-0.02, "not confirmed")],
+)
+def test_similar_has_two_bounds(by: float, expected: str) -> None:
+    assert answer({"plain": PLAIN, "paper": shifted(by)}, claim(SIMILAR, margin=0.01)).answer == expected
+
+
+def test_a_margin_in_per_cent_is_of_the_other_value() -> None:
+    twice = [2 * p for p in shifted(0.0)]
+    half = claim(AS_GOOD, margin=0.6, relative=True, goal="minimize")
+    assert answer({"plain": PLAIN, "paper": twice}, half).answer == "not confirmed"
+    found = answer({"plain": PLAIN, "paper": twice}, claim(AS_GOOD, margin=1.2, relative=True, goal="minimize"))
+    assert found.answer == "confirmed" and found.threshold == pytest.approx(-1.2 * np.mean(PLAIN))
+    assert "at most 120% higher than that of plain" in found.question
+
+
+def test_few_seeds_settle_nothing() -> None:
+    found = answer({"plain": PLAIN[:3], "paper": PAPER[:3]}, claim())
+    assert (found.answer, found.p) == ("undecided", 0.25)
+    assert "With 3 seeds and 1 claim the corrected p can't be below 0.25: it takes 6 or more" in found.sentence
+    assert answer({"plain": PLAIN[:1], "paper": PAPER[:1]}, claim()).answer == "undecided"
+
+
+def test_more_claims_take_more_evidence() -> None:
+    six = {"plain": PLAIN[:6], "paper": PAPER[:6], "other": PLAIN[:6]}
+    assert answer(six, claim()).answer == "confirmed"
+    both = verdict_of(six, claim(), claim(one="other")).claims
+    assert [c.p for c in both] == [2 / 2**6, 1.0] and both[0].p_corrected == 4 / 2**6
+    assert [c.answer for c in both] == ["undecided", "not confirmed"]
+
+
+def test_what_is_the_same_on_every_seed_is_not_better() -> None:
+    found = answer({"plain": PLAIN, "paper": PLAIN}, claim())
+    assert found.answer == "not confirmed" and "the same to the last digit on 8 seeds" in found.sentence
+    assert answer({"plain": PLAIN, "paper": PLAIN}, claim(SIMILAR, margin=0.01)).answer == "confirmed"
+
+
+def test_the_best_is_each_of_the_others() -> None:
+    values = {"plain": PLAIN, "paper": shifted(0.1), "alpha=3": shifted(0.1), "alpha=4": shifted(0.2)}
+    behind = answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01))
+    assert (behind.answer, behind.candidates) == ("not confirmed", 3)
+    assert behind.comparison is not None and behind.comparison.other == "alpha=4"
+    assert "than that of the best, alpha=4, after the last epoch" in behind.question
+    assert "Judged against each of the 3 others" in behind.sentence
+    values.pop("alpha=4")
+    assert answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01)).answer == "confirmed"
+    assert answer(values, claim(BETTER, "paper", BEST)).answer == "not confirmed", "alpha=3 is its equal on every seed"
+    assert answer(values, claim(BETTER, BEST, "plain", margin=0.05)).answer == "confirmed"
+    worst = answer(values, claim(BETTER, BEST, "paper", margin=0.05))
+    assert (worst.answer, worst.candidates) == ("not confirmed", 2)
+
+
+def test_that_many_were_tried_counts_against_the_best() -> None:
+    tried = {f"alpha={i}": shifted(0.01) for i in range(30)}
+    one_rival = answer({"plain": PLAIN, "paper": PLAIN, "alpha=0": tried["alpha=0"]}, claim(AS_GOOD, "paper", BEST))
+    of_many = answer({"plain": PLAIN, "paper": PLAIN, **tried}, claim(AS_GOOD, "paper", BEST))
+    assert (one_rival.answer, of_many.answer) == ("not confirmed", "undecided")
+    assert of_many.p == pytest.approx(min(1.0, 2 * 31 / 2**8))
 
 
 def test_lower_is_better_when_it_is_to_be_minimized() -> None:
+    values = {"plain": PLAIN, "paper": PAPER}
+    loss = claim(metric="validation.loss", goal="minimize")
+    found = answer(values, loss)
+    assert found.answer == "confirmed" and "lower by 0.105 on average" in found.sentence
+    frame, outcomes = table(values)
+    both = judge(frame, outcomes, [ACCURACY, ("validation.loss", "minimize")], [loss], claim="paper")
+    assert [o.claim and o.claim.rank for o in both.objectives] == [1, 1]
+
+
+def test_epochs_are_averaged_by_seed() -> None:
+    rms = {"gradient.data.rms": {"plain": (1e-9, 5e-3), "paper": (1e-3, 1e-3)}}
+    values = {"plain": PLAIN, "paper": PAPER}
+    at = {"metric": "gradient.data.rms"}
+    for more, expected, epochs in (
+        ({"until": 0}, "confirmed", "at epoch 0"),
+        ({"since": 0, "until": 0}, "confirmed", "at epoch 0"),
+        ({}, "not confirmed", "after the last epoch"),
+        ({"since": 1}, "not confirmed", "at epoch 1"),
+        ({"until": 5}, "not confirmed", "over epochs 0 to 1"),
+    ):
+        found = answer(values, claim(**at, **more), **rms)
+        assert (found.answer, found.epochs) == (expected, epochs)
+    found = answer(values, claim(**at, until=5), **rms)
+    assert found.comparison is not None and found.comparison.gain == pytest.approx(1e-3 - 2.5e-3)
+    beyond = answer(values, claim(**at, since=11), **rms)
+    assert beyond.answer == "undecided" and "no value of gradient.data.rms in common" in beyond.sentence
+
+
+def test_tiny_differences_of_tiny_numbers_count() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
-    both = judge(frame, outcomes, [ACCURACY, ("validation.loss", "minimize")], "paper")
-    for o in both.objectives:
-        assert o.claim is not None and o.claim.rank == 1
-        assert o.to_plain is not None and o.to_plain.gain == pytest.approx(np.mean(GAINS))
+    frame["gradient.data.rms"] = frame["validation.accuracy"] * 1e-20
+    found = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
+    assert found.answer == "confirmed" and found.p == 2 / 2**8
+
+
+def test_seconds_are_paired_over_epochs_for_seeds_share_the_clock() -> None:
+    frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
+    longer = pd.concat([frame.assign(epoch=e, seconds=1 + frame["configuration"] / 2 + e / 99) for e in range(1, 8)])
+    judged = judge(longer, outcomes, [], [claim(metric="seconds", margin=0.1, relative=True)]).claims[0]
+    assert judged.comparison is not None and judged.answer == "confirmed" and judged.epochs == "over epochs 1 to 7"
+    assert (judged.comparison.paired_over, judged.comparison.pairs) == ("epoch", tuple(range(1, 8)))
+    assert judged.comparison.gain == pytest.approx(0.5) and "over 7 epochs" in judged.sentence
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ({"paper": "diverged"}, "not confirmed"),
+        ({"plain": "diverged"}, "undecided"),
+        ({"paper": "diverged", "plain": "diverged"}, "undecided"),
+        ({"paper": "failed"}, "undecided"),
+        ({"paper": "running"}, "undecided"),
+        ({"plain": "pruned"}, "undecided"),
+    ],
+)
+def test_what_is_not_complete_is_no_answer_but_a_claim_that_breaks_down_is(
+    states: dict[str, str], expected: str
+) -> None:
+    found = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(), states=states)
+    assert found.answer == expected and found.p is None
+    assert " and ".join(f"{name} is {states[name]}" for name in ("paper", "plain") if name in states) in found.sentence
+    best = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(AS_GOOD, "paper", BEST), states=states)
+    assert best.answer == {"diverged": "not confirmed", None: "confirmed"}.get(states.get("paper"), "undecided")
+
+
+def test_what_has_no_records_or_no_numbers_is_undecided() -> None:
+    assert "other has no records yet" in answer({"plain": PLAIN, "paper": PAPER}, claim(one="other")).sentence
+    nan = {"gradient.data.rms": {"plain": math.nan}}
+    found = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms"), **nan)
+    assert found.answer == "undecided" and "not a finite number for 8 of 8 pairs" in found.sentence
+    alone = answer({"paper": PAPER}, claim(AS_GOOD, "paper", BEST, margin=0.01))
+    assert alone.answer == "undecided" and "no complete configuration to hold paper against" in alone.sentence
+
+
+def test_only_common_seeds_are_paired() -> None:
+    found = answer({"plain": PLAIN[:6], "paper": PAPER}, claim()).comparison
+    assert found is not None and found.pairs == tuple(range(6))
+
+
+def test_with_a_confirming_stage_the_fresh_seeds_alone_count() -> None:
+    lucky = {"plain": PLAIN, "paper": PLAIN, "alpha=3": PAPER}
+    claims = (claim(AS_GOOD, "paper", BEST, margin=0.01), claim())
+    waiting = verdict_of(lucky, *claims, confirming=True)
+    assert [c.answer for c in waiting.claims] == ["undecided", "undecided"]
+    assert "paper has no records yet" in waiting.claims[0].sentence
+    again = {"confirm plain": PLAIN, "confirm paper": shifted(0.05), "confirm alpha=3": shifted(0.05)}
+    verdict = verdict_of(lucky | again, *claims, confirming=True)
+    assert [c.answer for c in verdict.claims] == ["confirmed", "confirmed"]
+    assert verdict.claims[1].comparison is not None
+    assert verdict.claims[1].comparison.pairs == tuple(range(100, 108))
+    assert verdict.claims[1].comparison.one == "confirm paper"
+    (o,) = verdict.objectives
+    assert [s.name for s in o.ranking] == ["alpha=3", "plain", "paper"]
+    assert len(o.confirmed) == 3 and o.claim is not None and o.claim.name == "paper"
+    assert "Judged on 8 fresh seeds alone, which no choice has seen." in verdict.text
+    assert "Trained again on fresh seeds, the best is confirm " in verdict.text
+
+
+def test_a_claim_stated_later_says_so() -> None:
+    verdict = verdict_of({"plain": PLAIN, "paper": PAPER}, claim(name="after", says="it works"), later=["after"])
+    assert verdict.claims[0].stated_later
+    assert '- "it works" (stated after the first results were there): Is validation.accuracy' in verdict.text
+
+
+def test_the_description_in_mlflow() -> None:
+    values = {"plain": PLAIN, "paper": PAPER, **{f"alpha={i}": PLAIN for i in range(9)}}
+    text = verdict_of(values, claim(says="a | b"), claim(SIMILAR, margin=0.01)).markdown
+    assert text.startswith("**2 claims: 1 confirmed, 1 not confirmed.**\n\n| verdict | claim | gain |")
+    assert '| **confirmed** | "a \\| b": Is validation.accuracy of paper higher than that of plain' in text
+    assert "| +0.105 | +0.0" in text
+    assert "| paper | 0.61 | 0.0298 | 8 | complete |" in text and text.count("| alpha=") == 3, "five, and the arms"
+    assert "What the gradients show:\n\n- At epoch 0, plain and paper:" in text
+    assert len(text) < 8000
 
 
 def test_only_complete_configurations_are_ranked() -> None:
     states = {"alpha=3": "pruned", "alpha=4": "diverged", "alpha=5": "running"}
-    verdict = verdict_of(
-        {"plain": PLAIN, "paper": PAPER, "alpha=3": [0.9] * 8, "alpha=4": [0.9] * 7 + [math.nan], "alpha=5": []},
-        states=states,
-    )
+    values = {"plain": PLAIN, "paper": PAPER, "alpha=3": [0.9] * 8, "alpha=4": [0.9] * 7 + [math.nan], "alpha=5": []}
+    verdict = verdict_of(values, states=states)
     ranking = verdict.objectives[0].ranking
     assert [(s.name, s.rank) for s in ranking[:2]] == [("paper", 1), ("plain", 2)]
     assert [(s.name, s.rank) for s in ranking[2:]] == [("alpha=3", None), ("alpha=4", None), ("alpha=5", None)]
     assert ranking[3].values[-1] is None and ranking[3].mean is None
     assert (ranking[4].values, ranking[4].epoch) == ((), None)
     assert verdict.states == {"complete": 2, "pruned": 1, "diverged": 1, "running": 1}
+    assert verdict.claims[1].candidates == 1
 
 
-@pytest.mark.parametrize(
-    ("states", "answer"),
-    [
-        ({"paper": "diverged"}, "not confirmed"),
-        ({"paper": "running"}, "undecided"),
-        ({"paper": "pruned"}, "undecided"),
-        ({"plain": "diverged"}, "undecided"),
-    ],
-)
-def test_a_claim_that_is_not_complete(states: dict[str, str], answer: str) -> None:
-    verdict = verdict_of({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, states=states)
-    found = verdict.objectives[0].to_plain
-    assert found is not None and found.answer == answer
-    ((name, state),) = states.items()
-    assert f"{name} is {state}" in found.sentence
-
-
-def test_without_a_plain_arm_every_other_arm_is_compared() -> None:
-    o = verdict_of({"paper": PAPER, "other": PLAIN, "alpha=3": PLAIN}).objectives[0]
-    assert o.to_plain is None and [c.name for c in o.to_arms] == ["other"]
-
-
-def test_only_common_seeds_are_paired() -> None:
-    found = verdict_of({"plain": PLAIN[:6], "paper": PAPER}).objectives[0].to_plain
-    assert found is not None and found.seeds == tuple(range(6))
-
-
-def test_the_claim_must_be_an_arm_and_the_metric_recorded() -> None:
+def test_the_metrics_must_be_recorded_and_the_goals_goals() -> None:
     frame, outcomes = table({"plain": PLAIN})
-    with pytest.raises(ValueError, match=r"one of the arms \(plain\), but got 'paper'"):
-        judge(frame, outcomes, [ACCURACY], "paper")
-    with pytest.raises(ValueError, match="no metric 'accuracy'"):
-        judge(frame, outcomes, [("accuracy", "maximize")])
+    for objectives, claims in (([("accuracy", "maximize")], []), ([], [claim(metric="accuracy")])):
+        with pytest.raises(ValueError, match="no metric 'accuracy'"):
+            judge(frame, outcomes, objectives, claims)
     with pytest.raises(ValueError, match="maximize or minimize"):
         judge(frame, outcomes, [("validation.accuracy", "up")])
-    assert judge(frame.iloc[:0], outcomes, [ACCURACY], "plain").objectives[0].to_best is None
+    assert judge(frame.iloc[:0], outcomes, [ACCURACY], [claim()]).claims[0].answer == "undecided"
     alone = judge(frame, outcomes, [ACCURACY])
-    assert alone.objectives[0].claim is None and "the best is plain" in alone.text
+    assert alone.objectives[0].claim is None and alone.claims == () and "the best is plain" in alone.text
     assert "nothing to compare" in judge(pd.DataFrame(), {}, [ACCURACY]).text
 
 
 def test_equal_means_share_a_rank() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER, "a": PLAIN, "b": [0.1] * 8})
-    assert [(s.name, s.rank) for s in summaries(frame, outcomes, "validation.accuracy")] == [
-        ("paper", 1),
-        ("plain", 2),
-        ("a", 2),
-        ("b", 4),
-    ]
+    found = summaries(frame, outcomes, "validation.accuracy")
+    assert [(s.name, s.rank) for s in found] == [("paper", 1), ("plain", 2), ("a", 2), ("b", 4)]
 
 
 def test_spread_is_over_seeds() -> None:
@@ -217,21 +334,3 @@ def test_spread_is_over_seeds() -> None:
     (s,) = summaries(frame, outcomes, "validation.accuracy")
     assert s.mean == math.fsum(PLAIN) / 8 and s.deviation == pytest.approx(np.std(PLAIN, ddof=1))
     assert (s.q25, s.q50, s.q75) == tuple(np.quantile(PLAIN, (0.25, 0.5, 0.75)))
-
-
-def test_what_the_gradients_show() -> None:
-    columns = {
-        "gradient.data.rms": {"plain": 1e-9, "paper": 1e-3},
-        "gradient.data.vanished": {"plain": 0.97, "paper": 0.02},
-        "layer.conv1.saturated": {"plain": 0.88, "paper": 0.45},
-    }
-    causes = verdict_of({"plain": PLAIN, "paper": PAPER}, **columns).causes
-    assert causes[0] == (
-        "At epoch 0, plain and paper: rms of the data gradient 1e-09 and 0.001; vanished coordinates 97% and 2%; "
-        "saturated units 88% and 45%; dead units 0% and 0%."
-    )
-    assert "Most units of plain were saturated at the start; rescaling by alpha left fewer of them so." in causes
-    assert "Most of plain's gradient had vanished before the first step." in causes
-    columns["layer.conv1.saturated"] = {"plain": 0.0, "paper": 0.0}
-    none = verdict_of({"plain": PLAIN, "paper": PAPER}, **columns).causes
-    assert "Hardly a unit of plain was ever saturated, so that rescaling by alpha had nothing to act on." in none

@@ -1,0 +1,214 @@
+"""Claims judged together: confirmed, not confirmed or undecided, each with its numbers.
+
+The rules are said in `tracking.verdict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tracking import wording
+from tracking.claims import BEST, BETTER, Claim, named
+from tracking.comparisons import Comparison, Paired, values, window
+from tracking.paired import LEVEL, holm
+from tracking.results import Outcome
+
+CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """What has become of a claim.
+
+    `epochs` says which, in words; the gain has to be above `threshold` (its size below it where the claim is that two
+    are similar). `comparison` is that with the best where the claim names it, of `candidates` (0 where it does not).
+    `p` is two-sided, `p_corrected` that for all claims of the sweep. `stated_later`: after the first results were
+    there.
+    """
+
+    name: str
+    says: str
+    kind: str
+    metric: str
+    goal: str
+    epochs: str
+    threshold: float | None
+    question: str
+    answer: str
+    sentence: str
+    comparison: Comparison | None
+    candidates: int
+    p: float | None
+    p_corrected: float | None
+    stated_later: bool
+
+
+class Stage:
+    """The configurations that claims are judged on, and their records: all of them, or those on fresh seeds.
+
+    `arms` is the number of each arm's configuration here.
+    """
+
+    def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], arms: Mapping[str, int]) -> None:
+        self.outcomes, self.arms = outcomes, arms
+        self._rows: dict[int, pd.DataFrame] = {}
+        if len(frame):
+            kept = frame[frame["configuration"].isin(list(outcomes))]
+            self._rows = {int(str(number)): rows for number, rows in kept.groupby("configuration")}
+
+    def rows(self, number: int) -> pd.DataFrame | None:
+        """One configuration's records; None without any."""
+        return self._rows.get(number)
+
+    def complete(self) -> list[int]:
+        """The numbers of those that are through."""
+        return [n for n, outcome in self.outcomes.items() if outcome.state == "complete" and n in self._rows]
+
+
+@dataclass
+class _Judged:
+    """A claim on its way: p of both directions, or why there is none and what that means."""
+
+    claim: Claim
+    epochs: str
+    one: str
+    other: str
+    pair: Paired | None = None
+    comparison: Comparison | None = None
+    candidates: int = 0
+    p: tuple[float, float] = (1.0, 1.0)
+    clear: tuple[bool, bool] = (False, False)
+    reason: str = ""
+    answer: str = UNDECIDED
+
+
+def judge_claims(claims: Sequence[Claim], stage: Stage, later: Collection[str] = ()) -> tuple[ClaimVerdict, ...]:
+    """All claims of a sweep at once: what is judged is corrected for how many there are.
+
+    `later` are the names of those stated after the first results were there.
+    """
+    found = [_judged(named(claim), stage) for claim in claims]
+    # A claim that can't be tested yet counts: the correction must not grow with what is known.
+    corrected = list(zip(*(holm([j.p[side] for j in found]) for side in (0, 1)), strict=True))
+    return tuple(
+        _verdict(judged, both, len(found), judged.claim.name in later)
+        for judged, both in zip(found, corrected, strict=True)
+    )
+
+
+def _judged(claim: Claim, stage: Stage) -> _Judged:
+    if BEST in (claim.one, claim.other):
+        return _against_the_best(claim, stage)
+    numbers = [stage.arms.get(arm) for arm in (claim.one, claim.other)]
+    judged = _Judged(claim, _epochs(claim, stage, numbers), claim.one, claim.other)
+    for arm, number in zip((claim.one, claim.other), numbers, strict=True):
+        if number is None or stage.rows(number) is None:
+            judged.reason = f"{arm} has no records yet"
+            return judged
+    one, other = (stage.outcomes[n] for n in numbers if n is not None)
+    broken = [f"{o.name} is {o.state}" for o in (one, other) if o.state != "complete"]
+    if broken:
+        judged.reason = " and ".join(broken)
+        # What breaks down is not better than what trains; half of a training, or none, is no answer.
+        if one.state == "diverged" and other.state == "complete":
+            judged.answer = NOT_CONFIRMED
+        return judged
+    pair = _pair(claim, stage, one.number, other.number)
+    if not pair.decidable:
+        judged.reason = _missing(pair, judged.epochs)
+        return judged
+    judged.pair, judged.p, judged.clear = pair, pair.p, pair.clear
+    judged.comparison = pair.comparison((one.name, other.name), (one.number, other.number))
+    return judged
+
+
+def _against_the_best(claim: Claim, stage: Stage) -> _Judged:
+    """As good as the best is as good as each; better than the best is better than each; and the other way round."""
+    arm = claim.other if claim.one == BEST else claim.one
+    number = stage.arms.get(arm)
+    judged = _Judged(claim, _epochs(claim, stage, [number]), claim.one, claim.other)
+    if number is None or stage.rows(number) is None:
+        judged.reason = f"{arm} has no records yet"
+        return judged
+    state = stage.outcomes[number].state
+    if state != "complete":
+        judged.reason = f"{arm} is {state}"
+        if state == "diverged" and claim.other == BEST and stage.complete():
+            judged.answer = NOT_CONFIRMED
+        return judged
+    pairs = {}
+    for rival in stage.complete():
+        pair = _pair(claim, stage, *((rival, number) if claim.one == BEST else (number, rival)))
+        if rival != number and pair.decidable:
+            pairs[rival] = pair
+    if not pairs:
+        judged.reason = f"there is no complete configuration to hold {arm} against"
+        return judged
+    better = 1 if claim.goal == "maximize" else -1
+    rival = max(pairs, key=lambda n: better * float((pairs[n].ones if claim.one == BEST else pairs[n].others).mean()))
+    best = pairs[rival]
+    above, below = zip(*(pair.p for pair in pairs.values()), strict=True)
+    if claim.other == BEST:
+        # It holds against each (the largest p), and fails where it fails against any (the smallest, of so many).
+        judged.p = max(above), min(1.0, len(pairs) * min(below))
+    else:
+        judged.p = min(1.0, len(pairs) * min(above)), max(below)
+    judged.pair, judged.candidates, judged.clear = best, len(pairs), best.clear
+    numbers = (rival, number) if claim.one == BEST else (number, rival)
+    names = (stage.outcomes[numbers[0]].name, stage.outcomes[numbers[1]].name)
+    judged.comparison = best.comparison(names, numbers)
+    return judged
+
+
+def _verdict(judged: _Judged, corrected: tuple[float, float], claims: int, later: bool) -> ClaimVerdict:
+    claim, pair = judged.claim, judged.pair
+    answer, p, p_corrected = judged.answer, None, None
+    if pair is not None:
+        # Both directions are looked at, so each p counts twice.
+        p, p_corrected = (min(1.0, 2 * min(both)) for both in (judged.p, corrected))
+        holds, fails = (2 * c <= LEVEL and clear for c, clear in zip(corrected, judged.clear, strict=True))
+        if claim.kind == BETTER and claim.one != BEST and not claim.margin and pair.same:
+            fails = True  # equal on every seed is no matter of chance
+        answer = CONFIRMED if holds else NOT_CONFIRMED if fails else UNDECIDED
+    question = wording.question(claim, judged.epochs, judged.comparison)
+    sentence = wording.sentence(question, answer, claim, judged.comparison, judged.candidates, p, p_corrected, claims)
+    return ClaimVerdict(
+        name=claim.name,
+        says=claim.says,
+        kind=claim.kind,
+        metric=claim.metric,
+        goal=claim.goal,
+        epochs=judged.epochs,
+        threshold=pair.threshold if pair else None,
+        question=question,
+        answer=answer,
+        sentence=sentence if pair else f"{question} {answer.capitalize()}: {judged.reason}.",
+        comparison=judged.comparison,
+        candidates=judged.candidates,
+        p=p,
+        p_corrected=p_corrected,
+        stated_later=later,
+    )
+
+
+def _pair(claim: Claim, stage: Stage, one: int, other: int) -> Paired:
+    of = [stage.rows(number) for number in (one, other)]
+    return Paired(claim, *({} if rows is None else values(rows, claim) for rows in of))
+
+
+def _epochs(claim: Claim, stage: Stage, numbers: Sequence[int | None]) -> str:
+    found = [rows for number in numbers if number is not None and (rows := stage.rows(number)) is not None]
+    first, last = window(found[0], claim) if found else (claim.since, claim.until)
+    if claim.since is None and claim.until is None and claim.metric != "seconds":
+        return "after the last epoch"
+    return f"at epoch {first}" if first == last else f"over epochs {first} to {'the last' if last is None else last}"
+
+
+def _missing(pair: Paired, epochs: str) -> str:
+    if not pair.pairs:
+        return f"they have no value of {pair.claim.metric} in common {epochs}"
+    without = sum(1 for gain in pair.gains if gain != gain or abs(gain) == float("inf"))
+    return f"{pair.claim.metric} is not a finite number for {without} of {len(pair.pairs)} pairs"
