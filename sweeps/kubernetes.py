@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -117,7 +117,7 @@ class Namespace:
         """The sweep's state now."""
         return status_of(self.rayjob(name))
 
-    def pods(self, name: str, component: str = "") -> list[Object]:
+    def pods(self, name: str, component: str = "") -> Sequence[Object]:
         """The sweep's Pods, or those that are its `component`: head, worker or submitter."""
         return self._list_pods(name, component)[0]
 
@@ -192,7 +192,7 @@ class Namespace:
             self._wait_for_a_change_of_pods(name, "head", version)
         return not pods
 
-    def _list_pods(self, name: str, component: str) -> tuple[list[Object], str]:
+    def _list_pods(self, name: str, component: str) -> tuple[Sequence[Object], str]:
         """The Pods, and the version from which to watch for others."""
         with self._speaking("list pods", name):
             answer = self._core.list_namespaced_pod(
@@ -245,7 +245,7 @@ def _selector(name: str, component: str) -> str:
     return f"{selector},app.kubernetes.io/component={component}" if component else selector
 
 
-def _newest(pods: list[Object]) -> Object | None:
+def _newest(pods: Sequence[Object]) -> Object | None:
     """The last one made of those that have begun."""
     begun = filter(_has_begun, pods)
     return max(begun, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
