@@ -5,12 +5,21 @@ The same interface as `sweeps.ray_tune.run`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sweeps.books import Books
 from sweeps.interrupt import Interrupt
 from sweeps.packs import train_pack
 from sweeps.spec import Resources
+from tracking.store import Store
+
+
+@contextmanager
+def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator[None]:
+    """Nothing to open."""
+    yield
 
 
 def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path) -> None:

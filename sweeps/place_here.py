@@ -18,6 +18,7 @@ from pathlib import Path
 
 from search_spaces.search import studies
 from search_spaces.storage import SearchError
+from sweeps.begun import VARIABLE as BEGUN
 from sweeps.errors import FAILED, WRONG_REQUEST, PlaceError
 from sweeps.lock import Locked, driver_lock, holder
 from sweeps.places import Standing, Submission, Submitted, commands
@@ -25,7 +26,6 @@ from sweeps.state import look_at
 from sweeps.stores import open_store
 from tracking.store import Store
 
-BEGUN = "GRADSWEEP_BEGUN"  # the pipe on which a driver says that it has begun
 BEGIN_SECONDS = 60.0  # a download of data may take longer: then it goes on without being waited for
 END_SECONDS = 30.0
 POLL_SECONDS = 0.1
@@ -157,13 +157,6 @@ class Here:
 
     def _output(self, name: str) -> Path:
         return self._store.folder / "logs" / f"{name}.log"
-
-
-def say_begun() -> None:
-    """Tell the process that has submitted this one that the sweep has begun; nothing where there is none."""
-    if pipe := os.environ.pop(BEGUN, ""):
-        os.write(int(pipe), b"1")
-        os.close(int(pipe))
 
 
 def _is_ours(process: int) -> bool:

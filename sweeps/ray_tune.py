@@ -22,8 +22,11 @@ SETTINGS = {
 os.environ.update(SETTINGS)
 
 import logging  # noqa: E402
+import math  # noqa: E402
+import platform  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
+import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from contextlib import contextmanager, redirect_stdout  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -38,15 +41,19 @@ from ray import cloudpickle, tune  # noqa: E402
 from ray.exceptions import RayTaskError  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
+from sweeps import cluster  # noqa: E402
 from sweeps.books import Books  # noqa: E402
 from sweeps.interrupt import Interrupt  # noqa: E402
 from sweeps.packs import Pack, one_line, train_pack  # noqa: E402
 from sweeps.spec import Resources  # noqa: E402
+from tracking.store import Store  # noqa: E402
 
 log = logging.getLogger("gradsweep")
 
 TUNE = "tune"  # Tune's own folder in the sweep's
 LOST_WORKERS = 5  # a pack whose worker is lost more often than that is given up
+CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+WAIT_SECONDS = 20.0  # so long nothing may run before it is said that a cluster is full
 OBJECT_STORE_BYTES = 150 * 2**20  # packs and reports are small; Ray's default would take a third of the memory
 
 
@@ -74,6 +81,8 @@ def train_trial(config: dict[str, Any]) -> None:
     `tune.report` returns when the driver has booked the report and asks for the next one.
     """
     pack: Pack = config["parcel"].pack
+    if not Path(config["states"]).is_dir():
+        raise OSError(f"the machine {platform.node()} does not see the store's folder {config['states']}")
     device = "cuda" if config["gpus"] else "cpu"
     states = Path(config["states"]) / f"{pack.id}.npz"
     for report in train_pack(pack, states, device=device, threads=max(1, int(config["cpus"]))):
@@ -119,9 +128,16 @@ class Bookkeeper(tune.Callback):
         self.books = books
         self.interrupt = interrupt
         self.error: Exception | None = None
+        self._ran = time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.check()
+        # The newest are the last; the ended ones stay in the list.
+        if any(trial.status == "RUNNING" for trial in reversed(trials)):
+            self._ran = time.monotonic()
+        elif trials and time.monotonic() - self._ran > WAIT_SECONDS:
+            log.warning("the cluster has no room for a pack: waiting")
+            self._ran = math.inf  # once; again when it has been full again
 
     def check(self) -> None:
         """Raise what has come up."""
@@ -165,14 +181,30 @@ def _reason(trial: Any) -> str:
     return f"its worker was lost {trial.num_failures} times"
 
 
+@contextmanager
+def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator[None]:
+    """Ray started here, or connected to, for `run`; seen to be fit for the sweep before that is begun.
+
+    Raises RequestError where it is not, Interrupted after a signal.
+    """
+    away = bool(os.environ.get("RAY_ADDRESS"))
+    # Only the driver speaks to databases and to MLflow. A worker on its machine would inherit what it needs for that.
+    hidden = dict.fromkeys((*CREDENTIALS, *store.variables), "")
+    with _ray(interrupt, SETTINGS | hidden if away else None):
+        if away:
+            cluster.check(resources, store)
+        yield
+
+
 def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path) -> None:
     """Train all packs of the books; `folder` is where the sweep keeps Ray's files and the states of members.
 
     Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
     """
     # What Ray prints of lost workers goes to standard output, which is the command's own.
-    with redirect_stdout(sys.stderr), _ray(interrupt), _folder_of_tune(folder):
+    with redirect_stdout(sys.stderr), _folder_of_tune(folder):
         limit = _limit(resources)
+        books.states.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(books, interrupt)
         config = {"states": str(books.states), "cpus": resources.cpus, "gpus": resources.gpus}
         tune.run(
@@ -222,16 +254,18 @@ def _folder_of_tune(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _ray(interrupt: Interrupt) -> Iterator[None]:
+def _ray(interrupt: Interrupt, away: dict[str, str] | None) -> Iterator[None]:
+    """Ray; with the environment of the workers where it is a cluster that is there already."""
     debug = bool(os.environ.get("GRADSWEEP_DEBUG"))
     quiet: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
     # What has become of a trial is in the books.
     logging.getLogger("ray.tune").setLevel(logging.INFO if debug else logging.CRITICAL)
     try:
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(runtime_env={"env_vars": SETTINGS}, **quiet)
-        else:
-            ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        with redirect_stdout(sys.stderr):
+            if away is not None:
+                ray.init(runtime_env={"env_vars": away}, **quiet)
+            else:
+                ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         # Starting Ray takes SIGTERM away.
         interrupt.install()
         interrupt.check()

@@ -9,6 +9,7 @@ All that a later `resume` needs is in the store: Optuna's database, the spool, t
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -186,7 +187,7 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
         data = fields.get("data")
         if not isinstance(data, str) or not data.startswith("folder:"):
             return fields
-        return fields | {"data": f"folder:{Path(data.removeprefix('folder:')).expanduser().absolute()}"}
+        return fields | {"data": f"folder:{Path(os.path.expanduser(data.removeprefix('folder:'))).absolute()}"}
 
     return spec.model_copy(
         update={"base": absolute(spec.base), "arms": {name: absolute(arm) for name, arm in spec.arms.items()}}

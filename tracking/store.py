@@ -119,6 +119,17 @@ class Store:
         return self.mlflow is None and not self.mlflow_db.exists()
 
     @property
+    def variables(self) -> list[str]:
+        """The environment variables that hold its addresses."""
+        return [address.env for address in (self.optuna, self.mlflow) if address and address.env]
+
+    @property
+    def of_one_machine(self) -> list[str]:
+        """Which of its places are SQLite files. Raises StoreError."""
+        urls = {"optuna": self.optuna_url, "mlflow": self.mlflow_uri}
+        return [name for name, url in urls.items() if url.startswith("sqlite:")]
+
+    @property
     def artifacts(self) -> Path:
         """The folder of MLflow's artifacts, a subfolder a sweep."""
         return self.folder / "artifacts"

@@ -82,8 +82,8 @@ def run(request: Request, *, as_json: bool) -> int:
 
 
 def _begun(name: str, state: Callable[[], Progress]) -> Display:
+    from sweeps.begun import say_begun
     from sweeps.display import Display
-    from sweeps.place_here import say_begun
 
     say_begun()
     return Display(name, state)

@@ -1,0 +1,95 @@
+"""What must be so of a Ray cluster before a sweep is begun on it; else one line that says what is not.
+
+A pack fits on a machine; the databases may be used from more than one; the states of members in training, which the
+worker in place of a lost one goes on from, can be seen from every machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweeps.errors import RequestError
+from sweeps.spec import Resources
+from tracking.store import Store
+
+log = logging.getLogger("gradsweep")
+
+LOOK_SECONDS = 60.0  # a machine's first worker takes some seconds to start
+# Of a cluster that may grow: KubeRay's, and one that Ray's own launcher has started.
+GROWS = ("RAY_USAGE_STATS_KUBERAY_IN_USE",)
+LAUNCHED = Path("~/ray_bootstrap_config.yaml")
+
+
+def check(resources: Resources, store: Store) -> None:
+    """Raises RequestError. Ray must be connected."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    grows = any(name in os.environ for name in GROWS) or LAUNCHED.expanduser().exists()
+    if not grows:
+        check_size(resources, [node["Resources"] for node in nodes])
+    if grows or len(nodes) > 1:
+        check_databases(store)
+        if store.checkpoints is None:
+            check_folder(store.ray, nodes)
+
+
+def check_size(resources: Resources, machines: list[dict[str, float]]) -> None:
+    """Some machine has room for a pack, once it is free."""
+    for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
+        most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
+        if need > most:
+            has = f"no machine of this cluster has more than {most:g}" if most else "this cluster has none"
+            raise RequestError(
+                f"resources.{name.lower()}s: a pack needs {need:g}, and {has}: "
+                f"--set resources.{name.lower()}s={'1' if name == 'CPU' else '0'} asks for less"
+            )
+    if not any(m.get("CPU", 0) >= resources.cpus and m.get("GPU", 0) >= resources.gpus for m in machines):
+        raise RequestError(
+            f"resources: a pack needs {resources.cpus} CPUs and {resources.gpus:g} GPUs of one machine, "
+            "and no machine of this cluster has both"
+        )
+
+
+def check_databases(store: Store) -> None:
+    """No SQLite."""
+    if names := store.of_one_machine:
+        raise RequestError(
+            f"{' and '.join(names)}: SQLite is for one machine, and this cluster has more (or may grow): name a "
+            "PostgreSQL database as optuna and an MLflow server as mlflow in a store file, --store FILE.yaml"
+        )
+
+
+def check_folder(folder: Path, nodes: list[dict[str, Any]]) -> None:
+    """Every machine sees what this one writes there."""
+    mark = folder / f".{uuid.uuid4().hex}"
+    mark.write_text("")
+    try:
+        asked = {
+            _sees.options(
+                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(str(mark)): node["NodeManagerAddress"]
+            for node in nodes
+            if node["NodeID"] != ray.get_runtime_context().get_node_id()
+        }
+        done, late = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_SECONDS)
+        for answer in late:
+            log.warning("the machine %s does not say whether it sees %s", asked[answer], folder)
+        blind = sorted({asked[answer] for answer in done if not ray.get(answer)})
+    finally:
+        mark.unlink()
+    if blind:
+        raise RequestError(
+            f"the store's folder {folder.parent} is not shared: {', '.join(blind)} can't write there or sees another "
+            "one; name a shared folder, or a bucket as checkpoints, in a store file, --store FILE.yaml"
+        )
+
+
+@ray.remote(max_retries=0)
+def _sees(mark: str) -> bool:
+    return os.path.exists(mark) and os.access(os.path.dirname(mark), os.W_OK)
