@@ -63,10 +63,11 @@ def run(request: Request, *, as_json: bool) -> int:
     viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
     if outcome.delivered.waiting:
         log.warning(
-            "%d records are not in MLflow yet (%s); they wait in %s, and a run with --resume delivers them",
+            "%d records are not in MLflow yet (%s); they wait in %s: gradsweep sync %s delivers them",
             outcome.delivered.waiting,
             outcome.delivered.problem or "no time left",
             store.spool_file(spec.name),
+            spec.name,
         )
     if as_json:
         print(json.dumps(_document(outcome, str(store.where), viewing, request.resuming()), indent=2, allow_nan=False))

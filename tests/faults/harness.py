@@ -1,0 +1,159 @@
+"""A sweep that something is done to in the middle, and what must be true of it afterwards.
+
+    sweep.start("run", sweep.spec_file(), "--executor", "in-process")
+    sweep.reach(40, process)                     # records in the spool
+    process.kill()
+    sweep("run", sweep.spec_file(), "--resume")
+    sweep.must_be_sound()
+
+Moments are numbers of records, drawn from a seed; nothing sleeps for a while and hopes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from sweeps.audit import audit
+from tests.end_to_end.conftest import Command
+from tracking.results import load
+from tracking.spool import Spool
+
+CONFIGURATIONS = 24
+EPOCHS = 6
+RECORDS = CONFIGURATIONS * (EPOCHS + 1)
+NAME = "faults"
+PATIENCE = 240.0
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What an audit found where all laws hold: how many epochs were trained again, and what is worth a note."""
+
+    again: int
+
+    def __str__(self) -> str:
+        epochs = (
+            "no epoch" if not self.again else f"{self.again} epoch{'s' if self.again > 1 else ''} of configurations"
+        )
+        return f"sound; {epochs} trained again; the table equal to the bit"
+
+
+def moments(seed: int, count: int, first: float = 0.15, last: float = 0.7) -> list[int]:
+    """So many numbers of records in the middle of the sweep, drawn from a seed, in order."""
+    return sorted(random.Random(seed).sample(range(int(first * RECORDS), int(last * RECORDS)), count))
+
+
+def spec(images: str, **changes: Any) -> dict[str, Any]:
+    """The sweep of these tests; random suggestions, so that an undisturbed run is defined."""
+    found: dict[str, Any] = {
+        "name": NAME,
+        "base": {"init_scale": 1.0, "data": images, "epochs": EPOCHS, "batch_size": 8},
+        "seeds": 2,
+        "arms": {"plain": {"alpha": 1.0}},
+        "search": {
+            "space": {"alpha": {"low": 0.5, "high": 8.0, "log": True}},
+            "sampler": {"name": "random", "seed": 0},
+            "configurations": CONFIGURATIONS - 1,
+        },
+        "resources": {"cpus": 1, "pack": 2, "concurrent": 2},
+    }
+    return found | changes
+
+
+class Harness(Command):
+    """See the module. `scratch` is the only place for temporary files that the commands have."""
+
+    def __init__(self, folder: Path, cache: Path, scratch: Path, images: str, undisturbed: pd.DataFrame | None) -> None:
+        super().__init__(folder, cache)
+        self.scratch = scratch
+        self._images = images
+        self._undisturbed = undisturbed
+        self._environment |= {"TMPDIR": str(scratch)}
+
+    def set(self, **variables: str) -> None:
+        """Environment variables for the commands from now on."""
+        self._environment |= variables
+
+    def spec_file(self, **changes: Any) -> str:
+        """The file of the sweep's spec."""
+        return self.spec(NAME, yaml.safe_dump(spec(self._images, **changes)))
+
+    def records(self) -> int:
+        """How many epochs of configurations the spool has."""
+        with contextlib.suppress(sqlite3.Error):
+            db = sqlite3.connect(f"file:{self.store.spool_file(NAME)}?mode=ro", uri=True, timeout=5)
+            with contextlib.closing(db):
+                return int(db.execute("SELECT COUNT(*) FROM epochs").fetchone()[0])
+        return 0
+
+    def reach(self, records: int, process: subprocess.Popen[str]) -> int:
+        """Wait until the spool has so many records; how many it has."""
+        self.wait(lambda: self.records() >= records, process)
+        return self.records()
+
+    def wait(self, what: Any, process: subprocess.Popen[str] | None = None) -> None:
+        """Wait for something; fail where the process ends meanwhile."""
+        end = time.monotonic() + PATIENCE
+        while not what():
+            assert time.monotonic() < end, "it did not come"
+            assert process is None or process.poll() is None, process.communicate()
+            time.sleep(0.01)
+
+    def workers(self) -> list[int]:
+        """The processes in which packs are trained by Ray."""
+        return [number for number, line in self.processes().items() if line.startswith("ray::ImplicitFunc")]
+
+    def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
+        """Wait for a command's end, which must have this exit status; what it said on standard error."""
+        _, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == status, f"{process.returncode}: {err}"
+        assert "Traceback" not in err, err
+        return str(err)
+
+    def table_now(self) -> pd.DataFrame:
+        """Every record, without the time that it took."""
+        return load(NAME, self.store).drop(columns="seconds")
+
+    def again(self) -> int:
+        """How many epochs of configurations were trained again, epoch 0 apart."""
+        spool = Spool.at(self.store.spool_file(NAME))
+        try:
+            return sum(times for (_, epoch), times in spool.trained_again().items() if epoch > 0)
+        finally:
+            spool.close()
+
+    def must_be_sound(self) -> Sound:
+        """The audit, the table, and nothing left behind."""
+        self.wait(lambda: not self.processes())
+        found = audit(NAME, self.store)
+        assert (found.sound, found.state) == (True, "finished"), found
+        assert not any(law.pending for law in found.laws), found
+        if self._undisturbed is not None:
+            pd.testing.assert_frame_equal(self.table_now(), self._undisturbed, check_exact=True)
+        left = sorted(str(f.relative_to(self.scratch)) for f in self.scratch.rglob("*") if not f.is_dir())
+        assert left == []
+        return Sound(self.again())
+
+
+@contextlib.contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A process stands still in this block."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)

@@ -1,0 +1,129 @@
+"""Processes that are killed, stopped, or asked to end, at moments drawn from a seed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.faults.harness import CONFIGURATIONS, NAME, RECORDS, Harness, moments, stopped
+
+OF = f"of {RECORDS} records, {CONFIGURATIONS} configurations"
+
+
+def listed(numbers: list[int]) -> str:
+    return " and ".join(map(str, numbers))
+
+
+def test_the_driver_is_killed_and_resumed(sweep: Harness, noted: Any) -> None:
+    with noted("faults", "SIGKILL of the driver, in-process", seed := 1) as note:
+        words, at = ["run", sweep.spec_file(), "--executor", "in-process"], []
+        for moment in moments(seed, 3):
+            process = sweep.start(*words)
+            at.append(sweep.reach(moment, process))
+            process.kill()
+            process.communicate()
+            words = [*words[:4], "--resume"]
+        sweep(*words)
+        note.tried = f"three drivers, at {listed(at)} {OF}; then run --resume"
+        note.outcome = str(sweep.must_be_sound())
+
+
+def test_two_resume_the_same_sweep(sweep: Harness, noted: Any) -> None:
+    with noted("faults", "two resume the same sweep at once", seed := 3) as note:
+        words = ["run", sweep.spec_file(), "--executor", "in-process"]
+        process = sweep.start(*words)
+        (moment,) = moments(seed, 1)
+        at = sweep.reach(moment, process)
+        process.kill()
+        process.communicate()
+        both = [sweep.start(*words, "--resume") for _ in range(2)]
+        said = [p.communicate()[1] for p in both]
+        assert sorted(p.returncode for p in both) == [0, 2], said
+        (refused,) = [err for p, err in zip(both, said, strict=True) if p.returncode == 2]
+        assert refused.startswith(f"gradsweep: the sweep '{NAME}' has a driver: it is running already, in process ")
+        assert len(refused.splitlines()) == 1
+        note.tried = f"after SIGKILL of the driver at {at} {OF}"
+        note.outcome = f"one is refused in one line, exit 2; {sweep.must_be_sound()}"
+
+
+@pytest.mark.ray
+def test_workers_are_killed(sweep: Harness, noted: Any) -> None:
+    with noted("faults", "SIGKILL of a trial's worker", seed := 2) as note:
+        process, at = sweep.start("run", sweep.spec_file()), []
+        for moment in moments(seed, 3):
+            at.append(sweep.reach(moment, process))
+            sweep.wait(sweep.workers, process)
+            os.kill(random.Random(moment).choice(sweep.workers()), signal.SIGKILL)
+        sweep.finish(process)
+        note.tried = f"three workers, at {listed(at)} {OF}"
+        note.outcome = str(sweep.must_be_sound())
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_driver_is_killed_and_resumed_on_ray(sweep: Harness, noted: Any) -> None:
+    with noted("faults", "SIGKILL of the driver, on Ray", seed := 4) as note:
+        words, at = ["run", sweep.spec_file()], []
+        for moment in moments(seed, 2):
+            process = sweep.start(*words)
+            at.append(sweep.reach(moment, process))
+            process.kill()
+            process.communicate()
+            words = [*words[:2], "--resume"]
+        sweep(*words)
+        note.tried = f"two drivers, at {listed(at)} {OF}; then run --resume"
+        note.outcome = str(sweep.must_be_sound())
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [10, 60])
+def test_a_worker_stands_still(sweep: Harness, noted: Any, seconds: int) -> None:
+    with noted("faults", f"SIGSTOP of a worker for {seconds} s", seed := 5) as note:
+        process = sweep.start("run", sweep.spec_file())
+        (moment,) = moments(seed, 1)
+        at = sweep.reach(moment, process)
+        sweep.wait(sweep.workers, process)
+        with stopped(random.Random(seed).choice(sweep.workers())):
+            # The fault is the time itself.
+            time.sleep(seconds)
+        sweep.finish(process)
+        note.tried = f"one of two workers, at {at} {OF}"
+        note.outcome = str(sweep.must_be_sound())
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "number", "times", "status", "seconds"),
+    [
+        ("Ctrl-C", signal.SIGINT, 1, 130, 30.0),
+        ("Ctrl-C twice", signal.SIGINT, 2, 130, 5.0),
+        ("SIGTERM with 30 s of grace", signal.SIGTERM, 1, 143, 30.0),
+    ],
+)
+def test_a_signal_and_a_resume(
+    sweep: Harness, noted: Any, what: str, number: signal.Signals, times: int, status: int, seconds: float
+) -> None:
+    with noted("faults", what, seed := 6 + times + number) as note:
+        process = sweep.start("run", sweep.spec_file())
+        (moment,) = moments(seed, 1)
+        at = sweep.reach(moment, process)
+        began = time.monotonic()
+        # Kubernetes signals the process, a terminal the whole group.
+        for _ in range(times):
+            os.kill(process.pid, number) if number == signal.SIGTERM else os.killpg(process.pid, number)
+        err = sweep.finish(process, status)
+        took = time.monotonic() - began
+        assert took < seconds
+        assert "this goes on with it: gradsweep run" in err
+        found = sweep.json("audit", NAME)
+        assert found["state"] == "stopped"
+        sweep("run", sweep.spec_file(), "--resume")
+        note.tried = f"at {at} {OF}; then run --resume"
+        note.outcome = f"exit {status} after {took:.1f} s, what is there is sound; resumed: {sweep.must_be_sound()}"
