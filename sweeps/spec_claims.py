@@ -33,7 +33,7 @@ KINDS = {
 def amount(value: Any) -> Checked:
     """A number >= 0, or a text like 10%."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return value, []
+        return float(value), []
     if isinstance(value, str) and _PERCENT.fullmatch(value):
         return value, []
     return None, [Problem((), f"must be a number >= 0, or a percentage like 10%, but got {shown(value)}")]

@@ -238,7 +238,8 @@ class SweepSpec(_Part):
         if self.claims:
             data["claims"] = [claim.model_dump(by_alias=True, exclude_none=True) for claim in self.claims]
         if self.confirm is not None:
-            data["confirm"] = self.confirm.model_dump(mode="json")
+            fresh = self.confirm.seeds
+            data["confirm"] = {"top": self.confirm.top, "seeds": fresh if isinstance(fresh, int) else list(fresh)}
         data["resources"] = self.resources.model_dump()
         data["tracking"] = self.tracking.model_dump()
         return dump(data)

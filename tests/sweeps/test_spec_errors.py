@@ -327,7 +327,7 @@ def test_a_wrong_setting_is_named(setting: str, message: str) -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    text = ARMS + "base: {epoch: 3, batch_size: big}\nseeds: [1, 1]\nclaims: plain\nresources: {pack: 0}\n"
+    text = ARMS + "base: {epoch: 3, batch_size: big}\nseeds: [1, 1]\nclam: plain\nresources: {pack: 0}\n"
     with pytest.raises(SpecError) as caught:
         parse(text, "s.yaml")
     assert [problem.split(": ")[1] for problem in caught.value.problems] == [
@@ -335,7 +335,7 @@ def test_all_problems_are_told_at_once() -> None:
         "base.epoch",
         "seeds.1",
         "resources.pack",
-        "claims",
+        "clam",
     ]
     assert str(caught.value) == "\n".join(caught.value.problems)
 

@@ -1,0 +1,136 @@
+"""Claims and the confirming stage as they are written: what they come to, and what is wrong with a wrong one."""
+
+# ruff: noqa: E501 (messages are compared whole)
+from __future__ import annotations
+
+import pytest
+
+from sweeps.spec import SpecError, parse
+from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
+
+ARMS = "name: x\narms:\n  plain: {}\n  l2: {r: 0.01}\n"
+SEARCH = ARMS + "search: {configurations: 3, space: {r: [0, 1]}}\n"
+
+
+def test_what_is_written_is_what_is_judged() -> None:
+    spec = parse(
+        ARMS
+        + "claims:\n"
+        + "  - {name: helps, says: it helps, better: l2, than: plain, by: 0.01, since: 11, until: 40}\n"
+        + "  - {as_good: best, as: plain, margin: 2.5%, metric: train.loss, goal: minimize}\n"
+        + "  - {similar: l2, to: plain, margin: 1, until: 10}\n"
+        + "  - {better: l2, than: plain}\n"
+    )
+    accuracy = "validation.accuracy"
+    assert spec.judged_claims() == (
+        Claim(BETTER, "l2", "plain", accuracy, margin=0.01, since=11, until=40, name="helps", says="it helps"),
+        Claim(AS_GOOD, BEST, "plain", "train.loss", "minimize", 0.025, True, name="best-as-good-as-plain"),
+        Claim(SIMILAR, "l2", "plain", accuracy, margin=1.0, until=10, name="l2-similar-to-plain"),
+        Claim(BETTER, "l2", "plain", accuracy, name="l2-better-than-plain"),
+    )
+    assert parse(spec.to_yaml()) == spec
+
+
+def test_claims_go_before_what_claim_stands_for_and_either_may_be_left_out() -> None:
+    assert [c.name for c in parse(ARMS + "claim: l2\n").judged_claims()] == [
+        "l2-better-than-plain",
+        "l2-as-good-as-best",
+    ]
+    both = parse(ARMS + "claim: l2\nclaims: [{similar: l2, to: plain, margin: 0.1}]\n")
+    assert both.claim == "l2" and [c.kind for c in both.judged_claims()] == [SIMILAR]
+    assert parse(ARMS).judged_claims() == parse(ARMS + "claims: null\n").judged_claims() == ()
+
+
+def test_the_goal_is_the_objectives_where_the_metric_is_one() -> None:
+    objective = "objective: [{}, {metric: train.loss, goal: minimize}]\n"
+    spec = parse(
+        ARMS + objective + "claims: [{better: l2, than: plain, metric: train.loss}, {better: plain, than: l2}]\n"
+    )
+    assert [c.goal for c in spec.judged_claims()] == ["minimize", "maximize"]
+
+
+def test_settings_reach_into_claims() -> None:
+    text = ARMS + "claims: [{better: l2, than: plain}]\n"
+    assert parse(text, settings=["claims.0.by=0.02"]).judged_claims()[0].margin == 0.02
+    with pytest.raises(SpecError, match="--set claims.0.by=-1: claims.0.by: must be a number >= 0"):
+        parse(text, settings=["claims.0.by=-1"])
+
+
+def test_fresh_seeds_are_no_seeds_of_the_search() -> None:
+    spec = parse(SEARCH + "seeds: [1, 3]\nconfirm: {top: 1, seeds: 4}\n")
+    assert spec.fresh_seeds == (0, 2, 4, 5)
+    assert [m.seed for m in spec.members({"r": 0.5}, confirming=True)] == [0, 2, 4, 5]
+    plan = spec.search_plan()
+    assert (plan.searching, plan.confirming, plan.total) == (5, 3, 8)
+    assert parse(spec.to_yaml()) == spec
+    listed = parse(SEARCH + "confirm: {seeds: [7, 9]}\n")
+    assert listed.fresh_seeds == (7, 9) and listed.confirm is not None and listed.confirm.top == 3
+    assert parse(listed.to_yaml()) == listed
+    assert parse(SEARCH).fresh_seeds == () and parse(SEARCH).search_plan().confirming == 0
+
+
+def test_no_more_is_confirmed_than_is_searched() -> None:
+    assert parse(SEARCH + "confirm: {top: 9}\n").search_plan().confirming == 2 + 3
+
+
+CLAIM = ARMS + "claims:\n  - "
+WRONG = [
+    ("{better: l3, than: plain}", "6: claims.0.better: must be the name of an arm, or best, but got 'l3'; known here are plain, l2, best"),
+    ("{better: l2}", "6: claims.0.than: is missing: better 'l2' than which arm?"),
+    ("{better: l2, as_good: plain}", "6: claims.0.as_good: must have one of better, as_good and similar, but got better and as_good"),
+    ("{says: nothing}", "6: claims.0: must have one of better, as_good and similar, but got none of them"),
+    ("{better: l2, than: l2}", "6: claims.0.than: must be another one than better, but got 'l2' twice"),
+    ("{as_good: l2, as: best}", "6: claims.0.margin: is missing: the difference that does not matter, in the metric's unit or as 10%"),
+    ("{as_good: l2, as: best, margin: -1}", "6: claims.0.margin: must be a number >= 0, or a percentage like 10%, but got -1"),
+    ("{as_good: l2, as: best, margin: 5 percent}", "6: claims.0.margin: must be a number >= 0, or a percentage like 10%, but got '5 percent'"),
+    ("{similar: l2, to: best, margin: 1}", "6: claims.0.to: must be the name of an arm: to be similar to the best is to be as_good as it"),
+    ("{better: l2, than: plain, margin: 1}", "6: claims.0.margin: does not go with better: a claim of better has than and by"),
+    ("{better: l2, than: plain, metric: train.loss}", "6: claims.0.goal: is missing: which train.loss is better? maximize | minimize"),
+    ("{better: l2, than: plain, metric: train.los}", "6: claims.0.metric: unknown metric 'train.los'; did you mean train.loss?"),
+    ("{better: l2, than: plain, goal: up}", "6: claims.0.goal: must be maximize or minimize, but got 'up'"),
+    ("{better: l2, than: plain, since: 4, until: 2}", "6: claims.0.until: since <= until must hold, but got 4 and 2"),
+    ("{better: l2, than: plain, since: -1}", "6: claims.0.since: must be at least 0, but got -1"),
+    ("{bettr: l2, than: plain}", "6: claims.0.bettr: unknown key; did you mean better?"),
+    ("{better: l2, then: plain}", "6: claims.0.then: unknown key; did you mean than?"),
+    ("{better: 5, than: plain}", "6: claims.0.better: must be text, but got 5"),
+    ("l2", "6: claims.0: must be a mapping of keys to values, but got 'l2'"),
+    (
+        "{better: l2, than: plain}\n  - {better: l2, than: plain, since: 4}",
+        "7: claims.1.name: another claim has the name 'l2-better-than-plain'; give this one a name",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("claim", "message"), WRONG)
+def test_a_wrong_claim_says_where_and_what_would_be_right(claim: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(CLAIM + claim + "\n", "s.yaml")
+    assert caught.value.problems == (f"s.yaml:{message}",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ARMS + "claims: {better: l2}\n", "5: claims: must be a list, but got {'better': 'l2'}"),
+        (
+            ARMS + "confirm: {top: 3}\n",
+            "5: confirm: there is no search whose luck is to be ruled out: leave confirm out",
+        ),
+        (SEARCH + "confirm: {top: 0}\n", "6: confirm.top: must be at least 1, but got 0"),
+        (
+            SEARCH + "confirm: {seeds: 0}\n",
+            "6: confirm.seeds: must be a count from 1 to 10000 or a list of seeds, but got 0",
+        ),
+        (SEARCH + "confirm: {seeds: [7, 2]}\n", "6: confirm.seeds.1: must be a fresh seed, but 2 is one of seeds"),
+        (SEARCH + "confirm: {seed: 7}\n", "6: confirm.seed: unknown key; did you mean seeds?"),
+        (SEARCH + "confirm: 5\n", "6: confirm: must be a mapping of keys to values, but got 5"),
+        (
+            "name: x\narms: {plain: {}, best: {}}\n",
+            "2: arms.best: an arm can't be called best: in a claim that is whichever is the best",
+        ),
+    ],
+)
+def test_what_else_can_be_wrong(text: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(text, "s.yaml")
+    assert caught.value.problems == (f"s.yaml:{message}",)
