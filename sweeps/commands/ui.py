@@ -26,29 +26,34 @@ START_SECONDS = 120.0
 def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str, Any]], None]) -> int:
     """Serve until a signal comes; `say` is told the URL when it answers. The exit status.
 
-    Raises RequestError where others would reach it without a password, or there is nothing to show.
+    A store with a server of its own is only told where. Raises RequestError where others would reach ours without a
+    password, or there is nothing to show.
     """
-    from tracking.store import Store
+    from sweeps.stores import open_store
 
-    store, login = Store.at(folder), login_from(os.environ)
+    store, login = open_store(folder), login_from(os.environ)
+    uri = store.mlflow_uri
+    if uri.startswith(("http://", "https://")):
+        say({"store": str(store.where), "url": uri, "serving": False, "user": None, "sweeps": {}})
+        return 0
     if login is None and not for_this_machine_only(host):
         raise RequestError(
             f"--host {host}: others would reach it, so it needs a password: set {PASSWORD}, "
             f"or {PASSWORD}_FILE to a file with it; or leave --host out"
         )
-    if not store.mlflow_db.exists():
+    if store.untouched:
         raise RequestError(f"there is no sweep in {store.folder} yet: gradsweep run quickstart")
     server = Server(host, _port(host, port), login)
     with Interrupt() as interrupt, TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
-        settings = server.environment(store.mlflow_uri, str(store.artifacts), Path(scratch), os.environ)
+        settings = server.environment(uri, str(store.artifacts), Path(scratch), os.environ)
         # A session of its own, so that Ctrl-C reaches it only through us.
         with subprocess.Popen(
             server.command, env=os.environ | settings, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True
         ) as process:
             try:
                 _wait_until_up(server, process, interrupt)
-                user = server.login.username if server.login else None
-                say({"store": str(store.folder), "url": server.url, "user": user, "sweeps": _pages(server)})
+                user, pages = server.login.username if server.login else None, _pages(server)
+                say({"store": str(store.where), "url": server.url, "serving": True, "user": user, "sweeps": pages})
                 sys.stdout.flush()
                 while process.poll() is None:
                     interrupt.check()
@@ -63,7 +68,8 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
 def ui_text(started: dict[str, Any]) -> str:
     """Where to look."""
     user = f", as {started['user']}" if started["user"] else ""
-    lines = [f"MLflow on {started['store']}: {started['url']}{user}   (Ctrl-C ends it)"]
+    ending = "   (Ctrl-C ends it)" if started["serving"] else ""
+    lines = [f"MLflow on {started['store']}: {started['url']}{user}{ending}"]
     return "\n".join(lines + [f"{name:<15} {page}" for name, page in started["sweeps"].items()])
 
 

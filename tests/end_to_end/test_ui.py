@@ -104,3 +104,10 @@ def test_beyond_this_machine_it_asks_for_the_password(seen: Any, tmp_path: Path)
     assert ask(SECRET, origin="http://evil.example.com") == 403
     assert not [line for line in seen.processes().values() if SECRET in line]
     end(process, seen)
+
+
+def test_a_store_with_a_server_of_its_own_is_only_told_where(seen: Any) -> None:
+    file = seen.folder / "team.yaml"
+    file.write_text(f"mlflow: https://mlflow.example.com\nfolder: {seen.folder}/team\n")
+    found = seen.json("ui", "--store", str(file))
+    assert found["url"] == "https://mlflow.example.com" and not found["serving"]
