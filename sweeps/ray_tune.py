@@ -28,7 +28,7 @@ import shutil  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import contextmanager, redirect_stdout  # noqa: E402
+from contextlib import ExitStack, contextmanager, redirect_stdout  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -38,6 +38,7 @@ import ray  # noqa: E402
 # (this one Ray, that one MLflow, both OpenTelemetry) have locked each other out for ever.
 import ray.dashboard.optional_deps  # noqa: E402, F401
 from ray import cloudpickle, tune  # noqa: E402
+from ray._common.utils import get_default_system_temp_dir  # noqa: E402
 from ray.exceptions import RayTaskError  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
@@ -45,6 +46,7 @@ from sweeps import cluster  # noqa: E402
 from sweeps.books import Books  # noqa: E402
 from sweeps.interrupt import Interrupt  # noqa: E402
 from sweeps.packs import Pack, one_line, train_pack  # noqa: E402
+from sweeps.ray_session import session_folder  # noqa: E402
 from sweeps.spec import Resources  # noqa: E402
 from tracking.store import Store  # noqa: E402
 
@@ -260,15 +262,17 @@ def _ray(interrupt: Interrupt, away: dict[str, str] | None) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
     # What has become of a trial is in the books.
     logging.getLogger("ray.tune").setLevel(logging.INFO if debug else logging.CRITICAL)
-    try:
+    with ExitStack() as closing:
         with redirect_stdout(sys.stderr):
             if away is not None:
+                closing.callback(ray.shutdown)
                 ray.init(runtime_env={"env_vars": away}, **quiet)
             else:
-                ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+                folder = closing.enter_context(session_folder(Path(get_default_system_temp_dir())))
+                closing.callback(ray.shutdown)
+                own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+                ray.init(address="local", _temp_dir=str(folder), **own, **quiet)
         # Starting Ray takes SIGTERM away.
         interrupt.install()
         interrupt.check()
         yield
-    finally:
-        ray.shutdown()
