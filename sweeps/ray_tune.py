@@ -106,7 +106,7 @@ class PackSearcher(Searcher):
             return None
         pack = self.books.next_pack()
         if pack is None:
-            return str(Searcher.FINISHED)
+            return None if self.books.more_later else str(Searcher.FINISHED)
         self.parcels[trial_id] = Parcel(pack)
         return {"parcel": self.parcels[trial_id]}
 
@@ -268,7 +268,8 @@ def _ray(interrupt: Interrupt, away: dict[str, str] | None) -> Iterator[None]:
                 closing.callback(ray.shutdown)
                 ray.init(runtime_env={"env_vars": away}, **quiet)
             else:
-                folder = closing.enter_context(session_folder(Path(get_default_system_temp_dir())))
+                parent = Path(get_default_system_temp_dir())  # type: ignore[no-untyped-call]
+                folder = closing.enter_context(session_folder(parent))
                 closing.callback(ray.shutdown)
                 own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
                 ray.init(address="local", _temp_dir=str(folder), **own, **quiet)

@@ -142,8 +142,8 @@ class Tracker:
     def history(self, runs: Sequence[str], key: str) -> Iterator[tuple[str, int, int, float]]:
         """(run, step, timestamp, value) of a metric of several runs of a server, in one request."""
         with _translated():
-            answer = http_request_safe(
-                get_default_host_creds(self.uri),
+            answer = http_request_safe(  # type: ignore[no-untyped-call]
+                get_default_host_creds(self.uri),  # type: ignore[no-untyped-call]
                 "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
                 "GET",
                 params={"run_id": list(runs), "metric_key": key},
