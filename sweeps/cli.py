@@ -341,9 +341,12 @@ def _wrong(*problems: str) -> int:
 
 
 def _line(message: str) -> str:
-    """One line that a terminal shows and does not obey, whatever names of files and spec are in the message."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message[:MOST_SAID])
-    return f"gradsweep: {text}" + (" ..." if len(message) > MOST_SAID else "")
+    """One line that a terminal shows and does not obey, whatever the message quotes; without passwords."""
+    from tracking.store import without_password
+
+    shown = without_password(message)
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown[:MOST_SAID])
+    return f"gradsweep: {text}" + (" ..." if len(shown) > MOST_SAID else "")
 
 
 if __name__ == "__main__":

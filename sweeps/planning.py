@@ -33,7 +33,9 @@ class Plan:
     question: str | None
     arms: int
     searched: int
+    confirmed: int
     seeds: int
+    fresh_seeds: int
     members: int
     epochs: int
     packs: int
@@ -45,12 +47,12 @@ class Plan:
 
     @property
     def configurations(self) -> int:
-        """Arms and searched ones."""
-        return self.arms + self.searched
+        """Arms, searched ones, and those of them that are trained again on fresh seeds."""
+        return self.arms + self.searched + self.confirmed
 
 
 def plan_of(spec: SweepSpec) -> Plan:
-    """Read a plan off a spec."""
+    """Read a plan off a spec. What is confirmed is taken for arms and for searched ones like base."""
     search = spec.search_plan()
     arms = [spec.members(arm)[0] for arm in search.arms.values()]
     searched = spec.members({})[0] if search.configurations else None
@@ -58,20 +60,27 @@ def plan_of(spec: SweepSpec) -> Plan:
     resources = spec.resources
     at_once = _at_once(resources)
     size = pack_size(spec)
-    packs = list(_packs(configurations, size))
+    stages = [(list(_packs(configurations, size)), len(spec.seeds))]
+    if search.confirming:
+        again = configurations[: search.confirming]
+        stages.append((list(_packs(again, pack_size(spec, confirming=True))), len(spec.fresh_seeds)))
     seconds = None
     if not resources.gpus and isinstance(at_once, int):
-        cost = [sum(map(_seconds, pack)) * len(spec.seeds) / resources.cpus for pack in packs]
-        seconds = START_SECONDS + max([sum(cost) / max(1, at_once), *cost])
+        seconds = START_SECONDS
+        for packs, seeds in stages:
+            cost = [sum(map(_seconds, pack)) * seeds / resources.cpus for pack in packs]
+            seconds += max([sum(cost) / max(1, at_once), *cost])
     return Plan(
         name=spec.name,
         question=spec.question,
         arms=len(arms),
         searched=search.configurations,
+        confirmed=search.confirming,
         seeds=len(spec.seeds),
-        members=len(configurations) * len(spec.seeds),
+        fresh_seeds=len(spec.fresh_seeds),
+        members=len(configurations) * len(spec.seeds) + search.confirming * len(spec.fresh_seeds),
         epochs=search.epochs,
-        packs=len(packs),
+        packs=sum(len(packs) for packs, _ in stages),
         pack=size,
         cpus=resources.cpus,
         gpus=resources.gpus,
@@ -89,12 +98,16 @@ def _packs(configurations: list[MemberConfig], size: int) -> Iterator[list[Membe
         yield from kinds.values()
 
 
-def pack_size(spec: SweepSpec) -> int:
-    """How many configurations are asked for at a time: `resources.pack`, or fewer where cores would else stand idle."""
-    at_once = _at_once(spec.resources)
+def pack_size(spec: SweepSpec, *, confirming: bool = False) -> int:
+    """How many configurations are asked for at a time: `resources.pack`, or fewer where cores would else stand idle.
+
+    That of the search does not depend on what is confirmed later: suggestions depend on what is known when a pack is
+    asked for.
+    """
+    plan, at_once, most = spec.search_plan(), _at_once(spec.resources), spec.resources.pack
     if isinstance(at_once, str):
-        return spec.resources.pack
-    return min(spec.resources.pack, math.ceil(spec.search_plan().total / at_once))
+        return most
+    return max(1, min(most, math.ceil((plan.confirming if confirming else plan.searching) / at_once)))
 
 
 def _at_once(resources: Resources) -> int | str:
@@ -114,7 +127,7 @@ def train_images(data: str) -> int:
     """About how many images the training split of this data has; 0 for a folder that can't be read."""
     if data in TRAIN_IMAGES:
         return TRAIN_IMAGES[data]
-    train = Path(data.removeprefix("folder:")).expanduser() / "train"
+    train = Path(os.path.expanduser(data.removeprefix("folder:"))) / "train"
     try:
         files = sum(len(os.listdir(c)) for c in train.iterdir() if c.is_dir())
     except OSError:

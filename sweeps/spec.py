@@ -51,7 +51,7 @@ def read(source: str | pathlib.Path, settings: Sequence[str] = ()) -> SweepSpec:
     """The spec of a file or of a shipped study, with `key=value` settings over it; raises SpecError."""
     path = pathlib.Path(source)
     shipped = studies()
-    if not path.exists() and str(source) in shipped:
+    if str(source) in shipped and not path.exists():
         return parse(shipped[str(source)], f"{source}.yaml", settings)
     try:
         with path.open("rb") as file:

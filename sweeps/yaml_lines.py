@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Path = tuple[str | int, ...]
 DEEPEST = 20
+MOST = 25_000  # keys and values: a second or two of PyYAML's
 _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 _RULES = (
     (_NULL, r"~|null|Null|NULL|", "~nN\0"),
@@ -73,6 +74,10 @@ def load(text: str) -> tuple[Any, dict[Path, int]]:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise _no_text(text[error.position], line) from None
+    except YamlError:
+        raise
+    except (ValueError, OverflowError) as error:  # "\U00110000" is beyond what chr reads
+        raise YamlError(f"not YAML: {error}", 1) from None
     lines: dict[Path, int] = {}
     return (None, lines) if node is None else (_value(node, (), lines), lines)
 
@@ -80,13 +85,15 @@ def load(text: str) -> tuple[Any, dict[Path, int]]:
 def _refuse_bombs(text: str) -> None:
     """Before anything is built: what is small as text and large, or deep, as data."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
             raise YamlError(f"aliases are not read: write out what *{event.anchor} stands for", line)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise YamlError(f"nested more than {DEEPEST} deep", line)
+        if count > MOST:
+            raise YamlError(f"more than {MOST} keys and values", line)
 
 
 def _value(node: Node, path: Path, lines: dict[Path, int]) -> Any:

@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -98,8 +97,8 @@ def _sha256(plain: object) -> str:
 def _walk(path: str) -> _Tree:
     """Every image of the tree in its order, training part first, with what tells whether it has changed."""
     try:
-        root = os.path.realpath(Path(path).expanduser())
-    except (RuntimeError, ValueError) as e:  # a home of nobody, a zero byte
+        root = os.path.realpath(os.path.expanduser(path))
+    except ValueError as e:  # a zero byte
         raise DataError(f"folder:{path!r} is no folder's name ({e}): {RIGHT}") from None
     if not path or not os.path.isdir(root):
         raise DataError(f"folder:{path}: there is no folder {root}: {RIGHT}")
