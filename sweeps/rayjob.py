@@ -198,7 +198,7 @@ def _submitter(job: SweepJob) -> Object:
                     "image": job.pool.image,
                     "imagePullPolicy": "IfNotPresent",
                     "env": _plain(_RAY),
-                    "resources": _resources(Size(cpus=1, memory="1Gi")),
+                    "resources": _amounts("500m", "1Gi"),
                     "securityContext": _restricted(),
                     "volumeMounts": list(_SCRATCH),
                 }
@@ -214,7 +214,7 @@ def _autoscaler(idle_seconds: int) -> Object:
         "idleTimeoutSeconds": idle_seconds,
         "imagePullPolicy": "IfNotPresent",
         "env": _plain({"HOME": "/tmp"}),
-        "resources": _resources(Size(cpus=1, memory="1Gi")),
+        "resources": _amounts("500m", "1Gi"),
         "securityContext": _restricted(),
         "volumeMounts": [
             {"name": "autoscaler-tmp", "mountPath": "/tmp"},
@@ -296,9 +296,12 @@ def _restricted() -> Object:
 
 
 def _resources(size: Size) -> Object:
-    amounts = {"cpu": str(size.cpus), "memory": size.memory}
-    if size.gpus:
-        amounts["nvidia.com/gpu"] = str(size.gpus)
+    return _amounts(str(size.cpus), size.memory, **({"nvidia.com/gpu": str(size.gpus)} if size.gpus else {}))
+
+
+def _amounts(cpu: str, memory: str, **others: str) -> Object:
+    """Requests and limits alike: what is promised is what there is."""
+    amounts = {"cpu": cpu, "memory": memory, **others}
     return {"requests": dict(amounts), "limits": dict(amounts)}
 
 

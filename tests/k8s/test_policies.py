@@ -255,15 +255,35 @@ def test_what_the_driver_is_told_is_there(objects: tuple[Object, ...], rayjob: O
     assert address and address[1] in environment["MLFLOW_SERVER_ALLOWED_HOSTS"]["value"].split(",")
 
 
+def quantity(text: str) -> float:
+    return float(text.removesuffix("m")) / 1000 if text.endswith("m") else float(text)
+
+
+def test_people_who_come_through_the_ingress_are_answered(objects: tuple[Object, ...]) -> None:
+    """By the host's name, and when their browser's page asks with POST, as MLflow's own does."""
+    (mlflow,) = [one for one in workloads(objects) if one["metadata"]["name"] == "mlflow"]
+    told = {
+        entry["name"]: entry.get("value", "") for entry in mlflow["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    for ingress in of_kind(objects, "Ingress"):
+        for rule in ingress["spec"]["rules"]:
+            assert rule["host"] in told["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+            assert f"https://{rule['host']}" in told["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+        assert [host for tls in ingress["spec"]["tls"] for host in tls["hosts"]] == [
+            rule["host"] for rule in ingress["spec"]["rules"]
+        ]
+
+
 def test_the_quota_has_room_for_a_sweep(objects: tuple[Object, ...], rayjob: Object, parts: SimpleNamespace) -> None:
     (quota,) = of_kind(objects, "ResourceQuota")
     group = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     specs = parts.pod_specs(rayjob)
-    wanted = {"cpu": 1.0, "nvidia.com/gpu": 0.0}  # the autoscaler's, which KubeRay adds
+    wanted = {"cpu": 0.5, "nvidia.com/gpu": 0.0}  # the autoscaler's, which KubeRay adds
+    specs |= {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in workloads(objects)}
     for name, spec in specs.items():
         times = group["maxReplicas"] if name == group["groupName"] else 1
         for resource in wanted:
-            wanted[resource] += times * float(spec["containers"][0]["resources"]["requests"].get(resource, 0))
+            wanted[resource] += times * quantity(spec["containers"][0]["resources"]["requests"].get(resource, "0"))
     for resource, amount in wanted.items():
         assert amount <= float(quota["spec"]["hard"][f"requests.{resource}"]), resource
 
