@@ -22,7 +22,8 @@ class Row:
 
     `drawn` is what the sampler drew for parameters that have no effect; `notes` are the sampler's system attributes
     on its trial, `study_notes` those that it wrote on its study then. `pack` and `size` say with how many others it
-    was asked for, `known` how many had ended at that time. Once `state` is one of `ENDS` and no longer running:
+    was asked for, `known` how many had ended at that time; `confirms` is the number of the configuration that this one
+    trains again on fresh seeds. Once `state` is one of `ENDS` and no longer running:
     `order` is how many had ended before; `unfinished` means that Optuna's own columns don't say so yet.
     """
 
@@ -35,6 +36,7 @@ class Row:
     pack: str = ""
     size: int = 1
     known: int = 0
+    confirms: int | None = None
     trial_id: int = -1
     state: str = "running"
     values: tuple[float, ...] | None = None
@@ -63,6 +65,7 @@ def asked(row: Row, pack: str, size: int, known: int) -> dict[str, Any]:
         "pack": pack,
         "size": size,
         "known": known,
+        "confirms": row.confirms,
     }
 
 

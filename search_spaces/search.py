@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from search_spaces.confirm import chosen, confirmations
 from search_spaces.history import History, Past
 from search_spaces.plan import SearchPlan
 from search_spaces.pruners import needs
@@ -36,17 +37,22 @@ from search_spaces.suggest import distributions, point, suggestions
 HISTORY = 500  # a pruner compares with the latest so many: its cost must not grow with the sweep
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 _DIRECTIONS = {"maximize": StudyDirection.MAXIMIZE, "minimize": StudyDirection.MINIMIZE}
+_CONFIRMING = "confirming"  # the numbers of those to confirm, from when the search has ended
 _CREATED = "created"  # the last attribute to be written: a study without it is a creation that was interrupted
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A suggestion: overrides of the base. `arm` is empty for a searched one; `pack` is what it was asked for."""
+    """A suggestion: overrides of the base. `arm` is empty for a searched one; `pack` is what it was asked for.
+
+    `confirms` is the number of the one that it trains again, on fresh seeds.
+    """
 
     number: int
     arm: str
     parameters: Mapping[str, Value]
     pack: str
+    confirms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,15 @@ class Ended:
     state: str
     values: tuple[float, ...] | None
     reason: str
+    confirms: int | None = None
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a sweep is: `total` is what it will have in the end, the others what the database holds."""
+    """How far a sweep is: `total` is what it will have in the end, the others what the database holds.
+
+    Before the search has ended it counts as many to confirm as there can be.
+    """
 
     total: int
     complete: int
@@ -107,7 +117,7 @@ class Search:
             if _CREATED in self._storage.get_study_user_attrs(self._study_id):
                 self.close()
                 raise SearchError(f"a sweep named {name!r} exists already; choose another name") from None
-        for key, value in {**attributes, _CREATED: {"total": plan.total}}.items():
+        for key, value in {**attributes, _CREATED: {"total": plan.total, "searching": plan.searching}}.items():
             self._storage.set_study_user_attr(self._study_id, key, value)
         return self
 
@@ -135,18 +145,42 @@ class Search:
         return self
 
     def ask(self, count: int, pack: str) -> list[Configuration]:
-        """The next configurations, arms first; fewer, or none, where the budget is used up."""
-        plan, rows = self._driven(), self._rows()
-        count = min(count, plan.total - len(rows))
+        """The next configurations, arms first; fewer, or none, where the budget is used up.
+
+        What is to be confirmed comes when all others have ended: until then there is none, too.
+        """
+        rows = self._rows()
+        count = min(count, self._to_be_asked(rows))
         return self._create(rows, count, pack, count) if count > 0 else []
+
+    def _to_be_asked(self, rows: list[Row]) -> int:
+        plan = self._driven()
+        if len(rows) < plan.searching:
+            return plan.searching - len(rows)
+        if not plan.confirm or any(row.state == "running" for row in rows[: plan.searching]):
+            return 0
+        return plan.searching + len(self._confirming(rows)) - len(rows)
+
+    def _confirming(self, rows: list[Row]) -> list[int]:
+        """Those to confirm: decided here, once, when the search has ended."""
+        known: list[int] | None = self._storage.get_study_user_attrs(self._study_id).get(_CONFIRMING)
+        if known is None:
+            known = chosen(self._driven(), rows)
+            self._storage.set_study_user_attr(self._study_id, _CONFIRMING, known)
+        return known
 
     def _create(self, rows: list[Row], count: int, pack: str, size: int) -> list[Configuration]:
         plan = self._driven()
         space = distributions(plan.space)
         known = sum(row.state != "running" for row in rows)
         found = []
-        for row in suggestions(plan, rows, count):
-            at = point(plan, row) or {}
+        if len(rows) < plan.searching:
+            new = suggestions(plan, rows, count)
+        else:
+            new = confirmations(rows, self._confirming(rows), count)
+        for row in new:
+            # What confirms is no second point of the search.
+            at = (point(plan, row) if row.confirms is None else None) or {}
             searched = {key: value for key, value in at.items() if key not in row.drawn}
             trial = create_trial(
                 state=TrialState.RUNNING,
@@ -158,7 +192,7 @@ class Search:
             trial_id = self._storage.create_new_trial(self._study_id, trial)
             if trial_id != self._storage.get_trial_id_from_study_id_trial_number(self._study_id, row.number):
                 raise SearchError(f"another driver is at work on the sweep {self.name!r}")
-            found.append(Configuration(row.number, row.arm, row.parameters, pack))
+            found.append(_configuration(replace(row, pack=pack)))
         return found
 
     def running(self) -> list[Configuration]:
@@ -176,7 +210,7 @@ class Search:
             if missing > 0:
                 self._create(rows, missing, last.pack, last.size)
                 rows = self._rows()
-        return [Configuration(row.number, row.arm, row.parameters, row.pack) for row in rows if row.state == "running"]
+        return [_configuration(row) for row in rows if row.state == "running"]
 
     def history(self, pack: str = "") -> History:
         """What the pruner needs to know of the others; empty without a pruner.
@@ -243,7 +277,7 @@ class Search:
     def ended(self) -> list[Ended]:
         """Those told, by number."""
         return [
-            Ended(row.number, row.arm, row.parameters, row.state, row.values, row.reason)
+            Ended(row.number, row.arm, row.parameters, row.state, row.values, row.reason, row.confirms)
             for row in self._rows()
             if row.state != "running"
         ]
@@ -258,17 +292,19 @@ class Search:
     def counts(self) -> Counts:
         """How far the sweep is."""
         states = [row.state for row in self._rows()]
-        if self.plan is None:
-            total = self._storage.get_study_user_attrs(self._study_id)[_CREATED]["total"]
-        else:
-            total = self.plan.total
-        return Counts(total, *(states.count(state) for state in (*ENDS, "running")))
+        return Counts(self.total(), *(states.count(state) for state in (*ENDS, "running")))
+
+    def total(self) -> int:
+        """How many configurations the sweep will have; at most, before it is known how many there are to confirm."""
+        notes = self._storage.get_study_user_attrs(self._study_id)
+        confirming, created = notes.get(_CONFIRMING), notes[_CREATED]
+        return int(created["total"] if confirming is None else created["searching"] + len(confirming))
 
     @property
     def attributes(self) -> dict[str, str]:
         """The sweep's own notes, kept with the study."""
         found = self._storage.get_study_user_attrs(self._study_id)
-        return {key: value for key, value in found.items() if key != _CREATED}
+        return {key: value for key, value in found.items() if key not in (_CREATED, _CONFIRMING)}
 
     def set_attribute(self, key: str, value: str) -> None:
         """Adds or replaces a note."""
@@ -291,6 +327,10 @@ class Search:
         if self.plan is None:
             raise SearchError(f"the sweep {self.name!r} was opened without its plan: it can only be read")
         return self.plan
+
+
+def _configuration(row: Row) -> Configuration:
+    return Configuration(row.number, row.arm, row.parameters, row.pack, row.confirms)
 
 
 def _past(row: Row, curve: bool) -> Past:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from search_spaces.space import Value
 from sweeps.packs import End, Pack, PackedConfiguration, PackReport, mean
 from sweeps.planning import pack_size
 from sweeps.spec import SweepSpec
+from tracking.results import CONFIRM
 from tracking.spool import Spool
 from trainers.members import SHARED, MemberConfig
 
@@ -61,7 +62,7 @@ class Books:
         self.states = states
         self._spec = spec
         self._plan: SearchPlan = spec.search_plan()
-        self._pack_size = pack_size(spec)
+        self._pack_sizes = pack_size(spec), pack_size(spec, confirming=True)
         self._metrics = tuple(o.metric for o in spec.objective)
         self._search = search
         self._spool = spool
@@ -74,7 +75,8 @@ class Books:
         for ended in search.ended():
             # Told, but perhaps not ended in the spool when the driver died.
             spool.end(ended.number, ended.state, ended.values, ended.reason)
-            self._consider(name_of(ended.arm, ended.parameters), ended.state, ended.values)
+            if ended.confirms is None:
+                self._consider(name_of(ended.arm, ended.parameters), ended.state, ended.values)
         running = search.running()
         self._counts = search.counts()
         self._hand_out(running)
@@ -89,14 +91,21 @@ class Books:
         """The next pack to train; None where all have been handed out."""
         while not self._waiting:
             # A pack asked for is named after its first configuration.
-            asked = self._search.ask(self._pack_size, f"p{self._counts.ended + self._counts.running:05d}")
+            size = self._pack_sizes[self._counts.ended >= self._plan.searching]
+            asked = self._search.ask(size, f"p{self._counts.ended + self._counts.running:05d}")
+            # How many there are to confirm is known when the search has ended.
+            self._counts = replace(self._counts, running=self._counts.running + len(asked), total=self._search.total())
             if not asked:
                 return None
-            self._counts = replace(self._counts, running=self._counts.running + len(asked))
             self._hand_out(asked)
         pack = self._waiting.popleft()
         self._live[pack.id] = pack
         return pack
+
+    @property
+    def more_later(self) -> bool:
+        """Whether there will be packs once those handed out have ended, though there is none now."""
+        return bool(self._plan.confirm) and self._counts.ended < self._plan.searching
 
     def reissue(self, pack: str) -> Pack:
         """A pack as it is now, for another worker: what is left of it, with what has been seen of that."""
@@ -136,7 +145,8 @@ class Books:
                 past = self._past.pop(c.number)
                 self._tell(c.number, end, past)
                 self._epochs_in_all -= c.members[0].epochs - max(past, default=0)
-                self._consider(self._names.pop(c.number), end.state, end.values)
+                if name := self._names.pop(c.number, ""):
+                    self._consider(name, end.state, end.values)
         left = tuple(c for c in pack.configurations if c.number not in ends)
         if left:
             self._live[pack.id] = replace(pack, configurations=left)
@@ -165,22 +175,28 @@ class Books:
         if state == "complete" and values and sign * values[0] > best:
             self._best = Best(name, values[0])
 
-    def _hand_out(self, configurations: Iterable[Configuration]) -> None:
+    def _hand_out(self, configurations: Sequence[Configuration]) -> None:
         """Queue configurations as packs of what can be trained together."""
         fit: dict[tuple[str, str], list[PackedConfiguration]] = {}
         for c in configurations:
             self._past[c.number] = {}
             try:
-                members = self._spec.members(c.parameters)
+                members = self._spec.members(c.parameters, confirming=c.confirms is not None)
             except ValueError as error:
                 self._tell(c.number, End("failed", reason=str(error)), {})
                 continue
-            self._names[c.number] = name_of(c.arm, c.parameters)
-            self._spool.start(c.number, c.arm, self._names[c.number], members)
+            name = name_of(c.arm, c.parameters)
+            if c.confirms is None:
+                self._names[c.number] = name
+                self._spool.start(c.number, c.arm, name, members)
+            else:
+                # An arm's name stands for its own records alone.
+                self._spool.start(c.number, "", f"{CONFIRM}{name}", members)
             past = self._past[c.number] = self._spool.means(c.number, self._metrics[0])
             self._epochs += max(past, default=0)
             self._epochs_in_all += members[0].epochs
             fit.setdefault((c.pack, _kind(members[0])), []).append(PackedConfiguration(c.number, members, past))
+        confirming = {c.pack for c in configurations if c.confirms is not None}
         for (asked_as, kind), members_ in fit.items():
             self._waiting.append(
                 Pack(
@@ -189,7 +205,8 @@ class Books:
                     metrics=self._metrics,
                     goal=self._plan.goals[0],
                     epochs=self._plan.epochs,
-                    pruner=self._plan.pruner,
+                    # What the verdict rests on is trained to its end.
+                    pruner=None if asked_as in confirming else self._plan.pruner,
                     history=self._search.history(asked_as),
                 )
             )

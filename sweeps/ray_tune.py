@@ -106,7 +106,7 @@ class PackSearcher(Searcher):
             return None
         pack = self.books.next_pack()
         if pack is None:
-            return str(Searcher.FINISHED)
+            return None if self.books.more_later else str(Searcher.FINISHED)
         self.parcels[trial_id] = Parcel(pack)
         return {"parcel": self.parcels[trial_id]}
 

@@ -245,6 +245,7 @@ def _sweep_run(spec: SweepSpec, digests: dict[str, str]) -> SweepRun:
             "pruner": plan.pruner.name if plan.pruner else "none",
             "objective": ", ".join(f"{o.goal} {o.metric}" for o in spec.objective),
             "claim": spec.claim or "none",
+            "confirm": f"{plan.confirm} and the arms, {len(spec.fresh_seeds)} seeds" if plan.confirm else "none",
         },
         versions=versions(),
         digests=digests,

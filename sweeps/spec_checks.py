@@ -217,8 +217,9 @@ def _resources(spec: SweepSpec) -> list[Problem]:
     gpus, pack = spec.resources.gpus, spec.resources.pack
     if gpus > 1 and gpus != int(gpus):
         found.append(Problem(("resources", "gpus"), f"must be a fraction of one or a whole number, but got {gpus:g}"))
-    if pack > 1 and pack * len(spec.seeds) > MOST_MEMBERS:
-        at_most = max(1, MOST_MEMBERS // len(spec.seeds))
+    seeds = max(len(spec.seeds), len(spec.fresh_seeds))
+    if pack > 1 and pack * seeds > MOST_MEMBERS:
+        at_most = max(1, MOST_MEMBERS // seeds)
         found.append(Problem(("resources", "pack"), f"must be at most {at_most} with these seeds, but got {pack}"))
     return found
 

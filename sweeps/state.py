@@ -24,7 +24,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     finally:
         search.close()
     objective = spec.objective[0]
-    complete = [(e.values[0], e) for e in ended if e.state == "complete" and e.values]
+    complete = [(e.values[0], e) for e in ended if e.state == "complete" and e.values and e.confirms is None]
     choose = max if objective.goal == "maximize" else min
     best = choose(complete, key=lambda found: found[0], default=None)
     process = holder(store.lock_file(name))
