@@ -10,6 +10,7 @@ import sys
 
 VARIABLE = "GRADSWEEP_BEGUN"
 IN_WORDS = "say"
+RESUMING = "GRADSWEEP_RESUMING"  # the command with which its user goes on with a sweep that runs in the background
 WORDS = "gradsweep: the sweep has begun"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from search_spaces.search import studies
 from search_spaces.storage import SearchError
-from sweeps.begun import VARIABLE as BEGUN
+from sweeps import begun
 from sweeps.errors import FAILED, WRONG_REQUEST, PlaceError
 from sweeps.lock import Locked, driver_lock, holder
 from sweeps.places import Standing, Submission, Submitted, commands
@@ -132,7 +132,12 @@ class Here:
         with output.open("ab") as file:
             driver = subprocess.Popen(
                 [sys.executable, "-m", "sweeps.cli", *words, *(["--resume"] if sweep.resume else [])],
-                env=os.environ | {BEGUN: str(write), "PYTHONUNBUFFERED": "1"},
+                env=os.environ
+                | {
+                    begun.VARIABLE: str(write),
+                    begun.RESUMING: commands(sweep.name, "", self._chosen)["resume"],
+                    "PYTHONUNBUFFERED": "1",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

@@ -5,37 +5,40 @@ Ray gives an id once. What the job is of is in its metadata, so that it can be s
 and store file travel with it (`sweeps.travel`), passwords never do: the driver reads them on the cluster's head, from
 the environment or the files that the store file names.
 
-A token is Ray's own affair: with RAY_AUTH_MODE=token its client takes it from RAY_AUTH_TOKEN, from the file
-RAY_AUTH_TOKEN_PATH, or from ~/.ray/auth_token.
+Which token is sent says `sweeps.ray_token`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import shlex
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from sweeps.ray_token import MODE, WHERE, use_token
 
-import aiohttp
-import ray
-import requests
-from ray.exceptions import AuthenticationError
-from ray.job_submission import JobStatus, JobSubmissionClient
+use_token()
 
-from sweeps import begun
-from sweeps.errors import FAILED, WRONG_REQUEST, PlaceError
-from sweeps.places import Standing, Submission, Submitted, commands
-from sweeps.stores import names_a_file, open_store, parse_store, read_text
-from sweeps.travel import SPEC_FILE, STORE_FILE, pack
-from sweeps.versions import git_commit
-from tracking.store import VARIABLE, StoreError
+import asyncio  # noqa: E402
+import logging  # noqa: E402
+import os  # noqa: E402
+import shlex  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Iterator, Sequence  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
+from datetime import UTC, datetime  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import aiohttp  # noqa: E402
+import ray  # noqa: E402
+import requests  # noqa: E402
+from ray.exceptions import AuthenticationError  # noqa: E402
+from ray.job_submission import JobStatus, JobSubmissionClient  # noqa: E402
+
+from sweeps import begun  # noqa: E402
+from sweeps.errors import FAILED, WRONG_REQUEST, PlaceError  # noqa: E402
+from sweeps.places import Standing, Submission, Submitted, commands  # noqa: E402
+from sweeps.stores import names_a_file, open_store, parse_store, read_text  # noqa: E402
+from sweeps.travel import SPEC_FILE, STORE_FILE, pack  # noqa: E402
+from sweeps.versions import git_commit  # noqa: E402
+from tracking.store import VARIABLE, StoreError  # noqa: E402
 
 TIMEOUT = (2.0, 30.0)  # seconds to connect and to answer
 POLL_SECONDS = 0.5
@@ -57,7 +60,9 @@ def place(to: str, store: str | None, pool: Path | None) -> RayCluster:
     # They would have their way before an address that is given.
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         os.environ.pop(name, None)
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    talkative = ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging")
+    for name in (f"ray.{part}" for part in talkative):
+        logging.getLogger(name).setLevel(logging.WARNING)
     to = to.rstrip("/")
     with _speaking(to):
         client = _Client(to)
@@ -158,6 +163,7 @@ class RayCluster:
             "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
             "GRADSWEEP_COMMIT": git_commit() or "",
             begun.VARIABLE: begun.IN_WORDS,
+            begun.RESUMING: commands(sweep.name, self._to)["resume"],
         }
         with _speaking(self._to), tempfile.TemporaryDirectory() as folder:
             pack(Path(folder), told["spec"], told["store"] or None)
@@ -273,13 +279,9 @@ def _speaking(to: str) -> Iterator[None]:
     """Whatever goes wrong with the cluster as one line."""
     try:
         yield
-    except AuthenticationError as error:
-        with_token = os.environ.get("RAY_AUTH_MODE") == "token"
-        hint = (
-            "the token of RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token is not the cluster's"
-            if with_token and "403" in error.message or "failed" in error.message
-            else "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or the file ~/.ray/auth_token"
-        )
+    except AuthenticationError:
+        sent = os.environ.get(MODE) == "token"
+        hint = f"the one in {WHERE} is not its own" if sent else f"set {MODE}=token, and put it in {WHERE}"
         raise PlaceError(f"the cluster at {to} wants a token: {hint}", WRONG_REQUEST) from None
     except (ConnectionError, requests.ConnectionError, requests.Timeout, aiohttp.ClientError) as error:
         raise PlaceError(f"no Ray cluster answers at {to}: {_first_line(str(error))}", FAILED) from None

@@ -120,5 +120,5 @@ def place_at(to: str | None, *, store: str | None = None, pool: Path | None = No
 def commands(name: str, to: str, store: str | None = None) -> dict[str, str]:
     """What can be done with a sweep that has been submitted, as commands to copy: for `Submitted.look`."""
     where = [*(["--to", to] if to else []), *(["--store", store] if store else [])]
-    words = {"logs": ["logs", name, "-f"], "status": ["status", name], "stop": ["stop", name]}
+    words = {"logs": ["logs", name, "-f"], **{word: [word, name] for word in ("status", "stop", "resume")}}
     return {what: shlex.join(["gradsweep", *command, *where]) for what, command in words.items()}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sweeps.begun import RESUMING
 from sweeps.errors import is_wrong_request
 from sweeps.interrupt import Interrupt, Interrupted
 
@@ -33,7 +35,9 @@ class Request:
     executor: str
 
     def resuming(self) -> str:
-        """The command that goes on with this sweep."""
+        """The command that goes on with this sweep; who has submitted it may know another one."""
+        if told := os.environ.get(RESUMING):
+            return told
         words = ["gradsweep", "run", self.spec, "--resume"]
         words += [w for key, value in (("--name", self.name), ("--store", self.store)) if value for w in (key, value)]
         words += [w for setting in self.settings for w in ("--set", setting)]

@@ -1,0 +1,147 @@
+"""A real Ray cluster on this machine: its own ports and folders, its processes ended one by one.
+
+Its Python has what ours has but for gradsweep itself: a plain Ray with our dependencies, as a cluster that was not made
+for us.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 120.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def plain_python(folder: Path) -> Path:
+    """A Python that has every package of ours, and not gradsweep: the `bin` folder."""
+    packages = folder / "packages"
+    packages.mkdir()
+    for found in (p for entry in sys.path if entry.endswith("site-packages") for p in Path(entry).iterdir()):
+        if "gradsweep" not in found.name and not (packages / found.name).exists():
+            (packages / found.name).symlink_to(found)
+    home = folder / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    (inside,) = home.glob("lib/python*/site-packages")
+    (inside / "packages.pth").write_text(f"{packages}\n")
+    return home / "bin"
+
+
+class Cluster:
+    """A head and its nodes.
+
+    >>> cluster = Cluster(bin, folder, cpus=1)
+    >>> cluster.join(cpus=1)
+    >>> cluster.address
+    'http://127.0.0.1:41234'
+    """
+
+    def __init__(
+        self, bin: Path, folder: Path, environment: Mapping[str, str] | None = None, **resources: float
+    ) -> None:
+        self._bin = bin
+        # Not in the test's own folder, whose name is too long for a socket's.
+        self._temporary = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
+        self._logs = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "GRADSWEEP_", "MLFLOW_"))}
+        self._environment = clean | {
+            "PATH": f"{bin}:{os.environ['PATH']}",
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "GRADSWEEP_CACHE": str(folder / "cache"),
+            **(environment or {}),
+        }
+        self.gcs = free_port()
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        words = ["--head", f"--port={self.gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
+        words += [f"--temp-dir={self.folder}", f"--ray-client-server-port={free_port()}"]
+        self._start(words, resources)
+        self._until(self._answers)
+
+    def join(self, **resources: float) -> subprocess.Popen[bytes]:
+        """A further node."""
+        before = self.nodes()
+        process = self._start([f"--address=127.0.0.1:{self.gcs}"], resources)
+        self._until(lambda: self.nodes() > before)
+        return process
+
+    def nodes(self) -> int:
+        """How many nodes are there."""
+        return sum(node["state"] == "ALIVE" for node in self._get("/api/v0/nodes")["data"]["result"]["result"])
+
+    def close(self) -> None:
+        """End all of it."""
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self._processes:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._temporary.cleanup()
+
+    def _start(self, words: list[str], resources: Mapping[str, float]) -> subprocess.Popen[bytes]:
+        sizes = [f"--num-{name}={size:g}" for name, size in {"gpus": 0, **resources}.items()]
+        words = [*words, *sizes, "--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
+        words += [
+            f"--dashboard-agent-listen-port={free_port()}",
+            "--min-worker-port=0",
+            "--max-worker-port=0",
+            "--disable-usage-stats",
+            "--block",
+        ]
+        with (self._logs / f"ray-{len(self._processes)}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [str(self._bin / "python"), "-m", "ray.scripts.scripts", "start", *words],
+                cwd=self._logs,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._get("/api/version"))
+        except urllib.error.HTTPError as error:
+            return error.code in (401, 403)  # it wants a token
+        except OSError:
+            return False
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.address + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def _until(self, what: Any) -> None:
+        end = time.monotonic() + PATIENCE
+        while not what():
+            assert time.monotonic() < end and all(p.poll() is None for p in self._processes), self._said()
+            time.sleep(0.1)
+
+    def _said(self) -> str:
+        return "\n".join(file.read_text()[-3000:] for file in self._logs.glob("ray-*.log"))
