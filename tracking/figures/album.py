@@ -150,8 +150,8 @@ def _of_search(
             f"How much it decides whether a configuration is among the best by {metric}: Optuna's PED-ANOVA over the "
             "complete configurations. It says how much a parameter matters within the searched range, not which value "
             "is good.",
-            lambda: importance_figure(searched.importance.get(metric, {})),
-            lambda: alt.of_importance(searched.importance.get(metric, {})),
+            lambda: importance_figure(searched, metric),
+            lambda: alt.of_importance(searched.importance[metric]),
         ),
         _Plan(
             f"parallel{end}",

@@ -9,6 +9,13 @@ import pandas as pd
 
 from tracking.results import Outcome
 
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def within(values: pd.Series[float]) -> pd.Series[float]:
+    """NaN in the place of what the engines' float32 can't hold: infinities, and sizes that would break an axis."""
+    return values.astype(np.float64).where(values.abs() <= LARGEST)
+
 
 def own(frame: pd.DataFrame, outcomes: Mapping[int, Outcome] | None) -> pd.DataFrame:
     """The records without those of the confirming stage, which are of other seeds; all of them without outcomes."""
@@ -19,7 +26,7 @@ def own(frame: pd.DataFrame, outcomes: Mapping[int, Outcome] | None) -> pd.DataF
 def band(frame: pd.DataFrame, configuration: int, metric: str) -> pd.DataFrame:
     """`mean`, `q25` and `q75` by epoch; NaN from where a seed has no finite value: survivors would look too good."""
     rows = frame.loc[frame["configuration"] == configuration, ["epoch", metric]]
-    values = rows[metric].astype(np.float64).where(np.isfinite(rows[metric]))
+    values = within(rows[metric])
     by_epoch = values.groupby(rows["epoch"])
     whole = by_epoch.count() == by_epoch.size()
     found = pd.DataFrame({"mean": by_epoch.mean(), "q25": by_epoch.quantile(0.25), "q75": by_epoch.quantile(0.75)})
@@ -31,7 +38,7 @@ def finals(frame: pd.DataFrame, metric: str) -> pd.Series[float]:
     if metric not in frame or not len(frame):
         return pd.Series(dtype=np.float64)
     last = frame[frame["epoch"] == frame.groupby("configuration")["epoch"].transform("max")]
-    values = last[metric].astype(np.float64).where(np.isfinite(last[metric]))
+    values = within(last[metric])
     by_configuration = values.groupby(last["configuration"])
     return by_configuration.mean().where(by_configuration.count() == by_configuration.size())
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from tracking.figures.lines import symbol
+from tracking.figures.searched import Searched
 from tracking.figures.style import PALETTE, RC, NotDrawn, new_figure
 
 
 @rc_context(rc=RC)
-def importance_figure(importance: Mapping[str, float]) -> Figure:
-    """A bar a field, the largest on top, with its share. Raises NotDrawn where it isn't known."""
-    if not importance:
-        raise NotDrawn("too few searched configurations are complete to tell")
-    ordered = sorted(importance.items(), key=lambda item: -item[1])
+def importance_figure(searched: Searched, metric: str) -> Figure:
+    """A bar a field, the largest on top, with its share. Raises NotDrawn where there is nothing to compare."""
+    if len(searched.axes) < 2:
+        names = [symbol(axis.name) for axis in searched.axes]
+        raise NotDrawn(f"only {names[0]} was searched" if names else "nothing was searched")
+    if not searched.importance.get(metric):
+        raise NotDrawn("too few searched configurations are complete, or all have the same result")
+    ordered = sorted(searched.importance[metric].items(), key=lambda item: -item[1])
     figure = new_figure(0.7 + 0.32 * len(ordered))
     axes = figure.subplots()
     bars = axes.barh([symbol(name) for name, _ in ordered], [share for _, share in ordered], color=PALETTE[0])

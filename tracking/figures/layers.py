@@ -51,7 +51,7 @@ def layers_figure(
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
     depth = max(len(names) for _, names, _ in found)
-    figure = new_figure(rows * (0.55 + 0.125 * depth) + 0.9)
+    figure = new_figure(rows * (0.5 + 0.15 * depth) + 0.9)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(found) :]:
         axes.set_visible(False)
@@ -98,9 +98,9 @@ def _panel(axes: Axes, line: Line, names: Sequence[str], table: NDArray[np.float
         interpolation="nearest",
         extent=(-0.5, table.shape[1] - 0.5, len(names) - 0.5, -0.5),
     )
-    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.grid(False)
-    axes.set_title(line.label if len(line.label) < 34 else line.name, loc="left", fontsize=8.5)
+    axes.set_title(line.label if len(line.label) < 28 else line.name, loc="left", fontsize=9)
     axes.spines["left"].set(color=line.colour, linewidth=3.5)
     return image

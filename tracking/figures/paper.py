@@ -44,7 +44,7 @@ def paper_figure(
     panels = [metric for metric in (accuracy, *_shown(frame, chosen, gradients)) if metric in frame]
     if not panels:
         raise NotDrawn(f"there is neither {accuracy} nor {' nor '.join(gradients)} in the records")
-    figure = new_figure(2.1 * len(panels) + 0.3 + 0.17 * len(chosen))
+    figure = new_figure(2.0 * len(panels) + 0.4 + 0.19 * len(chosen))
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, metric in zip(column, panels, strict=True):
         _panel(axes, frame, chosen, metric)

@@ -49,7 +49,7 @@ def parallel_figure(
     heights = [_heights(axis, found[axis.name]) for axis in searched.axes]
     result = Axis(metric, float(values.min()), float(values.max()))
     heights.append(_heights(result, found["value"]))
-    figure = new_figure(3.4)
+    figure = new_figure(3.6)
     axes = figure.subplots()
     norm = Normalize(float(values.min()), float(values.max()))
     lines = [np.column_stack([np.arange(len(heights)), row]) for row in np.column_stack(heights)]
@@ -92,7 +92,7 @@ def _upright(axes: Axes, place: int, axis: Axis, last: bool) -> None:
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
-            fontsize=7.5,
+            fontsize=8.5,
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8},
         )
 

@@ -32,7 +32,7 @@ def saturation_figure(
     layers = list(dict.fromkeys(name for line in chosen for name in _activated(frame, line)))
     if not layers:
         raise NotDrawn("the records have no saturation of a layer")
-    figure = new_figure(4.3 + 0.17 * len(chosen))
+    figure = new_figure(4.4 + 0.19 * len(chosen))
     column = figure.subplots(2, 1, sharex=True, sharey=True)
     for axes, when in zip(column, ("first", "last"), strict=True):
         for place, line in enumerate(chosen):

@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from tracking.figures.bands import within
 from tracking.figures.lines import lines
 from tracking.figures.paper import axis_label
 from tracking.figures.style import RC, NotDrawn, new_figure
@@ -43,8 +44,8 @@ def seeds_figure(
     axes = figure.subplots()
     for place, (number, _, colour) in enumerate(chosen):
         rows = frame[frame["configuration"] == number]
-        values = rows.loc[rows["epoch"] == rows["epoch"].max()].sort_values("seed")[metric].to_numpy(dtype=np.float64)
-        finite = values[np.isfinite(values)]
+        values = rows.loc[rows["epoch"] == rows["epoch"].max()].sort_values("seed")[metric]
+        finite = within(values).dropna().to_numpy()
         # Spread by rank within the row, so that equal values are seen side by side.
         spread = np.linspace(-0.26, 0.26, len(finite)) if len(finite) > 1 else np.zeros(len(finite))
         axes.plot(finite, place + spread, "o", markersize=3.5, color=colour, alpha=0.65, markeredgewidth=0)

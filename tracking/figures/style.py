@@ -1,7 +1,7 @@
 """How every figure looks: one palette, one width, and files that are small.
 
 The palette is Okabe and Ito's, which colour-blind readers can tell apart. The width is that of a column: on a phone
-it is scaled by 0.7 and its letters are still 9 px high, in print it is a column of a page.
+it is scaled by 0.7 and its letters are still 9 px and more, in print it is a column of a page.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-WIDTH = 5.4  # inches
+WIDTH = 5.0  # inches
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
 BEST_COLOUR = "#000000"
 MISSING_COLOUR = "#d9d9d9"
 COLOURS = "viridis"  # of a scale
 RC: dict[Any, Any] = {  # matplotlib's type is a list of all names
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.labelsize": 9.0,
-    "legend.fontsize": 8.5,
+    "font.size": 10.0,
+    "axes.titlesize": 10.0,
+    "axes.labelsize": 10.0,
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.0,
+    "legend.fontsize": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,

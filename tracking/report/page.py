@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tracking import wording
 from tracking.figures.album import Album, Picture
 from tracking.report.tables import Table, claims_table
 
@@ -57,6 +58,8 @@ def page(
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         notes=_notes(verdict, status, now),
         summary=f"{sum(verdict.states.values())} configurations: {counts or 'none'}.",
+        lead=wording.summary(verdict.claims),
+        basis=wording.basis(sorted({seed for o in verdict.objectives for s in o.confirmed for seed in s.seeds})),
         claims=verdict.claims,
         claims_table=claims_table(verdict),
         text=verdict.text,

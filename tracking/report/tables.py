@@ -41,7 +41,7 @@ def claims_table(verdict: Verdict) -> Table | None:
     """The numbers that the claims were judged by; None without claims."""
     if not verdict.claims:
         return None
-    names = ("claim", "answer", "gain", "95% interval", "has to be", "pairs", "p", "p corrected")
+    names = ("claim", "answer", "gain", "95% interval", "has to be", "pairs", "p (corrected)")
     rows = []
     for claim in verdict.claims:
         found = claim.comparison
@@ -58,8 +58,7 @@ def claims_table(verdict: Verdict) -> Table | None:
                 else "",
                 bound,
                 str(len(found.pairs)) if found else "",
-                _number(claim.p, ".2g"),
-                _number(claim.p_corrected, ".2g"),
+                "" if claim.p is None else f"{claim.p:.2g} ({_number(claim.p_corrected, '.2g')})",
             )
         )
     columns = tuple(Column(name, "" if name in ("claim", "answer", "has to be") else NUMBER) for name in names)
@@ -109,7 +108,8 @@ def measured(frame: pd.DataFrame, outcomes: Mapping[int, Outcome], objective: tu
 
 
 def _ranking(title: str, summaries: Sequence[Summary]) -> Table:
-    names = ("rank", "configuration", "state", "epochs", "seeds", "mean", "deviation", "quartiles")
+    # What is wanted first is first: a phone shows three columns.
+    names = ("rank", "configuration", "mean", "deviation", "quartiles", "seeds", "epochs", "state")
     columns = tuple(Column(n, "" if n in ("configuration", "state") else NUMBER) for n in names)
     rows = []
     for s in summaries:
@@ -118,12 +118,12 @@ def _ranking(title: str, summaries: Sequence[Summary]) -> Table:
             (
                 "" if s.rank is None else str(s.rank),
                 s.name,
-                s.state,
-                "" if s.epoch is None else str(s.epoch),
-                str(len(s.seeds)),
                 _number(s.mean, ".4g"),
                 _number(s.deviation, ".2g"),
                 quartiles,
+                str(len(s.seeds)),
+                "" if s.epoch is None else str(s.epoch),
+                s.state,
             )
         )
     return Table(title, columns, tuple(rows))

@@ -1,0 +1,120 @@
+"""Sweeps that look like real ones, written by the real spool without any training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tracking.figures.searched import Axis, Searched
+from tracking.results import Outcome, load, outcomes
+from tracking.spool import Spool, SweepRun
+from tracking.store import Store
+from trainers.members import EpochRecord, MemberConfig
+from trainers.metrics import names
+from trainers.regimes import network
+
+
+@dataclass(frozen=True)
+class Made:
+    """One configuration to be written: its fields, how it ends, and after which epoch.
+
+    `change` may put another value in the place of one: metric, epoch, seed, value -> value.
+    """
+
+    arm: str
+    fields: Mapping[str, Any]
+    state: str = "complete"
+    epochs: int = 4
+    seeds: Sequence[int] = (0, 1, 2, 3)
+    name: str = ""
+    change: Callable[[str, int, int, float], float] = field(default=lambda metric, epoch, seed, value: value)
+
+
+class Maker:
+    """Writes sweeps.
+
+    >>> frame, ended = make(make.arms() + make.search(20))
+    """
+
+    axes = (Axis("alpha", 0.5, 8.0, log=True), Axis("r", 1e-5, 1.0, log=True))
+    searched = Searched(axes, {"validation.accuracy": {"r": 0.75, "alpha": 0.25}})
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __call__(self, made: Sequence[Made], name: str = "made", **keywords: Any) -> tuple[pd.DataFrame, Any]:
+        """Write a sweep as a driver does, and read it."""
+        self.write(made, name, **keywords)
+        return self.read(name)
+
+    def one(self, arm: str, *, state: str = "complete", **fields: Any) -> Made:
+        own = {key: fields.pop(key) for key in ("epochs", "seeds", "name", "change") if key in fields}
+        return Made(arm, fields, state, **own)
+
+    def arms(self, **keywords: Any) -> list[Made]:
+        return [
+            self.one("plain", alpha=1.0, r=0.0, **keywords),
+            self.one("paper", alpha=2.0, r=0.01, **keywords),
+            self.one("relu", activation="relu", **keywords),
+        ]
+
+    def search(self, count: int, **keywords: Any) -> list[Made]:
+        """Points of the plane, as a search would have them."""
+        drawn = np.random.default_rng(0)
+        points = [(float(2 ** drawn.uniform(-1, 3)), float(10 ** drawn.uniform(-5, 0))) for _ in range(count)]
+        return [self.one("", alpha=alpha, r=r, **keywords) for alpha, r in points]
+
+    def read(self, name: str = "made") -> tuple[pd.DataFrame, dict[int, Outcome]]:
+        return load(name, self.store), outcomes(name, self.store)
+
+    def write(self, made: Sequence[Made], name: str = "made", status: str | None = "FINISHED") -> None:
+        with closing(Spool.at(self.store.spool_file(name))) as spool:
+            versions = {"python": "3.11.7", "torch": "2.15.0"}
+            spool.begin(SweepRun(name, versions=versions, digests={"digits": "abc123"}, commit="f00ba7"))
+            for number, one in enumerate(made):
+                members = [MemberConfig(**{"epochs": 4, **one.fields, "seed": seed}) for seed in one.seeds]
+                called = one.name or one.arm or f"alpha={members[0].alpha:.4g} r={members[0].r:.4g}"
+                spool.start(number, one.arm, called, members)
+                for epoch in range(one.epochs + 1):
+                    spool.add(number, [_record(one, m, epoch) for m in members])
+                if one.state != "running":
+                    spool.end(number, one.state, (0.5,) if one.state == "complete" else None, one.state)
+            if status:
+                spool.finish(status, "done")
+
+
+def _record(one: Made, member: MemberConfig, epoch: int) -> EpochRecord:
+    known = network(member.regime)
+    layers = [layer.name for layer in known]
+    found = {k: one.change(k, epoch, member.seed, _value(k, member, epoch, layers)) for k in names(known)}
+    return EpochRecord(member, epoch, "lanes", found)
+
+
+def _value(metric: str, member: MemberConfig, epoch: int, layers: Sequence[str]) -> float:
+    """A number that such a metric might have: accuracies rise, gradients fade towards the input."""
+    noise = ((member.seed * 7 + epoch * 3 + len(metric)) % 11 - 5) / 250
+    near = math.exp(-(math.log10(max(member.r, 1e-6) / 0.01) ** 2) / 4 - math.log2(member.alpha / 2) ** 2 / 8)
+    if metric.endswith("accuracy"):
+        return min(1.0, max(0.0, 0.1 + 0.6 * near * (1 - math.exp(-epoch / 3)) + noise))
+    if metric.endswith("loss"):
+        return 2.3 - near * (1 - math.exp(-epoch / 3)) + abs(noise)
+    if metric.startswith("layer."):
+        depth = len(layers) - layers.index(metric.split(".")[1])
+        if metric.endswith((".saturated", ".dead")):
+            return 0.0 if depth == 1 else min(1.0, 0.9 / member.alpha + abs(noise))
+        return float(10.0 ** (-depth / member.alpha)) * (1 + abs(noise))
+    if metric.endswith("vanished"):
+        return 0.3
+    return 1e-3 * near * (1 + abs(noise)) if "gradient" in metric else 0.1
+
+
+@pytest.fixture
+def make(store: Store) -> Maker:
+    return Maker(store)

@@ -1,0 +1,243 @@
+"""What each figure shows, checked on the numbers that matplotlib was given; and what there is where it can't be."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tracking.figures.album import album
+from tracking.figures.layers import layers_figure
+from tracking.figures.lines import lines
+from tracking.figures.paper import paper_figure
+from tracking.figures.parallel import parallel_figure
+from tracking.figures.saturation import saturation_figure
+from tracking.figures.searched import Axis, Searched
+from tracking.figures.seeds import seeds_figure
+from tracking.figures.style import NotDrawn, svg, write
+from tracking.figures.surface import surface, surface_figure
+
+ACCURACY = ("validation.accuracy", "maximize")
+
+
+def over_seeds(frame: pd.DataFrame, number: int, metric: str) -> np.ndarray:
+    """(epochs, seeds)"""
+    own = frame[frame.configuration == number]
+    return own.pivot(index="epoch", columns="seed", values=metric).to_numpy()
+
+
+def test_the_papers_figure_has_means_and_quartiles_over_the_seeds(make: Any) -> None:
+    frame, ended = make(make.arms())
+    figure = paper_figure(frame, ended)
+    panels = ["validation.accuracy", "gradient.data.mean_abs", "gradient.total.mean_abs"]
+    assert [a.get_yscale() for a in figure.axes] == ["linear", "log", "log"]
+    for axes, metric in zip(figure.axes, panels, strict=True):
+        for number, (line, band) in enumerate(zip(axes.lines, axes.collections, strict=True)):
+            values = over_seeds(frame, number, metric)
+            assert line.get_xdata().tolist() == [0, 1, 2, 3, 4]
+            np.testing.assert_allclose(line.get_ydata(), values.mean(axis=1))
+            edges = {(float(x), float(y)) for x, y in band.get_paths()[0].vertices}
+            for q in (0.25, 0.75):
+                quartiles = np.quantile(values, q, axis=1)
+                assert all(
+                    any(np.allclose((x, y), edge, rtol=1e-12) for edge in edges) for x, y in enumerate(quartiles)
+                )
+
+
+def test_the_gradient_with_the_penalty_is_shown_where_there_is_a_penalty(make: Any) -> None:
+    frame, ended = make([make.one("plain"), make.one("scaled", alpha=2.0)])
+    assert len(paper_figure(frame, ended).axes) == 2
+
+
+def test_a_line_says_what_it_is_and_has_one_colour_in_all_figures(make: Any) -> None:
+    frame, ended = make([*make.arms(), *make.search(6)])
+    chosen = lines(frame, ended)
+    assert [line.name for line in chosen] == ["plain", "paper", "relu", "best searched"]
+    assert chosen[1].label == "paper: tanh, α = 2, r = 0.01" and chosen[2].label == "relu: relu, α = 1, r = 0"
+    best = max(range(3, 9), key=lambda n: over_seeds(frame, n, "validation.accuracy")[-1].mean())
+    assert chosen[3].configuration == best
+    colours = [line.colour for line in chosen]
+    assert len(set(colours)) == 4
+    assert [line.get_color() for line in paper_figure(frame, ended).axes[0].lines] == colours
+    assert [line.get_color() for line in saturation_figure(frame, ended).axes[0].lines] == colours
+    assert [line.get_color() for line in seeds_figure(frame, ended).axes[0].lines] == colours
+
+
+def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
+    def diverging(metric: str, epoch: int, seed: int, value: float) -> float:
+        return math.nan if epoch >= 3 and seed == 2 else math.inf if epoch == 2 and seed == 2 else value
+
+    frame, ended = make([make.one("plain"), make.one("wild", alpha=3.0, change=diverging, state="diverged")])
+    figure = paper_figure(frame, ended)
+    assert np.isfinite(figure.axes[0].lines[1].get_ydata()).tolist() == [True, True, False, False, False]
+    assert lines(frame, ended)[1].label.endswith("(diverged)")
+    for drawn in (figure, layers_figure(frame, ended), saturation_figure(frame, ended), seeds_figure(frame, ended)):
+        assert svg(drawn)
+
+
+def test_layers_are_medians_from_the_input_to_the_output(make: Any) -> None:
+    def vanishing(metric: str, epoch: int, seed: int, value: float) -> float:
+        return 0.0 if metric == "layer.conv1.gradient.data.rms" else value
+
+    frame, ended = make([make.one("plain"), make.one("deep", regime="many-layers", change=vanishing)])
+    figure = layers_figure(frame, ended)
+    names = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes[:2]]
+    assert names[0] == [*(f"conv{i}" for i in range(1, 7)), "dense1", "dense2", "dense3", "output"]
+    assert names[1] == [*(f"conv{i}" for i in range(1, 10)), *(f"dense{i}" for i in range(1, 5)), "output"]
+    image = figure.axes[0].images[0]
+    metric = "layer.dense2.gradient.data.rms"
+    np.testing.assert_allclose(image.get_array()[7], np.median(over_seeds(frame, 0, metric), axis=1))
+    deep = figure.axes[1].images[0]
+    assert (deep.get_array()[0] < deep.norm.vmin).all() and not np.ma.is_masked(deep.get_array())
+    assert deep.norm is image.norm
+
+
+def test_saturation_is_of_the_first_and_the_last_epoch_without_the_output(make: Any) -> None:
+    frame, ended = make(make.arms())
+    first, last = saturation_figure(frame, ended).axes
+    for axes, epoch in ((first, 0), (last, 4)):
+        means = [over_seeds(frame, 1, f"layer.{n}.saturated")[epoch].mean() for n in ("conv1", "conv2")]
+        np.testing.assert_allclose(axes.lines[1].get_ydata()[:2], means)
+    assert [label.get_text() for label in last.get_xticklabels()][-1] == "dense3"
+
+
+def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: Any) -> None:
+    frame, ended = make([*make.arms(), *make.search(12)])
+    found = surface(frame, ended, ACCURACY)
+    assert len(found.values) == 14  # relu is another network
+    own = frame[(frame.epoch == 4) & (frame.activation == "tanh")].groupby("configuration")["validation.accuracy"]
+    means = own.mean()
+    assert found.values[found.best] == means.max() and found.values.tolist() == means.tolist()
+    error = own.std()[means.idxmax()] / 2
+    assert found.near.tolist() == (means >= means.max() - error).tolist()
+    assert (found.x == found.zero).tolist() == [True] + [False] * 13  # plain: r is 0
+    figure = surface_figure(frame, ended)
+    star = figure.axes[0].collections[-1]
+    np.testing.assert_allclose(star.get_offsets()[0], (-2.0, np.log10(2.0)))
+    worst = surface(frame, ended, ("validation.accuracy", "minimize"))
+    assert worst.values[worst.best] == means.min()
+
+
+def test_a_surface_needs_points_that_differ_in_both(make: Any) -> None:
+    frame, ended = make([make.one("", alpha=1.0 + n, seeds=(0,)) for n in range(5)], "line")
+    with pytest.raises(NotDrawn, match="alpha and r were not both varied"):
+        surface_figure(frame, ended)
+    frame, ended = make(make.arms(), "few")
+    with pytest.raises(
+        NotDrawn, match="it takes 4 complete configurations that differ in alpha and r, and there are 2"
+    ):
+        surface_figure(frame, ended)
+    # On one straight line there is no area to interpolate in; the dots are there all the same.
+    diagonal = [make.one("", alpha=2.0**n, r=10.0 ** (n - 4), seeds=(0,)) for n in range(5)]
+    frame, ended = make(diagonal, "diagonal")
+    assert svg(surface_figure(frame, ended))
+
+
+def test_parallel_coordinates_put_every_value_on_its_axis(make: Any) -> None:
+    points = [
+        make.one("", alpha=a, r=0.1, activation=f, seeds=(0,)) for a, f in ((1.0, "relu"), (2.0, "tanh"), (4.0, "tanh"))
+    ]
+    frame, ended = make(points)
+    axes = (Axis("alpha", 2.0, 8.0, log=True), Axis("activation", choices=("tanh", "relu")))
+    figure = parallel_figure(frame, ended, Searched(axes))
+    found = {tuple(np.round(line[:2, 1], 9)) for line in figure.axes[0].collections[0].get_segments() if len(line) == 3}
+    assert found == {(0.0, 0.0), (0.5, 0.0)}  # alpha beside relu is 1, which is not on the axis: that line is broken
+    with pytest.raises(NotDrawn, match="nothing was searched"):
+        parallel_figure(frame, ended, Searched())
+    with pytest.raises(NotDrawn, match="it takes 3 complete searched configurations, and there are 0"):
+        parallel_figure(*make(make.arms(), "arms"), Searched(axes))
+
+
+def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
+    again = [
+        make.one("", name="confirm paper", alpha=2.0, r=0.01, seeds=(100, 101)),
+        make.one("", name="confirm alpha=8 r=1", alpha=8.0, r=1.0),
+    ]
+    frame, ended = make([*make.arms(), *make.search(4), *again])
+    assert {line.configuration for line in lines(frame, ended)} <= set(range(7))
+    assert len(surface(frame, ended, ACCURACY).values) == 6
+    rows = [label.get_text() for label in seeds_figure(frame, ended).axes[0].get_yticklabels()]
+    assert rows[-2:] == ["paper\nfresh seeds", "alpha=8 r=1\nfresh seeds"]
+
+
+def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
+    frame, ended = make([*make.arms(), *make.search(12)])
+    found = album(frame, ended, [ACCURACY], make.searched)
+    names = ["accuracy-and-gradients", "seeds", "layers", "saturation", "surface", "importance", "parallel"]
+    assert [p.name for p in found.pictures] == names and found.left_out == ()
+    for picture in found.pictures:
+        root = ElementTree.fromstring(picture.svg)
+        assert root.tag.endswith("svg") and len(picture.svg) < 100_000
+        # Letters are letters: a reader finds them, and a screen shows them sharp at any size.
+        assert any(e.tag.endswith("}text") for e in root.iter())
+        assert picture.caption.endswith(".") and len(picture.alt) > 20 and "nan" not in picture.alt
+    assert svg(layers_figure(frame, ended)) == found.pictures[2].svg  # to the byte
+    for ending in ("svg", "png", "pdf"):
+        file = tmp_path / f"figure.{ending}"
+        write(paper_figure(frame, ended), file)
+        assert 0 < file.stat().st_size < 200_000
+
+
+def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any) -> None:
+    frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
+    found = album(frame, ended, [ACCURACY, ("train.loss", "minimize")], make.searched)
+    assert [p.name for p in found.pictures][4:] == [
+        *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
+        *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
+    ]
+    assert [missing.title for missing in found.left_out] == ["Parameter importance: train.loss"]
+
+
+def test_what_does_not_apply_says_why(make: Any) -> None:
+    frame, ended = make([make.one("plain", seeds=(0,))], "alone", status=None)
+    found = album(frame, ended, [ACCURACY], Searched())
+    assert [p.name for p in found.pictures] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
+    assert "one seed" in found.pictures[0].caption
+    assert {missing.title: missing.why for missing in found.left_out} == {
+        "Response surface": "it takes 4 complete configurations that differ in alpha and r, and there are 1",
+        "Parameter importance": "nothing was searched",
+        "Parallel coordinates": "nothing was searched",
+    }
+    frame, ended = make([], "empty")
+    assert album(frame, ended, [ACCURACY], Searched()).pictures == ()
+    running = [make.one("plain", state="running", epochs=0), make.one("paper", alpha=2.0, state="running", epochs=2)]
+    frame, ended = make([*running, *make.search(3, state="running", epochs=1)], "running", status=None)
+    found = album(frame, ended, [ACCURACY], make.searched)
+    assert [p.name for p in found.pictures][:4] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
+    assert "paper: α = 2 (running)" in found.pictures[0].alt
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 0.0, -1.0, 1e-300, 1e300])
+def test_odd_values_do_not_crash_the_album(make: Any, odd: float) -> None:
+    """Everywhere in one arm, in one seed of another, and at a single epoch of a searched configuration."""
+
+    def everywhere(metric: str, epoch: int, seed: int, value: float) -> float:
+        return odd
+
+    def a_seed(metric: str, epoch: int, seed: int, value: float) -> float:
+        return odd if seed == 1 else value
+
+    def an_epoch(metric: str, epoch: int, seed: int, value: float) -> float:
+        return odd if epoch == 1 else value
+
+    keywords: dict[str, Any] = {"seeds": (0, 1), "epochs": 1}
+    arms = [make.one("all", change=everywhere, **keywords), make.one("seed", alpha=2.0, change=a_seed, **keywords)]
+    frame, ended = make([*arms, *make.search(4, change=an_epoch, **keywords)])
+    for picture in album(frame, ended, [ACCURACY], make.searched).pictures:
+        ElementTree.fromstring(picture.svg)
+
+
+def test_drawing_leaves_no_global_state() -> None:
+    code = (
+        "import matplotlib, sys; before = dict(matplotlib.rcParams)\n"
+        "import tracking.figures.album\n"
+        "assert dict(matplotlib.rcParams) == before and 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
