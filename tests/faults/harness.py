@@ -27,6 +27,7 @@ import pandas as pd
 import yaml
 
 from sweeps.audit import audit
+from sweeps.stores import open_store
 from tests.end_to_end.conftest import Command
 from tracking.results import load
 from tracking.spool import Spool
@@ -86,6 +87,19 @@ class Harness(Command):
     def set(self, **variables: str) -> None:
         """Environment variables for the commands from now on."""
         self._environment |= variables
+
+    def use_store(self, **places: str) -> None:
+        """A team's store from now on: the folder as before, `optuna` and `mlflow` elsewhere."""
+        file = self.folder / "store.yaml"
+        found: dict[str, Any] = {"folder": str(self.store.folder), **places}
+        if url := places.get("optuna"):
+            # An address with a password comes from the environment.
+            os.environ["GRADSWEEP_TEST_OPTUNA"] = self._environment["GRADSWEEP_TEST_OPTUNA"] = url
+            found["optuna"] = {"env": "GRADSWEEP_TEST_OPTUNA"}
+        file.write_text(yaml.safe_dump(found))
+        self.store = open_store(file)
+        self._mark = f"GRADSWEEP_STORE={file}".encode()
+        self.set(GRADSWEEP_STORE=str(file))
 
     def spec_file(self, **changes: Any) -> str:
         """The file of the sweep's spec."""

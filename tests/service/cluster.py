@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PATIENCE = 120.0
 
 
@@ -84,6 +86,23 @@ class Cluster:
         process = self._start([f"--address=127.0.0.1:{self.gcs}"], resources)
         self._until(lambda: self.nodes() > before)
         return process
+
+    @property
+    def head(self) -> subprocess.Popen[bytes]:
+        """The process that the head's others hang on."""
+        return self._processes[0]
+
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """SIGKILL of a node with all of its processes; back when the cluster knows, where there still is one."""
+        alive, of_head = self.nodes(), node is self.head
+        found = [psutil.Process(node.pid), *psutil.Process(node.pid).children(recursive=True)]
+        for process in found:
+            process.kill()
+        node.wait()
+        psutil.wait_procs(found, timeout=30)
+        self._processes.remove(node)
+        if not of_head:
+            self._until(lambda: self.nodes() < alive)
 
     def nodes(self) -> int:
         """How many nodes are there."""

@@ -1,0 +1,109 @@
+"""A disk that is full while states, spool and databases are written; a file of states that is torn."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.faults.harness import CONFIGURATIONS, EPOCHS, RECORDS, Harness, moments
+
+OF = f"of {RECORDS} records, {CONFIGURATIONS} configurations"
+BLOCK = 4096
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 100 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"needs root and a kernel that mounts a tmpfs: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def fill(disk: Path, left: int) -> Path:
+    """Fill a disk up to so many bytes."""
+    filler = disk / "filler"
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(BLOCK, free - left))
+    return filler
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("executor", ["in-process", pytest.param("ray", marks=pytest.mark.ray)])
+def test_the_disk_is_full(
+    make_sweep: Callable[..., Harness], undisturbed: pd.DataFrame, small_disk: Path, noted: Any, executor: str
+) -> None:
+    with noted("faults", f"the disk is full, {executor}", seed := 21) as note:
+        sweep = make_sweep(undisturbed, small_disk)
+        words, tried = ["run", sweep.spec_file(), "--executor", executor], []
+        draw = random.Random(seed)
+        # Which of the files is the first to find no room depends on how much is left.
+        for moment in moments(seed, 4):
+            process = sweep.start(*words)
+            at = sweep.reach(moment, process)
+            left = draw.choice([0, 4, 16, 64]) * BLOCK
+            filler = fill(small_disk, left)
+            err = sweep.finish(process, 1)
+            (last,) = [line for line in err.splitlines() if line.startswith("gradsweep: ")]
+            tried.append(f"{left // 1024} kB left at {at}: {last.removeprefix('gradsweep: ').partition(' ')[0]}")
+            assert "this goes on with it: gradsweep run" in err
+            filler.unlink()
+            words = [*words[:4], "--resume"]
+        sweep(*words)
+        note.tried = f"a tmpfs, {'; '.join(tried)} {OF}; each time room was made, then run --resume"
+        note.outcome = f"each time one line and exit 1; resumed: {sweep.must_be_sound()}"
+
+
+def tear(file: Path, draw: random.Random) -> None:
+    """Leave a part of a file, or put something else into the middle of it."""
+    content = file.read_bytes()
+    place = draw.randrange(len(content))
+    if draw.random() < 0.5:
+        file.write_bytes(content[:place])
+    else:
+        noise = draw.randbytes(64)
+        file.write_bytes(content[:place] + noise + content[place + len(noise) :])
+
+
+def test_a_torn_file_of_states(sweep: Harness, noted: Any) -> None:
+    with noted("faults", "a torn checkpoint", seed := 22) as note:
+        words, draw, torn = ["run", sweep.spec_file(), "--executor", "in-process"], random.Random(seed), []
+        for moment in moments(seed, 4):
+            process = sweep.start(*words)
+            # Where there is something to tear: a pack in the middle of its epochs.
+            sweep.reach(moment, process)
+            sweep.wait(lambda: len(newest(sweep)) > 0, process)
+            process.kill()
+            process.communicate()
+            for file in newest(sweep):
+                tear(file, draw)
+                torn.append(file.suffix)
+            words = [*words[:4], "--resume"]
+        sweep(*words)
+        found = sweep.must_be_sound()
+        note.tried = f"SIGKILL of four drivers, then the last file of each pack in training torn ({len(torn)} files)"
+        note.outcome = str(found)
+        assert len(torn) >= 4
+        # One epoch of a configuration at most each time, so two configurations a torn file.
+        assert found.again <= 2 * len(torn)
+
+
+def newest(sweep: Harness) -> list[Path]:
+    """The last file of states of each pack in training."""
+    files: dict[str, Path] = {}
+    for epoch in range(1, EPOCHS + 1):
+        for file in sweep.store.states("faults").glob(f"*.npz.{epoch}"):
+            files[file.stem] = file
+    return list(files.values())
