@@ -47,8 +47,8 @@ class Plan:
 
     @property
     def configurations(self) -> int:
-        """Arms, searched ones, and those of them that are trained again on fresh seeds."""
-        return self.arms + self.searched + self.confirmed
+        """Arms and searched ones; `confirmed` of them, at most, are trained again on fresh seeds."""
+        return self.arms + self.searched
 
 
 def plan_of(spec: SweepSpec) -> Plan:

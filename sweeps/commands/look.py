@@ -22,14 +22,19 @@ def plan_text(plan: dict[str, Any]) -> str:
     """A line a fact."""
     device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
     at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
-    again = f", at most {plan['confirmed']} of them again" if plan["confirmed"] else ""
     seconds = plan["seconds"]
     time = "no measurement to go by" if seconds is None else duration(seconds)
     lines = [
         ("sweep", plan["name"]),
         ("question", plan["question"] or "none stated"),
-        ("configurations", f"{plan['configurations']} ({plan['arms']} arms, {plan['searched']} searched{again})"),
-        ("seeds", f"{plan['seeds']}" + (f", and {plan['fresh_seeds']} fresh ones to confirm" if again else "")),
+        ("configurations", f"{plan['configurations']} ({plan['arms']} arms, {plan['searched']} searched)"),
+        ("seeds", plan["seeds"]),
+        (
+            "confirmed",
+            f"{plan['confirmed']} of them at most, on {plan['fresh_seeds']} fresh seeds"
+            if plan["confirmed"]
+            else "none",
+        ),
         ("members", f"{plan['members']}, at most {plan['epochs']} epochs each"),
         ("packs", f"{plan['packs']} of at most {plan['pack']} configurations"),
         ("resources", f"{device} a pack, {at_once}"),

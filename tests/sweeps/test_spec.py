@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from search_spaces.plan import Settings
 from search_spaces.space import Choice, Range
+from sweeps.planning import plan_of
 from sweeps.spec import SweepSpec, parse, read, studies
 from sweeps.spec_model import Arm, Base, ClaimSpec, Confirm, Objective, Resources, SearchSpec, Tracking
 from trainers.members import ACTIVATIONS, MemberConfig
@@ -145,15 +146,17 @@ def test_a_file_goes_before_a_study_of_its_name(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", studies())
-def test_shipped_studies(name: str) -> None:
+def test_shipped_studies_parse_and_plan(name: str) -> None:
     spec = read(name)
+    plan = plan_of(spec)
+    assert plan.members >= 48 and plan.packs > 0 and plan.seconds
     assert spec.name == name and spec.question and spec.judged_claims()
     assert parse(spec.to_yaml()) == spec
 
 
 def test_the_main_job_on_a_folder() -> None:
     settings = ["base.data=folder:x", "base.epochs=2", "search.configurations=8", "seeds=2"]
-    assert read("alpha-r", settings).search_plan().total == 10
+    assert read("alpha-r", settings).search_plan().searching == 10
 
 
 def test_every_field_is_described() -> None:

@@ -1,0 +1,171 @@
+"""A whole sweep with a confirming stage, in process: what it trains, what it records, what its verdict rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from search_spaces.search import Search, studies
+from sweeps.books import Books
+from sweeps.errors import RequestError
+from sweeps.interrupt import Interrupt
+from sweeps.packs import Pack, train_pack
+from sweeps.planning import plan_of
+from sweeps.service import Outcome, run, stored_spec, verdict_of
+from sweeps.spec import SweepSpec, parse
+from sweeps.state import look_at
+from tracking.results import load, outcomes
+from tracking.spool import Spool
+from tracking.store import Store
+
+SPEC = """\
+name: confirmed
+question: Does it hold?
+base: {{init_scale: 1.0, data: "{images}", epochs: 2, batch_size: 8}}
+seeds: 2
+arms:
+  plain: {{alpha: 1.0}}
+  paper: {{alpha: 2.0, batch_size: 16}}
+search:
+  space: {{alpha: {{low: 0.5, high: 8.0, log: true}}}}
+  sampler: {{name: tpe, seed: 0, n_startup_trials: 2}}
+  configurations: 4
+  pruner: {{name: median, n_startup_trials: 1}}
+claims:
+  - {{as_good: paper, as: best, margin: 0.01}}
+  - {{better: paper, than: plain}}
+confirm: {{top: 2, seeds: 7}}
+resources: {{pack: 3, concurrent: 1}}
+"""
+Run = Any
+
+
+@pytest.fixture
+def spec(images: str) -> SweepSpec:
+    return parse(SPEC.format(images=images))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Iterator[Run]:
+    """Runs a sweep in the store at tmp_path."""
+    store = Store.at(tmp_path / "store")
+
+    def go(spec: SweepSpec, *, resume: bool = False) -> Outcome:
+        show = lambda name, state: nullcontext()  # noqa: E731
+        return run(spec, store, Interrupt(), executor="in-process", resume=resume, show=show)
+
+    go.store = store  # type: ignore[attr-defined]
+    yield go
+
+
+def everything(store: Store) -> pd.DataFrame:
+    return load("confirmed", store).drop(columns="seconds")
+
+
+def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
+    spec: SweepSpec, sweep: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packs: list[Pack] = []
+    next_pack = Books.next_pack
+
+    def noted(books: Books) -> Pack | None:
+        pack = next_pack(books)
+        packs.extend([pack] if pack else [])
+        return pack
+
+    monkeypatch.setattr(Books, "next_pack", noted)
+    ended = sweep(spec)
+    plan = plan_of(spec)
+    assert (plan.configurations, plan.confirmed, plan.members) == (6, 4, 6 * 2 + 4 * 7)
+    assert (ended.counts.total, ended.counts.running, len(packs)) == (10, 0, plan.packs)
+
+    frame, found = load("confirmed", sweep.store), outcomes("confirmed", sweep.store)
+    again = {n: o for n, o in found.items() if o.confirms is not None}
+    assert list(again) == [6, 7, 8, 9] and [o.name for o in again.values()][:2] == ["confirm plain", "confirm paper"]
+    assert all(o.name.startswith("confirm alpha=") and o.arm == "" for o in list(again.values())[2:])
+    assert {o.name.removeprefix("confirm ") for o in again.values()} < {o.name for o in found.values()}
+    seeds = frame.groupby("configuration").seed.unique().map(set)
+    assert all(seeds[n] == {0, 1} for n in range(6)) and all(seeds[n] == set(range(2, 9)) for n in again)
+    assert set(frame[frame.configuration.isin(list(again))].groupby("configuration").epoch.max()) == {2}, "not pruned"
+    assert list(frame[frame.configuration == 7].batch_size.unique()) == [16]
+
+    verdict = ended.verdict
+    assert verdict is not None and "Judged on 7 fresh seeds alone" in verdict.text
+    for claim in verdict.claims:
+        assert claim.comparison is not None and claim.comparison.pairs == tuple(range(2, 9))
+    assert verdict.claims[0].candidates == 3
+    assert len(verdict.objectives[0].ranking) == 6 and len(verdict.objectives[0].confirmed) == 4
+    status = look_at("confirmed", sweep.store)
+    assert (status["state"], status["total"]) == ("finished", 10)
+    assert not status["best"]["name"].startswith("confirm")
+
+    client = MlflowClient(sweep.store.mlflow_uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "confirmed"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    assert {r.info.run_name for r in runs if r is not parent} == {o.name for o in found.values()}
+    note = parent.data.tags["mlflow.note.content"]
+    assert note == f"Does it hold?\n\n{verdict.markdown}" and "| **undecided** |" in note
+
+
+def test_a_driver_that_dies_anywhere_is_succeeded_by_one_that_ends_the_same(spec: SweepSpec, tmp_path: Path) -> None:
+    def drive(folder: Path, reports: int = 10**6) -> dict[tuple[int, int], list[float]]:
+        """A driver, from wherever the last one was, until it has booked so many reports."""
+        folder.mkdir(exist_ok=True)
+        url = f"sqlite:///{folder}/optuna.db"
+        search = (
+            Search.open("confirmed", url, spec.search_plan())
+            if studies(url)
+            else Search.create("confirmed", url, spec.search_plan(), {})
+        )
+        spool = Spool.at(folder / "confirmed.db")
+        books = Books(spec, search, spool, folder / "packs")
+        while reports and (pack := books.next_pack()):
+            for report in train_pack(pack, books.states_file(pack.id)):
+                books.record(report)
+                reports -= 1
+                if not reports:
+                    break
+        done = spool.all_epochs()
+        timeless = [e.names.index("seconds") for _, e in done]
+        search.close()
+        spool.close()
+        return {
+            (n, e.epoch): np.delete(e.values, i, 1).ravel().tolist() for (n, e), i in zip(done, timeless, strict=True)
+        }
+
+    undisturbed = drive(tmp_path / "whole")
+    assert len({number for number, _ in undisturbed}) == 10
+    searched = sum(1 for number, _ in undisturbed if number < 6)
+    for reports in (6, 9, 10, 11, 13, 16):
+        folder = tmp_path / f"killed-{reports}"
+        before = drive(folder, reports)
+        assert len(before) < len(undisturbed)
+        assert drive(folder) == undisturbed
+    assert any(number >= 6 for number, _ in before) and searched < len(before)
+
+
+def test_claims_may_be_stated_anew_without_training(spec: SweepSpec, sweep: Run, images: str) -> None:
+    first = sweep(spec)
+    assert first.verdict is not None and not any(c.stated_later for c in first.verdict.claims)
+    before = everything(sweep.store)
+    other = SPEC.format(images=images).replace(
+        "  - {better: paper, than: plain}", "  - {similar: paper, to: plain, margin: 0.5, says: no difference}"
+    )
+    again = sweep(parse(other), resume=True)
+    assert again.verdict is not None
+    assert [(c.kind, c.stated_later) for c in again.verdict.claims] == [("as good", False), ("similar", True)]
+    assert '"no difference" (stated after the first results were there)' in again.verdict.text
+    pd.testing.assert_frame_equal(everything(sweep.store), before)
+    # It stays so, and what report reads is what was said last.
+    told = verdict_of(stored_spec("confirmed", sweep.store), sweep.store)
+    assert told == again.verdict
+    with pytest.raises(RequestError, match="was begun with another confirm.top"):
+        sweep(parse(other.replace("top: 2", "top: 3")), resume=True)
