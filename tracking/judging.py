@@ -80,7 +80,6 @@ class _Judged:
     comparison: Comparison | None = None
     candidates: int = 0
     p: tuple[float, float] = (1.0, 1.0)
-    clear: tuple[bool, bool] = (False, False)
     reason: str = ""
     answer: str = UNDECIDED
 
@@ -120,7 +119,7 @@ def _judged(claim: Claim, stage: Stage) -> _Judged:
     if not pair.decidable:
         judged.reason = _missing(pair, judged.epochs)
         return judged
-    judged.pair, judged.p, judged.clear = pair, pair.p, pair.clear
+    judged.pair, judged.p = pair, pair.p
     judged.comparison = pair.comparison((one.name, other.name), (one.number, other.number))
     return judged
 
@@ -156,7 +155,7 @@ def _against_the_best(claim: Claim, stage: Stage) -> _Judged:
         judged.p = max(above), min(1.0, len(pairs) * min(below))
     else:
         judged.p = min(1.0, len(pairs) * min(above)), max(below)
-    judged.pair, judged.candidates, judged.clear = best, len(pairs), best.clear
+    judged.pair, judged.candidates = best, len(pairs)
     numbers = (rival, number) if claim.one == BEST else (number, rival)
     names = (stage.outcomes[numbers[0]].name, stage.outcomes[numbers[1]].name)
     judged.comparison = best.comparison(names, numbers)
@@ -169,7 +168,7 @@ def _verdict(judged: _Judged, corrected: tuple[float, float], claims: int, later
     if pair is not None:
         # Both directions are looked at, so each p counts twice.
         p, p_corrected = (min(1.0, 2 * min(both)) for both in (judged.p, corrected))
-        holds, fails = (2 * c <= LEVEL and clear for c, clear in zip(corrected, judged.clear, strict=True))
+        holds, fails = (2 * c <= LEVEL and pair.clear[side] for side, c in enumerate(corrected))
         if claim.kind == BETTER and claim.one != BEST and not claim.margin and pair.same:
             fails = True  # equal on every seed is no matter of chance
         answer = CONFIRMED if holds else NOT_CONFIRMED if fails else UNDECIDED

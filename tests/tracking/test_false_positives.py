@@ -1,0 +1,124 @@
+"""The verdict's error rates, by simulation: they are what tracking.verdict says, whatever claims have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
+from tracking.judging import Stage, judge_claims
+from tracking.paired import holm, one_sided
+from tracking.results import Outcome
+
+Values = NDArray[np.float64]  # (configurations, seeds)
+Noise = Callable[[np.random.Generator, tuple[int, int]], Values]
+METRIC = "validation.accuracy"
+
+NOISES: dict[str, Noise] = {
+    "normal": lambda random, shape: random.normal(0, 0.02, shape),
+    "heavy tails": lambda random, shape: 0.01 * random.standard_t(2, shape),
+    # Some seeds never leave their plateau; accuracies are counts of images, so there are ties.
+    "plateaus": lambda random, shape: np.round(0.1 + 0.3 * (random.random(shape) < 0.7) * random.random(shape), 3),
+}
+
+
+def claim(kind: str, one: str, other: str, margin: float = 0.0) -> Claim:
+    return Claim(kind, one, other, METRIC, margin=margin)
+
+
+def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
+    """What becomes of the claims, about arms a0, a1, ... with these values."""
+    arms, seeds = values.shape
+    frame = pd.DataFrame(
+        {
+            "configuration": np.repeat(np.arange(arms), seeds),
+            "seed": np.tile(np.arange(seeds), arms),
+            "epoch": 1,
+            METRIC: values.ravel(),
+        }
+    )
+    outcomes = {n: Outcome(n, f"a{n}", f"a{n}", "complete", "") for n in range(arms)}
+    found = judge_claims(claims, Stage(frame, outcomes, {f"a{n}": n for n in range(arms)}))
+    return [c.answer for c in found]
+
+
+def wrong_rate(sweeps: int, simulate: Callable[[np.random.Generator], bool], seed: int = 0) -> float:
+    """The fraction of simulated sweeps with a wrong answer."""
+    random = np.random.default_rng(seed)
+    return sum(simulate(random) for _ in range(sweeps)) / sweeps
+
+
+def at_most(rate: float, level: float, sweeps: int) -> bool:
+    """Whether a rate seen is within what chance makes of the level (one in a thousand)."""
+    return rate <= stats.binom.ppf(0.999, sweeps, level) / sweeps
+
+
+def no_difference(random: np.random.Generator, noise: Noise, seeds: int = 25) -> bool:
+    """Four claims of better, three of which share an arm, where there is nothing to be found."""
+    claims = [claim(BETTER, one, other) for one, other in (("a1", "a0"), ("a2", "a0"), ("a3", "a0"), ("a2", "a1"))]
+    return any(answer != "undecided" for answer in answers(noise(random, (4, seeds)), claims))
+
+
+def at_the_margin(random: np.random.Generator, noise: Noise, seeds: int = 25) -> bool:
+    """As good, similar and better by a margin, where the truth lies on the margin: neither answer is right."""
+    margin = np.array([0.0, -0.01, 0.01, 0.01])[:, None]
+    values = 0.5 + random.normal(0, 0.05, seeds) + noise(random, (4, seeds)) + margin
+    claims = [
+        claim(AS_GOOD, "a1", "a0", 0.01),
+        claim(SIMILAR, "a2", "a0", 0.01),
+        claim(BETTER, "a3", "a0", 0.01),
+    ]
+    return any(answer != "undecided" for answer in answers(values, claims))
+
+
+def best_of_many(random: np.random.Generator, noise: Noise, seeds: int = 25) -> bool:
+    """Ten configurations, all the same: none is worse than the best, though the best was found by looking."""
+    values = noise(random, (10, seeds))
+    claims = [claim(AS_GOOD, "a0", BEST), claim(BETTER, "a0", BEST), claim(BETTER, BEST, "a0")]
+    return answers(values, claims) != ["undecided"] * 3
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_corrected_p_of_two_thousand_sweeps_without_a_difference(noise: str) -> None:
+    """The answers' p alone: an answer takes the bootstrap interval as well, so it can only be rarer."""
+
+    def any_small(random: np.random.Generator) -> bool:
+        values = NOISES[noise](random, (4, 25))
+        gains = [values[one] - values[other] for one, other in ((1, 0), (2, 0), (3, 0), (2, 1))]
+        above, below = zip(*map(one_sided, gains), strict=True)
+        return 2 * min(*holm(above), *holm(below)) <= 0.05
+
+    rate = wrong_rate(2000, any_small)
+    assert at_most(rate, 0.05, 2000), rate
+
+
+@pytest.mark.parametrize("simulate", [no_difference, at_the_margin, best_of_many])
+def test_at_most_one_sweep_in_twenty_gets_a_wrong_answer(simulate: Callable[..., bool]) -> None:
+    rate = wrong_rate(60, lambda random: simulate(random, NOISES["normal"]))
+    assert at_most(rate, 0.05, 60), rate
+
+
+def test_what_is_there_is_found() -> None:
+    """No rate is low because nothing is ever said: a difference of one deviation is found almost always."""
+    random, found = np.random.default_rng(1), 0
+    for _ in range(50):
+        values = random.normal(0, 0.02, (2, 25)) + np.array([0.0, 0.02])[:, None]
+        found += answers(values, [claim(BETTER, "a1", "a0")]) == ["confirmed"]
+    assert found >= 40
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seeds", [8, 25])
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("simulate", [no_difference, at_the_margin, best_of_many])
+def test_two_thousand_sweeps(simulate: Callable[..., bool], noise: str, seeds: int) -> None:
+    if simulate is at_the_margin and noise == "plateaus":
+        pytest.skip("rounded values do not lie on the margin")
+    rate = wrong_rate(2000, lambda random: simulate(random, NOISES[noise], seeds), seed=7)
+    assert at_most(rate, 0.05, 2000), rate
