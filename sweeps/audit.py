@@ -96,8 +96,9 @@ def _left_behind(name: str, store: Store, state: str) -> Law:
     about = "processes of this machine, files of the store"
     if state == "running":
         return Law("left behind", about, pending="the sweep is running")
-    states = list(store.states(name).glob("*"))
     wrong = [f"process {number}: {line}" for number, line in processes_of(store.spool_file(name)).items()]
-    wrong += [f"file {file}" for file in [*files_of(name, store), *(states if state == "finished" else ())]]
-    pending = f"{len(states)} files of states wait for a resume" if states and state == "stopped" else ""
+    files = [*files_of(name, store), *store.states(name).glob("*")]
+    if state == "finished":
+        wrong += [f"file {file}" for file in files]
+    pending = f"{len(files)} files wait for a resume" if files and state == "stopped" else ""
     return Law("left behind", about, tuple(wrong), pending)

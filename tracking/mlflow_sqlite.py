@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -51,9 +52,11 @@ def prepare(file: Path, artifacts: Path) -> None:
     real = os.path.realpath(file)
     _PRAGMAS[real] = ("journal_mode=WAL", "synchronous=NORMAL")
     with _alone_in(file.parent):
+        place = file.with_name(f"{file.name}.new")
+        # What a process that was killed left behind is made anew, or is of no use any more.
+        shutil.rmtree(place, ignore_errors=True)
         if not file.exists():
-            # What a process that was killed left behind is made anew.
-            with scratch(file.with_name(f"{file.name}.new")) as folder:
+            with scratch(place) as folder:
                 new = folder / file.name
                 _PRAGMAS[os.path.realpath(new)] = (f"page_size={_PAGE}", "journal_mode=MEMORY", "synchronous=OFF")
                 made = SqlAlchemyStore(f"sqlite:///{new}", artifacts.as_uri())  # type: ignore[no-untyped-call]

@@ -33,7 +33,7 @@ from tracking.results import load
 from tracking.spool import Spool
 
 CONFIGURATIONS = 24
-EPOCHS = 6
+EPOCHS = 3
 RECORDS = CONFIGURATIONS * (EPOCHS + 1)
 NAME = "faults"
 PATIENCE = 240.0
