@@ -36,7 +36,7 @@ INITIALIZATIONS = (
     "lecun_uniform",
     "lecun_normal",
 )
-ENGINES = ("auto", "lanes", "reference")
+ENGINES = ("auto", "lanes", "cuda", "reference")
 CONVOLUTIONS = ("plain", "separable")
 # What every engine can do in float32: which engine trains a member must not depend on the others in its pack.
 ALPHAS = (1e-6, 1e6)
@@ -71,7 +71,7 @@ class MemberConfig:
     init_scale: float | None = _help("half-width of uniform, deviation of normal, factor of the others", None)
     convolution: str | None = _help("plain | separable 3x3 convolutions; the reading of the table", None)
     dense_bias: bool | None = _help("whether dense layers have a bias; the reading of the table", None)
-    engine: str = _help("auto: the fastest that applies | lanes: C, on the CPU | reference: PyTorch", "auto")
+    engine: str = _help("auto: the fastest | lanes: C, on CPUs | cuda: Triton, on GPUs | reference: PyTorch", "auto")
     seed: int = _help("decides initial values and the order of images", 0)
 
     def __post_init__(self) -> None:

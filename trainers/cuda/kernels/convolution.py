@@ -1,0 +1,376 @@
+"""3x3 convolutions of 3 channels, their pooling, and their two gradients.
+
+A thread computes a strip of STRIP columns of all 3 channels of a row: the 81 weights are registers, the pixels pass
+by. The sums of a pixel run in the order of PyTorch's own (row, column, input channel), so that both round alike where
+units are deep in saturation.
+
+Separable convolutions run as the plain ones that they multiply out to; `unfold` takes the gradient apart.
+"""
+
+import triton
+import triton.language as tl
+
+from trainers.cuda.kernels import table
+from trainers.cuda.kernels.activations import activate, activate_bumpy, is_bumpy, saturated
+from trainers.cuda.kernels.memory import read, write
+from trainers.cuda.kernels.table import (
+    CHOICE,
+    GRADIENT,
+    GROUPS,
+    HEIGHT,
+    INPUT,
+    PARAMETERS,
+    POOLED,
+    ROWS,
+    SEPARABLE,
+    SLOPE,
+    VALUE,
+    WEIGHT_COUNT,
+    WEIGHT_PLACES,
+    WEIGHTS,
+    WIDTH,
+)
+
+
+@triton.jit
+def place(row, slot, STRIP: tl.constexpr):
+    """Where each slot works in this layer: its first row and column, and whether it is not another one's double."""
+    width = tl.load(row + WIDTH)
+    strips = width // STRIP
+    used = strips * tl.load(row + GROUPS)
+    s = slot % used
+    return (s // strips) * tl.load(row + ROWS), (s % strips) * STRIP, slot < used
+
+
+@triton.jit
+def corner(scratch, area, y, column, lane, PITCH: tl.constexpr, LANES: tl.constexpr):
+    """The pointer to place (y, column) of channel 0; the border counts, so that pixel (0, 0) is at (1, 1)."""
+    return scratch + area + (y * (3 * PITCH) + column) * LANES + lane
+
+
+@triton.jit
+def one_weight(parameters, separable, out, channel, tap, k):
+    """The plain convolution's weights (out, channel, tap), whichever way the layer keeps them."""
+    plain_count = tl.where(separable == 0, WEIGHT_COUNT, 0)
+    plain = tl.load(parameters + out * 27 + channel * 9 + tap, mask=k < plain_count, other=0.0)
+    depthwise = tl.load(parameters + channel * 9 + tap, mask=k < WEIGHT_COUNT - plain_count, other=0.0)
+    pointwise = tl.load(parameters + 27 + out * 3 + channel, mask=k < WEIGHT_COUNT - plain_count, other=0.0)
+    return plain + depthwise * pointwise
+
+
+@triton.jit
+def pack(scratch, row, parameters):
+    """Lay out a layer's weights in the order in which `convolve` takes them; then those of the way back."""
+    k = tl.arange(0, WEIGHT_PLACES)
+    inside = k < WEIGHT_COUNT
+    tap, channel, out = k // 9, (k // 3) % 3, k % 3
+    mine = parameters + tl.load(row + PARAMETERS)
+    separable = tl.load(row + SEPARABLE)
+    to = scratch + tl.load(row + WEIGHTS) + k
+    tl.store(to, one_weight(mine, separable, out, channel, tap, k), mask=inside)
+    # on the way back the roles of the channels change, and the kernel is turned around
+    tl.store(to + WEIGHT_PLACES, one_weight(mine, separable, channel, out, 8 - tap, k), mask=inside)
+
+
+@triton.jit
+def packed_weights(at):
+    """The 81 weights, as scalars."""
+    w = ()
+    for k in tl.static_range(WEIGHT_COUNT):
+        w = w + (tl.load(at + k),)
+    return w
+
+
+@triton.jit
+def convolve(x, w, ROW: tl.constexpr, STRIP: tl.constexpr):
+    """z of 3 channels x STRIP columns from rows ROW to ROW + 2 of a window: x is (row, channel, STRIP + 2 columns)."""
+    z = ()
+    for o in tl.static_range(3):
+        for j in tl.static_range(STRIP):
+            s = x[ROW * 3 * (STRIP + 2) + j] * w[o]
+            for t in tl.static_range(1, 27):
+                s = tl.fma(
+                    x[((ROW + t // 9) * 3 + t % 3) * (STRIP + 2) + j + (t // 3) % 3],
+                    w[t * 3 + o],
+                    s,
+                )
+            z = z + (s,)
+    return z
+
+
+@triton.jit
+def wins(challenger, best):
+    """Ties go to the first in row-major order and a NaN wins over all, as in PyTorch."""
+    return (challenger > best) | (challenger != challenger)
+
+
+@triton.jit
+def pool(upper, lower, STRIP: tl.constexpr):
+    """2x2 max pooling of two rows: the largest values, and which of the four won, as a float from 0 to 3."""
+    value = ()
+    choice = ()
+    for k in tl.static_range(3 * STRIP // 2):
+        best = upper[2 * k]
+        which = tl.zeros_like(best)
+        right = upper[2 * k + 1]
+        which = tl.where(wins(right, best), 1.0, which)
+        best = tl.where(wins(right, best), right, best)
+        left = lower[2 * k]
+        which = tl.where(wins(left, best), 2.0, which)
+        best = tl.where(wins(left, best), left, best)
+        last = lower[2 * k + 1]
+        which = tl.where(wins(last, best), 3.0, which)
+        best = tl.where(wins(last, best), last, best)
+        value = value + (best,)
+        choice = choice + (which,)
+    return value, choice
+
+
+@triton.jit
+def chosen(choice, upper, lower, STRIP: tl.constexpr):
+    """Of each four the one that won."""
+    found = ()
+    for k in tl.static_range(3 * STRIP // 2):
+        above = tl.where(choice[k] == 1.0, upper[2 * k + 1], upper[2 * k])
+        below = tl.where(choice[k] == 3.0, lower[2 * k + 1], lower[2 * k])
+        found = found + (tl.where(choice[k] > 1.5, below, above),)
+    return found
+
+
+@triton.jit
+def count_saturated(counts, z, first, plane, f, flat_where, valid, active, STRIP: tl.constexpr):
+    """Add to each unit's count the images that saturate it. Whole numbers: atomic sums of them have no order."""
+    for k in tl.static_range(3 * STRIP):
+        often = tl.sum((saturated(z[k], f, flat_where) & valid).to(tl.int32), axis=1, keep_dims=True)
+        tl.atomic_add(counts + first + (k // STRIP) * plane + k % STRIP, often, mask=active, sem="relaxed")
+
+
+@triton.jit(noinline=True)
+def forward(
+    scratch,
+    row,
+    kind,
+    f,
+    flat_where,
+    counts,
+    valid_lanes,
+    KEEP: tl.constexpr,
+    COUNT: tl.constexpr,
+    STRIP: tl.constexpr,
+    PITCH: tl.constexpr,
+    LANES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """One convolution with its activation and, where one follows, its pooling.
+
+    KEEP leaves what the way back needs: the slope by z and which of a pool's four won. Where f is monotone the pooling
+    comes first: the result is the same and of four activations one is left.
+    """
+    slot = tl.arange(0, SLOTS)[:, None]
+    lane = tl.arange(0, LANES)[None, :]
+    valid = lane < valid_lanes
+    y, column, active = place(row, slot, STRIP)
+    rows = tl.load(row + ROWS)
+    w = packed_weights(scratch + tl.load(row + WEIGHTS))
+    x_at = corner(scratch, tl.load(row + INPUT), y, column, lane, PITCH, LANES)
+    width = tl.load(row + WIDTH)
+    plane = tl.load(row + HEIGHT) * width
+    unit = tl.load(row + table.UNITS) + y * width + column
+    if tl.load(row + POOLED) == 0:
+        value_at = corner(scratch, tl.load(row + VALUE), y + 1, column + 1, lane, PITCH, LANES)
+        slope_at = corner(scratch, tl.load(row + SLOPE), y + 1, column + 1, lane, PITCH, LANES)
+        for _r in range(rows):
+            x = read(x_at, 9 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
+            z = convolve(x, w, 0, STRIP)
+            if COUNT:
+                count_saturated(counts, z, unit, plane, f, flat_where, valid, active, STRIP)
+            value, slope = activate(kind, z, f, 3 * STRIP)
+            write(value_at, value, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            if KEEP:
+                write(slope_at, slope, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            x_at += 3 * PITCH * LANES
+            value_at += 3 * PITCH * LANES
+            slope_at += 3 * PITCH * LANES
+            unit += width
+    else:
+        value_at = corner(scratch, tl.load(row + VALUE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
+        slope_at = corner(scratch, tl.load(row + SLOPE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
+        choice_at = corner(scratch, tl.load(row + CHOICE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
+        for _r in range(0, rows, 2):
+            x = read(x_at, 12 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
+            upper = convolve(x, w, 0, STRIP)
+            lower = convolve(x, w, 1, STRIP)
+            if COUNT:
+                count_saturated(counts, upper, unit, plane, f, flat_where, valid, active, STRIP)
+                count_saturated(counts, lower, unit + width, plane, f, flat_where, valid, active, STRIP)
+            if is_bumpy(kind):
+                upper_value, upper_slope = activate_bumpy(kind, upper, f, 3 * STRIP)
+                lower_value, lower_slope = activate_bumpy(kind, lower, f, 3 * STRIP)
+                value, choice = pool(upper_value, lower_value, STRIP)
+                slope = chosen(choice, upper_slope, lower_slope, STRIP)
+            else:
+                largest, choice = pool(upper, lower, STRIP)
+                value, slope = activate(kind, largest, f, 3 * STRIP // 2)
+            write(value_at, value, 3 * STRIP // 2, STRIP // 2, PITCH * LANES, LANES)
+            if KEEP:
+                write(slope_at, slope, 3 * STRIP // 2, STRIP // 2, PITCH * LANES, LANES)
+                write(choice_at, choice, 3 * STRIP // 2, STRIP // 2, PITCH * LANES, LANES)
+            x_at += 6 * PITCH * LANES
+            value_at += 3 * PITCH * LANES
+            slope_at += 3 * PITCH * LANES
+            choice_at += 3 * PITCH * LANES
+            unit += 2 * width
+
+
+@triton.jit
+def times(a, b, COUNT: tl.constexpr):
+    """The products of two tuples of values."""
+    found = ()
+    for k in tl.static_range(COUNT):
+        found = found + (a[k] * b[k],)
+    return found
+
+
+@triton.jit
+def where(choice, c: tl.constexpr, x, COUNT: tl.constexpr):
+    """The values whose choice is c, and 0 for the others."""
+    found = ()
+    for k in tl.static_range(COUNT):
+        found = found + (tl.where(choice[k] == c, x[k], 0.0),)
+    return found
+
+
+@triton.jit(noinline=True)
+def by_image(
+    scratch,
+    row,
+    below,
+    STRIP: tl.constexpr,
+    PITCH: tl.constexpr,
+    LANES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """The gradient by a convolution's input, and with it that by the z of the layer below: `forward`, turned around."""
+    slot = tl.arange(0, SLOTS)[:, None]
+    lane = tl.arange(0, LANES)[None, :]
+    y, column, _ = place(row, slot, STRIP)
+    rows = tl.load(row + ROWS)
+    w = packed_weights(scratch + tl.load(row + WEIGHTS) + WEIGHT_PLACES)
+    from_at = corner(scratch, tl.load(row + GRADIENT), y, column, lane, PITCH, LANES)
+    at = corner(scratch, tl.load(below + SLOPE), y + 1, column + 1, lane, PITCH, LANES)
+    if tl.load(below + POOLED) == 0:
+        for _r in range(rows):
+            x = read(from_at, 9 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
+            slope = read(at, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            by_z = times(convolve(x, w, 0, STRIP), slope, 3 * STRIP)
+            write(at, by_z, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            from_at += 3 * PITCH * LANES
+            at += 3 * PITCH * LANES
+    else:
+        choice_at = corner(scratch, tl.load(below + CHOICE), y + 1, column + 1, lane, PITCH, LANES)
+        target_at = corner(scratch, tl.load(below + GRADIENT), 2 * y + 1, 2 * column + 1, lane, PITCH, LANES)
+        for _r in range(rows):
+            x = read(from_at, 9 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
+            slope = read(at, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            by_z = times(convolve(x, w, 0, STRIP), slope, 3 * STRIP)
+            choice = read(choice_at, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            for c in tl.static_range(4):
+                there = target_at + ((c // 2) * 3 * PITCH + c % 2) * LANES
+                write(there, where(choice, c, by_z, 3 * STRIP), 3 * STRIP, STRIP, PITCH * LANES, 2 * LANES)
+            from_at += 3 * PITCH * LANES
+            at += 3 * PITCH * LANES
+            choice_at += 3 * PITCH * LANES
+            target_at += 6 * PITCH * LANES
+
+
+@triton.jit(noinline=True)
+def by_weights(
+    scratch,
+    row,
+    sums,
+    STRIP: tl.constexpr,
+    PITCH: tl.constexpr,
+    LANES: tl.constexpr,
+    SLOTS: tl.constexpr,
+):
+    """The gradient by a convolution's weights: 81 sums a thread, in registers while the pixels pass by.
+
+    At the end they go to memory, (81, slots, lanes), so that in `add_up` a thread has a part of one weight's sums.
+    """
+    slot = tl.arange(0, SLOTS)[:, None]
+    lane = tl.arange(0, LANES)[None, :]
+    y, column, active = place(row, slot, STRIP)
+    rows = tl.load(row + ROWS)
+    x_at = corner(scratch, tl.load(row + INPUT), y, column, lane, PITCH, LANES)
+    z_at = corner(scratch, tl.load(row + GRADIENT), y + 1, column + 1, lane, PITCH, LANES)
+    s = ()
+    for _k in tl.static_range(WEIGHT_COUNT):
+        s = s + (tl.zeros([SLOTS, LANES], tl.float32),)
+    for _r in range(rows):
+        x = read(x_at, 9 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
+        g = read(z_at, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+        further = ()
+        for k in tl.static_range(WEIGHT_COUNT):  # (row, column, channel in, channel out)
+            one = s[k]
+            for j in tl.static_range(STRIP):
+                one = tl.fma(
+                    x[((k // 27) * 3 + (k // 3) % 3) * (STRIP + 2) + j + (k // 9) % 3],
+                    g[(k % 3) * STRIP + j],
+                    one,
+                )
+            further = further + (one,)
+        s = further
+        x_at += 3 * PITCH * LANES
+        z_at += 3 * PITCH * LANES
+    real = ()
+    for k in tl.static_range(WEIGHT_COUNT):
+        real = real + (tl.where(active, s[k], 0.0),)
+    write(scratch + sums + slot * LANES + lane, real, WEIGHT_COUNT, 1, SLOTS * LANES, 0)
+
+
+@triton.jit
+def add_up(
+    scratch,
+    row,
+    parameters,
+    gradient,
+    full,
+    sums,
+    LANES: tl.constexpr,
+    SLOTS: tl.constexpr,
+    SUMS: tl.constexpr,
+):
+    """The gradient by the weights from what `by_weights` left, in an order that only the blocks' shape decides."""
+    weight = tl.arange(0, WEIGHT_PLACES)
+    inside = weight < WEIGHT_COUNT
+    part = tl.arange(0, SUMS)[None, :]
+    total = tl.zeros([WEIGHT_PLACES, SUMS], tl.float32)
+    for start in range(0, SLOTS * LANES, SUMS):
+        at = scratch + sums + weight[:, None] * (SLOTS * LANES) + start + part
+        total += tl.load(at, mask=inside[:, None], other=0.0)
+    total = tl.sum(total, axis=1)
+    plain = (weight % 3) * 27 + ((weight // 3) % 3) * 9 + weight // 9
+    mine = tl.load(row + PARAMETERS)
+    if tl.load(row + SEPARABLE) == 0:
+        tl.store(gradient + mine + plain, total, mask=inside)
+    else:
+        tl.store(scratch + full + plain, total, mask=inside)
+        tl.debug_barrier()
+        unfold(scratch + full, parameters + mine, gradient + mine)
+
+
+@triton.jit
+def unfold(full, parameters, gradient):
+    """The gradient by a separable layer's two factors from that by their product, both (out, in, 3, 3)."""
+    k = tl.arange(0, 32)
+    s = tl.zeros([32], tl.float32)
+    for o in tl.static_range(3):
+        by = tl.load(full + o * 27 + k, mask=k < 27, other=0.0)
+        s += by * tl.load(parameters + 27 + o * 3 + k // 9, mask=k < 27, other=0.0)
+    tl.store(gradient + k, s, mask=k < 27)
+    k = tl.arange(0, 16)
+    s = tl.zeros([16], tl.float32)
+    for tap in tl.static_range(9):
+        by = tl.load(full + k * 9 + tap, mask=k < 9, other=0.0)
+        s += by * tl.load(parameters + (k % 3) * 9 + tap, mask=k < 9, other=0.0)
+    tl.store(gradient + 27 + k, s, mask=k < 9)

@@ -1,0 +1,67 @@
+"""How much of a device's memory an array of members needs, and how many members fit.
+
+Counted, not measured: every tensor that the engine allocates is here. What CUDA and PyTorch take for themselves, some
+500 MB a process, is not.
+
+    >>> need(plan, dataset_sizes, members=225, batch_size=32, programs=264) / 2**20
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from trainers.cuda.plan import Plan
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images in each split, and in the probe."""
+
+    train: int
+    validation: int
+    test: int
+    probe: int
+
+
+def resident(plan: Plan, sizes: Sizes, programs: int) -> int:
+    """Bytes that do not depend on the members: the images, one byte a pixel, and the programs' scratch."""
+    channels, height, width = plan.image
+    images = sizes.train + sizes.validation + sizes.test + sizes.probe
+    return images * (channels * height * width + 4) + programs * plan.scratch * 4
+
+
+def a_member(plan: Plan, sizes: Sizes, batch_size: int) -> int:
+    """Bytes for each member: its parameters and moments, its order of images, the parts of sums over blocks."""
+    lanes = plan.blocks.lanes
+
+    def parts(images: int, gradient: bool) -> int:
+        return ceil(images / lanes) * (12 + (4 * plan.parameters if gradient else 0))
+
+    at_once = max(
+        parts(min(batch_size, sizes.train), True) + 4 * sizes.train,
+        parts(sizes.probe, True) + 4 * plan.parameters,
+        parts(max(sizes.train, sizes.validation, sizes.test), False),
+    )
+    return 3 * 4 * plan.parameters + 4 * plan.units + 128 + at_once
+
+
+def need(plan: Plan, sizes: Sizes, members: int, batch_size: int, programs: int) -> int:
+    """Bytes on the device for a pack of so many members."""
+    return resident(plan, sizes, programs) + members * a_member(plan, sizes, batch_size)
+
+
+def members_that_fit(plan: Plan, sizes: Sizes, batch_size: int, programs: int, room: int) -> int:
+    """How many members can be trained at a time in so many bytes; 0 where not even the images fit."""
+    return max(0, (room - resident(plan, sizes, programs)) // a_member(plan, sizes, batch_size))
+
+
+def room(device: str) -> int:
+    """Bytes that this process may still take of the device: what is free, and no more than its share."""
+    import torch
+
+    where = torch.device(device)
+    free, total = torch.cuda.mem_get_info(where)
+    share = torch.cuda.get_per_process_memory_fraction(where)
+    cached = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+    return int(min(free + cached, share * total - torch.cuda.memory_allocated(where)))
