@@ -83,7 +83,7 @@ def best_of_many(random: np.random.Generator, noise: Noise, seeds: int = 25) -> 
     return answers(values, claims) != ["undecided"] * 3
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", ["normal", "plateaus"])
 def test_the_corrected_p_of_two_thousand_sweeps_without_a_difference(noise: str) -> None:
     """The answers' p alone: an answer takes the bootstrap interval as well, so it can only be rarer."""
 
@@ -99,8 +99,8 @@ def test_the_corrected_p_of_two_thousand_sweeps_without_a_difference(noise: str)
 
 @pytest.mark.parametrize("simulate", [no_difference, at_the_margin, best_of_many])
 def test_at_most_one_sweep_in_twenty_gets_a_wrong_answer(simulate: Callable[..., bool]) -> None:
-    rate = wrong_rate(60, lambda random: simulate(random, NOISES["normal"]))
-    assert at_most(rate, 0.05, 60), rate
+    rate = wrong_rate(40, lambda random: simulate(random, NOISES["normal"]))
+    assert at_most(rate, 0.05, 40), rate
 
 
 def test_what_is_there_is_found() -> None:
