@@ -102,7 +102,7 @@ class RayCluster:
         return self._submit(sweep, {"spec": sweep.spec, "folder": folder, "store": text})
 
     def list(self) -> Sequence[Standing]:
-        return [self._standing(jobs[-1]) for jobs in self._jobs().values()]
+        return [self._standing(begun[-1]) for jobs in self._jobs().values() if (begun := _begun(jobs))]
 
     def status(self, name: str) -> Standing:
         return self._standing(self._job(name), look=True)
@@ -146,7 +146,8 @@ class RayCluster:
     def _submit(self, sweep: Submission, told: dict[str, str]) -> Submitted:
         if sum(len(text.encode()) for text in told.values()) > LARGEST:
             raise PlaceError(f"the spec and the store file have more than {LARGEST} bytes together", WRONG_REQUEST)
-        former = self._jobs().get(sweep.name, ())
+        every = self._jobs().get(sweep.name, ())
+        former = _begun(every)
         taken = f"the sweep {sweep.name!r} is at {self._to} already"
         if former and not former[-1].status.is_terminal():
             raise PlaceError(
@@ -155,7 +156,7 @@ class RayCluster:
         if former and not sweep.resume:
             hint = f"it has {STATES[former[-1].status]}; go on with it by --resume, or submit another by --name NAME"
             raise PlaceError(f"{taken}: {hint}", WRONG_REQUEST)
-        attempt = 1 + max((int(job.metadata["attempt"]) for job in former), default=0)
+        attempt = 1 + max((int(job.metadata["attempt"]) for job in every), default=0)
         job = sweep.name if attempt == 1 else f"{sweep.name}.{attempt}"
         store = STORE_FILE if told["store"] else told["folder"]
         words = ["-m", "sweeps.cli", "run", SPEC_FILE, "--store", store, *(["--resume"] if sweep.resume else [])]
@@ -184,7 +185,7 @@ class RayCluster:
         return Submitted(sweep.name, self._to, {**look, "dashboard": f"{self._to}/#/jobs/{job}"})
 
     def _wait_until_begun(self, job: str) -> None:
-        """Return when the driver trains; raises PlaceError in its own words where it ends first, and takes it back."""
+        """Return when the driver trains; raises PlaceError in its own words where it ends first."""
         end = time.monotonic() + BEGIN_SECONDS
         while time.monotonic() < end:
             found = self._client.get_job_info(job)
@@ -192,7 +193,6 @@ class RayCluster:
             if begun.WORDS in output or found.status in (JobStatus.SUCCEEDED, JobStatus.STOPPED):
                 return
             if found.status == JobStatus.FAILED:
-                self._client.delete_job(job)
                 lines = [line for line in output.splitlines() if line.startswith("gradsweep: ")]
                 said = lines[-1].removeprefix("gradsweep: ") if lines else _first_line(found.message)
                 wrong = found.driver_exit_code == WRONG_REQUEST
@@ -238,7 +238,7 @@ class RayCluster:
                 "gradsweep submit SPEC",
                 WRONG_REQUEST,
             )
-        return jobs[-1]
+        return (_begun(jobs) or jobs)[-1]
 
     def _standing(self, job: Any, look: bool = False) -> Standing:
         detail = _first_line(job.message) if job.status == JobStatus.FAILED else ""
@@ -272,6 +272,14 @@ class RayCluster:
             return str(self._client.get_job_logs(job))
         except RuntimeError:
             return ""  # it has not begun to print
+
+
+def _begun(jobs: Sequence[Any]) -> Sequence[Any]:
+    """Without those that the driver refused: it began nothing, so they don't count.
+
+    They stay among Ray's jobs: to delete one makes Ray note it again, as another.
+    """
+    return [job for job in jobs if job.driver_exit_code != WRONG_REQUEST]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from sweeps.spec_checks import Problem, close, shown
 from sweeps.spec_model import Arm, Base, ClaimSpec, Confirm, Objective, Resources, SearchSpec, SweepSpec, Tracking
 from sweeps.yaml_lines import DEEPEST, Path, YamlError, load
+from tracking.store import without_password
 from trainers.members import FIELDS
 
 __all__ = ["Objective", "Resources", "SearchSpec", "SpecError", "SweepSpec", "Tracking", "parse", "read", "studies"]
@@ -96,7 +97,7 @@ def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepS
 
 def _set(data: dict[str, Any], setting: str, places: dict[Path, str]) -> None:
     """Puts a `key=value` into the data, and its place, for errors, over what was there."""
-    place = f"--set {setting if len(setting) <= 80 else setting[:77] + '...'}"
+    place = without_password(f"--set {setting if len(setting) <= 80 else setting[:77] + '...'}")
     key, equals, text = setting.partition("=")
     if not equals or not all(key.split(".")) or key.count(".") >= DEEPEST:
         raise SpecError([f"{place}: must be key=value, with a dotted key like base.epochs=2"])

@@ -87,6 +87,16 @@ def concurrent(value: Any) -> Checked:
     return None, [Problem((), f"must be auto or a whole number >= 1, but got {shown(value)}")]
 
 
+def tracking_uri(value: Any) -> Checked:
+    """An address without a password: a spec is shown to everybody who may see the sweep."""
+    if value is not None and not isinstance(value, str):
+        return None, [Problem((), f"must be text, but got {shown(value)}")]
+    if value is not None and re.search(r"://[^/@]*:[^/@]*@", value):
+        hint = "leave it out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        return None, [Problem((), f"a password has no place in a spec: {hint}")]
+    return value, []
+
+
 def settings(value: Any) -> Checked:
     """A sampler or pruner; its options are checked with the rest, where Optuna is imported."""
     if isinstance(value, Settings):

@@ -149,7 +149,9 @@ class Resources(_Part):
 class Tracking(_Part):
     """Where the records go."""
 
-    uri: str | None = Field(default=None, description="an MLflow server's address; null: the store's own")
+    uri: Annotated[str | None, _checked(spec_checks.tracking_uri)] = Field(
+        default=None, description="an MLflow server's address; null: the store's own"
+    )
 
 
 def _listed(value: Any) -> Any:

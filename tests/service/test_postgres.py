@@ -1,0 +1,187 @@
+"""A team's store: PostgreSQL behind Optuna and, behind an MLflow server with a password, behind MLflow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search_spaces.storage import SearchError, alone, has_driver
+from sweeps.mlflow_server import Login
+from tests.service.command import Gradsweep
+from tests.service.servers import Postgres, mlflow_server
+
+pytestmark = pytest.mark.postgres
+
+DATABASE_PASSWORD, MLFLOW_PASSWORD = "Tabby-7f3a91-Database", "Calico-2b8c44-Tracking"
+SPEC = """\
+name: NAME
+base: {init_scale: 1.0, data: "IMAGES", epochs: 3, batch_size: 8}
+seeds: 2
+arms:
+  plain: {alpha: 1.0}
+search:
+  space: {alpha: {low: 0.5, high: 8.0, log: true}}
+  sampler: {name: tpe, seed: 0}
+  configurations: 3
+resources: {cpus: 1, pack: 2}
+"""
+
+
+@dataclass(frozen=True)
+class Team:
+    """The servers, the store file that names them, and what is in the environment of who may use them."""
+
+    folder: Path
+    postgres: Postgres
+    mlflow: str
+    environment: dict[str, str]
+
+    def store(self, folder: Path) -> str:
+        """A store file whose folder is this one."""
+        file = folder / "team.yaml"
+        shared = folder / "shared"
+        file.write_text(f"optuna: {{env: OPTUNA_URL}}\nmlflow: {self.mlflow}\nfolder: {shared}\n")
+        return str(file)
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    folder = tmp_path_factory.mktemp("team")
+    postgres = Postgres(folder, DATABASE_PASSWORD)
+    try:
+        url, database = postgres.create("optuna"), postgres.create("mlflow")
+        with mlflow_server(folder, database, Login("sweeper", MLFLOW_PASSWORD, "signing-55aa12")) as address:
+            environment = {
+                "OPTUNA_URL": url,
+                "MLFLOW_TRACKING_USERNAME": "sweeper",
+                "MLFLOW_TRACKING_PASSWORD": MLFLOW_PASSWORD,
+            }
+            yield Team(folder, postgres, address, environment)
+    finally:
+        postgres.stop()
+
+
+@pytest.fixture
+def gradsweep(team: Team, tmp_path: Path) -> Gradsweep:
+    return Gradsweep(tmp_path, team.environment | {"GRADSWEEP_STORE": team.store(tmp_path)})
+
+
+def client(team: Team, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from mlflow import MlflowClient
+
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, team.environment[name])
+    return MlflowClient(team.mlflow, registry_uri=team.mlflow)
+
+
+def command_lines() -> str:
+    """What `ps` shows of everybody."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return "\n".join(found)
+
+
+def files_with(word: str, folder: Path) -> list[str]:
+    """The files below a folder in which a word stands."""
+    grep = shutil.which("grep")
+    assert grep
+    # 1: none; 2: a socket, or a file that has just gone.
+    found = subprocess.run([grep, "-rlaF", "-D", "skip", word, str(folder)], capture_output=True, text=True)
+    return found.stdout.splitlines()
+
+
+def test_four_sweeps_side_by_side_on_empty_databases_and_no_password_anywhere(
+    team: Team, gradsweep: Gradsweep, images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"side-{i}" for i in range(4)]
+    specs = [gradsweep.spec(SPEC.replace("NAME", name).replace("IMAGES", images)) for name in names]
+    running = [gradsweep.start("run", spec, "--executor", "in-process", "--json") for spec in specs]
+    seen = ""
+    said = []
+    for process in running:
+        seen += command_lines()
+        said.append(process.communicate())
+    assert [p.returncode for p in running] == [0] * 4, said
+    assert [
+        (s["name"], s["state"], s["complete"]) for s in sorted(gradsweep.json("list"), key=lambda s: s["name"])
+    ] == [(name, "finished", 4) for name in names]
+    mlflow = client(team, monkeypatch)
+    for name in names:
+        experiment = mlflow.get_experiment_by_name(name)
+        runs = mlflow.search_runs([experiment.experiment_id])
+        (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+        children = [r for r in runs if r is not parent]
+        assert [parent.info.status, *(r.info.status for r in children)] == ["FINISHED"] * 5
+        assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
+        history = mlflow.get_metric_history(children[0].info.run_id, "validation.accuracy/mean")
+        assert sorted(m.step for m in history) == [0, 1, 2, 3]
+        assert gradsweep.json("status", name)["undelivered"] == 0
+    # Another machine, which has the servers and not the folder, reads the same.
+    elsewhere = gradsweep.folder / "elsewhere"
+    elsewhere.mkdir()
+    gradsweep("export", names[0], "here.csv")
+    gradsweep("export", names[0], "there.csv", "--store", team.store(elsewhere))
+    assert (gradsweep.folder / "here.csv").read_text() == (gradsweep.folder / "there.csv").read_text()
+
+    for word in (DATABASE_PASSWORD, MLFLOW_PASSWORD):
+        assert not any(word in text for pair in said for text in pair)
+        assert word not in seen
+        assert files_with(word, gradsweep.folder) == []
+        assert files_with(word, team.folder / "artifacts") == []
+        # The databases themselves: PostgreSQL and MLflow keep hashes.
+        team.postgres.run("CHECKPOINT")
+        assert files_with(word, team.folder / "data" / "base") == []
+    assert files_with("side-0", team.folder / "data" / "base") != []  # what is looked for is found
+
+
+def test_wrong_passwords_are_one_line_without_the_password(team: Team, gradsweep: Gradsweep, images: str) -> None:
+    spec = gradsweep.spec(SPEC.replace("NAME", "locked-out").replace("IMAGES", images))
+    wrong = team.environment["OPTUNA_URL"].replace(DATABASE_PASSWORD, "wrong-6d1f")
+    said = gradsweep.refused("run", spec, OPTUNA_URL=wrong)
+    assert "password authentication failed" in said and "wrong-6d1f" not in said
+    said = gradsweep.refused("list", OPTUNA_URL=wrong)
+    assert "password authentication failed" in said and "wrong-6d1f" not in said
+    assert "OPTUNA_URL" in gradsweep.refused("run", spec, OPTUNA_URL="")
+    # MLflow's is noticed later; then nothing is lost.
+    found = gradsweep("run", spec, "--executor", "in-process", MLFLOW_TRACKING_PASSWORD="wrong-8a7b")
+    assert "401" in found.stderr and "wrong-8a7b" not in found.stderr
+    assert gradsweep.json("status", "locked-out")["undelivered"] > 0
+    gradsweep("run", spec, "--executor", "in-process", "--resume")
+    assert gradsweep.json("status", "locked-out")["undelivered"] == 0
+
+
+def test_one_driver_a_sweep_wherever_its_folder_is(team: Team) -> None:
+    url = team.environment["OPTUNA_URL"]
+    assert not has_driver(url, "lonely")
+    with alone(url, "lonely"):
+        assert has_driver(url, "lonely")
+        with pytest.raises(SearchError, match="another machine"), alone(url, "lonely"):
+            pass
+        with alone(url, "another"):
+            pass
+    assert not has_driver(url, "lonely")
+
+
+def test_mlflow_straight_into_its_database(team: Team, gradsweep: Gradsweep, images: str) -> None:
+    spec = gradsweep.spec(SPEC.replace("NAME", "straight").replace("IMAGES", images))
+    file = gradsweep.folder / "straight-store.yaml"
+    secret = gradsweep.folder / "mounted"
+    secret.write_text(team.postgres.create("straight") + "\n")
+    os.chmod(secret, 0o600)
+    folder = gradsweep.folder / "own"
+    file.write_text(f"optuna: {{env: OPTUNA_URL}}\nmlflow: {{file: {secret}}}\nfolder: {folder}\n")
+    gradsweep("run", spec, "--executor", "in-process", "--store", str(file))
+    assert gradsweep.json("status", "straight", "--store", str(file))["undelivered"] == 0
+    assert [s["complete"] for s in gradsweep.json("list", "--store", str(file)) if s["name"] == "straight"] == [4]
+    assert files_with(DATABASE_PASSWORD, folder) == []

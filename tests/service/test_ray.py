@@ -1,0 +1,151 @@
+"""A sweep on a Ray cluster, from its submission to its end; the cluster has our dependencies and not our package."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.cluster import Cluster
+from tests.service.command import Gradsweep
+from tracking.outbox import Outbox
+from tracking.spool import Spool
+from tracking.store import Store
+
+SPEC = """\
+name: away
+base: {init_scale: 1.0, data: "IMAGES", epochs: 2000, batch_size: 8}
+seeds: 1
+arms:
+  plain: {alpha: 1.0}
+  paper: {alpha: 2.0}
+resources: {cpus: 1, pack: 1}
+"""
+
+
+def status_in_mlflow(store: Store, sweep: str) -> str | None:
+    """What MLflow's run of the sweep is, or will be once it is told."""
+    spool = Spool.at(store.spool_file(sweep))
+    try:
+        state = Outbox(spool).state()
+        return state and state.status
+    finally:
+        spool.close()
+
+
+@pytest.mark.ray
+def test_submit_follow_stop_resume(cluster: Cluster, gradsweep: Gradsweep, images: str) -> None:
+    store = Store.at(gradsweep.folder / "store")
+    to = ["--to", cluster.address]
+    kept = ["--store", str(store.folder)]
+    spec = gradsweep.spec(SPEC.replace("IMAGES", images))
+    submitted = gradsweep.json("submit", spec, *to, *kept)
+    assert submitted["name"] == "away"
+    assert submitted["look"]["logs"] == f"gradsweep logs away -f --to {cluster.address}"
+    follower = gradsweep.start("logs", "away", "-f", *to)
+
+    # The name is taken, whether it runs or not.
+    assert "'away' is at " in gradsweep.refused("submit", spec, *to, *kept)
+    assert "is running" in gradsweep.refused("submit", spec, *to, *kept, "--resume")
+
+    stopped = gradsweep.json("stop", "away", *to, *kept)
+    assert (stopped["state"], stopped["total"], stopped["ended"]) == ("stopped", 2, 0)
+    # The books were closed: whoever looks at the sweep sees that somebody has stopped it.
+    assert status_in_mlflow(store, "away") == "KILLED"
+    out, err = follower.communicate()
+    assert follower.returncode == 0, err
+    assert out.splitlines()[-1] == f"gradsweep: interrupted; this goes on with it: gradsweep resume away {' '.join(to)}"
+    assert out == gradsweep("logs", "away", *to).stdout
+    assert "is not running" in gradsweep.refused("stop", "away", *to)
+    assert "--resume" in gradsweep.refused("submit", spec, *to, *kept)
+
+    # Goes on from any machine, with the spec that the cluster knows.
+    gradsweep("resume", "away", *to)
+    assert [(s["name"], s["state"]) for s in gradsweep.json("list", *to)] == [("away", "running")]
+    gradsweep("stop", "away", *to)
+    assert gradsweep.json("status", "away", *to)["said"].startswith("gradsweep: interrupted")
+
+
+@pytest.mark.ray
+def test_a_request_that_the_cluster_can_not_fulfil_is_refused_and_leaves_nothing(
+    cluster: Cluster, gradsweep: Gradsweep, images: str
+) -> None:
+    store = gradsweep.folder / "store"
+    spec = gradsweep.spec(SPEC.replace("IMAGES", images).replace("away", "greedy"))
+    words = ["submit", spec, "--to", cluster.address, "--store", str(store)]
+    line = gradsweep.refused(*words, "--set", "resources.gpus=0.25")
+    assert line == (
+        f"at {cluster.address}: resources.gpus: a pack needs 0.25, and this cluster has none: "
+        "--set resources.gpus=0 asks for less"
+    )
+    assert "greedy" not in [s["name"] for s in gradsweep.json("list", "--to", cluster.address)]
+    assert gradsweep.json("list", "--store", str(store)) == []
+    assert "relative" in gradsweep.refused("submit", spec, "--to", cluster.address, "--store", "relative")
+    assert "--store" in gradsweep.refused("submit", spec, "--to", cluster.address)
+    assert "nobody" in gradsweep.refused("status", "nobody", "--to", cluster.address)
+    assert "--pool" in gradsweep.refused(*words, "--pool", spec)
+    assert "--dry-run" in gradsweep.refused(*words, "--dry-run")
+
+
+@pytest.mark.parametrize("to", ["head:8265", "ftp://head", "http://", "k8s:gradsweep"])
+def test_what_is_no_place_is_refused(gradsweep: Gradsweep, to: str) -> None:
+    assert "--to" in gradsweep.refused("list", "--to", to)
+
+
+def test_a_cluster_that_is_not_there(gradsweep: Gradsweep) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        to = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        assert gradsweep.refused("list", "--to", to, status=1).startswith(f"no Ray cluster answers at {to}")
+
+
+class Dashboard(http.server.BaseHTTPRequestHandler):
+    """A stand-in for what can't be had here: clusters of other versions, and what is no cluster."""
+
+    answer: tuple[int, str] = (200, "")
+
+    def do_GET(self) -> None:
+        self.send_response(self.answer[0])
+        self.end_headers()
+        self.wfile.write(self.answer[1].encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "status", "says"),
+    [
+        (200, json.dumps({"version": "4", "ray_version": "2.9.3", "ray_commit": ""}), 2, "has Ray 2.9.3"),
+        (200, json.dumps({"version": "4", "ray_version": "3.0.0", "ray_commit": ""}), 2, "has Ray 3.0.0"),
+        (200, "<html>hello</html>", 1, "is no Ray cluster"),
+        (404, "nothing", 1, "404"),
+        (401, "Unauthorized: Missing authentication token", 2, "set RAY_AUTH_MODE=token"),
+    ],
+)
+def test_another_version_and_what_is_no_cluster(
+    gradsweep: Gradsweep, code: int, text: str, status: int, says: str
+) -> None:
+    handler = type("Handler", (Dashboard,), {"answer": (code, text)})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            to = f"http://127.0.0.1:{server.server_port}"
+            assert says in gradsweep.refused("list", "--to", to, status=status, RAY_AUTH_MODE="disabled")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_token_that_is_demanded_and_not_there(gradsweep: Gradsweep, tmp_path: Path) -> None:
+    to = "http://127.0.0.1:9"
+    assert "there is no token" in gradsweep.refused("list", "--to", to, RAY_AUTH_MODE="token", HOME=str(tmp_path))
+    file = tmp_path / "token"
+    said = gradsweep.refused("list", "--to", to, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(file))
+    assert f"the token file {file}" in said
