@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces.space import Range
+from sweeps.packs import one_line
 from sweeps.spec import SweepSpec
 from sweeps.versions import versions
 from tracking.results import Outcome, load, outcomes
@@ -78,9 +79,7 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
     except Exception as error:
-        log.warning(
-            "the figures of %s could not be made (%s): gradsweep report %s --html FILE", spec.name, error, spec.name
-        )
+        log.warning("the figures of %s could not be made: %s", spec.name, one_line(error))
 
 
 def searched(spec: SweepSpec, frame: pd.DataFrame, ended: Mapping[int, Outcome]) -> Searched:

@@ -16,7 +16,8 @@ from tracking.store import Store
 class Origin:
     """What is known of a sweep besides its records; times are milliseconds since 1970.
 
-    `ended` is None while it runs, and `status` is RUNNING, then FINISHED, FAILED or KILLED (interrupted). `versions` is package -> version; `digests` names each data set's sha256; `commit` is empty where it is not known.
+    `ended` is None while it runs, and `status` is RUNNING, then FINISHED, FAILED or KILLED (interrupted). `versions` is
+    package -> version; `digests` names each data set's sha256; `commit` is empty where it is not known.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -61,6 +61,8 @@ def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     # Known before the figures are drawn.
     if not file.parent.is_dir():
         raise RequestError(f"{file}: can't be written: there is no folder {file.parent}")
+    if file.is_dir():
+        raise RequestError(f"{file}: can't be written: it is a folder")
     made = make_report(*_judged(name, folder))
     try:
         with replaced(file) as new:

@@ -63,6 +63,10 @@ def layers_figure(
     bar = figure.colorbar(
         image, ax=grid, location="bottom", shrink=0.8, aspect=40, extend="min" if clipped else "neither"
     )
+    if top < 30 * norm.vmin:
+        steps = [m * 10.0**d for d in range(-30, 30) for m in (1, 2, 5)]
+        bar.set_ticks([t for t in steps if norm.vmin <= t <= top], format="%g")  # type: ignore[arg-type]
+        bar.minorticks_off()
     bar.set_label("rms of the loss's gradient in the layer (log scale)")
     return figure
 

@@ -55,5 +55,5 @@ def seeds_figure(
     axes.set_ylim(len(chosen) - 0.5, -0.5)
     axes.set_xlabel(f"{axis_label(metric)} after the last epoch, a dot a seed")
     if metric.endswith("accuracy"):
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if np.ptp(axes.get_xlim()) > 0.1 else 1))
     return figure

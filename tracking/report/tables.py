@@ -104,7 +104,7 @@ def measured(frame: pd.DataFrame, outcomes: Mapping[int, Outcome], objective: tu
         means = [(float(at_ends[when][metric].mean(skipna=False)), shape) for _, metric, when, shape in columns]
         rows.append((line.label, *(_number(value, shape) for value, shape in means)))
     heads = (Column("configuration"), *(Column(c[0], NUMBER) for c in columns))
-    return [Table("Means over the seeds; vanished: coordinates with |g| < 1e-7", heads, tuple(rows))]
+    return [Table("Means over the seeds (vanished: the share of coordinates with |g| < 1e-7)", heads, tuple(rows))]
 
 
 def _ranking(title: str, summaries: Sequence[Summary]) -> Table:

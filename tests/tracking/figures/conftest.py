@@ -115,6 +115,11 @@ def _value(metric: str, member: MemberConfig, epoch: int, layers: Sequence[str])
     return 1e-3 * near * (1 + abs(noise)) if "gradient" in metric else 0.1
 
 
+@pytest.fixture(scope="session")
+def maker() -> type[Maker]:
+    return Maker
+
+
 @pytest.fixture
 def make(store: Store) -> Maker:
     return Maker(store)

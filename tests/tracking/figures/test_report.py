@@ -1,0 +1,203 @@
+"""The report's page: what it says in which order, that it needs nothing else, and that no text of a user is markup."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from tracking.claims import Claim
+from tracking.delivery import Delivered, Delivery
+from tracking.figures.album import Album, LeftOut, Picture
+from tracking.origin import Origin, origin
+from tracking.report.conditions import conditions
+from tracking.report.page import page
+from tracking.report.tables import Column, Table, measured, rankings
+from tracking.results import ResultsError
+from tracking.verdict import Verdict, judge
+
+ACCURACY = ("validation.accuracy", "maximize")
+SVG = '<?xml version="1.0"?><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 36 72"></svg>'
+PICTURE = Picture("one", "A title", "A caption.", "In words.", SVG)
+NOTHING = Album((), ())
+NO_TABLE = Table("Conditions", (Column("condition"),), ())
+
+
+class Parsed(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.said: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.said.append(" ".join(data.split()))
+
+    def of(self, *tags: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+def broken(metric: str, epoch: int, seed: int, value: float) -> float:
+    return math.nan if epoch == 4 and seed == 3 else value
+
+
+@pytest.fixture
+def verdict(make: Any) -> Verdict:
+    frame, ended = make([*make.arms(seeds=range(8)), make.one("wild", state="diverged", seeds=range(8), change=broken)])
+    claims = [Claim("better", "paper", "plain", "validation.accuracy", says="the paper's words", name="improves")]
+    return judge(frame, ended, [ACCURACY], claims, sweep="made")
+
+
+def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdict) -> None:
+    frame, ended = make.read()
+    tables = [*rankings(verdict), *measured(frame, ended, ACCURACY)]
+    album = Album((PICTURE,), (LeftOut("Response surface", "nothing was searched"),))
+    found = conditions(frame, origin("made", make.store))
+    text = page(verdict, album, tables, found, question="Is it?", spec="name: made\n", version="9.9")
+    said = Parsed(text).said
+    order = ["made", "Is it?", "Verdict", "1 claim: 1 confirmed.", "A title", "A caption.", "Results", "Conditions"]
+    assert [s for s in said if s in order][-len(order) :] == order
+    (claim,) = verdict.claims
+    assert claim.answer == "confirmed" and claim.sentence in said and "“the paper's words”" in said
+    assert "is not drawn: nothing was searched." in said
+    assert any(s.startswith("Of the configurations 1 diverged:") for s in said)
+    for expected in ("lanes", "digits=abc123", "f00ba7", "2.15.0", "0 to 4", "8: 0, 1, … 7", "name: made"):
+        assert expected in said
+    assert any(s.startswith("Made by gradsweep 9.9 on ") for s in said)
+    ranked = next(t for t in tables if t.title.startswith("validation.accuracy"))
+    assert [row[1] for row in ranked.rows] == ["paper", "plain", "relu", "wild"]
+    means = frame[frame.epoch == 4].groupby("arm")["validation.accuracy"].mean()
+    assert [row[2] for row in ranked.rows] == [f"{means[a]:.4g}" for a in ("paper", "plain", "relu")] + [""]
+    of_arms = tables[-1]
+    assert of_arms.columns[3].name == "test accuracy"
+    assert of_arms.rows[1][3] == f"{frame[(frame.epoch == 4) & (frame.arm == 'paper')]['test.accuracy'].mean():.1%}"
+
+
+def test_the_page_needs_nothing_else(verdict: Verdict) -> None:
+    text = page(verdict, Album((PICTURE,), ()), [], NO_TABLE)
+    parsed = Parsed(text)
+    assert parsed.of("script", "link", "iframe", "object", "base", "form") == []
+    assert not any(name.startswith("on") for _, attributes in parsed.elements for name in attributes)
+    (image,) = parsed.of("img")
+    assert (image["alt"], image["width"], image["height"]) == ("In words.", "48", "96")
+    assert str(image["src"]).startswith("data:image/svg+xml;base64,")
+    assert re.findall(r"url\(|@import|https?://", text) == []
+    policy = next(m["content"] for m in parsed.of("meta") if "content" in m and m.get("http-equiv"))
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert parsed.of("html") == [{"lang": "en"}]
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in parsed.of("meta")
+
+
+def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
+    evil = """<script>alert(1)</script><img src=x onerror="alert(2)">'"&{{ 7 * 7 }}"""
+    (claim,) = verdict.claims
+    hostile = replace(
+        verdict,
+        sweep=evil,
+        claims=(replace(claim, name=evil, says=evil, sentence=evil, stated_later=True),),
+        causes=(evil,),
+        objectives=(replace(verdict.objectives[0], ranking=(replace(verdict.objectives[0].ranking[0], name=evil),)),),
+    )
+    album = Album((Picture(evil, evil, evil, evil, SVG),), (LeftOut(evil, evil),))
+    table = Table(evil, (Column(evil),), ((evil,),))
+    found = conditions(measured_frame(evil), Origin(versions={evil: evil}, digests=evil, commit=evil))
+    text = page(hostile, album, [*rankings(hostile), table], found, question=evil, spec=evil, version=evil)
+    parsed = Parsed(text)
+    assert parsed.of("script") == [] and len(parsed.of("img")) == 1
+    assert parsed.of("img")[0]["alt"] == evil
+    assert parsed.said.count(evil) >= 10 and "49" not in parsed.said
+
+
+def measured_frame(text: str) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({"seed": [0], "epoch": [0], "data": [f"folder:{text}"]})
+
+
+def test_a_sweep_without_claims_says_its_verdict_in_words(verdict: Verdict) -> None:
+    said = Parsed(page(replace(verdict, claims=()), NOTHING, [], NO_TABLE)).said
+    assert verdict.text.splitlines()[0] in said
+
+
+@pytest.mark.parametrize(
+    ("status", "note"),
+    [("RUNNING", "This sweep is running:"), ("KILLED", "This sweep was interrupted before its end:")],
+)
+def test_an_unfinished_sweep_is_said_to_be_one(verdict: Verdict, status: str, note: str) -> None:
+    assert any(s.startswith(note) for s in Parsed(page(verdict, NOTHING, [], NO_TABLE, status=status)).said)
+    assert not any(s.startswith("This sweep") for s in Parsed(page(verdict, NOTHING, [], NO_TABLE)).said)
+
+
+def test_records_come_from_where_they_were_made(make: Any) -> None:
+    make(make.arms())
+    make.write([], "begun", status=None)
+    found = origin("made", make.store)
+    assert (found.commit, found.digests, found.status) == ("f00ba7", "digits=abc123", "FINISHED")
+    assert found.begun is not None and found.ended is not None and found.begun <= found.ended <= time.time() * 1000
+    assert (origin("begun", make.store).status, origin("begun", make.store).ended) == ("RUNNING", None)
+    delivery = Delivery(make.store, "made")
+    delivery.start()
+    assert delivery.drain(60) == Delivered(0, None)
+    # Where no spool lies, MLflow says the same.
+    file = make.store.spool_file("made")
+    file.rename(file.with_suffix(".hidden"))
+    assert origin("made", make.store) == replace(found, digests="abc123")
+    with pytest.raises(ResultsError, match="there is no sweep 'other' in"):
+        origin("other", make.store)
+
+
+def test_the_page_and_the_figures_become_artifacts_of_the_sweeps_run(make: Any) -> None:
+    from mlflow import MlflowClient
+
+    make([make.one("plain", seeds=(0,), epochs=0)])
+    folder = make.store.report("made")
+    (folder / "figures").mkdir(parents=True)
+    (folder / "report.html").write_text("a page")
+    (folder / "figures" / "seeds.svg").write_text(SVG)
+    delivery = Delivery(make.store, "made")
+    delivery.start()
+    assert delivery.drain(60) == Delivered(0, None)
+    assert not folder.exists()
+    client = MlflowClient(make.store.mlflow_uri)
+    experiment = client.get_experiment_by_name("made")
+    (parent,) = [r for r in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags]
+    assert parent.info.status == "FINISHED"
+    assert {f.path for f in client.list_artifacts(parent.info.run_id)} == {
+        "configurations.json",
+        "figures",
+        "report.html",
+    }
+    assert [f.path for f in client.list_artifacts(parent.info.run_id, "figures")] == ["figures/seeds.svg"]
+
+
+def test_refused_figures_do_not_keep_a_sweep_from_its_end(
+    make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tracking.mlflow_api import Tracker, Unmendable
+
+    def refuse(*_: Any) -> None:
+        raise Unmendable("MLflow: no permission to write artifacts")
+
+    monkeypatch.setattr(Tracker, "log_folder", refuse)
+    make([make.one("plain", seeds=(0,), epochs=0)])
+    make.store.report("made").mkdir()
+    delivery = Delivery(make.store, "made")
+    delivery.start()
+    assert delivery.drain(60) == Delivered(0, None)
+    assert "the figures of made are not in MLflow: MLflow: no permission to write artifacts" in caplog.messages
+
+
+def test_no_line_no_table_of_measurements(make: Any) -> None:
+    frame, ended = make(make.search(2, state="running", epochs=0), status=None)
+    assert measured(frame, ended, ACCURACY) == []
