@@ -7,10 +7,10 @@ process; only a power failure can take the last moments, and leaves an older, co
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -37,7 +37,7 @@ class _Connection(sqlite3.Connection):
 
 def exists(url: str) -> bool:
     """Whether there is something to open; always true of a server, which only an attempt can tell."""
-    return not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).is_file()
+    return not url.startswith(_SQLITE) or os.path.lexists(url.removeprefix(_SQLITE))
 
 
 def open_storage(url: str) -> tuple[RDBStorage, BaseStorage]:

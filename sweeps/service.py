@@ -37,6 +37,7 @@ from tracking.spool import Spool, SpoolError, SweepRun
 from tracking.store import Store
 from tracking.verdict import Verdict, judge
 from trainers.data import load as load_data
+from trainers.lanes import available
 
 EXECUTORS = {"ray": "sweeps.ray_tune", "in-process": "sweeps.in_process"}
 # MLflow may be away for that long at the end; what it then lacks stays in the spool.
@@ -195,12 +196,25 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
 
 
 def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
-    """Before anything is written: without `resume` the sweep must not be there yet."""
+    """Before anything is written: without `resume` the sweep must not be there yet; the store must be one of ours.
+
+    Raises RequestError, and SearchError, NoSpool, StoreError for a store of another version.
+    """
     if not resume and spec.name in studies(store.optuna_url):
         raise RequestError(
             f"the sweep {spec.name!r} is in {store.where} already: "
             "go on with it by --resume, or start another by --name NAME"
         )
+    try:
+        available()
+    except ValueError as error:
+        raise RequestError(f"GRADSWEEP_LANES: {error}") from None
+    if store.spool_file(spec.name).exists():
+        Spool.at(store.spool_file(spec.name)).close()
+    if spec.tracking.uri is None and not store.untouched and store.mlflow is None:
+        from tracking.mlflow_sqlite import check
+
+        check(store.mlflow_db)
 
 
 def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:

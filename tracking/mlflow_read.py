@@ -19,8 +19,16 @@ from tracking.origin import Origin
 from tracking.records import FILE
 from tracking.results import Outcome, ResultsError, SweepListed
 from tracking.store import Store
+from tracking.tidy import KEYS, MEMBER, column_kind
 
 _THREADS = 8  # downloads from a server; a local file is read as fast by one
+MOST_BYTES = 2 << 30  # of one configuration's records
+_KINDS = {
+    "float": pa.types.is_float64,
+    "int": pa.types.is_int64,
+    "bool": pa.types.is_boolean,
+    "str": pa.types.is_string,
+}
 
 
 @dataclass(frozen=True)
@@ -107,12 +115,17 @@ def _indexed(tracker: Tracker, parent: Run) -> list[_Child]:
         return []
     with tempfile.TemporaryDirectory() as folder:
         file = tracker.fetch(parent.info.artifact_uri, runs.INDEX, Path(folder))
-        entries = json.loads(file.read_text(encoding="utf-8")) if file else []
-    return [
-        _Child(Outcome(e["number"], e["arm"], e["name"], e["state"], e["reason"]), e["artifacts"])
-        for e in entries
-        if e["artifacts"]
-    ]
+        try:
+            entries = json.loads(file.read_text(encoding="utf-8")) if file else []
+            return [_entry(**e) for e in entries if e["artifacts"]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ResultsError(f"the artifact {runs.INDEX} of the sweep's run is none of ours: {error}") from None
+
+
+def _entry(number: int, arm: str, name: str, state: str, reason: str, artifacts: str, run: str) -> _Child:
+    if not isinstance(number, int) or not all(isinstance(text, str) for text in (arm, name, state, reason, artifacts)):
+        raise TypeError(f"{number!r} is no configuration, or what is said of it is no text")
+    return _Child(Outcome(number, arm, name, state, reason), artifacts)
 
 
 def _child(run: Run) -> _Child:
@@ -143,13 +156,35 @@ def _parent(tracker: Tracker, experiment: Experiment) -> Run | None:
 
 
 def _records(tracker: Tracker, child: _Child, folder: Path) -> pa.Table | None:
-    """A configuration's records; None where it ended before its first epoch."""
+    """A configuration's records; None where it ended before its first epoch. Raises ResultsError."""
     try:
         file = tracker.fetch(child.artifacts, FILE, folder / str(child.outcome.number))
     except (Unavailable, Unmendable) as error:
         raise ResultsError(f"can't read the records of {child.outcome.name}: {error}") from None
     if file is None:
+        if child.outcome.state in ("complete", "pruned"):
+            raise ResultsError(f"the records of {child.outcome.name} are missing: {FILE} is not in {child.artifacts}")
         return None
-    # Not read_table, which looks for a whole data set first.
-    with pq.ParquetFile(file) as parquet:
-        return parquet.read(use_threads=False)
+    try:
+        # Not read_table, which looks for a whole data set first.
+        with pq.ParquetFile(file) as parquet:
+            _check(parquet)
+            return parquet.read(use_threads=False).replace_schema_metadata(None)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise ResultsError(f"can't read the records of {child.outcome.name}: {FILE} is none of ours: {line}") from None
+
+
+def _check(parquet: pq.ParquetFile) -> None:
+    """Before any of it is read: the columns are those that `tracking.records` writes. Raises ValueError."""
+    schema, size = parquet.schema_arrow, parquet.metadata.num_rows * parquet.metadata.num_columns * 8
+    if len(set(schema.names)) < len(schema.names):
+        raise ValueError("a column is there twice")
+    for name in (*KEYS, *MEMBER):
+        if name not in schema.names:
+            raise ValueError(f"it has no column {name!r}")
+    for field in schema:
+        if not _KINDS[column_kind(field.name)](field.type):
+            raise ValueError(f"the column {field.name!r} holds {field.type}")
+    if size > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 30} GiB")

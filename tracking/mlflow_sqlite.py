@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlflow.store.db.utils import _get_latest_schema_revision
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from tracking.runs import RunUpdate, Series
-from tracking.store import scratch
+from tracking.store import StoreError, scratch
 
 # 20% less to write than with pages of 4 kB: an insertion touches a leaf for each metric.
 _PAGE = 16384
@@ -62,6 +63,20 @@ def prepare(file: Path, artifacts: Path) -> None:
                 made = SqlAlchemyStore(f"sqlite:///{new}", artifacts.as_uri())  # type: ignore[no-untyped-call]
                 made.engine.dispose()
                 os.replace(new, file)
+
+
+def check(file: Path) -> None:
+    """See that a database is one of this MLflow. Raises StoreError: MLflow itself would try for minutes."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            (found,) = db.execute("SELECT version_num FROM alembic_version").fetchone()
+    except (sqlite3.Error, TypeError) as error:
+        raise StoreError(f"{file} is no database of MLflow's: {error}") from None
+    if found != (ours := _get_latest_schema_revision()):  # type: ignore[no-untyped-call]
+        raise StoreError(
+            f"{file} is of another MLflow (its schema is {found}, here it is {ours}): use that one, or, where it is "
+            f"older, `mlflow db upgrade sqlite:///{file}`"
+        )
 
 
 @contextlib.contextmanager

@@ -152,6 +152,7 @@ class Spool:
                     for statement in filter(str.strip, missing.split(";")):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version={_VERSION}")
+                db.execute("SELECT 1 FROM sweep, configurations, networks, epochs, outbox, again LIMIT 0")
         except SpoolError as error:
             connection.close()
             raise NoSpool(str(error)) from None

@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,18 +189,22 @@ class Store:
         Also where an address can't be read; nobody is spoken to.
         """
         assert self.optuna_url and self.mlflow_uri
+        made: list[Path] = []
         try:
             free = shutil.disk_usage(next(f for f in (self.folder, *self.folder.parents) if f.exists())).free
             if free < LEAST_FREE:
                 left = f"only {free >> 10} KiB are left"
                 raise StoreError(f"can't write the store {self.folder}: {left}, {LEAST_FREE >> 20} MiB are wanted")
             for folder in (self.folder, self.artifacts, self.ray, self.spool):
-                _make(folder)
+                _make(folder, made)
                 with tempfile.TemporaryFile(dir=folder):
                     pass
             if not self.format_file.exists():
                 self.format_file.write_text(f"{FORMAT}\n")
         except OSError as error:
+            for folder in reversed(made):
+                with suppress(OSError):
+                    folder.rmdir()
             raise StoreError(f"can't write the store {self.folder}: {error.strerror or error}") from None
         return self
 
@@ -221,8 +225,11 @@ def scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, made: list[Path]) -> None:
+    """Make a folder and its parents, and note which."""
     # Not mkdir(parents=True): that gives parents whatever the umask leaves.
     if not folder.parent.exists():
-        _make(folder.parent)
-    folder.mkdir(mode=_MODE, exist_ok=True)
+        _make(folder.parent, made)
+    if not folder.is_dir():
+        folder.mkdir(mode=_MODE, exist_ok=True)
+        made.append(folder)

@@ -54,9 +54,16 @@ def _block(sweep: str, names: tuple[str, ...], rows: list[tuple[SpooledConfigura
     return Block(labels, names, np.concatenate([e.values for _, e in rows]))
 
 
+def column_kind(name: str) -> str:
+    """float | int | bool | str: what a column holds, by its field's declared type; a metric is a float."""
+    if name in KEYS:
+        return "str" if name in ("sweep", "arm") else "int"
+    return str(FIELDS[name].type).split(" ")[0] if name in FIELDS else "float"
+
+
 def _column(name: str, values: list[Any]) -> NDArray[Any] | list[Any]:
-    """By the field's declared type, so that a column's type depends on no value: alpha = 2 is 2.0."""
-    kind = str(FIELDS[name].type)
-    if "float" in kind:
+    """Its type depends on no value: alpha = 2 is 2.0."""
+    kind = column_kind(name)
+    if kind == "float":
         return np.array(values, dtype=np.float64)
     return np.array(values, dtype=np.int64) if kind == "int" else values

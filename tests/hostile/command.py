@@ -45,7 +45,8 @@ class Gradsweep:
         before = self.files()
         status, out, err = self(*words)
         assert (status, out) == (2, ""), f"{status}: {out}{err}"
-        assert self.files() == before
+        after = self.files()
+        assert after == before, sorted(set(after.items()) ^ set(before.items()))
         one_line(err)
         assert says in err
         return err

@@ -27,12 +27,12 @@ SPLITS = ("train", "validation", "test")
 
 
 def cache_folder() -> Path:
-    """Where decoded data are kept; it need not exist yet."""
-    if own := os.environ.get("GRADSWEEP_CACHE"):
-        return Path(own).expanduser().absolute()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).absolute() / "gradsweep"
-    return Path("~/.cache/gradsweep").expanduser().absolute()
+    """Where decoded data are kept; it need not exist yet. Raises DataError for the home of nobody."""
+    own, shared = os.environ.get("GRADSWEEP_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(own or f"{shared}/gradsweep").expanduser().absolute()
+    except RuntimeError as e:
+        raise DataError(f"the cache can't be in {own or shared!r} ({e}): set GRADSWEEP_CACHE to a folder") from None
 
 
 def read(key: str, name: str) -> Dataset | None:
