@@ -47,7 +47,8 @@ def layers_figure(
     if not len(positive):
         raise NotDrawn(f"the records have no {statistic} of a layer that is finite and above 0")
     top = float(positive.max())
-    norm = LogNorm(max(float(positive.min()), top * 10.0**-DECADES) / 1.0001, top)
+    least = max(float(positive.min()), top * 10.0**-DECADES) / 1.0001
+    norm = LogNorm(least, top)
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
     depth = max(len(names) for _, names, _ in found)
@@ -59,13 +60,14 @@ def layers_figure(
         image = _panel(axes, line, names, table, norm)
     for axes in grid.flat[max(0, len(found) - columns) : len(found)]:
         axes.set_xlabel("epoch")
-    clipped = positive.min() < norm.vmin or any((table == 0).any() for _, _, table in found)
+    clipped = positive.min() < least or any((table == 0).any() for _, _, table in found)
     bar = figure.colorbar(
         image, ax=grid, location="bottom", shrink=0.8, aspect=40, extend="min" if clipped else "neither"
     )
-    if top < 30 * norm.vmin:
-        steps = [m * 10.0**d for d in range(-30, 30) for m in (1, 2, 5)]
-        bar.set_ticks([t for t in steps if norm.vmin <= t <= top], format="%g")  # type: ignore[arg-type]
+    if top < 30 * least:
+        # Else matplotlib names every step of a short scale.
+        steps = [m * 10.0**d for d in range(-40, 40) for m in (1, 2, 5) if least <= m * 10.0**d <= top]
+        bar.set_ticks(steps, labels=[f"{step:g}" for step in steps])
         bar.minorticks_off()
     bar.set_label("rms of the loss's gradient in the layer (log scale)")
     return figure

@@ -99,6 +99,16 @@ def test_layers_are_medians_from_the_input_to_the_output(make: Any) -> None:
     assert deep.norm is image.norm
 
 
+def test_a_short_scale_has_a_few_plain_numbers(make: Any) -> None:
+    def narrow(metric: str, epoch: int, seed: int, value: float) -> float:
+        return 0.02 + epoch / 50 if metric.endswith("gradient.data.rms") else value
+
+    figure = layers_figure(*make([make.one("plain", change=narrow)]))
+    bar = figure.axes[-1]
+    figure.draw_without_rendering()
+    assert [label.get_text() for label in bar.get_xticklabels()] == ["0.02", "0.05", "0.1"]
+
+
 def test_saturation_is_of_the_first_and_the_last_epoch_without_the_output(make: Any) -> None:
     frame, ended = make(make.arms())
     first, last = saturation_figure(frame, ended).axes
