@@ -55,7 +55,7 @@ def sentence(
     if answer == "undecided" and least is not None and least > LEVEL:
         said.append(
             f"With {_pairs(found)} and {_count(claims, 'claim')} the corrected p can't be below {least:.2g}: it takes "
-            f"{pairs_needed(claims)} or more to decide this."
+            f"{_count(pairs_needed(claims), found.paired_over)} or more to decide this."
         )
     return " ".join(said)
 

@@ -140,7 +140,7 @@ def test_a_margin_in_per_cent_is_of_the_other_value() -> None:
 def test_few_seeds_settle_nothing() -> None:
     found = answer({"plain": PLAIN[:3], "paper": PAPER[:3]}, claim())
     assert (found.answer, found.p) == ("undecided", 0.25)
-    assert "With 3 seeds and 1 claim the corrected p can't be below 0.25: it takes 6 or more" in found.sentence
+    assert "With 3 seeds and 1 claim the corrected p can't be below 0.25: it takes 6 seeds or more" in found.sentence
     assert answer({"plain": PLAIN[:1], "paper": PAPER[:1]}, claim()).answer == "undecided"
 
 
