@@ -129,6 +129,7 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict | None:
         frame = load(spec.name, store, spec.tracking.uri)
     except ResultsError:
         return None
+    later, left = _standing(spec, store)
     return judge(
         frame,
         found,
@@ -137,7 +138,8 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict | None:
         claim=spec.claim,
         sweep=spec.name,
         confirming=spec.confirm is not None,
-        later=_stated_later(spec, store),
+        later=later,
+        left=left,
     )
 
 
@@ -146,21 +148,22 @@ def _description(spec: SweepSpec, verdict: Verdict) -> str:
     return f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown
 
 
-def _stated_later(spec: SweepSpec, store: Store) -> list[str]:
-    """The names of the claims that were stated after the sweep had its first results."""
+def _standing(spec: SweepSpec, store: Store) -> tuple[list[str], int]:
+    """The claims stated after the sweep had its first results, by name; and how many configurations are to come."""
     search = Search.open(spec.name, store.optuna_url)
     try:
-        first = search.attributes.get(FIRST_SPEC)
+        first, counts = search.attributes.get(FIRST_SPEC), search.counts()
     finally:
         search.close()
+    left = counts.total - counts.ended
     if first is None:
-        return []
+        return [], left
 
     def said(claim: Claim) -> Claim:
         return replace(claim, name="", says="")
 
     known = [said(claim) for claim in parse(first, spec.name).judged_claims()]
-    return [claim.name for claim in spec.judged_claims() if said(claim) not in known]
+    return [claim.name for claim in spec.judged_claims() if said(claim) not in known], left
 
 
 def stored_spec(name: str, store: Store) -> SweepSpec:

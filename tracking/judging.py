@@ -84,12 +84,14 @@ class _Judged:
     answer: str = UNDECIDED
 
 
-def judge_claims(claims: Sequence[Claim], stage: Stage, later: Collection[str] = ()) -> tuple[ClaimVerdict, ...]:
+def judge_claims(
+    claims: Sequence[Claim], stage: Stage, later: Collection[str] = (), left: int = 0
+) -> tuple[ClaimVerdict, ...]:
     """All claims of a sweep at once: what is judged is corrected for how many there are.
 
-    `later` are the names of those stated after the first results were there.
+    `later` are the names of those stated after the first results were there; `left` configurations are to come.
     """
-    found = [_judged(named(claim), stage) for claim in claims]
+    found = [_judged(named(claim), stage, left) for claim in claims]
     # A claim that can't be tested yet counts: the correction must not grow with what is known.
     corrected = list(zip(*(holm([j.p[side] for j in found]) for side in (0, 1)), strict=True))
     return tuple(
@@ -98,9 +100,9 @@ def judge_claims(claims: Sequence[Claim], stage: Stage, later: Collection[str] =
     )
 
 
-def _judged(claim: Claim, stage: Stage) -> _Judged:
+def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
     if BEST in (claim.one, claim.other):
-        return _against_the_best(claim, stage)
+        return _against_the_best(claim, stage, left)
     numbers = [stage.arms.get(arm) for arm in (claim.one, claim.other)]
     judged = _Judged(claim, _epochs(claim, stage, numbers), claim.one, claim.other)
     for arm, number in zip((claim.one, claim.other), numbers, strict=True):
@@ -124,13 +126,16 @@ def _judged(claim: Claim, stage: Stage) -> _Judged:
     return judged
 
 
-def _against_the_best(claim: Claim, stage: Stage) -> _Judged:
+def _against_the_best(claim: Claim, stage: Stage, left: int) -> _Judged:
     """As good as the best is as good as each; better than the best is better than each; and the other way round."""
     arm = claim.other if claim.one == BEST else claim.one
     number = stage.arms.get(arm)
     judged = _Judged(claim, _epochs(claim, stage, [number]), claim.one, claim.other)
     if number is None or stage.rows(number) is None:
         judged.reason = f"{arm} has no records yet"
+        return judged
+    if left:
+        judged.reason = f"the best is not known, {left} configurations are still to come"
         return judged
     state = stage.outcomes[number].state
     if state != "complete":

@@ -90,11 +90,13 @@ def judge(
     sweep: str = "",
     confirming: bool = False,
     later: Collection[str] = (),
+    left: int = 0,
 ) -> Verdict:
     """The verdict on `claims`; `objectives` are (metric, maximize | minimize), `claim` the arm that is singled out.
 
     With `confirming` the claims are judged on the confirming stage alone. `later` are the names of claims stated after
-    the first results were there. Raises ValueError where a metric is not in the table, or a goal is no goal.
+    the first results were there; `left` is how many configurations are still to come, of which one may be the best.
+    Raises ValueError where a metric is not in the table, or a goal is no goal.
     """
     for metric, goal in [*objectives, *((c.metric, c.goal) for c in claims)]:
         if goal not in ("maximize", "minimize"):
@@ -107,7 +109,7 @@ def judge(
     judged = tuple(_objective(frame, own, again, metric, goal, arms, claim) for metric, goal in objectives)
     stage = Stage(frame, again, {a: n for n, o in again.items() if (a := o.confirms)}) if confirming else None
     stage = stage or Stage(frame, own, arms)
-    found = judge_claims(claims, stage, later)
+    found = judge_claims(claims, stage, later, left)
     fresh = (
         sorted({s for n in again if (rows := stage.rows(n)) is not None for s in rows["seed"]}) if confirming else []
     )

@@ -29,7 +29,7 @@ def claim(kind: str = BETTER, one: str = "paper", other: str = "plain", **more: 
 
 
 def verdict_of(values: Mapping[str, list[float]], *claims: Claim, **more: Any) -> Verdict:
-    judging = {k: more.pop(k) for k in ("confirming", "later") if k in more}
+    judging = {k: more.pop(k) for k in ("confirming", "later", "left") if k in more}
     frame, outcomes = table(values, **more)
     arms = [o.arm for o in outcomes.values() if o.arm]
     stated = claims or default_claims("paper", arms, [ACCURACY])
@@ -278,6 +278,12 @@ def test_with_a_confirming_stage_the_fresh_seeds_alone_count() -> None:
     assert len(o.confirmed) == 3 and o.claim is not None and o.claim.name == "paper"
     assert "Judged on 8 fresh seeds alone, which no choice has seen." in verdict.text
     assert "Trained again on fresh seeds, the best is confirm " in verdict.text
+
+
+def test_the_best_is_not_known_before_all_have_ended() -> None:
+    verdict = verdict_of({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, left=4)
+    assert [c.answer for c in verdict.claims] == ["confirmed", "undecided"]
+    assert "the best is not known, 4 configurations are still to come" in verdict.claims[1].sentence
 
 
 def test_a_claim_stated_later_says_so() -> None:
