@@ -227,10 +227,10 @@ def serving(cluster: Cluster) -> Iterator[str]:
         server.server_close()
 
 
-def kubeconfig(server: str, token: str, file: Path) -> Path:
+def kubeconfig(server: str, token: str, file: Path, authority: Path | None = None) -> Path:
     """A kubeconfig whose current context is this server with this token."""
     named = {"name": "here"}
-    cluster = {"server": server} | ({"insecure-skip-tls-verify": True} if server.startswith("https") else {})
+    cluster = {"server": server} | ({"certificate-authority": str(authority)} if authority else {})
     document = {
         "apiVersion": "v1",
         "kind": "Config",
