@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,25 +19,25 @@ def make_sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     root = tmp_path_factory.mktemp("images")
     write_images(root)
     cache = tmp_path_factory.mktemp("cache")
-    scratches = []
+    made: list[Harness] = []
 
     def make(undisturbed: pd.DataFrame | None = None, folder: Path | None = None) -> Harness:
         # Not below pytest's own folder: Ray's sockets have short names or none.
-        scratches.append(Path(tempfile.mkdtemp(prefix="gf-")))
+        scratch = Path(tempfile.mkdtemp(prefix="gf-"))
         folder = folder or tmp_path_factory.mktemp("sweep")
-        return Harness(folder, cache, scratches[-1], f"folder:{root}", undisturbed)
+        made.append(Harness(folder, cache, scratch, f"folder:{root}", undisturbed))
+        return made[-1]
 
     yield make
-    for scratch in scratches:
-        shutil.rmtree(scratch)
+    for sweep in made:
+        sweep.close()
 
 
 @pytest.fixture(scope="session")
 def undisturbed(make_sweep: Callable[..., Harness]) -> pd.DataFrame:
     """The table of a sweep to which nothing is done."""
     sweep = make_sweep()
-    sweep("run", sweep.spec_file(), "--executor", "in-process")
-    sweep.must_be_sound()
+    sweep.finish(sweep.start("run", sweep.spec_file(), "--executor", "in-process"))
     return sweep.table_now()
 
 

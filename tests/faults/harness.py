@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -36,7 +37,7 @@ CONFIGURATIONS = 24
 EPOCHS = 3
 RECORDS = CONFIGURATIONS * (EPOCHS + 1)
 NAME = "faults"
-PATIENCE = 240.0
+PATIENCE = 900.0  # on a machine that is busy with other things
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,28 @@ class Harness(Command):
         self.scratch = scratch
         self._images = images
         self._undisturbed = undisturbed
+        self._begun: list[subprocess.Popen[str]] = []
         self._environment |= {"TMPDIR": str(scratch)}
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """As a command is started; `close` ends what a failed test leaves running."""
+        self._begun.append(super().start(*words))
+        return self._begun[-1]
+
+    def __call__(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, which must have this exit status."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == status, f"{words}: {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def close(self) -> None:
+        """End all that was started, and remove its temporary files."""
+        for process in self._begun:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+        shutil.rmtree(self.scratch)
 
     def set(self, **variables: str) -> None:
         """Environment variables for the commands from now on."""

@@ -14,6 +14,7 @@ import pytest
 from tests.faults.harness import CONFIGURATIONS, NAME, RECORDS, Harness, moments
 from tracking.spool import Spool
 
+pytestmark = pytest.mark.timeout(3600)
 HOUR = 3600 * 10**9
 
 

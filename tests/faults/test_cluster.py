@@ -15,11 +15,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.faults.harness import CONFIGURATIONS, RECORDS, Harness, moments
+from tests.faults.harness import CONFIGURATIONS, PATIENCE, RECORDS, Harness, moments
 from tests.service.cluster import Cluster
 from tests.tracking.conftest import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.postgres, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.postgres, pytest.mark.timeout(3600)]
 OF = f"of {RECORDS} records, {CONFIGURATIONS} configurations"
 # A node that is lost is noticed in 3 s, not in 12.
 NOTICED = {
@@ -84,7 +84,7 @@ def test_the_head_is_killed(sweep: Harness, noted: Any, tmp_path: Path) -> None:
             process = sweep.start("run", sweep.spec_file())
             at = sweep.reach(moment, process)
             cluster.kill(cluster.head)
-            _, err = process.communicate(timeout=300)
+            _, err = process.communicate(timeout=PATIENCE)
             assert process.returncode not in (0, 2), err
         cluster, _ = started(tmp_path, "second")
         with closing(cluster):

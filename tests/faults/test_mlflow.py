@@ -14,7 +14,7 @@ from tests.faults.harness import CONFIGURATIONS, NAME, Harness
 from tests.faults.proxy import Proxy
 from tests.tracking.conftest import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 REQUESTS = range(10, 90)  # of some 150 that a sweep without faults makes
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults.harness import CONFIGURATIONS, NAME, RECORDS, Harness, moments, stopped
 
+pytestmark = pytest.mark.timeout(3600)
 OF = f"of {RECORDS} records, {CONFIGURATIONS} configurations"
 
 
