@@ -9,6 +9,7 @@ values there are spread as everywhere else is of no importance. It draws no rand
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -30,7 +31,8 @@ def importance(
     """Parameter -> share, the largest first; they sum to 1. `points` are (parameters, value) of configurations.
 
     A parameter without effect beside the others of its configuration (alpha beside relu) does not count there.
-    Points outside of the space are left out; empty where fewer than LEAST are left, or all values are the same.
+    Points outside of the space are left out; empty where fewer than LEAST are left, or the best don't stand out from
+    the rest.
     """
     known = distributions(space)
     trials = []
@@ -39,8 +41,12 @@ def importance(
         own = {key: parameters[key] for key in space if key not in idle}
         if all(own[key] in space[key] for key in own):
             trials.append(Shown(TrialState.COMPLETE, [value], own, {key: known[key] for key in own}))
-    if len(trials) < LEAST or len({trial.value for trial in trials}) < 2:
+    if len(trials) < LEAST:
         return {}
     # Optuna's own advice: five at least among the best.
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, BEST / len(trials)))
+    quantile = max(0.1, BEST / len(trials))
+    values = sorted((trial.value or 0.0 for trial in trials), reverse=goal == "maximize")
+    if values[math.ceil(quantile * len(values)) - 1] == values[-1]:
+        return {}
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
     return get_param_importances(memory_study([goal], trials), evaluator=evaluator)

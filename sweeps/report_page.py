@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search_spaces.space import Range
+from search_spaces.space import Range, Value
 from sweeps.packs import one_line
 from sweeps.spec import SweepSpec
 from sweeps.versions import versions
-from tracking.results import Outcome, load, outcomes
+from tracking.results import load, outcomes
 from tracking.store import Store
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tracking.figures.album import Album
     from tracking.figures.searched import Searched
     from tracking.verdict import Verdict
 
 log = logging.getLogger("gradsweep")
 PAGE = "report.html"
+Point = tuple[Mapping[str, Value], float]  # what was searched, and what it reached
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
     `status` is MLflow's (None: as recorded): the driver makes the report just before it is.
     """
     from tracking.figures.album import album
+    from tracking.figures.searched import points
     from tracking.origin import origin
     from tracking.report.conditions import conditions
     from tracking.report.page import page
@@ -53,7 +53,8 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
     uri = spec.tracking.uri
     frame, ended, found = load(spec.name, store, uri), outcomes(spec.name, store, uri), origin(spec.name, store, uri)
     objectives = [(o.metric, o.goal) for o in spec.objective]
-    pictures = album(frame, ended, objectives, searched(spec, frame, ended))
+    search = searched(spec, lambda metric, fields: points(frame, ended, metric, fields))
+    pictures = album(frame, ended, objectives, search)
     text = page(
         verdict,
         pictures,
@@ -82,10 +83,10 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
         log.warning("the figures of %s could not be made: %s", spec.name, one_line(error))
 
 
-def searched(spec: SweepSpec, frame: pd.DataFrame, ended: Mapping[int, Outcome]) -> Searched:
-    """The search as the figures see it."""
+def searched(spec: SweepSpec, points: Callable[[str, Sequence[str]], Sequence[Point]]) -> Searched:
+    """The search as the figures see it; `points` gives the values of some fields and what was reached by a metric."""
     from search_spaces.importance import importance
-    from tracking.figures.searched import Axis, Searched, results
+    from tracking.figures.searched import Axis, Searched
 
     if spec.search is None:
         return Searched()
@@ -94,13 +95,5 @@ def searched(spec: SweepSpec, frame: pd.DataFrame, ended: Mapping[int, Outcome])
         Axis(key, what.low, what.high, what.log) if isinstance(what, Range) else Axis(key, choices=what.values)
         for key, what in space.items()
     )
-    shares = {}
-    for objective in spec.objective:
-        found = results(frame, ended, objective.metric)
-        found = found[found["arm"] == ""]
-        points = [
-            (dict(zip(space, row, strict=True)), value)
-            for row, value in zip(found[list(space)].to_numpy(dtype=object).tolist(), found["value"], strict=True)
-        ]
-        shares[objective.metric] = importance(space, objective.goal, points, base)
+    shares = {o.metric: importance(space, o.goal, points(o.metric, list(space)), base) for o in spec.objective}
     return Searched(axes, shares)

@@ -18,7 +18,7 @@ def importance_figure(searched: Searched, metric: str) -> Figure:
         names = [symbol(axis.name) for axis in searched.axes]
         raise NotDrawn(f"only {names[0]} was searched" if names else "nothing was searched")
     if not searched.importance.get(metric):
-        raise NotDrawn("too few searched configurations are complete, or all have the same result")
+        raise NotDrawn("too few searched configurations are complete, or the best do not stand out")
     ordered = sorted(searched.importance[metric].items(), key=lambda item: -item[1])
     figure = new_figure(0.7 + 0.32 * len(ordered))
     axes = figure.subplots()

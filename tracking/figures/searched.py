@@ -5,8 +5,9 @@ Plain data that the service fills in from the sweep's spec: this room knows no s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -41,6 +42,16 @@ def results(frame: pd.DataFrame, outcomes: Mapping[int, Outcome] | None, metric:
     firsts = frame.drop_duplicates("configuration").set_index("configuration").sort_index()
     firsts = firsts[firsts.index.isin(complete(frame, outcomes) & set(means.index))]
     return firsts.assign(value=means.reindex(firsts.index))
+
+
+def points(
+    frame: pd.DataFrame, outcomes: Mapping[int, Outcome], metric: str, fields: Sequence[str]
+) -> list[tuple[dict[str, Any], float]]:
+    """(what these fields were, the mean over the seeds) of each complete searched configuration, by number."""
+    found = results(frame, outcomes, metric)
+    found = found[found["arm"] == ""]
+    rows = found[list(fields)].to_numpy(dtype=object).tolist()
+    return [(dict(zip(fields, row, strict=True)), v) for row, v in zip(rows, found["value"].tolist(), strict=True)]
 
 
 def alike(found: pd.DataFrame, free: Collection[str]) -> pd.DataFrame:
