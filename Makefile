@@ -29,7 +29,7 @@ imports: $(VENV)/installed
 	$(BIN)/lint-imports
 
 bench-sweep: $(VENV)/installed
-	$(BIN)/python -m sweeps.bench_sweep
+	$(BIN)/python -m sweeps.bench_sweep $(BENCH)
 
 # DATA is cifar10, which is downloaded once, or folder:PATH. Some three hours on two cores; goes on where it stopped.
 paper: $(VENV)/installed
