@@ -15,7 +15,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeps.bucket import Bucket
 from sweeps.errors import RequestError
+from sweeps.packs import one_line
 from sweeps.spec import Resources
 from tracking.store import Store
 
@@ -35,8 +37,8 @@ def check(resources: Resources, store: Store) -> None:
         check_size(resources, [node["Resources"] for node in nodes])
     if grows or len(nodes) > 1:
         check_databases(store)
-        if store.checkpoints is None:
-            check_folder(store.ray, nodes)
+    if grows or len(nodes) > 1 or store.checkpoints:
+        check_states(store, nodes)
 
 
 def check_size(resources: Resources, machines: list[dict[str, float]]) -> None:
@@ -65,31 +67,46 @@ def check_databases(store: Store) -> None:
         )
 
 
-def check_folder(folder: Path, nodes: list[dict[str, Any]]) -> None:
-    """Every machine sees what this one writes there."""
-    mark = folder / f".{uuid.uuid4().hex}"
-    mark.write_text("")
+def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
+    """Every machine sees what this one writes where the states of members will lie, and may write there."""
+    place = store.checkpoints or str(store.ray)
+    mark = f".{uuid.uuid4().hex}"
+    try:
+        bucket = Bucket(place) if store.checkpoints else Bucket(store.ray.as_uri())
+        bucket.put(mark, b"")
+    except (OSError, ValueError) as error:
+        raise RequestError(f"the states of members can't be kept in {place}: {one_line(error)}") from None
     try:
         asked = {
             _sees.options(
                 num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(mark)): node["NodeManagerAddress"]
+            ).remote(place, mark): node["NodeManagerAddress"]
             for node in nodes
             if node["NodeID"] != ray.get_runtime_context().get_node_id()
         }
         done, late = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_SECONDS)
         for answer in late:
-            log.warning("the machine %s does not say whether it sees %s", asked[answer], folder)
-        blind = sorted({asked[answer] for answer in done if not ray.get(answer)})
+            log.warning("the machine %s does not say whether it sees %s", asked[answer], place)
+        blind = {asked[answer]: why for answer in done if (why := ray.get(answer))}
     finally:
-        mark.unlink()
-    if blind:
+        bucket.delete(mark)
+    for machine, why in blind.items():
         raise RequestError(
-            f"the store's folder {folder.parent} is not shared: {', '.join(blind)} can't write there or sees another "
-            "one; name a shared folder, or a bucket as checkpoints, in a store file, --store FILE.yaml"
+            f"the machine {machine} can't use {place}, where the states of members are to lie: {why}; name a folder "
+            "that all machines share, or a bucket as checkpoints, in a store file, --store FILE.yaml"
         )
 
 
 @ray.remote(max_retries=0)
-def _sees(mark: str) -> bool:
-    return os.path.exists(mark) and os.access(os.path.dirname(mark), os.W_OK)
+def _sees(place: str, mark: str) -> str:
+    """What is wrong, seen from this machine; nothing: \"\"."""
+    try:
+        bucket = Bucket(place if "://" in place else Path(place).as_uri())
+        if mark not in bucket.names():
+            return "it sees another one"
+        own = f"{mark}.{uuid.uuid4().hex}"
+        bucket.put(own, b"")
+        bucket.delete(own)
+    except (OSError, ValueError) as error:
+        return one_line(error)
+    return ""

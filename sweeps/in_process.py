@@ -22,8 +22,8 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     yield
 
 
-def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path) -> None:
-    """Train all packs of the books; `folder` is not needed here. Raises Interrupted after a signal."""
+def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
+    """Train all packs of the books; `folder` and `bucket` are not needed here. Raises Interrupted after a signal."""
     device = "cuda" if resources.gpus else "cpu"
     while (pack := books.next_pack()) is not None:
         reports = train_pack(pack, books.states_file(pack.id), device=device, threads=resources.cpus)

@@ -17,6 +17,7 @@ use_token()
 import asyncio  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
+import re  # noqa: E402
 import shlex  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
@@ -292,13 +293,20 @@ def _speaking(to: str) -> Iterator[None]:
         hint = f"the one in {WHERE} is not its own" if sent else f"set {MODE}=token, and put it in {WHERE}"
         raise PlaceError(f"the cluster at {to} wants a token: {hint}", WRONG_REQUEST) from None
     except (ConnectionError, requests.ConnectionError, requests.Timeout, aiohttp.ClientError) as error:
-        raise PlaceError(f"no Ray cluster answers at {to}: {_first_line(str(error))}", FAILED) from None
+        raise PlaceError(f"no Ray cluster answers at {to}: {_why(error)}", FAILED) from None
     except requests.RequestException as error:
         raise PlaceError(
             f"what answers at {to} is no Ray cluster's dashboard: {_first_line(str(error))}", FAILED
         ) from None
     except RuntimeError as error:
         raise PlaceError(f"the cluster at {to} refuses: {_first_line(str(error))}", FAILED) from None
+
+
+def _why(error: BaseException) -> str:
+    """The operating system's word for it, out of the wrappings of three libraries."""
+    text = str(error.__context__ or error)
+    found = re.search(r"\[Errno -?\d+\] ([^'\")\]]+)|(timed out|Connection aborted)", text)
+    return (found[1] or found[2]).strip() if found else _first_line(text)
 
 
 def _first_line(text: str | None) -> str:

@@ -83,19 +83,36 @@ def train_trial(config: dict[str, Any]) -> None:
     `tune.report` returns when the driver has booked the report and asks for the next one.
     """
     pack: Pack = config["parcel"].pack
-    if not Path(config["states"]).is_dir():
+    if not config["bucket"] and not Path(config["states"]).is_dir():
         raise OSError(f"the machine {platform.node()} does not see the store's folder {config['states']}")
     device = "cuda" if config["gpus"] else "cpu"
-    states = Path(config["states"]) / f"{pack.id}.npz"
-    for report in train_pack(pack, states, device=device, threads=max(1, int(config["cpus"]))):
-        tune.report({"report": report, "done": report.last})
+    if 0 < config["gpus"] < 1:
+        # Only a pack with a part of a device needs PyTorch before its training does.
+        from trainers.cuda.memory import claim
+
+        claim(config["gpus"])
+    with ExitStack() as closing:
+        states, push = Path(config["states"]) / f"{pack.id}.npz", None
+        if config["bucket"]:
+            from sweeps.bucket import Mirror
+
+            mirror = closing.enter_context(Mirror(config["bucket"], config["sweep"], pack.id))
+            states, push = mirror.base, mirror.push
+        for report in train_pack(pack, states, device=device, threads=max(1, int(config["cpus"]))):
+            if push is not None:
+                push()
+            tune.report({"report": report, "done": report.last})
 
 
 class PackSearcher(Searcher):
-    """Hands the books' packs to Tune, at most `limit` at a time (None: as many as fit)."""
+    """Hands the books' packs to Tune, at most `limit` at a time (None: as many as fit).
 
-    def __init__(self, books: Books, limit: int | None) -> None:
+    `states` are the bucket and the sweep whose states it deletes there when their pack is through.
+    """
+
+    def __init__(self, books: Books, limit: int | None, states: tuple[str, str] | None = None) -> None:
         super().__init__()
+        self.states = states
         self.books = books
         self.limit = limit
         self.parcels: dict[str, Parcel] = {}
@@ -111,7 +128,15 @@ class PackSearcher(Searcher):
         return {"parcel": self.parcels[trial_id]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.parcels.pop(trial_id).pack = None
+        parcel = self.parcels.pop(trial_id)
+        parcel.pack = None
+        if self.states:
+            from sweeps.bucket import forget
+
+            try:
+                forget(*self.states, parcel.id)
+            except OSError as failure:
+                log.warning("the states of pack %s can't be deleted: %s", parcel.id, one_line(failure))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the truth."""
@@ -198,9 +223,10 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
         yield
 
 
-def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path) -> None:
+def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
     """Train all packs of the books; `folder` is where the sweep keeps Ray's files and the states of members.
 
+    `bucket` is the URL of one in which the states are instead.
     Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
     """
     # What Ray prints of lost workers goes to standard output, which is the command's own.
@@ -208,13 +234,19 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path) 
         limit = _limit(resources)
         books.states.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(books, interrupt)
-        config = {"states": str(books.states), "cpus": resources.cpus, "gpus": resources.gpus}
+        config = {
+            "states": str(books.states),
+            "bucket": bucket,
+            "sweep": folder.name,
+            "cpus": resources.cpus,
+            "gpus": resources.gpus,
+        }
         tune.run(
             tune.with_resources(train_trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
             name=TUNE,
             config=config,
             num_samples=-1,
-            search_alg=PackSearcher(books, limit),
+            search_alg=PackSearcher(books, limit, (bucket, folder.name) if bucket else None),
             callbacks=[keeper],
             storage_path=str(folder),
             reuse_actors=True,

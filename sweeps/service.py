@@ -82,7 +82,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             closing.enter_context(driver_lock(store.lock_file(spec.name)))
         except Locked as error:
             raise RequestError(f"the sweep {spec.name!r} has a driver: {error}") from None
-        closing.enter_context(alone(store.optuna_url, spec.name))
+        locked_again = closing.enter_context(alone(store.optuna_url, spec.name))
         mark(store.spool_file(spec.name))
         interrupt.check()
         # Before anything is written: a cluster may be unfit for the sweep.
@@ -90,6 +90,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
         search = _open(spec, store, resume)
         closing.callback(search.close)
+        search.back = locked_again
         spool = Spool.at(store.spool_file(spec.name))
         closing.callback(spool.close)
         spool.begin(_sweep_run(spec, digests))
@@ -101,7 +102,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         verdict = ended = None
         try:
             with show(spec.name, lambda: books.progress):
-                workers.run(books, spec.resources, interrupt, store.ray / spec.name)
+                workers.run(books, spec.resources, interrupt, store.ray / spec.name, store.checkpoints)
             machines.close()
             verdict = verdict_of(spec, store)
             status = "FINISHED" if books.progress.counts.complete else "FAILED"

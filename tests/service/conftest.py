@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from sweeps.bench_sweep import write_images
+from sweeps.mlflow_server import Login
 from tests.service.cluster import Cluster, plain_python
 from tests.service.command import Gradsweep
+from tests.service.servers import DATABASE_PASSWORD, MLFLOW_PASSWORD, Postgres, Team, mlflow_server
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +41,24 @@ def cluster(start_cluster: Callable[..., Cluster]) -> Iterator[Cluster]:
     found = start_cluster(cpus=2)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """A team's servers, with passwords."""
+    folder = tmp_path_factory.mktemp("team")
+    postgres = Postgres(folder, DATABASE_PASSWORD)
+    try:
+        url, database = postgres.create("optuna"), postgres.create("mlflow")
+        with mlflow_server(folder, database, Login("sweeper", MLFLOW_PASSWORD, "signing-55aa12")) as address:
+            environment = {
+                "OPTUNA_URL": url,
+                "MLFLOW_TRACKING_USERNAME": "sweeper",
+                "MLFLOW_TRACKING_PASSWORD": MLFLOW_PASSWORD,
+            }
+            yield Team(folder, postgres, address, environment)
+    finally:
+        postgres.stop()
 
 
 @pytest.fixture

@@ -8,12 +8,15 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeps.mlflow_server import Login, Server
 from tests.service.cluster import free_port
 from tests.service.command import until
+
+DATABASE_PASSWORD, MLFLOW_PASSWORD = "Tabby-7f3a91-Database", "Calico-2b8c44-Tracking"
 
 
 class Postgres:
@@ -71,6 +74,23 @@ def mlflow_server(folder: Path, database: str, login: Login | None) -> Iterator[
         finally:
             process.terminate()
             process.wait()
+
+
+@dataclass(frozen=True)
+class Team:
+    """The servers, the store file that names them, and what is in the environment of who may use them."""
+
+    folder: Path
+    postgres: Postgres
+    mlflow: str
+    environment: dict[str, str]
+
+    def store(self, folder: Path) -> str:
+        """A store file whose folder is this one."""
+        file = folder / "team.yaml"
+        shared = folder / "shared"
+        file.write_text(f"optuna: {{env: OPTUNA_URL}}\nmlflow: {self.mlflow}\nfolder: {shared}\n")
+        return str(file)
 
 
 def _answers(server: Server, process: subprocess.Popen[bytes], folder: Path) -> bool:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from search_spaces.storage import SearchError, alone, has_driver
-from sweeps.mlflow_server import Login
 from tests.service.command import Gradsweep
-from tests.service.servers import Postgres, mlflow_server
+from tests.service.secrets import command_lines, files_with
+from tests.service.servers import DATABASE_PASSWORD, MLFLOW_PASSWORD, Team
 
 pytestmark = pytest.mark.postgres
 
-DATABASE_PASSWORD, MLFLOW_PASSWORD = "Tabby-7f3a91-Database", "Calico-2b8c44-Tracking"
 SPEC = """\
 name: NAME
 base: {init_scale: 1.0, data: "IMAGES", epochs: 3, batch_size: 8}
@@ -34,40 +29,6 @@ resources: {cpus: 1, pack: 2}
 """
 
 
-@dataclass(frozen=True)
-class Team:
-    """The servers, the store file that names them, and what is in the environment of who may use them."""
-
-    folder: Path
-    postgres: Postgres
-    mlflow: str
-    environment: dict[str, str]
-
-    def store(self, folder: Path) -> str:
-        """A store file whose folder is this one."""
-        file = folder / "team.yaml"
-        shared = folder / "shared"
-        file.write_text(f"optuna: {{env: OPTUNA_URL}}\nmlflow: {self.mlflow}\nfolder: {shared}\n")
-        return str(file)
-
-
-@pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    folder = tmp_path_factory.mktemp("team")
-    postgres = Postgres(folder, DATABASE_PASSWORD)
-    try:
-        url, database = postgres.create("optuna"), postgres.create("mlflow")
-        with mlflow_server(folder, database, Login("sweeper", MLFLOW_PASSWORD, "signing-55aa12")) as address:
-            environment = {
-                "OPTUNA_URL": url,
-                "MLFLOW_TRACKING_USERNAME": "sweeper",
-                "MLFLOW_TRACKING_PASSWORD": MLFLOW_PASSWORD,
-            }
-            yield Team(folder, postgres, address, environment)
-    finally:
-        postgres.stop()
-
-
 @pytest.fixture
 def gradsweep(team: Team, tmp_path: Path) -> Gradsweep:
     return Gradsweep(tmp_path, team.environment | {"GRADSWEEP_STORE": team.store(tmp_path)})
@@ -79,26 +40,6 @@ def client(team: Team, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, team.environment[name])
     return MlflowClient(team.mlflow, registry_uri=team.mlflow)
-
-
-def command_lines() -> str:
-    """What `ps` shows of everybody."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:
-            continue
-    return "\n".join(found)
-
-
-def files_with(word: str, folder: Path) -> list[str]:
-    """The files below a folder in which a word stands."""
-    grep = shutil.which("grep")
-    assert grep
-    # 1: none; 2: a socket, or a file that has just gone.
-    found = subprocess.run([grep, "-rlaF", "-D", "skip", word, str(folder)], capture_output=True, text=True)
-    return found.stdout.splitlines()
 
 
 def test_four_sweeps_side_by_side_on_empty_databases_and_no_password_anywhere(

@@ -6,11 +6,16 @@ import http.server
 import json
 import socket
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from search_spaces.search import studies
+from sweeps.errors import PlaceError
+from sweeps.places import Place, Submission, place_at
 from tests.service.cluster import Cluster
 from tests.service.command import Gradsweep
 from tracking.outbox import Outbox
@@ -38,63 +43,79 @@ def status_in_mlflow(store: Store, sweep: str) -> str | None:
         spool.close()
 
 
+@pytest.fixture
+def here(cluster: Cluster, tmp_path: Path) -> tuple[Place, Store]:
+    """The cluster as a place, in this process, and a store on the cluster's one machine."""
+    store = Store.at(tmp_path / "store")
+    return place_at(cluster.address, store=str(store.folder)), store
+
+
+def refusal(what: Callable[[], object]) -> str:
+    with pytest.raises(PlaceError) as caught:
+        what()
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 @pytest.mark.ray
-def test_submit_follow_stop_resume(cluster: Cluster, gradsweep: Gradsweep, images: str) -> None:
-    store = Store.at(gradsweep.folder / "store")
+def test_submit_follow_stop_resume(
+    cluster: Cluster, here: tuple[Place, Store], gradsweep: Gradsweep, images: str
+) -> None:
+    place, store = here
+    text = SPEC.replace("IMAGES", images)
     to = ["--to", cluster.address]
-    kept = ["--store", str(store.folder)]
-    spec = gradsweep.spec(SPEC.replace("IMAGES", images))
-    submitted = gradsweep.json("submit", spec, *to, *kept)
+    submitted = gradsweep.json("submit", gradsweep.spec(text), *to, "--store", str(store.folder))
     assert submitted["name"] == "away"
     assert submitted["look"]["logs"] == f"gradsweep logs away -f --to {cluster.address}"
     follower = gradsweep.start("logs", "away", "-f", *to)
 
-    # The name is taken, whether it runs or not.
-    assert "'away' is at " in gradsweep.refused("submit", spec, *to, *kept)
-    assert "is running" in gradsweep.refused("submit", spec, *to, *kept, "--resume")
-
-    stopped = gradsweep.json("stop", "away", *to, *kept)
+    # The name is taken, whether the sweep runs or not.
+    sweep = Submission("away", text)
+    assert "is running" in refusal(lambda: place.submit(sweep))
+    assert "is running" in refusal(lambda: place.submit(replace(sweep, resume=True)))
+    stopped = gradsweep.json("stop", "away", *to, "--store", str(store.folder))
     assert (stopped["state"], stopped["total"], stopped["ended"]) == ("stopped", 2, 0)
     # The books were closed: whoever looks at the sweep sees that somebody has stopped it.
     assert status_in_mlflow(store, "away") == "KILLED"
     out, err = follower.communicate()
     assert follower.returncode == 0, err
     assert out.splitlines()[-1] == f"gradsweep: interrupted; this goes on with it: gradsweep resume away {' '.join(to)}"
-    assert out == gradsweep("logs", "away", *to).stdout
-    assert "is not running" in gradsweep.refused("stop", "away", *to)
-    assert "--resume" in gradsweep.refused("submit", spec, *to, *kept)
+    assert out.splitlines() == list(place.logs("away", follow=False))
+    assert "is not running" in refusal(lambda: place.stop("away"))
+    assert "--resume" in refusal(lambda: place.submit(sweep))
 
     # Goes on from any machine, with the spec that the cluster knows.
-    gradsweep("resume", "away", *to)
-    assert [(s["name"], s["state"]) for s in gradsweep.json("list", *to)] == [("away", "running")]
-    gradsweep("stop", "away", *to)
-    assert gradsweep.json("status", "away", *to)["said"].startswith("gradsweep: interrupted")
+    place_at(cluster.address).resume("away")
+    assert [(s.name, s.state) for s in place.list()] == [("away", "running")]
+    assert place.stop("away").state == "stopped"
+    assert place.status("away").said.startswith("gradsweep: interrupted")
 
 
 @pytest.mark.ray
 def test_a_request_that_the_cluster_can_not_fulfil_is_refused_and_leaves_nothing(
-    cluster: Cluster, gradsweep: Gradsweep, images: str
+    cluster: Cluster, here: tuple[Place, Store], images: str
 ) -> None:
-    store = gradsweep.folder / "store"
-    spec = gradsweep.spec(SPEC.replace("IMAGES", images).replace("away", "greedy"))
-    words = ["submit", spec, "--to", cluster.address, "--store", str(store)]
-    line = gradsweep.refused(*words, "--set", "resources.gpus=0.25")
-    assert line == (
+    place, store = here
+    text = SPEC.replace("IMAGES", images).replace("away", "greedy").replace("cpus: 1", "cpus: 1, gpus: 0.25")
+    assert refusal(lambda: place.submit(Submission("greedy", text))) == (
         f"at {cluster.address}: resources.gpus: a pack needs 0.25, and this cluster has none: "
         "--set resources.gpus=0 asks for less"
     )
-    assert "greedy" not in [s["name"] for s in gradsweep.json("list", "--to", cluster.address)]
-    assert gradsweep.json("list", "--store", str(store)) == []
-    assert "relative" in gradsweep.refused("submit", spec, "--to", cluster.address, "--store", "relative")
-    assert "--store" in gradsweep.refused("submit", spec, "--to", cluster.address)
-    assert "nobody" in gradsweep.refused("status", "nobody", "--to", cluster.address)
-    assert "--pool" in gradsweep.refused(*words, "--pool", spec)
-    assert "--dry-run" in gradsweep.refused(*words, "--dry-run")
+    assert "greedy" not in [s.name for s in place.list()]
+    assert studies(store.optuna_url) == []
+    assert "nobody" in refusal(lambda: place.status("nobody"))
+    assert "--dry-run" in refusal(lambda: place.submit(Submission("greedy", text, dry_run=True)))
+    no_store = place_at(cluster.address)
+    assert "--store" in refusal(lambda: no_store.submit(Submission("greedy", text)))
+    relative = place_at(cluster.address, store="relative")
+    assert "--store relative" in refusal(lambda: relative.submit(Submission("greedy", text)))
+    assert "--pool" in refusal(lambda: place_at(cluster.address, pool=store.folder))
 
 
 @pytest.mark.parametrize("to", ["head:8265", "ftp://head", "http://", "k8s:gradsweep"])
-def test_what_is_no_place_is_refused(gradsweep: Gradsweep, to: str) -> None:
-    assert "--to" in gradsweep.refused("list", "--to", to)
+def test_what_is_no_place_is_refused(to: str) -> None:
+    assert "--to" in refusal(lambda: place_at(to))
 
 
 def test_a_cluster_that_is_not_there(gradsweep: Gradsweep) -> None:
@@ -125,19 +146,19 @@ class Dashboard(http.server.BaseHTTPRequestHandler):
         (200, json.dumps({"version": "4", "ray_version": "3.0.0", "ray_commit": ""}), 2, "has Ray 3.0.0"),
         (200, "<html>hello</html>", 1, "is no Ray cluster"),
         (404, "nothing", 1, "404"),
-        (401, "Unauthorized: Missing authentication token", 2, "set RAY_AUTH_MODE=token"),
+        (401, "Unauthorized: Missing authentication token", 2, "wants a token"),
     ],
 )
-def test_another_version_and_what_is_no_cluster(
-    gradsweep: Gradsweep, code: int, text: str, status: int, says: str
-) -> None:
+def test_another_version_and_what_is_no_cluster(code: int, text: str, status: int, says: str) -> None:
     handler = type("Handler", (Dashboard,), {"answer": (code, text)})
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            to = f"http://127.0.0.1:{server.server_port}"
-            assert says in gradsweep.refused("list", "--to", to, status=status, RAY_AUTH_MODE="disabled")
+            with pytest.raises(PlaceError, match=says) as caught:
+                place_at(f"http://127.0.0.1:{server.server_port}")
+            assert caught.value.exit_code == status
+            assert "\n" not in str(caught.value)
         finally:
             server.shutdown()
             thread.join()

@@ -1,0 +1,86 @@
+"""The states of packs in training in a bucket, `checkpoints: s3://...` of a store file: no machine shares a folder.
+
+A worker keeps its states in a folder of its own machine, as ever, and has them copied before each report: what is
+booked is in the bucket. The worker in place of a lost one, on whatever machine, fetches them first.
+
+    with Mirror("s3://bucket/sweeps", "alpha-r", "p00000-3f2a91") as mirror:
+        for report in train_pack(pack, mirror.base):
+            mirror.push()
+            tune.report(...)
+
+Keys, region and endpoint of the bucket come from the environment of every machine (AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), or from the machine's own role.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from pyarrow import fs
+
+
+class Bucket:
+    """One folder in a bucket. Its methods raise OSError."""
+
+    def __init__(self, url: str, *inside: str) -> None:
+        self._files, root = fs.FileSystem.from_uri("/".join([url.rstrip("/"), *inside]))
+        self._root = root.rstrip("/")
+
+    def names(self) -> set[str]:
+        """The files in it."""
+        found = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+        return {info.base_name for info in found if info.type == fs.FileType.File}
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file; in a bucket it is there whole or not at all."""
+        if isinstance(self._files, fs.LocalFileSystem):
+            self._files.create_dir(self._root)
+        with self._files.open_output_stream(f"{self._root}/{name}") as stream:
+            stream.write(content)
+
+    def get(self, name: str, folder: Path) -> None:
+        """Copy a file from there."""
+        with self._files.open_input_stream(f"{self._root}/{name}") as stream:
+            (folder / name).write_bytes(stream.read())
+
+    def delete(self, name: str) -> None:
+        """A file is no more."""
+        self._files.delete_file(f"{self._root}/{name}")
+
+
+class Mirror:
+    """See the module. The folder is gone with the block, what is in the bucket stays until `forget`."""
+
+    def __init__(self, url: str, sweep: str, pack: str) -> None:
+        self._bucket = Bucket(url, sweep, pack)
+        self._temporary = tempfile.TemporaryDirectory(prefix="gradsweep-")
+        self._folder = Path(self._temporary.name)
+        self.base = self._folder / f"{pack}.npz"
+
+    def __enter__(self) -> Mirror:
+        for name in self._bucket.names():
+            self._bucket.get(name, self._folder)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._temporary.cleanup()
+
+    def push(self) -> None:
+        """What is new here is copied, what is gone here is deleted there; states never change under their name."""
+        here = {file.name: file for file in self._folder.glob(f"{self.base.name}.*") if file.suffix[1:].isdecimal()}
+        there = self._bucket.names()
+        for name in here.keys() - there:
+            self._bucket.put(name, here[name].read_bytes())
+        for name in there - here.keys():
+            self._bucket.delete(name)
+
+
+def forget(url: str, sweep: str, pack: str) -> None:
+    """A pack is through: its states are no more. Raises OSError."""
+    bucket = Bucket(url, sweep, pack)
+    for name in bucket.names():
+        bucket.delete(name)

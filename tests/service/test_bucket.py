@@ -1,0 +1,51 @@
+"""States of members in a bucket: a worker on another machine goes on from there, to the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.bucket import Bucket, Mirror, forget
+from sweeps.packs import Pack, PackedConfiguration, PackReport, train_pack
+from trainers.members import MemberConfig
+
+ACCURACY = "validation.accuracy"
+
+
+def numbers(report: PackReport) -> list[dict[str, float]]:
+    return [{k: v for k, v in r.metrics.items() if k != "seconds"} for r in report.records[0]]
+
+
+def pack(images: str, past: dict[int, float]) -> Pack:
+    member = MemberConfig(data=images, init_scale=1.0, epochs=5, batch_size=8)
+    return Pack("p0", (PackedConfiguration(0, (member.with_seed(0),), past),), metrics=(ACCURACY,), epochs=5)
+
+
+def test_a_worker_elsewhere_goes_on_from_what_is_booked(images: str, tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    undisturbed = list(train_pack(pack(images, {})))
+    booked: dict[int, float] = {}
+    with Mirror(url, "sweep", "p0") as mirror:
+        for report in train_pack(pack(images, {}), mirror.base):
+            mirror.push()
+            booked[report.epoch] = report.records[0][0].metrics[ACCURACY]
+            if report.epoch == 3:
+                break
+    assert not mirror.base.parent.exists()
+    kept = Bucket(url, "sweep", "p0").names()
+    assert 1 <= len(kept) <= 3 and all(name.startswith("p0.npz.") for name in kept)
+    with Mirror(url, "sweep", "p0") as other:
+        rest: list[Any] = list(train_pack(pack(images, booked), other.base))
+    assert [r.epoch for r in rest] == [4, 5]
+    assert [numbers(r) for r in rest] == [numbers(r) for r in undisturbed[4:]]
+    forget(url, "sweep", "p0")
+    assert Bucket(url, "sweep", "p0").names() == set()
+    forget(url, "sweep", "p0")
+
+
+def test_a_bucket_that_can_not_be_used_is_an_error_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        Bucket((tmp_path / "file").as_uri(), "sweep").put("x", b"")
