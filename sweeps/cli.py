@@ -275,11 +275,15 @@ def bench(
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="torch.compile too: needs a C++ compiler, and minutes")
     ] = True,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="cuda: a GPU's engines, 1 to 1,000 members")] = "cpu",
     json_: Json = False,
 ) -> None:
     """Time the engines against plain PyTorch in one run."""
     from sweeps.commands import bench as command
 
+    if device == "cuda":
+        found = command.bench_cuda(regime or [], batch or [], rounds, compiled)
+        return _say(found, command.bench_cuda_text, json_)
     _say(command.bench(regime or [], batch or [], threads, rounds, compiled), command.bench_text, json_)
 
 

@@ -29,6 +29,8 @@ log = logging.getLogger("gradsweep")
 # Programs for each multiprocessor: one runs, one waits for its turn, so that none idles at the end of a round.
 PROGRAMS_A_MULTIPROCESSOR = 2
 
+MB = 2**20
+
 T = TypeVar("T")
 
 
@@ -105,16 +107,22 @@ class CudaEngine:
         ]
 
     def _check_room(self) -> int | None:
-        """Bytes that the engine may take; None for the interpreter. MemoryError where not even the images fit."""
+        """Bytes that the engine may take; None for the interpreter. Fewer programs run at a time where room is short.
+
+        Raises MemoryError where there is none for the images and one program.
+        """
         if self.device.type != "cuda":
             return None
         room = memory.room(str(self.device))
-        wanted = memory.resident(self.plan, self.sizes, self.programs)
-        if wanted > room:
+        fit = memory.programs_that_fit(self.plan, self.sizes, room)
+        if fit < 1:
             raise MemoryError(
-                f"the images and the kernels' scratch take {wanted / 2**20:,.0f} MB of the device, "
-                f"{room / 2**20:,.0f} are left: give the pack a larger share (resources.gpus)"
+                f"the images and one program take {memory.resident(self.plan, self.sizes, 1) / MB:,.0f} MB of the "
+                f"device, {room / MB:,.0f} are left: give the pack a larger share (resources.gpus)"
             )
+        if fit < self.programs:
+            log.warning("the device's memory is short: %d programs run at a time, not %d", fit, self.programs)
+            self.programs = fit
         return room
 
     def _in_parts(self, work: Callable[[Sequence[MemberState]], list[T]], states: Sequence[MemberState]) -> list[T]:
@@ -141,12 +149,13 @@ class CudaEngine:
         if self._room is None:
             return len(states)
         batch_size = states[0].member.batch_size
+        wanted = memory.need(self.plan, self.sizes, len(states), batch_size, self.programs)
+        log.info("%d members: %.0f MB of the device's memory, %.0f are left", len(states), wanted / MB, self._room / MB)
         fit = max(1, memory.members_that_fit(self.plan, self.sizes, batch_size, self.programs, self._room))
         if fit < len(states):
-            each = memory.a_member(self.plan, self.sizes, batch_size) / 2**20
-            log.warning("%d members at %.1f MB each don't fit on the device: %d at a time", len(states), each, fit)
-            self._at_once = fit
-        return min(fit, len(states))
+            log.warning("%d members don't fit on the device: they are trained %d at a time", len(states), fit)
+        self._at_once = fit
+        return fit
 
 
 def programs(device: torch.device) -> int:

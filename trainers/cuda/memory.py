@@ -1,7 +1,7 @@
 """How much of a device's memory an array of members needs, and how many members fit.
 
-Counted, not measured: every tensor that the engine allocates is here. What CUDA and PyTorch take for themselves, some
-500 MB a process, is not.
+Counted, not measured: every tensor that the engine allocates is here. What CUDA takes for itself in each process comes
+on top, CONTEXT bytes by assumption: no device was at hand to measure it.
 
     >>> need(plan, dataset_sizes, members=225, batch_size=32, programs=264) / 2**20
 """
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from trainers.cuda.plan import Plan
+
+CONTEXT = 700 * 2**20
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,20 @@ def need(plan: Plan, sizes: Sizes, members: int, batch_size: int, programs: int)
 def members_that_fit(plan: Plan, sizes: Sizes, batch_size: int, programs: int, room: int) -> int:
     """How many members can be trained at a time in so many bytes; 0 where not even the images fit."""
     return max(0, (room - resident(plan, sizes, programs)) // a_member(plan, sizes, batch_size))
+
+
+def programs_that_fit(plan: Plan, sizes: Sizes, room: int) -> int:
+    """How many programs' scratch takes at most half of what the images leave of so many bytes."""
+    return max(0, (room - resident(plan, sizes, 0)) // 2 // (4 * plan.scratch))
+
+
+def claim(share: float) -> None:
+    """Keep this process to its share of its CUDA device, so that packs side by side don't take each other's memory."""
+    import torch
+
+    if torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(0.01, share - CONTEXT / total))
 
 
 def room(device: str) -> int:

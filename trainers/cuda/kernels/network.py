@@ -37,7 +37,24 @@ def gather(
         tl.store(scratch + at, x, mask=inside)
 
 
-@triton.jit
+# Numbers that change from pack to pack must not mean another compilation, of which each takes a quarter of a minute.
+SIZES = (
+    "members",
+    "blocks",
+    "batch",
+    "total",
+    "scratch_size",
+    "size",
+    "units",
+    "convolution_count",
+    "dense_count",
+    "full",
+    "partial_sums",
+    "flat_input",
+)
+
+
+@triton.jit(do_not_specialize=SIZES)
 def network_kernel(
     scratch,  # float32 (programs, scratch_size), 0 at first
     convolutions,  # int32: the plan's tables

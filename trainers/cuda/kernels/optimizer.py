@@ -22,7 +22,7 @@ def added_up(gradients, member, blocks, used, size, p, inside):
     return total.to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("blocks", "batch", "total", "size"))
 def adam_kernel(
     gradients,  # float32 (members, blocks, size), as network_kernel left them
     losses,  # float64 (members, blocks)
@@ -80,7 +80,7 @@ def adam_kernel(
     tl.store(parameters + at, w, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("blocks", "size"))
 def gradient_kernel(
     gradients,  # float32 (members, blocks, size)
     totals,  # float32 (members, size)
@@ -96,7 +96,7 @@ def gradient_kernel(
     tl.store(totals + member * size + p, total, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("blocks",))
 def score_kernel(
     losses,  # float64 (members, blocks)
     hits,  # int32 (members, blocks)
