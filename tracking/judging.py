@@ -55,6 +55,7 @@ class Stage:
     def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], arms: Mapping[str, int]) -> None:
         self.outcomes, self.arms = outcomes, arms
         self._rows: dict[int, pd.DataFrame] = {}
+        self._values: dict[tuple[int, str, int | None, int | None], dict[int, float]] = {}
         if len(frame):
             kept = frame[frame["configuration"].isin(list(outcomes))]
             self._rows = {int(str(number)): rows for number, rows in kept.groupby("configuration")}
@@ -62,6 +63,16 @@ class Stage:
     def rows(self, number: int) -> pd.DataFrame | None:
         """One configuration's records; None without any."""
         return self._rows.get(number)
+
+    def pair(self, claim: Claim, one: int, other: int) -> Paired:
+        """Two configurations under a claim."""
+        return Paired(claim, *(self._values_of(number, claim) for number in (one, other)))
+
+    def _values_of(self, number: int, claim: Claim) -> dict[int, float]:
+        key = number, claim.metric, claim.since, claim.until
+        if key not in self._values:
+            self._values[key] = values(self._rows[number], claim)
+        return self._values[key]
 
     def complete(self) -> list[int]:
         """The numbers of those that are through."""
@@ -74,8 +85,6 @@ class _Judged:
 
     claim: Claim
     epochs: str
-    one: str
-    other: str
     pair: Paired | None = None
     comparison: Comparison | None = None
     candidates: int = 0
@@ -104,7 +113,7 @@ def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
     if BEST in (claim.one, claim.other):
         return _against_the_best(claim, stage, left)
     numbers = [stage.arms.get(arm) for arm in (claim.one, claim.other)]
-    judged = _Judged(claim, _epochs(claim, stage, numbers), claim.one, claim.other)
+    judged = _Judged(claim, _epochs(claim, stage, numbers))
     for arm, number in zip((claim.one, claim.other), numbers, strict=True):
         if number is None or stage.rows(number) is None:
             judged.reason = f"{arm} has no records yet"
@@ -117,7 +126,7 @@ def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
         if one.state == "diverged" and other.state == "complete":
             judged.answer = NOT_CONFIRMED
         return judged
-    pair = _pair(claim, stage, one.number, other.number)
+    pair = stage.pair(claim, one.number, other.number)
     if not pair.decidable:
         judged.reason = _missing(pair, judged.epochs)
         return judged
@@ -130,7 +139,7 @@ def _against_the_best(claim: Claim, stage: Stage, left: int) -> _Judged:
     """As good as the best is as good as each; better than the best is better than each; and the other way round."""
     arm = claim.other if claim.one == BEST else claim.one
     number = stage.arms.get(arm)
-    judged = _Judged(claim, _epochs(claim, stage, [number]), claim.one, claim.other)
+    judged = _Judged(claim, _epochs(claim, stage, [number]))
     if number is None or stage.rows(number) is None:
         judged.reason = f"{arm} has no records yet"
         return judged
@@ -145,7 +154,7 @@ def _against_the_best(claim: Claim, stage: Stage, left: int) -> _Judged:
         return judged
     pairs = {}
     for rival in stage.complete():
-        pair = _pair(claim, stage, *((rival, number) if claim.one == BEST else (number, rival)))
+        pair = stage.pair(claim, *((rival, number) if claim.one == BEST else (number, rival)))
         if rival != number and pair.decidable:
             pairs[rival] = pair
     if not pairs:
@@ -198,17 +207,16 @@ def _verdict(judged: _Judged, corrected: tuple[float, float], claims: int, later
     )
 
 
-def _pair(claim: Claim, stage: Stage, one: int, other: int) -> Paired:
-    of = [stage.rows(number) for number in (one, other)]
-    return Paired(claim, *({} if rows is None else values(rows, claim) for rows in of))
-
-
 def _epochs(claim: Claim, stage: Stage, numbers: Sequence[int | None]) -> str:
     found = [rows for number in numbers if number is not None and (rows := stage.rows(number)) is not None]
-    first, last = window(found[0], claim) if found else (claim.since, claim.until)
+    first, last = window(found[0], claim) if found else (claim.since or 0, claim.until)
     if claim.since is None and claim.until is None and claim.metric != "seconds":
         return "after the last epoch"
-    return f"at epoch {first}" if first == last else f"over epochs {first} to {'the last' if last is None else last}"
+    if first == last:
+        return f"at epoch {first}"
+    if last is not None and first < last:
+        return f"over epochs {first} to {last}"
+    return f"from epoch {first} on"
 
 
 def _missing(pair: Paired, epochs: str) -> str:
