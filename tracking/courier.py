@@ -138,12 +138,14 @@ class Courier:
         events: list[Event] = []
         room = MOST_ROWS
         with scratch(self._outgoing) as folder:
-            for number, configuration in configurations.items():
+            for number in configurations:
                 if room <= 0:
                     break
                 run, artifacts = places[number]
-                epochs = self._spool.epochs(number)
-                taken = _fitting(self._outbox.events(number), epochs, room)
+                # What they tell of is read after them: it may have ended since it was chosen.
+                events_of = self._outbox.events(number)
+                configuration, epochs = self._spool.configuration(number), self._spool.epochs(number)
+                taken = _fitting(events_of, epochs, room)
                 update = updates[number] = _update(run, configuration, taken, epochs)
                 events += taken
                 room -= sum(s.values.size for s in update.series)
