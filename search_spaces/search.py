@@ -16,8 +16,9 @@ number and the database, and nothing can have been told in between.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage, RDBStorage
@@ -26,6 +27,7 @@ from optuna.trial import TrialState, create_trial
 
 from search_spaces.confirm import chosen, confirmations
 from search_spaces.history import History, Past
+from search_spaces.patient import PatientStorage
 from search_spaces.plan import SearchPlan
 from search_spaces.pruners import needs
 from search_spaces.rows import ENDS, Row, asked, ended, row_of
@@ -99,7 +101,11 @@ class Search:
         self.name, self.plan = name, plan
         self._rdb: RDBStorage
         self._storage: BaseStorage
-        self._rdb, self._storage = open_storage(url)
+        self._rdb, storage = open_storage(url)
+        # Called when the database's server answers again; what a driver has to put right then is its own.
+        self.back: Callable[[], None] = lambda: None
+        waits = plan is not None and not url.startswith("sqlite")
+        self._storage = cast(BaseStorage, PatientStorage(storage, lambda: self.back())) if waits else storage
         self._study_id = -1
         self._finished: dict[int, Row] = {}  # these can't change any more
         self._told: int | None = None  # how many have ended, so far as this driver knows
@@ -189,6 +195,7 @@ class Search:
                 user_attrs={"asked": asked(row, pack, size, known)},
                 system_attrs=dict(row.notes),
             )
+            trial.number = row.number
             trial_id = self._storage.create_new_trial(self._study_id, trial)
             if trial_id != self._storage.get_trial_id_from_study_id_trial_number(self._study_id, row.number):
                 raise SearchError(f"another driver is at work on the sweep {self.name!r}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -54,28 +55,37 @@ def open_storage(url: str) -> tuple[RDBStorage, BaseStorage]:
 
 
 @contextmanager
-def alone(url: str, name: str) -> Iterator[None]:
+def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
     """No other driver of this sweep, on whatever machine, is in this block. Raises SearchError.
 
-    PostgreSQL keeps the lock, and gives it back with the connection. A SQLite file has one machine, and that has a
-    lock file for it: here nothing is done.
+    PostgreSQL keeps the lock, and gives it back with the connection: what the block is given takes it again where the
+    server was restarted, and raises SearchError where another driver was faster. A SQLite file has one machine, and
+    that has a lock file for it: here nothing is done.
     """
     url = _with_driver(url)
-    try:
-        with _advisory_lock(url, f"driver of {name}", wait=False) as mine:
-            if not mine:
+    with ExitStack() as held:
+        locks: list[_Lock] = []
+
+        def take() -> None:
+            if locks and locks[-1].alive():
+                return
+            try:
+                locks.append(held.enter_context(_advisory_lock(url, f"driver of {name}", wait=False)))
+            except SQLAlchemyError as error:
+                raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
+            if not locks[-1].mine:
                 raise SearchError(f"the sweep {name!r} has a driver already, perhaps on another machine")
-            yield
-    except SQLAlchemyError as error:
-        raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
+
+        take()
+        yield take
 
 
 def has_driver(url: str, name: str) -> bool:
     """Whether someone is in `alone`; always false of SQLite. Raises SearchError."""
     url = _with_driver(url)
     try:
-        with _advisory_lock(url, f"driver of {name}", wait=False) as mine:
-            return not mine
+        with _advisory_lock(url, f"driver of {name}", wait=False) as lock:
+            return not lock.mine
     except SQLAlchemyError as error:
         raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
 
@@ -93,11 +103,26 @@ def _connecting(url: str) -> dict[str, Any]:
     return {"connect_timeout": _CONNECT_SECONDS}
 
 
+@dataclass(frozen=True)
+class _Lock:
+    """Whether a lock was to be had, and the connection on which it hangs."""
+
+    mine: bool
+    connection: sqlalchemy.Connection | None = None
+
+    def alive(self) -> bool:
+        """Whether the connection is still there."""
+        try:
+            return self.connection is None or self.connection.execute(sqlalchemy.text("SELECT true")).scalar_one()
+        except SQLAlchemyError:
+            return False
+
+
 @contextmanager
-def _advisory_lock(url: str, what: str, wait: bool) -> Iterator[bool]:
-    """A lock that lives as long as this block's own connection to PostgreSQL; whether it was to be had."""
+def _advisory_lock(url: str, what: str, wait: bool) -> Iterator[_Lock]:
+    """A lock that lives as long as this block's own connection to PostgreSQL."""
     if not url.startswith("postgresql"):
-        yield True
+        yield _Lock(True)
         return
     key = int.from_bytes(hashlib.sha256(f"gradsweep: {what}".encode()).digest()[:8], signed=True)
     take = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
@@ -105,7 +130,8 @@ def _advisory_lock(url: str, what: str, wait: bool) -> Iterator[bool]:
         url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=_connecting(url)
     )
     with engine.connect() as connection:
-        yield connection.execute(sqlalchemy.text(f"SELECT {take}(:key)"), {"key": key}).scalar() is not False
+        taken = connection.execute(sqlalchemy.text(f"SELECT {take}(:key)"), {"key": key}).scalar()
+        yield _Lock(taken is not False, connection)
 
 
 def _cause(error: BaseException) -> str:

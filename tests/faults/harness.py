@@ -114,10 +114,12 @@ class Harness(Command):
         """A team's store from now on: the folder as before, `optuna` and `mlflow` elsewhere."""
         file = self.folder / "store.yaml"
         found: dict[str, Any] = {"folder": str(self.store.folder), **places}
-        if url := places.get("optuna"):
-            # An address with a password comes from the environment.
-            os.environ["GRADSWEEP_TEST_OPTUNA"] = self._environment["GRADSWEEP_TEST_OPTUNA"] = url
-            found["optuna"] = {"env": "GRADSWEEP_TEST_OPTUNA"}
+        for name, url in places.items():
+            if not url.startswith("http"):
+                # An address with a password comes from the environment.
+                variable = f"GRADSWEEP_TEST_{name.upper()}"
+                os.environ[variable] = self._environment[variable] = url
+                found[name] = {"env": variable}
         file.write_text(yaml.safe_dump(found))
         self.store = open_store(file)
         self._mark = f"GRADSWEEP_STORE={file}".encode()
