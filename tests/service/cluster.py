@@ -144,7 +144,9 @@ class Cluster:
         self._processes.append(process)
         end = time.monotonic() + PATIENCE
         while "Ray runtime started" not in said.read_text():
-            assert time.monotonic() < end and process.poll() is None, said.read_text()[-3000:]
+            if time.monotonic() > end or process.poll() is not None:
+                self.close()
+                raise AssertionError(said.read_text()[-3000:])
             time.sleep(0.1)
         return process
 
