@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sweeps.errors import PlaceError, is_wrong_request
+from sweeps.errors import PlaceError, is_wrong_request, printable
 
 app = typer.Typer(
     name="gradsweep",
@@ -349,8 +349,7 @@ def _line(message: str) -> str:
     from tracking.store import without_password
 
     shown = without_password(message)
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown[:MOST_SAID])
-    return f"gradsweep: {text}" + (" ..." if len(shown) > MOST_SAID else "")
+    return f"gradsweep: {printable(shown[:MOST_SAID])}" + (" ..." if len(shown) > MOST_SAID else "")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,11 @@ class RequestError(Exception):
     """The request was wrong: one line that says what, where, and what would be right. Exit status 2."""
 
 
+def printable(text: str) -> str:
+    """The text as one line that a terminal shows and does not obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def is_wrong_request(error: Exception) -> bool:
     """Whether the user can put this right: the message says how, a traceback would only hide it."""
     kinds = tuple(getattr(sys.modules[module], name) for module, name in WRONG_REQUESTS if module in sys.modules)

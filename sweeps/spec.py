@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from sweeps.errors import printable
 from sweeps.spec_checks import Problem, close, shown
 from sweeps.spec_model import Arm, Base, ClaimSpec, Confirm, Objective, Resources, SearchSpec, SweepSpec, Tracking
 from sweeps.yaml_lines import DEEPEST, Path, YamlError, load
@@ -37,8 +38,9 @@ class SpecError(ValueError):
         unsaid += max(0, len(problems) - MOST_PROBLEMS)
         if unsaid:
             problems = [*problems[:MOST_PROBLEMS], f"... and {unsaid} problems more"]
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        # They quote names of files, keys and settings.
+        self.problems = tuple(map(printable, problems))
+        super().__init__("\n".join(self.problems))
 
 
 def studies() -> dict[str, str]:
