@@ -90,7 +90,7 @@ def _vanishing(a: _Course, b: _Course) -> list[str]:
 
 
 def _rescaling(a: _Course, b: _Course) -> list[str]:
-    if a.fields["alpha"] == b.fields["alpha"] or b.fields["scaling"] != "rescaled":
+    if a.fields["alpha"] != 1 or b.fields["alpha"] == 1 or b.fields["scaling"] != "rescaled" or not _alike(a, b):
         return []
     most = float(a.of_layers("saturated").max().max())
     if most == 0:
@@ -101,14 +101,20 @@ def _rescaling(a: _Course, b: _Course) -> list[str]:
             "next to nothing to act on."
         ]
     if a.first.saturated >= MOST:
-        fewer = b.first.saturated < a.first.saturated
-        did = "left fewer of them so" if fewer else "did not change that"
-        return [f"Most units of {a.name} were saturated at the start; rescaling by alpha {did}."]
+        return [
+            f"Most units of {a.name} were saturated at the start ({a.first.saturated:.0%}); with rescaling by alpha "
+            f"{b.first.saturated:.0%} were."
+        ]
     return []
 
 
+def _alike(a: _Course, b: _Course) -> bool:
+    """Whether a remedy is what tells them apart, not another activation or other initial values."""
+    return all(a.fields[name] == b.fields[name] for name in ("activation", "initialization", "init_scale"))
+
+
 def _penalty(a: _Course, b: _Course) -> list[str]:
-    if a.fields["r"] == b.fields["r"] or not b.fields["r"]:
+    if a.fields["r"] or not b.fields["r"] or not _alike(a, b):
         return []
     said = []
     data, total = b.at_start("gradient.data.rms"), b.at_start("gradient.total.rms")

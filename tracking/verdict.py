@@ -42,6 +42,7 @@ import pandas as pd
 from tracking import wording
 from tracking.causes import causes
 from tracking.claims import BETTER, PLAIN, Claim
+from tracking.comparisons import SECONDS
 from tracking.judging import ClaimVerdict, Stage, judge_claims
 from tracking.markdown import markdown
 from tracking.rankings import Summary, summaries
@@ -142,7 +143,7 @@ def _causes(frame: pd.DataFrame, claims: Sequence[ClaimVerdict], stage: Stage, c
     if claim is not None and claim in arms and claim != PLAIN and PLAIN in arms:
         pairs[arms[claim], arms[PLAIN]] = (PLAIN, claim)
     for c in claims:
-        if c.kind == BETTER and c.comparison is not None:
+        if c.kind == BETTER and c.comparison is not None and c.metric != SECONDS:
             pairs.setdefault(c.comparison.configurations, (c.comparison.other, c.comparison.one))
     said: dict[str, None] = {}
     for (one, other), names in list(pairs.items())[:MOST_CAUSES]:

@@ -28,7 +28,7 @@ def test_numbers_beside_each_other() -> None:
         "saturated units 88% and 45%; dead units 0% and 0%."
     )
     assert found[1].startswith("At epoch 1, plain and paper:")
-    assert "Most units of plain were saturated at the start; rescaling by alpha left fewer of them so." in found
+    assert "Most units of plain were saturated at the start (88%); with rescaling by alpha 45% were." in found
     assert "Most of plain's gradient had vanished before the first step." in found
 
 
@@ -42,6 +42,8 @@ def test_rescaling_without_saturation() -> None:
     )
     late = said(**{"layer.conv1.saturated": {"plain": (0.0, 0.3), "paper": 0.0}})
     assert not any("rescaling" in s for s in late), "it was saturated once: no more is said than that"
+    other = said(**{"layer.conv1.saturated": {"plain": 0.0}, "activation": {"paper": "relu"}})
+    assert not any("rescaling" in s for s in other), "another activation is no rescaling"
     alike = said(**{"layer.conv1.saturated": {"plain": 0.0}, "alpha": {"paper": 1.0}})
     assert not any("rescaling" in s for s in alike)
 
