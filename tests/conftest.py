@@ -1,7 +1,8 @@
-"""What the tests of all rooms share: where they note what came out, for docs/reliability.md."""
+"""What the tests of all rooms share: where they note what came out, for docs/reliability.md; and how Triton runs."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,6 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.notes import Note, noting
+
+# Without an NVIDIA device Triton's kernels are interpreted (tests/trainers/cuda). What has been decorated by the time that
+# this is set is compiled for ever, and torchvision imports Triton.
+if not any(Path("/dev").glob("nvidia[0-9]*")):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.trainers.cuda.device import DEVICE
 from trainers import reference
+from trainers.cuda.engine import CudaEngine
 from trainers.data import Dataset, Split, probe
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
@@ -36,12 +38,23 @@ TINY = Dataset("tiny", tuple("abcdefghij"), split(70, 0), split(20, 1), split(30
 BASE = MemberConfig(init_scale=1.0, epochs=3, batch_size=32)
 
 
-@pytest.fixture(params=["reference", "lanes"])
+# Under Triton's interpreter the cuda engine takes minutes for what takes the others a second.
+MINUTES = [] if DEVICE == "cuda" else [pytest.mark.slow]
+
+
+@pytest.fixture(params=["reference", "lanes", pytest.param("cuda", marks=MINUTES)])
 def build(request: pytest.FixtureRequest) -> BuildEngine:
     if request.param == "lanes" and available() is None:
         pytest.skip("the lane engine was not compiled")
-    engines = {"reference": ReferenceEngine, "lanes": LaneEngine}
-    return lambda member, threads: engines[request.param](layers_of(member, 10), TINY, "cpu", threads)
+    engines = {"reference": ReferenceEngine, "lanes": LaneEngine, "cuda": CudaEngine}
+    device = DEVICE if request.param == "cuda" else "cpu"
+    return lambda member, threads: engines[request.param](layers_of(member, 10), TINY, device, threads)
+
+
+@pytest.fixture
+def not_interpreted(request: pytest.FixtureRequest) -> None:
+    if request.node.callspec.params["build"] == "cuda" and DEVICE == "cpu":
+        pytest.skip("hours under Triton's interpreter: tests/trainers/cuda/test_bits.py is its share")
 
 
 def records(build: BuildEngine, members: list[MemberConfig], threads: int = 1) -> list[EpochRecord]:
@@ -90,6 +103,7 @@ member_configs = st.builds(
 )
 def test_the_same_bits_alone_in_a_pack_on_threads_and_resumed(
     build: BuildEngine,
+    not_interpreted: None,
     tmp_path_factory: pytest.TempPathFactory,
     members: list,
     regime: str,

@@ -1,0 +1,54 @@
+"""The bench of the device: its plumbing on a tiny size, and the line where there is no device."""
+
+import json
+
+import pytest
+import torch
+
+from sweeps.cli import _status
+from sweeps.commands.bench import bench_cuda_text
+from tests.trainers.cuda.device import DEVICE
+from trainers.bench_cuda import Row, Sizes, bench, bytes_an_image
+from trainers.cuda.plan import DEVICE as COMPILED
+from trainers.cuda.plan import plan_of
+from trainers.regimes import network
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_device_it_is_one_line_and_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status(["bench", "--device", "cuda", "--json"]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert found.err.startswith("gradsweep: --device cuda: PyTorch sees no CUDA device here")
+    assert found.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_every_way_is_timed() -> None:
+    sizes = Sizes(images=64, epoch=32, members=(1, 2), matrix=256)
+    rows = bench("combined", 32, device=DEVICE, rounds=1, compiled=False, sizes=sizes)
+    graphs = [("pytorch graphs", 1)] if DEVICE == "cuda" else []
+    ours = [(way, n) for n in (1, 2) for way in ("reference", "cuda", "cuda, whole epoch")]
+    assert [(r.way, r.members) for r in rows] == [("pytorch eager", 1), *graphs, *ours]
+    for row in rows:
+        assert row.seconds_per_thousand > 0 and row.spread >= 1 and 0 < row.peak < 1
+        assert (row.memory > 0) == (row.way == "cuda")
+
+
+def test_the_table() -> None:
+    def row(way: str, members: int, seconds: float) -> dict[str, object]:
+        made = Row("combined", 32, way, members, seconds, 1.1, 0.2, 0.5 if way == "cuda" else 0.0)
+        return vars(made) | {"member_epochs_an_hour": made.member_epochs_an_hour}
+
+    rows = [row("pytorch eager", 1, 0.03), row("reference", 225, 0.003), row("cuda", 225, 0.0001)]
+    text = bench_cuda_text({"device": "Some GPU", "rows": json.loads(json.dumps(rows))})
+    ours = next(line for line in text.splitlines() if line.startswith("cuda"))
+    # 3600 s / (45 thousand images x 0.0001 s), and how many times as fast as eager and as the reference
+    assert ours.split() == ["cuda", "225", "800,000", "1.10", "20.0%", "50.0%", "300.0", "30.0"]
+    assert "Some GPU" in text
+
+
+def test_bytes_are_at_least_each_area_once_written_and_once_read() -> None:
+    plan = plan_of(network("combined"), (3, 32, 32), COMPILED)
+    # the values of both first layers alone: 3,072 and 768 floats, written once and read twice
+    assert bytes_an_image(plan) > 4 * 3 * (3072 + 768)

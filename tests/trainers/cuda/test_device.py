@@ -1,0 +1,110 @@
+"""What only a CUDA device can show: recorded steps, full-size packs, the memory that was stated."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainers.cuda.device import DEVICE
+from tests.trainers.test_engines import BASE, TINY
+from trainers.cuda import memory
+from trainers.cuda.array import Array
+from trainers.cuda.engine import CudaEngine, _orders
+from trainers.reference import ReferenceEngine
+from trainers.regimes import REGIMES
+from trainers.states import MemberState, initial_state
+from trainers.train import layers_of
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device"),
+]
+
+CHOICES = [(1.0, 0.0, "tanh"), (2.0, 0.01, "logsigmoid"), (1.5, 0.1, "silu"), (1.0, 0.01, "relu")]
+
+
+def pack(regime: str, seeds: int) -> list[MemberState]:
+    base = replace(BASE, regime=regime, initialization="glorot_uniform", init_scale=1.0)
+    members = [replace(base, seed=s, alpha=a, r=r, activation=f) for s in range(seeds) for a, r, f in CHOICES]
+    return [initial_state(m, layers_of(base, 10)) for m in members]
+
+
+def bits(states: list[tuple[MemberState, float, float]]) -> list[tuple[bytes, ...]]:
+    return [(s.parameters.tobytes(), s.first_moment.tobytes(), s.second_moment.tobytes()) for s, _, _ in states]
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_a_pack_agrees_with_the_cpu(regime: str) -> None:
+    states = pack(regime, 2)
+    layers = layers_of(states[0].member, 10)
+    cpu, cuda = ReferenceEngine(layers, TINY, "cpu", 2), CudaEngine(layers, TINY, DEVICE, 1)
+    for one, other in zip(cpu.probe(states), cuda.probe(states), strict=True):
+        assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-6)
+        assert np.allclose(one.saturated, other.saturated, atol=1e-3)
+        assert np.allclose(one.dead, other.dead, atol=1e-3)
+    assert np.allclose(cpu.evaluate(states, "test"), cuda.evaluate(states, "test"), rtol=1e-4, atol=1e-4)
+    for (one_state, *one_means), (other_state, *other_means) in zip(
+        cpu.train_epoch(states), cuda.train_epoch(states), strict=True
+    ):
+        assert np.allclose(one_state.parameters, other_state.parameters, atol=1e-4)
+        assert np.allclose(one_means, other_means, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_one_among_400_has_the_bits_of_one_alone(regime: str) -> None:
+    """More blocks of images than programs, so that programs take several in turn; and the same again: no race."""
+    states = pack(regime, 100)
+    engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
+    together = engine.train_epoch(states)
+    assert bits(engine.train_epoch(states)) == bits(together)
+    for i in (0, 1, 2, 399):
+        assert bits(engine.train_epoch(states[i : i + 1])) == bits(together[i : i + 1])
+        assert engine.evaluate(states[i : i + 1], "train") == engine.evaluate(states, "train")[i : i + 1]
+        (alone,), among = engine.probe(states[i : i + 1]), engine.probe(states)[i]
+        assert np.array_equal(alone.gradient, among.gradient) and np.array_equal(alone.saturated, among.saturated)
+
+
+def test_recorded_steps_have_the_bits_of_launched_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = pack("combined", 3)
+    engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
+    recorded = engine.train_epoch(states)
+
+    def launched(step, times: int, device: torch.device) -> None:
+        for _ in range(times):
+            step()
+
+    monkeypatch.setattr("trainers.cuda.array.repeat", launched)
+    assert bits(engine.train_epoch(states)) == bits(recorded)
+
+
+def test_the_host_waits_for_nothing_within_an_epoch() -> None:
+    states = pack("combined", 1)
+    engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
+    engine.train_epoch(states)
+    array = Array(engine.workshop, states)
+    orders, order_of = _orders(states, len(engine.splits["train"]))
+    from trainers.cuda.array import _Batch
+
+    batch = _Batch(array, engine.splits["train"], array._tensor(orders), array._tensor(order_of), 32, 70)
+    sums = array._zeros(array.count, dtype=torch.float64), array._zeros(array.count, dtype=torch.int64)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        batch.forward_backward()
+        array._adam(batch, *sums)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_no_more_memory_than_was_stated() -> None:
+    states = pack("combined", 50)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
+    engine.train_epoch(states)
+    engine.probe(states)
+    stated = memory.need(engine.plan, engine.sizes, len(states), BASE.batch_size, engine.programs)
+    # PyTorch hands memory out in pieces of 512 bytes, some of them of 2 MB
+    assert torch.cuda.max_memory_allocated() - before <= stated + 2**21

@@ -1,0 +1,92 @@
+"""Steps and epochs: torch's Adam on the penalized loss, and what the engine does with an array of members."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.trainers.cuda.device import DEVICE
+from tests.trainers.cuda.harness import array, small_case
+from tests.trainers.lanes.judge import Case, forward
+from tests.trainers.test_engines import BASE, split
+from trainers.cuda.array import Array, resident
+from trainers.cuda.engine import CudaEngine
+from trainers.data import Dataset
+from trainers.members import EpochRecord, MemberConfig
+from trainers.reference import ReferenceEngine
+from trainers.regimes import network
+from trainers.states import initial_state
+from trainers.train import Training, layers_of
+
+# Two blocks of images, the second one incomplete.
+TINY = Dataset("tiny", tuple("abcdefghij"), split(36, 0), split(5, 1), split(6, 2), digest="")
+
+
+def by_torch(case: Case, order: np.ndarray, batch_size: int) -> np.ndarray:
+    """One epoch with torch.optim.Adam and nothing of ours but the network, in double precision."""
+    (member,) = case.members
+    parameters = torch.tensor(case.parameters[0]).double().requires_grad_()
+    optimizer = torch.optim.Adam([parameters], lr=member.learning_rate, eps=1e-7)
+    x, labels = torch.tensor(case.split.images).double() / 255, torch.tensor(case.split.labels)
+    for batch in torch.tensor(order).split(batch_size):
+        optimizer.zero_grad()
+        logits, _ = forward(case.layers, member, parameters, x[batch])
+        l1, l2 = parameters.abs().sum(), parameters.square().sum() / 2
+        (F.cross_entropy(logits, labels[batch]) + member.r * (l1 if member.penalty == "l1" else l2)).backward()
+        optimizer.step()
+    return parameters.detach().numpy()
+
+
+@pytest.mark.parametrize("penalty, scaling", [("l1", "naive"), ("l2", "rescaled")])
+def test_an_epoch_is_torchs_adam_on_the_penalized_loss(penalty: str, scaling: str) -> None:
+    member = MemberConfig(penalty=penalty, scaling=scaling, alpha=1.5, r=0.02, learning_rate=0.003)
+    case = small_case(member, count=24)
+    order = np.random.default_rng(0).permutation(24).astype(np.int32)
+    members = array(case)
+    members.train_epoch(resident(case.split, torch.device(DEVICE)), order[None], np.zeros(1, np.int32), 10)
+    assert np.abs(members.parameters.cpu().numpy()[0] - by_torch(case, order, 10)).max() < 5e-5
+
+
+def records(engine: CudaEngine, members: list[MemberConfig]) -> list[EpochRecord]:
+    layers = layers_of(members[0], 10)
+    return list(Training([initial_state(m, layers) for m in members], layers, engine))
+
+
+def test_an_engine_like_the_others() -> None:
+    """Records of every epoch with every metric, near the reference engine's, and named in them."""
+    member = replace(BASE, epochs=1, alpha=2.0, r=0.01, initialization="glorot_uniform")
+    layers = layers_of(member, 10)
+    found = records(CudaEngine(layers, TINY, DEVICE, 1), [member])
+    expected = records(ReferenceEngine(layers, TINY, "cpu", 1), [member])
+    assert [(r.epoch, r.engine) for r in found] == [(0, "cuda"), (1, "cuda")]
+    for one, other in zip(found, expected, strict=True):
+        assert tuple(one.metrics) == tuple(other.metrics)
+        for name, value in one.metrics.items():
+            if name != "seconds" and "vanished" not in name:
+                assert value == pytest.approx(other.metrics[name], rel=2e-3, abs=1e-6), name
+
+
+def test_less_memory_is_a_smaller_pack_and_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    layers = network("combined")
+    engine = CudaEngine(layers, TINY, DEVICE, 1)
+    states = [initial_state(replace(BASE, seed=s), layers) for s in range(3)]
+    whole = engine.evaluate(states, "test")
+    evaluate = Array.evaluate
+
+    def short(self: Array, images: object) -> object:
+        if self.count > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return evaluate(self, images)
+
+    monkeypatch.setattr(Array, "evaluate", short)
+    with caplog.at_level(logging.WARNING, "gradsweep"):
+        assert engine.evaluate(states, "test") == whole
+    assert [r.getMessage() for r in caplog.records] == [
+        "out of the device's memory: 3 members are now trained 2 at a time",
+        "out of the device's memory: 3 members are now trained 1 at a time",
+    ]
