@@ -23,6 +23,13 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 _SQLITE = "sqlite:///"
 _CONNECT_SECONDS = 10
+_HELD = """
+SELECT EXISTS (
+    SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE datname = current_database() AND locktype = 'advisory' AND objsubid = 1
+      AND classid::bigint = :high AND objid::bigint = :low
+)
+"""
 
 
 class SearchError(ValueError):
@@ -81,11 +88,15 @@ def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
 
 
 def has_driver(url: str, name: str) -> bool:
-    """Whether someone is in `alone`; always false of SQLite. Raises SearchError."""
+    """Whether someone is in `alone`; always false of SQLite. Nobody is disturbed. Raises SearchError."""
     url = _with_driver(url)
+    if not url.startswith("postgresql"):
+        return False
+    key = _key(f"driver of {name}") % 2**64  # which pg_locks shows as its two halves
+    halves = {"high": key >> 32, "low": key & 0xFFFFFFFF}
     try:
-        with _advisory_lock(url, f"driver of {name}", wait=False) as lock:
-            return not lock.mine
+        with _engine(url).connect() as connection:
+            return bool(connection.execute(sqlalchemy.text(_HELD), halves).scalar_one())
     except SQLAlchemyError as error:
         raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
 
@@ -124,14 +135,20 @@ def _advisory_lock(url: str, what: str, wait: bool) -> Iterator[_Lock]:
     if not url.startswith("postgresql"):
         yield _Lock(True)
         return
-    key = int.from_bytes(hashlib.sha256(f"gradsweep: {what}".encode()).digest()[:8], signed=True)
     take = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-    engine = sqlalchemy.create_engine(
+    with _engine(url).connect() as connection:
+        taken = connection.execute(sqlalchemy.text(f"SELECT {take}(:key)"), {"key": _key(what)}).scalar()
+        yield _Lock(taken is not False, connection)
+
+
+def _key(what: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"gradsweep: {what}".encode()).digest()[:8], signed=True)
+
+
+def _engine(url: str) -> sqlalchemy.Engine:
+    return sqlalchemy.create_engine(
         url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=_connecting(url)
     )
-    with engine.connect() as connection:
-        taken = connection.execute(sqlalchemy.text(f"SELECT {take}(:key)"), {"key": key}).scalar()
-        yield _Lock(taken is not False, connection)
 
 
 def _cause(error: BaseException) -> str:

@@ -195,6 +195,7 @@ class RayCluster:
                 return
             if found.status == JobStatus.FAILED:
                 lines = [line for line in output.splitlines() if line.startswith("gradsweep: ")]
+                lines = lines or [line for line in output.splitlines() if line.strip()]
                 said = lines[-1].removeprefix("gradsweep: ") if lines else _first_line(found.message)
                 wrong = found.driver_exit_code == WRONG_REQUEST
                 raise PlaceError(f"at {self._to}: {said}", WRONG_REQUEST if wrong else FAILED)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from search_spaces.search import Search
+from search_spaces.storage import has_driver
 from sweeps.books import name_of
 from sweeps.lock import holder
 from sweeps.spec import parse
@@ -16,7 +17,8 @@ from tracking.store import Store
 def look_at(name: str, store: Store) -> dict[str, Any]:
     """Counts, the best so far, whether a driver has it, what MLflow lacks. Raises SearchError for no such sweep.
 
-    `state` is running (a driver has it), finished, or stopped (it can be resumed).
+    `state` is running (a driver has it; `process`, where it is on this machine), finished, or stopped (it can be
+    resumed).
     """
     search = Search.open(name, store.optuna_url)
     try:
@@ -28,9 +30,10 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     choose = max if objective.goal == "maximize" else min
     best = choose(complete, key=lambda found: found[0], default=None)
     process = holder(store.lock_file(name))
+    running = process is not None or has_driver(store.optuna_url, name)
     return {
         "name": name,
-        "state": "running" if process else "finished" if counts.ended >= counts.total else "stopped",
+        "state": "running" if running else "finished" if counts.ended >= counts.total else "stopped",
         "process": process,
         "total": counts.total,
         "ended": counts.ended,
