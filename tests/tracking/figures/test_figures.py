@@ -246,8 +246,11 @@ def test_odd_values_do_not_crash_the_album(make: Any, odd: float) -> None:
 
 def test_drawing_leaves_no_global_state() -> None:
     code = (
-        "import matplotlib, sys; before = dict(matplotlib.rcParams)\n"
-        "import tracking.figures.album\n"
-        "assert dict(matplotlib.rcParams) == before and 'matplotlib.pyplot' not in sys.modules"
+        "import matplotlib, sys; before = matplotlib.rcParams.copy()\n"
+        "from tracking.figures.album import Searched, importance_figure, svg\n"
+        "from tracking.figures.searched import Axis\n"
+        "searched = Searched((Axis('alpha', 1, 2), Axis('r', 1, 2)), {'x': {'alpha': 0.25, 'r': 0.75}})\n"
+        "assert '75%' in svg(importance_figure(searched, 'x'))\n"
+        "assert matplotlib.rcParams.copy() == before and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
