@@ -1,5 +1,7 @@
 """A database that is restarted while a sweep runs: whatever was asked of it is asked again, until it answers.
 
+What it refuses, as a full disk, is an error of one line.
+
 Each request of Optuna's storage is one transaction. Where the connection was lost while it was committed it may have
 been done or not, so that two requests look first before they are made again: a trial is not created twice, and one
 that has its final state keeps it.
@@ -11,10 +13,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 log = logging.getLogger("gradsweep")
@@ -22,8 +25,12 @@ log = logging.getLogger("gradsweep")
 PATIENCE_SECONDS = 600.0
 
 
+class DatabaseError(RuntimeError):
+    """The sweep's database can't be read or written: one line that says why, without a password."""
+
+
 class PatientStorage:
-    """What `Search` uses of a storage, of a server that may be away for a while.
+    """What `Search` uses of a storage, of a server that may be away for a while. Its methods raise DatabaseError.
 
     `back` is called when it answers again, before the request that failed is made anew.
     """
@@ -77,22 +84,24 @@ class PatientStorage:
                 log.warning("the database of the sweep does not answer; it is asked again")
             lost = True
 
-        for again in Retrying(
+        retrying = Retrying(
             retry=retry_if_exception(_connection_lost),
             wait=wait_random_exponential(multiplier=0.25, max=10),
             stop=stop_after_delay(PATIENCE_SECONDS),
             before_sleep=note,
             reraise=True,
-        ):
-            with again:
-                found = attempt()
+        )
+        try:
+            found = retrying(attempt)
+        except (StorageInternalError, SQLAlchemyError) as error:
+            raise DatabaseError(f"can't use the sweep's database: {_cause(error)}") from error
         if lost:
             log.info("the database of the sweep answers again")
         return found
 
 
 def _connection_lost(error: BaseException) -> bool:
-    """Whether the server was not there, rather than there and of another opinion."""
+    """Whether a server was not there, rather than there and of another opinion."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     return isinstance(cause, DBAPIError) and (cause.connection_invalidated or _no_answer(cause.orig))
 
@@ -101,6 +110,10 @@ def _no_answer(error: BaseException | None) -> bool:
     # psycopg's error for a connection that can't be made, or is gone, has no code of the server's own; class 57P is
     # the server's: it is shutting down, has crashed, or is starting up.
     state = getattr(error, "sqlstate", None)
-    return type(error).__name__ in ("OperationalError", "AdminShutdown", "CrashShutdown", "CannotConnectNow") and (
-        state is None or str(state).startswith(("57P", "08"))
-    )
+    return isinstance(error, psycopg.OperationalError) and (state is None or state.startswith(("57P", "08")))
+
+
+def _cause(error: BaseException) -> str:
+    """What the database said, without SQLAlchemy's and Optuna's words around it."""
+    cause = error.__cause__ or error
+    return " ".join(str(getattr(cause, "orig", None) or cause).split())[:300]

@@ -104,8 +104,7 @@ class Search:
         self._rdb, storage = open_storage(url)
         # Called when the database's server answers again; what a driver has to put right then is its own.
         self.back: Callable[[], None] = lambda: None
-        waits = plan is not None and not url.startswith("sqlite")
-        self._storage = cast(BaseStorage, PatientStorage(storage, lambda: self.back())) if waits else storage
+        self._storage = cast(BaseStorage, PatientStorage(storage, lambda: self.back())) if plan else storage
         self._study_id = -1
         self._finished: dict[int, Row] = {}  # these can't change any more
         self._told: int | None = None  # how many have ended, so far as this driver knows

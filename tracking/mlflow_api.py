@@ -31,6 +31,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient  # noqa: E402
 from mlflow.utils.credentials import get_default_host_creds  # noqa: E402
 from mlflow.utils.rest_utils import http_request_safe  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 from tracking import mlflow_sqlite  # noqa: E402
 from tracking.runs import RunUpdate  # noqa: E402
@@ -238,6 +239,8 @@ def _translated() -> Iterator[None]:
         if error.error_code in _UNMENDABLE:
             raise Unmendable(_line(error), error.error_code) from None
         raise Unavailable(_line(error)) from None
+    except SQLAlchemyError as error:
+        raise Unavailable(_line(getattr(error, "orig", None) or error)) from None
     except (OSError, sqlite3.Error) as error:
         raise Unavailable(_line(error)) from None
 

@@ -84,10 +84,12 @@ class Harness(Command):
         self._images = images
         self._undisturbed = undisturbed
         self._begun: list[subprocess.Popen[str]] = []
-        self._environment |= {"TMPDIR": str(scratch)}
+        self._before = 0
+        self._environment |= {"TMPDIR": str(scratch), "RAY_raylet_start_wait_time_s": str(PATIENCE)}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """As a command is started; `close` ends what a failed test leaves running."""
+        self._before = self.records()
         self._begun.append(super().start(*words))
         return self._begun[-1]
 
@@ -138,8 +140,9 @@ class Harness(Command):
         return 0
 
     def reach(self, records: int, process: subprocess.Popen[str]) -> int:
-        """Wait until the spool has so many records; how many it has."""
-        self.wait(lambda: self.records() >= records, process)
+        """Wait until the spool has so many records, one at least since the last start; how many it has."""
+        least = max(records, self._before + 1)
+        self.wait(lambda: self.records() >= least, process)
         return self.records()
 
     def wait(self, what: Any, process: subprocess.Popen[str] | None = None) -> None:

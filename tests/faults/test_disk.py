@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults.harness import CONFIGURATIONS, EPOCHS, RECORDS, Harness, moments
 
+pytestmark = pytest.mark.timeout(3600)
 OF = f"of {RECORDS} records, {CONFIGURATIONS} configurations"
 BLOCK = 4096
 
@@ -42,7 +43,6 @@ def fill(disk: Path, left: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("executor", ["in-process", pytest.param("ray", marks=pytest.mark.ray)])
 def test_the_disk_is_full(
     make_sweep: Callable[..., Harness], undisturbed: pd.DataFrame, small_disk: Path, noted: Any, executor: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import optuna
+import psycopg
 import pytest
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage
@@ -14,20 +16,12 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import OperationalError
 
 from search_spaces import patient
-from search_spaces.patient import PatientStorage
+from search_spaces.patient import DatabaseError, PatientStorage
 
-
-class Gone(Exception):
-    """As psycopg says it: no code, for there was no server to give one."""
-
-
-Gone.__name__ = "OperationalError"
-
-
-class Refused(Gone):
-    """The server's own no: it was there."""
-
-    sqlstate = "53100"  # disk full
+# As psycopg says it: no code, for there was no server to give one.
+Gone = psycopg.OperationalError
+# The server's own no: it was there.
+Refused = psycopg.errors.DiskFull
 
 
 def lost(kind: type[Exception] = Gone) -> StorageInternalError:
@@ -99,7 +93,19 @@ def test_anything_else_is_asked_again(storage: InMemoryStorage, after: bool) -> 
 
 def test_what_the_server_refuses_is_not_asked_again(storage: InMemoryStorage) -> None:
     failing = Failing(storage, False, lambda: lost(Refused))
-    with pytest.raises(StorageInternalError):
+    with pytest.raises(DatabaseError, match="^can't use the sweep's database: server closed the connection$"):
+        PatientStorage(failing, lambda: None).get_all_trials(0)  # type: ignore[arg-type]
+    assert failing.calls == 1
+
+
+def test_a_full_disk_is_one_line_and_not_asked_again(storage: InMemoryStorage) -> None:
+    def full() -> StorageInternalError:
+        error = StorageInternalError("This typically happens due to invalid data in the commit")
+        error.__cause__ = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+        return error
+
+    failing = Failing(storage, False, full)
+    with pytest.raises(DatabaseError, match="^can't use the sweep's database: database or disk is full$"):
         PatientStorage(failing, lambda: None).get_all_trials(0)  # type: ignore[arg-type]
     assert failing.calls == 1
 
@@ -113,5 +119,5 @@ def test_one_that_somebody_else_has_ended_is_an_error(storage: InMemoryStorage) 
 
 def test_patience_has_an_end(storage: InMemoryStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patient, "PATIENCE_SECONDS", 0.0)
-    with pytest.raises(StorageInternalError):
+    with pytest.raises(DatabaseError):
         PatientStorage(Failing(storage, False), lambda: None).get_all_trials(0)  # type: ignore[arg-type]
