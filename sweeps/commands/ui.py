@@ -97,7 +97,9 @@ def _pages(server: Server) -> dict[str, str]:
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         found = json.load(answer).get("experiments", [])
-    return {e["name"]: f"{server.url}/#/experiments/{e['experiment_id']}" for e in found if e["name"] != "Default"}
+    # Without its last part MLflow shows what it has for language models.
+    page = f"{server.url}/#/experiments/{{}}/runs?workflowType=machine_learning"
+    return {e["name"]: page.format(e["experiment_id"]) for e in found if e["name"] != "Default"}
 
 
 def _wait_until_up(server: Server, process: subprocess.Popen[bytes], interrupt: Interrupt) -> None:
