@@ -11,8 +11,8 @@ import pytest
 
 from tests.reliability.notes import Note, noting
 
-# Without an NVIDIA device Triton's kernels are interpreted (tests/trainers/cuda). What has been decorated by the time that
-# this is set is compiled for ever, and torchvision imports Triton.
+# Without an NVIDIA device Triton's kernels are interpreted (tests/trainers/cuda). This is set before anything imports
+# Triton, as torchvision does: what has been decorated by then is compiled for ever.
 if not any(Path("/dev").glob("nvidia[0-9]*")):
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
