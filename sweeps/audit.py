@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search_spaces.search import Search
-from sweeps.leftovers import files_of, processes_of
+from sweeps.leftovers import files_of, must_be_here, processes_of
 from sweeps.lock import holder
 from sweeps.spec import parse
 from tracking.audit import Books, Law, read_books
@@ -39,12 +39,16 @@ class Audit:
 
 
 def audit(name: str, store: Store) -> Audit:
-    """Look at everything that a sweep has written, and write nothing. Raises SearchError for no such sweep."""
+    """Look at everything that a sweep has written, and write nothing.
+
+    Raises SearchError for no such sweep, RequestError where its records are on another machine.
+    """
     # First who is at work, then the spool, then Optuna: it is told before the spool is.
     driver = holder(store.lock_file(name))
     books = read_books(name, store)
     search = Search.open(name, store.optuna_url)
     try:
+        must_be_here(name, store)
         uri = parse(search.attributes["spec"], name).tracking.uri
         ends, total = _ends(search, books, driver is not None), search.counts().total
     finally:

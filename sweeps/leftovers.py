@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sweeps.errors import RequestError
 from tracking.store import Store
 
 _MARK = "GRADSWEEP_SPOOL"
+
+
+def must_be_here(sweep: str, store: Store) -> None:
+    """Raises RequestError where a sweep's records are not in this machine's folder of the store."""
+    if not store.spool_file(sweep).is_file():
+        raise RequestError(
+            f"the records of the sweep {sweep!r} are not in {store.spool}: do this on the machine of its driver"
+        )
 
 
 def mark(spool: Path) -> None:

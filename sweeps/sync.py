@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from search_spaces.search import Search
 from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt
+from sweeps.leftovers import must_be_here
 from sweeps.lock import Locked, driver_lock
 from sweeps.spec import parse
 from tracking.delivery import Delivery
@@ -32,11 +33,12 @@ class Synced:
 def sync(name: str, store: Store, interrupt: Interrupt, say: Callable[[int], None]) -> Synced:
     """Deliver what waits; to do it again changes nothing. `say` is told from time to time how much is left.
 
-    Raises SearchError for no such sweep, RequestError where a driver has it (which delivers its records itself),
-    Interrupted after a signal.
+    Raises SearchError for no such sweep, RequestError where a driver has it (which delivers its records itself) or
+    its records are on another machine, Interrupted after a signal.
     """
     search = Search.open(name, store.optuna_url)
     try:
+        must_be_here(name, store)
         uri = parse(search.attributes["spec"], name).tracking.uri
     finally:
         search.close()

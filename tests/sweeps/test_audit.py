@@ -282,4 +282,8 @@ def test_the_command_has_a_line_a_law_and_an_exit_status(
     assert status("audit", "other")[0] == 2
     assert status("sync", "other")[0] == 2
     assert status("sync", "small") == (0, "small: 0 events delivered\n")
+    store.spool_file("small").unlink()
+    for word in ("audit", "sync"):
+        assert status(word, "small")[0] == 2
+    assert not store.spool_file("small").exists()
     assert os.environ.get("GRADSWEEP_SPOOL", "") == ""
