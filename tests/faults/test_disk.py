@@ -79,6 +79,7 @@ def tear(file: Path, draw: random.Random) -> None:
         file.write_bytes(content[:place] + noise + content[place + len(noise) :])
 
 
+@pytest.mark.slow
 def test_a_torn_file_of_states(sweep: Harness, noted: Any) -> None:
     with noted("faults", "a torn checkpoint", seed := 22) as note:
         words, draw, torn = ["run", sweep.spec_file(), "--executor", "in-process"], random.Random(seed), []

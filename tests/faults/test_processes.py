@@ -23,17 +23,18 @@ def listed(numbers: list[int]) -> str:
 def test_the_driver_is_killed_and_resumed(sweep: Harness, noted: Any) -> None:
     with noted("faults", "SIGKILL of the driver, in-process", seed := 1) as note:
         words, at = ["run", sweep.spec_file(), "--executor", "in-process"], []
-        for moment in moments(seed, 3):
+        for moment in moments(seed, 2):
             process = sweep.start(*words)
             at.append(sweep.reach(moment, process))
             process.kill()
             process.communicate()
             words = [*words[:4], "--resume"]
         sweep(*words)
-        note.tried = f"three drivers, at {listed(at)} {OF}; then run --resume"
+        note.tried = f"two drivers, at {listed(at)} {OF}; then run --resume"
         note.outcome = str(sweep.must_be_sound())
 
 
+@pytest.mark.slow
 def test_two_resume_the_same_sweep(sweep: Harness, noted: Any) -> None:
     with noted("faults", "two resume the same sweep at once", seed := 3) as note:
         words = ["run", sweep.spec_file(), "--executor", "in-process"]
