@@ -100,8 +100,11 @@ class Paired:
             found = [self.gains + self.margins]
         else:
             found = [self.gains + self.margins, self.margins - self.gains]
+        return [self._rounded(beyond) for beyond in found]
+
+    def _rounded(self, gains: Gains) -> Gains:
         scale = float(max(np.abs(self.ones).max(), np.abs(self.others).max(), self.margins.max()))
-        return [np.round(f / scale, _DIGITS) * scale if scale else f for f in found]
+        return np.round(gains / scale, _DIGITS) * scale if scale else gains
 
     @cached_property
     def p(self) -> tuple[float, float]:
@@ -120,6 +123,8 @@ class Paired:
     def comparison(self, names: tuple[str, str], configurations: tuple[int, int]) -> Comparison:
         """As plain data."""
         low, high = interval(self.gains) if self.decidable else (None, None)
+        if low is not None and high is not None:
+            low, high = self._rounded(np.array([low, high])).tolist()
         return Comparison(
             one=names[0],
             other=names[1],
