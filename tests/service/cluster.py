@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-PATIENCE = 300.0
+PATIENCE = 900.0
 
 
 def free_port() -> int:
@@ -66,7 +66,7 @@ class Cluster:
         self._environment = clean | {
             "PATH": f"{bin}:{os.environ['PATH']}",
             "RAY_AUTH_MODE": "disabled",
-            "RAY_raylet_start_wait_time_s": "300",  # a machine may be busy with other tests
+            "RAY_raylet_start_wait_time_s": "900",  # a machine may be busy with other tests
             "RAY_USAGE_STATS_ENABLED": "0",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "GRADSWEEP_CACHE": str(folder / "cache"),

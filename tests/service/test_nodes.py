@@ -120,7 +120,7 @@ def test_packs_on_both_machines_and_no_password_anywhere(
     for word in secret:
         assert not any(word in line for line in watch.seen)
         assert word not in str(pair.get("/api/jobs/"))
-        for folder in (gradsweep.folder, pair.folder, team.folder / "artifacts", team.folder / "data" / "base"):
+        for folder in (gradsweep.folder, pair.folder, team.folder / "artifacts", team.postgres.data / "base"):
             assert files_with(word, folder) == []
     # What is looked for is found.
     assert files_with("both", pair.folder) and any("ray::ImplicitFunc" in line for line in watch.seen)

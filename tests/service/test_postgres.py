@@ -82,8 +82,8 @@ def test_four_sweeps_side_by_side_on_empty_databases_and_no_password_anywhere(
         assert files_with(word, team.folder / "artifacts") == []
         # The databases themselves: PostgreSQL and MLflow keep hashes.
         team.postgres.run("CHECKPOINT")
-        assert files_with(word, team.folder / "data" / "base") == []
-    assert files_with("side-0", team.folder / "data" / "base") != []  # what is looked for is found
+        assert files_with(word, team.postgres.data / "base") == []
+    assert files_with("side-0", team.postgres.data / "base") != []  # what is looked for is found
 
 
 def test_wrong_passwords_are_one_line_without_the_password(team: Team, gradsweep: Gradsweep, images: str) -> None:
