@@ -124,6 +124,8 @@ def test_a_signal_and_a_resume(
         took = time.monotonic() - began
         assert took < seconds
         assert "this goes on with it: gradsweep run" in err
+        # Where the end had to be quick, Ray's processes follow the driver's.
+        sweep.wait(lambda: not sweep.processes())
         found = sweep.json("audit", NAME)
         assert found["state"] == "stopped"
         sweep("run", sweep.spec_file(), "--resume")
