@@ -85,7 +85,7 @@ class Harness(Command):
         self._undisturbed = undisturbed
         self._begun: list[subprocess.Popen[str]] = []
         self._before = 0
-        self._environment |= {"TMPDIR": str(scratch), "RAY_raylet_start_wait_time_s": str(PATIENCE)}
+        self._environment |= {"TMPDIR": str(scratch), "RAY_raylet_start_wait_time_s": str(int(PATIENCE))}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """As a command is started; `close` ends what a failed test leaves running."""
@@ -150,7 +150,7 @@ class Harness(Command):
         end = time.monotonic() + PATIENCE
         while not what():
             assert time.monotonic() < end, "it did not come"
-            assert process is None or process.poll() is None, process.communicate()
+            assert process is None or process.poll() is None, (process.returncode, process.communicate())
             time.sleep(0.01)
 
     def workers(self) -> list[int]:
