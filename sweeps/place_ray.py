@@ -4,44 +4,33 @@ The sweep's name is the job's submission id; one that goes on after a stop is a 
 Ray gives an id once. What the job is of is in its metadata, so that it can be submitted again from anywhere. Code, spec
 and store file travel with it (`sweeps.travel`), passwords never do: the driver reads them on the cluster's head, from
 the environment or the files that the store file names.
-
-Which token is sent says `sweeps.ray_token`.
 """
 
 from __future__ import annotations
 
-from sweeps.ray_token import MODE, WHERE, use_token
+# First: it has a word with the settings that Ray reads when it is imported.
+from sweeps.ray_jobs import Client, connect, first_line, speaking  # isort: skip
 
-use_token()
+import asyncio
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-import asyncio  # noqa: E402
-import logging  # noqa: E402
-import os  # noqa: E402
-import re  # noqa: E402
-import shlex  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Iterator, Sequence  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from datetime import UTC, datetime  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from ray.job_submission import JobStatus
 
-import aiohttp  # noqa: E402
-import ray  # noqa: E402
-import requests  # noqa: E402
-from ray.exceptions import AuthenticationError  # noqa: E402
-from ray.job_submission import JobStatus, JobSubmissionClient  # noqa: E402
+from sweeps import begun
+from sweeps.errors import FAILED, WRONG_REQUEST, PlaceError
+from sweeps.places import Standing, Submission, Submitted, commands
+from sweeps.stores import names_a_file, open_store, parse_store, read_text
+from sweeps.travel import SPEC_FILE, STORE_FILE, pack
+from sweeps.versions import git_commit
+from tracking.store import VARIABLE, StoreError
 
-from sweeps import begun  # noqa: E402
-from sweeps.errors import FAILED, WRONG_REQUEST, PlaceError  # noqa: E402
-from sweeps.places import Standing, Submission, Submitted, commands  # noqa: E402
-from sweeps.stores import names_a_file, open_store, parse_store, read_text  # noqa: E402
-from sweeps.travel import SPEC_FILE, STORE_FILE, pack  # noqa: E402
-from sweeps.versions import git_commit  # noqa: E402
-from tracking.store import VARIABLE, StoreError  # noqa: E402
-
-TIMEOUT = (2.0, 30.0)  # seconds to connect and to answer
 POLL_SECONDS = 0.5
 BEGIN_SECONDS = 90.0  # a cluster that starts machines takes longer: then the job goes on without being waited for
 STOP_SECONDS = 30  # so long a driver may close its books, see RAY_JOB_STOP_WAIT_TIME_S; Ray's own 3 are few
@@ -58,40 +47,14 @@ STATES = {
 
 def place(to: str, store: str | None, pool: Path | None) -> RayCluster:
     """See sweeps.places. Raises PlaceError where the cluster does not answer, refuses us or is of another version."""
-    # They would have their way before an address that is given.
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
-        os.environ.pop(name, None)
-    talkative = ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging")
-    for name in (f"ray.{part}" for part in talkative):
-        logging.getLogger(name).setLevel(logging.WARNING)
     to = to.rstrip("/")
-    with _speaking(to):
-        client = _Client(to)
-        theirs = client.get_version_of_ray()
-    if theirs.split(".")[:2] != ray.__version__.split(".")[:2]:
-        raise PlaceError(
-            f"the cluster at {to} has Ray {theirs}, this gradsweep needs {ray.__version__}: "
-            "use our image there, or the gradsweep that fits",
-            WRONG_REQUEST,
-        )
-    return RayCluster(to, store, client)
-
-
-class _Client(JobSubmissionClient):
-    """Ray's own, which waits for an answer for ever."""
-
-    def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
-        return super()._do_request(method, endpoint, **{"timeout": TIMEOUT, **more})
-
-    def get_version_of_ray(self) -> str:
-        """The version of the cluster, asked for when the client was made."""
-        return str(self._server_ray_version)
+    return RayCluster(to, store, connect(to))
 
 
 class RayCluster:
     """See the module, and sweeps.places.Place."""
 
-    def __init__(self, to: str, store: str | None, client: _Client) -> None:
+    def __init__(self, to: str, store: str | None, client: Client) -> None:
         self._to = to
         self._store = store if store is not None else os.environ.get(VARIABLE)
         self._client = client
@@ -103,14 +66,14 @@ class RayCluster:
         return self._submit(sweep, {"spec": sweep.spec, "folder": folder, "store": text})
 
     def list(self) -> Sequence[Standing]:
-        return [self._standing(begun[-1]) for jobs in self._jobs().values() if (begun := _begun(jobs))]
+        return [self._standing(counted[-1]) for jobs in self._jobs().values() if (counted := _counted(jobs))]
 
     def status(self, name: str) -> Standing:
         return self._standing(self._job(name), look=True)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         job = self._job(name)
-        with _speaking(self._to):
+        with speaking(self._to):
             if not follow:
                 yield from self._output(job.submission_id).splitlines()
                 return
@@ -129,7 +92,7 @@ class RayCluster:
             raise PlaceError(
                 f"the sweep {name!r} at {self._to} is not running: it is {STATES[job.status]}", WRONG_REQUEST
             )
-        with _speaking(self._to):
+        with speaking(self._to):
             self._client.stop_job(job.submission_id)
             end = time.monotonic() + 2 * STOP_SECONDS
             while not self._client.get_job_status(job.submission_id).is_terminal():
@@ -148,7 +111,7 @@ class RayCluster:
         if sum(len(text.encode()) for text in told.values()) > LARGEST:
             raise PlaceError(f"the spec and the store file have more than {LARGEST} bytes together", WRONG_REQUEST)
         every = self._jobs().get(sweep.name, ())
-        former = _begun(every)
+        former = _counted(every)
         taken = f"the sweep {sweep.name!r} is at {self._to} already"
         if former and not former[-1].status.is_terminal():
             raise PlaceError(
@@ -167,7 +130,7 @@ class RayCluster:
             begun.VARIABLE: begun.IN_WORDS,
             begun.RESUMING: commands(sweep.name, self._to)["resume"],
         }
-        with _speaking(self._to), tempfile.TemporaryDirectory() as folder:
+        with speaking(self._to), tempfile.TemporaryDirectory() as folder:
             pack(Path(folder), told["spec"], told["store"] or None)
             try:
                 self._client.submit_job(
@@ -196,7 +159,7 @@ class RayCluster:
             if found.status == JobStatus.FAILED:
                 lines = [line for line in output.splitlines() if line.startswith("gradsweep: ")]
                 lines = lines or [line for line in output.splitlines() if line.strip()]
-                said = lines[-1].removeprefix("gradsweep: ") if lines else _first_line(found.message)
+                said = lines[-1].removeprefix("gradsweep: ") if lines else first_line(found.message)
                 wrong = found.driver_exit_code == WRONG_REQUEST
                 raise PlaceError(f"at {self._to}: {said}", WRONG_REQUEST if wrong else FAILED)
             time.sleep(POLL_SECONDS)
@@ -222,7 +185,7 @@ class RayCluster:
 
     def _jobs(self) -> dict[str, Sequence[Any]]:
         """Our jobs by their sweep, each in the order of the attempts; the sweeps oldest first."""
-        with _speaking(self._to):
+        with speaking(self._to):
             ours = [
                 job for job in self._client.list_jobs() if job.submission_id and "gradsweep" in (job.metadata or {})
             ]
@@ -240,13 +203,13 @@ class RayCluster:
                 "gradsweep submit SPEC",
                 WRONG_REQUEST,
             )
-        return (_begun(jobs) or jobs)[-1]
+        return (_counted(jobs) or jobs)[-1]
 
     def _standing(self, job: Any, look: bool = False) -> Standing:
-        detail = _first_line(job.message) if job.status == JobStatus.FAILED else ""
+        detail = first_line(job.message) if job.status == JobStatus.FAILED else ""
         books, said = None, ""
         if look:
-            with _speaking(self._to):
+            with speaking(self._to):
                 said = self._output(job.submission_id).strip().rpartition("\n")[2]
             books = self._books(job.metadata["gradsweep"])
         return Standing(
@@ -276,43 +239,12 @@ class RayCluster:
             return ""  # it has not begun to print
 
 
-def _begun(jobs: Sequence[Any]) -> Sequence[Any]:
+def _counted(jobs: Sequence[Any]) -> Sequence[Any]:
     """Without those that the driver refused: it began nothing, so they don't count.
 
     They stay among Ray's jobs: to delete one makes Ray note it again, as another.
     """
     return [job for job in jobs if job.driver_exit_code != WRONG_REQUEST]
-
-
-@contextmanager
-def _speaking(to: str) -> Iterator[None]:
-    """Whatever goes wrong with the cluster as one line."""
-    try:
-        yield
-    except AuthenticationError:
-        sent = os.environ.get(MODE) == "token"
-        hint = f"the one in {WHERE} is not its own" if sent else f"set {MODE}=token, and put it in {WHERE}"
-        raise PlaceError(f"the cluster at {to} wants a token: {hint}", WRONG_REQUEST) from None
-    except (ConnectionError, requests.ConnectionError, requests.Timeout, aiohttp.ClientError) as error:
-        raise PlaceError(f"no Ray cluster answers at {to}: {_why(error)}", FAILED) from None
-    except requests.RequestException as error:
-        raise PlaceError(
-            f"what answers at {to} is no Ray cluster's dashboard: {_first_line(str(error))}", FAILED
-        ) from None
-    except RuntimeError as error:
-        raise PlaceError(f"the cluster at {to} refuses: {_first_line(str(error))}", FAILED) from None
-
-
-def _why(error: BaseException) -> str:
-    """The operating system's word for it, out of the wrappings of three libraries."""
-    text = str(error.__context__ or error)
-    found = re.search(r"\[Errno -?\d+\] ([^'\")\]]+)|(timed out|Connection aborted)", text)
-    return (found[1] or found[2]).strip() if found else _first_line(text)
-
-
-def _first_line(text: str | None) -> str:
-    first = (text or "").strip().partition("\n")[0]
-    return first.partition(", last available logs")[0][:300]
 
 
 def _time(milliseconds: int | None) -> str:
