@@ -78,7 +78,6 @@ class Array:
         self.kinds = self._tensor(kinds(members))
         self.learning_rates = self._tensor(np.array([m.learning_rate for m in members], dtype=np.float64))
         self.steps = self._tensor(np.array([s.step for s in states], dtype=np.int64))
-        self.counters = self._zeros(2, dtype=torch.int32)
 
     def train_epoch(
         self, split: Resident, orders: NDArray[np.int32], order_of: NDArray[np.int32], batch_size: int
@@ -152,7 +151,7 @@ class Array:
             self.settings,
             self.learning_rates,
             self.steps,
-            self.counters,
+            batch.counters,
             loss_sums,
             hit_sums,
             batch.blocks,
@@ -203,6 +202,8 @@ class _Batch:
         self.gradients = torch.empty(items * array.plan.parameters if gradients else 1, device=device)
         self.losses = torch.empty(items, dtype=torch.float64, device=device)
         self.hits = torch.empty(items, dtype=torch.int32, device=device)
+        # which batch of the order is next: for the network's kernel, and for the optimizer's
+        self.counters = torch.zeros(2, dtype=torch.int32, device=device)
 
     def forward(self) -> None:
         """Losses and hits."""
@@ -228,12 +229,12 @@ class _Batch:
             array.parameters,
             array.settings,
             array.kinds,
-            array.counters,
+            self.counters,
             self.gradients,
             self.losses,
             self.hits,
             # a pointer that is not followed where nothing is counted
-            array.counters if counts is None else counts,
+            self.counters if counts is None else counts,
             array.count,
             self.blocks,
             self.size,

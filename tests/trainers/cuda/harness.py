@@ -9,7 +9,7 @@ from tests.trainers.cuda.device import DEVICE
 from tests.trainers.lanes.judge import Case, glorot, images, smooth
 from trainers.cuda.array import Array, Workshop, resident
 from trainers.cuda.plan import DEVICE as COMPILED
-from trainers.cuda.plan import Blocks, plan_of
+from trainers.cuda.plan import INTERPRETED, Blocks, plan_of
 from trainers.layers import Convolution, Dense, Layer, Pooling
 from trainers.members import MemberConfig
 from trainers.states import MemberState
@@ -50,7 +50,8 @@ def states(case: Case) -> list[MemberState]:
 def array(case: Case, programs: int = 2, start: list[MemberState] | None = None) -> Array:
     """The case's members on the device, at the beginning or where they are."""
     device = torch.device(DEVICE)
-    plan = plan_of(case.layers, case.split.images.shape[1:], BLOCKS)
+    image = case.split.images.shape[1:]
+    plan = plan_of(case.layers, image, INTERPRETED if DEVICE == "cpu" and image != IMAGE else BLOCKS)
     return Array(Workshop(plan, device, programs), start or states(case))
 
 
