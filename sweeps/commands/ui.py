@@ -44,20 +44,21 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
     if store.untouched:
         raise RequestError(f"there is no sweep in {store.folder} yet: gradsweep run quickstart")
     server = Server(host, _port(host, port), login)
-    with Interrupt() as interrupt, TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
+    with TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
         settings = server.environment(uri, str(store.artifacts), Path(scratch), os.environ)
         # A session of its own, so that Ctrl-C reaches it only through us.
         with subprocess.Popen(
             server.command, env=os.environ | settings, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True
         ) as process:
             try:
-                _wait_until_up(server, process, interrupt)
-                user, pages = server.login.username if server.login else None, _pages(server)
-                say({"store": str(store.where), "url": server.url, "serving": True, "user": user, "sweeps": pages})
-                sys.stdout.flush()
-                while process.poll() is None:
-                    interrupt.check()
-                    time.sleep(0.1)
+                with Interrupt() as interrupt:
+                    _wait_until_up(server, process, interrupt)
+                    user, pages = server.login.username if server.login else None, _pages(server)
+                    say({"store": str(store.where), "url": server.url, "serving": True, "user": user, "sweeps": pages})
+                    sys.stdout.flush()
+                    while process.poll() is None:
+                        interrupt.check()
+                        time.sleep(0.1)
                 return 1
             except Interrupted as signal:
                 return signal.exit_status
