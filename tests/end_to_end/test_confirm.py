@@ -41,7 +41,7 @@ def test_killed_in_the_confirming_stage(command: Any, make_command: Any, images:
     assert command.epochs("again") < EPOCHS_IN_ALL
     status = command.json("status", "again")
     assert (status["state"], status["total"], status["ended"] >= 4) == ("stopped", 7, True)
-    again = command.json("run", spec, "--resume")
+    again = command.json("run", spec, "--resume", "--executor", "in-process")
     assert command.epochs("again") == EPOCHS_IN_ALL
     assert command.json("status", "again")["state"] == "finished"
     pd.testing.assert_frame_equal(command.table("again"), undisturbed.table("again"), check_exact=True)
