@@ -106,7 +106,7 @@ def _plans(
             "layers",
             "Gradient by layer",
             "The root mean square of the loss's gradient (without the penalty) over the parameters of each layer: from "
-            "the input (top) to the output, over the epochs, the median over the seeds, on one log scale. Black is "
+            "the input (top) to the output, over the epochs, the median over the seeds, on one log scale. White is "
             "exactly 0 or below the scale, grey is not finite.",
             lambda: layers_figure(frame, outcomes, objective=first),
             lambda: alt.of_layers(frame, outcomes, first),
@@ -170,4 +170,7 @@ def _band(frame: pd.DataFrame) -> str:
     if most == 1:
         return "Lines are of the one seed that there is, so there is no band."
     count = f"{most}" if least == most else f"{least} to {most}"
-    return f"Lines are means over {count} seeds, shaded areas the interquartile range."
+    return (
+        f"Lines are means over {count} seeds, shaded areas the interquartile range: a line beside its area is drawn "
+        "there by a few seeds."
+    )

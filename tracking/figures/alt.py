@@ -84,7 +84,7 @@ def of_parallel(frame: pd.DataFrame, outcomes: Outcomes, objective: Objective, n
     if not len(found):
         return ""
     best = found.iloc[0]
-    what = ", ".join(said(name, best[name]) for name in names)
+    what = ", ".join(filter(None, (said(name, best[name]) for name in names)))
     return f"{len(found)} lines. The best, {best['value']:.4g}, goes through {what}."
 
 

@@ -19,13 +19,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from tracking.figures.lines import Line, lines
-from tracking.figures.paper import DECADES
 from tracking.figures.style import COLOURS, MISSING_COLOUR, RC, NotDrawn, new_figure
 from tracking.results import Outcome
 from trainers.regimes import network
 
 STATISTIC = "gradient.data.rms"
-ZERO_COLOUR = "#000000"
+ZERO_COLOUR = "#ffffff"
+FAINTEST = 0.005  # of the cells may lie below the scale, so that a few that are next to 0 do not take all of it
 
 
 @rc_context(rc=RC)
@@ -38,7 +38,7 @@ def layers_figure(
 ) -> Figure:
     """A panel a line: epochs to the right, layers from the input (top) to the output, the median over the seeds.
 
-    Black is exactly 0 or below the scale, grey is not finite. Raises NotDrawn.
+    White is exactly 0 or below the scale, grey is not finite. Raises NotDrawn.
     """
     found = [(line, *layer_table(frame, line, statistic)) for line in lines(frame, outcomes, objective)]
     found = [(line, names, table) for line, names, table in found if names]
@@ -47,7 +47,7 @@ def layers_figure(
     if not len(positive):
         raise NotDrawn(f"the records have no {statistic} of a layer that is finite and above 0")
     top = float(positive.max())
-    least = max(float(positive.min()), top * 10.0**-DECADES) / 1.0001
+    least = float(np.quantile(positive, FAINTEST)) / 1.0001
     norm = LogNorm(least, top)
     columns = min(2, len(found))
     rows = -(-len(found) // columns)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tracking.figures.bands import best_searched, own
-from tracking.figures.style import BEST_COLOUR, DASHES, PALETTE, NotDrawn
+from tracking.figures.style import BEST_COLOUR, BEST_DASHES, DASHES, PALETTE, NotDrawn
 from tracking.results import Outcome
 from tracking.tidy import MEMBER
 
@@ -48,17 +48,19 @@ def lines(
     for place, number in enumerate(shown):
         fields = firsts.loc[number]
         name = str(fields["arm"]) or "best searched"
-        what = ", ".join(said(field, fields[field]) for field in differing)
+        what = ", ".join(filter(None, (said(field, fields[field]) for field in differing)))
         state = outcomes[number].state if outcomes and number in outcomes else "complete"
         colour = BEST_COLOUR if number == best else PALETTE[place % len(PALETTE)]
-        dashes = DASHES[1] if number == best else DASHES[place // len(PALETTE) % len(DASHES)]
+        dashes = BEST_DASHES if number == best else DASHES[place % len(DASHES)]
         label = (f"{name}: {what}" if what else name) + ("" if state == "complete" else f" ({state})")
         found.append(Line(number, name, label, colour, dashes))
     return tuple(found)
 
 
 def said(field: str, value: object) -> str:
-    """A field of a member as a label has it: `α = 2`, `relu`, `r = 0.01`."""
+    """A field of a member as a label has it: `α = 2`, `relu`, `r = 0.01`; nothing for the paper's own scaling."""
+    if (field, value) == ("scaling", "rescaled"):
+        return ""
     text = f"{value:.3g}" if isinstance(value, float) else str(value)
     return _PLAIN.get(field, field.replace("_", " ") + " = {}").format(text)
 

@@ -15,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
 
 from tracking.figures.bands import band
 from tracking.figures.lines import Line, lines
@@ -22,7 +23,6 @@ from tracking.figures.style import RC, NotDrawn, legend_below, new_figure
 from tracking.results import Outcome
 
 GRADIENTS = ("gradient.data.mean_abs", "gradient.total.mean_abs")
-DECADES = 12  # so many are shown below the largest value
 _STATISTICS = {"mean_abs": "mean |g|", "rms": "rms of g", "max_abs": "max |g|", "vanished": "|g| < 1e-7"}
 
 
@@ -63,7 +63,7 @@ def _shown(frame: pd.DataFrame, chosen: Sequence[Line], gradients: Sequence[str]
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, chosen: Sequence[Line], metric: str) -> None:
-    drawn = []
+    means, edges = [], []
     for line in chosen:
         found = band(frame, line.configuration, metric)
         epochs, mean = found.index.to_numpy(), found["mean"].to_numpy()
@@ -71,12 +71,12 @@ def _panel(axes: Axes, frame: pd.DataFrame, chosen: Sequence[Line], metric: str)
         marker = "o" if len(found) == 1 else ""
         axes.plot(epochs, mean, line.dashes, marker=marker, markersize=4, color=line.colour, label=line.label)
         axes.fill_between(epochs, found["q25"], found["q75"], color=line.colour, alpha=0.18, linewidth=0)
-        drawn.append(found.to_numpy().ravel())
+        means.append(mean)
+        edges.append(found[["q25", "q75"]].to_numpy().ravel())
     axes.set_ylabel(axis_label(metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    values = np.concatenate(drawn)
     if is_size(metric):
-        log_axis(axes, values)
+        _log_axis(axes, np.concatenate(means), np.concatenate(edges))
     elif metric.endswith("accuracy"):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
@@ -86,16 +86,18 @@ def is_size(metric: str) -> bool:
     return metric.endswith((".mean_abs", ".rms", ".max_abs", "first_to_last"))
 
 
-def log_axis(axes: Axes, values: np.ndarray) -> None:
-    """A log scale over the positive ones of these values, at most DECADES of it; linear where there are none."""
-    positive = values[np.isfinite(values) & (values > 0)]
-    if not len(positive):
+def _log_axis(axes: Axes, means: NDArray[np.float64], edges: NDArray[np.float64]) -> None:
+    """A log scale over all means and at most a decade of the bands below them; linear where nothing is above 0.
+
+    A quartile may be 0, or next to it, where a single seed decides the mean.
+    """
+    means, edges = means[means > 0], edges[edges > 0]
+    if not len(means):
         return
-    top = float(positive.max())
-    bottom = max(float(positive.min()), top * 10.0**-DECADES)
+    bottom = max(means.min() / 10, min(edges.min(initial=means.min()), means.min()))
     axes.set_yscale("log")
-    # Half a decade of room, so that one value alone is an axis too.
-    axes.set_ylim(bottom / 2, top * 2)
+    # Room, so that one value alone is an axis too.
+    axes.set_ylim(bottom / 2, max(means.max(), edges.max(initial=0.0)) * 2)
     axes.yaxis.set_major_locator(LogLocator(numticks=7))
 
 

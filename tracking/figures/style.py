@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 WIDTH = 5.0  # inches
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("-", "--", "-.", ":")
-BEST_COLOUR = "#000000"
+# From the fourth on every other line is broken: where two lie on each other, both are seen.
+DASHES = ("-", "-", "-", "--", "-", "--", ":", "-.")
+BEST_COLOUR, BEST_DASHES = "#000000", "--"
 MISSING_COLOUR = "#d9d9d9"
 COLOURS = "viridis"  # of a scale
 RC: dict[Any, Any] = {  # matplotlib's type is a list of all names
@@ -71,4 +72,4 @@ def svg(figure: Figure) -> str:
 def write(figure: Figure, file: Path) -> None:
     """Write an .svg, .png or .pdf, by the file's ending. Raises ValueError for another one, and OSError."""
     with rc_context(rc=RC):
-        figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
+        figure.savefig(file, dpi=120, metadata={"Date": None} if file.suffix == ".svg" else None)

@@ -70,6 +70,20 @@ def test_a_line_says_what_it_is_and_has_one_colour_in_all_figures(make: Any) -> 
     assert [line.get_color() for line in seeds_figure(frame, ended).axes[0].lines] == colours
 
 
+def test_no_mean_is_off_the_scale_and_no_label_says_the_usual(make: Any) -> None:
+    """relu's gradients may be 10^10 times those of tanh, and a quartile 0."""
+
+    def spread(metric: str, epoch: int, seed: int, value: float) -> float:
+        return (0.0 if seed < 3 else 1e10) if metric.startswith("gradient.") else value
+
+    naive = make.one("naive", scaling="naive", alpha=2.0, change=spread)
+    frame, ended = make([make.one("plain", change=lambda m, e, s, v: 1e-9), naive])
+    _, axes = paper_figure(frame, ended).axes
+    low, high = axes.get_ylim()
+    assert 1e-11 < low < 1e-9 and 2.5e9 < high < 1e11
+    assert [line.label for line in lines(frame, ended)] == ["plain: α = 1", "naive: naive scaling, α = 2"]
+
+
 def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
     def diverging(metric: str, epoch: int, seed: int, value: float) -> float:
         return math.nan if epoch >= 3 and seed == 2 else math.inf if epoch == 2 and seed == 2 else value
