@@ -39,6 +39,7 @@ class Courier:
         self._outbox = Outbox(spool)
         self._tracker = tracker
         self._experiment: str | None = None
+        self._doubtful = False
         self._parent: str | None = None
 
     def round(self, all_of_it: bool = False) -> bool:
@@ -110,9 +111,23 @@ class Courier:
             ]
         )
 
+    def _remove_strays(self, spool: str) -> None:
+        """Delete the runs of this spool that came into being after another had been made in their place."""
+        assert self._experiment is not None
+        known = {self._parent, *(place.run for place in self._outbox.runs().values())}
+        strays = [
+            run.info.run_id
+            for run in self._tracker.runs(self._experiment, {runs.SPOOL_TAG: spool})
+            if run.info.run_id not in known
+        ]
+        for run in strays:
+            self._tracker.delete(run)
+
     def _finish(self, events: Sequence[Event]) -> None:
         state = self._outbox.state()
         assert state is not None and self._parent is not None
+        if self._doubtful:
+            self._remove_strays(state.id)
         self._log(self._outbox.parent().artifacts, runs.INDEX, self._index())
         tags = {runs.NOTE_TAG: (state.note or "")[: runs.MOST_IN_TAG]}
         update = RunUpdate(self._parent, tags=tags, status=state.status, ended=state.ended)
@@ -191,6 +206,8 @@ class Courier:
             mine = {key: tags[key] for key in own if key in tags}
             if there := self._tracker.find(self._experiment, mine):
                 return there
+            # What was asked for then may still be on its way, through a server that takes its time.
+            self._doubtful = True
         return self._tracker.create(self._experiment, name, started, tags)
 
 

@@ -204,6 +204,11 @@ class Tracker:
         with _translated():
             self._client.update_run(run, status="RUNNING")
 
+    def delete(self, run: str) -> None:
+        """Put a run away, as MLflow does: it can be restored."""
+        with _translated():
+            self._client.delete_run(run)
+
     def close(self) -> None:
         """Give the database back."""
         if self._writer is not None:

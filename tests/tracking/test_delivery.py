@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,28 @@ def test_a_crash_between_creating_a_run_and_noting_it_gives_no_second_one(
         (points,) = db.execute("SELECT COUNT(*) FROM metrics").fetchone()
     db.close()
     assert points == 3 * 3 * 3 * len(maker.metrics)
+
+
+def test_a_run_that_comes_into_being_late_is_put_away(store: Store, spool: Spool, maker: Any) -> None:
+    maker.begin(spool)
+    maker.configuration(spool, 0)
+    # A former driver asked for the run, and no answer came.
+    Outbox(spool).attempt([0])
+    delivery = Delivery(store, "sweep")
+    delivery.start()
+    end = time.monotonic() + 60
+    while spool.waiting():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    made = runs_of(store)["plain"]
+    tags = {key: value for key, value in made.data.tags.items() if key.startswith("gradsweep.")}
+    late = client_of(store).create_run(made.info.experiment_id, tags=tags, run_name="late")
+    spool.finish("FINISHED", "Done.")
+    assert delivery.drain(60) == ALL_DONE
+    left = runs_of(store)
+    assert set(left) == {"plain", "sweep"}
+    assert left["plain"].info.run_id == made.info.run_id
+    assert client_of(store).get_run(late.info.run_id).info.lifecycle_stage == "deleted"
 
 
 def test_a_sweep_that_goes_on_runs_again_until_it_ends_again(store: Store, spool: Spool, maker: Any) -> None:
