@@ -45,6 +45,7 @@ class KubernetesPlace:
         self._pool = pool
 
     def submit(self, sweep: Submission) -> Submitted:
+        """Create its RayJob; with `dry_run` only say what it would be, and speak to nobody."""
         if self._store is not None:
             raise PlaceError("--store: on Kubernetes the pool says where records go, as `places`", WRONG_REQUEST)
         job = _job(sweep.name, sweep.spec, self._read_pool())
@@ -58,9 +59,11 @@ class KubernetesPlace:
         return self._submitted(sweep.name)
 
     def list(self) -> list[Standing]:
+        """What the RayJobs say."""
         return [_standing(one) for one in self._connect().list()]
 
     def status(self, name: str) -> Standing:
+        """What RayJob, Pods and driver say, and the store, where there is a way to it from here."""
         namespace, books = self._connect(), self._books(name)
         try:
             found = namespace.status(name)
@@ -74,10 +77,11 @@ class KubernetesPlace:
         return replace(standing, books=books)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
+        """The driver's output, as the submitter's Pod prints it."""
         return self._connect().logs(name, follow=follow)
 
     def stop(self, name: str) -> Standing:
-        """Also of one that has ended, which takes its RayJob and its output away."""
+        """Delete its RayJob; of a sweep that has ended too, which takes its output away."""
         namespace = self._connect()
         before = namespace.status(name)
         namespace.delete(name)
@@ -85,6 +89,7 @@ class KubernetesPlace:
         return Standing(name, state, f"RayJob deleted from {self._to}; what it recorded stays in its store")
 
     def resume(self, name: str) -> Submitted:
+        """Make its RayJob anew from the spec and the pool that it carries."""
         again = f"gradsweep submit SPEC --resume --to {self._to} goes on with what is in the store"
         namespace = self._connect()
         try:
