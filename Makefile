@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: quickstart test slow check lint types imports bench-sweep paper clean
+.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/gradsweep run quickstart $(RUN)
@@ -30,6 +30,13 @@ imports: $(VENV)/installed
 
 bench-sweep: $(VENV)/installed
 	$(BIN)/python -m sweeps.bench_sweep $(BENCH)
+
+# Minutes: every fault, load and odd input tried again, noted, and docs/reliability.md made of the notes.
+reliability: $(VENV)/installed
+	$(BIN)/python -m pytest tests/faults tests/hostile --reliability docs/reliability $(TESTS)
+	$(BIN)/python -m sweeps.bench_sweep --json $(BENCH) > docs/reliability/load.printed
+	$(BIN)/python -m tests.reliability docs/reliability docs/reliability.md docs/reliability/load.printed
+	rm docs/reliability/load.printed
 
 # DATA is cifar10, which is downloaded once, or folder:PATH. Some three hours on two cores; goes on where it stopped.
 paper: $(VENV)/installed

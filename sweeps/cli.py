@@ -301,6 +301,8 @@ class _ToStandardError(logging.Handler):
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script. Ends the process with the exit status."""
+    # Ours, the workers' and the databases': whatever they make, nobody else may write it.
+    os.umask(os.umask(0o077) | 0o022)
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStandardError()], format="%(message)s")
     logging.getLogger("gradsweep").setLevel(logging.INFO)
     for stream in (sys.stdout, sys.stderr):

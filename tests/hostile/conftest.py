@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.hostile.command import Gradsweep
+from tests.reliability.notes import Note, write
 
 VARIABLES = ("GRADSWEEP_STORE", "GRADSWEEP_CACHE", "GRADSWEEP_DEBUG", "XDG_CACHE_HOME", "RAY_ADDRESS")
+MOST_NAMED = 12
+OUTCOMES: dict[str, str] = {}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,3 +38,39 @@ def gradsweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "inputs(what, outcome): the kind of input, a line of docs/reliability.md")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """How each case ended: a failure wherever it was, a skip only of what can't be tried here."""
+    if report.when == "call" or report.outcome != "passed":
+        OUTCOMES.setdefault(report.nodeid, report.outcome)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under --reliability: a line for each kind of input, of all of its cases together."""
+    folder = session.config.getoption("--reliability")
+    kinds: dict[str, list[pytest.Item]] = {}
+    for item in session.items if folder else ():
+        if mark := item.get_closest_marker("inputs"):
+            kinds.setdefault(mark.args[0], []).append(item)
+    for what, items in kinds.items():
+        outcomes = Counter(OUTCOMES.get(item.nodeid, "skipped") for item in items)
+        mark = items[0].get_closest_marker("inputs")
+        assert mark is not None
+        tried = f"{len(items)} case{'s' if len(items) > 1 else ''}: {', '.join(_cases(items))}"
+        said = mark.kwargs.get("outcome", "all refused")
+        if failed := outcomes["failed"]:
+            said = f"FAILED: {failed} of {len(items)} cases"
+        elif skipped := outcomes["skipped"]:
+            said = f"{said}; {skipped} could not be tried here"
+        today = datetime.now(UTC).date().isoformat()
+        write(folder, Note("inputs", what, tried, said, date=today))
+
+
+def _cases(items: list[pytest.Item]) -> list[str]:
+    """The names of a few of them, as the tests have them."""
+    names = [str(item.callspec.id) for item in items if hasattr(item, "callspec")]
+    plain = [name for name in dict.fromkeys(names) if name.isascii() and name.isprintable() and len(name) <= 50]
+    if not plain:
+        return [items[0].name.removeprefix("test_").replace("_", " ")]
+    return plain[:MOST_NAMED] + (["..."] if len(names) > MOST_NAMED else [])
