@@ -85,6 +85,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         locked_again = closing.enter_context(alone(store.optuna_url, spec.name))
         mark(store.spool_file(spec.name))
         interrupt.check()
+        _refuse_another(spec, store)
         # Before anything is written: a cluster may be unfit for the sweep.
         machines = closing.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
@@ -221,16 +222,23 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
         check(store.mlflow_db)
 
 
-def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:
-    """The sweep's study: with `resume` the one that is there, if it was begun with this spec; else a new one."""
-    if not resume or spec.name not in studies(store.optuna_url):
-        return Search.create(spec.name, store.optuna_url, spec.search_plan(), {"spec": spec.to_yaml()})
+def _refuse_another(spec: SweepSpec, store: Store) -> None:
+    """A sweep that is there must have been begun with this spec, but for what is said of it."""
+    if spec.name not in studies(store.optuna_url):
+        return
     before, now = (yaml.safe_load(s.to_yaml()) for s in (stored_spec(spec.name, store), spec))
     if keys := [key for key in _differing(before, now) if key.split(".")[0] not in SAID]:
         raise RequestError(
             f"the sweep {spec.name!r} was begun with another {', '.join(keys)}: "
             "resume it with the same spec and --set, or start another by --name NAME"
         )
+
+
+def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:
+    """The sweep's study: with `resume` the one that is there, else a new one."""
+    if not resume or spec.name not in studies(store.optuna_url):
+        return Search.create(spec.name, store.optuna_url, spec.search_plan(), {"spec": spec.to_yaml()})
+    before, now = (yaml.safe_load(s.to_yaml()) for s in (stored_spec(spec.name, store), spec))
     search = Search.open(spec.name, store.optuna_url, spec.search_plan())
     if before != now:
         if search.counts().ended and FIRST_SPEC not in search.attributes:

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-PATIENCE = 900.0
+PATIENCE = 600.0
 
 
 def free_port() -> int:

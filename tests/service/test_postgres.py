@@ -13,7 +13,7 @@ from tests.service.command import Gradsweep
 from tests.service.secrets import command_lines, files_with
 from tests.service.servers import DATABASE_PASSWORD, MLFLOW_PASSWORD, Team
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(1800)]  # an idle machine needs half a minute
 
 SPEC = """\
 name: NAME

@@ -59,6 +59,7 @@ def refusal(what: Callable[[], object]) -> str:
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(1800)  # an idle machine needs half a minute
 def test_submit_follow_stop_resume(
     cluster: Cluster, here: tuple[Place, Store], gradsweep: Gradsweep, images: str
 ) -> None:
@@ -93,6 +94,7 @@ def test_submit_follow_stop_resume(
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(1800)  # an idle machine needs half a minute
 def test_a_request_that_the_cluster_can_not_fulfil_is_refused_and_leaves_nothing(
     cluster: Cluster, here: tuple[Place, Store], images: str
 ) -> None:
