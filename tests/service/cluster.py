@@ -16,8 +16,11 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 import psutil
 
@@ -115,7 +118,9 @@ class Cluster:
 
     def leave(self, node: subprocess.Popen[bytes]) -> None:
         """A node is lost, with all of its processes, as when its machine is."""
-        os.killpg(node.pid, signal.SIGKILL)
+        for process in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         node.wait()
 
     def _start(
