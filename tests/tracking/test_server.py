@@ -38,6 +38,9 @@ def test_a_server_that_dies_and_comes_back_has_every_record_once(
     # What is down holds nobody up: all of that was written while nothing could be delivered.
     assert spool.waiting() >= 13
     server.start()
+    (store.report("sweep") / "figures").mkdir(parents=True)
+    (store.report("sweep") / "report.html").write_text("a page")
+    (store.report("sweep") / "figures" / "seeds.svg").write_text("<svg/>")
     spool.finish("FINISHED", "Done.")
     assert delivery.drain(60) == Delivered(0, None)
 
@@ -47,6 +50,8 @@ def test_a_server_that_dies_and_comes_back_has_every_record_once(
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(r.info.run_name for r in runs) == ["alpha=3", "alpha=4", "alpha=5", "paper", "plain", "sweep"]
     (parent,) = [r for r in runs if r.info.run_name == "sweep"]
+    assert "report.html" in [f.path for f in client.list_artifacts(parent.info.run_id)]
+    assert [f.path for f in client.list_artifacts(parent.info.run_id, "figures")] == ["figures/seeds.svg"]
     children = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     assert len(children) == 5
     assert {r.info.status for r in runs} == {"FINISHED"}
