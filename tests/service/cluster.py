@@ -16,13 +16,12 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-import psutil
+from tests.service.command import until
 
 PATIENCE = 600.0
 
@@ -86,6 +85,10 @@ class Cluster:
         """A further node; `within` is a command that starts another one."""
         return self._start([f"--address=127.0.0.1:{self.gcs}"], resources, within)
 
+    def nodes(self) -> int:
+        """How many nodes are alive, as far as the head knows; without a token."""
+        return sum(node["state"] == "ALIVE" for node in self.get("/api/v0/nodes")["data"]["result"]["result"])
+
     @property
     def head(self) -> subprocess.Popen[bytes]:
         """The process that the head's others hang on."""
@@ -93,7 +96,8 @@ class Cluster:
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """SIGKILL of a node with all of its processes; back when the cluster knows, where there still is one."""
-        alive, of_head = self.nodes(), node is self.head
+        of_head = node is self.head
+        alive = 0 if of_head else self.nodes()
         found = [psutil.Process(node.pid), *psutil.Process(node.pid).children(recursive=True)]
         for process in found:
             process.kill()
@@ -101,7 +105,7 @@ class Cluster:
         psutil.wait_procs(found, timeout=30)
         self._processes.remove(node)
         if not of_head:
-            self._until(lambda: self.nodes() < alive)
+            until(lambda: self.nodes() < alive)
 
     def close(self) -> None:
         """End all of it."""
@@ -115,13 +119,6 @@ class Cluster:
                 process.kill()
                 process.wait()
         self._temporary.cleanup()
-
-    def leave(self, node: subprocess.Popen[bytes]) -> None:
-        """A node is lost, with all of its processes, as when its machine is."""
-        for process in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        node.wait()
 
     def _start(
         self, words: list[str], resources: Mapping[str, float], within: Sequence[str] = ()

@@ -139,7 +139,7 @@ def test_a_lost_machine_costs_nothing_but_time(
     gradsweep("submit", spec, "--to", pair.address)
     states = gradsweep.folder / "shared" / "ray" / "spot" / "packs"
     until(lambda: len({file.name.split(".")[0] for file in states.glob("*.npz*")}) >= 3)
-    pair.leave(spare)
+    pair.kill(spare)
     status = through(gradsweep, "spot", pair)
     assert (status["state"], status["complete"], status["failed"]) == ("finished", 6, 0)
     pd.testing.assert_frame_equal(table(gradsweep, "spot"), table(gradsweep, "undisturbed"), check_exact=True)
