@@ -126,12 +126,12 @@ class Array:
             gradient_kernel[grid](batch.gradients, gradients, batch.blocks, self.plan.parameters, WIDTH=WIDTH)
         units = [counts[:, where] for where in self.plan.unit_slices]
         # sums of whole numbers: they are exact in any order
-        saturated = [c.sum(1) / max(1, c.shape[1] * len(split)) for c in units]
-        dead = [(c == len(split)).sum(1) / max(1, c.shape[1]) for c in units]
+        saturated = [c.sum(1).double() / max(1, c.shape[1] * len(split)) for c in units]
+        dead = [(c == len(split)).sum(1).double() / max(1, c.shape[1]) for c in units]
         return (
             gradients.cpu().numpy(),
-            torch.stack(saturated, 1).double().cpu().numpy(),
-            torch.stack(dead, 1).double().cpu().numpy(),
+            torch.stack(saturated, 1).cpu().numpy(),
+            torch.stack(dead, 1).cpu().numpy(),
         )
 
     def _whole(self, split: Resident, gradients: bool) -> _Batch:
