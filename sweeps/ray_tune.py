@@ -20,6 +20,10 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 os.environ.update(SETTINGS)
+if not os.environ.get("RAY_ADDRESS"):
+    # A Ray of our own is for this machine alone, and so are its ports: on the loopback, as Ray has it by itself on
+    # Windows and macOS.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 import logging  # noqa: E402
 import math  # noqa: E402

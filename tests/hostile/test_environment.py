@@ -16,7 +16,7 @@ import pytest
 from sweeps.cli import _status
 from tests.hostile.command import SPEC, Gradsweep, images
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 READING = [["list"], ["status", "x"], ["report", "x"], ["export", "x", "x.csv"]]
 PLACES = [

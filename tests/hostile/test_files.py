@@ -25,7 +25,7 @@ from trainers.members import MemberConfig
 from trainers.regimes import network
 from trainers.states import initial_state, load_states, save_states
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Owned:

@@ -21,7 +21,7 @@ from PIL import Image
 from tests.hostile.command import SPEC, Gradsweep, images
 from trainers.data import load
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 VICTIM = "train/cat/1.png"
 

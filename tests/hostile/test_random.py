@@ -19,7 +19,7 @@ from sweeps.spec import SpecError, SweepSpec, parse, read
 from tests.hostile.command import SPEC
 from trainers.members import FIELDS
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 KEYS = st.sampled_from(
     [*SweepSpec.model_fields, *FIELDS, *("space", "sampler", "pruner", "low", "high", "log", "metric")]
