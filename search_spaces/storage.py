@@ -66,7 +66,8 @@ def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
     """No other driver of this sweep, on whatever machine, is in this block. Raises SearchError.
 
     PostgreSQL keeps the lock, and gives it back with the connection: what the block is given takes it again where the
-    server was restarted, and raises SearchError where another driver was faster. A SQLite file has one machine, and
+    server was restarted; it raises SearchError where another driver was faster, SQLAlchemyError where the server is
+    still away. A SQLite file has one machine, and
     that has a lock file for it: here nothing is done.
     """
     url = _with_driver(url)
@@ -76,14 +77,14 @@ def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
         def take() -> None:
             if locks and locks[-1].alive():
                 return
-            try:
-                locks.append(held.enter_context(_advisory_lock(url, f"driver of {name}", wait=False)))
-            except SQLAlchemyError as error:
-                raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
+            locks.append(held.enter_context(_advisory_lock(url, f"driver of {name}", wait=False)))
             if not locks[-1].mine:
                 raise SearchError(f"the sweep {name!r} has a driver already, perhaps on another machine")
 
-        take()
+        try:
+            take()
+        except SQLAlchemyError as error:
+            raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
         yield take
 
 

@@ -83,10 +83,11 @@ def tear(file: Path, draw: random.Random) -> None:
 def test_a_torn_file_of_states(sweep: Harness, noted: Any) -> None:
     with noted("faults", "a torn checkpoint", seed := 22) as note:
         words, draw, torn = ["run", sweep.spec_file(), "--executor", "in-process"], random.Random(seed), []
+        at = 0
         for moment in moments(seed, 4):
             process = sweep.start(*words)
-            # Where there is something to tear: a pack in the middle of its epochs.
-            sweep.reach(moment, process)
+            # Another pack than before: what is torn twice costs two epochs.
+            at = sweep.reach(max(moment, at + 2 * (EPOCHS + 1) + 1), process)
             sweep.wait(lambda: len(newest(sweep)) > 0, process)
             process.kill()
             process.communicate()
