@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-STUDIES = ("figure-1", "figure-2", "figure-3", "figure-4", "table-4")
+STUDIES = ("figure-1", "figure-2", "figure-3", "figure-4")
 BATCH_SIZES = (32, 128)  # the paper does not say which
 
 
