@@ -67,8 +67,7 @@ def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
 
     PostgreSQL keeps the lock, and gives it back with the connection: what the block is given takes it again where the
     server was restarted; it raises SearchError where another driver was faster, SQLAlchemyError where the server is
-    still away. A SQLite file has one machine, and
-    that has a lock file for it: here nothing is done.
+    still away. A SQLite file has one machine, and that has a lock file for it: here nothing is done.
     """
     url = _with_driver(url)
     with ExitStack() as held:
