@@ -44,6 +44,7 @@ import ray.dashboard.optional_deps  # noqa: E402, F401
 from ray import cloudpickle, tune  # noqa: E402
 from ray._common.utils import get_default_system_temp_dir  # noqa: E402
 from ray.exceptions import RayTaskError  # noqa: E402
+from ray.tune.execution import class_cache  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from sweeps import cluster  # noqa: E402
@@ -55,6 +56,9 @@ from sweeps.spec import Resources  # noqa: E402
 from tracking.store import Store  # noqa: E402
 
 log = logging.getLogger("gradsweep")
+
+# Tune would hand the driver's AWS keys to workers on their command line, where everybody on a machine can read them.
+class_cache.ENV_VARS_TO_PROPAGATE -= {n for n in class_cache.ENV_VARS_TO_PROPAGATE if n.startswith("AWS_")}
 
 TUNE = "tune"  # Tune's own folder in the sweep's
 LOST_WORKERS = 5  # a pack whose worker is lost more often than that is given up
