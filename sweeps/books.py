@@ -22,7 +22,7 @@ from pathlib import Path
 from search_spaces.plan import SearchPlan
 from search_spaces.search import Configuration, Counts, Search
 from search_spaces.space import Value
-from sweeps.packs import End, Pack, PackedConfiguration, PackReport, mean
+from sweeps.packs import End, Pack, PackedConfiguration, PackReport, end_of, mean
 from sweeps.planning import pack_size
 from sweeps.spec import SweepSpec
 from tracking.results import CONFIRM
@@ -80,6 +80,7 @@ class Books:
         running = search.running()
         self._counts = search.counts()
         self._hand_out(running)
+        self._end_what_is_booked()
 
     @property
     def progress(self) -> Progress:
@@ -174,6 +175,20 @@ class Books:
         best = sign * self._best.value if self._best else -math.inf
         if state == "complete" and values and sign * values[0] > best:
             self._best = Best(name, values[0])
+
+    def _end_what_is_booked(self) -> None:
+        """End what the last driver had booked to its end when it died, before it could tell: nothing is left to train.
+
+        With a pruner it is trained for one more epoch instead, for what the pruner notes of it.
+        """
+        for _ in range(len(self._waiting)):
+            pack = self._waiting.popleft()
+            booked = [c for c in pack.configurations if c.past and not pack.pruner]
+            ends = {c.number: end_of(pack, None, c.number, self._spool.last_records(c.number)) for c in booked}
+            self._live[pack.id] = pack
+            self._end(pack, {number: end for number, end in ends.items() if end})
+            if left := self._live.pop(pack.id, None):
+                self._waiting.append(left)
 
     def _hand_out(self, configurations: Sequence[Configuration]) -> None:
         """Queue configurations as packs of what can be trained together."""

@@ -182,7 +182,7 @@ def _train(
     while living:
         records = _next_epoch(training, living)
         epoch = next(iter(records.values()))[0].epoch
-        ended = {n: end for n, rs in records.items() if (end := _end(pack, judge, n, rs))}
+        ended = {n: end for n, rs in records.items() if (end := end_of(pack, judge, n, rs))}
         gone = [m for number in ended for m in living.pop(number).members]
         for member in set(gone).difference(_members(living)):
             training.drop(member)
@@ -211,8 +211,8 @@ def _members(living: Mapping[int, PackedConfiguration]) -> list[MemberConfig]:
     return list(dict.fromkeys(m for c in living.values() for m in c.members))
 
 
-def _end(pack: Pack, judge: Judge | None, number: int, records: tuple[EpochRecord, ...]) -> End | None:
-    """Whether, and how, a configuration ends with these records."""
+def end_of(pack: Pack, judge: Judge | None, number: int, records: tuple[EpochRecord, ...]) -> End | None:
+    """Whether, and how, a configuration ends with these records, one a seed of one epoch."""
     epoch, epochs = records[0].epoch, records[0].member.epochs
     if any(r.diverged for r in records):
         seeds = ", ".join(str(r.member.seed) for r in records if r.diverged)

@@ -245,6 +245,15 @@ class Spool:
             e.epoch: math.fsum(e.values[:, e.names.index(metric)].tolist()) / len(e.values) for e in self.epochs(number)
         }
 
+    def last_records(self, number: int) -> tuple[EpochRecord, ...]:
+        """The records of a configuration's last epoch, one a member; none where it has no epoch."""
+        for e in self.epochs(number)[-1:]:
+            rows = (dict(zip(e.names, row, strict=True)) for row in e.values.tolist())
+            return tuple(
+                EpochRecord(m, e.epoch, e.engine, r) for m, r in zip(self._members_of(number), rows, strict=True)
+            )
+        return ()
+
     def sweep(self) -> SweepRun | None:
         """What began; None before."""
         with self.reading() as db:

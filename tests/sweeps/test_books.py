@@ -150,9 +150,7 @@ def test_what_is_told_but_not_ended_in_the_spool_is_put_right(books: Open, searc
     opened = books()
     pack = opened.next_pack()
     assert pack is not None
-    for report in train_pack(pack):
-        for number, records in report.records.items():
-            spool.add(number, records)
+    spool.add_all(next(train_pack(pack)).records)
     search.tell(0, "complete", [0.5])
     assert spool.configurations()[0].state == "running"
 
@@ -160,6 +158,30 @@ def test_what_is_told_but_not_ended_in_the_spool_is_put_right(books: Open, searc
     assert spool.configurations()[0].state == "complete"
     left = [again.next_pack(), again.next_pack()]
     assert (pack.id, [2]) in [(p.id, numbers(p)) for p in left if p]
+
+
+def test_what_is_booked_to_its_end_is_not_trained_again(books: Open, search: Search, spool: Spool) -> None:
+    opened = books()
+    pack = opened.next_pack()
+    assert pack is not None
+    reports = list(train_pack(pack, opened.states_file(pack.id)))
+    for report in reports[:2]:
+        opened.record(report)
+    # The last epoch is booked, and the driver dies before it can tell.
+    spool.add_all(reports[2].records)
+    again = books()
+    assert {e.number: (e.state, e.values) for e in search.ended()} == {
+        number: (end.state, end.values) for number, end in reports[2].ended.items()
+    }
+    left = again.next_pack()
+    assert left is not None
+    assert left.id != pack.id
+    assert [f.name for f in again.states.glob(f"{pack.id}*")] == []
+    finish(again, left)
+    while pack := again.next_pack():
+        finish(again, pack)
+    assert (search.counts().complete, spool.trained_again()) == (5, {})
+    assert (again.progress.epochs, again.progress.epochs_in_all) == (10, 10)
 
 
 def test_a_pack_is_issued_again_without_what_has_ended(books: Open, spec: SweepSpec) -> None:
