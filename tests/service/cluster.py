@@ -83,7 +83,9 @@ class Cluster:
 
     def join(self, within: Sequence[str] = (), **resources: float) -> subprocess.Popen[bytes]:
         """A further node; `within` is a command that starts another one."""
-        return self._start([f"--address=127.0.0.1:{self.gcs}"], resources, within)
+        # A folder of its own, as on a machine of its own: two that share one take away each other's code.
+        own = f"--temp-dir={self.folder}/{len(self._processes)}"
+        return self._start([f"--address=127.0.0.1:{self.gcs}", own], resources, within)
 
     def nodes(self) -> int:
         """How many nodes are alive, as far as the head knows; without a token."""
