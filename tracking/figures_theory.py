@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tracking.figures.style import write
 from trainers.theory.claims import Curve, Theory
 
 WIDTH, HEIGHT = 11.0, 8.0
@@ -27,7 +28,7 @@ def theory_figure(theory: Theory) -> Figure:
 
 def save(theory: Theory, file: Path) -> None:
     """Writes the figure; the ending says the format. Raises ValueError for an ending that matplotlib doesn't know."""
-    theory_figure(theory).savefig(file, dpi=150)
+    write(theory_figure(theory), file)
 
 
 def _panel(axes: Axes, panel: str, curves: list[Curve], theory: Theory) -> None:
