@@ -86,6 +86,8 @@ def test_four_sweeps_side_by_side_on_empty_databases_and_no_password_anywhere(
     assert files_with("side-0", team.postgres.data / "base") != []  # what is looked for is found
 
 
+# The driver waits for MLflow for a minute and a half before it gives up.
+@pytest.mark.slow
 def test_wrong_passwords_are_one_line_without_the_password(team: Team, gradsweep: Gradsweep, images: str) -> None:
     spec = gradsweep.spec(SPEC.replace("NAME", "locked-out").replace("IMAGES", images))
     wrong = team.environment["OPTUNA_URL"].replace(DATABASE_PASSWORD, "wrong-6d1f")
