@@ -54,6 +54,7 @@ def test_two_resume_the_same_sweep(sweep: Harness, noted: Any) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_workers_are_killed(sweep: Harness, noted: Any) -> None:
     with noted("faults", "SIGKILL of a trial's worker", seed := 2) as note:
         process, at = sweep.start("run", sweep.spec_file()), []
