@@ -42,6 +42,7 @@ def client(team: Team, monkeypatch: pytest.MonkeyPatch) -> Any:
     return MlflowClient(team.mlflow, registry_uri=team.mlflow)
 
 
+@pytest.mark.slow
 def test_four_sweeps_side_by_side_on_empty_databases_and_no_password_anywhere(
     team: Team, gradsweep: Gradsweep, images: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
