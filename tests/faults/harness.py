@@ -145,17 +145,27 @@ class Harness(Command):
         self.wait(lambda: self.records() >= least, process)
         return self.records()
 
-    def wait(self, what: Any, process: subprocess.Popen[str] | None = None) -> None:
-        """Wait for something; fail where the process ends meanwhile."""
+    def wait(self, what: Any, process: subprocess.Popen[str] | None = None) -> Any:
+        """Wait for something, and give it back; fail where the process ends meanwhile."""
         end = time.monotonic() + PATIENCE
-        while not what():
+        while not (found := what()):
             assert time.monotonic() < end, "it did not come"
             assert process is None or process.poll() is None, (process.returncode, process.communicate())
             time.sleep(0.01)
+        return found
 
     def workers(self) -> list[int]:
         """The processes in which packs are trained by Ray."""
         return [number for number, line in self.processes().items() if line.startswith("ray::ImplicitFunc")]
+
+    def signal_worker(self, draw: random.Random, number: signal.Signals) -> int:
+        """Send a signal to one of the workers, as `draw` chooses; 0 where there is none at the moment, else which."""
+        try:
+            chosen = draw.choice(self.workers())
+            os.kill(chosen, number)
+        except (IndexError, ProcessLookupError):  # between two packs they come and go
+            return 0
+        return chosen
 
     def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
         """Wait for a command's end, which must have this exit status; what it said on standard error."""

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -60,8 +61,7 @@ def test_workers_are_killed(sweep: Harness, noted: Any) -> None:
         process, at = sweep.start("run", sweep.spec_file()), []
         for moment in moments(seed, 3):
             at.append(sweep.reach(moment, process))
-            sweep.wait(sweep.workers, process)
-            os.kill(random.Random(moment).choice(sweep.workers()), signal.SIGKILL)
+            sweep.wait(partial(sweep.signal_worker, random.Random(moment), signal.SIGKILL), process)
         sweep.finish(process)
         note.tried = f"three workers, at {listed(at)} {OF}"
         note.outcome = str(sweep.must_be_sound())
@@ -91,8 +91,8 @@ def test_a_worker_stands_still(sweep: Harness, noted: Any, seconds: int) -> None
         process = sweep.start("run", sweep.spec_file())
         (moment,) = moments(seed, 1)
         at = sweep.reach(moment, process)
-        sweep.wait(sweep.workers, process)
-        with stopped(random.Random(seed).choice(sweep.workers())):
+        worker = sweep.wait(partial(sweep.signal_worker, random.Random(seed), signal.SIGSTOP), process)
+        with stopped(worker):
             # The fault is the time itself.
             time.sleep(seconds)
         sweep.finish(process)
