@@ -14,7 +14,7 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow" $(TESTS)
 
 slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow $(TESTS)
+	$(BIN)/python -m pytest -m slow --hypothesis-profile new $(TESTS)
 
 check: lint types imports
 

@@ -1,4 +1,5 @@
-"""What the tests of all rooms share: where they note what came out, for docs/reliability.md; and how Triton runs."""
+"""What the tests of all rooms share: where they note what came out, for docs/reliability.md; how Triton runs;
+and which examples hypothesis tries."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.reliability.notes import Note, noting
 
@@ -15,6 +17,13 @@ from tests.reliability.notes import Note, noting
 # Triton, as torchvision does: what has been decorated by then is compiled for ever.
 if not any(Path("/dev").glob("nvidia[0-9]*")):
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+# The default run tries the same examples every time: what has passed passes. New ones are looked
+# for by `make slow` and by --hypothesis-profile new.
+settings.register_profile("same", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("new", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

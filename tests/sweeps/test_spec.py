@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search_spaces.plan import Settings
@@ -229,6 +229,7 @@ SPECS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 @given(SPECS)
+@example({"name": "a", "question": "two\x85lines\u2028and\u2029more", "arms": {"b": {"data": "folder:\x85"}}})
 def test_a_spec_survives_being_written_and_read(data: dict[str, Any]) -> None:
     spec = SweepSpec.model_validate(data)
     again = parse(spec.to_yaml())
