@@ -72,6 +72,7 @@ class Books:
         self._names: dict[int, str] = {}
         self._best: Best | None = None
         self._epochs = self._epochs_in_all = 0
+        self._exhausted_at = -1  # how many had ended when there was nothing to ask for
         for ended in search.ended():
             # Told, but perhaps not ended in the spool when the driver died.
             spool.end(ended.number, ended.state, ended.values, ended.reason)
@@ -91,12 +92,15 @@ class Books:
     def next_pack(self) -> Pack | None:
         """The next pack to train; None where all have been handed out."""
         while not self._waiting:
+            if self._exhausted_at == self._counts.ended:
+                return None
             # A pack asked for is named after its first configuration.
             size = self._pack_sizes[self._counts.ended >= self._plan.searching]
             asked = self._search.ask(size, f"p{self._counts.ended + self._counts.running:05d}")
             # How many there are to confirm is known when the search has ended.
             self._counts = replace(self._counts, running=self._counts.running + len(asked), total=self._search.total())
             if not asked:
+                self._exhausted_at = self._counts.ended
                 return None
             self._hand_out(asked)
         pack = self._waiting.popleft()
@@ -105,8 +109,8 @@ class Books:
 
     @property
     def more_later(self) -> bool:
-        """Whether there will be packs once those handed out have ended, though there is none now."""
-        return bool(self._plan.confirm) and self._counts.ended < self._plan.searching
+        """Whether there may be packs though there is none now: confirmations, or what is in training comes back."""
+        return bool(self._live)
 
     def reissue(self, pack: str) -> Pack:
         """A pack as it is now, for another worker: what is left of it, with what has been seen of that."""
@@ -115,6 +119,12 @@ class Books:
             live,
             configurations=tuple(replace(c, past=dict(self._past[c.number])) for c in live.configurations),
         )
+
+    def hand_back(self, pack: str) -> None:
+        """What is left of a pack is to be handed out again, before any other."""
+        if pack in self._live:
+            self._waiting.appendleft(self.reissue(pack))
+            del self._live[pack]
 
     def states_file(self, pack: str) -> Path:
         """What the files of a pack's states begin with while it is in training."""

@@ -31,6 +31,7 @@ import platform  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
+from collections import Counter  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from contextlib import ExitStack, contextmanager, redirect_stdout  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -113,14 +114,10 @@ def train_trial(config: dict[str, Any]) -> None:
 
 
 class PackSearcher(Searcher):
-    """Hands the books' packs to Tune, at most `limit` at a time (None: as many as fit).
+    """Hands the books' packs to Tune, at most `limit` at a time (None: as many as fit)."""
 
-    `states` are the bucket and the sweep whose states it deletes there when their pack is through.
-    """
-
-    def __init__(self, books: Books, limit: int | None, states: tuple[str, str] | None = None) -> None:
+    def __init__(self, books: Books, limit: int | None) -> None:
         super().__init__()
-        self.states = states
         self.books = books
         self.limit = limit
         self.parcels: dict[str, Parcel] = {}
@@ -136,15 +133,7 @@ class PackSearcher(Searcher):
         return {"parcel": self.parcels[trial_id]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        parcel = self.parcels.pop(trial_id)
-        parcel.pack = None
-        if self.states:
-            from sweeps.bucket import forget
-
-            try:
-                forget(*self.states, parcel.id)
-            except OSError as failure:
-                log.warning("the states of pack %s can't be deleted: %s", parcel.id, one_line(failure))
+        self.parcels.pop(trial_id).pack = None
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the truth."""
@@ -157,11 +146,14 @@ class Bookkeeper(tune.Callback):
     """Hands the workers' reports to the books, and what ends the run to Tune's loop: a signal, a full disk.
 
     Tune would turn an error of the books into one of its own, as text, and go on reporting to broken books.
+    `states` are the bucket and the sweep whose states are deleted there when their pack is through.
     """
 
-    def __init__(self, books: Books, interrupt: Interrupt) -> None:
+    def __init__(self, books: Books, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
         self.books = books
         self.interrupt = interrupt
+        self.states = states
+        self.losses: Counter[str] = Counter()  # pack -> how many workers it has lost
         self.error: Exception | None = None
         self._ran = time.monotonic()
 
@@ -190,11 +182,39 @@ class Bookkeeper(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         parcel = trial.config["parcel"]
-        log.warning("pack %s: its worker was lost, another one goes on with it", parcel.id)
+        self._lost(parcel.id)
         parcel.pack = self.books.reissue(parcel.id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._book(self.books.give_up, trial.config["parcel"].id, _reason(trial))
+        pack = trial.config["parcel"].id
+        reason = _error_of(trial)
+        if reason is None and self._lost(pack) <= LOST_WORKERS:
+            # Tune gives up where a worker is lost between two packs; another trial goes on.
+            self._book(self.books.hand_back, pack)
+            return
+        self._book(self.books.give_up, pack, reason or f"its worker was lost {self.losses[pack]} times")
+        self._forget(pack)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._forget(trial.config["parcel"].id)
+
+    def _lost(self, pack: str) -> int:
+        """Count a worker that a pack has lost; how many it has lost by now."""
+        self.losses[pack] += 1
+        if self.losses[pack] <= LOST_WORKERS:
+            log.warning("pack %s: its worker was lost, another one goes on with it", pack)
+        return self.losses[pack]
+
+    def _forget(self, pack: str) -> None:
+        """Delete the states of a pack that is through from the bucket."""
+        del self.losses[pack]
+        if self.states:
+            from sweeps.bucket import forget
+
+            try:
+                forget(*self.states, pack)
+            except OSError as failure:
+                log.warning("the states of pack %s can't be deleted: %s", pack, one_line(failure))
 
     def _book(self, write: Callable[..., None], *what: Any) -> None:
         """Keep the first error, and the books closed from then on."""
@@ -205,15 +225,13 @@ class Bookkeeper(tune.Callback):
                 self.error = error
 
 
-def _reason(trial: Any) -> str:
-    """Why Tune has given a trial up, in one line."""
+def _error_of(trial: Any) -> str | None:
+    """The error of its training for which Tune has given a trial up, in one line; None: its worker was lost."""
     try:
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except (OSError, TypeError):
-        error = None
-    if isinstance(error, RayTaskError):
-        return one_line(error.as_instanceof_cause())  # type: ignore[no-untyped-call]
-    return f"its worker was lost {trial.num_failures} times"
+        return None
+    return one_line(error.as_instanceof_cause()) if isinstance(error, RayTaskError) else None  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -241,7 +259,7 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
     with redirect_stdout(sys.stderr), _folder_of_tune(folder):
         limit = _limit(resources)
         books.states.mkdir(parents=True, exist_ok=True)
-        keeper = Bookkeeper(books, interrupt)
+        keeper = Bookkeeper(books, interrupt, (bucket, folder.name) if bucket else None)
         config = {
             "states": str(books.states),
             "bucket": bucket,
@@ -254,7 +272,7 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
             name=TUNE,
             config=config,
             num_samples=-1,
-            search_alg=PackSearcher(books, limit, (bucket, folder.name) if bucket else None),
+            search_alg=PackSearcher(books, limit),
             callbacks=[keeper],
             storage_path=str(folder),
             reuse_actors=True,

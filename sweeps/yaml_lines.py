@@ -53,13 +53,13 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
+def _represent(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
     # Line breaks of Unicode's, which PyYAML would write as they are and read back as spaces; in quotes it escapes them.
     style = '"' if any(c in text for c in "\x85\u2028\u2029") else None
     return dumper.represent_scalar(_PLAIN, text, style)
 
 
-Dumper.add_representer(str, _text)
+Dumper.add_representer(str, _represent)
 
 for _tag, _rule, _first in _RULES:
     _pattern = re.compile(rf"^(?:{_rule})$")

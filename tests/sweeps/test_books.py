@@ -197,6 +197,26 @@ def test_a_pack_is_issued_again_without_what_has_ended(books: Open, spec: SweepS
     assert sorted(again.configurations[0].past) == [0]
 
 
+def test_a_pack_that_is_handed_back_is_the_next_with_what_has_been_seen_of_it(books: Open) -> None:
+    opened = books()
+    pack = opened.next_pack()
+    assert pack is not None
+    first, *_ = train_pack(pack)
+    opened.record(first)
+    opened.hand_back(pack.id)
+    again = opened.next_pack()
+    assert again is not None
+    assert (again.id, numbers(again)) == (pack.id, numbers(pack))
+    assert [sorted(c.past) for c in again.configurations] == [[0]] * len(pack.configurations)
+    finish(opened, again)
+    while left := opened.next_pack():
+        assert opened.more_later
+        finish(opened, left)
+    opened.hand_back(pack.id)
+    assert (opened.next_pack(), opened.more_later) == (None, False)
+    assert opened.progress.counts.complete == 5
+
+
 def test_a_pack_that_no_worker_can_train_has_failed(books: Open, search: Search, spool: Spool) -> None:
     opened = books()
     pack = opened.next_pack()
