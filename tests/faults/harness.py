@@ -167,6 +167,14 @@ class Harness(Command):
             return 0
         return chosen
 
+    def kill_workers(self) -> bool:
+        """SIGKILL for all of them; whether there was one."""
+        killed = self.workers()
+        for number in killed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        return bool(killed)
+
     def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
         """Wait for a command's end, which must have this exit status; what it said on standard error."""
         _, err = process.communicate(timeout=PATIENCE)

@@ -69,6 +69,19 @@ def test_workers_are_killed(sweep: Harness, noted: Any) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
+def test_all_workers_are_killed_again_and_again(sweep: Harness, noted: Any) -> None:
+    with noted("faults", "SIGKILL of all workers, nine times", seed := 11) as note:
+        process, at = sweep.start("run", sweep.spec_file()), []
+        for moment in moments(seed, 9):
+            at.append(sweep.reach(moment, process))
+            sweep.wait(sweep.kill_workers, process)
+        sweep.finish(process)
+        note.tried = f"both workers, training or between two packs, at {listed(at)} {OF}"
+        note.outcome = str(sweep.must_be_sound())
+
+
+@pytest.mark.ray
+@pytest.mark.slow
 def test_the_driver_is_killed_and_resumed_on_ray(sweep: Harness, noted: Any) -> None:
     with noted("faults", "SIGKILL of the driver, on Ray", seed := 4) as note:
         words, at = ["run", sweep.spec_file()], []
