@@ -82,6 +82,7 @@ class Books:
         self._counts = search.counts()
         self._hand_out(running)
         self._end_what_is_booked()
+        self._forget_what_is_through()
 
     @property
     def progress(self) -> Progress:
@@ -111,6 +112,11 @@ class Books:
     def more_later(self) -> bool:
         """Whether there may be packs though there is none now: confirmations, or what is in training comes back."""
         return bool(self._live)
+
+    @property
+    def waiting(self) -> set[str]:
+        """The packs to be handed out next, as far as they are known."""
+        return {pack.id for pack in self._waiting}
 
     def reissue(self, pack: str) -> Pack:
         """A pack as it is now, for another worker: what is left of it, with what has been seen of that."""
@@ -199,6 +205,12 @@ class Books:
             self._end(pack, {number: end for number, end in ends.items() if end})
             if left := self._live.pop(pack.id, None):
                 self._waiting.append(left)
+
+    def _forget_what_is_through(self) -> None:
+        """Delete states that a driver left which died when their pack had ended."""
+        for file in self.states.glob("*.npz*"):
+            if file.name.partition(".npz")[0] not in self.waiting:
+                file.unlink(missing_ok=True)
 
     def _hand_out(self, configurations: Sequence[Configuration]) -> None:
         """Queue configurations as packs of what can be trained together."""

@@ -15,6 +15,7 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), or from the machine's own 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 
@@ -32,6 +33,11 @@ class Bucket:
         """The files in it."""
         found = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         return {info.base_name for info in found if info.type == fs.FileType.File}
+
+    def folders(self) -> set[str]:
+        """The folders in it."""
+        found = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+        return {info.base_name for info in found if info.type == fs.FileType.Directory}
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file; in a bucket it is there whole or not at all."""
@@ -84,3 +90,9 @@ def forget(url: str, sweep: str, pack: str) -> None:
     bucket = Bucket(url, sweep, pack)
     for name in bucket.names():
         bucket.delete(name)
+
+
+def forget_others(url: str, sweep: str, packs: Collection[str]) -> None:
+    """The states of all packs but these, which a driver left that died when they were through. Raises OSError."""
+    for pack in Bucket(url, sweep).folders() - set(packs):
+        forget(url, sweep, pack)

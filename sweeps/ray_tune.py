@@ -50,6 +50,7 @@ from ray.tune.search import Searcher  # noqa: E402
 
 from sweeps import cluster  # noqa: E402
 from sweeps.books import Books  # noqa: E402
+from sweeps.bucket import forget, forget_others  # noqa: E402
 from sweeps.interrupt import Interrupt  # noqa: E402
 from sweeps.packs import Pack, one_line, train_pack  # noqa: E402
 from sweeps.ray_session import session_folder  # noqa: E402
@@ -146,7 +147,7 @@ class Bookkeeper(tune.Callback):
     """Hands the workers' reports to the books, and what ends the run to Tune's loop: a signal, a full disk.
 
     Tune would turn an error of the books into one of its own, as text, and go on reporting to broken books.
-    `states` are the bucket and the sweep whose states are deleted there when their pack is through.
+    `states` are the bucket and the sweep whose states it deletes there when their pack is through.
     """
 
     def __init__(self, books: Books, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
@@ -206,11 +207,9 @@ class Bookkeeper(tune.Callback):
         return self.losses[pack]
 
     def _forget(self, pack: str) -> None:
-        """Delete the states of a pack that is through from the bucket."""
+        """A pack is through."""
         del self.losses[pack]
         if self.states:
-            from sweeps.bucket import forget
-
             try:
                 forget(*self.states, pack)
             except OSError as failure:
@@ -260,6 +259,8 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
         limit = _limit(resources)
         books.states.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(books, interrupt, (bucket, folder.name) if bucket else None)
+        if bucket:
+            forget_others(bucket, folder.name, books.waiting)
         config = {
             "states": str(books.states),
             "bucket": bucket,

@@ -220,6 +220,11 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
         from tracking.mlflow_sqlite import check
 
         check(store.mlflow_db)
+    uri = spec.tracking.uri or store.mlflow_uri
+    if uri.startswith(("http://", "https://")):
+        from tracking.mlflow_api import check_login
+
+        check_login(uri)
 
 
 def _refuse_another(spec: SweepSpec, store: Store) -> None:

@@ -30,18 +30,19 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 from mlflow.utils.credentials import get_default_host_creds  # noqa: E402
-from mlflow.utils.rest_utils import http_request_safe  # noqa: E402
+from mlflow.utils.rest_utils import http_request, http_request_safe  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 from tracking import mlflow_sqlite  # noqa: E402
 from tracking.runs import RunUpdate  # noqa: E402
-from tracking.store import Store  # noqa: E402
+from tracking.store import Store, StoreError, without_password  # noqa: E402
 
 _SQLITE = "sqlite:///"
 # The more runs go into one transaction of ours, the less there is to write. A server is told of one at a time, so
 # that what it has taken counts.
 _AT_ONCE = 32
 _PAGE = 200
+_LOGIN_SECONDS = 5.0
 _UNMENDABLE = {
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
@@ -227,6 +228,32 @@ class Tracker:
             self._client.log_batch(update.run, metrics, params, tags, synchronous=True)
         if update.status is not None:
             self._client.set_terminated(update.run, update.status, update.ended)
+
+
+def check_login(uri: str) -> None:
+    """See that a server lets us in; one that does not answer may be back when there is something to deliver.
+
+    Raises StoreError for what only somebody can put right: a wrong user or password, a name it does not go by.
+    """
+    try:
+        answer = http_request(  # type: ignore[no-untyped-call]
+            get_default_host_creds(uri),  # type: ignore[no-untyped-call]
+            "/api/2.0/mlflow/experiments/search",
+            "GET",
+            params={"max_results": 1},
+            timeout=_LOGIN_SECONDS,
+            raise_on_status=False,
+        )
+    except MlflowException:
+        return
+    if answer.status_code not in (401, 403):
+        return
+    if "Host header" in answer.text:
+        right = "add the name to MLFLOW_SERVER_ALLOWED_HOSTS where it is started"
+    else:
+        right = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user of its own and their password"
+    refusal = f"HTTP {answer.status_code} {answer.reason}"
+    raise StoreError(f"the MLflow server at {without_password(uri)} refuses this driver ({refusal}): {right}")
 
 
 def _filter(tags: Mapping[str, str]) -> str:

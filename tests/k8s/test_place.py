@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -120,6 +122,40 @@ def test_a_status_has_kuberays_words_the_pods_and_the_drivers_last_line(
         "2 of 3 Pods run (worker: 0/3 nodes are available: 3 Insufficient)"
     )
     assert [one.name for one in place.list()] == ["alpha-r"]
+
+
+def test_a_status_has_the_rayjobs_words_and_the_stores_counts(
+    place: KubernetesPlace, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--store` leads to the store from here: what it knows stands beside what KubeRay says, and outlives it."""
+
+    def status(*words: str) -> Any:
+        assert _status(["status", "alpha-r", "--to", TO, *words]) == 0
+        return capsys.readouterr().out
+
+    place.submit(sweep("alpha-r"))
+    cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+    store = ["--store", str(tmp_path / "store")]
+    found = json.loads(status(*store, "--json"))
+    assert (found["state"], found["total"]) == ("running", None)  # the driver has not begun it yet
+
+    file = tmp_path / "spec.yaml"
+    file.write_text(sweep("alpha-r").spec)
+    assert _status(["run", str(file), "--executor", "in-process", *store]) == 0
+    capsys.readouterr()
+    found = json.loads(status(*store, "--json"))
+    # The RayJob goes on until KubeRay has seen the driver's end: its state is the sweep's.
+    assert (found["state"], found["detail"]) == ("running", "RayJob Running, Ray job RUNNING")
+    assert (found["total"], found["ended"], found["complete"], found["undelivered"]) == (1, 1, 1, 0)
+    assert found["best"]["name"] == "plain"
+    said = status(*store)
+    assert "running: RayJob Running" in said and "1 of 1 ended: 1 complete" in said
+    assert "configurations" not in status()
+
+    cluster.take("rayjobs", "alpha-r")
+    found = json.loads(status(*store, "--json"))
+    assert (found["state"], found["complete"]) == ("finished", 1)
+    assert found["detail"] == f"no RayJob in {TO} any more"
 
 
 def test_why_pods_do_not_run() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.bucket import Bucket, Mirror, forget
+from sweeps.bucket import Bucket, Mirror, forget, forget_others
 from sweeps.packs import Pack, PackedConfiguration, PackReport, train_pack
 from trainers.members import MemberConfig
 
@@ -43,6 +43,16 @@ def test_a_worker_elsewhere_goes_on_from_what_is_booked(images: str, tmp_path: P
     forget(url, "sweep", "p0")
     assert Bucket(url, "sweep", "p0").names() == set()
     forget(url, "sweep", "p0")
+
+
+def test_what_no_pack_goes_on_with_is_deleted(tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    forget_others(url, "sweep", ())
+    for name in ("p0", "p1", "p2"):
+        Bucket(url, "sweep", name).put(f"{name}.npz.1", b"states")
+    forget_others(url, "sweep", {"p1"})
+    left = {name for name in ("p0", "p1", "p2") if Bucket(url, "sweep", name).names()}
+    assert left == {"p1"}
 
 
 def test_a_bucket_that_can_not_be_used_is_an_error_of_the_system(tmp_path: Path) -> None:

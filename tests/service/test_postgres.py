@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from search_spaces.storage import SearchError, alone, has_driver
-from tests.service.command import Gradsweep
+from tests.service.command import Gradsweep, until
 from tests.service.secrets import command_lines, files_with
 from tests.service.servers import DATABASE_PASSWORD, MLFLOW_PASSWORD, Team
 
@@ -87,8 +88,6 @@ def test_four_sweeps_side_by_side_on_empty_databases_and_no_password_anywhere(
     assert files_with("side-0", team.postgres.data / "base") != []  # what is looked for is found
 
 
-# The driver waits for MLflow for a minute and a half before it gives up.
-@pytest.mark.slow
 def test_wrong_passwords_are_one_line_without_the_password(team: Team, gradsweep: Gradsweep, images: str) -> None:
     spec = gradsweep.spec(SPEC.replace("NAME", "locked-out").replace("IMAGES", images))
     wrong = team.environment["OPTUNA_URL"].replace(DATABASE_PASSWORD, "wrong-6d1f")
@@ -97,12 +96,46 @@ def test_wrong_passwords_are_one_line_without_the_password(team: Team, gradsweep
     said = gradsweep.refused("list", OPTUNA_URL=wrong)
     assert "password authentication failed" in said and "wrong-6d1f" not in said
     assert "OPTUNA_URL" in gradsweep.refused("run", spec, OPTUNA_URL="")
-    # MLflow's is noticed later; then nothing is lost.
-    found = gradsweep("run", spec, "--executor", "in-process", MLFLOW_TRACKING_PASSWORD="wrong-8a7b")
-    assert "401" in found.stderr and "wrong-8a7b" not in found.stderr
-    assert gradsweep.json("status", "locked-out")["undelivered"] > 0
-    gradsweep("run", spec, "--executor", "in-process", "--resume")
-    assert gradsweep.json("status", "locked-out")["undelivered"] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"MLFLOW_TRACKING_PASSWORD": "wrong-8a7b"}, {"MLFLOW_TRACKING_USERNAME": "nobody"}, {}]
+)
+def test_whom_mlflow_does_not_know_is_told_at_once(
+    wrong: dict[str, str], team: Team, gradsweep: Gradsweep, images: str
+) -> None:
+    spec = gradsweep.spec(SPEC.replace("NAME", "stranger").replace("IMAGES", images))
+    none = {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}
+    said = gradsweep.refused("run", spec, "--executor", "in-process", **(wrong or none))
+    assert said.startswith(f"the MLflow server at {team.mlflow} refuses this driver (HTTP 401 ")
+    assert "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in said and "wrong-8a7b" not in said
+    assert "stranger" not in [s["name"] for s in gradsweep.json("list")]
+    assert not (gradsweep.folder / "shared").exists()
+
+
+# The driver waits for MLflow for a minute and a half before it gives up.
+@pytest.mark.slow
+def test_a_password_that_is_changed_in_the_middle_loses_nothing(team: Team, gradsweep: Gradsweep, images: str) -> None:
+    def ask(method: str, path: str, **body: str) -> requests.Response:
+        admin = (team.environment["MLFLOW_TRACKING_USERNAME"], MLFLOW_PASSWORD)
+        return requests.request(method, f"{team.mlflow}/api/2.0/mlflow/{path}", json=body, auth=admin, timeout=60)
+
+    before, after = "Tortoise-1f55-before", "Tortoise-1f55-after"
+    assert ask("POST", "users/create", username="ann", password=before).ok
+    gradsweep.environment |= {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": before}
+    spec = gradsweep.spec(SPEC.replace("NAME", "moved").replace("IMAGES", images).replace("epochs: 3", "epochs: 200"))
+    driver = gradsweep.start("run", spec, "--executor", "in-process")
+    until(lambda: ask("GET", "experiments/get-by-name?experiment_name=moved").ok)
+    assert ask("PATCH", "users/update-password", username="ann", password=after).ok
+    out, err = driver.communicate()
+    assert driver.returncode == 0, out + err
+    assert "401" in err and before not in out + err
+    assert gradsweep.json("status", "moved")["undelivered"] > 0
+    # With the old one it is refused, and nothing happens to what waits.
+    said = gradsweep.refused("run", spec, "--executor", "in-process", "--resume")
+    assert said.startswith(f"the MLflow server at {team.mlflow} refuses this driver")
+    gradsweep("run", spec, "--executor", "in-process", "--resume", MLFLOW_TRACKING_PASSWORD=after)
+    assert gradsweep.json("status", "moved")["undelivered"] == 0
 
 
 def test_one_driver_a_sweep_wherever_its_folder_is(team: Team) -> None:

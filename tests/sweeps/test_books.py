@@ -184,6 +184,19 @@ def test_what_is_booked_to_its_end_is_not_trained_again(books: Open, search: Sea
     assert (again.progress.epochs, again.progress.epochs_in_all) == (10, 10)
 
 
+def test_states_of_packs_that_are_through_are_no_more(books: Open) -> None:
+    opened = books()
+    through, live = opened.next_pack(), opened.next_pack()
+    assert through is not None and live is not None
+    finish(opened, through)
+    files = [Path(f"{opened.states_file(pack.id)}.{epoch}") for pack in (through, live) for epoch in (1, 2)]
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        file.touch()
+    books()
+    assert [file.exists() for file in files] == [False, False, True, True]
+
+
 def test_a_pack_is_issued_again_without_what_has_ended(books: Open, spec: SweepSpec) -> None:
     opened = books()
     pack = opened.next_pack()

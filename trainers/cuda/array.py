@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainers.cuda import interpreted
 from trainers.cuda.plan import Plan
 from trainers.cuda.settings import kinds, rows
 from trainers.data import Split
@@ -97,14 +96,14 @@ class Array:
             batch.forward_backward()
             self._adam(batch, loss_sums, hit_sums)
 
-        with _quiet():
+        with launching(self.workshop.device):
             repeat(step, ceil(total / batch.size), self.workshop.device)
         return loss_sums.cpu().numpy(), hit_sums.cpu().numpy()
 
     def evaluate(self, split: Resident) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Each member's summed losses and hits on a split."""
         batch = self._whole(split, gradients=False)
-        with _quiet():
+        with launching(self.workshop.device):
             batch.forward()
             losses, hits = self._scores(batch)
         return losses.cpu().numpy(), hits.cpu().numpy()
@@ -120,7 +119,7 @@ class Array:
         batch = self._whole(split, gradients=True)
         counts = self._zeros(self.count, self.plan.units, dtype=torch.int32)
         gradients = torch.empty_like(self.parameters)
-        with _quiet():
+        with launching(self.workshop.device):
             batch.forward_backward(counts)
             grid = (self.count, ceil(self.plan.parameters / WIDTH))
             gradient_kernel[grid](batch.gradients, gradients, batch.blocks, self.plan.parameters, WIDTH=WIDTH)
@@ -274,24 +273,41 @@ def repeat(step: Callable[[], object], times: int, device: torch.device) -> None
         for _ in range(times):
             step()
         return
-    with torch.cuda.device(device):
-        step()
-        if times == 1:
-            return
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+    step()
+    if times == 1:
+        return
+    graph = recorded(step)
+    for _ in range(times - 1):
+        graph.replay()
+    # the graph must outlive its last replay
+    torch.cuda.synchronize(device)
+
+
+def recorded(step: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """A step as a CUDA graph of the current device.
+
+    `torch.cuda.graph` would first wait for the device and hand all cached memory back. Neither is needed for a step
+    that allocates nothing.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+        graph.capture_begin()
+        try:
             step()
-        for _ in range(times - 1):
-            graph.replay()
-        # the graph's memory must outlive its last replay
-        torch.cuda.synchronize(device)
+        finally:
+            graph.capture_end()
+    return graph
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """NumPy's warnings of what is no mistake: the interpreter's numbers may overflow as a diverging member's do."""
-    if not interpreted():
-        yield
+def launching(device: torch.device) -> Iterator[None]:
+    """Triton launches on the current device: make it the one that the tensors are on.
+
+    In the interpreter, without NumPy's warnings of what is no mistake: numbers overflow as a diverging member's do.
+    """
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            yield
         return
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -53,7 +53,7 @@ class CudaEngine:
     def __init__(self, layers: tuple[Layer, ...], dataset: Dataset, device: str, threads: int) -> None:
         if reason := applies(layers, device):
             raise ValueError(reason)
-        self.device = torch.device(device)
+        self.device = numbered(device)
         self.plan = plan_of(layers, IMAGE, INTERPRETED if interpreted() else DEVICE)
         splits = {
             "train": dataset.train,
@@ -113,7 +113,7 @@ class CudaEngine:
         """
         if self.device.type != "cuda":
             return None
-        room = memory.room(str(self.device))
+        room = memory.room(self.device.index)
         fit = memory.programs_that_fit(self.plan, self.sizes, room)
         if fit < 1:
             raise MemoryError(
@@ -156,6 +156,14 @@ class CudaEngine:
             log.warning("%d members don't fit on the device: they are trained %d at a time", len(states), fit)
         self._at_once = fit
         return fit
+
+
+def numbered(device: str) -> torch.device:
+    """PyTorch's device of that name, and "cuda" by the number that it has now: some of PyTorch's calls ask for one."""
+    named = torch.device(device)
+    if named.type == "cuda" and named.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return named
 
 
 def programs(device: torch.device) -> int:

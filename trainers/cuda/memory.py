@@ -72,12 +72,12 @@ def claim(share: float) -> None:
         torch.cuda.set_per_process_memory_fraction(max(0.01, share - CONTEXT / total))
 
 
-def room(device: str) -> int:
-    """Bytes that this process may still take of the device: what is free, and no more than its share."""
+def room(device: int) -> int:
+    """Bytes that this process may still take of the device of that number: what is free, and no more than its share."""
     import torch
 
-    where = torch.device(device)
-    free, total = torch.cuda.mem_get_info(where)
-    share = torch.cuda.get_per_process_memory_fraction(where)
-    cached = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
-    return int(min(free + cached, share * total - torch.cuda.memory_allocated(where)))
+    free, total = torch.cuda.mem_get_info(device)
+    share = torch.cuda.get_per_process_memory_fraction(device)
+    taken = torch.cuda.memory_allocated(device)
+    cached = torch.cuda.memory_reserved(device) - taken
+    return int(min(free + cached, share * total - taken))

@@ -99,8 +99,11 @@ def refusal(layers: tuple[Layer, ...], image: Shape, blocks: Blocks = DEVICE) ->
         return f"the cuda engine takes images of {CHANNELS} channels, but got {image}"
     shape: Shape = image
     before: Layer | None = None
-    for layer, outgoing in zip(layers, output_shapes(layers, image), strict=True):
-        if wrong := _wrong(layer, before, shape, blocks):
+    for i, (layer, outgoing) in enumerate(zip(layers, output_shapes(layers, image), strict=True)):
+        wrong = _wrong(layer, before, shape, blocks)
+        if not wrong and isinstance(before, Convolution) and isinstance(layer, Convolution):
+            wrong = _racing(shape, any(isinstance(after, Pooling) for after in layers[i + 1 : i + 2]), blocks)
+        if wrong:
             return f"layer {layer.name}: {wrong}"
         shape, before = outgoing, layer
     if not isinstance(before, Dense) or before.activated:
@@ -129,6 +132,18 @@ def _wrong(layer: Layer, before: Layer | None, shape: Shape, blocks: Blocks) -> 
         return f"the cuda engine runs convolutions of {CHANNELS} channels without bias"
     if width % blocks.strip or width // blocks.strip > blocks.slots:
         return f"the cuda engine runs widths of {blocks.strip} to {blocks.strip * blocks.slots} by {blocks.strip}"
+    return None
+
+
+def _racing(shape: Shape, pooled: bool, blocks: Blocks) -> str | None:
+    """Why a convolution of this shape can't come right after another one.
+
+    Slots for which a layer has no place do another one's work again. On the way back such a pair of layers multiplies
+    in place (`by_image`), and two warps that do so at the same place race.
+    """
+    used = _groups(shape[1], shape[2], pooled, blocks) * (shape[2] // blocks.strip)
+    if blocks.warps > 1 and used < blocks.slots:
+        return f"a convolution right after another one must have places for {blocks.slots} slots, but has {used}"
     return None
 
 
@@ -163,7 +178,7 @@ def plan_of(layers: tuple[Layer, ...], image: Shape, blocks: Blocks) -> Plan:
             _, height, width = shapes[i]
             pooled = isinstance(layers[i + 1], Pooling)
             out = height // 2 if pooled else height
-            groups = _groups(height // 2 if pooled else height, blocks.slots // (width // blocks.strip))
+            groups = _groups(height, width, pooled, blocks)
             value, slope = image_area(out), image_area(out)
             convolutions.append(
                 {
@@ -224,8 +239,10 @@ def plan_of(layers: tuple[Layer, ...], image: Shape, blocks: Blocks) -> Plan:
     )
 
 
-def _groups(rows: int, most: int) -> int:
-    """The most groups of equally many rows."""
+def _groups(height: int, width: int, pooled: bool, blocks: Blocks) -> int:
+    """The most groups of equally many rows, or pairs of rows, for which there are slots."""
+    rows = height // 2 if pooled else height
+    most = blocks.slots // (width // blocks.strip)
     return max(n for n in range(1, max(1, most) + 1) if rows % n == 0)
 
 

@@ -11,7 +11,7 @@ from tests.trainers.cuda.device import DEVICE
 from tests.trainers.cuda.harness import SMALL, array, probed, small_case, smooth_case, trained
 from tests.trainers.lanes.judge import Case, error, forward, gradient, regime_case, smooth
 from trainers.activations import FUNCTIONS, STEEPEST, inner
-from trainers.cuda.array import _Batch, _quiet, resident
+from trainers.cuda.array import _Batch, launching, resident
 from trainers.layers import parameter_slices
 from trainers.members import ACTIVATIONS, MemberConfig
 from trainers.regimes import REGIMES
@@ -127,7 +127,7 @@ def test_images_that_nobody_asked_for_have_no_part_in_it() -> None:
     for one in (case, replace(case, split=case.split._replace(images=other)), part):
         members, split = array(one), resident(one.split, torch.device(DEVICE))
         batch = _Batch(members, split, split.order, torch.zeros(1, dtype=torch.int32, device=DEVICE), 5, len(split))
-        with _quiet():
+        with launching(members.workshop.device):
             batch.forward_backward()
         found.append(batch.gradients.cpu().numpy())
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])

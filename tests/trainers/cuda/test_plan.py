@@ -72,6 +72,20 @@ def test_networks_that_the_kernels_do_not_run(layers: tuple) -> None:
         plan_of(layers, (3, 32, 32), COMPILED)
 
 
+def test_no_two_warps_of_a_program_write_where_they_read() -> None:
+    """The gradient by z takes the slope's place: a slot with another one's work would multiply it a second time."""
+    for regime in REGIMES:
+        plan = plan_of(network(regime), (3, 32, 32), COMPILED)
+        for _, width, groups, *_ in plan.convolutions:
+            assert groups * (width // COMPILED.strip) == COMPILED.slots
+    pair = (Convolution("a"), Convolution("b"), Dense("output", 3, activated=False))
+    assert refusal(pair, (3, 8, 8), COMPILED) is None
+    for image in ((3, 4, 4), (3, 12, 4), (3, 6, 12)):
+        assert "slots" in (refusal(pair, image, COMPILED) or "")
+        assert refusal(pair, image, replace(COMPILED, warps=1)) is None
+        assert refusal(pair[1:], image, COMPILED) is None
+
+
 def chosen(device: str, member: MemberConfig) -> object:
     return _engine([member], layers_of(member, 10), TINY, device, 1)
 
