@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.device_memory import DeviceMemory, Images, device_memory
 from sweeps.spec import Resources, SweepSpec
+from trainers.data.folder import PARTS
 from trainers.lanes import available
 from trainers.members import SHARED, MemberConfig
 
@@ -22,12 +24,12 @@ SECONDS_AN_IMAGE = {
     "reference": {"large-parameters": 2.3e-4, "many-layers": 3.3e-4, "combined": 2.0e-4},
 }
 START_SECONDS = 10.0
-TRAIN_IMAGES = {"digits": 1295, "cifar10": 45000}
+IMAGES = {"digits": Images(1295, 143, 359, 10), "cifar10": Images(45000, 5000, 10000, 10)}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would run; `seconds` is None where there is no measurement to go by."""
+    """What would run; `seconds` is None where there is no measurement to go by, `device_memory` without a GPU."""
 
     name: str
     question: str | None
@@ -44,6 +46,7 @@ class Plan:
     gpus: float
     at_once: int | str
     seconds: float | None
+    device_memory: DeviceMemory | None
 
     @property
     def configurations(self) -> int:
@@ -70,6 +73,11 @@ def plan_of(spec: SweepSpec) -> Plan:
         for packs, seeds in stages:
             cost = [sum(map(_seconds, pack)) * seeds / resources.cpus for pack in packs]
             seconds += max([sum(cost) / max(1, at_once), *cost])
+    needed = None
+    if resources.gpus:
+        images = {member.data: _images(member.data) for member in configurations}
+        members = ((pack[0], len(pack) * seeds, images[pack[0].data]) for packs, seeds in stages for pack in packs)
+        needed = device_memory((m for m in members if m[2].train), resources.gpus)
     return Plan(
         name=spec.name,
         question=spec.question,
@@ -86,6 +94,7 @@ def plan_of(spec: SweepSpec) -> Plan:
         gpus=resources.gpus,
         at_once=at_once,
         seconds=seconds,
+        device_memory=needed,
     )
 
 
@@ -125,11 +134,17 @@ def _seconds(member: MemberConfig) -> float:
 
 def train_images(data: str) -> int:
     """About how many images the training split of this data has; 0 for a folder that can't be read."""
-    if data in TRAIN_IMAGES:
-        return TRAIN_IMAGES[data]
-    train = Path(os.path.expanduser(data.removeprefix("folder:"))) / "train"
+    return _images(data).train
+
+
+def _images(data: str) -> Images:
+    """About how many images the splits of this data have; a tenth of a folder's training images is for validation."""
+    if data in IMAGES:
+        return IMAGES[data]
+    folder = Path(os.path.expanduser(data.removeprefix("folder:")))
     try:
-        files = sum(len(os.listdir(c)) for c in train.iterdir() if c.is_dir())
+        train, test = ([len(os.listdir(c)) for c in (folder / part).iterdir() if c.is_dir()] for part in PARTS)
     except OSError:
-        return 0
-    return math.ceil(files * 0.9)
+        return Images(0, 0, 0, 0)
+    validation = sum(train) // 10
+    return Images(sum(train) - validation, validation, sum(test), len(train))

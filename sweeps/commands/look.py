@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sweeps.commands.text import duration, table
+from sweeps.device_memory import GB
 from sweeps.errors import RequestError
 
 
@@ -40,7 +41,19 @@ def plan_text(plan: dict[str, Any]) -> str:
         ("resources", f"{device} a pack, {at_once}"),
         ("time", f"{time} (a table of measured times, without pruning)"),
     ]
+    if plan["device_memory"]:
+        lines.insert(-1, ("device memory", _device_memory(plan)))
     return "\n".join(f"{name:<15} {value}" for name, value in lines)
+
+
+def _device_memory(plan: dict[str, Any]) -> str:
+    need = plan["device_memory"]
+    part = f"{min(plan['gpus'], 1):g} of " if plan["gpus"] < 1 else ""
+    here = "" if need["here"] is None else f"; here {need['here']} at a time"
+    return (
+        f"{need['pack'] / GB:.1f} GB for a pack's {need['members']} members at once, {part}a GPU of "
+        f"{need['device'] / GB:.1f} GB; in parts down to {need['least_device'] / GB:.1f} GB{here}"
+    )
 
 
 def studies(name: str | None) -> Any:

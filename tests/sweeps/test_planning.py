@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from search_spaces.search import Search
 from sweeps.books import Books
+from sweeps.commands.look import plan_text
 from sweeps.commands.text import duration
-from sweeps.planning import pack_size, plan_of, train_images
+from sweeps.errors import RequestError
+from sweeps.planning import Plan, pack_size, plan_of, train_images
 from sweeps.spec import parse
+from tests.trainers.cuda.fake_device import GB, Device
 from tracking.spool import Spool
+from trainers.cuda import memory
+from trainers.cuda.engine import CudaEngine
 from trainers.data import load
+from trainers.members import MemberConfig
+from trainers.regimes import network
+from trainers.states import initial_state
 
 SPEC = """\
 name: planned
@@ -84,3 +94,58 @@ def test_no_core_stands_idle_for_want_of_a_pack(configurations: int, pack: int, 
     arms = "".join(f"  a{i}: {{alpha: {1 + i}}}\n" for i in range(configurations))
     spec = parse(f"name: few\narms:\n{arms}resources: {{pack: {pack}, concurrent: {concurrent}}}\n", "few")
     assert pack_size(spec) == size
+
+
+ON_GPUS = "name: gpus\nbase: {{data: cifar10}}\nseeds: 5\narms: {{a: {{alpha: 1.0}}}}\nresources: {{gpus: {gpus}}}\n"
+
+
+def on_gpus(gpus: float, *settings: str) -> Plan:
+    return plan_of(parse(ON_GPUS.format(gpus=gpus), settings=settings))
+
+
+def test_the_memory_of_a_device_is_stated_where_gpus_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert on_gpus(0).device_memory is None
+    assert on_gpus(1, "base.engine=reference").device_memory is None
+    assert on_gpus(1, "base.data=folder:/nowhere").device_memory is None
+    whole, part = on_gpus(1).device_memory, on_gpus(0.25).device_memory
+    assert whole and part
+    assert whole.members == part.members == 5
+    assert part.pack == whole.pack > whole.least
+    assert part.device == 4 * whole.device and part.least_device == 4 * whole.least_device
+    # the images of CIFAR-10 are there, and little else that grows with it
+    assert whole.pack > 60_000 * 3072
+    larger = on_gpus(1, "seeds=225").device_memory
+    assert larger and larger.pack > whole.pack
+    text = plan_text(asdict(on_gpus(0.25)) | {"configurations": 1})
+    (line,) = (line for line in text.splitlines() if line.startswith("device memory"))
+    assert "5 members at once, 0.25 of a GPU of" in line
+
+
+@pytest.mark.parametrize("gpus, of", [(0.25, 12 * GB), (0.25, 4 * GB), (0.5, 3 * GB // 2)])
+def test_a_plan_says_what_the_engine_does_in_its_part_of_a_device(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, gpus: float, of: int
+) -> None:
+    """With few members and many, so that all of them fit, or some."""
+    found = memory.Device("Some GPU", of, 132)
+    monkeypatch.setattr(memory, "first_device", lambda: found)
+    spec = ON_GPUS.format(gpus=gpus).replace("cifar10", "digits")
+    for seeds in (1, 50, 5000):
+        need = plan_of(parse(spec, settings=[f"seeds={seeds}"])).device_memory
+        assert need and need.here
+        Device(monkeypatch, of, memory.share(of, gpus) / of)
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            engine = CudaEngine(network("combined"), load("digits"), "cuda", 1)
+            at_once = engine._fitting([initial_state(MemberConfig(), network("combined"))] * seeds)
+        assert min(seeds, at_once) == need.here
+
+
+def test_too_small_a_part_of_a_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = memory.Device("Some GPU", 80 * GB, 132)
+    monkeypatch.setattr(memory, "first_device", lambda: found)
+    with pytest.raises(RequestError) as refused:
+        on_gpus(0.005)
+    assert str(refused.value) == (
+        "resources.gpus: 0.005 of this machine's Some GPU is 0.0 GB besides CUDA's own, "
+        "but a pack needs at least 0.2 GB: give it 0.02 or more"
+    )
+    assert on_gpus(0.02).device_memory

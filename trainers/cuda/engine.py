@@ -26,9 +26,6 @@ from trainers.streams import order_of_images
 
 log = logging.getLogger("gradsweep")
 
-# Programs for each multiprocessor: one runs, one waits for its turn, so that none idles at the end of a round.
-PROGRAMS_A_MULTIPROCESSOR = 2
-
 MB = 2**20
 
 T = TypeVar("T")
@@ -117,7 +114,7 @@ class CudaEngine:
         fit = memory.programs_that_fit(self.plan, self.sizes, room)
         if fit < 1:
             raise MemoryError(
-                f"the images and one program take {memory.resident(self.plan, self.sizes, 1) / MB:,.0f} MB of the "
+                f"the images and one program take {memory.least(self.plan, self.sizes) / MB:,.0f} MB of the "
                 f"device, {room / MB:,.0f} are left: give the pack a larger share (resources.gpus)"
             )
         if fit < self.programs:
@@ -168,9 +165,7 @@ def numbered(device: str) -> torch.device:
 
 def programs(device: torch.device) -> int:
     """How many programs run at a time on the device."""
-    if device.type != "cuda":
-        return 2
-    return PROGRAMS_A_MULTIPROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
+    return memory.device(device.index).programs if device.type == "cuda" else 2
 
 
 def _orders(states: Sequence[MemberState], count: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

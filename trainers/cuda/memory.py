@@ -15,6 +15,23 @@ from trainers.cuda.plan import Plan
 
 CONTEXT = 700 * 2**20
 
+# Programs for each multiprocessor: one runs, one waits for its turn, so that none idles at the end of a round.
+PROGRAMS_A_MULTIPROCESSOR = 2
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device: what it calls itself, its bytes of memory and its multiprocessors."""
+
+    name: str
+    total: int
+    multiprocessors: int
+
+    @property
+    def programs(self) -> int:
+        """How many programs run at a time where there is memory for them."""
+        return PROGRAMS_A_MULTIPROCESSOR * self.multiprocessors
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -63,21 +80,45 @@ def programs_that_fit(plan: Plan, sizes: Sizes, room: int) -> int:
     return max(0, (room - resident(plan, sizes, 0)) // 2 // (4 * plan.scratch))
 
 
-def claim(share: float) -> None:
-    """Keep this process to its share of its CUDA device, so that packs side by side don't take each other's memory."""
+def least(plan: Plan, sizes: Sizes) -> int:
+    """Bytes with which a single program runs; with fewer the engine does not start."""
+    return resident(plan, sizes, 0) + 2 * 4 * plan.scratch
+
+
+def device(number: int) -> Device:
+    """This machine's device of that number."""
     import torch
 
-    if torch.cuda.is_available():
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(max(0.01, share - CONTEXT / total))
+    found = torch.cuda.get_device_properties(number)
+    return Device(found.name, found.total_memory, found.multi_processor_count)
 
 
-def room(device: int) -> int:
+def first_device() -> Device | None:
+    """This machine's first device; None where PyTorch sees none."""
+    import torch
+
+    return device(0) if torch.cuda.is_available() else None
+
+
+def share(total: int, part: float) -> int:
+    """Bytes that a process may take whose part of a device of so many this is: CUDA takes its own besides."""
+    return max(0, int(part * total) - CONTEXT)
+
+
+def claim(part: float) -> None:
+    """Keep this process to its part of its CUDA device, so that packs side by side don't take each other's memory."""
+    import torch
+
+    if found := first_device():
+        torch.cuda.set_per_process_memory_fraction(share(found.total, part) / found.total)
+
+
+def room(number: int) -> int:
     """Bytes that this process may still take of the device of that number: what is free, and no more than its share."""
     import torch
 
-    free, total = torch.cuda.mem_get_info(device)
-    share = torch.cuda.get_per_process_memory_fraction(device)
-    taken = torch.cuda.memory_allocated(device)
-    cached = torch.cuda.memory_reserved(device) - taken
-    return int(min(free + cached, share * total - taken))
+    free, total = torch.cuda.mem_get_info(number)
+    part = torch.cuda.get_per_process_memory_fraction(number)
+    taken = torch.cuda.memory_allocated(number)
+    cached = torch.cuda.memory_reserved(number) - taken
+    return int(min(free + cached, part * total - taken))

@@ -82,8 +82,12 @@ def probe(dataset: Dataset) -> Split:
     Spread over the split by a fixed seed and in the split's order, so that it is the same for every member.
     """
     count = len(dataset.train)
-    wanted = min(count, max(256, count // 24))
-    return dataset.train.take(np.sort(stream(0, "probe").permutation(count)[:wanted]))
+    return dataset.train.take(np.sort(stream(0, "probe").permutation(count)[: probe_size(count)]))
+
+
+def probe_size(count: int) -> int:
+    """How many of so many training images are the probe."""
+    return min(count, max(256, count // 24))
 
 
 def _digest(classes: tuple[str, ...], splits: tuple[Split, ...]) -> str:

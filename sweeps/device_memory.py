@@ -1,0 +1,88 @@
+"""How much of a GPU's memory a spec's packs need, and what becomes of those that ask for too small a part of one.
+
+It is `trainers.cuda.memory`'s count, the one by which the engine goes; it grows with the number of multiprocessors:
+those of this machine's device, or an H200's where it has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sweeps.errors import RequestError
+from trainers.members import MemberConfig
+
+GB = 2**30
+H200 = 132  # multiprocessors
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Bytes for the pack that needs most, of so many members: all at once, and those without which nothing starts.
+
+    `device` and `least_device` are how large a device has to be for that, of which a pack has its part. `here` is how
+    many members this machine's device takes at a time; None where it has none.
+    """
+
+    members: int
+    pack: int
+    least: int
+    device: int
+    least_device: int
+    here: int | None
+
+
+@dataclass(frozen=True)
+class Images:
+    """How many images each split has, and how many classes they are of."""
+
+    train: int
+    validation: int
+    test: int
+    classes: int
+
+
+def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float) -> DeviceMemory | None:
+    """What packs, each one of its members, their number and their data, need of such a part of a device.
+
+    None where the cuda engine trains none of them. Raises RequestError where that part of this machine's device is too
+    small to start one.
+    """
+    from trainers.cuda import memory
+    from trainers.cuda.plan import DEVICE, plan_of, refusal
+    from trainers.data.dataset import probe_size
+    from trainers.layers import IMAGE
+    from trainers.train import layers_of
+
+    found = memory.first_device()
+    part = min(gpus, 1.0)
+    programs = (found or memory.Device("", 0, H200)).programs
+    largest = None
+    for member, count, images in packs:
+        layers = layers_of(member, images.classes)
+        if member.engine not in ("auto", "cuda") or refusal(layers, IMAGE):
+            continue
+        plan = plan_of(layers, IMAGE, DEVICE)
+        sizes = memory.Sizes(images.train, images.validation, images.test, probe_size(images.train))
+        need = memory.need(plan, sizes, count, member.batch_size, programs)
+        if largest is None or need > largest[0]:
+            largest = need, count, plan, sizes, member.batch_size
+    if largest is None:
+        return None
+    pack, members, plan, sizes, batch_size = largest
+    least = memory.least(plan, sizes)
+    here = None
+    if found:
+        room = memory.share(found.total, part)
+        if room < least:
+            enough = math.ceil(100 * (least + memory.CONTEXT) / found.total) / 100
+            right = f"give it {enough:g} or more" if enough <= 1 else "it takes a larger device"
+            raise RequestError(
+                f"resources.gpus: {gpus:g} of this machine's {found.name} is {room / GB:.1f} GB besides CUDA's own, "
+                f"but a pack needs at least {least / GB:.1f} GB: {right}"
+            )
+        programs = min(programs, memory.programs_that_fit(plan, sizes, room))
+        here = min(members, max(1, memory.members_that_fit(plan, sizes, batch_size, programs, room)))
+    device, least_device = (int((bytes_ + memory.CONTEXT) / part) for bytes_ in (pack, least))
+    return DeviceMemory(members, pack, least, device, least_device, here)
