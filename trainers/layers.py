@@ -5,7 +5,7 @@ A member's parameters are one flat float32 vector, in the order of the layers an
 
     >>> layers = network("combined", classes=10)      # trainers.regimes
     >>> parameter_count(layers)
-    1321
+    1078
 """
 
 from __future__ import annotations
