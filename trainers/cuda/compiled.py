@@ -51,7 +51,11 @@ POINTERS = {
 
 @dataclass(frozen=True)
 class Report:
-    """One kernel: registers a thread, bytes of stack a thread and of shared memory, and its loops with most FFMA."""
+    """One kernel: registers a thread, bytes of stack a thread and of shared memory, and its loops with most FFMA.
+
+    `atomics` are its atomic operations, and `exchanges` how often a function of its own (`noinline`) hands values from
+    thread to thread.
+    """
 
     kernel: str
     registers: int
@@ -59,12 +63,17 @@ class Report:
     shared: int
     instructions: int
     loops: tuple[Counter[str], ...]
+    atomics: Counter[str]
+    exchanges: dict[str, int]
 
     def __str__(self) -> str:
+        atomics = ", ".join(f"{count} {name}" for name, count in self.atomics.items())
         lines = [
             f"{self.kernel}: {self.registers} registers, {self.stack} bytes of stack, {self.shared} of shared memory, "
-            f"{self.instructions} instructions"
+            f"{self.instructions} instructions, atomic ones: {atomics or 'none'}"
         ]
+        for name, count in self.exchanges.items():
+            lines.append(f"    {name}: values go from thread to thread {count} times")
         for loop in self.loops:
             most = ", ".join(f"{count} {name}" for name, count in loop.most_common(9))
             lines.append(f"    a loop of {loop.total()}, {loop['FFMA'] / loop.total():.0%} multiply-adds: {most}")
@@ -122,7 +131,12 @@ def _report(name: str, kernel: Any, constants: dict[str, Any], architecture: int
         usage, code = (_cuobjdump(option, file) for option in ("--dump-resource-usage", "--dump-sass"))
     registers, stack = (int(n) for n in re.findall(r"(?:REG|STACK):(\d+)", usage)[:2])
     instructions = _instructions(code)
-    return Report(name, registers, stack, made.metadata.shared, len(instructions), _loops(instructions))
+    atomics = Counter(re.findall(r"\b(?:atom|red)\.[a-z0-9_.]+", made.asm["ptx"]))
+    parts = re.findall(r"tt\.func private @([\w.]+?)__(.*?)\n  }", made.asm["ttgir"], re.DOTALL)
+    exchanges = {part.rpartition(".")[2]: body.count("ttg.convert_layout") for part, body in parts}
+    return Report(
+        name, registers, stack, made.metadata.shared, len(instructions), _loops(instructions), atomics, exchanges
+    )
 
 
 def _cuobjdump(option: str, file: Path) -> str:

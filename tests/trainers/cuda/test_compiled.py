@@ -7,19 +7,49 @@ import sys
 
 import pytest
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed"),
+]
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
-def test_the_kernels_compile_for_an_h200_without_spilling() -> None:
-    """In a process of its own, since in this one they may be interpreted; from nothing, or from Triton's cache."""
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[str, list[str]]:
+    """What is reported of each kernel, line by line, compiled for an H200.
+
+    In a process of its own, since in this one they may be interpreted; from nothing, or from Triton's cache.
+    """
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "trainers.cuda.compiled"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
-    kernels = [line for line in done.stdout.splitlines() if " registers, " in line]
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        if not line.startswith(" "):
+            name, _, line = line.partition(": ")
+        found.setdefault(name, []).append(line.strip())
+    return found
+
+
+def test_all_kernels_compile_and_hardly_anything_is_spilled(compiled: dict[str, list[str]]) -> None:
     names = ["network, train", "network, evaluate", "network, probe", "adam_kernel", "gradient_kernel", "score_kernel"]
-    assert [line.split(":")[0] for line in kernels] == names
-    for line in kernels:
-        registers, stack = (int(line.split(what)[0].split()[-1]) for what in (" registers", " bytes of stack"))
+    assert list(compiled) == names
+    for first, *_ in compiled.values():
+        registers, stack = (int(first.split(what)[0].split()[-1]) for what in (" registers", " bytes of stack"))
         assert registers <= 255 and stack <= 256  # little goes to memory, and nothing in the loops that do the work
-    assert done.stdout.count("multiply-adds:") >= 4  # the loops of the three large phases
+    loops = [line for lines in compiled.values() for line in lines if "multiply-adds:" in line]
+    assert len(loops) >= 4  # of the three large phases
+
+
+def test_no_atomic_operation_is_in_a_sum_whose_order_shows(compiled: dict[str, list[str]]) -> None:
+    """Saturated units are counted with them, in whole numbers; there are no others."""
+    atomics = {name: first.split("atomic ones: ")[1] for name, (first, *_) in compiled.items()}
+    assert atomics.pop("network, probe").split()[1:] == ["red.global.gpu.relaxed.add.u32"]
+    assert set(atomics.values()) == {"none"}
+
+
+def test_what_a_thread_multiplies_in_place_it_has_read_itself(compiled: dict[str, list[str]]) -> None:
+    """No barrier is between reading a slope and writing the gradient by z to its place."""
+    for kernel in ("network, train", "network, probe"):
+        for part in ("by_image", "by_weights"):
+            assert f"{part}: values go from thread to thread 0 times" in compiled[kernel]
