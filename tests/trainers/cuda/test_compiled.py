@@ -1,6 +1,7 @@
 """The kernels compile for a real architecture, without a device: by Triton's own compiler and assembler."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -13,18 +14,19 @@ pytestmark = [
 ]
 
 
+def run(module: str) -> str:
+    """What a module prints in a process of its own, since in this one the kernels may be interpreted."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-m", module], env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def compiled() -> dict[str, list[str]]:
-    """What is reported of each kernel, line by line, compiled for an H200.
-
-    In a process of its own, since in this one they may be interpreted; from nothing, or from Triton's cache.
-    """
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "trainers.cuda.compiled"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
+    """What is reported of each kernel, line by line, compiled for an H200: from nothing, or from Triton's cache."""
     found: dict[str, list[str]] = {}
-    for line in done.stdout.splitlines():
+    for line in run("trainers.cuda.compiled").splitlines():
         if not line.startswith(" "):
             name, _, line = line.partition(": ")
         found.setdefault(name, []).append(line.strip())
@@ -53,3 +55,10 @@ def test_what_a_thread_multiplies_in_place_it_has_read_itself(compiled: dict[str
     for kernel in ("network, train", "network, probe"):
         for part in ("by_image", "by_weights"):
             assert f"{part}: values go from thread to thread 0 times" in compiled[kernel]
+
+
+def test_every_pack_is_trained_by_the_same_machine_code() -> None:
+    """Another compilation for a pack of one, or for sizes that 16 divides, could round otherwise."""
+    found = {name: len(digests) for name, digests in json.loads(run("tests.trainers.cuda.front_end")).items()}
+    # one each for training, evaluation and probe
+    assert found == {"network_kernel": 3, "adam_kernel": 1, "gradient_kernel": 1, "score_kernel": 1}
