@@ -32,6 +32,7 @@ from sweeps.spec import SweepSpec, parse
 from sweeps.versions import git_commit, versions
 from tracking.claims import Claim
 from tracking.delivery import Delivered, Delivery
+from tracking.login import check_login
 from tracking.results import ResultsError, load, outcomes
 from tracking.spool import Spool, SpoolError, SweepRun
 from tracking.store import Store
@@ -220,11 +221,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
         from tracking.mlflow_sqlite import check
 
         check(store.mlflow_db)
-    uri = spec.tracking.uri or store.mlflow_uri
-    if uri.startswith(("http://", "https://")):
-        from tracking.mlflow_api import check_login
-
-        check_login(uri)
+    check_login(spec.tracking.uri or store.mlflow_uri)
 
 
 def _refuse_another(spec: SweepSpec, store: Store) -> None:

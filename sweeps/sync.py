@@ -14,6 +14,7 @@ from sweeps.leftovers import must_be_here
 from sweeps.lock import Locked, driver_lock
 from sweeps.spec import parse
 from tracking.delivery import Delivery
+from tracking.login import check_login
 from tracking.spool import Spool
 from tracking.store import Store
 
@@ -34,7 +35,7 @@ def sync(name: str, store: Store, interrupt: Interrupt, say: Callable[[int], Non
     """Deliver what waits; to do it again changes nothing. `say` is told from time to time how much is left.
 
     Raises SearchError for no such sweep, RequestError where a driver has it (which delivers its records itself) or
-    its records are on another machine, Interrupted after a signal.
+    its records are on another machine, StoreError where MLflow's server refuses us, Interrupted after a signal.
     """
     search = Search.open(name, store.optuna_url)
     try:
@@ -42,6 +43,7 @@ def sync(name: str, store: Store, interrupt: Interrupt, say: Callable[[int], Non
         uri = parse(search.attributes["spec"], name).tracking.uri
     finally:
         search.close()
+    check_login(uri or store.mlflow_uri)
     try:
         with driver_lock(store.lock_file(name)):
             return _deliver(name, store, uri, interrupt, say)

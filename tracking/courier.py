@@ -21,8 +21,6 @@ from tracking.spool import SWEEP, Spool, SpooledConfiguration, SpooledEpoch, Swe
 from tracking.store import Store, scratch
 
 log = logging.getLogger("gradsweep")
-# Of a round: a row takes 200 bytes of memory until it is written.
-MOST_ROWS = 60_000
 # So long a running configuration's epochs are collected: those of small networks come many a second.
 LINGER = 1_000  # milliseconds
 
@@ -151,7 +149,7 @@ class Courier:
         places = self._places(configurations)
         updates: dict[int, RunUpdate] = {}
         events: list[Event] = []
-        room = MOST_ROWS
+        room = self._tracker.most_rows
         with scratch(self._outgoing) as folder:
             for number in configurations:
                 if room <= 0:

@@ -35,14 +35,17 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 from tracking import mlflow_sqlite  # noqa: E402
 from tracking.runs import RunUpdate  # noqa: E402
-from tracking.store import Store, StoreError, without_password  # noqa: E402
+from tracking.store import Store  # noqa: E402
 
 _SQLITE = "sqlite:///"
 # The more runs go into one transaction of ours, the less there is to write. A server is told of one at a time, so
 # that what it has taken counts.
 _AT_ONCE = 32
 _PAGE = 200
-_LOGIN_SECONDS = 5.0
+# Of a round: a row takes 200 bytes of memory until it is written. A busy server takes some hundred a second, and what
+# it has taken counts at the round's end: it must come before anybody's patience ends.
+_MOST_ROWS = 60_000
+_MOST_ROWS_OF_A_SERVER = 5_000
 _UNMENDABLE = {
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
@@ -76,7 +79,7 @@ class Unmendable(RuntimeError):
 class Tracker:
     """One tracking URI. Its methods raise Unavailable or Unmendable, and may be called again after either.
 
-    `at_once` is how many runs are best written together.
+    `at_once` is how many runs are best written together, `most_rows` how many metrics of them.
     """
 
     def __init__(self, store: Store, uri: str | None = None) -> None:
@@ -90,6 +93,7 @@ class Tracker:
                 mlflow_sqlite.prepare(file, store.artifacts)
                 self._writer = mlflow_sqlite.SqliteWriter.opened(file)
             self.at_once = _AT_ONCE if self._writer else 1
+            self.most_rows = _MOST_ROWS if self._writer else _MOST_ROWS_OF_A_SERVER
             self._client = MlflowClient(self.uri, registry_uri=self.uri)
 
     def experiment(self, name: str) -> str:
@@ -230,30 +234,20 @@ class Tracker:
             self._client.set_terminated(update.run, update.status, update.ended)
 
 
-def check_login(uri: str) -> None:
-    """See that a server lets us in; one that does not answer may be back when there is something to deliver.
-
-    Raises StoreError for what only somebody can put right: a wrong user or password, a name it does not go by.
-    """
+def first_answer(uri: str, seconds: float) -> tuple[int, str, str] | None:
+    """(status, its words, text) of what a server says to a first question; None where it does not answer in time."""
     try:
         answer = http_request(  # type: ignore[no-untyped-call]
             get_default_host_creds(uri),  # type: ignore[no-untyped-call]
             "/api/2.0/mlflow/experiments/search",
             "GET",
             params={"max_results": 1},
-            timeout=_LOGIN_SECONDS,
+            timeout=seconds,
             raise_on_status=False,
         )
     except MlflowException:
-        return
-    if answer.status_code not in (401, 403):
-        return
-    if "Host header" in answer.text:
-        right = "add the name to MLFLOW_SERVER_ALLOWED_HOSTS where it is started"
-    else:
-        right = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user of its own and their password"
-    refusal = f"HTTP {answer.status_code} {answer.reason}"
-    raise StoreError(f"the MLflow server at {without_password(uri)} refuses this driver ({refusal}): {right}")
+        return None
+    return answer.status_code, answer.reason, answer.text
 
 
 def _filter(tags: Mapping[str, str]) -> str:

@@ -134,8 +134,8 @@ def test_a_password_that_is_changed_in_the_middle_loses_nothing(team: Team, grad
     # With the old one it is refused, and nothing happens to what waits.
     said = gradsweep.refused("run", spec, "--executor", "in-process", "--resume")
     assert said.startswith(f"the MLflow server at {team.mlflow} refuses this driver")
-    gradsweep("run", spec, "--executor", "in-process", "--resume", MLFLOW_TRACKING_PASSWORD=after)
-    assert gradsweep.json("status", "moved")["undelivered"] == 0
+    again = gradsweep("run", spec, "--executor", "in-process", "--resume", MLFLOW_TRACKING_PASSWORD=after)
+    assert gradsweep.json("status", "moved")["undelivered"] == 0, again.stderr
 
 
 def test_one_driver_a_sweep_wherever_its_folder_is(team: Team) -> None:

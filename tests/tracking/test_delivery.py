@@ -235,7 +235,7 @@ def test_a_deleted_run_keeps_nobody_else_waiting(store: Store, spool: Spool, mak
 def test_a_large_configuration_goes_in_parts(
     store: Store, spool: Spool, maker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracking.courier.MOST_ROWS", 5 * len(maker.metrics))
+    monkeypatch.setattr("tracking.mlflow_api._MOST_ROWS", 5 * len(maker.metrics))
     maker.begin(spool)
     maker.configuration(spool, 0, epochs=5)
     maker.configuration(spool, 1)
