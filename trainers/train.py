@@ -171,7 +171,8 @@ def _engine(
     if reason is not None:
         if asked != "auto":
             raise ValueError(reason)
-        log.info("trained by the reference engine: %s", reason)
+        # on a device that is a hundredth of the speed
+        log.log(logging.INFO if device == "cpu" else logging.WARNING, "trained by the reference engine: %s", reason)
     from trainers.reference import ReferenceEngine
 
     return ReferenceEngine(layers, dataset, device, threads)

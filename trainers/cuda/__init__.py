@@ -1,7 +1,8 @@
 """The engine for CUDA devices: an array of members trained by a handful of kernels, written in Triton.
 
 How it works, and what has been seen of it where, is told in README.md beside this file. Triton comes with PyTorch on
-Linux; where it is missing members go to the reference engine.
+Linux and compiles what launches its kernels with the machine's C compiler; where either is missing members go to the
+reference engine.
 
     >>> from trainers.cuda import missing
     >>> missing("cuda")     # None, or why it can't run there
@@ -11,6 +12,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import sysconfig
+from pathlib import Path
 
 
 def interpreted() -> bool:
@@ -22,6 +26,12 @@ def missing(device: str) -> str | None:
     """What the engine lacks on PyTorch's device of that name, in a line; None where it can run."""
     if importlib.util.find_spec("triton") is None:
         return "the cuda engine needs Triton, which is not installed"
-    if device.split(":")[0] != "cuda" and not interpreted():
+    if interpreted():
+        return None
+    if device.split(":")[0] != "cuda":
         return f"the cuda engine runs on a CUDA device, not on {device}"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "the cuda engine needs a C compiler, with which Triton builds its launcher: there is no gcc and no clang"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        return "the cuda engine needs Python's headers, with which Triton builds its launcher: they are not installed"
     return None

@@ -106,6 +106,15 @@ def test_who_trains_where(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
     assert caplog.messages == ["trained by the reference engine: layer conv1: too odd"]
     with pytest.raises(ValueError, match="too odd"):
         chosen("cuda", asked)
+    caplog.clear()
+    monkeypatch.setattr(cuda.sysconfig, "get_path", lambda name: "/nowhere")
+    with pytest.raises(ValueError, match="needs Python's headers"):
+        chosen("cuda", asked)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(cuda.shutil, "which", lambda name: None)
+    with caplog.at_level(logging.INFO, "gradsweep"):
+        assert chosen("cuda", auto) == "ReferenceEngine on cuda"
+    assert "needs a C compiler" in caplog.text
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
     assert chosen("cuda", auto) == "ReferenceEngine on cuda"
     with pytest.raises(ValueError, match="needs Triton"):
