@@ -278,7 +278,13 @@ def bench(
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="cuda: a GPU's engines, 1 to 1,000 members")] = "cpu",
     json_: Json = False,
 ) -> None:
-    """Time the engines against plain PyTorch in one run."""
+    """Time the engines against plain PyTorch in one run.
+
+    On the CPU: milliseconds for a thousand images, ratios, and the share of what the cores can do. With --device cuda:
+    PyTorch one member at a time (eager, with CUDA graphs, compiled), the batched reference engine and the cuda engine
+    with 1, 25, 100, 225 and 1,000 members; member-epochs of 45,000 images an hour, ratios, and the shares of the
+    device's peaks of float32 and of memory, both measured in the same rounds.
+    """
     from sweeps.commands import bench as command
 
     if device == "cuda":

@@ -23,8 +23,8 @@ from trainers.bench import IMAGES, Pass, multiply_adds, plain_module, random_dat
 from trainers.bench import engine_pass as engine_pass_of
 from trainers.cuda import missing
 from trainers.cuda.engine import CudaEngine
-from trainers.cuda.plan import Plan
-from trainers.layers import Layer
+from trainers.cuda.plan import DEVICE, Plan, plan_of
+from trainers.layers import IMAGE, Layer
 from trainers.members import MemberConfig
 from trainers.reference import EPSILON, ReferenceEngine
 from trainers.train import layers_of
@@ -183,7 +183,7 @@ def bench(
     """Time every way on a regime but those that the device has no memory for; the first round is not counted."""
     sizes = sizes or Sizes()
     layers = layers_of(MemberConfig(regime=regime), 10)
-    plan = CudaEngine(layers, random_dataset(32), device, 1).plan
+    plan = plan_of(layers, IMAGE, DEVICE)
     found: dict[tuple[str, int], Pass] = {}
     for name, count, ready in ways(regime, batch_size, device, compiled, sizes):
         try:
