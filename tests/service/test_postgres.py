@@ -123,7 +123,7 @@ def test_a_password_that_is_changed_in_the_middle_loses_nothing(team: Team, grad
     before, after = "Tortoise-1f55-before", "Tortoise-1f55-after"
     assert ask("POST", "users/create", username="ann", password=before).ok
     gradsweep.environment |= {"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": before}
-    spec = gradsweep.spec(SPEC.replace("NAME", "moved").replace("IMAGES", images).replace("epochs: 3", "epochs: 200"))
+    spec = gradsweep.spec(SPEC.replace("NAME", "moved").replace("IMAGES", images).replace("epochs: 3", "epochs: 40"))
     driver = gradsweep.start("run", spec, "--executor", "in-process")
     until(lambda: ask("GET", "experiments/get-by-name?experiment_name=moved").ok)
     assert ask("PATCH", "users/update-password", username="ann", password=after).ok
