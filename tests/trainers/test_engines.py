@@ -23,7 +23,7 @@ from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state, load_states, save_states
 from trainers.train import Engine, Training, layers_of
 
-BuildEngine = Callable[[MemberConfig, int], Engine]
+BuildEngine = Callable[..., Engine]
 
 
 def split(count: int, seed: int) -> Split:
@@ -35,11 +35,13 @@ def split(count: int, seed: int) -> Split:
 
 
 TINY = Dataset("tiny", tuple("abcdefghij"), split(70, 0), split(20, 1), split(30, 2), digest="")
+# Two of the cuda engine's blocks of images, the second one incomplete.
+FEW = Dataset("few", tuple("abcdefghij"), split(34, 0), split(5, 1), split(6, 2), digest="")
 BASE = MemberConfig(init_scale=1.0, epochs=3, batch_size=32)
 
 
 # Under Triton's interpreter the cuda engine takes minutes for what takes the others a second.
-MINUTES = [] if DEVICE == "cuda" else [pytest.mark.slow]
+MINUTES = [] if DEVICE == "cuda" else [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(params=["reference", "lanes", pytest.param("cuda", marks=MINUTES)])
@@ -48,7 +50,7 @@ def build(request: pytest.FixtureRequest) -> BuildEngine:
         pytest.skip("the lane engine was not compiled")
     engines = {"reference": ReferenceEngine, "lanes": LaneEngine, "cuda": CudaEngine}
     device = DEVICE if request.param == "cuda" else "cpu"
-    return lambda member, threads: engines[request.param](layers_of(member, 10), TINY, device, threads)
+    return lambda member, threads, data=TINY: engines[request.param](layers_of(member, 10), data, device, threads)
 
 
 @pytest.fixture
@@ -57,10 +59,12 @@ def not_interpreted(request: pytest.FixtureRequest) -> None:
         pytest.skip("hours under Triton's interpreter: tests/trainers/cuda/test_bits.py is its share")
 
 
-def records(build: BuildEngine, members: list[MemberConfig], threads: int = 1) -> list[EpochRecord]:
+def records(
+    build: BuildEngine, members: list[MemberConfig], threads: int = 1, data: Dataset = TINY
+) -> list[EpochRecord]:
     layers = layers_of(members[0], 10)
     states = [initial_state(m, layers) for m in members]
-    return list(Training(states, layers, build(members[0], threads)))
+    return list(Training(states, layers, build(members[0], threads, data)))
 
 
 def numbers(record: EpochRecord) -> tuple[MemberConfig, int, list[bytes]]:
@@ -127,9 +131,9 @@ def test_the_same_bits_alone_in_a_pack_on_threads_and_resumed(
 
 def test_a_dropped_member_leaves_and_the_others_go_on(build: BuildEngine) -> None:
     members = [replace(BASE, seed=s) for s in range(3)]
-    whole = records(build, members)
+    whole = records(build, members, data=FEW)
     layers = layers_of(BASE, 10)
-    training = Training([initial_state(m, layers) for m in members], layers, build(BASE, 1))
+    training = Training([initial_state(m, layers) for m in members], layers, build(BASE, 1, FEW))
     seen = []
     for record in training:
         seen.append(record)
@@ -143,11 +147,11 @@ def test_a_dropped_member_leaves_and_the_others_go_on(build: BuildEngine) -> Non
 def test_a_diverged_member_leaves_after_its_last_record(build: BuildEngine) -> None:
     wild = replace(BASE, activation="relu", initialization="he_normal", init_scale=1e18, seed=1)
     members = [BASE, wild]
-    found = records(build, members)
+    found = records(build, members, data=FEW)
     assert [r.epoch for r in found if r.member == BASE] == [0, 1, 2, 3]
     last = [r for r in found if r.member == wild][-1]
     assert last.diverged and last.epoch < 3
-    assert [numbers(r) for r in found if r.member == BASE] == [numbers(r) for r in records(build, [BASE])]
+    assert [numbers(r) for r in found if r.member == BASE] == [numbers(r) for r in records(build, [BASE], data=FEW)]
 
 
 @pytest.mark.parametrize("regime", REGIMES)

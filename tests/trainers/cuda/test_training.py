@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from tests.trainers.cuda.device import DEVICE
-from tests.trainers.cuda.harness import array, small_case
-from tests.trainers.lanes.judge import Case, forward
+from tests.trainers.cuda.harness import IMAGE, SMALL, array, small_case
+from tests.trainers.lanes.judge import Case, forward, glorot, images
 from tests.trainers.test_engines import BASE, split
 from trainers.cuda.array import Array, resident
 from trainers.cuda.engine import CudaEngine
 from trainers.data import Dataset
+from trainers.layers import Dense
 from trainers.members import EpochRecord, MemberConfig
 from trainers.reference import ReferenceEngine
 from trainers.regimes import network
@@ -48,6 +49,33 @@ def test_an_epoch_is_torchs_adam_on_the_penalized_loss(penalty: str, scaling: st
     members = array(case)
     members.train_epoch(resident(case.split, torch.device(DEVICE)), order[None], np.zeros(1, np.int32), 10)
     assert np.abs(members.parameters.cpu().numpy()[0] - by_torch(case, order, 10)).max() < 5e-5
+
+
+@pytest.mark.parametrize(
+    "count, batch_size, classes",
+    [
+        pytest.param(1, 5, 3),
+        pytest.param(3, 1, 3, marks=pytest.mark.slow),
+        pytest.param(17, 16, 3, marks=pytest.mark.slow),
+        pytest.param(16, 8, 1, marks=pytest.mark.slow),
+        pytest.param(9, 9, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_odd_numbers_of_images_and_classes(count: int, batch_size: int, classes: int) -> None:
+    """Blocks are of 8 images here: one image, one a step, a block and one more, one class, fewer than a batch."""
+    layers = (*SMALL[:-1], Dense("output", classes, bias=True, activated=False))
+    member = MemberConfig(alpha=2.0, r=0.01)
+    case = Case(layers, images(count, IMAGE, classes, 0), (member,), glorot(layers, IMAGE, 0)[None])
+    order = np.random.default_rng(1).permutation(count).astype(np.int32)
+    on_device = resident(case.split, torch.device(DEVICE))
+    members = array(case)
+    losses, hits = members.train_epoch(on_device, order[None], np.zeros(1, np.int32), batch_size)
+    after = members.parameters.cpu().numpy()[0]
+    assert np.abs(after - by_torch(case, order, batch_size)).max() < 5e-5
+    assert np.isfinite(losses).all() and 0 <= hits[0] <= count
+    (loss,), (hit,) = members.evaluate(on_device)
+    if classes == 1:
+        assert losses[0] == loss == 0 and hits[0] == hit == count
 
 
 def records(engine: CudaEngine, members: list[MemberConfig]) -> list[EpochRecord]:
