@@ -36,7 +36,7 @@ class Interrupted(BaseException):
 class Interrupt:
     """The signals of a run; a context manager, in the main thread only.
 
-    `farewell` is called, in another thread, before the process is ended on the spot after its first signal;
+    `farewell` is called, in another thread, before the process is ended on the spot;
     `on_stop`, which may be set later, when `check` is about to raise: what must be noted before anything is closed.
     """
 
@@ -92,8 +92,7 @@ class Interrupt:
             self.number = self.number or first
             second = self._next(GRACE_SECONDS)
             if second is not None:
-                if second == 0:
-                    self._farewell()
+                self._farewell()
                 os._exit(128 + (second or first))
 
     def _next(self, seconds: float | None) -> int | None:

@@ -93,11 +93,16 @@ class Command:
             time.sleep(0.1)
 
     def processes(self) -> dict[int, str]:
-        """The processes that this store's commands have started and that are still there: number -> command line."""
+        """The processes that this store's commands have started and that are still there: number -> command line.
+
+        Ray's agents write their title over a part of their environment, so there are two marks.
+        """
+        spool = f"GRADSWEEP_SPOOL={self.store.spool}/".encode()
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if self._mark in (folder / "environ").read_bytes().split(b"\0"):
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                if any(v == self._mark or v.startswith(spool) for v in variables):
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue

@@ -72,7 +72,7 @@ def test_the_second_signal_ends_the_process_on_the_spot() -> None:
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "seen\n"
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.read() == ""
+        assert process.stdout.read() == "farewell\n"
         assert process.wait() == 143
 
 
