@@ -142,7 +142,7 @@ def test_packs_on_both_machines_and_no_password_anywhere(
 def test_a_lost_machine_costs_nothing_but_time(
     pair: Cluster, start_cluster: Callable[..., Cluster], team: Team, gradsweep: Gradsweep, images: str
 ) -> None:
-    spec = spec_of(gradsweep, images, "spot", epochs=150)
+    spec = spec_of(gradsweep, images, "spot", epochs=80)
     alone = ("--store", str(gradsweep.folder / "alone"))
     gradsweep("run", spec, "--name", "undisturbed", "--executor", "in-process", *alone)
     others = machines(pair)
