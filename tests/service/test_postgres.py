@@ -99,14 +99,14 @@ def test_wrong_passwords_are_one_line_without_the_password(team: Team, gradsweep
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"MLFLOW_TRACKING_PASSWORD": "wrong-8a7b"}, {"MLFLOW_TRACKING_USERNAME": "nobody"}, {}]
+    "wrong",
+    [{"MLFLOW_TRACKING_PASSWORD": "wrong-8a7b"}, {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}],
 )
 def test_whom_mlflow_does_not_know_is_told_at_once(
     wrong: dict[str, str], team: Team, gradsweep: Gradsweep, images: str
 ) -> None:
     spec = gradsweep.spec(SPEC.replace("NAME", "stranger").replace("IMAGES", images))
-    none = {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}
-    said = gradsweep.refused("run", spec, "--executor", "in-process", **(wrong or none))
+    said = gradsweep.refused("run", spec, "--executor", "in-process", **wrong)
     assert said.startswith(f"the MLflow server at {team.mlflow} refuses this driver (HTTP 401 ")
     assert "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in said and "wrong-8a7b" not in said
     assert "stranger" not in [s["name"] for s in gradsweep.json("list")]
