@@ -9,6 +9,7 @@ All that a later `resume` needs is in the store: Optuna's database, the spool, t
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import time
 from collections import Counter
@@ -42,8 +43,11 @@ from trainers.lanes import available
 
 EXECUTORS = {"ray": "sweeps.ray_tune", "in-process": "sweeps.in_process"}
 # MLflow may be away for that long at the end; what it then lacks stays in the spool.
+log = logging.getLogger("gradsweep")
+
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 0.5
+SAY_SECONDS = 5.0
 # What is said about the results and trains nothing: it may be said anew when a sweep is gone on with.
 SAID = ("question", "claim", "claims")
 FIRST_SPEC = "first_spec"  # kept from the moment that claims change after the first results
@@ -284,8 +288,12 @@ def _sweep_run(spec: SweepSpec, digests: dict[str, str]) -> SweepRun:
 def _wait_for(spool: Spool, interrupt: Interrupt) -> None:
     """Until MLflow has everything, or has taken nothing for a while."""
     least, since = spool.waiting(), time.monotonic()
+    said = since
     while least and time.monotonic() - since < PATIENCE_SECONDS:
         interrupt.check()
         time.sleep(0.05)
+        if time.monotonic() - said > SAY_SECONDS:
+            log.info("%d events are on their way to MLflow", least)
+            said = time.monotonic()
         if (now := spool.waiting()) < least:
             least, since = now, time.monotonic()
