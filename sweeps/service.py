@@ -42,9 +42,9 @@ from trainers.data import load as load_data
 from trainers.lanes import available
 
 EXECUTORS = {"ray": "sweeps.ray_tune", "in-process": "sweeps.in_process"}
-# MLflow may be away for that long at the end; what it then lacks stays in the spool.
 log = logging.getLogger("gradsweep")
 
+# MLflow may be away for that long at the end; what it then lacks stays in the spool.
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 0.5
 SAY_SECONDS = 5.0
