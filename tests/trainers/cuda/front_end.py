@@ -1,24 +1,19 @@
 """Packs of many kinds through Triton's front end, as far as it goes without a device: which kernels would be launched.
 
 `python -m tests.trainers.cuda.front_end` prints one JSON document: for each kernel the digests of the compiled ones.
-In a process of its own, since Triton is told of a device that does not exist.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from triton.backends.compiler import GPUTarget
-from triton.runtime.driver import driver
 
+from tests.trainers.cuda.h200 import install
 from trainers.cuda.array import Array, Workshop, resident
-from trainers.cuda.kernels import network as network_kernels
-from trainers.cuda.kernels import optimizer as optimizer_kernels
 from trainers.cuda.plan import DEVICE, plan_of
 from trainers.data import Split
 from trainers.layers import IMAGE
@@ -26,38 +21,18 @@ from trainers.members import MemberConfig
 from trainers.regimes import network
 from trainers.states import initial_state
 
-H200 = SimpleNamespace(
-    get_current_device=lambda: 0,
-    get_current_stream=lambda device: 0,
-    get_current_target=lambda: GPUTarget("cuda", 90, 32),
-)
 # regime, members, images, batch size: ones, numbers that 16 divides, and others
 PACKS = (("combined", 1, 70, 32), ("combined", 16, 64, 33), ("many-layers", 3, 5, 1), ("large-parameters", 1, 33, 64))
 
 
-class Compiled:
-    """A kernel that is compiled for each launch, by the very arguments, and not launched."""
-
-    def __init__(self, kernel: Any, found: dict[str, set[str]]) -> None:
-        self.kernel = kernel
-        self.found = found
-
-    def __getitem__(self, grid: Any) -> Any:
-        def launch(*args: Any, **options: Any) -> None:
-            made = self.kernel.warmup(*args, grid=grid, **options)
-            digest = hashlib.sha256(made.asm["cubin"]).hexdigest()
-            self.found.setdefault(self.kernel.__name__, set()).add(digest)
-
-        return launch
-
-
 def main() -> None:
     """Train, evaluate and probe every pack."""
-    driver.set_active(H200)
     found: dict[str, set[str]] = {}
-    network_kernels.network_kernel = Compiled(network_kernels.network_kernel, found)
-    for name in ("adam_kernel", "gradient_kernel", "score_kernel"):
-        setattr(optimizer_kernels, name, Compiled(getattr(optimizer_kernels, name), found))
+
+    def launch(name: str, made: Any, args: tuple[Any, ...], grid: tuple[int, ...]) -> None:
+        found.setdefault(name, set()).add(hashlib.sha256(made.asm["cubin"]).hexdigest())
+
+    install(launch)
     cpu = torch.device("cpu")
     for regime, members, images, batch_size in PACKS:
         layers = network(regime)

@@ -6,28 +6,16 @@ import numpy as np
 import torch
 
 from tests.trainers.cuda.device import DEVICE
+from tests.trainers.cuda.small import IMAGE, SMALL
 from tests.trainers.lanes.judge import Case, glorot, images, smooth
 from trainers.cuda.array import Array, Workshop, resident
 from trainers.cuda.plan import DEVICE as COMPILED
 from trainers.cuda.plan import INTERPRETED, Blocks, plan_of
-from trainers.layers import Convolution, Dense, Layer, Pooling
 from trainers.members import MemberConfig
 from trainers.states import MemberState
 
 # In the interpreter pieces as small as the network; two of 8 images stand for two of 32.
 BLOCKS = Blocks(lanes=8, slots=32, strip=2, pixels=256, sums=256, warps=1) if DEVICE == "cpu" else COMPILED
-IMAGE = (3, 8, 8)
-# One of everything: plain and separable, pooled and not, with and without a bias.
-SMALL: tuple[Layer, ...] = (
-    Convolution("conv1"),
-    Convolution("conv2", separable=True),
-    Pooling("pool1"),
-    Convolution("conv3"),
-    Pooling("pool2"),
-    Dense("dense1", 5, bias=True),
-    Dense("dense2", 4),
-    Dense("output", 3, bias=True, activated=False),
-)
 
 
 def small_case(member: MemberConfig, count: int = 6, seed: int = 0, factor: float = 1.0) -> Case:

@@ -55,6 +55,8 @@ def adam_kernel(
         for b in range(used):
             loss += tl.load(losses + member * blocks + b)
             hit += tl.load(hits + member * blocks + b)
+        # every thread has read the sums before one of them writes
+        tl.debug_barrier()
         tl.store(loss_sums + member, loss)
         tl.store(hit_sums + member, hit)
         if member == 0:
