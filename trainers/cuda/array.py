@@ -122,7 +122,9 @@ class Array:
         with launching(self.workshop.device):
             batch.forward_backward(counts)
             grid = (self.count, ceil(self.plan.parameters / WIDTH))
-            gradient_kernel[grid](batch.gradients, gradients, batch.blocks, self.plan.parameters, WIDTH=WIDTH)
+            gradient_kernel[grid](
+                batch.gradients, gradients, batch.blocks, self.plan.parameters, WIDTH=WIDTH, enable_fp_fusion=False
+            )
         units = [counts[:, where] for where in self.plan.unit_slices]
         # sums of whole numbers: they are exact in any order
         saturated = [c.sum(1).double() / max(1, c.shape[1] * len(split)) for c in units]
@@ -166,7 +168,9 @@ class Array:
         from trainers.cuda.kernels.optimizer import score_kernel
 
         losses, hits = self._zeros(self.count, dtype=torch.float64), self._zeros(self.count, dtype=torch.int64)
-        score_kernel[self.count,](batch.losses, batch.hits, losses, hits, batch.blocks, WIDTH=WIDTH)
+        score_kernel[self.count,](
+            batch.losses, batch.hits, losses, hits, batch.blocks, WIDTH=WIDTH, enable_fp_fusion=False
+        )
         return losses, hits
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:

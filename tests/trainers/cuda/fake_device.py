@@ -90,6 +90,7 @@ class Device:
             """As it was compiled for: these pointers, numbers elsewhere, and nothing left out."""
             given = dict(zip(kernel.arg_names, args, strict=False)) | options
             assert set(kernel.arg_names) <= set(given)
+            assert options["enable_fp_fusion"] is False  # Triton warns where it is not said
             for name, value in given.items():
                 if name in POINTERS:
                     assert value.device == torch.device("cuda", self.current), name

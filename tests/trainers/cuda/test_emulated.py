@@ -29,7 +29,7 @@ slow = [
 def emulated(what: str) -> Any:
     """In a process of its own, since in this one the kernels may be interpreted."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "tests.trainers.cuda.emulated", what]
+    command = [sys.executable, "-W", "error", "-m", "tests.trainers.cuda.emulated", what]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1700)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
