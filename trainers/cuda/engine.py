@@ -62,7 +62,7 @@ class CudaEngine:
         self.programs = programs(self.device)
         self._room = self._check_room()
         self.splits = {name: resident(split, self.device) for name, split in splits.items()}
-        self.workshop = Workshop(self.plan, self.device, self.programs)
+        self.workshop = self._workshop()
         self._at_once: int | None = None
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
@@ -121,6 +121,17 @@ class CudaEngine:
             log.warning("the device's memory is short: %d programs run at a time, not %d", fit, self.programs)
             self.programs = fit
         return room
+
+    def _workshop(self) -> Workshop:
+        """With half the programs where another process has taken the memory since it was looked at."""
+        while True:
+            try:
+                return Workshop(self.plan, self.device, self.programs)
+            except torch.OutOfMemoryError:
+                if self.programs == 1:
+                    raise
+            self.programs //= 2
+            log.warning("out of the device's memory: %d programs run at a time", self.programs)
 
     def _in_parts(self, work: Callable[[Sequence[MemberState]], list[T]], states: Sequence[MemberState]) -> list[T]:
         """Do the work on as many members at a time as fit; where that was too many, on half as many."""

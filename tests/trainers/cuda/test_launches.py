@@ -16,7 +16,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from tests.trainers.cuda.fake_device import GB, Device
 from tests.trainers.test_engines import BASE, TINY
 from trainers.cuda import memory
+from trainers.cuda.array import Workshop
 from trainers.cuda.engine import CudaEngine
+from trainers.cuda.plan import Plan
 from trainers.regimes import REGIMES, network
 from trainers.states import MemberState, initial_state
 
@@ -99,5 +101,17 @@ def test_little_memory_is_fewer_programs_and_none_an_error(
     with a_device(monkeypatch, room=GB // 4) as (_, engine):
         assert 0 < engine.programs < 264
     assert "programs run at a time, not 264" in caplog.text
+    caplog.clear()
+    build = Workshop.__init__
+
+    def short(self: Workshop, plan: Plan, where: torch.device, programs: int) -> None:
+        if programs > 70:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        build(self, plan, where, programs)
+
+    monkeypatch.setattr(Workshop, "__init__", short)
+    with a_device(monkeypatch) as (_, engine):
+        assert engine.programs == engine.workshop.programs == 66
+    assert caplog.messages == [f"out of the device's memory: {n} programs run at a time" for n in (132, 66)]
     with pytest.raises(MemoryError, match=r"larger share \(resources.gpus\)"), a_device(monkeypatch, room=2**20):
         pass
