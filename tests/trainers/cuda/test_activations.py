@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from tests.trainers.lanes.test_functions import Z, exact
-from trainers.cuda.array import _quiet
+from trainers.cuda.array import launching
 from trainers.cuda.kernels.activations import activate
 from trainers.cuda.settings import kinds, rows
 from trainers.members import ACTIVATIONS, MemberConfig
@@ -32,7 +32,7 @@ def activated(member: MemberConfig, z: np.ndarray) -> tuple[np.ndarray, np.ndarr
     given = torch.tensor(padded, device=DEVICE)
     value, slope = torch.full_like(given, torch.nan), torch.full_like(given, torch.nan)
     numbers = torch.tensor(kinds([member]), device=DEVICE), torch.tensor(rows([member]), device=DEVICE)
-    with _quiet():
+    with launching(given.device):
         activate_kernel[len(padded) // size,](given, value, slope, *numbers, SIZE=size, enable_fp_fusion=False)
     return value.cpu().numpy()[: len(z)], slope.cpu().numpy()[: len(z)]
 
