@@ -238,7 +238,9 @@ def test_a_quarter_of_a_gpu_a_pack(start_cluster: Callable[..., Cluster], gradsw
         spec = spec_of(gradsweep, images, "quarter")
         gradsweep("submit", spec, "--to", cluster.address, *store, "--set", "resources.gpus=0.25")
         until(lambda: gradsweep.json("status", "quarter", "--to", cluster.address)["state"] == "failed")
-        assert {actor["required_resources"]["GPU"] for actor in workers(cluster)} == {0.25}
+        asked = [actor["required_resources"] for actor in workers(cluster)]
+        # Of a placement group: GPU_group_..., and not GPU.
+        assert {n for one in asked for name, n in one.items() if name.startswith("GPU")} == {0.25}
         status = gradsweep.json("status", "quarter", *store)
         assert status["failed"] == 6 and all("NVIDIA" in reason for reason in status["failures"])
     finally:
