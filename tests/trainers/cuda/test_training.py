@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from tests.trainers.cuda.device import DEVICE
 from tests.trainers.cuda.harness import IMAGE, SMALL, array, small_case
-from tests.trainers.lanes.judge import Case, forward, glorot, images
+from tests.trainers.cuda.torch_adam import by_torch
+from tests.trainers.lanes.judge import Case, glorot, images
 from tests.trainers.test_engines import BASE, split
 from trainers.cuda.array import Array, resident
 from trainers.cuda.engine import CudaEngine
@@ -24,21 +24,6 @@ from trainers.train import Training, layers_of
 
 # Two blocks of images, the second one incomplete.
 TINY = Dataset("tiny", tuple("abcdefghij"), split(36, 0), split(5, 1), split(6, 2), digest="")
-
-
-def by_torch(case: Case, order: np.ndarray, batch_size: int) -> np.ndarray:
-    """One epoch with torch.optim.Adam and nothing of ours but the network, in double precision."""
-    (member,) = case.members
-    parameters = torch.tensor(case.parameters[0]).double().requires_grad_()
-    optimizer = torch.optim.Adam([parameters], lr=member.learning_rate, eps=1e-7)
-    x, labels = torch.tensor(case.split.images).double() / 255, torch.tensor(case.split.labels)
-    for batch in torch.tensor(order).split(batch_size):
-        optimizer.zero_grad()
-        logits, _ = forward(case.layers, member, parameters, x[batch])
-        l1, l2 = parameters.abs().sum(), parameters.square().sum() / 2
-        (F.cross_entropy(logits, labels[batch]) + member.r * (l1 if member.penalty == "l1" else l2)).backward()
-        optimizer.step()
-    return parameters.detach().numpy()
 
 
 @pytest.mark.parametrize("penalty, scaling", [("l1", "naive"), ("l2", "rescaled")])
