@@ -1,8 +1,8 @@
 """Members trained by the compiled kernels themselves, which `ptx` runs thread by thread: no device, and no interpreter.
 
 `python -m tests.trainers.cuda.emulated WHAT` prints one JSON document. WHAT is a regime: two members of it, on two
-blocks of images of which the second one is incomplete; `activations`: a small network with each of them; `barriers`:
-what is found where one of the network kernel's own barriers is left out.
+blocks of images of which the second one is incomplete; `activations`: a small network with each of them, for two steps
+too; `barriers`: what is found where one of the network kernel's own barriers is left out.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from tests.trainers.cuda.h200 import install
 from tests.trainers.cuda.ptx import Fault, Memory, launch, parse
 from tests.trainers.cuda.small import IMAGE as SMALL_IMAGE
 from tests.trainers.cuda.small import SMALL
-from tests.trainers.lanes.judge import Case, error, glorot, gradient, images, smooth
+from tests.trainers.cuda.torch_adam import by_torch
+from tests.trainers.lanes.judge import Case, error, forward, glorot, gradient, images, smooth
 from trainers.cuda.array import Array, Workshop, resident
 from trainers.cuda.plan import DEVICE, plan_of
 from trainers.layers import IMAGE
@@ -139,8 +141,28 @@ def of_activations() -> dict[str, Any]:
     install(Emulator())
     for activation in ACTIVATIONS:
         case = smooth_case(SMALL, SMALL_IMAGE, 3, [MemberConfig(activation=activation, alpha=2.0, r=0.01)], 5)
-        found[activation] = errors(case, results(case))
+        found[activation] = {"errors": errors(case, results(case)), **after_two_steps(case)}
     return found
+
+
+def after_two_steps(case: Case) -> dict[str, float]:
+    """How far parameters are from torch's after steps of three images and of two; losses and hits from float64's."""
+    split, order = resident(case.split, torch.device("cpu")), np.array([3, 1, 4, 0, 2], np.int32)
+    array = array_of(case)
+    ((loss,), (hits,)) = array.evaluate(split)
+    logits, _ = forward(
+        case.layers,
+        case.members[0],
+        torch.tensor(case.parameters[0]).double(),
+        torch.tensor(case.split.images).double() / 255,
+    )
+    labels = torch.tensor(case.split.labels)
+    array.train_epoch(split, order[None], np.zeros(1, np.int32), 3)
+    return {
+        "parameters": float(np.abs(array.parameters.numpy()[0] - by_torch(case, order, 3)).max()),
+        "loss": abs(loss - float(F.cross_entropy(logits, labels, reduction="sum"))),
+        "hits": int(hits) - int((logits.argmax(1) == labels).sum()),
+    }
 
 
 def of_barriers() -> dict[str, Any]:
