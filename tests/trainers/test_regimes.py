@@ -106,3 +106,8 @@ def test_slices_cover_the_vector_once(regime: str) -> None:
     assert ends[-1][1] == parameter_count(layers)
     assert output_shapes(layers)[-1] == (7,)
     assert output_shapes(layers)[0] == (3, *IMAGE[1:])
+
+
+@pytest.mark.parametrize("regime, count", [("large-parameters", 698), ("many-layers", 1385), ("combined", 1078)])
+def test_so_many_parameters_has_a_network_for_ten_classes(regime: str, count: int) -> None:
+    assert parameter_count(network(regime)) == count
