@@ -88,7 +88,7 @@ class Delivery:
         """Why something waits, in one line."""
         aside = list(self._courier.aside.values()) if self._courier else []
         more = f" (and {len(aside) - 1} more)" if len(aside) > 1 else ""
-        return self._problem or (aside[0] + more if aside else "there was no time to deliver it")
+        return self._problem or (aside[0] + more if aside else "there was no time to deliver them")
 
     def _work(self) -> None:
         retrying = Retrying(wait=_wait, stop=self._given_up, sleep=self._pause, before_sleep=self._note, reraise=True)
