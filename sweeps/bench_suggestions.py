@@ -39,7 +39,7 @@ def measure(sizes: Sequence[int]) -> Iterator[Measured]:
         found = {}
         plan = _plan(name, max(sizes))
         rows: list[Row] = []
-        list(suggestions(plan, rows, 1))  # what is imported with the first
+        list(suggestions(plan, _history(plan, rows, 2 * PACK), 1))  # what is imported with the first
         for size in sorted(sizes):
             rows = _history(plan, rows, size)
             began = time.process_time()

@@ -257,6 +257,8 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
     # What Ray prints of lost workers goes to standard output, which is the command's own.
     with redirect_stdout(sys.stderr), _folder_of_tune(folder):
         limit = _limit(resources)
+        # By itself Tune lets one worker start at a time: 64 would take minutes.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(limit or 1)
         books.states.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(books, interrupt, (bucket, folder.name) if bucket else None)
         if bucket:

@@ -248,11 +248,8 @@ _HEALTH = {
 
 
 def _room(packs: int | None) -> dict[str, str]:
-    """How many packs the pool has room for: so many wait at once, and the autoscaler sees the whole demand.
-
-    Tune has one waiting by itself, and the cluster would grow by one worker at a time.
-    """
-    return {} if packs is None else {"GRADSWEEP_PACKS": str(packs), "TUNE_MAX_PENDING_TRIALS_PG": str(packs)}
+    """How many packs the pool has room for: so many wait at once, and the autoscaler sees the whole demand."""
+    return {} if packs is None else {"GRADSWEEP_PACKS": str(packs)}
 
 
 _SCRATCH = ({"name": "tmp", "mountPath": "/tmp"},)
