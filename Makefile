@@ -31,7 +31,7 @@ imports: $(VENV)/installed
 bench-sweep: $(VENV)/installed
 	$(BIN)/python -m sweeps.bench_sweep $(BENCH)
 
-# Minutes: every fault, load and odd input tried again, noted, and docs/reliability.md made of the notes.
+# More than an hour: every fault, load and odd input tried again, noted, and docs/reliability.md made of the notes.
 reliability: $(VENV)/installed
 	$(BIN)/python -m pytest tests/faults tests/hostile --reliability docs/reliability $(TESTS)
 	$(BIN)/python -m sweeps.bench_sweep --json $(BENCH) > docs/reliability/load.printed

@@ -207,9 +207,9 @@ class Bookkeeper(tune.Callback):
         return self.losses[pack]
 
     def _forget(self, pack: str) -> None:
-        """A pack is through."""
+        """A pack is through: its states go, unless the books are broken, which a resume will go on from."""
         del self.losses[pack]
-        if self.states:
+        if self.states and self.error is None:
             try:
                 forget(*self.states, pack)
             except OSError as failure:

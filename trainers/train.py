@@ -171,7 +171,7 @@ def _engine(
     if reason is not None:
         if asked != "auto":
             raise ValueError(reason)
-        # on a device that is a hundredth of the speed
+        # whoever asks for a device asks for its speed
         log.log(logging.INFO if device == "cpu" else logging.WARNING, "trained by the reference engine: %s", reason)
     from trainers.reference import ReferenceEngine
 

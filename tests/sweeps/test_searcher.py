@@ -1,13 +1,18 @@
-"""What Tune is told when there is no pack: to wait, or that all is done."""
+"""What Tune is told when there is no pack: to wait, or that all is done; and what becomes of a pack's states."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ray.tune.search import Searcher
 
+from sweeps.bucket import Bucket
+from sweeps.interrupt import Interrupt
 from sweeps.packs import Pack
-from sweeps.ray_tune import PackSearcher
+from sweeps.ray_tune import Bookkeeper, PackSearcher
 
 
 class Books:
@@ -32,3 +37,19 @@ def test_tune_waits_for_what_comes_when_the_search_has_ended() -> None:
     books.packs, books.more_later = [Pack("c", (), ())], False
     assert isinstance(searcher.suggest("3"), dict)
     assert searcher.suggest("4") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_states_stay_in_a_bucket_while_the_books_have_not_what_came_of_them(broken: bool, tmp_path: Path) -> None:
+    def record(report: object) -> None:
+        if broken:
+            raise OSError("the disk is full")
+
+    url = (tmp_path / "bucket").as_uri()
+    Bucket(url, "sweep", "p0").put("p0.npz.1", b"states")
+    books: Any = SimpleNamespace(record=record)
+    keeper = Bookkeeper(books, Interrupt(), (url, "sweep"))
+    trial = SimpleNamespace(config={"parcel": SimpleNamespace(id="p0")})
+    keeper.on_trial_result(1, [], trial, {"report": "the last"})
+    keeper.on_trial_complete(1, [], trial)
+    assert Bucket(url, "sweep", "p0").names() == ({"p0.npz.1"} if broken else set())
