@@ -1,6 +1,7 @@
 """All that is said to MLflow, and in whose words it fails: a later try may mend it, or none can.
 
-The only module with `mlflow_sqlite` that imports mlflow, which takes more than a second: import it where it is used.
+With `mlflow_sqlite` and `mlflow_postgres` the only module that imports mlflow, which takes more than a second: import
+it where it is used.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ from mlflow.utils.rest_utils import http_request, http_request_safe  # noqa: E40
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 from tracking import mlflow_sqlite  # noqa: E402
+from tracking.mlflow_postgres import PostgresWriter  # noqa: E402
 from tracking.runs import RunUpdate  # noqa: E402
 from tracking.store import Store  # noqa: E402
 
-_SQLITE = "sqlite:///"
+_SQLITE, _POSTGRES = "sqlite:///", ("postgresql:", "postgresql+psycopg:")
 # The more runs go into one transaction of ours, the less there is to write. A server is told of one at a time, so
 # that what it has taken counts.
 _AT_ONCE = 32
@@ -83,18 +85,24 @@ class Tracker:
     """
 
     def __init__(self, store: Store, uri: str | None = None) -> None:
-        """Opens, and makes the database of a local store where it is missing; a server is not asked yet."""
+        """Opens, and makes what is missing of a database; a server is not asked yet."""
         self.uri = uri or store.mlflow_uri
         self._store = store
-        self._writer: mlflow_sqlite.SqliteWriter | None = None
+        self._writer: mlflow_sqlite.SqliteWriter | PostgresWriter | None = None
         with _translated():
             if self.uri.startswith(_SQLITE):
                 file = Path(self.uri.removeprefix(_SQLITE))
                 mlflow_sqlite.prepare(file, store.artifacts)
                 self._writer = mlflow_sqlite.SqliteWriter.opened(file)
+            elif self.uri.startswith(_POSTGRES):
+                # Before MLflow, which would try for minutes to reach a server that is not there.
+                self._writer = PostgresWriter.opened(self.uri)
+            # Makes a database's tables where they are missing.
+            self._client = MlflowClient(self.uri, registry_uri=self.uri)
+            if self.uri.startswith(_POSTGRES) and self._writer is None:
+                self._writer = PostgresWriter.opened(self.uri)
             self.at_once = _AT_ONCE if self._writer else 1
             self.most_rows = _MOST_ROWS if self._writer else _MOST_ROWS_OF_A_SERVER
-            self._client = MlflowClient(self.uri, registry_uri=self.uri)
 
     def experiment(self, name: str) -> str:
         """The id of a sweep's experiment, which is created where it is missing."""

@@ -19,7 +19,7 @@ import pytest
 from tracking import mlflow_api, mlflow_sqlite
 from tracking.delivery import Delivered, Delivery
 from tracking.outbox import Outbox
-from tracking.runs import RunUpdate, Series, series
+from tracking.runs import series
 from tracking.spool import SWEEP, Spool
 from tracking.store import Store
 from trainers.members import EpochRecord, MemberConfig
@@ -268,47 +268,6 @@ def test_odd_folders_are_folders(tmp_path: Path, maker: Any) -> None:
     assert {f.name for f in store.folder.iterdir()} >= {"mlflow.db", "artifacts", "ray", "spool"}
     for file in store.folder.rglob("*"):
         assert not file.stat().st_mode & stat.S_IWOTH, file
-
-
-def test_what_is_written_is_what_log_batch_writes(tmp_path: Path) -> None:
-    tables = {}
-    values = [[0.5, math.nan, math.inf, -math.inf, -0.0], [1.5, 1e-320, 2.0, math.nan, 3.0]]
-    for way in ("direct", "api"):
-        store = Store.at(tmp_path / way).create()
-        tracker = mlflow_api.Tracker(store)
-        if way == "api":
-            tracker._writer = None
-        run, _ = tracker.create(tracker.experiment("sweep"), "x", 1, {})
-        points = Series(("a", "b", "c", "d", "e"), np.array(values), (0, 1), (1000, 2000))
-        again = Series(("a", "f"), np.array([[0.5, 7.0]]), (0,), (1000,))
-        updates = [
-            RunUpdate(run, {"p": "1"}, {"t": "1"}, (points,)),
-            RunUpdate(run, {"p": "1"}, {"t": "2"}, (again,), "FAILED", 5000),
-        ]
-        for update in updates:
-            assert tracker.write([update]) == {}
-        tracker.close()
-        db = sqlite3.connect(store.mlflow_db)
-        tables[way] = {
-            query: sorted(map(repr, db.execute(query).fetchall()))
-            for query in (
-                "SELECT key, value, timestamp, step, is_nan FROM metrics",
-                "SELECT key, value, timestamp, step, is_nan FROM latest_metrics",
-                "SELECT key, value FROM params",
-                "SELECT key, value FROM tags",
-                "SELECT name, status, start_time, end_time, lifecycle_stage FROM runs",
-            )
-        }
-        db.close()
-    assert tables["direct"] == tables["api"]
-
-
-def test_another_mlflows_tables_are_left_to_its_api(store: Store, spool: Spool, maker: Any) -> None:
-    mlflow_sqlite.prepare(store.mlflow_db, store.artifacts)
-    db = sqlite3.connect(store.mlflow_db)
-    db.execute("ALTER TABLE runs RENAME COLUMN end_time TO ended")
-    db.close()
-    assert mlflow_sqlite.SqliteWriter.opened(store.mlflow_db) is None
 
 
 def test_the_database_is_made_once(store: Store) -> None:
