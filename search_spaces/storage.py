@@ -1,7 +1,8 @@
 """The database behind a sweep, opened for many small writes by one driver.
 
-SQLite in WAL mode with synchronous=NORMAL: a commit does not wait for the disk. Nothing committed is lost with the
-process; only a power failure can take the last moments, and leaves an older, consistent state.
+SQLite in WAL mode with synchronous=FULL: what is committed is on the disk (0.2 ms on an SSD), and not even a power
+failure takes it. This database and the spool would each lose other moments: one would know an end of which the other
+has no records.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class _Connection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.execute("PRAGMA journal_mode=WAL")
-        self.execute("PRAGMA synchronous=NORMAL")
+        self.execute("PRAGMA synchronous=FULL")
 
 
 def exists(url: str) -> bool:

@@ -8,9 +8,10 @@
     >>> spool.finish("FINISHED", "Confirmed.")
 
 What is known already changes nothing: an epoch that is trained again after a crash keeps its first values and its
-first timestamp, and is counted. Each call is one transaction, in WAL mode with synchronous=NORMAL: nothing is lost with
-the process. Every event is also put into an outbox, from which `tracking.delivery` takes it once MLflow has it
-(`tracking.outbox`). An epoch of 8 configurations with 5 seeds and 245 metrics is written in 3 ms.
+first timestamp, and is counted. Each call is one transaction, in WAL mode with synchronous=FULL: it is on the disk
+before Optuna or MLflow hears of it, and nothing is lost with the process, nor with the machine's power. Every event is
+also put into an outbox, from which `tracking.delivery` takes it once MLflow has it (`tracking.outbox`). An epoch of 8
+configurations with 5 seeds and 245 metrics is written in 3 ms.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class Spool:
         try:
             with spool.reading("open") as db:
                 db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=NORMAL")
+                db.execute("PRAGMA synchronous=FULL")
             with spool.writing() as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version > _VERSION:
