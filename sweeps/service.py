@@ -14,7 +14,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,28 +77,28 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     Raises RequestError where it is there already, is another one or has a driver; DataError
     where its data can't be had; Interrupted for a signal before anything was begun.
     """
-    with ExitStack() as closing:
+    with ExitStack() as opened:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
         digests = {name: load_data(name).digest for name in data_of(spec)}
         workers = importlib.import_module(EXECUTORS[executor])
         store.create()
         try:
-            closing.enter_context(driver_lock(store.lock_file(spec.name)))
+            opened.enter_context(driver_lock(store.lock_file(spec.name)))
         except Locked as error:
             raise RequestError(f"the sweep {spec.name!r} has a driver: {error}") from None
-        locked_again = closing.enter_context(alone(store.optuna_url, spec.name))
+        locked_again = opened.enter_context(alone(store.optuna_url, spec.name))
         mark(store.spool_file(spec.name))
         interrupt.check()
         _refuse_another(spec, store)
         # Before anything is written: a cluster may be unfit for the sweep.
-        machines = closing.enter_context(ExitStack())
+        machines = opened.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
         search = _open(spec, store, resume)
-        closing.callback(search.close)
+        opened.callback(search.close)
         search.back = locked_again
         spool = Spool.at(store.spool_file(spec.name))
-        closing.callback(spool.close)
+        opened.callback(spool.close)
         spool.begin(_sweep_run(spec, digests))
         books = Books(spec, search, spool, store.states(spec.name))
         delivery = Delivery(store, spec.name, spec.tracking.uri)
@@ -229,15 +229,37 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
 
 def _refuse_another(spec: SweepSpec, store: Store) -> None:
-    """A sweep that is there must have been begun with this spec, but for what is said of it."""
+    """What is there under this name must be this sweep: the same spec, but for what is said of it, and its records."""
+    spooled = _has_records(store.spool_file(spec.name))
     if spec.name not in studies(store.optuna_url):
+        if spooled:
+            raise RequestError(
+                f"{store.spool_file(spec.name)} has the records of a sweep {spec.name!r} that Optuna's database does "
+                "not have: start this one by --name NAME"
+            )
         return
-    before, now = (yaml.safe_load(s.to_yaml()) for s in (stored_spec(spec.name, store), spec))
+    with closing(Search.open(spec.name, store.optuna_url)) as search:
+        counts, stored = search.counts(), parse(search.attributes["spec"], spec.name)
+    # Each is spooled as soon as it is there.
+    if not spooled and counts.ended + counts.running:
+        raise RequestError(
+            f"the records of the sweep {spec.name!r} are not in {store.spool}: resume it on the machine of its driver, "
+            "or start another by --name NAME"
+        )
+    before, now = (yaml.safe_load(s.to_yaml()) for s in (stored, spec))
     if keys := [key for key in _differing(before, now) if key.split(".")[0] not in SAID]:
         raise RequestError(
             f"the sweep {spec.name!r} was begun with another {', '.join(keys)}: "
             "resume it with the same spec and --set, or start another by --name NAME"
         )
+
+
+def _has_records(file: Path) -> bool:
+    """Whether a sweep has begun in this spool."""
+    if not file.exists():
+        return False
+    with closing(Spool.at(file)) as spool:
+        return spool.sweep() is not None
 
 
 def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:
