@@ -135,23 +135,23 @@ def train_pack(
     ends the configurations still in it as failed, in a last report; nothing is raised but what the consumer of the
     reports raises itself.
     """
-    living = {c.number: c for c in pack.configurations}
-    if not living:
+    if not pack.configurations:
         # A worker was lost after its last report: the one in its place has nothing left to do but to say so.
         yield PackReport(pack.id, 0, {}, {}, last=True)
         return
-    reports = _train(pack, living, states, device, threads)
-    epoch = 0
+    reports = _train(pack, states, device, threads)
+    epoch, left = 0, {c.number for c in pack.configurations}
     while True:
         try:
             report = next(reports, None)
         except Exception as error:
             log.warning("pack %s: %s", pack.id, one_line(error), exc_info=bool(os.environ.get("GRADSWEEP_DEBUG")))
-            failed = {number: End("failed", reason=one_line(error)) for number in living}
+            failed = {number: End("failed", reason=one_line(error)) for number in sorted(left)}
             report = PackReport(pack.id, epoch, {}, failed, last=True)
         if report is None:
             return
         epoch = report.epoch
+        left -= report.ended.keys()
         yield report
         if report.last:
             return
@@ -168,12 +168,11 @@ def mean(records: Sequence[EpochRecord], metric: str) -> float:
     return math.fsum(r.metrics[metric] for r in records) / len(records)
 
 
-def _train(
-    pack: Pack, living: dict[int, PackedConfiguration], file: Path | None, device: str, threads: int
-) -> Iterator[PackReport]:
+def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator[PackReport]:
     # The driver imports this module for its words; only a worker needs PyTorch.
     from trainers.train import train
 
+    living = {c.number: c for c in pack.configurations}
     checkpoints = Checkpoints(file) if file else None
     booked = min(max(c.past, default=0) for c in living.values())
     resume = checkpoints.load(_members(living), booked) if checkpoints else ()

@@ -105,6 +105,20 @@ def test_an_error_in_training_is_an_end_with_a_one_line_reason(configuration: Ma
     assert "\n" not in reason
 
 
+def test_an_error_after_an_end_that_was_not_reported_is_an_end_of_that_one_too(
+    configuration: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr("sweeps.checkpoints.save_states", no_memory)
+    # Of different lengths: the states are saved for the second when the first has just ended.
+    both = pack(configuration(0, seeds=1, epochs=1), configuration(1, seeds=1, epochs=2))
+    reports = trained(both, tmp_path / "p0.npz")
+    assert {n: e.state for r in reports for n, e in r.ended.items()} == {0: "failed", 1: "failed"}
+    assert reports[-1].last
+
+
 def known(configuration: PackedConfiguration, booked: int) -> PackedConfiguration:
     """The configuration as the driver issues it again after this epoch."""
     return replace(configuration, past=dict.fromkeys(range(booked + 1), 0.5))
@@ -175,6 +189,12 @@ def test_two_epochs_are_kept_and_none_where_no_worker_is_to_follow(configuration
         (4, [".2", ".3", ".4"]),
         (5, [".3", ".4"]),
     ]
+
+
+def test_old_states_that_cant_be_deleted_are_no_end(configuration: Make, tmp_path: Path) -> None:
+    (tmp_path / "p0.npz.0").mkdir()
+    reports = trained(pack(configuration(7, seeds=1, epochs=3)), tmp_path / "p0.npz")
+    assert reports[-1].ended[7].state == "complete"
 
 
 def test_where_the_states_cant_be_saved_the_sweep_stops_and_nothing_has_ended(
