@@ -43,6 +43,17 @@ class _Sequence(QMCSampler):
         return self._gradsweep_index
 
 
+class _Common:
+    """What all trials have in common. Optuna looks for it in the past, anew with every sampler, at half the cost of a
+    suggestion; here it is known: the whole space."""
+
+    def __init__(self, space: dict[str, BaseDistribution]) -> None:
+        self._space = dict(sorted(space.items()))
+
+    def calculate(self, study: optuna.Study) -> dict[str, BaseDistribution]:
+        return self._space
+
+
 @dataclass(frozen=True)
 class _Entry:
     """`sees`: what of the past the sampler is shown (see `search_spaces.suggest`)."""
@@ -107,4 +118,8 @@ def make_sampler(settings: Settings, number: int, index: int, space: dict[str, B
         options |= {"space": space, "index": index, "seed": seed}
         return construct("sampler qmc", _Sequence, options)
     options["seed"] = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
-    return construct(f"sampler {settings.name}", entry.make, options)
+    sampler = construct(f"sampler {settings.name}", entry.make, options)
+    if isinstance(sampler, (CmaEsSampler, NSGAIISampler)):
+        # Not by a subclass: the notes of nsga2 go by the name of its class.
+        sampler._search_space = _Common(space)  # type: ignore[assignment]
+    return sampler

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.search_space import IntersectionSearchSpace
 
 from search_spaces.options import OptionError
 from search_spaces.plan import SearchPlan, Settings
 from search_spaces.rows import Row
-from search_spaces.samplers import NAMES, check_sampler
+from search_spaces.samplers import NAMES, check_sampler, make_sampler
 from search_spaces.search import Ended, Search
 from search_spaces.space import Choice, Range, Space, Value
 from search_spaces.suggest import BEST, WINDOW, _best, _shown, _window, distributions, suggestions
@@ -198,6 +200,18 @@ def test_what_a_sampler_is_shown_has_all_of_the_space(name: str) -> None:
     # paper, relu (whose alpha is in the range), a complete one, the diverged one and the one that is running
     assert states_shown == ["COMPLETE", "COMPLETE", "COMPLETE", "PRUNED", "RUNNING"]
     assert all(t.distributions == distributions(SPACE) for t in trials if t.state.name != "FAIL")
+
+
+@pytest.mark.parametrize("name", ["cmaes", "nsga2"])
+def test_the_space_that_is_known_is_the_one_that_optuna_would_find(name: str) -> None:
+    plan = plan_of(name)
+    rows = [replace(r, state="complete", values=(0.5,)) for r in suggestions(plan, [], 8)]
+    study = _shown(plan, rows, distributions(SPACE))
+    sampler = make_sampler(plan.sampler, 8, 4, distributions(SPACE))
+    ours = sampler.infer_relative_search_space(study, study.trials[-1])
+    sampler._search_space = IntersectionSearchSpace()  # type: ignore[attr-defined]
+    assert list(ours.items()) == list(sampler.infer_relative_search_space(study, study.trials[-1]).items())
+    assert len(ours) == (3 if name == "cmaes" else 4)
 
 
 def test_tpe_finds_the_place_in_spite_of_arms_elsewhere(url: Callable[[str], str]) -> None:
