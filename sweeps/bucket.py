@@ -15,11 +15,14 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), or from the machine's own 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 
 from pyarrow import fs
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+PATIENCE_SECONDS = 120.0
 
 
 class Bucket:
@@ -57,7 +60,10 @@ class Bucket:
 
 
 class Mirror:
-    """See the module. The folder is gone with the block, what is in the bucket stays until `forget`."""
+    """See the module. The folder is gone with the block, what is in the bucket stays until `forget`.
+
+    A bucket that does not answer is asked again for PATIENCE_SECONDS, then OSError is raised.
+    """
 
     def __init__(self, url: str, sweep: str, pack: str) -> None:
         self._bucket = Bucket(url, sweep, pack)
@@ -66,8 +72,11 @@ class Mirror:
         self.base = self._folder / f"{pack}.npz"
 
     def __enter__(self) -> Mirror:
-        for name in self._bucket.names():
-            self._bucket.get(name, self._folder)
+        try:
+            _patiently(self._fetch)
+        except BaseException:
+            self._temporary.cleanup()
+            raise
         return self
 
     def __exit__(
@@ -77,12 +86,29 @@ class Mirror:
 
     def push(self) -> None:
         """What is new here is copied, what is gone here is deleted there; states never change under their name."""
+        _patiently(self._push)
+
+    def _fetch(self) -> None:
+        for name in self._bucket.names():
+            self._bucket.get(name, self._folder)
+
+    def _push(self) -> None:
         here = {file.name: file for file in self._folder.glob(f"{self.base.name}.*") if file.suffix[1:].isdecimal()}
         there = self._bucket.names()
         for name in here.keys() - there:
             self._bucket.put(name, here[name].read_bytes())
         for name in there - here.keys():
             self._bucket.delete(name)
+
+
+def _patiently(do: Callable[[], None]) -> None:
+    retrying = Retrying(
+        retry=retry_if_exception_type(OSError),
+        wait=wait_random_exponential(multiplier=0.25, max=10),
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        reraise=True,
+    )
+    retrying(do)
 
 
 def forget(url: str, sweep: str, pack: str) -> None:

@@ -32,8 +32,8 @@ import shutil  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections import Counter  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import ExitStack, contextmanager, redirect_stdout  # noqa: E402
+from collections.abc import Callable, Generator, Iterator  # noqa: E402
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -52,7 +52,7 @@ from sweeps import cluster  # noqa: E402
 from sweeps.books import Books  # noqa: E402
 from sweeps.bucket import forget, forget_others  # noqa: E402
 from sweeps.interrupt import Interrupt  # noqa: E402
-from sweeps.packs import Pack, one_line, train_pack  # noqa: E402
+from sweeps.packs import Pack, PackReport, one_line, train_pack  # noqa: E402
 from sweeps.ray_session import session_folder  # noqa: E402
 from sweeps.spec import Resources  # noqa: E402
 from tracking.store import Store  # noqa: E402
@@ -92,26 +92,37 @@ def train_trial(config: dict[str, Any]) -> None:
 
     `tune.report` returns when the driver has booked the report and asks for the next one.
     """
-    pack: Pack = config["parcel"].pack
     if not config["bucket"] and not Path(config["states"]).is_dir():
         raise OSError(f"the machine {platform.node()} does not see the store's folder {config['states']}")
-    device = "cuda" if config["gpus"] else "cpu"
     if 0 < config["gpus"] < 1:
         # Only a pack with a part of a device needs PyTorch before its training does.
         from trainers.cuda.memory import claim
 
         claim(config["gpus"])
-    with ExitStack() as closing:
-        states, push = Path(config["states"]) / f"{pack.id}.npz", None
-        if config["bucket"]:
-            from sweeps.bucket import Mirror
-
-            mirror = closing.enter_context(Mirror(config["bucket"], config["sweep"], pack.id))
-            states, push = mirror.base, mirror.push
-        for report in train_pack(pack, states, device=device, threads=max(1, int(config["cpus"]))):
-            if push is not None:
-                push()
+    # Closed here where Tune stops the trial in `report`, by SystemExit.
+    with closing(_reports(config)) as reports:
+        for report in reports:
             tune.report({"report": report, "done": report.last})
+
+
+def _reports(config: dict[str, Any]) -> Generator[PackReport]:
+    """An epoch's is given when its states are where the worker in place of this one finds them."""
+    pack, bucket = config["parcel"].pack, config["bucket"]
+    how: dict[str, Any] = {"device": "cuda" if config["gpus"] else "cpu", "threads": max(1, int(config["cpus"]))}
+    if not bucket:
+        yield from train_pack(pack, Path(config["states"]) / f"{pack.id}.npz", **how)
+        return
+    from sweeps.bucket import Mirror
+
+    try:
+        with Mirror(bucket, config["sweep"], pack.id) as mirror:
+            for report in train_pack(pack, mirror.base, **how):
+                mirror.push()
+                yield report
+    except OSError as error:
+        # As a full disk: the sweep can't go on, and nothing of the pack has failed.
+        why = f"can't keep the states of pack {pack.id} in {bucket}: {one_line(error)}"
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
 
 
 class PackSearcher(Searcher):

@@ -9,6 +9,8 @@ import pytest
 
 from sweeps.bucket import Bucket, Mirror, forget, forget_others
 from sweeps.packs import Pack, PackedConfiguration, PackReport, train_pack
+from sweeps.ray_tune import Parcel
+from sweeps.ray_tune import _reports as worker_reports
 from trainers.members import MemberConfig
 
 ACCURACY = "validation.accuracy"
@@ -59,3 +61,48 @@ def test_a_bucket_that_can_not_be_used_is_an_error_of_the_system(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         Bucket((tmp_path / "file").as_uri(), "sweep").put("x", b"")
+
+
+def config(images: str, url: str) -> dict[str, Any]:
+    return {
+        "parcel": Parcel(pack(images, {})),
+        "states": "",
+        "bucket": url,
+        "sweep": "sweep",
+        "cpus": 1,
+        "gpus": 0,
+    }
+
+
+def test_a_bucket_that_does_not_come_back_stops_the_sweep_and_fails_nothing(
+    images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.bucket.PATIENCE_SECONDS", 0.1)
+    bucket = tmp_path / "bucket"
+    (bucket / "sweep").mkdir(parents=True)
+    worker = worker_reports(config(images, bucket.as_uri()))
+    seen = [next(worker), next(worker)]
+    bucket.rename(tmp_path / "away")
+    bucket.touch()
+    (last,) = worker
+    assert [r.epoch for r in seen] == [0, 1]
+    assert (dict(last.records), dict(last.ended), last.last) == ({}, {}, True)
+    assert last.stop.startswith("can't keep the states of pack p0 in file://")
+
+
+def test_a_bucket_that_comes_back_is_waited_for(images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, away = tmp_path / "bucket", tmp_path / "away"
+    (bucket / "sweep").mkdir(parents=True)
+    worker = worker_reports(config(images, bucket.as_uri()))
+    first = [next(worker), next(worker)]
+    bucket.rename(away)
+    bucket.touch()
+
+    def back(_: float) -> None:
+        bucket.unlink()
+        away.rename(bucket)
+
+    monkeypatch.setattr("tenacity.nap.time.sleep", back)
+    rest = list(worker)
+    assert [r.epoch for r in (*first, *rest)] == [0, 1, 2, 3, 4, 5]
+    assert not any(r.stop for r in rest)
