@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+A = TypeVar("A", NDArray[np.float64], "Tensor")
 
 
 def penalty(name: str, parameters: Tensor, r: float | Tensor) -> Tensor:
@@ -18,6 +20,12 @@ def penalty(name: str, parameters: Tensor, r: float | Tensor) -> Tensor:
     return r / 2 * parameters.square().sum(-1)
 
 
-def penalty_gradient(name: str, parameters: NDArray[np.float64], r: float) -> NDArray[np.float64]:
-    """Its gradient, of the shape of the parameters; l1's is 0 at 0, as autograd has it."""
-    return r * (np.sign(parameters) if name == "l1" else parameters)
+def penalty_gradient(l1: A, parameters: A, r: A, library: Any) -> A:
+    """Its gradient, of the shape of the parameters; l1's is 0 at 0, as autograd has it, and l2's where `l1` is false.
+
+    `library` is the arrays' own, NumPy or PyTorch.
+    """
+    # what is no number stays none: PyTorch's sign of it is 0
+    signed = l1 & (parameters == parameters)
+    gradient: A = r * library.where(signed, library.sign(parameters), parameters)
+    return gradient

@@ -30,7 +30,7 @@ from trainers.data import Dataset, Split, probe
 from trainers.layers import Convolution, Layer, Pooling, parameter_shapes, parameter_slices
 from trainers.penalties import penalty
 from trainers.states import MemberState
-from trainers.statistics import Probe
+from trainers.statistics import Probe, layer_statistics
 from trainers.streams import order_of_images
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
@@ -189,6 +189,10 @@ class ReferenceEngine:
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
         """Each member's data gradient and layer statistics on the probe images."""
         return self._over_arrays(self._probe, states)
+
+    def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
+        """Each member's statistics of the probe; `before` are the states an epoch ago."""
+        return layer_statistics(self.layers, states, before, self.probe(states))
 
     def _over_arrays(self, work: Callable[[Array], list[T]], states: Sequence[MemberState]) -> list[T]:
         """Split the members into arrays, do the work on each, and put the answers into the members' order."""

@@ -22,7 +22,7 @@ from trainers.layers import Layer
 from trainers.members import SHARED, EpochRecord, MemberConfig
 from trainers.regimes import network
 from trainers.states import MemberState, States, initial_state
-from trainers.statistics import Probe, layer_statistics
+from trainers.statistics import Probe
 
 log = logging.getLogger("gradsweep")
 
@@ -39,7 +39,10 @@ class Engine(Protocol):
         """Mean loss and accuracy on the split train, validation or test."""
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
-        """The data gradient and the layer statistics on the probe images."""
+        """The data gradient and the layers' saturated and dead units on the probe images."""
+
+    def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
+        """Everything of `trainers.metrics.names` that comes from a probe; `before` are the states an epoch ago."""
 
 
 def layers_of(member: MemberConfig, classes: int) -> tuple[Layer, ...]:
@@ -103,13 +106,13 @@ class Training(Iterator[EpochRecord]):
     ) -> list[EpochRecord]:
         validation = self._engine.evaluate(states, "validation")
         test = self._engine.evaluate(states, "test")
-        gradients = layer_statistics(self._layers, states, before, self._engine.probe(states))
+        gradients = self._engine.statistics(states, before)
         seconds = (time.perf_counter() - started) / len(states)
         records = []
         for i, state in enumerate(states):
             splits = (*train[i], *validation[i], test[i][1])
             values = dict(zip(metrics.SPLITS, splits, strict=True)) | {"seconds": seconds}
-            values |= {name: float(column[i]) for name, column in gradients.items()}
+            values |= gradients[i]
             ordered = {name: values[name] for name in metrics.names(self._layers)}
             records.append(EpochRecord(state.member, state.epoch, self._engine.name, ordered))
         gone = {r.member for r in records if r.diverged}

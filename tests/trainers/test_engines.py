@@ -21,6 +21,7 @@ from trainers.metrics import names
 from trainers.reference import Recipe, ReferenceEngine, forward
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state, load_states, save_states
+from trainers.statistics import layer_statistics
 from trainers.train import Engine, Training, layers_of
 
 BuildEngine = Callable[..., Engine]
@@ -183,6 +184,21 @@ def test_saturated_and_dead_units(build: BuildEngine) -> None:
     assert dead.saturated[0] > 0.99 and dead.dead[0] > 0.9
     assert alive.dead[:-1].max() == 0
     assert dead.dead[-1] == dead.saturated[-1] == 0  # the output has no activation
+
+
+def test_statistics_are_those_of_the_probe(build: BuildEngine) -> None:
+    """Whoever takes them, wherever: sums in an order of their own, the rest to the bit."""
+    members = [replace(BASE, r=0.1, seed=1), replace(BASE, activation="relu", penalty="l1", r=0.01)]
+    layers = layers_of(BASE, 10)
+    before = [initial_state(m, layers) for m in members]
+    states = [replace(s, parameters=s.parameters * np.float32(0.9)) for s in before]
+    engine = build(BASE, 1, FEW)
+    found = engine.statistics(states, before)
+    for ours, numpys in zip(found, layer_statistics(layers, states, before, engine.probe(states)), strict=True):
+        assert ours == pytest.approx(numpys, rel=1e-12, abs=0)
+        assert [ours[f"gradient.data.{q}"] for q in ("q05", "q50", "max_abs")] == [
+            numpys[f"gradient.data.{q}"] for q in ("q05", "q50", "max_abs")
+        ]
 
 
 def adam_by_torch(member: MemberConfig, state: MemberState) -> np.ndarray:

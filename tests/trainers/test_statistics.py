@@ -1,5 +1,7 @@
 """The statistics against their definitions, on numbers small enough to work out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,11 +13,11 @@ from trainers.metrics import names
 from trainers.penalties import penalty, penalty_gradient
 from trainers.regimes import network
 from trainers.states import initial_state
-from trainers.statistics import Probe, gradient_statistics, layer_statistics
+from trainers.statistics import NUMPY, Probe, gradient_statistics, layer_statistics
 
 
 def test_of_coordinates() -> None:
-    found = gradient_statistics(np.array([[-3.0, 1e-8, 0.0, 1.0], [2.0, 2.0, 2.0, 2.0]]))
+    found = gradient_statistics(np.array([[-3.0, 1e-8, 0.0, 1.0], [2.0, 2.0, 2.0, 2.0]]), NUMPY)
     assert found["mean_abs"] == pytest.approx([1.0, 2.0])
     assert found["rms"] == pytest.approx([np.sqrt(10 / 4), 2.0])
     assert found["max_abs"].tolist() == [3.0, 2.0]
@@ -30,18 +32,32 @@ def test_of_layers_and_of_the_penalty() -> None:
     state = initial_state(member, layers)
     gradient = np.linspace(-1, 1, state.parameters.size).astype(np.float32)
     probes = [Probe(gradient, np.arange(10) / 10, np.arange(10) / 20)]
-    found = layer_statistics(layers, [state], [state], probes)
+    (found,) = layer_statistics(layers, [state], [state], probes)
     assert set(found) | {"seconds", *names(layers)[:5]} == set(names(layers))
-    assert found["layer.conv2.saturated"] == [0.1]
-    assert found["layer.conv2.dead"] == [0.05]
-    assert found["layer.conv1.weight_norm"] == pytest.approx([np.linalg.norm(state.parameters[:81])])
-    assert found["layer.conv1.update_to_weight"] == [0.0]
+    assert found["layer.conv2.saturated"] == 0.1
+    assert found["layer.conv2.dead"] == 0.05
+    assert found["layer.conv1.weight_norm"] == pytest.approx(np.linalg.norm(state.parameters[:81]))
+    assert found["layer.conv1.update_to_weight"] == 0.0
     total = gradient.astype(float) + 0.5 * state.parameters
-    assert found["gradient.total.max_abs"] == pytest.approx([np.abs(total).max()])
-    assert found["layer.output.gradient.total.mean_abs"] == pytest.approx([np.abs(total[-80:]).mean()])
+    assert found["gradient.total.max_abs"] == pytest.approx(np.abs(total).max())
+    assert found["layer.output.gradient.total.mean_abs"] == pytest.approx(np.abs(total[-80:]).mean())
     assert found["gradient.first_to_last"] == pytest.approx(
-        [np.sqrt(np.mean(gradient[:81] ** 2.0) / np.mean(gradient[-80:] ** 2.0))], rel=1e-6
+        np.sqrt(np.mean(gradient[:81] ** 2.0) / np.mean(gradient[-80:] ** 2.0)), rel=1e-6
     )
+
+
+def test_a_diverged_member_has_no_finite_ones_and_leaves_the_others_alone() -> None:
+    """Without a warning too: here they are errors."""
+    layers = network("combined")
+    states = [initial_state(MemberConfig(r=0.5, init_scale=1.0, seed=s), layers) for s in range(2)]
+    gone = replace(states[1], parameters=np.full_like(states[1].parameters, np.inf))
+    probes = [Probe(s.parameters.copy(), np.zeros(10), np.zeros(10)) for s in (states[0], gone)]
+    probes[1].gradient[:81] = np.nan
+    found, lost = layer_statistics(layers, [states[0], gone], states, probes)
+    assert found == layer_statistics(layers, states[:1], states[:1], probes[:1])[0]
+    assert np.isfinite(list(found.values())).all()
+    assert np.isnan([lost["gradient.data.q05"], lost["gradient.total.max_abs"], lost["gradient.first_to_last"]]).all()
+    assert lost["layer.output.gradient.data.max_abs"] == lost["layer.conv1.weight_norm"] == np.inf
 
 
 @pytest.mark.parametrize("name", ["l1", "l2"])
@@ -49,7 +65,8 @@ def test_of_layers_and_of_the_penalty() -> None:
 def test_the_penaltys_gradient_is_autograds(name: str, values: list[float], r: float) -> None:
     parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
     (expected,) = torch.autograd.grad(penalty(name, parameters, r), parameters)
-    assert np.array_equal(penalty_gradient(name, parameters.detach().numpy(), r), expected.numpy())
+    found = penalty_gradient(np.array(name == "l1"), parameters.detach().numpy(), np.array(r), np)
+    assert np.array_equal(found, expected.numpy())
 
 
 def test_the_penalties_are_the_papers() -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from trainers.cuda.plan import Plan
 from trainers.cuda.settings import kinds, rows
+from trainers.cuda.statistics import divided
 from trainers.data import Split
 from trainers.states import MemberState
 
@@ -108,11 +109,11 @@ class Array:
             losses, hits = self._scores(batch)
         return losses.cpu().numpy(), hits.cpu().numpy()
 
-    def probe(self, split: Resident) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    def probe(self, split: Resident) -> tuple[Tensor, Tensor, Tensor]:
         """The gradient of each member's mean loss on a split, (members, parameters), and its saturated and dead units.
 
-        The other two are (members, layers with parameters): the fraction of saturated (unit, image) pairs, and of
-        units that every image saturates; 0 for the output.
+        The other two are (members, layers with parameters), float64: the fraction of saturated (unit, image) pairs, and
+        of units that every image saturates; 0 for the output. They stay on the device, and nobody has waited for them.
         """
         from trainers.cuda.kernels.optimizer import gradient_kernel
 
@@ -127,13 +128,9 @@ class Array:
             )
         units = [counts[:, where] for where in self.plan.unit_slices]
         # sums of whole numbers: they are exact in any order
-        saturated = [c.sum(1).double() / max(1, c.shape[1] * len(split)) for c in units]
-        dead = [(c == len(split)).sum(1).double() / max(1, c.shape[1]) for c in units]
-        return (
-            gradients.cpu().numpy(),
-            torch.stack(saturated, 1).cpu().numpy(),
-            torch.stack(dead, 1).cpu().numpy(),
-        )
+        saturated = [divided(c.sum(1).double(), max(1, c.shape[1] * len(split))) for c in units]
+        dead = [divided((c == len(split)).sum(1).double(), max(1, c.shape[1])) for c in units]
+        return gradients, torch.stack(saturated, 1), torch.stack(dead, 1)
 
     def _whole(self, split: Resident, gradients: bool) -> _Batch:
         order_of = self._zeros(self.count, dtype=torch.int32)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from trainers.cuda import interpreted, memory, missing
 from trainers.cuda.array import Array, Workshop, resident
 from trainers.cuda.plan import DEVICE, INTERPRETED, plan_of, refusal
+from trainers.cuda.statistics import TORCH
 from trainers.data import Dataset, probe
 from trainers.layers import IMAGE, Layer
 from trainers.states import MemberState
-from trainers.statistics import Probe
+from trainers.statistics import Columns, Probe, by_member, columns, statistics
 from trainers.streams import order_of_images
 
 log = logging.getLogger("gradsweep")
@@ -50,6 +51,7 @@ class CudaEngine:
     def __init__(self, layers: tuple[Layer, ...], dataset: Dataset, device: str, threads: int) -> None:
         if reason := applies(layers, device):
             raise ValueError(reason)
+        self.layers = layers
         self.device = numbered(device)
         self.plan = plan_of(layers, IMAGE, INTERPRETED if interpreted() else DEVICE)
         splits = {
@@ -83,9 +85,25 @@ class CudaEngine:
         """Each member's data gradient and layer statistics on the probe images."""
 
         def work(part: Sequence[MemberState]) -> list[Probe]:
-            return [Probe(*rows) for rows in zip(*Array(self.workshop, part).probe(self.splits["probe"]), strict=True)]
+            found = Array(self.workshop, part).probe(self.splits["probe"])
+            return [Probe(*rows) for rows in zip(*(t.cpu().numpy() for t in found), strict=True)]
 
         return self._in_parts(work, states)
+
+    def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
+        """Each member's statistics of the probe; `before` are the states an epoch ago.
+
+        All goes to the device before the probe is launched, and comes back at once, after the last operation.
+        """
+
+        def work(states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
+            of = Columns(*(torch.tensor(column, device=self.device) for column in columns(states, before)))
+            probed = Array(self.workshop, states).probe(self.splits["probe"])
+            found = statistics(self.layers, of, *probed, TORCH)
+            table = torch.stack(list(found.values())).cpu().numpy()
+            return by_member(dict(zip(found, table, strict=True)))
+
+        return self._in_parts(work, states, before)
 
     def _train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         images = self.splits["train"]
@@ -133,14 +151,19 @@ class CudaEngine:
             self.programs //= 2
             log.warning("out of the device's memory: %d programs run at a time", self.programs)
 
-    def _in_parts(self, work: Callable[[Sequence[MemberState]], list[T]], states: Sequence[MemberState]) -> list[T]:
-        """Do the work on as many members at a time as fit; where that was too many, on half as many."""
+    def _in_parts(
+        self, work: Callable[..., list[T]], states: Sequence[MemberState], *beside: Sequence[MemberState]
+    ) -> list[T]:
+        """Do the work on as many members at a time as fit; where that was too many, on half as many.
+
+        It gets their states, and as many of each sequence of others `beside` them.
+        """
         at_once = self._at_once or self._fitting(states)
         found: list[T] = []
         while len(found) < len(states):
             part = states[len(found) : len(found) + at_once]
             try:
-                found += work(part)
+                found += work(part, *(others[len(found) : len(found) + at_once] for others in beside))
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise

@@ -18,6 +18,10 @@ CONTEXT = 700 * 2**20
 # Programs for each multiprocessor: one runs, one waits for its turn, so that none idles at the end of a round.
 PROGRAMS_A_MULTIPROCESSOR = 2
 
+# Doubles for each of a member's parameters while statistics are taken: 13, and nearly 18 for what is padded to a power
+# of two before it is added up.
+STATISTICS = 32
+
 
 @dataclass(frozen=True)
 class Device:
@@ -51,7 +55,10 @@ def resident(plan: Plan, sizes: Sizes, programs: int) -> int:
 
 
 def a_member(plan: Plan, sizes: Sizes, batch_size: int) -> int:
-    """Bytes for each member: its parameters and moments, its order of images, the parts of sums over blocks."""
+    """Bytes for each member: its parameters and moments, and what training, probe, statistics or evaluation add.
+
+    That is its order of images, the parts of sums over blocks, and the statistics' numbers in between.
+    """
     lanes = plan.blocks.lanes
 
     def parts(images: int, gradient: bool) -> int:
@@ -59,7 +66,8 @@ def a_member(plan: Plan, sizes: Sizes, batch_size: int) -> int:
 
     at_once = max(
         parts(min(batch_size, sizes.train), True) + 4 * sizes.train,
-        parts(sizes.probe, True) + 4 * plan.parameters,
+        parts(sizes.probe, True) + (4 + 2 * 8) * plan.parameters,
+        8 * STATISTICS * plan.parameters,
         parts(max(sizes.train, sizes.validation, sizes.test), False),
     )
     return 3 * 4 * plan.parameters + 4 * plan.units + 128 + at_once

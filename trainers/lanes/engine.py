@@ -15,7 +15,7 @@ from trainers.data import Dataset, probe
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
 from trainers.states import MemberState
-from trainers.statistics import Probe
+from trainers.statistics import Probe, layer_statistics
 from trainers.streams import order_of_images
 
 # Members a call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
@@ -102,3 +102,7 @@ class LaneEngine:
         members = [s.member for s in states]
         found = kernels.probe_gradient(self.layers, members, parameters, self.splits["probe"], self.threads)
         return [Probe(*rows) for rows in zip(*found, strict=True)]
+
+    def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
+        """Each member's statistics of the probe; `before` are the states an epoch ago."""
+        return layer_statistics(self.layers, states, before, self.probe(states))

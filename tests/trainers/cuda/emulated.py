@@ -87,7 +87,7 @@ def results(case: Case, which: slice = slice(None), programs: int = 3) -> list[n
     count = len(case.split.labels)
     split = resident(case.split, torch.device("cpu"))
     array = array_of(case, which, programs)
-    probed, evaluated = array.probe(split), array.evaluate(split)
+    probed, evaluated = [t.numpy() for t in array.probe(split)], array.evaluate(split)
     order_of = np.zeros(array.count, np.int32)
     trained = array.train_epoch(split, np.arange(count, dtype=np.int32)[None], order_of, count)
     # the first moment is a tenth of the gradient after the first step

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trainers.cuda import array
 from trainers.cuda.compiled import POINTERS
@@ -31,15 +33,33 @@ GB = 2**30
 
 
 class Operations(TorchDispatchMode):
-    """Notes every operation of PyTorch's."""
+    """Notes every operation of PyTorch's, with the device where one is named."""
 
     def __init__(self, seen: list[str]) -> None:
         super().__init__()
         self.seen = seen
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen.append(str(operation))
+        device = (kwargs or {}).get("device")
+        self.seen.append(str(operation) if device is None else f"{operation} on {device}")
         return operation(*args, **(kwargs or {}))
+
+
+class Allocated(TorchDispatchMode):
+    """The most bytes that tensors made by PyTorch's operations have had at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self._living: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = operation(*args, **(kwargs or {}))
+        for storage in (t.untyped_storage() for t in tree_leaves(made) if isinstance(t, torch.Tensor)):
+            self._living[storage.data_ptr()] = StorageWeakRef(storage), storage.nbytes()
+        self._living = {where: (ref, size) for where, (ref, size) in self._living.items() if not ref.expired()}
+        self.most = max(self.most, sum(size for _, size in self._living.values()))
+        return made
 
 
 class Launcher:

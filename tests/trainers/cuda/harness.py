@@ -45,7 +45,8 @@ def array(case: Case, programs: int = 2, start: list[MemberState] | None = None)
 
 def probed(case: Case, programs: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients, saturated and dead units."""
-    return array(case, programs).probe(resident(case.split, torch.device(DEVICE)))
+    gradients, saturated, dead = array(case, programs).probe(resident(case.split, torch.device(DEVICE)))
+    return gradients.cpu().numpy(), saturated.cpu().numpy(), dead.cpu().numpy()
 
 
 def trained(case: Case, batch_size: int | None = None) -> np.ndarray:

@@ -49,7 +49,7 @@ def epoch(
     columns = [t.cpu().numpy() for t in (members.parameters, members.first_moment, members.second_moment)]
     found += columns
     if number == 1:
-        found += [*members.evaluate(split), *members.probe(split)]
+        found += [*members.evaluate(split), *(t.cpu().numpy() for t in members.probe(split))]
     after = [
         replace(s, epoch=number, step=s.step + 2, parameters=p, first_moment=m, second_moment=v)
         for s, p, m, v in zip(start, *columns, strict=True)

@@ -11,9 +11,11 @@ from tests.trainers.test_engines import BASE, TINY
 from trainers.cuda import memory
 from trainers.cuda.array import Array
 from trainers.cuda.engine import CudaEngine, _orders
+from trainers.cuda.statistics import TORCH
 from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state
+from trainers.statistics import Columns, columns, layer_statistics, statistics
 from trainers.train import layers_of
 
 pytestmark = [
@@ -65,6 +67,39 @@ def test_one_among_400_has_the_bits_of_one_alone(regime: str) -> None:
         assert np.array_equal(alone.gradient, among.gradient) and np.array_equal(alone.saturated, among.saturated)
 
 
+@pytest.mark.parametrize("regime", REGIMES)
+def test_statistics_are_numpys_and_those_of_one_alone(regime: str) -> None:
+    """Sums within 1e-12, the rest to the bit; and of a diverged member what NumPy says."""
+    states = pack(regime, 100)
+    states[5] = replace(states[5], parameters=np.full_like(states[5].parameters, np.nan))
+    before = [replace(s, parameters=s.parameters * np.float32(0.9)) for s in states]
+    engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
+    found = engine.statistics(states, before)
+    exact = ("max_abs", "q05", "q25", "q50", "q75", "q95", "vanished", "saturated", "dead")
+    for ours, numpys in zip(found, layer_statistics(engine.layers, states, before, engine.probe(states)), strict=True):
+        assert ours == pytest.approx(numpys, rel=1e-12, abs=0, nan_ok=True)
+        for name in (n for n in ours if n.endswith(exact)):
+            assert np.array_equal(ours[name], numpys[name], equal_nan=True), name
+    for i in (0, 1, 5, 399):
+        (alone,) = engine.statistics(states[i : i + 1], before[i : i + 1])
+        assert np.array(list(alone.values())).tobytes() == np.array(list(found[i].values())).tobytes()
+
+
+def test_the_host_does_not_wait_for_statistics() -> None:
+    states = pack("combined", 2)
+    engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
+    engine.statistics(states, states)
+    of = Columns(*(torch.tensor(column, device=engine.device) for column in columns(states, states)))
+    array = Array(engine.workshop, states)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = statistics(engine.layers, of, *array.probe(engine.splits["probe"]), TORCH)
+        torch.stack(list(found.values()))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_recorded_steps_have_the_bits_of_launched_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     states = pack("combined", 3)
     engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
@@ -105,6 +140,7 @@ def test_no_more_memory_than_was_stated() -> None:
     engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
     engine.train_epoch(states)
     engine.probe(states)
+    engine.statistics(states, states)
     stated = memory.need(engine.plan, engine.sizes, len(states), BASE.batch_size, engine.programs)
     # PyTorch hands memory out in pieces of 512 bytes, some of them of 2 MB
     assert torch.cuda.max_memory_allocated() - before <= stated + 2**21

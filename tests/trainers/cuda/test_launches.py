@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tests.trainers.cuda.fake_device import GB, Device
+from tests.trainers.cuda.fake_device import GB, Device, Operations
 from tests.trainers.test_engines import BASE, TINY
 from trainers.cuda import memory
 from trainers.cuda.array import Workshop
@@ -23,6 +23,9 @@ from trainers.regimes import REGIMES, network
 from trainers.states import MemberState, initial_state
 
 STEP = ["network_kernel", "adam_kernel"]
+UPLOAD = "aten._to_copy.default on cuda:0"
+# What PyTorch calls reading a number, finding out a size, and making a tensor of the host's numbers.
+WAITING = ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.lift_fresh", "aten.copy_")
 
 
 @contextmanager
@@ -60,6 +63,24 @@ def test_evaluations_and_probes_are_two_launches(monkeypatch: pytest.MonkeyPatch
     assert launched == ["network_kernel", "score_kernel", "network_kernel", "gradient_kernel"]
 
 
+@pytest.mark.parametrize("regime", REGIMES)
+def test_statistics_go_up_before_the_probe_and_come_back_at_once(monkeypatch: pytest.MonkeyPatch, regime: str) -> None:
+    """In between, however many members, the same operations on the device alone, and none that waits for it."""
+    found = []
+    with a_device(monkeypatch, regime=regime) as (device, engine):
+        for count in (1, 225):
+            device.seen.clear()
+            with Operations(device.seen):
+                assert len(engine.statistics(members(count, regime), members(count, regime))) == count
+            launched = device.seen.index("network_kernel")
+            assert UPLOAD in device.seen[:launched]
+            found.append([what for what in device.seen[launched:] if what != "prim.device.default"])
+    assert found[0] == found[1]
+    *between, last = found[0]
+    assert last == "read" and "read" not in between and UPLOAD not in between
+    assert not [what for what in between if what.endswith(" on cpu") or what.startswith(WAITING)]
+
+
 @pytest.mark.parametrize("name, number", [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
 def test_everything_happens_on_the_device_that_was_named(
     monkeypatch: pytest.MonkeyPatch, name: str, number: int
@@ -69,6 +90,7 @@ def test_everything_happens_on_the_device_that_was_named(
         engine.train_epoch(members(2))
         engine.evaluate(members(2), "validation")
         engine.probe(members(2))
+        engine.statistics(members(2), members(2))
     assert device.used == {number}
     assert device.current == 0
 

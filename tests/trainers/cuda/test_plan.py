@@ -166,4 +166,6 @@ def test_a_pack_that_does_not_fit_is_trained_in_parts(
     with caplog.at_level(logging.WARNING, "gradsweep"):
         seen = engine._in_parts(lambda part: [len(part)] * len(part), states)
         assert seen == engine._in_parts(lambda part: [len(part)] * len(part), states) == [2, 2, 2, 2, 1]
+        pairs = engine._in_parts(lambda *parts: list(zip(*parts, strict=True)), states, states[::-1])
+    assert pairs == list(zip(states, states[::-1], strict=True))
     assert caplog.messages == ["5 members don't fit on the device: they are trained 2 at a time"]
