@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Past:
-    """One other configuration: `state` is complete | pruned; `intermediate` is epoch -> objective.
+    """One other configuration that has ended, in `state`; `intermediate` is epoch -> objective.
 
     `attributes` is what `Judge.attributes` gave for it.
     """
@@ -25,9 +25,11 @@ class History:
     """What is known of the others; `study` is the sweep's name (Hyperband draws its brackets by it).
 
     `arms` is how many of the first numbers are arms: they compete, but are never stopped, for a comparison needs
-    its lines to the end.
+    its lines to the end. `own` are those of the judge's pack that had ended when its former worker was lost, with all
+    that was judged of them: they compete from epoch to epoch, as they did then.
     """
 
     study: str = ""
     past: tuple[Past, ...] = ()
     arms: int = 0
+    own: tuple[Past, ...] = ()

@@ -8,6 +8,7 @@ True
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Sequence
 
 from optuna.trial import TrialState
@@ -31,10 +32,11 @@ class Judge:
         self._stopped: set[int] = set()
         if self._pruner is None:
             return
-        past = {one.number: one for one in history.past if one.number not in numbers}
+        own = [one.number for one in history.own]
+        past = {one.number: one for one in history.past if one.number not in (*numbers, *own)}
         # Hyperband draws a configuration's bracket by its number, so each must stand in its place.
-        trials = [Shown(TrialState.FAIL) for _ in range(max([*numbers, *past], default=-1) + 1)]
-        for number in numbers:
+        trials = [Shown(TrialState.FAIL) for _ in range(max([*numbers, *own, *past], default=-1) + 1)]
+        for number in (*numbers, *own):
             trials[number] = Shown(TrialState.RUNNING)
         for number, one in past.items():
             trials[number] = Shown(
@@ -45,13 +47,17 @@ class Judge:
             )
         self._study = memory_study([goal], trials, history.study or None)
         self._storage = self._study._storage
+        # (epoch, number, objective) of those that had ended, in the order in which they were judged.
+        self._ended = deque(
+            sorted((epoch, one.number, v) for one in history.own for epoch, v in one.intermediate.items())
+        )
 
     def prune(self, number: int, epoch: int, value: float) -> bool:
         """Records the objective of a configuration after an epoch, and says whether to stop it.
 
         Epoch 0 is the state before the first step and decides nothing; after the sweep's last epoch there is
-        nothing left to stop; arms are never stopped. A configuration's epochs come in order. What is once stopped
-        stays so.
+        nothing left to stop; arms are never stopped. Epochs come in order, and in each the numbers. What is once
+        stopped stays so.
         """
         if number in self._stopped:
             return True
@@ -62,12 +68,18 @@ class Judge:
         return True
 
     def replay(self, number: int, epoch: int, value: float) -> None:
-        """Records what a former worker had: it is known that this configuration was not stopped there."""
+        """Records what a former worker had: it is known that this configuration was not stopped there.
+
+        In the order in which it was judged: epoch by epoch, by number.
+        """
         self._decide(number, epoch, value)
 
     def _decide(self, number: int, epoch: int, value: float) -> bool:
         if self._pruner is None or epoch == 0:
             return False
+        while self._ended and self._ended[0][:2] < (epoch, number):
+            then, other, of_other = self._ended.popleft()
+            self._decide(other, then, of_other)
         self._storage.set_trial_intermediate_value(number, epoch, value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where all values so far are NaN

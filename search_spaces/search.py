@@ -221,8 +221,8 @@ class Search:
     def history(self, pack: str = "") -> History:
         """What the pruner needs to know of the others; empty without a pruner.
 
-        With a pack: what was known when that pack was asked for, whatever has been told since, and how far its own
-        configurations that have ended came, so that what is left of it is judged as if it had not been interrupted.
+        With a pack: what was known when that pack was asked for, whatever has been told since, and the course of its
+        own configurations that have ended, so that what is left is judged as if it had not been interrupted.
         """
         what, arms = needs(self._driven().pruner), len(self._driven().arms)
         if what == "nothing":
@@ -232,8 +232,11 @@ class Search:
         states = ("complete",) if what == "curves" else ("complete", "pruned")
         told = sorted((row for row in rows if row.state in states), key=lambda row: row.order)
         others = [row for row in told if row.order < known][-HISTORY:]
-        own = [row for row in told if row.order >= known and row.pack == pack and what == "rungs"]
-        return History(self.name, tuple(_past(row, what == "curves") for row in [*others, *own]), arms)
+        # Curves are compared with those of complete configurations of other packs.
+        own = [row for row in rows if pack and row.pack == pack and row.state != "running" and what == "rungs"]
+        return History(
+            self.name, tuple(_past(row, what == "curves") for row in others), arms, tuple(map(course_of, own))
+        )
 
     def tell(
         self,
@@ -347,6 +350,14 @@ def _past(row: Row, curve: bool) -> Past:
         row.intermediate if curve else row.last,
         row.pruner_attributes,
     )
+
+
+def course_of(row: Row) -> Past:
+    """All that a pruner has seen of a configuration that has ended: not the epoch in which it diverged."""
+    seen = dict(row.intermediate)
+    if row.state == "diverged" and seen:
+        del seen[max(seen)]
+    return Past(row.number, row.state, None, seen)
 
 
 def studies(url: str) -> list[str]:

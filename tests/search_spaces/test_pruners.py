@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import pickle
+import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from search_spaces.history import History, Past
 from search_spaces.judge import Judge
 from search_spaces.options import OptionError
 from search_spaces.plan import SearchPlan, Settings
-from search_spaces.pruners import NAMES, check_pruner, make_pruner
-from search_spaces.search import Search
+from search_spaces.pruners import NAMES, check_pruner, make_pruner, needs
+from search_spaces.rows import Row
+from search_spaces.search import Search, course_of
 from search_spaces.space import Range
 
 EPOCHS = 9
@@ -38,7 +43,7 @@ PLANS = {
 }
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES, scope="module")
 def plan(request: pytest.FixtureRequest) -> SearchPlan:
     return PLANS[request.param]
 
@@ -140,28 +145,58 @@ def test_arms_are_never_stopped(plan: SearchPlan) -> None:
     assert judged(judge, 0, [0.0] * EPOCHS) is None
 
 
-@pytest.mark.parametrize("lost_after", [1, 3, 6])
-def test_a_pack_run_again_is_judged_as_it_was(plan: SearchPlan, lost_after: int) -> None:
-    past, numbers = _past(plan, 12), [12, 13, 14, 15, 16, 17]
+@settings(deadline=None, max_examples=60)
+@given(
+    others=st.sampled_from([0, 2, 12]),
+    seed=st.integers(0, 99),
+    diverging=st.dictionaries(st.integers(12, 17), st.integers(1, EPOCHS), max_size=3),
+    lost_after=st.integers(1, EPOCHS),
+    told_of_it=st.integers(0, 6),
+    again_=st.integers(0, 2),
+)
+def test_a_pack_run_again_is_judged_as_it_was(
+    plan: SearchPlan, others: int, seed: int, diverging: dict[int, int], lost_after: int, told_of_it: int, again_: int
+) -> None:
+    """Whoever diverges, after whichever epoch and in the middle of whatever the worker or its driver is lost.
+
+    `told_of_it` are so many of those that had ended in the last epoch; `again_` is how many epochs are trained again.
+    """
+    past, numbers = _past(plan, others), [12, 13, 14, 15, 16, 17]
+    draw = random.Random(seed)
+    curves = {n: [draw.random() for _ in range(EPOCHS)] for n in numbers}
 
     def run(judge: Judge, living: list[int], epochs: range) -> dict[int, int]:
-        stopped: dict[int, int] = {}
+        ends: dict[int, int] = {}
         for epoch in epochs:
-            for number in [n for n in living if n not in stopped]:
-                if judge.prune(number, epoch, curve(number)[epoch - 1]):
-                    stopped[number] = epoch
-        return stopped
+            for number in [n for n in living if n not in ends]:
+                # One that diverges is not judged.
+                if diverging.get(number) == epoch or judge.prune(number, epoch, curves[number][epoch - 1]):
+                    ends[number] = epoch
+        return ends
 
     undisturbed = run(Judge(plan.pruner, "maximize", EPOCHS, past, numbers), numbers, range(1, EPOCHS + 1))
-    lost = Judge(plan.pruner, "maximize", EPOCHS, past, numbers)
-    first = run(lost, numbers, range(1, lost_after + 1))
-    told = tuple(Past(n, "pruned", 0.0, {e: curve(n)[e - 1]}, lost.attributes(n)) for n, e in first.items())
+    first = {n: epoch for n, epoch in undisturbed.items() if epoch < lost_after}
+    last = [n for n, epoch in undisturbed.items() if epoch == lost_after]
+    first |= dict.fromkeys(last[:told_of_it], lost_after)
+    rows = [
+        Row(
+            n,
+            "",
+            {},
+            state="diverged" if diverging.get(n) == epoch else "pruned",
+            intermediate=dict(enumerate(curves[n][:epoch], 1)),
+        )
+        for n, epoch in first.items()
+    ]
+    own = tuple(map(course_of, rows)) if needs(plan.pruner) == "rungs" else ()
     left = [n for n in numbers if n not in first]
-    again = Judge(plan.pruner, "maximize", EPOCHS, History("s", (*past.past, *told)), left)
-    for epoch in range(1, lost_after + 1):
+    again = Judge(plan.pruner, "maximize", EPOCHS, replace(past, own=own), left)
+    # The states of an epoch are those of who goes on from there.
+    begin = max(0, lost_after - max(again_, len(last) > told_of_it))
+    for epoch in range(1, begin + 1):
         for number in left:
-            again.replay(number, epoch, curve(number)[epoch - 1])
-    assert first | run(again, left, range(lost_after + 1, EPOCHS + 1)) == undisturbed
+            again.replay(number, epoch, curves[number][epoch - 1])
+    assert first | run(again, left, range(begin + 1, EPOCHS + 1)) == undisturbed
 
 
 def test_without_a_pruner_nobody_is_stopped() -> None:

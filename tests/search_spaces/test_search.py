@@ -186,9 +186,11 @@ def test_the_history_of_a_pack_is_what_was_known_when_it_was_asked_for(url: str)
     search.tell(1, "pruned", None, intermediate={1: 0.1}, pruner_attributes={"completed_rung_0": 0.1})
     search.tell(2, "diverged", None)
     search.tell(3, "pruned", None, intermediate={2: 0.2}, pruner_attributes={"completed_rung_0": 0.2})
+    search.tell(4, "diverged", None, intermediate={1: 0.4, 2: 0.1})
     assert [p.number for p in search.history().past] == [0, 1, 3]
     known = search.history("b")
-    assert [p.number for p in known.past] == [0, 3], "1 was told later, 3 is one of its own"
+    assert [p.number for p in known.past] == [0], "1 was told later"
+    assert [(p.number, p.intermediate) for p in known.own] == [(3, {2: 0.2}), (4, {1: 0.4})]
     assert known.past[0].intermediate == {9: 0.5} and known.past[0].attributes == {"completed_rung_0": 0.3}
     assert known.study == "s" and known.arms == 2
     search.close()
