@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sweeps.audit import Audit, audit
+from search_spaces.search import Search
+from sweeps.audit import Audit, _ends, audit
 from sweeps.cli import main
 from sweeps.interrupt import Interrupt
 from sweeps.leftovers import mark
 from sweeps.service import Outcome, run
 from sweeps.spec import parse
+from tracking.audit import audit as audit_records
+from tracking.audit import read_books
 from tracking.store import Store
 
 SPEC = """\
@@ -260,6 +264,23 @@ def test_a_sweep_that_is_not_through_is_sound_so_far(images: str, tmp_path: Path
         running = audit("small", store)
         driver.kill()
     assert (running.state, broken(running)) == ("running", {})
+
+
+def test_a_driver_that_goes_on_meanwhile_breaks_no_law(store: Store) -> None:
+    now = read_books("small", store)
+    # As the spool was a moment ago: 0 in training, 1 just begun, 2 unknown.
+    configurations = {n: replace(now.configurations[n], state="running", ended=None, values=None) for n in (0, 1)}
+    state = now.state and replace(now.state, ended=None, status=None)
+    then = replace(
+        now,
+        state=state,
+        configurations=configurations,
+        epochs={0: now.epochs[0][:2], 1: []},
+        waiting={1: {("start", 0)}},
+    )
+    with closing(Search.open("small", store.optuna_url)) as search:
+        laws = [_ends(search, then, running=True), *audit_records("small", store, None, then, running=True)]
+    assert [problem for law in laws for problem in law.problems] == []
 
 
 def test_the_command_has_a_line_a_law_and_an_exit_status(
