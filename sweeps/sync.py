@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from search_spaces.search import Search
 from sweeps.errors import RequestError
-from sweeps.interrupt import Interrupt
+from sweeps.interrupt import Interrupt, Interrupted
 from sweeps.leftovers import must_be_here
 from sweeps.lock import Locked, driver_lock
 from sweeps.spec import parse
@@ -24,18 +24,22 @@ SAY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Synced:
-    """How many events waited before and wait now, and why, in one line, where any do."""
+    """How many events waited before and wait now, and why, in one line, where any do.
+
+    `interrupted` is the exit status of the signal that ended it, else None.
+    """
 
     before: int
     waiting: int
     problem: str | None
+    interrupted: int | None = None
 
 
 def sync(name: str, store: Store, interrupt: Interrupt, say: Callable[[int], None]) -> Synced:
     """Deliver what waits; to do it again changes nothing. `say` is told from time to time how much is left.
 
     Raises SearchError for no such sweep, RequestError where a driver has it (which delivers its records itself) or
-    its records are on another machine, StoreError where MLflow's server refuses us, Interrupted after a signal.
+    its records are on another machine, StoreError where MLflow's server refuses us.
     """
     search = Search.open(name, store.optuna_url)
     try:
@@ -59,6 +63,7 @@ def _deliver(name: str, store: Store, uri: str | None, interrupt: Interrupt, say
         delivery = Delivery(store, name, uri)
         delivery.start()
         since = said = time.monotonic()
+        ended = None
         try:
             while least and time.monotonic() - since < PATIENCE_SECONDS:
                 interrupt.check()
@@ -68,6 +73,8 @@ def _deliver(name: str, store: Store, uri: str | None, interrupt: Interrupt, say
                 if time.monotonic() - said > SAY_SECONDS:
                     said = time.monotonic()
                     say(least)
+        except Interrupted as signal:
+            ended = signal.exit_status
         finally:
             left = delivery.drain(0.5)
-    return Synced(before, left.waiting, left.problem)
+    return Synced(before, left.waiting, left.problem, ended)

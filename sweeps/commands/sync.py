@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from sweeps.interrupt import Interrupt, Interrupted
+from sweeps.interrupt import Interrupt
 
 
 def sync(name: str, folder: str | None) -> tuple[int, dict[str, Any]]:
@@ -14,13 +14,12 @@ def sync(name: str, folder: str | None) -> tuple[int, dict[str, Any]]:
     from sweeps.sync import sync as sync_sweep
 
     with Interrupt() as interrupt:
-        try:
-            found = sync_sweep(name, open_store(folder), interrupt, _say)
-        except Interrupted as signal:
-            print("gradsweep: interrupted; what is not delivered waits in the spool", file=sys.stderr)
-            return signal.exit_status, {"name": name, "delivered": 0, "waiting": 0, "problem": "interrupted"}
+        found = sync_sweep(name, open_store(folder), interrupt, _say)
+    if found.interrupted is not None:
+        print("gradsweep: interrupted; what is not delivered waits in the spool", file=sys.stderr)
+    status = found.interrupted if found.interrupted is not None else 1 if found.waiting else 0
     document = {"name": name, "delivered": found.before - found.waiting, "waiting": found.waiting}
-    return (1 if found.waiting else 0), document | {"problem": found.problem}
+    return status, document | {"problem": found.problem}
 
 
 def sync_text(sync: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from sweeps.service import Outcome, run
 from sweeps.spec import parse
 from tracking.audit import audit as audit_records
 from tracking.audit import read_books
+from tracking.spool import Spool
 from tracking.store import Store
 
 SPEC = """\
@@ -264,6 +265,19 @@ def test_a_sweep_that_is_not_through_is_sound_so_far(images: str, tmp_path: Path
         running = audit("small", store)
         driver.kill()
     assert (running.state, broken(running)) == ("running", {})
+
+
+def test_a_sync_that_is_interrupted_says_what_it_has_delivered(
+    store: Store, sql: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sql("spool/small.db", "INSERT INTO outbox SELECT number, 'end', 0, 0 FROM configurations")
+    monkeypatch.setattr("sweeps.commands.sync.Interrupt", lambda: After(0))
+    with pytest.raises(SystemExit) as ended:
+        main(["sync", "small", "--store", str(store.folder), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    with closing(Spool.at(store.spool_file("small"))) as spool:
+        assert (found["delivered"], found["waiting"]) == (3 - spool.waiting(), spool.waiting())
+    assert ended.value.code == 130
 
 
 def test_a_driver_that_goes_on_meanwhile_breaks_no_law(store: Store) -> None:
