@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 FEW = 0.01  # fewer saturated units than this leave rescaling nothing to act on
 MOST = 0.5
+LOSSES = ("train.loss", "validation.loss")
 APART = 2.0  # times: gradients of less different size are called about the same
 
 
@@ -25,9 +27,15 @@ class _Moment:
 
 
 class _Course:
-    """One configuration from its first epoch to its last."""
+    """One configuration from its first epoch to its last, or to the last one before a seed diverged.
+
+    Of a network that is no longer finite no unit is counted as saturated, and no coordinate as vanished.
+    """
 
     def __init__(self, rows: pd.DataFrame, name: str) -> None:
+        broken = ~np.isfinite(rows[[loss for loss in LOSSES if loss in rows]].to_numpy()).all(axis=1)
+        whole = rows[~rows["epoch"].isin(rows["epoch"].to_numpy()[broken])]
+        rows = whole if len(whole) else rows
         numbers = rows.select_dtypes("number")
         self.means = numbers.groupby(rows["epoch"]).mean()
         self.name = name
@@ -122,7 +130,7 @@ def _penalty(a: _Course, b: _Course) -> list[str]:
         said.append(
             f"Before the first step the penalty made {b.name}'s gradient {total / data:.2g} times that of the data."
         )
-    if a.first.saturated >= FEW and b.last.epoch > 0:
+    if a.first.saturated >= FEW and a.last.epoch > 0 and b.last.epoch > 0:
         said.append(
             "From the first epoch to the last, saturated units went from "
             f"{a.first.saturated:.0%} to {a.last.saturated:.0%} in {a.name} and "

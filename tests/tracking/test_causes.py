@@ -71,3 +71,16 @@ def test_the_penalty_and_the_layers() -> None:
 def test_without_records_nothing_is_said() -> None:
     frame, _ = table(VALUES)
     assert causes(frame, 0, 7, ("plain", "other")) == ()
+
+
+def test_nothing_is_said_of_a_network_that_is_no_longer_finite() -> None:
+    found = said(
+        **{
+            "r": {"plain": 0.0, "paper": 0.01},
+            "validation.loss": {"plain": (2.3, float("nan")), "paper": 2.0},
+            "gradient.data.rms": {"plain": (0.001, float("nan"))},
+            "layer.conv1.saturated": {"plain": (0.9, 0.0), "paper": (0.9, 0.1)},
+        }
+    )
+    assert [s for s in found if "nan" in s] == []
+    assert not any(s.startswith("From the first epoch to the last") and "to 0% in plain" in s for s in found), found
