@@ -55,7 +55,7 @@ def quantiles(x: Tensor) -> Tensor:
         part = place - below
         low, high = ordered[..., below], ordered[..., min(below + 1, last)]
         found.append(low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part))
-    return torch.stack(found).masked_fill(ordered[..., last].isnan(), nan)
+    return torch.stack(found).masked_fill(x.isnan().any(-1), nan)
 
 
 TORCH: Arithmetic[Tensor] = Arithmetic(torch, mean, norm, quantiles)
