@@ -45,11 +45,11 @@ class Comparison:
 def values(rows: pd.DataFrame, claim: Claim) -> dict[int, float]:
     """The value of each seed of one configuration: its mean over the claim's epochs. Of `seconds`: of each epoch.
 
-    Empty where nothing was recorded in these epochs.
+    Empty where nothing was recorded in these epochs; NaN where one of them has no number.
     """
     first, last = window(rows, claim)
     kept = rows[(rows["epoch"] >= first) & (rows["epoch"] <= last)]
-    means = kept.groupby("epoch" if claim.metric == SECONDS else "seed")[claim.metric].mean()
+    means = kept.groupby("epoch" if claim.metric == SECONDS else "seed")[claim.metric].mean(skipna=False)
     return {int(str(key)): float(value) for key, value in means.items()}
 
 

@@ -252,6 +252,9 @@ def test_what_has_no_records_or_no_numbers_is_undecided() -> None:
     nan = {"gradient.data.rms": {"plain": math.nan}}
     found = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms"), **nan)
     assert found.answer == "undecided" and "not a finite number for 8 of 8 pairs" in found.sentence
+    in_part = {"gradient.data.rms": {"plain": (math.nan, 1e-9)}}
+    found = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms", until=1), **in_part)
+    assert found.answer == "undecided" and "not a finite number for 8 of 8 pairs" in found.sentence
     alone = answer({"paper": PAPER}, claim(AS_GOOD, "paper", BEST, margin=0.01))
     assert alone.answer == "undecided" and "no complete configuration to hold paper against" in alone.sentence
 
