@@ -115,13 +115,17 @@ class Search:
         if plan.configurations:
             check_sampler(plan.sampler, plan.space, plan.base, plan.goals, plan.configurations)
         self = cls(name, url, plan)
+        directions = [_DIRECTIONS[g] for g in plan.goals]
         try:
-            self._study_id = self._storage.create_new_study([_DIRECTIONS[g] for g in plan.goals], name)
+            self._study_id = self._storage.create_new_study(directions, name)
         except DuplicatedStudyError:
-            self._study_id = self._storage.get_study_id_from_name(name)
-            if _CREATED in self._storage.get_study_user_attrs(self._study_id):
+            former = self._storage.get_study_id_from_name(name)
+            if _CREATED in self._storage.get_study_user_attrs(former):
                 self.close()
                 raise SearchError(f"a sweep named {name!r} exists already; choose another name") from None
+            # Its creation was interrupted, and it may have been of another plan.
+            self._storage.delete_study(former)
+            self._study_id = self._storage.create_new_study(directions, name)
         for key, value in {**attributes, _CREATED: {"total": plan.total, "searching": plan.searching}}.items():
             self._storage.set_study_user_attr(self._study_id, key, value)
         return self

@@ -9,11 +9,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.storages import RDBStorage
 
 from search_spaces import storage
@@ -176,6 +179,18 @@ def test_a_second_driver_is_noticed(url: str) -> None:
         two._create(two_asks, 1, "b", 1)
     one.close()
     two.close()
+
+
+def test_a_creation_that_was_interrupted_leaves_nothing_of_another_plan(url: str) -> None:
+    whole = Search.create("s", url, replace(PLAN, goals=("minimize", "minimize"), pruner=None), {"spec": "other"})
+    key = sqlalchemy.text("DELETE FROM study_user_attributes WHERE key = 'created'")
+    with whole._rdb.engine.begin() as connection:
+        connection.execute(key)
+    whole.close()
+    Search.create("s", url, PLAN, {}).close()
+    with closing(Search.open("s", url, PLAN)) as again:
+        assert again.attributes == {}
+        assert again.counts().running == 0
 
 
 def test_the_history_of_a_pack_is_what_was_known_when_it_was_asked_for(url: str) -> None:
