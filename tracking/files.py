@@ -20,7 +20,9 @@ def replaced(target: Path) -> Iterator[Path]:
     try:
         os.close(handle)
         yield new
-        new.chmod(0o644)
+        # As `open` would have made it; mkstemp lets nobody else read it.
+        os.umask(umask := os.umask(0o077))
+        new.chmod(0o666 & ~umask)
         os.replace(new, target)
     finally:
         new.unlink(missing_ok=True)

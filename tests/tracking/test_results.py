@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,13 @@ def test_the_package_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == ""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         tracking.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o027, 0o640)])
+def test_an_export_may_be_read_by_whom_the_umask_lets(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        export(pd.DataFrame({"x": [1.0]}), tmp_path / "a.csv")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.csv").stat().st_mode) == mode
