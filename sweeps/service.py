@@ -34,7 +34,7 @@ from sweeps.versions import git_commit, versions
 from tracking.claims import Claim
 from tracking.delivery import Delivered, Delivery
 from tracking.login import check_login
-from tracking.results import ResultsError, load, outcomes
+from tracking.results import load, outcomes
 from tracking.spool import Spool, SpoolError, SweepRun
 from tracking.store import Store
 from tracking.verdict import Verdict, judge
@@ -59,8 +59,8 @@ Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 class Outcome:
     """How a run ended.
 
-    `interrupted` is the exit status of the signal that ended it, else None; `verdict` is None where there are no
-    records to judge; `delivered` says what MLflow still lacks; `failures` how many failed for which reason.
+    `interrupted` is the exit status of the signal that ended it, else None; `verdict` is None where that came
+    before it; `delivered` says what MLflow still lacks; `failures` how many failed for which reason.
     """
 
     spec: SweepSpec
@@ -112,9 +112,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             machines.close()
             verdict = verdict_of(spec, store)
             status = "FINISHED" if books.progress.counts.complete else "FAILED"
-            if verdict:
-                leave_for_mlflow(spec, store, verdict, status)
-            spool.finish(status, _description(spec, verdict) if verdict else "")
+            leave_for_mlflow(spec, store, verdict, status)
+            spool.finish(status, _description(spec, verdict))
             interrupt.on_stop = lambda: None
             _wait_for(spool, interrupt)
         except Interrupted as signal:
@@ -129,13 +128,10 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         return Outcome(spec, books.progress.counts, failures, delivered, verdict, ended)
 
 
-def verdict_of(spec: SweepSpec, store: Store) -> Verdict | None:
-    """The verdict on what has been recorded of a sweep; None where nothing has."""
-    try:
-        found = outcomes(spec.name, store, spec.tracking.uri)
-        frame = load(spec.name, store, spec.tracking.uri)
-    except ResultsError:
-        return None
+def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
+    """The verdict on what has been recorded of a sweep. Raises ResultsError where nothing has, or can't be read."""
+    found = outcomes(spec.name, store, spec.tracking.uri)
+    frame = load(spec.name, store, spec.tracking.uri)
     later, left = _standing(spec, store)
     return judge(
         frame,

@@ -25,13 +25,14 @@ def report(name: str, folder: str | None) -> dict[str, Any]:
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
     from sweeps.service import stored_spec, verdict_of
     from sweeps.stores import open_store
+    from tracking.results import ResultsError
 
     store = open_store(folder)
     spec = stored_spec(name, store)
-    verdict = verdict_of(spec, store)
-    if verdict is None:
-        raise RequestError(f"the sweep {name!r} has no records in MLflow yet: gradsweep status {name}")
-    return spec, store, verdict
+    try:
+        return spec, store, verdict_of(spec, store)
+    except ResultsError as error:
+        raise RequestError(f"{error} (gradsweep status {name} says how far it is)") from None
 
 
 def report_text(report: dict[str, Any]) -> str:

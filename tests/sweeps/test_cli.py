@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,12 +108,14 @@ def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypa
         say("plan", "first.yaml")
 
 
-def test_a_sweep_without_records_has_no_report_yet(say: Say, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    say("list")
-    monkeypatch.setattr("sweeps.service.verdict_of", lambda spec, store: None)
-    status, _, err = say("report", "first")
-    assert status == 2
-    assert "gradsweep status first" in err
+def test_why_there_is_no_report_is_said(say: Say, folder: Path, tmp_path: Path) -> None:
+    optuna = shutil.copy(folder / "gradsweep-store" / "optuna.db", tmp_path)
+    file = tmp_path / "store.yaml"
+    for mlflow, why in (("", f"there are no records in {tmp_path}"), ("mlflow: http://127.0.0.1:9\n", "MLflow: ")):
+        file.write_text(f"folder: {tmp_path}\noptuna: sqlite:///{optuna}\n{mlflow}")
+        status, _, err = say("report", "first", "--store", str(file))
+        assert (status, len(err.splitlines())) == (2, 1)
+        assert why in err and "gradsweep status first" in err
 
 
 def test_the_layers_add_up_to_the_papers_counts(say: Say) -> None:
