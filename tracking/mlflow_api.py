@@ -1,7 +1,6 @@
 """All that is said to MLflow, and in whose words it fails: a later try may mend it, or none can.
 
-With `mlflow_sqlite` and `mlflow_postgres` the only module that imports mlflow, which takes more than a second: import
-it where it is used.
+With `mlflow_sqlite` the only module that imports mlflow, which takes more than a second: import it where it is used.
 """
 
 from __future__ import annotations
@@ -224,7 +223,7 @@ class Tracker:
 
     def close(self) -> None:
         """Give the database back."""
-        if self._writer is not None:
+        if isinstance(self._writer, mlflow_sqlite.SqliteWriter):
             self._writer.close()
 
     def _write_one(self, update: RunUpdate) -> None:

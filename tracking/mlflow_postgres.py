@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
-from mlflow.store.db.utils import create_sqlalchemy_engine
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 
 from tracking import mlflow_tables
 from tracking.runs import RunUpdate
@@ -37,12 +36,11 @@ class PostgresWriter:
     @classmethod
     def opened(cls, uri: str) -> PostgresWriter | None:
         """The writer of an MLflow database; None where its tables are not as known here."""
-        # With the settings of its pool that MLflow takes from the environment.
-        engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
+        # A connection a transaction: none is left open, and none is stale when the server was restarted.
+        engine = create_engine(uri, poolclass=NullPool)
         found = sqlalchemy.inspect(engine)
         for table, columns in mlflow_tables.COLUMNS.items():
             if not found.has_table(table) or not columns <= {c["name"] for c in found.get_columns(table)}:
-                engine.dispose()
                 return None
         return cls(engine)
 
@@ -75,10 +73,6 @@ class PostgresWriter:
                     _columns(_END, ends),
                 )
         return {u.run: mlflow_tables.DELETED for u in updates if u.run not in alive}
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
 
 
 def _alive(db: Connection, runs: Collection[str]) -> set[str]:
