@@ -81,11 +81,15 @@ class Stage:
 
 @dataclass
 class _Judged:
-    """A claim on its way: p of both directions, or why there is none and what that means."""
+    """A claim on its way: p of both directions, or why there is none and what that means.
+
+    `deciding` are the pairs that p comes from, of both directions: in each the interval must agree with it.
+    """
 
     claim: Claim
     epochs: str
     pair: Paired | None = None
+    deciding: tuple[Sequence[Paired], Sequence[Paired]] = ((), ())
     comparison: Comparison | None = None
     candidates: int = 0
     p: tuple[float, float] = (1.0, 1.0)
@@ -130,7 +134,7 @@ def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
     if not pair.decidable:
         judged.reason = _missing(pair, judged.epochs)
         return judged
-    judged.pair, judged.p = pair, pair.p
+    judged.pair, judged.p, judged.deciding = pair, pair.p, ([pair], [pair])
     judged.comparison = pair.comparison((one.name, other.name), (one.number, other.number))
     return judged
 
@@ -164,11 +168,14 @@ def _against_the_best(claim: Claim, stage: Stage, left: int) -> _Judged:
     rival = max(pairs, key=lambda n: better * float((pairs[n].ones if claim.one == BEST else pairs[n].others).mean()))
     best = pairs[rival]
     above, below = zip(*(pair.p for pair in pairs.values()), strict=True)
+    each = list(pairs.values())
     if claim.other == BEST:
         # It holds against each (the largest p), and fails where it fails against any (the smallest, of so many).
         judged.p = max(above), min(1.0, len(pairs) * min(below))
+        judged.deciding = each, [each[below.index(min(below))]]
     else:
         judged.p = min(1.0, len(pairs) * min(above)), max(below)
+        judged.deciding = [each[above.index(min(above))]], each
     judged.pair, judged.candidates = best, len(pairs)
     numbers = (rival, number) if claim.one == BEST else (number, rival)
     names = (stage.outcomes[numbers[0]].name, stage.outcomes[numbers[1]].name)
@@ -182,7 +189,9 @@ def _verdict(judged: _Judged, corrected: tuple[float, float], claims: int, later
     if pair is not None:
         # Both directions are looked at, so each p counts twice.
         p, p_corrected = (min(1.0, 2 * min(both)) for both in (judged.p, corrected))
-        holds, fails = (2 * c <= LEVEL and pair.clear[side] for side, c in enumerate(corrected))
+        holds, fails = (
+            2 * c <= LEVEL and all(one.clear[side] for one in judged.deciding[side]) for side, c in enumerate(corrected)
+        )
         if claim.kind == BETTER and claim.one != BEST and not claim.margin and pair.same:
             fails = True  # equal on every seed is no matter of chance
         answer = CONFIRMED if holds else NOT_CONFIRMED if fails else UNDECIDED

@@ -173,6 +173,15 @@ def test_the_best_is_each_of_the_others() -> None:
     assert (worst.answer, worst.candidates) == ("not confirmed", 2)
 
 
+def test_both_tests_must_agree_against_each_of_the_others() -> None:
+    """One rival is as a rule a little worse, and once so much better that the mean may be either's."""
+    paper = [0.5 + seed / 1000 for seed in range(12)]
+    values = {"plain": paper, "paper": paper, "alpha=3": [v - 0.04 for v in paper[:-1]] + [paper[-1] + 0.43]}
+    assert answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01)).answer == "undecided"
+    values.pop("alpha=3")
+    assert answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01)).answer == "confirmed"
+
+
 def test_that_many_were_tried_counts_against_the_best() -> None:
     tried = {f"alpha={i}": shifted(0.01) for i in range(30)}
     one_rival = answer({"plain": PLAIN, "paper": PLAIN, "alpha=0": tried["alpha=0"]}, claim(AS_GOOD, "paper", BEST))
