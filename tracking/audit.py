@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow.entities import Run
 
@@ -240,7 +241,13 @@ def _artifacts(sweep: str, books: Books, found: Mapping[int, Sequence[Run]], tra
             count += 1
             if file is None:
                 wrong.append(f"configuration {number} has no {FILE}")
-            elif not _same_table(pq.read_table(file).to_pandas(), table(sweep, [(c, books.epochs[number])])):
+                continue
+            try:
+                there = pq.read_table(file).to_pandas()
+            except (pa.ArrowException, OSError) as error:
+                wrong.append(f"configuration {number}: its {FILE} can't be read: {' '.join(str(error).split())}")
+                continue
+            if not _same_table(there, table(sweep, [(c, books.epochs[number])])):
                 wrong.append(f"configuration {number}: its {FILE} is not what the spool has")
     late = sum(("end", 0) in events for events in books.waiting.values())
     pending = f"{late} are not delivered yet" if late else ""

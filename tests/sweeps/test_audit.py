@@ -205,6 +205,12 @@ def test_one_bit_of_one_artifact_is_found(store: Store, parquet: Path) -> None:
     assert "its records.parquet is not what the spool has" in problems[0]
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1 torn"])
+def test_a_torn_artifact_is_found(store: Store, parquet: Path, content: bytes) -> None:
+    parquet.write_bytes(content)
+    assert "its records.parquet can't be read: " in broken(audit("small", store))["artifacts"][0]
+
+
 def test_a_missing_artifact_is_found(store: Store, parquet: Path) -> None:
     parquet.unlink()
     assert "has no records.parquet" in broken(audit("small", store))["artifacts"][0]
