@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Files that are whole or not there: written beside their place, then renamed; and that outlive a power cut."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ def replaced(target: Path) -> Iterator[Path]:
         os.replace(new, target)
     finally:
         new.unlink(missing_ok=True)
+
+
+def synchronize(file: Path) -> None:
+    """See that what is in a file is on the disk. Raises OSError."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

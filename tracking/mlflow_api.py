@@ -28,12 +28,14 @@ for name, value in {
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 from mlflow.utils.credentials import get_default_host_creds  # noqa: E402
 from mlflow.utils.rest_utils import http_request, http_request_safe  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 from tracking import mlflow_sqlite  # noqa: E402
+from tracking.files import synchronize  # noqa: E402
 from tracking.mlflow_postgres import PostgresWriter  # noqa: E402
 from tracking.runs import RunUpdate  # noqa: E402
 from tracking.store import Store  # noqa: E402
@@ -181,10 +183,12 @@ class Tracker:
         return run.info.run_id, run.info.artifact_uri
 
     def log_file(self, artifacts: str, file: Path) -> None:
-        """Copy a file to a run's artifacts."""
+        """Copy a file to a run's artifacts, where a power cut takes no more of it if that is a folder here."""
         with _translated():
             repository = get_artifact_repository(artifacts, tracking_uri=self.uri)
             repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
+            if isinstance(repository, LocalArtifactRepository):
+                synchronize(Path(repository.artifact_dir) / file.name)
 
     def log_folder(self, artifacts: str, folder: Path) -> None:
         """Copy all that is in a folder to a run's artifacts."""

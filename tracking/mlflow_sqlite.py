@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from tracking import mlflow_tables
+from tracking.files import synchronize
 from tracking.runs import RunUpdate
 from tracking.store import StoreError, scratch
 
@@ -27,7 +28,7 @@ _PRAGMAS: dict[str, tuple[str, ...]] = {}
 
 @event.listens_for(Engine, "connect")
 def _set_pragmas(connection: Any, _: Any) -> None:
-    """MLflow's connections to our databases, and to no others, do not wait for the disk."""
+    """Of MLflow's connections to our databases, and to no others."""
     if isinstance(connection, sqlite3.Connection):
         file = connection.execute("PRAGMA database_list").fetchone()[2]
         for pragma in _PRAGMAS.get(file, ()):
@@ -37,7 +38,8 @@ def _set_pragmas(connection: Any, _: Any) -> None:
 def prepare(file: Path, artifacts: Path) -> None:
     """Make MLflow's database where it is missing: half a second, and there at once or not at all. Raises OSError."""
     real = os.path.realpath(file)
-    _PRAGMAS[real] = ("journal_mode=WAL", "synchronous=NORMAL")
+    # What leaves the spool must be on the disk: a power cut would take the latest of an unsynchronized log.
+    _PRAGMAS[real] = ("journal_mode=WAL", "synchronous=FULL")
     with _alone_in(file.parent):
         place = file.with_name(f"{file.name}.new")
         # What a process that was killed left behind is made anew, or is of no use any more.
@@ -48,6 +50,7 @@ def prepare(file: Path, artifacts: Path) -> None:
                 _PRAGMAS[os.path.realpath(new)] = (f"page_size={_PAGE}", "journal_mode=MEMORY", "synchronous=OFF")
                 made = SqlAlchemyStore(f"sqlite:///{new}", artifacts.as_uri())  # type: ignore[no-untyped-call]
                 made.engine.dispose()
+                synchronize(new)
                 os.replace(new, file)
 
 
@@ -86,7 +89,7 @@ class SqliteWriter:
     def opened(cls, file: Path) -> SqliteWriter | None:
         """The writer of an MLflow database; None where its tables are not as known here."""
         connection = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-64000"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-64000"):
             connection.execute(f"PRAGMA {pragma}")
         for table, columns in mlflow_tables.COLUMNS.items():
             if not columns <= {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}:

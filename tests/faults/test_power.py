@@ -1,7 +1,4 @@
-"""The driver's machine loses its power in the middle of a sweep: of each file only what was synchronized is left.
-
-MLflow's database and artifacts are spared, as on a server elsewhere.
-"""
+"""The driver's machine loses its power in the middle of a sweep: of each file only what was synchronized is left."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lose_power(sweep: Harness, kept: Path) -> int:
     """Every file of the driver's as it was when it was last synchronized; how many have lost something."""
     store, lost = sweep.store, 0
-    for file in (*store.folder.glob("optuna.db*"), *store.spool.rglob("*"), *store.ray.rglob("*")):
+    for file in store.folder.rglob("*"):
         if file.is_file():
             copy = kept / str(file.stat().st_ino)
             safe = copy.read_bytes() if copy.exists() else b""
@@ -58,6 +55,6 @@ def test_the_power_fails(sweep: Harness, noted: Any, shim: Path, tmp_path: Path)
         sweep(*words)
         note.tried = (
             f"four times, at {' and '.join(map(str, at))} of {RECORDS} records, {CONFIGURATIONS} configurations: all "
-            "that had not been synchronized is gone, MLflow's own files apart; then run --resume"
+            "that had not been synchronized is gone; then run --resume"
         )
         note.outcome = str(sweep.must_be_sound())
