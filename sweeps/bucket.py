@@ -14,6 +14,7 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), or from the machine's own 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -67,7 +68,11 @@ class Mirror:
 
     def __init__(self, url: str, sweep: str, pack: str) -> None:
         self._bucket = Bucket(url, sweep, pack)
-        self._temporary = tempfile.TemporaryDirectory(prefix="gradsweep-")
+        prefix = f"gradsweep-{sweep}-{pack}-"
+        # Of a worker that was killed here; one that was only given up for lost loses its folder, and ends.
+        for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        self._temporary = tempfile.TemporaryDirectory(prefix=prefix)
         self._folder = Path(self._temporary.name)
         self.base = self._folder / f"{pack}.npz"
 
@@ -97,7 +102,8 @@ class Mirror:
         there = self._bucket.names()
         for name in here.keys() - there:
             self._bucket.put(name, here[name].read_bytes())
-        for name in there - here.keys():
+        # Without a folder of its own any more another worker is at work on the pack.
+        for name in there - here.keys() if here else ():
             self._bucket.delete(name)
 
 
