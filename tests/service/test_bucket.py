@@ -49,14 +49,14 @@ def test_a_worker_elsewhere_goes_on_from_what_is_booked(images: str, tmp_path: P
 
 def test_a_killed_worker_leaves_nothing_for_long_and_one_that_wakes_up_takes_nothing(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
-    lost = Mirror(url, "sweep", "p0")
-    lost.base.with_name("p0.npz.1").write_bytes(b"states")
-    lost.push()
-    with Mirror(url, "sweep", "p0") as new, Mirror(url, "sweep", "p1") as other:
-        assert not lost.base.parent.exists() and other.base.parent.exists()
-        assert new.base.with_name("p0.npz.1").read_bytes() == b"states"
+    with Mirror(url, "sweep", "p0") as lost, Mirror(url, "sweep", "p1") as other:
+        lost.base.with_name("p0.npz.1").write_bytes(b"states")
         lost.push()
-        assert Bucket(url, "sweep", "p0").names() == {"p0.npz.1"}
+        with Mirror(url, "sweep", "p0") as new:
+            assert not lost.base.parent.exists() and other.base.parent.exists()
+            assert new.base.with_name("p0.npz.1").read_bytes() == b"states"
+            lost.push()
+            assert Bucket(url, "sweep", "p0").names() == {"p0.npz.1"}
 
 
 def test_what_no_pack_goes_on_with_is_deleted(tmp_path: Path) -> None:
