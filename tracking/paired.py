@@ -10,9 +10,7 @@ from scipy import stats
 
 LEVEL = 0.05
 _RESAMPLES = 9_999
-# 2^13 sign patterns are few enough to go through where ties leave no closed form.
-_ENUMERATED = 13
-_EXACT = 50
+_EXACT = 200
 
 Gains = NDArray[np.float64]
 
@@ -35,22 +33,36 @@ def interval(gains: Gains) -> tuple[float | None, float | None]:
 def one_sided(gains: Gains) -> tuple[float, float]:
     """Wilcoxon's signed rank test in both directions: p of "not above 0", p of "not below 0".
 
-    Zeros are left out; (1, 1) where nothing is left. Exact up to 50 pairs, with ties up to 13; beyond, the normal
-    approximation with ties and continuity corrected, which is on the safe side in the tails.
+    Zeros are left out; (1, 1) where nothing is left. Exact up to 200 pairs, with ties too; beyond, the normal
+    approximation with ties and continuity corrected.
     """
     kept = gains[gains != 0]
     if not len(kept):
         return 1.0, 1.0
-    tied = len(np.unique(np.abs(kept))) < len(kept)
-    if tied and len(kept) <= _ENUMERATED:
-        method: str | stats.PermutationMethod = stats.PermutationMethod(n_resamples=2**_ENUMERATED)
-    else:
-        method = "asymptotic" if tied or len(kept) > _EXACT else "exact"
+    if len(kept) <= _EXACT:
+        return _exact(kept)
     above, below = (
-        float(stats.wilcoxon(kept, method=method, correction=True, alternative=side).pvalue)
+        float(stats.wilcoxon(kept, method="asymptotic", correction=True, alternative=side).pvalue)
         for side in ("greater", "less")
     )
     return above, below
+
+
+def _exact(kept: Gains) -> tuple[float, float]:
+    """p from the distribution of the sum of positive ranks when each sign is a coin's.
+
+    scipy's exact one knows no ties, and accuracies are counts of images: with gains of one size (1, 1, -1, ...) its
+    approximation gives 0.018 for what is 0.029.
+    """
+    # Twice the ranks, which are whole where ties share a half.
+    ranks = np.rint(2 * stats.rankdata(np.abs(kept))).astype(np.int64)
+    chances = np.ones(1)
+    for rank in ranks:
+        without = np.concatenate([chances, np.zeros(rank)])
+        without[rank:] += chances
+        chances = without / 2
+    seen = int(ranks[kept > 0].sum())
+    return min(1.0, float(chances[seen:].sum())), min(1.0, float(chances[: seen + 1].sum()))
 
 
 def holm(ps: Sequence[float]) -> tuple[float, ...]:

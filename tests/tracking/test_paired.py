@@ -48,12 +48,26 @@ def test_ties_and_zeros_by_enumeration(gains: list[int]) -> None:
     assert one_sided(-array)[1] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("pairs", [14, 16, 25, 60, 150])
+def test_gains_of_one_size_are_a_sign_test(pairs: int) -> None:
+    """Accuracies are counts of images: with few images, or small differences, most gains are one image."""
+    for more in range(pairs // 2, pairs + 1):
+        gains = np.repeat([1 / 143, -1 / 143], [more, pairs - more])
+        assert one_sided(gains)[0] == pytest.approx(stats.binom.sf(more - 1, pairs, 0.5), rel=1e-9)
+        assert one_sided(gains)[1] == pytest.approx(stats.binom.cdf(more, pairs, 0.5), rel=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_many_ties_are_on_the_safe_side_where_it_matters(seed: int) -> None:
+def test_many_ties_of_more_pairs_by_enumeration(seed: int) -> None:
     gains = np.round(np.random.default_rng(seed).normal(0.6, 1.0, 15), 0)
-    exact, found = by_enumeration(gains), one_sided(gains)[0]
-    assert exact <= 0.025 or found > 0.01
-    assert found == pytest.approx(exact, rel=0.3, abs=0.004)
+    assert one_sided(gains)[0] == pytest.approx(by_enumeration(gains))
+
+
+def test_without_ties_more_pairs_are_scipys_too() -> None:
+    gains = np.random.default_rng(0).normal(0.1, 1.0, 150)
+    assert one_sided(gains)[0] == pytest.approx(stats.wilcoxon(gains, method="exact", alternative="greater").pvalue)
+    many = np.random.default_rng(0).normal(0.1, 1.0, 400)
+    assert one_sided(many)[0] == stats.wilcoxon(many, method="asymptotic", correction=True, alternative="greater").pvalue
 
 
 def test_little_shows_little() -> None:
