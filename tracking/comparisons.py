@@ -19,6 +19,7 @@ from tracking.paired import Gains, interval, one_sided
 
 SECONDS = "seconds"
 _DIGITS = 12  # accuracies are fractions: ties must not be broken by the last bit of a difference
+_ALIKE = 1e-6  # of the largest: what is smaller has digits of its own to lose
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Paired:
         """Whether there is no difference at all, in any pair."""
         return not np.any(self.gains)
 
+    @property
+    def one_clock(self) -> bool:
+        """Whether these are the seconds of one pack, which are shared out equally: no two clocks agree to the bit."""
+        return self.claim.metric == SECONDS and self.same
+
     @cached_property
     def _beyond(self) -> list[Gains]:
         """What has to be above 0 for the claim to hold: one array, or two where a difference has two bounds."""
@@ -103,8 +109,13 @@ class Paired:
         return [self._rounded(beyond) for beyond in found]
 
     def _rounded(self, gains: Gains) -> Gains:
+        sizes = np.maximum(np.maximum(np.abs(self.ones), np.abs(self.others)), self.margins)
+        # A gradient of 1e9 on one seed must not make those of 1e-5 on the others nothing, and their pairs ties.
+        return np.where(sizes > _ALIKE * sizes.max(), self._on_grid(gains), gains)
+
+    def _on_grid(self, numbers: Gains) -> Gains:
         scale = float(max(np.abs(self.ones).max(), np.abs(self.others).max(), self.margins.max()))
-        return np.round(gains / scale, _DIGITS) * scale if scale else gains
+        return np.round(numbers / scale, _DIGITS) * scale if scale else numbers
 
     @cached_property
     def p(self) -> tuple[float, float]:
@@ -124,7 +135,7 @@ class Paired:
         """As plain data."""
         low, high = interval(self.gains) if self.decidable else (None, None)
         if low is not None and high is not None:
-            low, high = self._rounded(np.array([low, high])).tolist()
+            low, high = self._on_grid(np.array([low, high])).tolist()
         return Comparison(
             one=names[0],
             other=names[1],

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tracking import wording
 from tracking.claims import BEST, BETTER, Claim, named
-from tracking.comparisons import Comparison, Paired, values, window
+from tracking.comparisons import SECONDS, Comparison, Paired, values, window
 from tracking.paired import LEVEL, holm
 from tracking.results import Outcome
 
@@ -127,11 +127,11 @@ def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
     if broken:
         judged.reason = " and ".join(broken)
         # What breaks down is not better than what trains; half of a training, or none, is no answer.
-        if one.state == "diverged" and other.state == "complete":
+        if one.state == "diverged" and other.state == "complete" and _worst_broken(claim):
             judged.answer = NOT_CONFIRMED
         return judged
     pair = stage.pair(claim, one.number, other.number)
-    if not pair.decidable:
+    if not pair.decidable or pair.one_clock:
         judged.reason = _missing(pair, judged.epochs)
         return judged
     judged.pair, judged.p, judged.deciding = pair, pair.p, ([pair], [pair])
@@ -153,7 +153,7 @@ def _against_the_best(claim: Claim, stage: Stage, left: int) -> _Judged:
     state = stage.outcomes[number].state
     if state != "complete":
         judged.reason = f"{arm} is {state}"
-        if state == "diverged" and claim.other == BEST and stage.complete():
+        if state == "diverged" and claim.other == BEST and stage.complete() and _worst_broken(claim):
             judged.answer = NOT_CONFIRMED
         return judged
     pairs = {}
@@ -161,6 +161,9 @@ def _against_the_best(claim: Claim, stage: Stage, left: int) -> _Judged:
         pair = stage.pair(claim, *((rival, number) if claim.one == BEST else (number, rival)))
         if rival != number and pair.decidable:
             pairs[rival] = pair
+    if clocks := [pair for pair in pairs.values() if pair.one_clock]:
+        judged.reason = _missing(clocks[0], judged.epochs)
+        return judged
     if not pairs:
         judged.reason = f"there is no complete configuration to hold {arm} against"
         return judged
@@ -216,10 +219,16 @@ def _verdict(judged: _Judged, corrected: tuple[float, float], claims: int, later
     )
 
 
+def _worst_broken(claim: Claim) -> bool:
+    """Whether a configuration that breaks down has the worst there is of the metric: no accuracy, an endless loss."""
+    # "Its gradients are larger" is not refuted by gradients that grow until nothing is finite; nor is a time.
+    return claim.metric != SECONDS and claim.metric.endswith(".accuracy") == (claim.goal == "maximize")
+
+
 def _epochs(claim: Claim, stage: Stage, numbers: Sequence[int | None]) -> str:
     found = [rows for number in numbers if number is not None and (rows := stage.rows(number)) is not None]
     first, last = window(found[0], claim) if found else (claim.since or 0, claim.until)
-    if claim.since is None and claim.until is None and claim.metric != "seconds":
+    if claim.since is None and claim.until is None and claim.metric != SECONDS:
         return "after the last epoch"
     if first == last:
         return f"at epoch {first}"
@@ -231,5 +240,7 @@ def _epochs(claim: Claim, stage: Stage, numbers: Sequence[int | None]) -> str:
 def _missing(pair: Paired, epochs: str) -> str:
     if not pair.pairs:
         return f"they have no value of {pair.claim.metric} in common {epochs}"
+    if pair.one_clock:
+        return "they were trained together, in one pack, and share its clock: resources.pack must be 1"
     without = sum(1 for gain in pair.gains if gain != gain or abs(gain) == float("inf"))
     return f"{pair.claim.metric} is not a finite number for {without} of {len(pair.pairs)} pairs"

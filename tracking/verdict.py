@@ -15,7 +15,7 @@ test); between minus and plus the margin if they are "similar" (two such tests).
   corrected) and by the 95% bootstrap interval of the mean, which lies wholly above it;
 - *not confirmed*: that the gain is at least the threshold is refuted, by the same two the other way round. So is a
   claim of "better" whose two configurations are equal to the last digit on every seed, and one whose own
-  configuration diverged where the other did not;
+  configuration diverged where the other did not (but not one that its gradients, say, are the larger ones);
 - *undecided*: neither. No difference seen is not a difference excluded: with a margin, what is too small to matter
   can be excluded too.
 

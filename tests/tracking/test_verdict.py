@@ -226,6 +226,14 @@ def test_tiny_differences_of_tiny_numbers_count() -> None:
     assert found.answer == "confirmed" and found.p == 2 / 2**8
 
 
+def test_one_huge_number_does_not_make_the_others_nothing() -> None:
+    """Gradients span decades: one seed's of 1e9 took away the digits of those of 1e-5, and their pairs as ties."""
+    frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
+    frame["gradient.data.rms"] = frame["validation.accuracy"] * np.where(frame["seed"] == 7, 1e9, 1e-5)
+    found = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
+    assert found.p == 2 / 2**8
+
+
 def test_seconds_are_paired_over_epochs_for_seeds_share_the_clock() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
     longer = pd.concat([frame.assign(epoch=e, seconds=1 + frame["configuration"] / 2 + e / 99) for e in range(1, 8)])
@@ -233,6 +241,16 @@ def test_seconds_are_paired_over_epochs_for_seeds_share_the_clock() -> None:
     assert judged.comparison is not None and judged.answer == "confirmed" and judged.epochs == "over epochs 1 to 7"
     assert (judged.comparison.paired_over, judged.comparison.pairs) == ("epoch", tuple(range(1, 8)))
     assert judged.comparison.gain == pytest.approx(0.5) and "over 7 epochs" in judged.sentence
+
+
+@pytest.mark.parametrize("other", ["plain", BEST])
+def test_seconds_of_one_pack_are_no_comparison(other: str) -> None:
+    """They are the pack's time shared out equally: the same to the bit, whatever each configuration costs."""
+    frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
+    longer = pd.concat([frame.assign(epoch=e, seconds=1 + e / 99) for e in range(1, 12)])
+    as_good = claim(AS_GOOD, "paper", other, metric="seconds", goal="minimize", margin=0.1, relative=True)
+    judged = judge(longer, outcomes, [], [as_good]).claims[0]
+    assert judged.answer == "undecided" and "share its clock: resources.pack must be 1" in judged.sentence
 
 
 @pytest.mark.parametrize(
@@ -254,6 +272,23 @@ def test_what_is_not_complete_is_no_answer_but_a_claim_that_breaks_down_is(
     assert " and ".join(f"{name} is {states[name]}" for name in ("paper", "plain") if name in states) in found.sentence
     best = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(AS_GOOD, "paper", BEST), states=states)
     assert best.answer == {"diverged": "not confirmed", None: "confirmed"}.get(states.get("paper"), "undecided")
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal", "expected"),
+    [
+        ("gradient.data.rms", "maximize", "undecided"),
+        ("gradient.data.rms", "minimize", "not confirmed"),
+        ("validation.loss", "minimize", "not confirmed"),
+        ("seconds", "minimize", "undecided"),
+    ],
+)
+def test_breaking_down_refutes_no_claim_that_gradients_grow(metric: str, goal: str, expected: str) -> None:
+    one = claim(metric=metric, goal=goal)
+    found = answer({"plain": PLAIN, "paper": PAPER}, one, states={"paper": "diverged"})
+    assert found.answer == expected and "paper is diverged" in found.sentence
+    against = claim(AS_GOOD, "paper", BEST, metric=metric, goal=goal, margin=0.01)
+    assert answer({"plain": PLAIN, "paper": PAPER}, against, states={"paper": "diverged"}).answer == expected
 
 
 def test_what_has_no_records_or_no_numbers_is_undecided() -> None:
