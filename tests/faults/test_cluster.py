@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,18 @@ def started(folder: Path, name: str) -> tuple[Cluster, list[Node]]:
     return cluster, [cluster.join(cpus=1) for _ in range(2)]
 
 
-def training(node: Node) -> bool:
+def training(nodes: list[Node]) -> list[Node]:
+    """Those that have a pack."""
+    return [node for node in nodes if has_pack(node)]
+
+
+def has_pack(node: Node) -> bool:
     """Whether a pack is on this node."""
-    return any(p.name().startswith("ray::Implicit") for p in psutil.Process(node.pid).children(recursive=True))
+    for process in psutil.Process(node.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.name().startswith("ray::Implicit"):
+                return True
+    return False
 
 
 def test_nodes_are_killed(sweep: Harness, noted: Any, tmp_path: Path) -> None:
@@ -66,8 +75,8 @@ def test_nodes_are_killed(sweep: Harness, noted: Any, tmp_path: Path) -> None:
             process, at = sweep.start("run", sweep.spec_file()), []
             for moment in moments(seed, 2):
                 at.append(sweep.reach(moment, process))
-                lost = random.Random(moment).choice(nodes)
-                sweep.wait(partial(training, lost), process)
+                # One node may be through with all packs before the other one's worker has started.
+                lost = random.Random(moment).choice(sweep.wait(partial(training, nodes), process))
                 cluster.kill(lost)
                 nodes = [*(n for n in nodes if n is not lost), cluster.join(cpus=1)]
             sweep.finish(process)
