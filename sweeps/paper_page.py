@@ -96,7 +96,9 @@ def _answer(claim: ClaimVerdict | None) -> str:
     if claim is None:
         return "not run"
     gain = claim.comparison.gain if claim.comparison else None
-    return MEANS[claim.answer] + (f" ({gain:+.3g})" if gain is not None else "")
+    # The question is about the metric itself: what is lower has a minus, whether that is good or not.
+    sign = 1 if claim.goal == "maximize" else -1
+    return MEANS[claim.answer] + (f" ({sign * gain:+.3g})" if gain is not None else "")
 
 
 def _conditions(found: dict[str, list[Shown]]) -> str:

@@ -65,13 +65,19 @@ def _numbers(claim: Claim, c: Comparison, p: float, corrected: float, claims: in
         return f"the same to the last digit on {_pairs(c)}"
     higher, lower = ways(claim.goal)
     above, below = sum(g > 0 for g in c.gains), sum(g < 0 for g in c.gains)
-    interval = "" if c.low is None else f"; 95% interval {c.low:+.3g} to {c.high:+.3g}"
+    interval = "" if c.low is None or c.high is None else f"; 95% interval {_interval(claim, c.low, c.high)}"
     against = "" if claim.kind == BETTER and not claim.margin else " against the margin"
     correction = f", {corrected:.2g} corrected for {claims} claims" if claims > 1 else ""
     return (
         f"{higher if (c.gain or 0.0) > 0 else lower} by {abs(c.gain or 0.0):.3g} on average over {_pairs(c)} "
         f"({above} {higher}, {below} {lower}{interval}; Wilcoxon p{against} = {p:.2g}{correction})"
     )
+
+
+def _interval(claim: Claim, low: float, high: float) -> str:
+    """Of the difference as it is: "higher by 0.02" lies in +0.01 to +0.03 where that is worse, too."""
+    low, high = (low, high) if claim.goal == "maximize" else (0.0 - high, 0.0 - low)
+    return f"{low:+.3g} to {high:+.3g}"
 
 
 def ways(goal: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ import pytest
 from tests.tracking.tables import table
 from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
 from tracking.judging import ClaimVerdict
+from tracking.report.tables import claims_table
 from tracking.verdict import Verdict, judge, summaries
 
 ACCURACY = ("validation.accuracy", "maximize")
@@ -195,6 +196,10 @@ def test_lower_is_better_when_it_is_to_be_minimized() -> None:
     loss = claim(metric="validation.loss", goal="minimize")
     found = answer(values, loss)
     assert found.answer == "confirmed" and "lower by 0.105 on average" in found.sentence
+    assert found.comparison is not None and found.comparison.low is not None and found.comparison.high is not None
+    low, high = found.comparison.low, found.comparison.high
+    assert 0 < low < 0.105 < high, "as a gain"
+    assert f"95% interval {-high:+.3g} to {-low:+.3g}; Wilcoxon" in found.sentence, "as a difference, like the mean"
     frame, outcomes = table(values)
     both = judge(frame, outcomes, [ACCURACY, ("validation.loss", "minimize")], [loss], claim="paper")
     assert [o.claim and o.claim.rank for o in both.objectives] == [1, 1]
@@ -224,6 +229,8 @@ def test_tiny_differences_of_tiny_numbers_count() -> None:
     frame["gradient.data.rms"] = frame["validation.accuracy"] * 1e-20
     found = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
     assert found.answer == "confirmed" and found.p == 2 / 2**8
+    shown = claims_table(judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]))
+    assert shown is not None and shown.rows[0][2] == "+1.05e-21"
 
 
 def test_one_huge_number_does_not_make_the_others_nothing() -> None:

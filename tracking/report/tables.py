@@ -52,8 +52,8 @@ def claims_table(verdict: Verdict) -> Table | None:
             (
                 claim.name,
                 claim.answer,
-                _number(found.gain if found else None, "+.4f"),
-                f"{found.low:+.4f} to {found.high:+.4f}"
+                _number(found.gain if found else None, "+.4g"),
+                f"{found.low:+.4g} to {found.high:+.4g}"
                 if found and found.low is not None and found.high is not None
                 else "",
                 bound,
