@@ -25,8 +25,8 @@ the bootstrap of few seeds is too narrow.
 **Several claims.** p is corrected after Holm over all claims of a sweep, within each direction. At 2.5% each way, the
 probability that a sweep gets any answer wrong (confirmed or not confirmed where the truth is otherwise) is at most 5%,
 whatever the claims have in common. The p that are shown are doubled for the two directions, to be held against 5%.
-That holds where differences scatter evenly around their centre. What goes wrong on one seed in ten is not seen at all on
-8 seeds in 43% of sweeps, on 25 in 7%, and no test counts what it has not seen.
+This holds where differences scatter evenly around their centre. What goes wrong on one seed in ten is not seen at all
+on 8 seeds in 43% of sweeps, on 25 in 7%, and no test counts what it has not seen.
 
 **The best.** "As good as the best" is judged against every other complete configuration: it is confirmed where it
 holds against each of them, and not confirmed where it fails against any, of so many (Bonferroni). So it does not
