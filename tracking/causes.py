@@ -37,15 +37,24 @@ class _Course:
         whole = rows[~rows["epoch"].isin(rows["epoch"].to_numpy()[broken])]
         rows = whole if len(whole) else rows
         numbers = rows.select_dtypes("number")
-        self.means = numbers.groupby(rows["epoch"]).mean()
+        # A ratio that some seeds do not have (0 by 0) has no mean.
+        self.means = numbers.groupby(rows["epoch"]).mean(skipna=False)
+        self.largest = numbers.max()
         self.name = name
         self.fields = rows.iloc[0]
         self.first, self.last = self._moment(int(self.means.index.min())), self._moment(int(self.means.index.max()))
 
     def of_layers(self, statistic: str) -> pd.DataFrame:
+        return self.means[self._layers(statistic)]
+
+    def most_of_a_layer(self, statistic: str) -> float:
+        """The most of any layer, epoch and seed."""
+        return float(self.largest[self._layers(statistic)].max())
+
+    def _layers(self, statistic: str) -> list[str]:
         # The output has no activation: it would only dilute the mean.
         own = [c for c in self.means.columns if c.startswith("layer.") and c.endswith(f".{statistic}")]
-        return self.means[[c for c in own if c != f"layer.output.{statistic}"]]
+        return [c for c in own if c != f"layer.output.{statistic}"]
 
     def at(self, metric: str, epoch: int) -> float:
         return float(self.means[metric].to_dict()[epoch]) if metric in self.means else float("nan")
@@ -100,7 +109,7 @@ def _vanishing(a: _Course, b: _Course) -> list[str]:
 def _rescaling(a: _Course, b: _Course) -> list[str]:
     if a.fields["alpha"] != 1 or b.fields["alpha"] == 1 or b.fields["scaling"] != "rescaled" or not _alike(a, b):
         return []
-    most = float(a.of_layers("saturated").max().max())
+    most = a.most_of_a_layer("saturated")
     if most == 0:
         return [f"No unit of {a.name} was ever saturated, so that rescaling by alpha had nothing to act on."]
     if most < FEW:

@@ -84,3 +84,15 @@ def test_nothing_is_said_of_a_network_that_is_no_longer_finite() -> None:
     )
     assert [s for s in found if "nan" in s] == []
     assert not any(s.startswith("From the first epoch to the last") and "to 0% in plain" in s for s in found), found
+
+
+def test_what_is_said_of_all_seeds_holds_for_each() -> None:
+    frame, _ = table(VALUES, **{"layer.conv1.saturated": {"plain": 0.0}})
+    one = (frame["configuration"] == 0) & (frame["seed"] == 2)
+    frame.loc[one, "layer.conv1.saturated"] = 0.02
+    frame["gradient.first_to_last"] = 0.1
+    found = causes(frame, 0, 1, ("plain", "paper"))
+    assert not any("Never more than" in s for s in found), "one seed had more than the mean"
+    assert any("the first layer's gradient was 0.1 of the last layer's" in s for s in found)
+    frame.loc[one, "gradient.first_to_last"] = float("nan")
+    assert not any("the first layer's" in s for s in causes(frame, 0, 1, ("plain", "paper"))), "0 by 0 on one seed"
