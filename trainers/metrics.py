@@ -8,6 +8,9 @@ Gradients are those of the mean loss over the *probe*, a fixed sample of the tra
 the epoch, so that epoch 0 shows the gradient at the start, and members can be compared image by image:
 `gradient.data` without the penalty, `gradient.total` with it. Statistics are over coordinate values, with sign for
 the quantiles. Every definition is written out in `trainers.statistics`.
+
+`seconds` is the time by the wall that the epoch took the array of members, evaluation and statistics in it, shared out
+equally: it says what one member costs, and nothing about two of the same array.
 """
 
 from __future__ import annotations
