@@ -160,7 +160,11 @@ def _claim(found: Sequence[tuple[int, ClaimVerdict]]) -> Iterable[str]:
         yield f"> {claim.says}"
     yield "\n".join(f"- Batch size {batch_size}: {c.sentence}" for batch_size, c in found)
     if len({c.answer for _, c in found}) > 1:
-        yield "The batch size changes the answer."
+        seeds = sorted({len(c.comparison.pairs) for _, c in found if c.comparison})
+        if len(seeds) > 1:
+            yield f"The answers differ, and {seeds[0]} seeds decide less than {seeds[-1]}."
+        else:
+            yield "The batch size changes the answer."
 
 
 def _theory(theory: Theory) -> str:

@@ -11,7 +11,10 @@ import pytest
 from sweeps.cli import _status
 from sweeps.errors import RequestError
 from sweeps.paper import STUDIES, sweep_name
-from sweeps.paper_page import write_page
+from sweeps.paper_page import _claim, write_page
+from tests.tracking.tables import table
+from tracking.claims import Claim
+from tracking.verdict import ClaimVerdict, judge
 
 
 def run(study: str, name: str, store: Path, images: str, *more: str) -> None:
@@ -39,6 +42,18 @@ def test_each_claim_has_the_papers_words_a_figure_and_a_verdict_for_each_batch_s
     assert "## figure-2" not in text and "figure-2-128" not in text
     assert "Counter-examples" in text
     assert str(tmp_path) not in text, "the page names a folder of the machine"
+
+
+def verdict_on(plain: list[float]) -> ClaimVerdict:
+    frame, ended = table({"plain": plain, "paper": [p + 0.1 if plain[0] < 0.5 else p for p in plain]})
+    return judge(frame, ended, [], [Claim("better", "paper", "plain", "validation.accuracy")]).claims[0]
+
+
+def test_the_batch_size_has_no_credit_for_what_the_number_of_seeds_does() -> None:
+    low, high = [0.1 + seed / 1000 for seed in range(8)], [0.6 + seed / 1000 for seed in range(8)]
+    ends = [list(_claim([(32, verdict_on(low)), (128, verdict_on(other))]))[-1] for other in (low[:7], low[:5], high)]
+    assert ends[0].startswith("- Batch size 32: ")
+    assert ends[1:] == ["The answers differ, and 5 seeds decide less than 8.", "The batch size changes the answer."]
 
 
 def test_a_store_without_the_studies_is_refused(tmp_path: Path) -> None:
