@@ -108,9 +108,15 @@ def judge_claims(
     # A claim that can't be tested yet counts: the correction must not grow with what is known.
     corrected = list(zip(*(holm([j.p[side] for j in found]) for side in (0, 1)), strict=True))
     return tuple(
-        _verdict(judged, both, len(found), judged.claim.name in later)
+        _verdict(judged, both, (len(found), _factor(judged, found)), judged.claim.name in later)
         for judged, both in zip(found, corrected, strict=True)
     )
+
+
+def _factor(judged: _Judged, found: Sequence[_Judged]) -> int:
+    """What Holm's correction multiplies the least p by that so many pairs can give: claims with less go before."""
+    least = 0.5 ** len(judged.pair.pairs) if judged.pair else 0.0
+    return min(1 + sum(one.p[side] >= least for one in found if one is not judged) for side in (0, 1))
 
 
 def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
@@ -186,7 +192,7 @@ def _against_the_best(claim: Claim, stage: Stage, left: int) -> _Judged:
     return judged
 
 
-def _verdict(judged: _Judged, corrected: tuple[float, float], claims: int, later: bool) -> ClaimVerdict:
+def _verdict(judged: _Judged, corrected: tuple[float, float], claims: tuple[int, int], later: bool) -> ClaimVerdict:
     claim, pair = judged.claim, judged.pair
     answer, p, p_corrected = judged.answer, None, None
     if pair is not None:
@@ -199,7 +205,7 @@ def _verdict(judged: _Judged, corrected: tuple[float, float], claims: int, later
             fails = True  # equal on every seed is no matter of chance
         answer = CONFIRMED if holds else NOT_CONFIRMED if fails else UNDECIDED
     question = wording.question(claim, judged.epochs, judged.comparison)
-    sentence = wording.sentence(question, answer, claim, judged.comparison, judged.candidates, p, p_corrected, claims)
+    sentence = wording.sentence(question, answer, claim, judged.comparison, judged.candidates, p, p_corrected, *claims)
     return ClaimVerdict(
         name=claim.name,
         says=claim.says,

@@ -44,18 +44,19 @@ def sentence(
     p: float | None,
     corrected: float | None,
     claims: int,
+    factor: int,
 ) -> str:
-    """Question, answer, numbers, and what so few pairs can say."""
+    """Question, answer, numbers, and what so few pairs can say: their least p is corrected by at least `factor`."""
     if found is None or found.gain is None or p is None or corrected is None:
         return f"{question} {answer.capitalize()}."
     said = [f"{question} {answer.capitalize()}: {_numbers(claim, found, p, corrected, claims)}."]
     if candidates > 1:
         said.append(f"Judged against each of the {candidates} others, of which this is the best.")
-    least = least_p(len(found.pairs), claims)
+    least = least_p(len(found.pairs), factor)
     if answer == "undecided" and least is not None and least > LEVEL:
         said.append(
             f"With {_pairs(found)} and {_count(claims, 'claim')} the corrected p can't be below {least:.2g}: it takes "
-            f"{_count(pairs_needed(claims), found.paired_over)} or more to decide this."
+            f"{_count(pairs_needed(factor), found.paired_over)} or more to decide this."
         )
     return " ".join(said)
 

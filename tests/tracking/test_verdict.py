@@ -250,6 +250,18 @@ def test_seconds_are_paired_over_epochs_for_seeds_share_the_clock() -> None:
     assert judged.comparison.gain == pytest.approx(0.5) and "over 7 epochs" in judged.sentence
 
 
+def test_what_so_few_seeds_can_say_beside_a_claim_with_more_pairs() -> None:
+    """12 epochs give a smaller p than 6 seeds can, which Holm then corrects for one claim less."""
+    claims = (claim(metric="seconds", margin=0.1, relative=True, name="time"), claim())
+    for paper, expected in ((PAPER[:6], "confirmed"), ([*PAPER[:5], 0.1], "undecided")):
+        frame, outcomes = table({"plain": PLAIN[:6], "paper": paper})
+        longer = pd.concat(
+            [frame.assign(epoch=e, seconds=1 + frame["configuration"] / 2 + e / 99) for e in range(1, 13)]
+        )
+        judged = judge(longer, outcomes, [], claims).claims[1]
+        assert judged.answer == expected and "can't be below" not in judged.sentence
+
+
 @pytest.mark.parametrize("other", ["plain", BEST])
 def test_seconds_of_one_pack_are_no_comparison(other: str) -> None:
     """They are the pack's time shared out equally: the same to the bit, whatever each configuration costs."""
