@@ -19,6 +19,7 @@ from tracking.figures.paper import axis_label
 from tracking.figures.searched import Axis, Searched, results
 from tracking.figures.style import COLOURS, RC, NotDrawn, new_figure
 from tracking.results import Outcome
+from trainers.members import HOMOGENEOUS
 
 LEAST = 3  # lines
 TICKS = 5
@@ -46,7 +47,7 @@ def parallel_figure(
     # The best last, so that it is drawn on top.
     found = found.sort_values("value", ascending=goal == "maximize")
     values = found["value"].to_numpy(dtype=np.float64)
-    heights = [_heights(axis, found[axis.name]) for axis in searched.axes]
+    heights = [_heights(axis, _searched(found, axis.name)) for axis in searched.axes]
     result = Axis(metric, float(values.min()), float(values.max()))
     heights.append(_heights(result, found["value"]))
     figure = new_figure(3.6)
@@ -63,8 +64,16 @@ def parallel_figure(
     return figure
 
 
+def _searched(found: pd.DataFrame, name: str) -> pd.Series[float]:
+    """The values of one field, NaN where it was not searched: alpha beside relu, which rescaling does not change."""
+    if name != "alpha":
+        return found[name]
+    idle = found["activation"].isin(HOMOGENEOUS) & (found["scaling"] == "rescaled")
+    return found[name].where(~idle)
+
+
 def _heights(axis: Axis, values: pd.Series[float]) -> NDArray[np.float64]:
-    """Where on its axis each value lies, 0 to 1; NaN for one outside, as alpha is beside relu: the line is broken."""
+    """Where on its axis each value lies, 0 to 1; NaN for one outside or not searched: the line is broken there."""
     return np.array([_place(axis, value) for value in values], dtype=np.float64)
 
 

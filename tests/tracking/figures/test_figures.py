@@ -164,6 +164,13 @@ def test_a_surface_needs_points_that_differ_in_both(make: Any) -> None:
     assert svg(surface_figure(frame, ended))
 
 
+def test_a_value_without_effect_is_no_point_of_the_search(make: Any) -> None:
+    """Beside relu alpha is not searched, and is 1: a line through 1 would look like a result of it."""
+    frame, ended = make([*make.search(3), *make.search(2, activation="relu")])
+    lines = parallel_figure(frame, ended, Searched(make.axes)).axes[0].collections[0].get_segments()
+    assert sorted(map(len, lines)) == [2, 2, 3, 3, 3]
+
+
 def test_parallel_coordinates_put_every_value_on_its_axis(make: Any) -> None:
     points = [
         make.one("", alpha=a, r=0.1, activation=f, seeds=(0,)) for a, f in ((1.0, "relu"), (2.0, "tanh"), (4.0, "tanh"))
