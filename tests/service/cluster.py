@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class Cluster:
         self.folder = Path(self._temporary.name)
         self._logs = folder
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._numbers = count()
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "GRADSWEEP_", "MLFLOW_"))}
         self._environment = clean | {
             "PATH": f"{bin}:{os.environ['PATH']}",
@@ -78,14 +80,12 @@ class Cluster:
         port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         words = ["--head", f"--port={self.gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
-        words += [f"--temp-dir={self.folder}", f"--ray-client-server-port={free_port()}"]
+        words += [f"--ray-client-server-port={free_port()}"]
         self._start(words, resources)
 
     def join(self, within: Sequence[str] = (), **resources: float) -> subprocess.Popen[bytes]:
         """A further node; `within` is a command that starts another one."""
-        # A folder of its own, as on a machine of its own: two that share one take away each other's code.
-        own = f"--temp-dir={self.folder}/{len(self._processes)}"
-        return self._start([f"--address=127.0.0.1:{self.gcs}", own], resources, within)
+        return self._start([f"--address=127.0.0.1:{self.gcs}"], resources, within)
 
     def nodes(self) -> int:
         """How many nodes are alive, as far as the head knows; without a token."""
@@ -125,6 +125,9 @@ class Cluster:
     def _start(
         self, words: list[str], resources: Mapping[str, float], within: Sequence[str] = ()
     ) -> subprocess.Popen[bytes]:
+        # A folder of its own, as on a machine of its own: two that share one take away each other's code.
+        number = next(self._numbers)
+        words = [*words, f"--temp-dir={self.folder}/{number}"]
         sizes = [f"--num-{name}={size:g}" for name, size in {"gpus": 0, **resources}.items()]
         words = [*words, *sizes, "--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
         words += [
@@ -134,7 +137,7 @@ class Cluster:
             "--disable-usage-stats",
             "--block",
         ]
-        said = self._logs / f"ray-{len(self._processes)}.log"
+        said = self._logs / f"ray-{number}.log"
         with said.open("ab") as log:
             process = subprocess.Popen(
                 [*within, str(self._bin / "python"), "-m", "ray.scripts.scripts", "start", *words],
