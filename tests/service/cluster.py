@@ -96,17 +96,17 @@ class Cluster:
         """The process that the head's others hang on."""
         return self._processes[0]
 
-    def kill(self, node: subprocess.Popen[bytes]) -> None:
-        """SIGKILL of a node with all of its processes; back when the cluster knows, where there still is one."""
-        of_head = node is self.head
-        alive = 0 if of_head else self.nodes()
+    def kill(self, node: subprocess.Popen[bytes], noticed: bool = True) -> None:
+        """SIGKILL of a node with all of its processes; back when the cluster has noticed, where there still is one."""
+        noticed = noticed and node is not self.head
+        alive = self.nodes() if noticed else 0
         found = [psutil.Process(node.pid), *psutil.Process(node.pid).children(recursive=True)]
         for process in found:
             process.kill()
         node.wait()
         psutil.wait_procs(found, timeout=30)
         self._processes.remove(node)
-        if not of_head:
+        if noticed:
             until(lambda: self.nodes() < alive)
 
     def close(self) -> None:
