@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,9 @@ class Cluster:
         alive = self.nodes() if noticed else 0
         found = [psutil.Process(node.pid), *psutil.Process(node.pid).children(recursive=True)]
         for process in found:
-            process.kill()
+            # Some end by themselves as soon as their parent is gone.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         node.wait()
         psutil.wait_procs(found, timeout=30)
         self._processes.remove(node)
