@@ -17,6 +17,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Collection
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 
@@ -68,7 +69,8 @@ class Mirror:
 
     def __init__(self, url: str, sweep: str, pack: str) -> None:
         self._bucket = Bucket(url, sweep, pack)
-        prefix = f"gradsweep-{sweep}-{pack}-"
+        # By the bucket too: sweeps of one name in several have packs of the same names.
+        prefix = f"gradsweep-{sha256(f'{url}/{sweep}/{pack}'.encode()).hexdigest()[:16]}-"
         # Of a worker that was killed here; one that was only given up for lost loses its folder, and ends.
         for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)

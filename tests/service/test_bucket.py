@@ -49,11 +49,17 @@ def test_a_worker_elsewhere_goes_on_from_what_is_booked(images: str, tmp_path: P
 
 def test_a_killed_worker_leaves_nothing_for_long_and_one_that_wakes_up_takes_nothing(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
-    with Mirror(url, "sweep", "p0") as lost, Mirror(url, "sweep", "p1") as other:
+    elsewhere = (tmp_path / "another").as_uri()
+    with (
+        Mirror(url, "sweep", "p0") as lost,
+        Mirror(url, "sweep", "p1") as other,
+        Mirror(elsewhere, "sweep", "p0") as same,
+    ):
         lost.base.with_name("p0.npz.1").write_bytes(b"states")
         lost.push()
         with Mirror(url, "sweep", "p0") as new:
-            assert not lost.base.parent.exists() and other.base.parent.exists()
+            assert not lost.base.parent.exists()
+            assert other.base.parent.exists() and same.base.parent.exists()
             assert new.base.with_name("p0.npz.1").read_bytes() == b"states"
             lost.push()
             assert Bucket(url, "sweep", "p0").names() == {"p0.npz.1"}
