@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainers.members import FIELDS, HOMOGENEOUS
+from trainers.members import FIELDS, alpha_acts
 
 Value = str | float | int | bool
 
@@ -106,11 +106,10 @@ SEARCHABLE = tuple(name for name in FIELDS if name not in ("seed", "data", "engi
 def unsearched(space: Space, parameters: Mapping[str, Value | None]) -> tuple[str, ...]:
     """The keys of the space that have no effect beside the other parameters (base included).
 
-    alpha where the activation is homogeneous and rescaled: alpha f(z / alpha) is f(z) there, and alpha is 1.
+    alpha where it does nothing: it is 1 there.
     """
-    homogeneous = parameters.get("activation", FIELDS["activation"].default) in HOMOGENEOUS
-    rescaled = parameters.get("scaling", FIELDS["scaling"].default) == "rescaled"
-    return ("alpha",) if "alpha" in space and homogeneous and rescaled else ()
+    activation, scaling = (str(parameters.get(name, FIELDS[name].default)) for name in ("activation", "scaling"))
+    return ("alpha",) if "alpha" in space and not alpha_acts(activation, scaling) else ()
 
 
 UNSEARCHED_VALUE: Mapping[str, Value] = {"alpha": 1.0}

@@ -43,6 +43,11 @@ ALPHAS = (1e-6, 1e6)
 MOST = 2**31 - 1  # epochs, and images a batch: what the engines count with
 
 
+def alpha_acts(activation: str, scaling: str) -> bool:
+    """Whether alpha changes anything: not where it cancels out, alpha f(z / alpha) = f(z)."""
+    return scaling != "rescaled" or activation not in HOMOGENEOUS
+
+
 def _help(text: str, default: Any) -> Any:
     return field(default=default, metadata={"help": text})
 

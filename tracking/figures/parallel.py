@@ -19,7 +19,7 @@ from tracking.figures.paper import axis_label
 from tracking.figures.searched import Axis, Searched, results
 from tracking.figures.style import COLOURS, RC, NotDrawn, new_figure
 from tracking.results import Outcome
-from trainers.members import HOMOGENEOUS
+from trainers.members import alpha_acts
 
 LEAST = 3  # lines
 TICKS = 5
@@ -68,8 +68,8 @@ def _searched(found: pd.DataFrame, name: str) -> pd.Series[float]:
     """The values of one field, NaN where it was not searched: alpha beside relu, which rescaling does not change."""
     if name != "alpha":
         return found[name]
-    idle = found["activation"].isin(HOMOGENEOUS) & (found["scaling"] == "rescaled")
-    return found[name].where(~idle)
+    acts = [alpha_acts(*both) for both in zip(found["activation"], found["scaling"], strict=True)]
+    return found[name].where(np.array(acts))
 
 
 def _heights(axis: Axis, values: pd.Series[float]) -> NDArray[np.float64]:
