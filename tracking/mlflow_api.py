@@ -1,6 +1,6 @@
 """All that is said to MLflow, and in whose words it fails: a later try may mend it, or none can.
 
-With `mlflow_sqlite` the only module that imports mlflow, which takes more than a second: import it where it is used.
+It imports mlflow, which takes more than a second: import it where it is used.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Tracker:
         return run.info.run_id, run.info.artifact_uri
 
     def log_file(self, artifacts: str, file: Path) -> None:
-        """Copy a file to a run's artifacts, where a power cut takes no more of it if that is a folder here."""
+        """Copy a file to a run's artifacts; where they are a folder here, it is on the disk then."""
         with _translated():
             repository = get_artifact_repository(artifacts, tracking_uri=self.uri)
             repository.log_artifact(str(file))  # type: ignore[no-untyped-call]

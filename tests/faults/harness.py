@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import yaml
 
 from sweeps.audit import audit
@@ -56,6 +57,17 @@ class Sound:
 def moments(seed: int, count: int, first: float = 0.15, last: float = 0.7) -> list[int]:
     """So many numbers of records in the middle of the sweep, drawn from a seed, in order."""
     return sorted(random.Random(seed).sample(range(int(first * RECORDS), int(last * RECORDS)), count))
+
+
+def preloadable(source: str, folder: Path) -> Path:
+    """A library for LD_PRELOAD, made of C that lies beside this file; skips where there is no compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    made = folder / f"{source}.so"
+    code = Path(__file__).with_name(source)
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", made, code, "-ldl"], check=True)
+    return made
 
 
 def spec(images: str, **changes: Any) -> dict[str, Any]:

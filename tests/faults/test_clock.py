@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
-import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.harness import CONFIGURATIONS, NAME, RECORDS, Harness, moments
+from tests.faults.harness import CONFIGURATIONS, NAME, RECORDS, Harness, moments, preloadable
 from tracking.spool import Spool
 
 pytestmark = pytest.mark.timeout(3600)
@@ -21,13 +19,7 @@ HOUR = 3600 * 10**9
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that puts a process's clock back."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler")
-    made = tmp_path_factory.mktemp("clock") / "clock.so"
-    source = Path(__file__).with_name("clock.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", made, source, "-ldl"], check=True)
-    return made
+    return preloadable("clock.c", tmp_path_factory.mktemp("clock"))
 
 
 @pytest.mark.slow

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.harness import CONFIGURATIONS, RECORDS, Harness, moments
+from tests.faults.harness import CONFIGURATIONS, RECORDS, Harness, moments, preloadable
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -17,13 +15,7 @@ pytestmark = pytest.mark.timeout(3600)
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that keeps what has been synchronized."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler")
-    made = tmp_path_factory.mktemp("power") / "power.so"
-    source = Path(__file__).with_name("power.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", made, source, "-ldl"], check=True)
-    return made
+    return preloadable("power.c", tmp_path_factory.mktemp("power"))
 
 
 def lose_power(sweep: Harness, kept: Path) -> int:
