@@ -29,7 +29,7 @@ IMAGES = {"digits": Images(1295, 143, 359, 10), "cifar10": Images(45000, 5000, 1
 
 @dataclass(frozen=True)
 class Plan:
-    """What would run; `seconds` is None where there is no measurement to go by, `device_memory` without a GPU."""
+    """What would run; `seconds` is None without measurement or images to go by, `device_memory` without a GPU."""
 
     name: str
     question: str | None
@@ -68,7 +68,7 @@ def plan_of(spec: SweepSpec) -> Plan:
         again = configurations[: search.confirming]
         stages.append((list(_packs(again, pack_size(spec, confirming=True))), len(spec.fresh_seeds)))
     seconds = None
-    if not resources.gpus and isinstance(at_once, int):
+    if not resources.gpus and isinstance(at_once, int) and all(train_images(m.data) for m in configurations):
         seconds = START_SECONDS
         for packs, seeds in stages:
             cost = [sum(map(_seconds, pack)) * seeds / resources.cpus for pack in packs]

@@ -9,6 +9,8 @@ from sweeps.commands.text import duration, table
 from sweeps.device_memory import GB
 from sweeps.errors import RequestError
 
+BY_TABLE = " (a table of measured times, without pruning)"
+
 
 def plan(source: str, settings: list[str]) -> dict[str, Any]:
     """What a spec would run."""
@@ -24,7 +26,7 @@ def plan_text(plan: dict[str, Any]) -> str:
     device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
     at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
     seconds = plan["seconds"]
-    time = "no measurement to go by" if seconds is None else duration(seconds)
+    time = "unknown: no measurement, or no images here, to go by" if seconds is None else duration(seconds) + BY_TABLE
     lines = [
         ("sweep", plan["name"]),
         ("question", plan["question"] or "none stated"),
@@ -39,7 +41,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         ("members", f"{plan['members']}, at most {plan['epochs']} epochs each"),
         ("packs", f"{plan['packs']} of at most {plan['pack']} configurations"),
         ("resources", f"{device} a pack, {at_once}"),
-        ("time", f"{time} (a table of measured times, without pruning)"),
+        ("time", time),
     ]
     if plan["device_memory"]:
         lines.insert(-1, ("device memory", _device_memory(plan)))

@@ -68,6 +68,10 @@ def test_more_work_takes_longer_and_gpus_are_not_guessed_at(images: str) -> None
     assert gpu is None
 
 
+def test_without_images_there_is_no_time() -> None:
+    assert plan_of(parse(SPEC.format(images="folder:/nowhere"))).seconds is None
+
+
 def test_the_number_of_images_is_about_right(images: str) -> None:
     assert train_images("digits") == len(load("digits").train)
     assert abs(train_images(images) - len(load(images).train)) <= 1
