@@ -178,9 +178,9 @@ def parse(text: str) -> dict[str, Function]:
         r"^(\.visible \.entry|\.func) ([\w$]+)\s*\(([^)]*)\)[^;{]*\{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE
     ):
         function = Function(re.findall(r"[\w$]+_param_\d+", parameters))
-        for table, targets in re.findall(r"(\w+):\s*\.branchtargets\s*([^;]*);", body):
+        for table, targets in re.findall(r"([$\w]+):\s*\.branchtargets\s*([^;]*);", body):
             function.tables[table] = [target.strip() for target in targets.split(",")]
-        for piece in re.split(r"[;\n]", re.sub(r"\w+:\s*\.branchtargets[^;]*;", "", body)):
+        for piece in re.split(r"[;\n]", re.sub(r"[$\w]+:\s*\.branchtargets[^;]*;", "", body)):
             line = re.sub(r"^(\{(?!.*\})|\})", "", piece.strip()).strip()
             if label := re.fullmatch(r"([$\w]+):", line):
                 function.labels[label[1]] = len(function.code)
