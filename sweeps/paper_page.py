@@ -112,7 +112,7 @@ def _conditions(found: dict[str, list[Shown]]) -> str:
                     s.spec.name,
                     str(base["regime"]),
                     str(len(s.spec.arms)),
-                    str(len(s.spec.seeds)),
+                    _seeds(s.spec.seeds),
                     str(base["epochs"]),
                     str(s.batch_size),
                     minutes,
@@ -134,6 +134,12 @@ def _conditions(found: dict[str, list[Shown]]) -> str:
             f"{', '.join(sorted({str(s.spec.base.get('learning_rate', 0.001)) for s in every}))}. {versions}.",
         ]
     )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """How many, and which where they are neighbours."""
+    neighbours = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{len(seeds)} ({seeds[0]} to {seeds[-1]})" if neighbours else str(len(seeds))
 
 
 def _minutes(found: Origin) -> str:

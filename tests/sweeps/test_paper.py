@@ -34,6 +34,7 @@ def test_each_claim_has_the_papers_words_a_figure_and_a_verdict_for_each_batch_s
     assert page == out / "paper.md"
     text = page.read_text()
     section = text[text.index("## figure-1\n") : text.index("## The theorems")]
+    assert "| 2 (0 to 1) |" in text
     assert "> " in section and "Seen by a person." in section
     for batch_size, name in ((32, "figure-1"), (128, "figure-1-128")):
         assert f"- Batch size {batch_size}: Is " in section
@@ -63,10 +64,11 @@ def test_a_store_without_the_studies_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_make_paper_runs_every_study_at_both_batch_sizes(images: str, tmp_path: Path) -> None:
-    words = ["--data", images, "--epochs", "1", "--seeds", "2", "--store", "store", "--out", "docs"]
+    words = ["--data", images, "--epochs=1", "--seeds=2", "--first-seed=3", "--store", "store", "--out", "docs"]
     for _ in range(2):  # the second time it is all there
         subprocess.run([sys.executable, "-m", "sweeps.paper", *words], cwd=tmp_path, check=True)
     text = (tmp_path / "docs" / "paper.md").read_text()
+    assert text.count("| 2 (3 to 4) |") == 2 * len(STUDIES)
     for study in STUDIES:
         assert f"figures/{sweep_name(study, 32)}.svg" in text
         assert f"figures/{sweep_name(study, 128)}.svg" in text
