@@ -56,7 +56,6 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
     from trainers.train import layers_of
 
     found = memory.first_device()
-    part = min(gpus, 1.0)
     programs = (found or memory.Device("", 0, H200)).programs
     largest = None
     for member, count, images in packs:
@@ -74,7 +73,7 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
     least = memory.least(plan, sizes)
     here = None
     if found:
-        room = memory.share(found.total, part)
+        room = memory.share(found.total, gpus)
         if room < least:
             enough = math.ceil(100 * (least + memory.CONTEXT) / found.total) / 100
             right = f"give it {enough:g} or more" if enough <= 1 else "it takes a larger device"
@@ -84,5 +83,5 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
             )
         programs = min(programs, memory.programs_that_fit(plan, sizes, room))
         here = min(members, max(1, memory.members_that_fit(plan, sizes, batch_size, programs, room)))
-    device, least_device = (int((bytes_ + memory.CONTEXT) / part) for bytes_ in (pack, least))
+    device, least_device = (int((bytes_ + memory.CONTEXT) / gpus) for bytes_ in (pack, least))
     return DeviceMemory(members, pack, least, device, least_device, here)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeps.books import Books
+from sweeps.books import Books, SweepStopped
 from sweeps.interrupt import Interrupt
-from sweeps.packs import train_pack
+from sweeps.packs import DeviceLost, train_pack
 from sweeps.spec import Resources
 from tracking.store import Store
 
@@ -23,10 +23,16 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
 
 
 def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
-    """Train all packs of the books; `folder` and `bucket` are not needed here. Raises Interrupted after a signal."""
+    """Train all packs of the books; `folder` and `bucket` are not needed here. Raises Interrupted after a signal.
+
+    Raises SweepStopped where the GPU, and with it this process, can't go on.
+    """
     device = "cuda" if resources.gpus else "cpu"
     while (pack := books.next_pack()) is not None:
         reports = train_pack(pack, books.states_file(pack.id), device=device, threads=resources.cpus)
-        for report in reports:
-            books.record(report)
-            interrupt.check()
+        try:
+            for report in reports:
+                books.record(report)
+                interrupt.check()
+        except DeviceLost as error:
+            raise SweepStopped(f"pack {pack.id}: {error}; a resume begins with a new process") from error

@@ -125,6 +125,10 @@ def _unpickled(
     return PackReport(pack, epoch, records, ended, last, stop)
 
 
+class DeviceLost(RuntimeError):
+    """This process's GPU takes no more work, whatever the pack: an error of the device's, in one line."""
+
+
 def train_pack(
     pack: Pack, states: Path | None = None, *, device: str = "cpu", threads: int = 1
 ) -> Iterator[PackReport]:
@@ -132,7 +136,7 @@ def train_pack(
 
     `states` is what the files begin with that a former worker may have left and in which the states are saved after
     every epoch but the last; where they can't be saved the last report says `stop`. What goes wrong in the training
-    ends the configurations still in it as failed, in a last report; nothing is raised but what the consumer of the
+    ends the configurations still in it as failed, in a last report. Raises DeviceLost, and what the consumer of the
     reports raises itself.
     """
     if not pack.configurations:
@@ -145,6 +149,8 @@ def train_pack(
         try:
             report = next(reports, None)
         except Exception as error:
+            if device != "cpu" and (lost := _device_lost()):
+                raise DeviceLost(lost) from error
             log.warning("pack %s: %s", pack.id, one_line(error), exc_info=bool(os.environ.get("GRADSWEEP_DEBUG")))
             failed = {number: End("failed", reason=one_line(error)) for number in sorted(left)}
             report = PackReport(pack.id, epoch, {}, failed, last=True)
@@ -155,6 +161,22 @@ def train_pack(
         yield report
         if report.last:
             return
+
+
+def _device_lost() -> str | None:
+    """What is wrong with this process's GPU, None where it still works.
+
+    After an illegal address, say, every use of the device fails until the process ends; a failed training does not
+    show whether that is why.
+    """
+    import torch
+
+    try:
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+    except RuntimeError as error:
+        return f"the GPU takes no more work: {one_line(error)}"
+    return None
 
 
 def one_line(error: BaseException) -> str:

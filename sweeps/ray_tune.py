@@ -90,7 +90,8 @@ class Parcel:
 def train_trial(config: dict[str, Any]) -> None:
     """What runs in a worker: train the pack in the config, report every epoch.
 
-    `tune.report` returns when the driver has booked the report and asks for the next one.
+    `tune.report` returns when the driver has booked the report and asks for the next one. Raises DeviceLost, with
+    which this worker is lost and another one goes on with the pack.
     """
     if not config["bucket"] and not Path(config["states"]).is_dir():
         raise OSError(f"the machine {platform.node()} does not see the store's folder {config['states']}")

@@ -152,7 +152,7 @@ def _problems(detail: ErrorDetails, data: Mapping[str, Any]) -> list[Problem]:
         "dict_type": "a mapping of keys to values",
         "model_type": "a mapping of keys to values",
         "greater_than_equal": f"at least {context.get('ge', 0):g}",
-        "less_than_equal": f"at most {context.get('le', 0)}",
+        "less_than_equal": f"at most {context.get('le', 0):.15g}",
         "literal_error": str(context.get("expected")).replace("'", ""),
     }.get(kind)
     return [Problem(path, f"must be {wanted}, but got {got}" if wanted else f"{detail['msg']}, but got {got}")]

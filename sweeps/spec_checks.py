@@ -224,9 +224,7 @@ def _confirm(spec: SweepSpec) -> list[Problem]:
 
 def _resources(spec: SweepSpec) -> list[Problem]:
     found = []
-    gpus, pack = spec.resources.gpus, spec.resources.pack
-    if gpus > 1 and gpus != int(gpus):
-        found.append(Problem(("resources", "gpus"), f"must be a fraction of one or a whole number, but got {gpus:g}"))
+    pack = spec.resources.pack
     seeds = max(len(spec.seeds), len(spec.fresh_seeds))
     if pack > 1 and pack * seeds > MOST_MEMBERS:
         at_most = max(1, MOST_MEMBERS // seeds)

@@ -23,7 +23,7 @@ from tracking.claims import Claim
 from trainers.members import FIELDS, MemberConfig
 
 MOST = 1_000_000  # configurations
-MOST_DEVICES = 1024  # of a machine
+MOST_PROCESSORS = 1024  # of a machine
 
 
 def _members(title: str, without: tuple[str, ...]) -> Any:
@@ -136,8 +136,8 @@ class ClaimSpec(_Part):
 class Resources(_Part):
     """What a pack may use, and how many train at once."""
 
-    cpus: int = Field(default=1, ge=1, le=MOST_DEVICES, description="processors a pack")
-    gpus: float = Field(default=0, ge=0, le=MOST_DEVICES, description="GPUs a pack; a fraction shares one")
+    cpus: int = Field(default=1, ge=1, le=MOST_PROCESSORS, description="processors a pack")
+    gpus: float = Field(default=0, ge=0, le=1, description="GPUs a pack, one at most; a fraction shares one")
     pack: int = Field(
         default=8, ge=1, description="configurations a pack, at most: fewer where cores would else stand idle"
     )

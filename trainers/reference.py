@@ -170,6 +170,9 @@ class ReferenceEngine:
         self.layers = layers
         self.device = torch.device(device)
         self.threads = threads
+        if self.device.type == "cuda":
+            # PyTorch's default for convolutions is tf32, whose mantissa has 10 bits: not what a judge computes with.
+            torch.backends.cudnn.allow_tf32 = False
         splits = {
             "train": dataset.train,
             "validation": dataset.validation,

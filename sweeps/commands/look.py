@@ -50,7 +50,7 @@ def plan_text(plan: dict[str, Any]) -> str:
 
 def _device_memory(plan: dict[str, Any]) -> str:
     need = plan["device_memory"]
-    part = f"{min(plan['gpus'], 1):g} of " if plan["gpus"] < 1 else ""
+    part = f"{plan['gpus']:g} of " if plan["gpus"] < 1 else ""
     here = "" if need["here"] is None else f"; here {need['here']} at a time"
     return (
         f"{need['pack'] / GB:.1f} GB for a pack's {need['members']} members at once, {part}a GPU of "

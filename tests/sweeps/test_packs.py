@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from search_spaces.plan import Settings
-from sweeps.packs import Pack, PackedConfiguration, PackReport, mean, train_pack
+from sweeps.packs import DeviceLost, Pack, PackedConfiguration, PackReport, mean, train_pack
 from trainers.members import EpochRecord, MemberConfig
 
 ACCURACY = "validation.accuracy"
@@ -103,6 +104,19 @@ def test_an_error_in_training_is_an_end_with_a_one_line_reason(configuration: Ma
     reason = reports[0].ended[1].reason
     assert "/nowhere" in reason
     assert "\n" not in reason
+
+
+def test_a_gpu_that_takes_no_more_work_is_no_end(configuration: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nmore")
+
+    nowhere = pack(configuration(1, data="folder:/nowhere"))
+    assert [r.ended[1].state for r in train_pack(nowhere, device="cuda")] == ["failed"]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", broken)
+    with pytest.raises(DeviceLost, match="^the GPU takes no more work: AcceleratorError: CUDA error: .*encountered$"):
+        next(train_pack(nowhere, device="cuda"))
+    assert [r.ended[1].state for r in train_pack(nowhere)] == ["failed"]
 
 
 def test_an_error_after_an_end_that_was_not_reported_is_an_end_of_that_one_too(

@@ -221,7 +221,7 @@ SPECS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "objective": st.fixed_dictionaries({}, optional={"metric": st.sampled_from(["train.loss", "gradient.data.rms"]),
                                                          "goal": st.sampled_from(["maximize", "minimize"])}),
         "resources": st.fixed_dictionaries({}, optional={"cpus": st.integers(1, 64),
-                                                         "gpus": st.floats(0, 1) | st.integers(2, 8),
+                                                         "gpus": st.floats(0, 1),
                                                          "concurrent": st.just("auto") | st.integers(1, 9)}),
         "tracking": st.fixed_dictionaries({"uri": st.sampled_from(["http://x:1", "sqlite:///x.db", None])}),
     },

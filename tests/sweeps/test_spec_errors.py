@@ -124,6 +124,7 @@ WRONG = [
     ),
     (ARMS + "resources: {gpu: 1}\n", "3: resources.gpu: unknown key; did you mean gpus?"),
     (ARMS + "resources: {gpus: -1}\n", "3: resources.gpus: must be at least 0, but got -1"),
+    (ARMS + "resources: {gpus: 2}\n", "3: resources.gpus: must be at most 1, but got 2"),
     (ARMS + "tracking: {uri: 5}\n", "3: tracking.uri: must be text, but got 5"),
     (ARMS + "tracking: {url: x}\n", "3: tracking.url: unknown key; did you mean uri?"),
     (SPACE + "alpha: {low: 0.5, high: 0.1}\n", "5: search.space.alpha.low: low < high must hold, but got 0.5 and 0.1"),

@@ -295,8 +295,12 @@ def recorded(step: Callable[[], object]) -> torch.cuda.CUDAGraph:
         graph.capture_begin()
         try:
             step()
-        finally:
-            graph.capture_end()
+        except BaseException:
+            # of a recording that broke off it says only that it did
+            with contextlib.suppress(RuntimeError):
+                graph.capture_end()
+            raise
+        graph.capture_end()
     return graph
 
 

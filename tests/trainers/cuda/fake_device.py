@@ -91,6 +91,8 @@ class Device:
         # what is asked of the driver: PyTorch's own functions around it are the real ones
         monkeypatch.setattr("torch.cuda.memory._lazy_init", lambda: None)
         monkeypatch.setattr(torch._C, "_cuda_getMemoryFraction", lambda device: part, raising=False)
+        for name in ("memory_allocated", "memory_reserved"):  # where there is a real device, others have taken some
+            monkeypatch.setattr(torch.cuda, name, lambda device=None: 0)
         driver = SimpleNamespace(cudaMemGetInfo=lambda device: (room, room))
         monkeypatch.setattr(torch.cuda, "cudart", lambda: driver)
         monkeypatch.setattr(array, "recorded", self.recorded)

@@ -1,6 +1,7 @@
 """The bench of the device: its plumbing on a tiny size, and the line where there is no device."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -33,6 +34,28 @@ def test_every_way_is_timed() -> None:
     for row in rows:
         assert row.seconds_per_thousand > 0 and row.spread >= 1 and 0 < row.peak < 1
         assert (row.memory > 0) == (row.way == "cuda")
+
+
+def test_what_the_device_cannot_do_is_left_out_and_the_rest_is_timed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(error: Exception) -> Any:
+        def fail() -> Any:
+            raise error
+
+        return fail
+
+    full, broken = torch.OutOfMemoryError("CUDA out of memory\nmore"), torch.AcceleratorError("illegal address")
+    found = [("first", 1, failing(full)), ("later", 2, lambda: failing(full)), ("fine", 1, lambda: lambda: 0.001)]
+    monkeypatch.setattr("trainers.bench_cuda.ways", lambda *_: found)
+    rows = bench("combined", 32, device=DEVICE, rounds=1, sizes=Sizes(matrix=64))
+    assert [row.way for row in rows] == ["fine"]
+    assert caplog.messages == [
+        f"{way} members is left out: CUDA out of memory" for way in ("first with 1", "later with 2")
+    ]
+    found.append(("broken", 1, failing(broken)))
+    with pytest.raises(torch.AcceleratorError, match="illegal address"):
+        bench("combined", 32, device=DEVICE, rounds=1, sizes=Sizes(matrix=64))
 
 
 def test_the_table() -> None:

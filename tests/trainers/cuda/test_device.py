@@ -21,6 +21,8 @@ from trainers.train import layers_of
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device"),
+    # said at the first use of torch.cuda.set_sync_debug_mode
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning"),
 ]
 
 CHOICES = [(1.0, 0.0, "tanh"), (2.0, 0.01, "logsigmoid"), (1.5, 0.1, "silu"), (1.0, 0.01, "relu")]

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def chosen(device: str, member: MemberConfig) -> object:
     return _engine([member], layers_of(member, 10), TINY, device, 1)
 
 
-def test_who_trains_where(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_trains_where(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     auto, asked = MemberConfig(), MemberConfig(engine="cuda")
     assert isinstance(chosen("cpu", auto), LaneEngine)  # never the interpreter, unless it is asked for
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
@@ -100,6 +101,12 @@ def test_who_trains_where(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
     for engine, name in ((engine_of, "CudaEngine"), (reference, "ReferenceEngine")):
         monkeypatch.setattr(engine, name, lambda layers, data, device, threads, name=name: f"{name} on {device}")
     assert chosen("cuda", auto) == chosen("cuda", asked) == "CudaEngine on cuda"
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "no" / "folder"))
+    assert chosen("cuda", asked) == "CudaEngine on cuda"  # it would be made
+    (tmp_path / "no").write_text("a file")
+    with pytest.raises(ValueError, match=r"no/folder, which can't be written to \(TRITON_CACHE_DIR\)"):
+        chosen("cuda", asked)
+    monkeypatch.delenv("TRITON_CACHE_DIR")
     monkeypatch.setattr(engine_of, "refusal", lambda layers, image: "layer conv1: too odd")
     with caplog.at_level(logging.INFO, "gradsweep"):
         assert chosen("cuda", auto) == "ReferenceEngine on cuda"
