@@ -37,7 +37,10 @@ def cache_folder() -> Path:
 
 def read(key: str, name: str) -> Dataset | None:
     """The data set kept under `key`, mapped from its files and called `name`; None where none or a damaged one is."""
-    place = _place(key)
+    return _read(_place(key), name)
+
+
+def _read(place: Path, name: str) -> Dataset | None:
     try:
         about = json.loads((place / "dataset.json").read_text())
         train, validation, test = (
@@ -53,7 +56,7 @@ def write(key: str, dataset: Dataset) -> Dataset:
     """Keep a data set under `key`, and give it back as mapped from there; raises DataError where that can't be done."""
     place = _place(key)
     with writing():
-        temporary = place.with_name(f".{key}.{uuid.uuid4().hex}")
+        temporary = _beside(place)
         temporary.mkdir(parents=True)
         try:
             for name in SPLITS:
@@ -62,19 +65,38 @@ def write(key: str, dataset: Dataset) -> Dataset:
                 _save(temporary / f"{name}-labels.npy", split.labels)
             about = {"classes": dataset.classes, "digest": dataset.digest}
             (temporary / "dataset.json").write_text(json.dumps(about))
-            if read(key, dataset.name) is None:
-                shutil.rmtree(place, ignore_errors=True)  # a damaged one
-            try:
-                temporary.rename(place)
-            except OSError as e:
-                if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
-                    raise
+            # Mapped before it is renamed: it stays readable whatever others do to the place afterwards.
+            ours = _read(temporary, dataset.name)
+            if ours is None:
+                raise DataError(f"the cache {cache_folder()} was changed while it was written: try again")
+            while not _put(temporary, place):
+                if kept := read(key, dataset.name):  # another process was faster
+                    return kept
+                _take_away(place)  # a damaged one
+            return ours
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    kept = read(key, dataset.name)
-    if kept is None:
-        raise DataError(f"the cache {place} was changed while it was written: remove it and try again")
-    return kept
+
+
+def _put(folder: Path, place: Path) -> bool:
+    """Rename a folder to a place; False where there is one already."""
+    try:
+        folder.rename(place)
+    except OSError as e:
+        if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
+def _take_away(place: Path) -> None:
+    """Remove a folder in one step, by another name: file by file it would be half a data set for a while."""
+    aside = _beside(place)
+    try:
+        place.rename(aside)
+    except FileNotFoundError:  # another process has done it
+        return
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def recall(fingerprint: str) -> str | None:
@@ -90,7 +112,7 @@ def remember(fingerprint: str, key: str) -> None:
     place = cache_folder() / "folders" / fingerprint
     with writing():
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f".{fingerprint}.{uuid.uuid4().hex}")
+        temporary = _beside(place)
         try:
             temporary.write_text(key)
             temporary.replace(place)
@@ -112,6 +134,11 @@ def writing() -> Iterator[None]:
 
 def _place(key: str) -> Path:
     return cache_folder() / "arrays" / key
+
+
+def _beside(place: Path) -> Path:
+    """A name in the same folder that no other process has."""
+    return place.with_name(f".{place.name}.{uuid.uuid4().hex}")
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:

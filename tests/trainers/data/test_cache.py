@@ -80,6 +80,54 @@ def test_of_two_writers_the_first_one_wins(tree, cache) -> None:
     assert nothing_half_written(cache)
 
 
+def test_a_writer_overtaken_while_it_looks_leaves_the_winners_set(tree, cache, monkeypatch) -> None:
+    """The other one finishes right after this one has first looked at the place, or right before it is taken."""
+    dataset = load_folder(str(tree()))
+    read, rename, winner = kept.read, Path.rename, []
+
+    def other() -> None:
+        if not winner:
+            winner.append(0)
+            kept.write("other", dataset)
+            winner[0] = (cache / "arrays/other").stat().st_ino
+
+    def read_and_be_overtaken(key: str, name: str):
+        found = read(key, name)
+        other()
+        return found
+
+    def be_overtaken_and_rename(self: Path, target: Path) -> Path:
+        other()
+        return rename(self, target)
+
+    monkeypatch.setattr(kept, "read", read_and_be_overtaken)
+    monkeypatch.setattr(Path, "rename", be_overtaken_and_rename)
+    assert kept.write("other", dataset).digest == dataset.digest
+    assert (cache / "arrays/other").stat().st_ino == winner[0]
+    assert nothing_half_written(cache)
+
+
+def test_of_two_that_repair_the_same_damage_both_have_the_data(tree, cache, monkeypatch) -> None:
+    """The other one has replaced the damaged set between this one's look at it and what it does about it."""
+    dataset = load_folder(str(tree()))
+    (cache / "arrays/other").mkdir()
+    (cache / "arrays/other/dataset.json").write_text("{")
+    read, others = kept.read, []
+
+    def read_and_be_overtaken(key: str, name: str):
+        found = read(key, name)
+        if not others:
+            others.append(None)
+            others[0] = kept.write("other", dataset)
+        return found
+
+    monkeypatch.setattr(kept, "read", read_and_be_overtaken)
+    ours = kept.write("other", dataset)
+    for found in (ours, others[0], read("other", "x")):
+        assert found.digest == dataset.digest and np.array_equal(found.train.images, dataset.train.images)
+    assert nothing_half_written(cache)
+
+
 @pytest.mark.parametrize("damaged", ["dataset.json", "train-images.npy", "test-labels.npy"])
 @pytest.mark.parametrize("how", ["gone", "empty", "cut off"])
 def test_damage_is_repaired(tree, cache, damaged, how) -> None:
