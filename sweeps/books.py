@@ -64,6 +64,8 @@ class Books:
         self._plan: SearchPlan = spec.search_plan()
         self._pack_sizes = pack_size(spec), pack_size(spec, confirming=True)
         self._metrics = tuple(o.metric for o in spec.objective)
+        begun = spool.sweep()
+        self._digests = begun.digests if begun else {}
         self._search = search
         self._spool = spool
         self._waiting: deque[Pack] = deque()
@@ -245,6 +247,7 @@ class Books:
                     # What the verdict rests on is trained to its end.
                     pruner=None if asked_as in confirming else self._plan.pruner,
                     history=self._search.history(asked_as),
+                    digest=self._digests.get(members_[0].members[0].data, ""),
                 )
             )
 

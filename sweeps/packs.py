@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class Pack:
     """What one Ray Tune trial trains; plain data that pickles.
 
     `metrics` are the objectives; the first is what `pruner` judges, towards `goal`, on a scale of `epochs`, against
-    the `history` of all others.
+    the `history` of all others. `digest` is that of the data, where it is known.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Pack:
     epochs: int = 1
     pruner: Settings | None = None
     history: History = field(default_factory=History)
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")[:300]
 
 
+def other_data(data: str, began: str, found: str) -> str:
+    """That the data of a sweep have changed, in a line."""
+    return f"{data} is not what the sweep began on: its sha256 was {began[:12]} and is {found[:12]} here"
+
+
 def mean(records: Sequence[EpochRecord], metric: str) -> float:
     """The mean over a configuration's seeds of one metric of one epoch."""
     return math.fsum(r.metrics[metric] for r in records) / len(records)
@@ -192,8 +199,14 @@ def mean(records: Sequence[EpochRecord], metric: str) -> float:
 
 def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator[PackReport]:
     # The driver imports this module for its words; only a worker needs PyTorch.
+    from trainers.data import load
     from trainers.train import train
 
+    data = pack.configurations[0].members[0].data
+    if pack.digest and (found := load(data).digest) != pack.digest:
+        why = f"{platform.node()}: {other_data(data, pack.digest, found)}"
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
+        return
     living = {c.number: c for c in pack.configurations}
     checkpoints = Checkpoints(file) if file else None
     booked = min(max(c.past, default=0) for c in living.values())

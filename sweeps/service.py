@@ -27,7 +27,7 @@ from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt, Interrupted
 from sweeps.leftovers import mark
 from sweeps.lock import Locked, driver_lock
-from sweeps.packs import one_line
+from sweeps.packs import one_line, other_data
 from sweeps.report_page import leave_for_mlflow
 from sweeps.spec import SweepSpec, parse
 from sweeps.versions import git_commit, versions
@@ -91,6 +91,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         mark(store.spool_file(spec.name))
         interrupt.check()
         _refuse_another(spec, store)
+        _refuse_other_data(digests, store.spool_file(spec.name))
         # Before anything is written: a cluster may be unfit for the sweep.
         machines = opened.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
@@ -226,7 +227,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
 def _refuse_another(spec: SweepSpec, store: Store) -> None:
     """What is there under this name must be this sweep: the same spec, but for what is said of it, and its records."""
-    spooled = _has_records(store.spool_file(spec.name))
+    spooled = _began(store.spool_file(spec.name)) is not None
     if spec.name not in studies(store.optuna_url):
         if spooled:
             raise RequestError(
@@ -250,12 +251,23 @@ def _refuse_another(spec: SweepSpec, store: Store) -> None:
         )
 
 
-def _has_records(file: Path) -> bool:
-    """Whether a sweep has begun in this spool."""
+def _refuse_other_data(digests: Mapping[str, str], file: Path) -> None:
+    """A sweep goes on with the images that it began with, whatever lies in their folder now."""
+    run = _began(file)
+    began = run.digests if run else {}
+    for data, now in digests.items():
+        if began.get(data, now) != now:
+            raise RequestError(
+                f"{other_data(data, began[data], now)}: put it back as it was, or start another sweep by --name NAME"
+            )
+
+
+def _began(file: Path) -> SweepRun | None:
+    """The sweep that has begun in this spool."""
     if not file.exists():
-        return False
+        return None
     with closing(Spool.at(file)) as spool:
-        return spool.sweep() is not None
+        return spool.sweep()
 
 
 def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sweeps.books import SweepStopped
 from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt
 from sweeps.service import Outcome, run
 from sweeps.spec import parse
 from tracking.results import load
 from tracking.store import Store
+from trainers.data import load as load_data
 
 SPEC = """\
 name: small
@@ -65,4 +69,27 @@ def test_a_sweep_whose_records_are_elsewhere_is_not_gone_on_with(go: Run, store:
         go(resume=True)
     assert not store.spool_file("small").exists()
     shutil.move(store.folder / "elsewhere", store.spool_file("small"))
+    assert go(resume=True).counts.complete == 2
+
+
+def test_a_sweep_goes_on_with_the_images_that_it_began_with(
+    go: Run, store: Store, images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go()
+    before = load("small", store)
+    changed = replace(load_data(images), digest="5e" * 32)
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeps.service.load_data", lambda name: changed)
+        with pytest.raises(RequestError, match="was .{12} and is 5e5e5e5e5e5e here: put it back as it was, or start"):
+            go(resume=True)
+    assert load("small", store).equals(before)
+    assert go(resume=True).counts.complete == 2
+
+
+def test_a_worker_that_sees_other_images_stops_the_sweep(go: Run, images: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = replace(load_data(images), digest="5e" * 32)
+    with monkeypatch.context() as patch:
+        patch.setattr("trainers.data.load", lambda name: changed)
+        with pytest.raises(SweepStopped, match=f"{platform.node()}: .* is not what the sweep began on: its sha256 was"):
+            go()
     assert go(resume=True).counts.complete == 2
