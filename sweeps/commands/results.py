@@ -39,7 +39,7 @@ def report_text(report: dict[str, Any]) -> str:
     """The best configurations and the arms of each objective as a table, then the verdict in plain words."""
     tables = [
         table(
-            ["rank#", "configuration", "state", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"],
+            ["rank#", "configuration~", "state", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"],
             [
                 [_known(s[key]) for key in ("rank", "name", "state", "epoch")]
                 + [len(s["seeds"])]

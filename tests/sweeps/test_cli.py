@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli import _status
+from sweeps.commands.text import table
 
 SPEC = """\
 name: first
@@ -116,6 +118,22 @@ def test_why_there_is_no_report_is_said(say: Say, folder: Path, tmp_path: Path) 
         status, _, err = say("report", "first", "--store", str(file))
         assert (status, len(err.splitlines())) == (2, 1)
         assert why in err and "gradsweep status first" in err
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("", 163), ("200", 163), ("80", 80), ("20", 60)])
+def test_a_table_cuts_no_number_off(monkeypatch: pytest.MonkeyPatch, columns: str, widest: int) -> None:
+    if columns:  # a terminal as wide
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setenv("TERM", "xterm")
+    searched = " ".join(f"key{i}=0.4212" for i in range(9))
+    numbers = ["12", "100", "25", "0.5909", "0.03461", "0.5787", "-0.6031"]
+    heads = ["rank#", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"]
+    shown = re.sub(r"\x1b[^m]*m", "", table(["name~", *heads], [[searched, *numbers]]))
+    assert all(number in shown.split() for number in numbers)
+    assert all(word in shown.split() for word in searched.split())
+    assert max(map(len, shown.splitlines())) <= widest
+    assert len(shown.splitlines()) == 2 or columns in ("80", "20")
 
 
 def test_the_layers_add_up_to_the_papers_counts(say: Say) -> None:
