@@ -7,6 +7,7 @@ has no records.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import sqlite3
@@ -55,9 +56,9 @@ def open_storage(url: str) -> tuple[RDBStorage, BaseStorage]:
     escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in a template
     try:
         # Two that make the tables at the same moment get into each other's way.
-        with _advisory_lock(url, "tables", wait=True):
+        with _alone_in_folder(url) if url.startswith(_SQLITE) else _advisory_lock(url, "tables", wait=True):
             storage = RDBStorage(escaped, engine_kwargs={"connect_args": _connecting(url)})
-    except (SQLAlchemyError, ImportError, RuntimeError, sqlite3.Error) as error:
+    except (SQLAlchemyError, ImportError, RuntimeError, sqlite3.Error, OSError) as error:
         raise SearchError(f"can't open {_shown(url)}: {_cause(error)}") from None
     return storage, get_storage(storage)
 
@@ -128,6 +129,17 @@ class _Lock:
             return self.connection is None or self.connection.execute(sqlalchemy.text("SELECT true")).scalar_one()
         except SQLAlchemyError:
             return False
+
+
+@contextmanager
+def _alone_in_folder(url: str) -> Iterator[None]:
+    """No other process or thread is in this block for a SQLite file of the same folder."""
+    descriptor = os.open(os.path.dirname(url.removeprefix(_SQLITE)) or ".", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

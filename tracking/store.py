@@ -86,7 +86,11 @@ class Store:
         if not str(chosen).strip() or not str(chosen).isprintable() or "?" in str(chosen):
             raise StoreError(f"a store's folder needs a printable name without '?', but got {str(chosen)!r}")
         try:
-            return cls(Path(chosen).expanduser().absolute()).check()
+            folder = Path(chosen).expanduser().absolute()
+            if escape := re.search("%[0-9a-fA-F]{2}", str(folder)):
+                # In a database's URL that is another character: its file would be in another folder.
+                raise StoreError(f"a store's folder needs a name without {escape[0]!r}, but got {str(folder)!r}")
+            return cls(folder).check()
         except RuntimeError as error:  # a home of nobody
             raise StoreError(f"a store can't be in {str(chosen)!r}: {error}") from None
 

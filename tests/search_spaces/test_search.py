@@ -8,7 +8,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -154,10 +156,22 @@ def test_a_plan_with_other_objectives_is_refused(url: str) -> None:
 
 
 def test_a_database_that_can_not_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(SearchError, match="can't open sqlite:///.*/no/optuna.db: unable to open database file"):
+    with pytest.raises(SearchError, match="can't open sqlite:///.*/no/optuna.db: .*No such file or directory"):
         Search.create("s", f"sqlite:///{tmp_path}/no/optuna.db", PLAN, {})
     with pytest.raises(SearchError, match=r"can't open nosql://u:\*\*\*@h/d: "):
         Search.create("s", "nosql://u:secret@h/d", PLAN, {})
+
+
+def test_several_drivers_make_the_tables_of_a_new_database(tmp_path: Path) -> None:
+    ready = threading.Barrier(4)
+
+    def create(name: str) -> None:
+        ready.wait()
+        Search.create(name, f"sqlite:///{tmp_path}/optuna.db", PLAN, {}).close()
+
+    with ThreadPoolExecutor(4) as drivers:
+        list(drivers.map(create, "abcd"))
+    assert sorted(studies(f"sqlite:///{tmp_path}/optuna.db")) == list("abcd")
 
 
 @pytest.mark.parametrize("folder", ["a {SCHEMA} b", "100%", "ü 1'2"])

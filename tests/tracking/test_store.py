@@ -36,7 +36,7 @@ def test_created_folders_are_not_world_writable(tmp_path: Path) -> None:
     assert store.create() == store
 
 
-@pytest.mark.parametrize("folder", ["https://host/x", "postgresql://u:p@h/d", "", " ", "a?b", "a\0b"])
+@pytest.mark.parametrize("folder", ["https://host/x", "postgresql://u:p@h/d", "", " ", "a?b", "a\0b", "a%41b"])
 def test_what_is_no_folder_is_refused(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="but got"):
         Store.at(folder)
