@@ -21,7 +21,7 @@ def markdown(
     parts = [f"**{wording.summary(claims)}**{wording.basis(fresh)}", _claims(claims)] if claims else []
     parts += [_best(o) for o in objectives if any(s.rank for s in o.ranking)]
     if causes:
-        parts.append("What the gradients show:\n\n" + "\n".join(f"- {cause}" for cause in causes))
+        parts.append(f"{wording.gradients(fresh)}:\n\n" + "\n".join(f"- {cause}" for cause in causes))
     return "\n\n".join(parts)
 
 

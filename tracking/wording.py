@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tracking.claims import AS_GOOD, BEST, BETTER, Claim
 from tracking.paired import LEVEL, least_p, pairs_needed
+from tracking.results import CONFIRM
 
 if TYPE_CHECKING:
     from tracking.comparisons import Comparison
@@ -104,7 +105,7 @@ def text(
         lines.append(summary(claims) + basis(fresh))
         lines += [f"- {stated(c)}{c.sentence}" for c in claims]
     if causes:
-        lines.append("What the gradients show: " + " ".join(causes))
+        lines.append(f"{gradients(fresh)}: {' '.join(causes)}")
     return "\n".join(lines)
 
 
@@ -120,6 +121,11 @@ def basis(fresh: Sequence[int]) -> str:
     return f" Judged on {_count(len(fresh), 'fresh seed')} alone, which no choice has seen." if fresh else ""
 
 
+def gradients(fresh: Sequence[int]) -> str:
+    """The heading of the causes, which are those of the seeds that the answers rest on."""
+    return "What the gradients show" + (" on the fresh seeds" if fresh else "")
+
+
 def stated(c: ClaimVerdict) -> str:
     """The claim's own words, and when they were said."""
     later = " (stated after the first results were there)" if c.stated_later else ""
@@ -133,15 +139,16 @@ def _objective(o: ObjectiveVerdict, claim: str | None) -> list[str]:
     if not complete:
         return [f"{o.metric}: no configuration is complete, so there is nothing to compare."]
     lines = [f"{o.metric} ({higher} is better): the best is {_value(complete[0])}."]
+    if claim is not None and o.claim is not None:
+        if o.claim.rank is not None:
+            lines.append(f"The claim is rank {o.claim.rank} of {len(complete)}: {_value(o.claim)}.")
+        else:
+            lines.append(f"The claim {o.claim.name} is {o.claim.state}, so it has no rank.")
     again = [s for s in o.confirmed if s.rank is not None]
     if again:
-        lines.append(f"Trained again on fresh seeds, the best is {_value(again[0])}.")
-    if claim is None or o.claim is None:
-        return lines
-    if o.claim.rank is not None:
-        lines.append(f"The claim is rank {o.claim.rank} of {len(complete)}: {_value(o.claim)}.")
-    else:
-        lines.append(f"The claim {o.claim.name} is {o.claim.state}, so it has no rank.")
+        mine = next((s for s in again if s.name == f"{CONFIRM}{claim}"), None)
+        rank = f" The claim is rank {mine.rank} of {len(again)} there: {_value(mine)}." if mine else ""
+        lines.append(f"Trained again on fresh seeds, the best is {_value(again[0])}.{rank}")
     return lines
 
 

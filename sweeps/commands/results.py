@@ -36,22 +36,30 @@ def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
 
 
 def report_text(report: dict[str, Any]) -> str:
-    """The best configurations and the arms of each objective as a table, then the verdict in plain words."""
-    tables = [
-        table(
-            ["rank#", "configuration~", "state", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"],
-            [
-                [_known(s[key]) for key in ("rank", "name", "state", "epoch")]
-                + [len(s["seeds"])]
-                + [_known(s[key]) for key in ("mean", "deviation", "q25", "q75")]
-                for s in objective["ranking"]
-                if s["arm"] or (s["rank"] or BEST + 1) <= BEST
-            ],
-            title=f"{objective['metric']}, {objective['goal']}",
-        )
-        for objective in report["objectives"]
-    ]
+    """The best configurations and the arms of each objective, and what was confirmed, then the verdict in words."""
+    tables = []
+    for objective in report["objectives"]:
+        shown = [s for s in objective["ranking"] if s["arm"] or (s["rank"] or BEST + 1) <= BEST]
+        title = f"{objective['metric']}, {objective['goal']}"
+        if objective["confirmed"]:
+            tables.append(_ranking(f"{title}: on the search's own seeds", shown))
+            tables.append(_ranking(f"{title}: on fresh seeds, which the claims are judged on", objective["confirmed"]))
+        else:
+            tables.append(_ranking(title, shown))
     return "\n\n".join([*tables, report["text"]])
+
+
+def _ranking(title: str, summaries: list[dict[str, Any]]) -> str:
+    return table(
+        ["rank#", "configuration~", "state", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"],
+        [
+            [_known(s[key]) for key in ("rank", "name", "state", "epoch")]
+            + [len(s["seeds"])]
+            + [_known(s[key]) for key in ("mean", "deviation", "q25", "q75")]
+            for s in summaries
+        ],
+        title,
+    )
 
 
 def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:

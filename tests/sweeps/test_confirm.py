@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from mlflow import MlflowClient
 
 from search_spaces.search import Search, studies
 from sweeps.books import Books
+from sweeps.commands.results import report_text
 from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt
 from sweeps.packs import Pack, train_pack
 from sweeps.planning import plan_of
+from sweeps.report_page import make_report
 from sweeps.service import Outcome, run, stored_spec, verdict_of
 from sweeps.spec import SweepSpec, parse
 from sweeps.state import look_at
@@ -102,6 +105,21 @@ def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
         assert claim.comparison is not None and claim.comparison.pairs == tuple(range(2, 9))
     assert verdict.claims[0].candidates == 3
     assert len(verdict.objectives[0].ranking) == 6 and len(verdict.objectives[0].confirmed) == 4
+    assert "The claim is rank" not in verdict.text
+    singled = verdict_of(spec.model_copy(update={"claim": "paper"}), sweep.store).text
+    assert "of 4 there: confirm paper with" in singled and "What the gradients show on the fresh seeds: " in singled
+    shown = report_text(asdict(verdict))
+    assert shown.index("maximize: on the search's own seeds") < shown.index("maximize: on fresh seeds, which")
+    assert all(shown.count(f"  {s.name} ") == 1 for o in verdict.objectives for s in o.confirmed)
+    page = " ".join(make_report(spec, sweep.store, verdict).page.split())
+    for title in (
+        "<h3>What the gradients show on the fresh seeds</h3>",
+        "validation.accuracy after the last epoch on the search&#39;s own seeds (",
+        "validation.accuracy, trained again on fresh seeds: the claims are judged on these",
+        "Means over the search&#39;s own seeds",
+        "Of the search's own seeds, where a figure does not name the fresh ones.",
+    ):
+        assert title in page
     status = look_at("confirmed", sweep.store)
     assert (status["state"], status["total"]) == ("finished", 10)
     assert not status["best"]["name"].startswith("confirm")

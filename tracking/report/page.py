@@ -52,6 +52,7 @@ def page(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     counts = ", ".join(f"{count} {state}" for state, count in sorted(verdict.states.items()))
+    fresh = sorted({seed for o in verdict.objectives for s in o.confirmed for seed in s.seeds})
     return environment.get_template("page.html").render(
         name=verdict.sweep,
         question=question,
@@ -59,7 +60,9 @@ def page(
         notes=_notes(verdict, status, now),
         summary=f"{sum(verdict.states.values())} configurations: {counts or 'none'}.",
         lead=wording.summary(verdict.claims),
-        basis=wording.basis(sorted({seed for o in verdict.objectives for s in o.confirmed for seed in s.seeds})),
+        basis=wording.basis(fresh),
+        gradients=wording.gradients(fresh),
+        fresh=fresh,
         claims=verdict.claims,
         claims_table=claims_table(verdict),
         text=verdict.text,

@@ -75,9 +75,12 @@ def rankings(verdict: Verdict) -> list[Table]:
         shown = [s for s in o.ranking if s.arm or (s.rank or BEST + 1) <= BEST]
         hidden = len(o.ranking) - len(shown)
         more = f"; {hidden} more not shown" if hidden else ""
-        found.append(_ranking(f"{o.metric} after the last epoch ({way}{more})", shown))
+        whose = " on the search's own seeds" if o.confirmed else ""
+        found.append(_ranking(f"{o.metric} after the last epoch{whose} ({way}{more})", shown))
         if o.confirmed:
-            found.append(_ranking(f"{o.metric}, trained again on fresh seeds", o.confirmed))
+            found.append(
+                _ranking(f"{o.metric}, trained again on fresh seeds: the claims are judged on these", o.confirmed)
+            )
     return found
 
 
@@ -104,7 +107,9 @@ def measured(frame: pd.DataFrame, outcomes: Mapping[int, Outcome], objective: tu
         means = [(float(at_ends[when][metric].mean(skipna=False)), shape) for _, metric, when, shape in columns]
         rows.append((line.label, *(_number(value, shape) for value, shape in means)))
     heads = (Column("configuration"), *(Column(c[0], NUMBER) for c in columns))
-    return [Table("Means over the seeds (vanished: the share of coordinates with |g| < 1e-7)", heads, tuple(rows))]
+    whose = "search's own seeds" if any(o.confirms is not None for o in outcomes.values()) else "seeds"
+    title = f"Means over the {whose} (vanished: the share of coordinates with |g| < 1e-7)"
+    return [Table(title, heads, tuple(rows))]
 
 
 def _ranking(title: str, summaries: Sequence[Summary]) -> Table:
