@@ -41,14 +41,15 @@ def check(resources: Resources, store: Store) -> None:
         check_states(store, nodes)
 
 
-def check_size(resources: Resources, machines: list[dict[str, float]]) -> None:
-    """Some machine has room for a pack, once it is free."""
+def check_size(resources: Resources, machines: list[dict[str, float]], *, cluster: bool = True) -> None:
+    """Some machine of a cluster, or this one, has room for a pack, once it is free. Raises RequestError."""
+    where = "cluster" if cluster else "machine"
     for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
         if need > most:
-            has = f"no machine of this cluster has more than {most:g}" if most else "this cluster has none"
+            one = "no machine of this cluster has more than" if most and cluster else f"this {where} has"
             raise RequestError(
-                f"resources.{name.lower()}s: a pack needs {need:g}, and {has}: "
+                f"resources.{name.lower()}s: a pack needs {need:g}, and {one} {format(most, 'g') if most else 'none'}: "
                 f"--set resources.{name.lower()}s={'1' if name == 'CPU' else '0'} asks for less"
             )
     if not any(m.get("CPU", 0) >= resources.cpus and m.get("GPU", 0) >= resources.gpus for m in machines):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sweeps.books import Books, SweepStopped
+from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt
 from sweeps.packs import DeviceLost, train_pack
 from sweeps.spec import Resources
@@ -18,7 +19,15 @@ from tracking.store import Store
 
 @contextmanager
 def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator[None]:
-    """Nothing to open."""
+    """Nothing to open. Raises RequestError where there is no GPU and packs ask for one."""
+    if resources.gpus:
+        from trainers.cuda.memory import first_device
+
+        if first_device() is None:
+            raise RequestError(
+                f"resources.gpus: a pack needs {resources.gpus:g}, and PyTorch sees no CUDA device here: "
+                "--set resources.gpus=0 asks for less"
+            )
     yield
 
 

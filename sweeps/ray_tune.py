@@ -257,6 +257,9 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     with _ray(interrupt, SETTINGS | hidden if away else None):
         if away:
             cluster.check(resources, store)
+        else:
+            here: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            cluster.check_size(resources, [here], cluster=False)
         yield
 
 
@@ -308,15 +311,7 @@ def _limit(resources: Resources) -> int | None:
         room = os.environ.get("GRADSWEEP_PACKS")  # of a pool that grows as far as this, see sweeps.rayjob
         return int(room) if room else None
     have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    fit = []
-    for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
-        if need > have.get(name, 0.0):
-            raise ValueError(
-                f"resources.{name.lower()}s: a pack needs {need}, this machine has {have.get(name, 0.0):g}"
-            )
-        if need:
-            fit.append(int(have[name] / need))
-    return min(fit)
+    return min(int(have[name] / need) for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)) if need)
 
 
 @contextmanager

@@ -125,3 +125,10 @@ def test_a_pack_fits_on_some_machine(
     else:
         with pytest.raises(RequestError, match=says):
             check_size(resources, machines)
+
+
+def test_a_pack_that_this_machine_has_no_room_for_is_refused() -> None:
+    with pytest.raises(RequestError, match="gpus: a pack needs 0.5, and this machine has none: --set resources.gpus=0"):
+        check_size(Resources(gpus=0.5), [{"CPU": 2}], cluster=False)
+    with pytest.raises(RequestError, match="cpus: a pack needs 64, and this machine has 2: --set resources.cpus=1"):
+        check_size(Resources(cpus=64), [{"CPU": 2}], cluster=False)
