@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from sweeps.errors import printable
 from sweeps.spec_checks import Checked, Problem, close, near, shown
 from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims, named
 
@@ -64,6 +65,27 @@ def claims_of(spec: SweepSpec) -> tuple[Claim, ...]:
     if spec.claim is None:
         return ()
     return default_claims(spec.claim, spec.arms, [(o.metric, o.goal) for o in spec.objective])
+
+
+def undecidable(spec: SweepSpec) -> list[str]:
+    """A line for each claim about epochs that a side of it does not reach: no error, for fewer epochs are a quick look.
+
+    A shipped study is tried with `--set base.epochs=1`, whatever its claims are about.
+    """
+    found = []
+    for claim in claims_of(spec):
+        sides = [(_epochs(spec, side), side) for side in (claim.one, claim.other)]
+        most, side = min(sides, key=lambda has: has[0])
+        if claim.since is not None and claim.since > most:
+            who = "no configuration has more than" if side == BEST else f"{side} has"
+            about = f"is about epochs from {claim.since} on, but {who} {most}"
+            found.append(printable(f"claim {claim.name}: {about}: it will be undecided"))
+    return found
+
+
+def _epochs(spec: SweepSpec, side: str) -> int:
+    """How many an arm has, or the most that any configuration has."""
+    return spec.search_plan().epochs if side == BEST else spec.members(spec.arms[side])[0].epochs
 
 
 def _problems(spec: SweepSpec, claim: ClaimSpec, metrics: tuple[str, ...]) -> list[Problem]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
 from sweeps.commands.text import duration, table
 from sweeps.device_memory import GB
 from sweeps.errors import RequestError
+
+log = logging.getLogger("gradsweep")
 
 BY_TABLE = " (a table of measured times, without pruning)"
 
@@ -16,8 +19,12 @@ def plan(source: str, settings: list[str]) -> dict[str, Any]:
     """What a spec would run."""
     from sweeps.planning import plan_of
     from sweeps.spec import read
+    from sweeps.spec_claims import undecidable
 
-    found = plan_of(read(source, settings))
+    spec = read(source, settings)
+    found = plan_of(spec)
+    for line in undecidable(spec):
+        log.warning(line)
     return asdict(found) | {"configurations": found.configurations}
 
 

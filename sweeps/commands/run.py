@@ -51,10 +51,13 @@ def run(request: Request, *, as_json: bool) -> int:
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
         from sweeps.service import run as run_sweep
         from sweeps.spec import read
+        from sweeps.spec_claims import undecidable
         from sweeps.stores import open_store
 
         settings = [*request.settings, *([f"name={request.name}"] if request.name is not None else [])]
         spec, store = read(request.spec, settings), open_store(request.store)
+        for line in undecidable(spec):
+            log.warning(line)
         try:
             outcome = run_sweep(spec, store, interrupt, executor=request.executor, resume=request.resume, show=_begun)
         except Interrupted as signal:

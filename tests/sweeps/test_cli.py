@@ -99,6 +99,17 @@ def test_every_mistake_in_a_spec_has_its_line(say: Say, folder: Path) -> None:
     assert all(line.startswith("gradsweep: ") for line in err.splitlines())
 
 
+@pytest.mark.parametrize("words", [["plan"], ["run", "--executor", "in-process", "--name", "late"]])
+def test_a_claim_that_can_not_be_decided_is_warned_of(
+    say: Say, words: list[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    claims = "claims=[{better: paper, than: plain, since: 50}]"
+    store = ["--store", str(tmp_path)] if "run" in words else []
+    assert say(words[0], "first.yaml", "--set", claims, *words[1:], *store)[0] == 0
+    warned = "is about epochs from 50 on, but paper has 2: it will be undecided"
+    assert [warned in message for message in caplog.messages if "claim " in message] == [True]
+
+
 def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.planning.plan_of", lambda spec: 1 / 0)
     monkeypatch.delenv("GRADSWEEP_DEBUG", raising=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.spec import SpecError, parse
+from sweeps.spec import SpecError, parse, read
+from sweeps.spec_claims import undecidable
 from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
 
 ARMS = "name: x\narms:\n  plain: {}\n  l2: {r: 0.01}\n"
@@ -71,6 +72,20 @@ def test_fresh_seeds_are_no_seeds_of_the_search() -> None:
 
 def test_no_more_is_confirmed_than_is_searched() -> None:
     assert parse(SEARCH + "confirm: {top: 9}\n").search_plan().confirming == 2 + 3
+
+
+def test_a_claim_about_epochs_that_are_not_trained_is_no_error_but_said() -> None:
+    text = (
+        "name: x\nbase: {epochs: 6}\narms:\n  plain: {}\n  l2: {r: 0.01}\n  long: {epochs: 20}\nclaims:\n"
+        "  - {name: a, better: l2, than: plain, since: 7}\n  - {name: b, better: long, than: plain, since: 6}\n"
+        "  - {name: c, better: best, than: long, since: 20}\n  - {name: d, better: best, than: long, since: 21}\n"
+    )
+    assert undecidable(parse(text)) == [
+        "claim a: is about epochs from 7 on, but l2 has 6: it will be undecided",
+        "claim d: is about epochs from 21 on, but no configuration has more than 20: it will be undecided",
+    ]
+    assert undecidable(read("figure-1")) == [] != undecidable(read("figure-1", ["base.epochs=1"]))
+    assert undecidable(parse(SEARCH)) == []
 
 
 CLAIM = ARMS + "claims:\n  - "
