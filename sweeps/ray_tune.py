@@ -176,7 +176,8 @@ class Bookkeeper(tune.Callback):
         if any(trial.status == "RUNNING" for trial in reversed(trials)):
             self._ran = time.monotonic()
         elif trials and time.monotonic() - self._ran > WAIT_SECONDS:
-            log.warning("the cluster has no room for a pack: waiting")
+            away = os.environ.get("RAY_ADDRESS")
+            log.warning("%s: waiting", "the cluster has no room for a pack" if away else "no worker has started yet")
             self._ran = math.inf  # once; again when it has been full again
 
     def check(self) -> None:

@@ -70,12 +70,13 @@ class ObjectiveVerdict:
 class Verdict:
     """The answer to a sweep's claims: what each objective shows, each claim, the gradients, and all in plain words.
 
-    `markdown` is the same for MLflow.
+    `states` counts the configurations that have records, of `total`. `markdown` is the same for MLflow.
     """
 
     sweep: str
     claim: str | None
     states: Mapping[str, int]
+    total: int
     objectives: tuple[ObjectiveVerdict, ...]
     claims: tuple[ClaimVerdict, ...]
     causes: tuple[str, ...]
@@ -120,8 +121,10 @@ def judge(
     states: dict[str, int] = {}
     for o in outcomes.values():
         states[o.state] = states.get(o.state, 0) + 1
-    text = wording.text(sweep, claim, states, judged, found, fresh, why)
-    return Verdict(sweep, claim, states, judged, found, why, text, markdown(judged, found, fresh, why))
+    ended = sum(count for state, count in states.items() if state != "running")
+    total = max(ended + left, len(outcomes))
+    text = wording.text(sweep, claim, states, total, judged, found, fresh, why)
+    return Verdict(sweep, claim, states, total, judged, found, why, text, markdown(judged, found, fresh, why))
 
 
 def _objective(

@@ -91,14 +91,14 @@ def text(
     sweep: str,
     claim: str | None,
     states: Mapping[str, int],
+    total: int,
     objectives: Sequence[ObjectiveVerdict],
     claims: Sequence[ClaimVerdict],
     fresh: Sequence[int],
     causes: Sequence[str],
 ) -> str:
     """The whole verdict, some lines."""
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    lines = [f"{sweep + ': ' if sweep else ''}{sum(states.values())} configurations ({counts or 'none'})."]
+    lines = [f"{sweep + ': ' if sweep else ''}{standing(states, total)}."]
     for o in objectives:
         lines += _objective(o, claim)
     if claims:
@@ -107,6 +107,19 @@ def text(
     if causes:
         lines.append(f"{gradients(fresh)}: {' '.join(causes)}")
     return "\n".join(lines)
+
+
+def standing(states: Mapping[str, int], total: int) -> str:
+    """How many configurations of how many there are, and how they stand."""
+    here = sum(states.values())
+    words = {state_of(s): f"{count} {state_of(s)}{', not through' * (s == 'running')}" for s, count in states.items()}
+    counts = ", ".join(text for _, text in sorted(words.items()))
+    return f"{here}{f' of {total}' if total > here else ''} configurations ({counts or 'none'})"
+
+
+def state_of(state: str) -> str:
+    """A state in words: the records say "running" of what was handed out, also when nobody is at work any more."""
+    return "handed out" if state == "running" else state
 
 
 def summary(claims: Sequence[ClaimVerdict]) -> str:
@@ -143,7 +156,7 @@ def _objective(o: ObjectiveVerdict, claim: str | None) -> list[str]:
         if o.claim.rank is not None:
             lines.append(f"The claim is rank {o.claim.rank} of {len(complete)}: {_value(o.claim)}.")
         else:
-            lines.append(f"The claim {o.claim.name} is {o.claim.state}, so it has no rank.")
+            lines.append(f"The claim {o.claim.name} is {state_of(o.claim.state)}, so it has no rank.")
     again = [s for s in o.confirmed if s.rank is not None]
     if again:
         mine = next((s for s in again if s.name == f"{CONFIRM}{claim}"), None)

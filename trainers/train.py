@@ -62,10 +62,9 @@ class Training(Iterator[EpochRecord]):
 
     def __next__(self) -> EpochRecord:
         if not self._waiting and not self._begun:
-            self._begun = True
-            self._waiting.extend(self._first_records())
+            self._first_records()
         if not self._waiting:
-            self._waiting.extend(self._next_records())
+            self._next_records()
         if not self._waiting:
             raise StopIteration
         return self._waiting.popleft()
@@ -79,23 +78,30 @@ class Training(Iterator[EpochRecord]):
         self._states = [s for s in self._states if s.member != member]
         self._waiting = deque(r for r in self._waiting if r.member != member)
 
-    def _first_records(self) -> list[EpochRecord]:
+    def _first_records(self) -> None:
         """Epoch 0, before the first step: the gradient at the start is half of the story."""
         fresh = [s for s in self._states if s.epoch == 0]
-        if not fresh:
-            return []
-        started = time.perf_counter()
-        return self._records(fresh, fresh, self._engine.evaluate(fresh, "train"), started)
+        records: list[EpochRecord] = []
+        if fresh:
+            started = time.perf_counter()
+            records = self._records(fresh, fresh, self._engine.evaluate(fresh, "train"), started)
+        self._complete(self._states, records)
 
-    def _next_records(self) -> list[EpochRecord]:
+    def _next_records(self) -> None:
         before = [s for s in self._states if s.epoch < s.member.epochs]
         if not before:
-            return []
+            return
         started = time.perf_counter()
         trained = self._engine.train_epoch(before)
         after = [state for state, _, _ in trained]
-        self._states = after
-        return self._records(after, before, [(loss, hits) for _, loss, hits in trained], started)
+        self._complete(after, self._records(after, before, [(loss, hits) for _, loss, hits in trained], started))
+
+    def _complete(self, states: list[MemberState], records: list[EpochRecord]) -> None:
+        """An epoch is done, records and all; whatever ended it before this leaves it to be done again."""
+        gone = {r.member for r in records if r.diverged}
+        going_on, waiting = [s for s in states if s.member not in gone], deque(records)
+        # No call between these: an interrupt finds all of them or none.
+        self._states, self._waiting, self._begun = going_on, waiting, True
 
     def _records(
         self,
@@ -115,8 +121,6 @@ class Training(Iterator[EpochRecord]):
             values |= gradients[i]
             ordered = {name: values[name] for name in metrics.names(self._layers)}
             records.append(EpochRecord(state.member, state.epoch, self._engine.name, ordered))
-        gone = {r.member for r in records if r.diverged}
-        self._states = [s for s in self._states if s.member not in gone]
         return records
 
 

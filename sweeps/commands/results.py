@@ -18,8 +18,11 @@ BEST = 10  # so many configurations are shown besides the arms
 
 
 def report(name: str, folder: str | None) -> dict[str, Any]:
-    """The verdict of a sweep, finished or not."""
-    return asdict(_judged(name, folder)[2])
+    """The verdict of a sweep, and whether it is running, finished or stopped, as `status` has it."""
+    from sweeps.state import look_at
+
+    _, store, verdict = _judged(name, folder)
+    return asdict(verdict) | {"state": look_at(name, store)["state"]}
 
 
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
@@ -37,7 +40,7 @@ def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
 
 def report_text(report: dict[str, Any]) -> str:
     """The best configurations and the arms of each objective, and what was confirmed, then the verdict in words."""
-    tables = []
+    tables = [] if report["state"] == "finished" else [f"{report['sweep']} is {report['state']}: so far"]
     for objective in report["objectives"]:
         shown = [s for s in objective["ranking"] if s["arm"] or (s["rank"] or BEST + 1) <= BEST]
         title = f"{objective['metric']}, {objective['goal']}"
@@ -50,11 +53,12 @@ def report_text(report: dict[str, Any]) -> str:
 
 
 def _ranking(title: str, summaries: list[dict[str, Any]]) -> str:
+    from tracking.wording import state_of
+
     return table(
         ["rank#", "configuration~", "state", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"],
         [
-            [_known(s[key]) for key in ("rank", "name", "state", "epoch")]
-            + [len(s["seeds"])]
+            [_known(s["rank"]), s["name"], state_of(s["state"]), _known(s["epoch"]), len(s["seeds"])]
             + [_known(s[key]) for key in ("mean", "deviation", "q25", "q75")]
             for s in summaries
         ],
@@ -65,6 +69,7 @@ def _ranking(title: str, summaries: list[dict[str, Any]]) -> str:
 def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write the verdict, the figures and the tables of a sweep as one HTML file."""
     from sweeps.report_page import make_report
+    from sweeps.state import look_at
     from tracking.files import replaced
 
     # Known before the figures are drawn.
@@ -72,7 +77,10 @@ def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: there is no folder {file.parent}")
     if file.is_dir():
         raise RequestError(f"{file}: can't be written: it is a folder")
-    made = make_report(*_judged(name, folder))
+    spec, store, verdict = _judged(name, folder)
+    # What is recorded says "running" of a driver that was killed, too.
+    status = {"running": "RUNNING", "stopped": "KILLED"}.get(look_at(name, store)["state"])
+    made = make_report(spec, store, verdict, status)
     try:
         with replaced(file) as new:
             new.write_text(made.page, encoding="utf-8")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sweeps.books import Books
 from sweeps.cli import _status
 from sweeps.commands.text import table
 
@@ -108,6 +111,33 @@ def test_a_claim_that_can_not_be_decided_is_warned_of(
     assert say(words[0], "first.yaml", "--set", claims, *words[1:], *store)[0] == 0
     warned = "is about epochs from 50 on, but paper has 2: it will be undecided"
     assert [warned in message for message in caplog.messages if "claim " in message] == [True]
+
+
+def test_the_report_of_a_stopped_sweep_does_not_call_it_running(
+    say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record, store = Books.record, ["--store", str(tmp_path)]
+
+    def dying(books: Books, report: Any) -> Any:
+        if report.epoch:
+            raise SystemError("the driver dies")
+        return record(books, report)
+
+    monkeypatch.setattr(Books, "record", dying)
+    words = ["--name", "half", "--executor", "in-process", "--set", "resources.pack=1", *store]
+    assert say("run", "first.yaml", *words)[0] == 1
+    status = json.loads(say("status", "half", "--json", *store)[1])
+    report = json.loads(say("report", "half", "--json", *store)[1])
+    assert report["state"] == status["state"] == "stopped" and report["total"] == status["total"] == 2
+    text = say("report", "half", *store)[1]
+    assert text.startswith("half is stopped: so far") and "running" not in text
+    assert "half: 1 of 2 configurations (1 handed out, not through)." in text
+    page = tmp_path / "half.html"
+    with sqlite3.connect(tmp_path / "spool" / "half.db") as spool:  # as where the driver is killed
+        spool.execute("update sweep set status = 'RUNNING'")
+    assert say("report", "half", "--html", str(page), *store)[0] == 0
+    said = page.read_text()
+    assert "This sweep was interrupted before its end" in said and "1 of 2 configurations (1 handed out" in said
 
 
 def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:

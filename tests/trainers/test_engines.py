@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -128,6 +129,26 @@ def test_the_same_bits_alone_in_a_pack_on_threads_and_resumed(
     save_states(training.state(), path)
     resumed = Training(load_states(path), layers, build(members[0], 2))
     assert [numbers(r) for r in resumed if r.epoch > stop] == [numbers(r) for r in together if r.epoch > stop]
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("where", ["evaluate", "statistics"])
+def test_an_interrupted_epoch_is_delivered_when_it_goes_on(epoch: int, where: str, monkeypatch) -> None:
+    """However the evaluation ended: no record is lost, none comes twice, and `state` is that of what is complete."""
+    layers = layers_of(BASE, 10)
+    members = [replace(BASE, seed=s, epochs=2) for s in range(2)]
+    whole = list(Training([initial_state(m, layers) for m in members], layers, ReferenceEngine(layers, FEW, "cpu", 1)))
+    engine = ReferenceEngine(layers, FEW, "cpu", 1)
+    training = Training([initial_state(m, layers) for m in members], layers, engine)
+    seen = [next(training) for _ in range(2 * epoch)]
+    for ends in (KeyboardInterrupt, MemoryError):
+        with monkeypatch.context() as patched:
+            patched.setattr(engine, where, Mock(side_effect=ends))
+            with pytest.raises(ends):
+                next(training)
+        assert [s.epoch for s in training.state()] == [max(0, epoch - 1)] * 2
+    seen += training
+    assert [numbers(r) for r in seen] == [numbers(r) for r in whole]
 
 
 def test_a_dropped_member_leaves_and_the_others_go_on(build: BuildEngine) -> None:

@@ -51,14 +51,13 @@ def page(
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(verdict.states.items()))
     fresh = sorted({seed for o in verdict.objectives for s in o.confirmed for seed in s.seeds})
     return environment.get_template("page.html").render(
         name=verdict.sweep,
         question=question,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         notes=_notes(verdict, status, now),
-        summary=f"{sum(verdict.states.values())} configurations: {counts or 'none'}.",
+        summary=f"{wording.standing(verdict.states, verdict.total)}.",
         lead=wording.summary(verdict.claims),
         basis=wording.basis(fresh),
         gradients=wording.gradients(fresh),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from tracking import wording
 from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn
 from tracking.results import Outcome
@@ -128,7 +129,7 @@ def _ranking(title: str, summaries: Sequence[Summary]) -> Table:
                 quartiles,
                 str(len(s.seeds)),
                 "" if s.epoch is None else str(s.epoch),
-                s.state,
+                wording.state_of(s.state),
             )
         )
     return Table(title, columns, tuple(rows))
