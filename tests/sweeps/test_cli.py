@@ -134,7 +134,7 @@ def test_the_report_of_a_stopped_sweep_does_not_call_it_running(
     assert "half: 1 of 2 configurations (1 handed out, not through)." in text
     page = tmp_path / "half.html"
     with sqlite3.connect(tmp_path / "spool" / "half.db") as spool:  # as where the driver is killed
-        spool.execute("update sweep set status = 'RUNNING'")
+        spool.execute("update sweep set status = NULL, ended = NULL")
     assert say("report", "half", "--html", str(page), *store)[0] == 0
     said = page.read_text()
     assert "This sweep was interrupted before its end" in said and "1 of 2 configurations (1 handed out" in said
