@@ -372,7 +372,7 @@ def test_the_description_in_mlflow() -> None:
 def test_only_complete_configurations_are_ranked() -> None:
     states = {"alpha=3": "pruned", "alpha=4": "diverged", "alpha=5": "running"}
     values = {"plain": PLAIN, "paper": PAPER, "alpha=3": [0.9] * 8, "alpha=4": [0.9] * 7 + [math.nan], "alpha=5": []}
-    verdict = verdict_of(values, states=states, left=4)
+    verdict = verdict_of(values, states=states)
     ranking = verdict.objectives[0].ranking
     assert [(s.name, s.rank) for s in ranking[:2]] == [("paper", 1), ("plain", 2)]
     assert [(s.name, s.rank) for s in ranking[2:]] == [("alpha=3", None), ("alpha=4", None), ("alpha=5", None)]
@@ -380,7 +380,8 @@ def test_only_complete_configurations_are_ranked() -> None:
     assert (ranking[4].values, ranking[4].epoch) == ((), None)
     assert verdict.states == {"complete": 2, "pruned": 1, "diverged": 1, "running": 1}
     counts = "5 of 8 configurations (2 complete, 1 diverged, 1 handed out, not through, 1 pruned)"
-    assert verdict.text.startswith(f"alpha-r: {counts}.") and verdict.total == 8
+    of_more = verdict_of(values, states=states, left=4)
+    assert of_more.text.startswith(f"alpha-r: {counts}.") and (of_more.total, verdict.total) == (8, 5)
     assert verdict.claims[1].candidates == 1
 
 
