@@ -26,6 +26,7 @@ def sweep_name(study: str, batch_size: int) -> str:
 def main(
     data: Annotated[str, typer.Option(help="cifar10, or folder:PATH")] = "cifar10",
     store: Annotated[Path, typer.Option(help="where the sweeps are kept")] = Path("paper-store"),
+    also: Annotated[Path | None, typer.Option(help="where finished sweeps are that the store has not")] = None,
     out: Annotated[Path, typer.Option(help="where the page and its figures go")] = Path("docs"),
     epochs: Annotated[int | None, typer.Option(min=1, help="instead of the studies' own")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="how many")] = 25,
@@ -41,7 +42,7 @@ def main(
             _run(study, sweep_name(study, batch_size), [*changes, f"base.batch_size={batch_size}"], store)
     from sweeps.paper_page import write_page
 
-    print(write_page(store, out))
+    print(write_page([store, *([also] if also else [])], out))
 
 
 def _run(study: str, name: str, changes: list[str], store: Path) -> None:

@@ -1,6 +1,6 @@
 """The page about the paper: a section a figure with its claims, our figure and our verdict, then the two theorems.
 
-    >>> write_page(Path("paper-store"), Path("docs"))
+    >>> write_page([Path("paper-store")], Path("docs"))
     PosixPath('docs/paper.md')
 
 All of it is read from the records and from `gradsweep theory`; `notes/NAME.md` beside the page, where there is one, is
@@ -43,17 +43,17 @@ class Shown:
     figure: str
 
 
-def write_page(folder: Path, out: Path) -> Path:
-    """Write paper.md and its figures for every finished sweep of the studies that lies in the store; the page's path.
+def write_page(folders: Sequence[Path], out: Path) -> Path:
+    """Write paper.md and its figures for every finished sweep of the studies that lies in a store; the page's path.
 
-    Raises RequestError where there is none.
+    Of a sweep that is in several, the first store's is shown. Raises RequestError where there is none.
     """
-    store = Store.at(str(folder))
+    stores = [Store.at(folder) for folder in folders]
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    found = {study: list(_shown(study, store, figures)) for study in STUDIES}
+    found = {study: list(_shown(study, stores, figures)) for study in STUDIES}
     if not any(found.values()):
-        raise RequestError(f"{folder}: none of the studies {', '.join(STUDIES)} is finished there")
+        raise RequestError(f"{folders[0]}: none of the studies {', '.join(STUDIES)} is finished there")
     theory = check()
     save(theory, figures / "theory.svg")
     parts = [
@@ -71,10 +71,11 @@ def write_page(folder: Path, out: Path) -> Path:
     return page
 
 
-def _shown(study: str, store: Store, figures: Path) -> Iterator[Shown]:
+def _shown(study: str, stores: Sequence[Store], figures: Path) -> Iterator[Shown]:
     for batch_size in BATCH_SIZES:
         name = sweep_name(study, batch_size)
-        if not store.spool_file(name).is_file() or look_at(name, store)["state"] != "finished":
+        finished = (s for s in stores if s.spool_file(name).is_file() and look_at(name, s)["state"] == "finished")
+        if (store := next(finished, None)) is None:
             continue
         spec = stored_spec(name, store)
         verdict = verdict_of(spec, store)

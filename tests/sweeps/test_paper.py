@@ -25,12 +25,12 @@ def run(study: str, name: str, store: Path, images: str, *more: str) -> None:
 def test_each_claim_has_the_papers_words_a_figure_and_a_verdict_for_each_batch_size(
     images: str, tmp_path: Path
 ) -> None:
-    store, out = tmp_path / "store", tmp_path / "docs"
+    store, other, out = tmp_path / "store", tmp_path / "other", tmp_path / "docs"
     run("figure-1", "figure-1", store, images)
-    run("figure-1", "figure-1-128", store, images, "--set", "base.batch_size=128")
+    run("figure-1", "figure-1-128", other, images, "--set", "base.batch_size=128")
     (out / "notes").mkdir(parents=True)
     (out / "notes" / "figure-1.md").write_text("Seen by a person.\n")
-    page = write_page(store, out)
+    page = write_page([store, other], out)
     assert page == out / "paper.md"
     text = page.read_text()
     section = text[text.index("## figure-1\n") : text.index("## The theorems")]
@@ -59,7 +59,7 @@ def test_the_batch_size_has_no_credit_for_what_the_number_of_seeds_does() -> Non
 
 def test_a_store_without_the_studies_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="none of the studies figure-1"):
-        write_page(tmp_path / "nothing", tmp_path / "docs")
+        write_page([tmp_path / "nothing"], tmp_path / "docs")
 
 
 @pytest.mark.slow
