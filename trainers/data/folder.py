@@ -27,7 +27,7 @@ from trainers.data.images import decode, in_parallel, read_file
 PARTS = ("train", "test")
 RIGHT = "a data folder holds train/<class>/* and test/<class>/* images"
 LARGEST = 1 << 28  # bytes of a file: a photograph has a hundredth of that
-# Part of every key: to be raised when the same files are to give other arrays.
+# Part of every key and fingerprint: to be raised when the same files are to give other arrays.
 FORMAT = 1
 
 _log = logging.getLogger("gradsweep")
@@ -52,7 +52,7 @@ def load_folder(path: str) -> Dataset:
     """The images below a folder; raises DataError for a tree that is not as said above, or an image that is broken."""
     name = f"folder:{path}"
     tree = _walk(path)
-    fingerprint = _sha256(tree)
+    fingerprint = _sha256([FORMAT, tree])
     if (key := cache.recall(fingerprint)) and (kept := cache.read(key, name)):
         return kept
     began = time.perf_counter()

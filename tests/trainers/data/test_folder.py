@@ -76,6 +76,15 @@ def test_an_unchanged_tree_is_not_read_again_and_a_moved_one_is_not_decoded_agai
     assert calls == {"read_file": 20, "decode": 0}
 
 
+def test_another_format_decodes_a_folder_anew(tree, monkeypatch) -> None:
+    root = tree()
+    load_folder(str(root))
+    calls = counted(monkeypatch)
+    monkeypatch.setattr(folder, "FORMAT", folder.FORMAT + 1)
+    load_folder(str(root))
+    assert calls["decode"] == 10
+
+
 def test_a_changed_file_is_seen_even_with_its_old_size_and_time(tree, files) -> None:
     files |= {"train/cat/0.bmp": files.pop("train/cat/0.png")}
     root = tree(files)
