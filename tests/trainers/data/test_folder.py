@@ -85,6 +85,15 @@ def test_another_format_decodes_a_folder_anew(tree, monkeypatch) -> None:
     assert calls["decode"] == 10
 
 
+def test_data_that_are_in_the_cache_load_where_only_the_index_cannot_be_written(tree, cache, caplog) -> None:
+    root = tree()
+    first = load_folder(str(root)).digest
+    shutil.rmtree(cache / "folders")
+    (cache / "folders").touch()
+    assert load_folder(str(root)).digest == first
+    assert "will be read again next time: the cache" in caplog.text
+
+
 def test_a_changed_file_is_seen_even_with_its_old_size_and_time(tree, files) -> None:
     files |= {"train/cat/0.bmp": files.pop("train/cat/0.png")}
     root = tree(files)
