@@ -41,6 +41,13 @@ def test_greys_stay_what_they_are_in_every_kind_of_pixel(mode: str) -> None:
     assert np.array_equal(decode(file_of(image), "x"), np.stack([GREYS] * 3))
 
 
+@pytest.mark.parametrize("bits", [16, 12])
+def test_greys_of_a_pgm_file_keep_their_upper_eight_bits(bits: int) -> None:
+    pixels = (GREYS.astype(np.uint16) * 257) >> (16 - bits)
+    content = f"P5 32 32 {2**bits - 1}\n".encode() + pixels.astype(">u2").tobytes()
+    assert np.array_equal(decode(content, "x"), np.stack([GREYS] * 3))
+
+
 def test_black_and_white_pixels_and_a_palette_with_transparency() -> None:
     checks = Image.fromarray(GREYS > 127)
     assert np.array_equal(decode(file_of(checks), "x")[0], np.where(GREYS > 127, 255, 0))
