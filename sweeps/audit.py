@@ -19,6 +19,7 @@ from search_spaces.search import Search
 from sweeps.leftovers import files_of, must_be_here, processes_of
 from sweeps.lock import holder
 from sweeps.spec import parse
+from sweeps.state import opened
 from tracking.audit import Books, Law, read_books
 from tracking.audit import audit as audit_records
 from tracking.store import Store
@@ -46,7 +47,7 @@ def audit(name: str, store: Store) -> Audit:
     # First who is at work, then the spool, then Optuna: it is told before the spool is.
     driver = holder(store.lock_file(name))
     books = read_books(name, store)
-    search = Search.open(name, store.optuna_url)
+    search = opened(name, store)
     try:
         must_be_here(name, store)
         uri = parse(search.attributes["spec"], name).tracking.uri

@@ -30,6 +30,7 @@ from sweeps.lock import Locked, driver_lock
 from sweeps.packs import one_line, other_data
 from sweeps.report_page import leave_for_mlflow
 from sweeps.spec import SweepSpec, parse
+from sweeps.state import opened
 from sweeps.versions import git_commit, versions
 from tracking.claims import Claim
 from tracking.delivery import Delivered, Delivery
@@ -172,7 +173,7 @@ def _standing(spec: SweepSpec, store: Store) -> tuple[list[str], int]:
 
 def stored_spec(name: str, store: Store) -> SweepSpec:
     """The spec a sweep was begun with. Raises SearchError where there is no such sweep."""
-    search = Search.open(name, store.optuna_url)
+    search = opened(name, store)
     try:
         return parse(search.attributes["spec"], name)
     finally:

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import Any
 
-from search_spaces.search import Search
-from search_spaces.storage import has_driver
+from search_spaces.search import Search, studies
+from search_spaces.storage import SearchError, has_driver
 from sweeps.books import name_of
 from sweeps.lock import holder
 from sweeps.spec import parse
 from tracking.spool import Spool
 from tracking.store import Store
+
+FEW = 5  # so many sweeps are named where one is looked for that is not there
+
+
+def opened(name: str, store: Store) -> Search:
+    """The study of a sweep, to read it. Raises SearchError, which says where it looked and what is there."""
+    try:
+        return Search.open(name, store.optuna_url)
+    except SearchError:
+        there = studies(store.optuna_url)
+        if name in there:
+            raise
+    if len(there) > FEW:
+        hint = f"gradsweep list --store {shlex.quote(str(store.where))} shows the {len(there)} that there are"
+    elif there:
+        hint = f"there {'is' if len(there) == 1 else 'are'} {', '.join(there)}"
+    else:
+        hint = "there is none yet" if store.folder.is_dir() else "there is no such folder"
+    raise SearchError(f"there is no sweep named {name!r} in {store.where}: {hint}")
 
 
 def look_at(name: str, store: Store) -> dict[str, Any]:
@@ -20,7 +40,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     `state` is running (a driver has it; `process`, where it is on this machine), finished, or stopped (it can be
     resumed).
     """
-    search = Search.open(name, store.optuna_url)
+    search = opened(name, store)
     try:
         counts, ended, spec = search.counts(), search.ended(), parse(search.attributes["spec"], name)
     finally:

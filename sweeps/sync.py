@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from search_spaces.search import Search
 from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt, Interrupted
 from sweeps.leftovers import must_be_here
 from sweeps.lock import Locked, driver_lock
 from sweeps.spec import parse
+from sweeps.state import opened
 from tracking.delivery import Delivery
 from tracking.login import check_login
 from tracking.spool import Spool
@@ -41,7 +41,7 @@ def sync(name: str, store: Store, interrupt: Interrupt, say: Callable[[int], Non
     Raises SearchError for no such sweep, RequestError where a driver has it (which delivers its records itself) or
     its records are on another machine, StoreError where MLflow's server refuses us.
     """
-    search = Search.open(name, store.optuna_url)
+    search = opened(name, store)
     try:
         must_be_here(name, store)
         uri = parse(search.attributes["spec"], name).tracking.uri

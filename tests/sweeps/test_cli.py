@@ -71,9 +71,21 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         (["run", "first.yaml", "--executor", "none"], "in-process"),
         (["run", "first.yaml", "--store", "postgresql://here"], "postgresql://here"),
         (["plan", "first.yaml", "--set", "base.epochs=none"], "base.epochs"),
-        (["status", "second"], "second"),
-        (["report", "second"], "second"),
-        (["export", "second", "all.csv"], "second"),
+        *(
+            ([*words[:1], "second", *words[1:]], "no sweep named 'second' in /")
+            for words in (
+                ["status"],
+                ["logs"],
+                ["stop"],
+                ["resume"],
+                ["report"],
+                ["export", "x.csv"],
+                ["audit"],
+                ["sync"],
+            )
+        ),
+        (["status", "second"], "/gradsweep-store: there is first"),
+        (["status", "first", "--store", "typo"], "/typo: there is no such folder"),
         (["export", "first", "all.txt"], ".parquet or .csv"),
         (["export", "first", "/nowhere/all.csv"], "/nowhere/all.csv"),
         (["studies", "second"], "quickstart"),
