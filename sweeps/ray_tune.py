@@ -196,7 +196,7 @@ class Bookkeeper(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         parcel = trial.config["parcel"]
-        self._lost(parcel.id)
+        self._lost(parcel.id, _error_of(trial))
         parcel.pack = self.books.reissue(parcel.id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -212,11 +212,11 @@ class Bookkeeper(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._forget(trial.config["parcel"].id)
 
-    def _lost(self, pack: str) -> int:
+    def _lost(self, pack: str, why: str | None = None) -> int:
         """Count a worker that a pack has lost; how many it has lost by now."""
         self.losses[pack] += 1
         if self.losses[pack] <= LOST_WORKERS:
-            log.warning("pack %s: its worker was lost, another one goes on with it", pack)
+            log.warning("pack %s: its worker was lost%s, another one goes on with it", pack, f" ({why})" if why else "")
         return self.losses[pack]
 
     def _forget(self, pack: str) -> None:
@@ -238,12 +238,12 @@ class Bookkeeper(tune.Callback):
 
 
 def _error_of(trial: Any) -> str | None:
-    """The error of its training for which Tune has given a trial up, in one line; None: its worker was lost."""
+    """The error of its training for which a trial has ended, in one line; None: its worker was lost."""
     try:
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except (OSError, TypeError):
         return None
-    return one_line(error.as_instanceof_cause()) if isinstance(error, RayTaskError) else None  # type: ignore[no-untyped-call]
+    return one_line(error.cause) if isinstance(error, RayTaskError) else None
 
 
 @contextmanager
