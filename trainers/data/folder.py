@@ -156,7 +156,10 @@ def _file(entry: os.DirEntry[str], part: str, label: int) -> _File:
     # Opening anything else, such as a pipe, could wait for ever.
     if not _is(entry, "is_file"):
         raise DataError(f"{entry.path} is not a file: the folder of a class holds images and nothing else")
-    about = entry.stat()
+    try:
+        about = entry.stat()
+    except OSError as e:
+        raise DataError(f"{entry.path} can't be read ({e.strerror}): allow it, or take it away") from e
     if about.st_size > LARGEST:
         raise DataError(f"{entry.path} is larger than any image, {LARGEST >> 20} MiB: take it away")
     return _File(entry.path, part, label, about.st_size, about.st_mtime_ns, about.st_ctime_ns)

@@ -180,6 +180,20 @@ def test_what_is_not_a_file_is_named(tree) -> None:
     assert refused(root).startswith(f"{root}/train/cat/more is not a file")
 
 
+def test_a_file_that_vanishes_while_the_tree_is_walked_is_named(tree, monkeypatch) -> None:
+    root = tree()
+    gone, real = root / "test/dog/1.png", folder._is
+
+    def is_and_vanish(entry: os.DirEntry[str], what: str) -> bool:
+        found = real(entry, what)
+        if entry.path == str(gone):
+            gone.unlink()
+        return found
+
+    monkeypatch.setattr(folder, "_is", is_and_vanish)
+    assert refused(root) == f"{gone} can't be read (No such file or directory): allow it, or take it away"
+
+
 @pytest.mark.parametrize("where", ["train", "train/cat", "train/cat/0.png"])
 def test_links_out_of_the_tree_are_refused_and_links_within_are_followed(tree, files, tmp_path, where) -> None:
     root = tree(files)
