@@ -128,7 +128,8 @@ def list_(to: To = None, store: StoreFolder = None, json_: Json = False) -> None
     """The sweeps in the store, or on a cluster."""
     from sweeps.commands import places
 
-    _say(places.sweeps(places.Where(to, store)), places.sweeps_text, json_)
+    where = places.Where(to, store)
+    _say(places.sweeps(where), lambda found: places.sweeps_text(found, where), json_)
 
 
 @app.command()

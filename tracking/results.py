@@ -109,10 +109,10 @@ def table(sweep: str, parts: Sequence[tuple[SpooledConfiguration, Sequence[Spool
 def export(frame: pd.DataFrame, file: str | Path) -> None:
     """Write a table as Parquet or CSV, by the file's ending; written, then renamed. Raises ValueError and OSError."""
     target = Path(file)
-    if target.suffix not in (".parquet", ".csv"):
+    if target.suffix.lower() not in (".parquet", ".csv"):
         raise ValueError(f"a table is exported to a file that ends in .parquet or .csv, but got {str(file)!r}")
     with replaced(target) as new:
-        if target.suffix == ".csv":
+        if target.suffix.lower() == ".csv":
             # Python's own shortest form of a float: it reads back to the same bits.
             frame.to_csv(new, index=False)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,14 +54,26 @@ def sweeps(where: Where) -> list[dict[str, Any]]:
     return [_document(standing, where) for standing in where.place().list()]
 
 
-def sweeps_text(sweeps: list[dict[str, Any]]) -> str:
+def sweeps_text(sweeps: list[dict[str, Any]], where: Where) -> str:
     """A table; what only the store knows is left out where it could not be read."""
     if not sweeps:
-        return "no sweeps here yet: gradsweep run quickstart"
+        return _none_yet(where)
     known = any(s["total"] is not None for s in sweeps)
     columns = ["sweep", "state", *(["ended#", "of#", *(f"{e}#" for e in ENDS)] if known else ["started", "ended"])]
     keys = ("ended", "total", *ENDS) if known else ("started", "finished")
     return table(columns, [[s["name"], s["state"], *("" if s[k] is None else s[k] for k in keys)] for s in sweeps])
+
+
+def _none_yet(where: Where) -> str:
+    from sweeps.stores import open_store
+
+    given = ["--store", where.store] if where.store else []
+    if where.to:
+        words = ["gradsweep", "submit", "quickstart", "--to", where.to, *given]
+        return f"no sweeps at {where.to} yet: {shlex.join(words)}"
+    store = open_store(where.store)
+    there = " yet" if store.folder.is_dir() else ", which is not there yet"
+    return f"no sweeps in {store.where}{there}: {shlex.join(['gradsweep', 'run', 'quickstart', *given])}"
 
 
 def status(name: str, where: Where) -> dict[str, Any]:

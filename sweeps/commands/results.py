@@ -105,7 +105,7 @@ def _known(value: object) -> object:
 
 def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write every record to a file."""
-    if file.suffix not in (".parquet", ".csv"):
+    if file.suffix.lower() not in (".parquet", ".csv"):
         raise RequestError(f"{file}: a table is written as Parquet or CSV, so its name must end in .parquet or .csv")
     from sweeps.service import stored_spec
     from sweeps.stores import open_store

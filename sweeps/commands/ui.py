@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 from sweeps.errors import RequestError
 from sweeps.interrupt import Interrupt, Interrupted
+from sweeps.lock import holder
 from sweeps.mlflow_server import PASSWORD, Server, for_this_machine_only, login_from
 
 PORT = 5000
@@ -42,7 +44,12 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
             f"or {PASSWORD}_FILE to a file with it; or leave --host out"
         )
     if store.untouched:
-        raise RequestError(f"there is no sweep in {store.folder} yet: gradsweep run quickstart")
+        if any(holder(lock) for lock in store.spool.glob("*.lock")):
+            raise RequestError(
+                f"a sweep is just starting in {store.folder}, and has no records yet: try again in a minute"
+            )
+        words = ["gradsweep", "run", "quickstart", *(["--store", folder] if folder else [])]
+        raise RequestError(f"there is no sweep in {store.folder} yet: {shlex.join(words)}")
     server = Server(host, _port(host, port), login)
     with TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
         settings = server.environment(uri, str(store.artifacts), Path(scratch), os.environ)

@@ -17,6 +17,8 @@ import pytest
 from sweeps.books import Books
 from sweeps.cli import _status
 from sweeps.commands.text import table
+from sweeps.lock import driver_lock
+from tracking.store import Store
 
 SPEC = """\
 name: first
@@ -91,7 +93,7 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         (["studies", "second"], "quickstart"),
         (["regimes", "second"], "combined"),
         (["ui", "--port", "99999"], "99999"),
-        (["ui", "--store", "empty"], "no sweep"),
+        (["ui", "--store", "empty"], "no sweep in /"),
         (["nonsense"], "nonsense"),
         (["plan"], "SPEC"),
         ([], "--help"),
@@ -187,6 +189,34 @@ def test_a_table_cuts_no_number_off(monkeypatch: pytest.MonkeyPatch, columns: st
     assert all(word in shown.split() for word in searched.split())
     assert max(map(len, shown.splitlines())) <= widest
     assert len(shown.splitlines()) == 2 or columns in ("80", "20")
+
+
+def test_an_ending_may_be_in_capitals(say: Say, tmp_path: Path) -> None:
+    for file, begins in ((tmp_path / "x.CSV", b"sweep,"), (tmp_path / "x.Parquet", b"PAR1")):
+        assert say("export", "first", str(file))[0] == 0
+        assert file.read_bytes().startswith(begins)
+
+
+def test_a_store_without_sweeps_is_named_and_so_is_what_makes_one(say: Say, tmp_path: Path) -> None:
+    words = ["list", "--store", str(tmp_path / "typo")]
+    assert say(*words) == (
+        0,
+        f"no sweeps in {tmp_path / 'typo'}, which is not there yet: "
+        f"gradsweep run quickstart --store {tmp_path / 'typo'}\n",
+        "",
+    )
+    (tmp_path / "typo").mkdir()
+    assert say(*words)[1].startswith(f"no sweeps in {tmp_path / 'typo'} yet: gradsweep run quickstart --store ")
+
+
+def test_the_ui_says_that_a_sweep_is_just_starting(say: Say, tmp_path: Path) -> None:
+    words = ["ui", "--store", str(tmp_path)]
+    with driver_lock(Store.at(tmp_path).lock_file("new")):
+        status, _, err = say(*words)
+        assert (status, err.count("\n")) == (2, 1) and f"is just starting in {tmp_path}" in err and "try again" in err
+    assert say(*words)[2] == (
+        f"gradsweep: there is no sweep in {tmp_path} yet: gradsweep run quickstart --store {tmp_path}\n"
+    )
 
 
 def test_the_layers_add_up_to_the_papers_counts(say: Say) -> None:
