@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -40,6 +41,7 @@ ENGINES = ("auto", "lanes", "cuda", "reference")
 CONVOLUTIONS = ("plain", "separable")
 # What every engine can do in float32: which engine trains a member must not depend on the others in its pack.
 ALPHAS = (1e-6, 1e6)
+LARGEST = sys.float_info.max  # whole numbers can be larger, and are then no floats any more
 MOST = 2**31 - 1  # epochs, and images a batch: what the engines count with
 
 
@@ -104,6 +106,8 @@ class MemberConfig:
         _one_of("initialization", str(self.initialization), INITIALIZATIONS)
         _one_of("convolution", str(self.convolution), CONVOLUTIONS)
         _one_of("engine", self.engine, ENGINES)
+        if not isinstance(self.dense_bias, bool):
+            raise ValueError(f"dense_bias must be true or false, but got {self.dense_bias!r}")
         _above("alpha", self.alpha, 0.0)
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
@@ -154,10 +158,10 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _above(name: str, value: Any, bound: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (bound < value < math.inf):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (bound < value <= LARGEST):
         raise ValueError(f"{name} > {bound:g} must hold and be finite, but got {value!r}")
 
 
 def _at_least(name: str, value: Any, bound: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (bound <= value < math.inf):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (bound <= value <= LARGEST):
         raise ValueError(f"{name} >= {bound:g} must hold and be finite, but got {value!r}")
