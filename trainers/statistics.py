@@ -98,7 +98,8 @@ def statistics(
     """Everything of `trainers.metrics.names` that comes from the probe, (members,) each.
 
     `gradient` is the data's, (members, parameters), `saturated` and `dead` are (members, layers with parameters).
-    `update_to_weight` compares a layer's change over the epoch with its norm before it (0 at epoch 0).
+    `update_to_weight` compares a layer's change over the epoch with its norm before it (0 where nothing changed, as at
+    epoch 0).
     """
     penalized = gradient + penalty_gradient(of.l1, of.parameters, of.r, by.library)
     gradients = by.library.stack((gradient, penalized))
@@ -114,7 +115,7 @@ def statistics(
         found[f"layer.{layer}.saturated"] = saturated[:, i]
         found[f"layer.{layer}.dead"] = dead[:, i]
         found[f"layer.{layer}.weight_norm"] = norm
-        found[f"layer.{layer}.update_to_weight"] = change / norm_before
+        found[f"layer.{layer}.update_to_weight"] = by.library.where(change == 0, change, change / norm_before)
     first, last = (found[f"layer.{layer}.gradient.data.rms"] for layer in (list(slices)[0], list(slices)[-1]))
     found["gradient.first_to_last"] = first / last
     return found

@@ -8,12 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainers.cuda.statistics import TORCH
 from trainers.members import MemberConfig
 from trainers.metrics import names
 from trainers.penalties import penalty, penalty_gradient
 from trainers.regimes import network
 from trainers.states import initial_state
-from trainers.statistics import NUMPY, Probe, gradient_statistics, layer_statistics
+from trainers.statistics import NUMPY, Columns, Probe, gradient_statistics, layer_statistics, statistics
 
 
 def test_of_coordinates() -> None:
@@ -44,6 +45,22 @@ def test_of_layers_and_of_the_penalty() -> None:
     assert found["gradient.first_to_last"] == pytest.approx(
         np.sqrt(np.mean(gradient[:81] ** 2.0) / np.mean(gradient[-80:] ** 2.0)), rel=1e-6
     )
+
+
+@pytest.mark.parametrize("by", ["NumPy", "PyTorch"])
+def test_a_layer_of_zeros_that_stays_so_has_no_update(by: str) -> None:
+    """Not 0 / 0. One that leaves 0 is updated infinitely much; what is no number stays so."""
+    layers = network("combined")
+    parameters = np.zeros((3, initial_state(MemberConfig(), layers).parameters.size))
+    parameters[1], parameters[2] = 1, np.nan
+    known = [parameters, np.zeros_like(parameters), np.zeros((3, 1), bool), np.zeros((3, 1))]
+    probed = [np.ones_like(parameters), np.zeros((3, 10)), np.zeros((3, 10))]
+    if by == "NumPy":
+        with np.errstate(all="ignore"):
+            found = statistics(layers, Columns(*known), *probed, NUMPY)
+    else:
+        found = statistics(layers, Columns(*map(torch.tensor, known)), *map(torch.tensor, probed), TORCH)
+    assert np.array_equal(found["layer.conv1.update_to_weight"], [0, np.inf, np.nan], equal_nan=True)
 
 
 def test_a_diverged_member_has_no_finite_ones_and_leaves_the_others_alone() -> None:
