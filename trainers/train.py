@@ -18,7 +18,7 @@ from typing import Protocol
 
 from trainers import metrics
 from trainers.data import Dataset, load
-from trainers.layers import Layer
+from trainers.layers import Layer, parameter_count
 from trainers.members import SHARED, EpochRecord, MemberConfig
 from trainers.regimes import network
 from trainers.states import MemberState, States, initial_state
@@ -137,10 +137,12 @@ def train(
     the states (`Training.state`) from which members go on; those without one start anew. A member whose loss is no
     longer finite leaves after that record; `Training.drop` prunes one. `device` is PyTorch's name of one, `threads`
     how many cores to use. Raises ValueError for members that can't be trained together, or not by the engine that
-    they ask for, DataError for the data.
+    they ask for, and for states of another network, DataError for the data.
     """
     if not members:
         raise ValueError("members must not be empty")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, but got {threads}")
     for name in SHARED:
         if len(values := {getattr(m, name) for m in members}) > 1:
             raise ValueError(f"members trained together must share {name}, but got {sorted(map(str, values))}")
@@ -148,6 +150,10 @@ def train(
     layers = layers_of(members[0], len(dataset.classes))
     known = {s.member: s for s in resume}
     states = [known.get(m) or initial_state(m, layers) for m in members]
+    size = parameter_count(layers)
+    for had in (len(s.parameters) for s in states):
+        if had != size:
+            raise ValueError(f"states to resume must be of the members' network, {size} parameters, but one has {had}")
     return Training(states, layers, _engine(members, layers, dataset, device, threads))
 
 

@@ -23,7 +23,7 @@ from trainers.reference import Recipe, ReferenceEngine, forward
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state, load_states, save_states
 from trainers.statistics import layer_statistics
-from trainers.train import Engine, Training, layers_of
+from trainers.train import Engine, Training, layers_of, train
 
 BuildEngine = Callable[..., Engine]
 
@@ -281,3 +281,18 @@ def test_the_batched_array_agrees_with_one_by_one() -> None:
     for (one_state, one_loss, one_hits), (many_state, many_loss, many_hits) in pairs:
         assert np.allclose(one_state.parameters, many_state.parameters, atol=2e-5)
         assert (one_loss, one_hits) == pytest.approx((many_loss, many_hits), rel=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["auto", "lanes", "reference"])
+def test_no_threads_and_states_of_another_network_are_refused_whatever_the_engine(engine: str) -> None:
+    if engine == "lanes" and available() is None:
+        pytest.skip("the lane engine was not compiled")
+    member = replace(BASE, engine=engine)
+    with pytest.raises(ValueError, match="threads must be at least 1, but got 0"):
+        train([member], threads=0)
+    deep = replace(BASE, regime="many-layers")
+    other = initial_state(deep, layers_of(deep, 10))
+    with pytest.raises(
+        ValueError, match="states to resume must be of the members' network, .* parameters, but one has"
+    ):
+        train([member], [replace(other, member=member)])
