@@ -82,7 +82,6 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
         digests = {name: load_data(name).digest for name in data_of(spec)}
-        workers = importlib.import_module(EXECUTORS[executor])
         store.create()
         try:
             opened.enter_context(driver_lock(store.lock_file(spec.name)))
@@ -93,6 +92,9 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         interrupt.check()
         _refuse_another(spec, store)
         _refuse_other_data(digests, store.spool_file(spec.name))
+        if executor == "ray":
+            log.info("starting Ray")  # half a minute, to import it too
+        workers = importlib.import_module(EXECUTORS[executor])
         # Before anything is written: a cluster may be unfit for the sweep.
         machines = opened.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sweeps import service
 from sweeps.books import Books
 from sweeps.cli import _status
 from sweeps.commands.text import table
@@ -217,6 +219,16 @@ def test_the_ui_says_that_a_sweep_is_just_starting(say: Say, tmp_path: Path) -> 
     assert say(*words)[2] == (
         f"gradsweep: there is no sweep in {tmp_path} yet: gradsweep run quickstart --store {tmp_path}\n"
     )
+
+
+def test_that_ray_is_starting_is_said_before_it_takes_its_time(
+    say: Say, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(service.EXECUTORS, "ray", "sweeps.ray_that_takes_its_time")
+    with caplog.at_level(logging.INFO, "gradsweep"):
+        status, out, err = say("run", "first.yaml", "--name", "slow")
+    assert (status, out) == (1, "") and "ray_that_takes_its_time" in err
+    assert caplog.messages[0] == "starting Ray"
 
 
 def test_the_layers_add_up_to_the_papers_counts(say: Say) -> None:
