@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +14,15 @@ import numpy as np
 from trainers.data import Dataset, probe
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
+from trainers.members import MemberConfig
 from trainers.states import MemberState
 from trainers.statistics import Probe, layer_statistics
 from trainers.streams import order_of_images
 
 # Members a call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
 MEMBERS_A_CALL = 4
+# An evaluation is short, and transposes the images once a call; a probe is shorter still.
+EVALUATED_A_CALL = 16
 
 
 def applies(layers: tuple[Layer, ...], device: str = "cpu") -> str | None:
@@ -91,17 +94,25 @@ class LaneEngine:
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
         """Each member's mean loss and accuracy on a split: train, validation or test."""
-        parameters = np.stack([s.parameters for s in states])
-        members = [s.member for s in states]
-        found = kernels.evaluate(self.layers, members, parameters, self.splits[split], self.threads)
-        return list(zip(*(column.tolist() for column in found), strict=True))
+        found: list[tuple[float, float]] = []
+        for members, parameters in self._in_calls(states):
+            columns = kernels.evaluate(self.layers, members, parameters, self.splits[split], self.threads)
+            found += zip(*(column.tolist() for column in columns), strict=True)
+        return found
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
         """Each member's data gradient and layer statistics on the probe images."""
-        parameters = np.stack([s.parameters for s in states])
-        members = [s.member for s in states]
-        found = kernels.probe_gradient(self.layers, members, parameters, self.splits["probe"], self.threads)
-        return [Probe(*rows) for rows in zip(*found, strict=True)]
+        found: list[Probe] = []
+        for members, parameters in self._in_calls(states):
+            columns = kernels.probe_gradient(self.layers, members, parameters, self.splits["probe"], self.threads)
+            found += (Probe(*rows) for rows in zip(*columns, strict=True))
+        return found
+
+    def _in_calls(self, states: Sequence[MemberState]) -> Iterator[tuple[list[MemberConfig], kernels.Floats]]:
+        """The members and their parameters (members, parameters), as many as one evaluation or probe takes."""
+        for start in range(0, len(states), EVALUATED_A_CALL * self.threads):
+            some = states[start : start + EVALUATED_A_CALL * self.threads]
+            yield [s.member for s in some], np.stack([s.parameters for s in some])
 
     def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
         """Each member's statistics of the probe; `before` are the states an epoch ago."""

@@ -1,13 +1,19 @@
 """The same bits: alone or among others, on one thread or several, straight through or resumed."""
 
+from unittest.mock import Mock
+
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.lanes.judge import Case, cases, glorot, images, members
+from trainers.data import Dataset, Split
 from trainers.lanes import kernels
+from trainers.lanes.engine import EVALUATED_A_CALL, LaneEngine
 from trainers.members import MemberConfig
 from trainers.regimes import network
+from trainers.states import initial_state
 from trainers.streams import order_of_images
 
 lanes_settings = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -90,3 +96,25 @@ def test_a_diverged_member_leaves_the_others_alone(build: str, case: Case, membe
     found = epochs(both, start(both), range(1, 2), 16, 2)
     assert bits(found, 0) == bits(epochs(case, start(case), range(1, 2), 16, 1))
     assert np.isnan(found[0][1])  # its loss says so
+
+
+def test_a_large_pack_is_evaluated_in_several_calls_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between calls an interrupt is seen."""
+    if kernels.builds() == ():
+        pytest.skip("the lane engine was not compiled")
+    member = MemberConfig(regime="large-parameters")
+    layers = network("large-parameters")
+    parts = [Split(s.images, s.labels) for s in (images(37, (3, 32, 32), 10, i) for i in range(3))]
+    engine = LaneEngine(layers, Dataset("few", tuple("abcdefghij"), *parts, digest=""), "cpu", threads=2)
+    states = [initial_state(member.with_seed(s), layers) for s in range(2 * EVALUATED_A_CALL + 3)]
+    members, parameters = [s.member for s in states], np.stack([s.parameters for s in states])
+    whole = kernels.evaluate(layers, members, parameters, engine.splits["test"], 2)
+    probed = kernels.probe_gradient(layers, members, parameters, engine.splits["probe"], 2)
+    calls = {name: Mock(wraps=getattr(kernels, name)) for name in ("evaluate", "probe_gradient")}
+    for name, call in calls.items():
+        monkeypatch.setattr(kernels, name, call)
+    assert engine.evaluate(states, "test") == list(zip(*(column.tolist() for column in whole), strict=True))
+    for found, rows in zip(engine.probe(states), zip(*probed, strict=True), strict=True):
+        assert bits([found.gradient, found.saturated, found.dead]) == bits(list(rows))
+    for call in calls.values():
+        assert [len(c.args[1]) for c in call.call_args_list] == [2 * EVALUATED_A_CALL, 3]
