@@ -108,7 +108,7 @@ def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
     assert "The claim is rank" not in verdict.text
     singled = verdict_of(spec.model_copy(update={"claim": "paper"}), sweep.store).text
     assert "of 4 there: confirm paper with" in singled and "What the gradients show on the fresh seeds: " in singled
-    shown = report_text(asdict(verdict))
+    shown = report_text(asdict(verdict) | {"state": "finished"})
     assert shown.index("maximize: on the search's own seeds") < shown.index("maximize: on fresh seeds, which")
     assert all(shown.count(f"  {s.name} ") == 1 for o in verdict.objectives for s in o.confirmed)
     page = " ".join(make_report(spec, sweep.store, verdict).page.split())
