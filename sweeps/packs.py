@@ -151,8 +151,10 @@ def train_pack(
         try:
             report = next(reports, None)
         except Exception as error:
-            if device != "cpu" and (lost := _device_lost()):
-                raise DeviceLost(lost) from error
+            from trainers.cuda.memory import failure
+
+            if device != "cpu" and (lost := failure()):
+                raise DeviceLost(f"the GPU takes no more work: {one_line(lost)}") from error
             log.warning("pack %s: %s", pack.id, one_line(error), exc_info=bool(os.environ.get("GRADSWEEP_DEBUG")))
             failed = {number: End("failed", reason=one_line(error)) for number in sorted(left)}
             report = PackReport(pack.id, epoch, {}, failed, last=True)
@@ -163,22 +165,6 @@ def train_pack(
         yield report
         if report.last:
             return
-
-
-def _device_lost() -> str | None:
-    """What is wrong with this process's GPU, None where it still works.
-
-    After an illegal address, say, every use of the device fails until the process ends; a failed training does not
-    show whether that is why.
-    """
-    import torch
-
-    try:
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()
-    except RuntimeError as error:
-        return f"the GPU takes no more work: {one_line(error)}"
-    return None
 
 
 def one_line(error: BaseException) -> str:

@@ -108,6 +108,22 @@ def first_device() -> Device | None:
     return device(0) if torch.cuda.is_available() else None
 
 
+def failure() -> RuntimeError | None:
+    """The error with which this process's device refuses all work; None where it works, or was not used.
+
+    After an illegal address, say, every use of the device fails until the process ends; a failed training does not
+    show whether that is why.
+    """
+    import torch
+
+    try:
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+    except RuntimeError as error:
+        return error
+    return None
+
+
 def share(total: int, part: float) -> int:
     """Bytes that a process may take whose part of a device of so many this is: CUDA takes its own besides."""
     return max(0, int(part * total) - CONTEXT)
