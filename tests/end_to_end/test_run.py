@@ -116,3 +116,11 @@ def test_a_wrong_request_is_one_line_and_exit_status_2(finished: Any, words: lis
 def test_a_finished_sweep_is_resumed_to_the_same_verdict(finished: Any) -> None:
     again = finished.json("run", "first.yaml", "--resume", "--executor", "in-process")
     assert again["verdict"] == finished.document["verdict"]
+
+
+def test_a_pack_that_this_machine_has_no_room_for_is_refused_before_the_sweep_begins(finished: Any) -> None:
+    said = finished(
+        "run", finished.spec("large", SPEC), "--name", "large", "--set", "resources.cpus=1000", status=2
+    ).stderr
+    assert "gradsweep: resources.cpus: a pack needs 1000, and this machine has " in said
+    assert [sweep["name"] for sweep in finished.json("list")] == ["first"]
