@@ -47,9 +47,9 @@ def check_size(resources: Resources, machines: list[dict[str, float]], *, cluste
     for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
         if need > most:
-            one = "no machine of this cluster has more than" if most and cluster else f"this {where} has"
+            has = f"no machine of this cluster has more than {most:g}" if cluster else f"this machine has {most:g}"
             raise RequestError(
-                f"resources.{name.lower()}s: a pack needs {need:g}, and {one} {format(most, 'g') if most else 'none'}: "
+                f"resources.{name.lower()}s: a pack needs {need:g}, and {has if most else f'this {where} has none'}: "
                 f"--set resources.{name.lower()}s={'1' if name == 'CPU' else '0'} asks for less"
             )
     if not any(m.get("CPU", 0) >= resources.cpus and m.get("GPU", 0) >= resources.gpus for m in machines):

@@ -151,10 +151,11 @@ def train_pack(
         try:
             report = next(reports, None)
         except Exception as error:
-            from trainers.cuda.memory import failure
+            if device != "cpu":
+                from trainers.cuda.memory import failure
 
-            if device != "cpu" and (lost := failure()):
-                raise DeviceLost(f"the GPU takes no more work: {one_line(lost)}") from error
+                if lost := failure():
+                    raise DeviceLost(f"the GPU takes no more work: {one_line(lost)}") from error
             log.warning("pack %s: %s", pack.id, one_line(error), exc_info=bool(os.environ.get("GRADSWEEP_DEBUG")))
             failed = {number: End("failed", reason=one_line(error)) for number in sorted(left)}
             report = PackReport(pack.id, epoch, {}, failed, last=True)

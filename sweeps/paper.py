@@ -29,17 +29,20 @@ def main(
     also: Annotated[Path | None, typer.Option(help="where finished sweeps are that the store has not")] = None,
     out: Annotated[Path, typer.Option(help="where the page and its figures go")] = Path("docs"),
     epochs: Annotated[int | None, typer.Option(min=1, help="instead of the studies' own")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="how many")] = 25,
+    seeds: Annotated[int | None, typer.Option(min=1, help="how many, instead of the studies' own")] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="the first of them: others repeat it all independently")] = 0,
     train: Annotated[bool, typer.Option("--train/--no-train", help="or only write about what is there")] = True,
 ) -> None:
     """Run the studies of the paper's figures at both batch sizes, and write paper.md."""
+    from sweeps.spec import read
+
     changes = [f"base.data={data}"]
     changes += [f"base.epochs={epochs}"] if epochs else []
-    changes.append(f"seeds={list(range(first_seed, first_seed + seeds))}")
     for batch_size in BATCH_SIZES if train else ():
         for study in STUDIES:
-            _run(study, sweep_name(study, batch_size), [*changes, f"base.batch_size={batch_size}"], store)
+            count = seeds or len(read(study).seeds)
+            of = [f"seeds={list(range(first_seed, first_seed + count))}", f"base.batch_size={batch_size}"]
+            _run(study, sweep_name(study, batch_size), [*changes, *of], store)
     from sweeps.paper_page import write_page
 
     print(write_page([store, *([also] if also else [])], out))

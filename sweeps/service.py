@@ -90,8 +90,9 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         locked_again = opened.enter_context(alone(store.optuna_url, spec.name))
         mark(store.spool_file(spec.name))
         interrupt.check()
-        _refuse_another(spec, store)
-        _refuse_other_data(digests, store.spool_file(spec.name))
+        began = _began(store.spool_file(spec.name))
+        _refuse_another(spec, store, began)
+        _refuse_other_data(digests, began)
         if executor == "ray":
             log.info("starting Ray")  # half a minute, to import it too
         workers = importlib.import_module(EXECUTORS[executor])
@@ -228,11 +229,10 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
     check_login(spec.tracking.uri or store.mlflow_uri)
 
 
-def _refuse_another(spec: SweepSpec, store: Store) -> None:
+def _refuse_another(spec: SweepSpec, store: Store, began: SweepRun | None) -> None:
     """What is there under this name must be this sweep: the same spec, but for what is said of it, and its records."""
-    spooled = _began(store.spool_file(spec.name)) is not None
     if spec.name not in studies(store.optuna_url):
-        if spooled:
+        if began:
             raise RequestError(
                 f"{store.spool_file(spec.name)} has the records of a sweep {spec.name!r} that Optuna's database does "
                 "not have: start this one by --name NAME"
@@ -241,7 +241,7 @@ def _refuse_another(spec: SweepSpec, store: Store) -> None:
     with closing(Search.open(spec.name, store.optuna_url)) as search:
         counts, stored = search.counts(), parse(search.attributes["spec"], spec.name)
     # Each is spooled as soon as it is there.
-    if not spooled and counts.ended + counts.running:
+    if not began and counts.ended + counts.running:
         raise RequestError(
             f"the records of the sweep {spec.name!r} are not in {store.spool}: resume it on the machine of its driver, "
             "or start another by --name NAME"
@@ -254,14 +254,12 @@ def _refuse_another(spec: SweepSpec, store: Store) -> None:
         )
 
 
-def _refuse_other_data(digests: Mapping[str, str], file: Path) -> None:
+def _refuse_other_data(digests: Mapping[str, str], began: SweepRun | None) -> None:
     """A sweep goes on with the images that it began with, whatever lies in their folder now."""
-    run = _began(file)
-    began = run.digests if run else {}
-    for data, now in digests.items():
-        if began.get(data, now) != now:
+    for data, was in began.digests.items() if began else ():
+        if (now := digests.get(data, was)) != was:
             raise RequestError(
-                f"{other_data(data, began[data], now)}: put it back as it was, or start another sweep by --name NAME"
+                f"{other_data(data, was, now)}: put it back as it was, or start another sweep by --name NAME"
             )
 
 

@@ -34,18 +34,11 @@ def missing(device: str) -> str | None:
         return "the cuda engine needs a C compiler, with which Triton builds its launcher: there is no gcc and no clang"
     if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
         return "the cuda engine needs Python's headers, with which Triton builds its launcher: they are not installed"
-    if not _writable(cache := _cache()):
+    from triton import knobs
+
+    # where the folder is not there yet it is made in the next one above
+    cache = os.path.abspath(knobs.cache.dir)
+    there = next(str(folder) for folder in (Path(cache), *Path(cache).parents) if os.path.exists(folder))
+    if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
         return f"the cuda engine keeps what Triton compiles in {cache}, which can't be written to (TRITON_CACHE_DIR)"
     return None
-
-
-def _cache() -> Path:
-    """Where Triton keeps what it has compiled."""
-    home = os.environ.get("TRITON_HOME") or Path.home()
-    return Path(os.environ.get("TRITON_CACHE_DIR") or Path(home) / ".triton" / "cache")
-
-
-def _writable(folder: Path) -> bool:
-    """Whether there could be files in it: it is made where it does not exist."""
-    there = next(f for f in (folder, *folder.absolute().parents) if f.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)

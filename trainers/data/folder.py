@@ -62,12 +62,10 @@ def load_folder(path: str) -> Dataset:
     if dataset is None:
         decoded, key = _decode(name, tree)
         dataset = cache.write(key, decoded)
+    try:
         cache.remember(fingerprint, key)
-    else:
-        try:
-            cache.remember(fingerprint, key)
-        except DataError as e:  # the data are there; without the note only the files are read again
-            _log.warning("the images below %s will be read again next time: %s", tree.root, e)
+    except DataError as e:  # the data are there; without the note only the files are read again
+        _log.warning("the images below %s will be read again next time: %s", tree.root, e)
     seconds = time.perf_counter() - began
     _log.info("%d images below %s are in %s after %.1f s", len(tree.files), tree.root, cache.cache_folder(), seconds)
     return dataset
