@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import math
 import sys
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-GAP = 2  # between two columns
 WIDE = 100_000  # where there is no terminal: a file has lines as long as they are
 
 
@@ -27,32 +26,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         file=file, force_terminal=terminal, width=None if terminal else WIDE, highlight=False, markup=False
     )
     cells = [[_cell(value) for value in row] for row in rows]
-    names = [column.rstrip("#~") for column in columns]
-    widths = _widths(columns, names, cells, console.width)
     found = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column, name, width in zip(columns, names, widths, strict=True):
-        found.add_column(name, justify="right" if column.endswith("#") else "left", width=width, overflow="fold")
+    for i, column in enumerate(columns):
+        name, folded = column.rstrip("#~"), column.endswith("~")
+        least = max(map(cell_len, (name, *(row[i] for row in cells if not folded))))
+        justify: JustifyMethod = "right" if column.endswith("#") else "left"
+        found.add_column(name, justify=justify, min_width=least, no_wrap=not folded, overflow="fold")
     for row in cells:
         found.add_row(*map(Text, row))
-    console.width = max(console.width, sum(widths) + GAP * len(widths))
+    console.width = max(console.width, Measurement.get(console, console.options.update(width=WIDE), found).minimum)
     console.print(found)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
-
-
-def _widths(columns: Sequence[str], names: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Of each column in characters: as wide as it is, else with headings in two lines and what may be folded narrow."""
-    cells = [[row[i] for row in rows] for i in range(len(names))]
-    longest = [max(map(cell_len, found), default=0) for found in cells]
-    natural = [max(cell_len(name), width) for name, width in zip(names, longest, strict=True)]
-    if sum(natural) + GAP * len(natural) <= room:
-        return natural
-    narrow = [max(math.ceil(cell_len(name) / 2), width) for name, width in zip(names, longest, strict=True)]
-    for i, column in enumerate(columns):
-        if column.endswith("~"):
-            rest = room - GAP * len(narrow) - sum(narrow[:i] + narrow[i + 1 :])
-            words = [word for text in (names[i], *cells[i]) for word in text.split()]
-            narrow[i] = min(natural[i], max(rest, max(map(cell_len, words), default=0)))
-    return narrow
 
 
 def _cell(value: object) -> str:

@@ -177,7 +177,7 @@ def test_why_there_is_no_report_is_said(say: Say, folder: Path, tmp_path: Path) 
         assert why in err and "gradsweep status first" in err
 
 
-@pytest.mark.parametrize(("columns", "widest"), [("", 163), ("200", 163), ("80", 80), ("20", 60)])
+@pytest.mark.parametrize(("columns", "widest"), [("", 163), ("200", 163), ("80", 80), ("20", 69)])
 def test_a_table_cuts_no_number_off(monkeypatch: pytest.MonkeyPatch, columns: str, widest: int) -> None:
     if columns:  # a terminal as wide
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -186,7 +186,7 @@ def test_a_table_cuts_no_number_off(monkeypatch: pytest.MonkeyPatch, columns: st
     searched = " ".join(f"key{i}=0.4212" for i in range(9))
     numbers = ["12", "100", "25", "0.5909", "0.03461", "0.5787", "-0.6031"]
     heads = ["rank#", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"]
-    shown = re.sub(r"\x1b[^m]*m", "", table(["name~", *heads], [[searched, *numbers]]))
+    shown = re.sub(r"\x1b[^m]*m", "", table(["configuration~", *heads], [[searched, *numbers]]))
     assert all(number in shown.split() for number in numbers)
     assert all(word in shown.split() for word in searched.split())
     assert max(map(len, shown.splitlines())) <= widest
