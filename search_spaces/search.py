@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage, RDBStorage
@@ -40,7 +40,8 @@ HISTORY = 500  # a pruner compares with the latest so many: its cost must not gr
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 _DIRECTIONS = {"maximize": StudyDirection.MAXIMIZE, "minimize": StudyDirection.MINIMIZE}
 _CONFIRMING = "confirming"  # the numbers of those to confirm, from when the search has ended
-_CREATED = "created"  # the last attribute to be written: a study without it is a creation that was interrupted
+_MARK = "gradsweep"  # the first attribute to be written: a study without it or `_CREATED` is somebody else's
+_CREATED = "created"  # the last attribute to be written: a marked study without it is a creation that was interrupted
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,20 @@ class Search:
             self._study_id = self._storage.create_new_study(directions, name)
         except DuplicatedStudyError:
             former = self._storage.get_study_id_from_name(name)
-            if _CREATED in self._storage.get_study_user_attrs(former):
+            attrs = self._storage.get_study_user_attrs(former)
+            if is_sweep(attrs):
                 self.close()
                 raise SearchError(f"a sweep named {name!r} exists already; choose another name") from None
+            if _MARK not in attrs or self._storage.get_n_trials(former):
+                self.close()
+                raise SearchError(
+                    f"a study named {name!r} that is no sweep is in this database; choose another name with --name"
+                ) from None
             # Its creation was interrupted, and it may have been of another plan.
             self._storage.delete_study(former)
             self._study_id = self._storage.create_new_study(directions, name)
-        for key, value in {**attributes, _CREATED: {"total": plan.total, "searching": plan.searching}}.items():
+        created = {"total": plan.total, "searching": plan.searching}
+        for key, value in {_MARK: "sweep", **attributes, _CREATED: created}.items():
             self._storage.set_study_user_attr(self._study_id, key, value)
         return self
 
@@ -141,10 +149,10 @@ class Search:
         self = cls(name, url, plan)
         try:
             self._study_id = self._storage.get_study_id_from_name(name)
-            created = self._storage.get_study_user_attrs(self._study_id).get(_CREATED)
+            found = is_sweep(self._storage.get_study_user_attrs(self._study_id))
         except KeyError:
-            created = None
-        if created is None:
+            found = False
+        if not found:
             self.close()
             raise SearchError(f"there is no sweep named {name!r}")
         directions = self._storage.get_study_directions(self._study_id)
@@ -317,7 +325,7 @@ class Search:
     def attributes(self) -> dict[str, str]:
         """The sweep's own notes, kept with the study."""
         found = self._storage.get_study_user_attrs(self._study_id)
-        return {key: value for key, value in found.items() if key not in (_CREATED, _CONFIRMING)}
+        return {key: value for key, value in found.items() if key not in (_MARK, _CREATED, _CONFIRMING)}
 
     def set_attribute(self, key: str, value: str) -> None:
         """Adds or replaces a note."""
@@ -364,12 +372,18 @@ def course_of(row: Row) -> Past:
     return Past(row.number, row.state, None, seen)
 
 
+def is_sweep(attributes: Mapping[str, Any]) -> bool:
+    """Whether a study with these attributes is a sweep: those that were made before `_MARK` was have the others."""
+    created = attributes.get(_CREATED)
+    return isinstance(created, dict) and created.keys() >= {"total", "searching"}
+
+
 def studies(url: str) -> list[str]:
     """The names of the sweeps in a database, oldest first."""
     if not exists(url):
         return []
     rdb, storage = open_storage(url)
     try:
-        return [study.study_name for study in storage.get_all_studies() if _CREATED in study.user_attrs]
+        return [study.study_name for study in storage.get_all_studies() if is_sweep(study.user_attrs)]
     finally:
         close_storage(rdb)

@@ -284,7 +284,17 @@ def test_a_kill_at_any_write_changes_nothing(tmp_path: Path) -> None:
             kill_before(patch, which)
             with pytest.raises(Killed):
                 drive(url)
+        study = optuna.load_study(study_name="s", storage=url) if studies_of_anybody(url) else None
+        if study is not None and not study.user_attrs:
+            optuna.delete_study(study_name="s", storage=url)  # without a mark it is nobody's but its user's to delete
         assert drive(url) == undisturbed, which
+
+
+def studies_of_anybody(url: str) -> list[str]:
+    try:
+        return [study.study_name for study in optuna.get_all_study_summaries(url)]
+    except sqlalchemy.exc.OperationalError:
+        return []
 
 
 def test_a_real_sigkill(tmp_path: Path, url: str) -> None:
@@ -335,3 +345,18 @@ def test_few_commits_a_configuration(url: str, monkeypatch: pytest.MonkeyPatch) 
         search.tell(c.number, "complete", [1.0], intermediate=dict.fromkeys(range(100), 1.0))
     search.close()
     assert len(commits) == 3 * 7
+
+
+def test_a_study_of_somebody_else_is_neither_deleted_nor_read_as_a_sweep(url: str) -> None:
+    foreign = optuna.create_study(study_name="s", storage=url, direction="maximize")
+    foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    optuna.create_study(study_name="t", storage=url).set_user_attr("created", "yesterday")
+    optuna.create_study(study_name="empty", storage=url)
+    for name in ("s", "t", "empty"):
+        with pytest.raises(SearchError, match=f"a study named '{name}' that is no sweep is in this database"):
+            Search.create(name, url, PLAN, {})
+        with pytest.raises(SearchError, match="there is no sweep named"):
+            Search.open(name, url)
+    assert studies(url) == []
+    assert len(optuna.load_study(study_name="s", storage=url).trials) == 3
+    assert {s.study_name for s in optuna.get_all_study_summaries(url)} == {"s", "t", "empty"}

@@ -162,3 +162,19 @@ def test_mlflow_straight_into_its_database(team: Team, gradsweep: Gradsweep, ima
     assert gradsweep.json("status", "straight", "--store", str(file))["undelivered"] == 0
     assert [s["complete"] for s in gradsweep.json("list", "--store", str(file)) if s["name"] == "straight"] == [4]
     assert files_with(DATABASE_PASSWORD, folder) == []
+
+
+def test_a_study_of_somebody_else_is_left_alone(team: Team, gradsweep: Gradsweep, images: str) -> None:
+    import optuna
+
+    url = team.environment["OPTUNA_URL"].replace("postgresql://", "postgresql+psycopg://")
+    study = optuna.create_study(study_name="foreign", storage=url)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    spec = gradsweep.spec(SPEC.replace("NAME", "foreign").replace("IMAGES", images))
+    said = gradsweep("run", spec, "--executor", "in-process", status=2).stderr.splitlines()
+    assert (
+        said[-1]
+        == "gradsweep: a study named 'foreign' that is no sweep is in this database; choose another name with --name"
+    )
+    assert "foreign" not in [s["name"] for s in gradsweep.json("list")]
+    assert len(optuna.load_study(study_name="foreign", storage=url).trials) == 2
