@@ -29,18 +29,18 @@ imports: $(VENV)/installed
 	$(BIN)/lint-imports
 
 bench-sweep: $(VENV)/installed
-	$(BIN)/python -m sweeps.bench_sweep $(BENCH)
+	$(BIN)/python -m tests.load.sweep $(BENCH)
 
 # More than an hour: every fault, load and odd input tried again, noted, and docs/reliability.md made of the notes.
 reliability: $(VENV)/installed
 	$(BIN)/python -m pytest tests/faults tests/hostile --reliability docs/reliability $(TESTS)
-	$(BIN)/python -m sweeps.bench_sweep --json $(BENCH) > docs/reliability/load.printed
+	$(BIN)/python -m tests.load.sweep --json $(BENCH) > docs/reliability/load.printed
 	$(BIN)/python -m tests.reliability docs/reliability docs/reliability.md docs/reliability/load.printed
 	rm docs/reliability/load.printed
 
 # DATA is cifar10, which is downloaded once, or folder:PATH. Some three hours on two cores; goes on where it stopped.
 paper: $(VENV)/installed
-	$(BIN)/python -m sweeps.paper --data $(or $(DATA),cifar10) $(PAPER)
+	$(BIN)/python -m docs.build.paper --data $(or $(DATA),cifar10) $(PAPER)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gradsweep needs Python 3.11 or newer: make PYTHON=...")'

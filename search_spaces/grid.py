@@ -11,8 +11,8 @@ import math
 import random
 from collections.abc import Mapping
 
-from search_spaces.options import OptionError
 from search_spaces.space import UNSEARCHED_VALUE, Range, Space, Value, unsearched
+from trainers.errors import OptionError
 
 LARGEST = 100_000
 

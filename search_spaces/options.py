@@ -14,16 +14,10 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
 
+from trainers.errors import OptionError
+
 _PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
 T = TypeVar("T")
-
-
-class OptionError(ValueError):
-    """A sampler's or pruner's name or option is wrong; `key` is the option, empty for the whole."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
 
 
 def nearest(word: str, known: Collection[str]) -> str:

@@ -20,12 +20,14 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from trainers.errors import LedgerError
+
 log = logging.getLogger("gradsweep")
 
 PATIENCE_SECONDS = 600.0
 
 
-class DatabaseError(RuntimeError):
+class DatabaseError(LedgerError):
     """The sweep's database can't be read or written: one line that says why, without a password."""
 
 

@@ -20,8 +20,9 @@ from optuna.pruners import (
     ThresholdPruner,
 )
 
-from search_spaces.options import OptionError, check_name, check_options, construct
+from search_spaces.options import check_name, check_options, construct
 from search_spaces.plan import Settings
+from trainers.errors import OptionError
 
 Needs = Literal["nothing", "rungs", "curves"]
 

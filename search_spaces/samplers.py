@@ -19,9 +19,10 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler,
 from optuna.trial import FrozenTrial
 
 from search_spaces.grid import grid
-from search_spaces.options import OptionError, check_name, check_options, construct, plain_options
+from search_spaces.options import check_name, check_options, construct, plain_options
 from search_spaces.plan import Settings
 from search_spaces.space import Space, Value
+from trainers.errors import OptionError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ExperimentalWarning)

@@ -33,8 +33,9 @@ from search_spaces.pruners import needs
 from search_spaces.rows import ENDS, Row, asked, ended, row_of
 from search_spaces.samplers import check_sampler
 from search_spaces.space import Value
-from search_spaces.storage import SearchError, close_storage, exists, open_storage
+from search_spaces.storage import close_storage, exists, open_storage
 from search_spaces.suggest import distributions, point, suggestions
+from trainers.errors import SearchError
 
 HISTORY = 500  # a pruner compares with the latest so many: its cost must not grow with the sweep
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
@@ -375,7 +376,7 @@ def course_of(row: Row) -> Past:
 def is_sweep(attributes: Mapping[str, Any]) -> bool:
     """Whether a study with these attributes is a sweep: those that were made before `_MARK` was have the others."""
     created = attributes.get(_CREATED)
-    return isinstance(created, dict) and created.keys() >= {"total", "searching"}
+    return isinstance(created, dict) and "total" in created
 
 
 def studies(url: str) -> list[str]:

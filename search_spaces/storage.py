@@ -22,6 +22,8 @@ from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from trainers.errors import SearchError
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 _SQLITE = "sqlite:///"
 _CONNECT_SECONDS = 10
@@ -32,10 +34,6 @@ SELECT EXISTS (
       AND classid::bigint = :high AND objid::bigint = :low
 )
 """
-
-
-class SearchError(ValueError):
-    """A sweep's study is not there, already there, or not what was expected; one line, without a password."""
 
 
 class _Connection(sqlite3.Connection):

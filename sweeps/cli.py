@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sweeps.errors import PlaceError, is_wrong_request, printable
+from trainers.errors import TargetError, is_wrong_request, printable
 
 app = typer.Typer(
     name="gradsweep",
@@ -34,7 +34,7 @@ Spec = Annotated[str, typer.Argument(metavar="SPEC", help="a YAML file, or the n
 
 def _a_name(name: str) -> str:
     """Refused here, since no place has a sweep of another name, and each would stumble over it in its own way."""
-    from sweeps.spec_checks import NAME
+    from sweeps.spec.checks import NAME
 
     if not NAME.fullmatch(name):
         raise typer.BadParameter(f"there is no sweep {name!r}: a name is 1 to 47 of a-z, 0-9 and -")
@@ -337,7 +337,7 @@ def _status(arguments: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("GRADSWEEP_DEBUG"):
             raise
-        if isinstance(error, PlaceError):
+        if isinstance(error, TargetError):
             _wrong(str(error))
             return error.exit_code
         if is_wrong_request(error):

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sweeps.errors import RequestError
+from trainers.errors import RequestError
 from trainers.members import MemberConfig
 
 GB = 2**30

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces.space import Range, Value
-from sweeps.packs import one_line
-from sweeps.spec import SweepSpec
-from sweeps.versions import versions
+from sweeps.driver.versions import versions
+from sweeps.spec.reading import SweepSpec
 from tracking.results import load, outcomes
 from tracking.store import Store
+from trainers.errors import one_line
 
 if TYPE_CHECKING:
     from tracking.figures.album import Album
     from tracking.figures.searched import Searched
-    from tracking.verdict import Verdict
+    from tracking.verdict.verdict import Verdict
 
 log = logging.getLogger("gradsweep")
 PAGE = "report.html"

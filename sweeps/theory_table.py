@@ -17,7 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from sweeps.errors import RequestError
+from trainers.errors import RequestError
 from trainers.theory.check import check
 from trainers.theory.claims import Argument, Claim, CounterExample, Network, Theory
 
@@ -50,7 +50,7 @@ def run(json: bool, figure: Path | None = None, console: Console | None = None) 
     else:
         (console or Console()).print(rendering(theory))
     if figure is not None:
-        from tracking.figures_theory import save
+        from tracking.figures.theory import save
 
         save(theory, figure)
     return 0 if theory.agrees else 1

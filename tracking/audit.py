@@ -24,13 +24,14 @@ import pyarrow.parquet as pq
 from mlflow.entities import Run
 
 from tracking import runs
-from tracking.mlflow_api import Tracker, Unavailable, Unmendable
+from tracking.mlflow_api import Tracker
 from tracking.outbox import Outbox, SweepState
 from tracking.points import Point, points
 from tracking.records import FILE
 from tracking.results import ORDER, table
 from tracking.spool import SWEEP, Spool, SpooledConfiguration, SpooledEpoch
 from tracking.store import Store
+from trainers.errors import Unavailable, Unmendable
 
 _LARGEST = float(np.finfo(np.float64).max)
 

@@ -13,12 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 
 from tracking import runs
-from tracking.mlflow_api import Tracker, Unmendable
+from tracking.mlflow_api import Tracker
 from tracking.outbox import Event, Outbox, Waiting
 from tracking.records import write_records
 from tracking.runs import RunUpdate
 from tracking.spool import SWEEP, Spool, SpooledConfiguration, SpooledEpoch, SweepRun
 from tracking.store import Store, scratch
+from trainers.errors import Unmendable
 
 log = logging.getLogger("gradsweep")
 # So long a running configuration's epochs are collected: those of small networks come many a second.

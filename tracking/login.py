@@ -6,7 +6,8 @@ StoreError: the MLflow server at http://mlflow:5000 refuses this driver (HTTP 40
 
 from __future__ import annotations
 
-from tracking.store import StoreError, without_password
+from tracking.store import without_password
+from trainers.errors import StoreError
 
 SERVERS = ("http://", "https://")
 SECONDS = 5.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tracking import wording
+from tracking.verdict import words as wording
 
 if TYPE_CHECKING:
-    from tracking.judging import ClaimVerdict
-    from tracking.verdict import ObjectiveVerdict
+    from tracking.verdict.judge import ClaimVerdict
+    from tracking.verdict.verdict import ObjectiveVerdict
 
 BEST = 5
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from trainers.errors import Unavailable, Unmendable
+
 # Before mlflow is imported. Its own retries would keep the thread for minutes; ours can be interrupted. It prints
 # where a run can be seen to standard output, which is not its own.
 for name, value in {
@@ -65,18 +67,6 @@ _OF_ONE_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "INVALID_PARAMETER_VA
 
 for logger in ("mlflow.store.db.utils", "alembic"):
     logging.getLogger(logger).setLevel(logging.CRITICAL if logger.startswith("mlflow") else logging.WARNING)
-
-
-class Unavailable(RuntimeError):
-    """MLflow does not answer as it should: a later try may succeed. One line."""
-
-
-class Unmendable(RuntimeError):
-    """MLflow refuses: no further try can succeed before somebody does something about it. One line."""
-
-    def __init__(self, message: str, code: str = "") -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Tracker:

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 from mlflow.entities import Experiment, Run
 
 from tracking import runs
-from tracking.mlflow_api import Tracker, Unavailable, Unmendable
+from tracking.mlflow_api import Tracker
 from tracking.origin import Origin
 from tracking.records import FILE
-from tracking.results import Outcome, ResultsError, SweepListed
+from tracking.results import Outcome, SweepListed
 from tracking.store import Store
 from tracking.tidy import KEYS, MEMBER, column_kind
+from trainers.errors import ResultsError, Unavailable, Unmendable
 
 _THREADS = 8  # downloads from a server; a local file is read as fast by one
 MOST_BYTES = 2 << 30  # of one configuration's records

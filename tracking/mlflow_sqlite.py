@@ -19,7 +19,8 @@ from sqlalchemy.engine import Engine
 from tracking import mlflow_tables
 from tracking.files import synchronize
 from tracking.runs import RunUpdate
-from tracking.store import StoreError, scratch
+from tracking.store import scratch
+from trainers.errors import StoreError
 
 # 20% less to write than with pages of 4 kB: an insertion touches a leaf for each metric.
 _PAGE = 16384

@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from tracking.outbox import Outbox
-from tracking.results import ResultsError
 from tracking.spool import Spool
 from tracking.store import Store
+from trainers.errors import ResultsError
 
 
 @dataclass(frozen=True)

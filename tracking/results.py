@@ -26,10 +26,6 @@ ORDER = ["configuration", "seed", "epoch"]
 CONFIRM = "confirm "  # begins the name of what is trained again on fresh seeds; an arm's name has no space
 
 
-class ResultsError(ValueError):
-    """There are no such records: one line that says what was looked for, and where."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """How a configuration stands: complete | pruned | diverged | failed | running."""

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.errors import LedgerError
 from trainers.members import EpochRecord, MemberConfig
 
 STATES = ("complete", "pruned", "diverged", "failed")
@@ -66,12 +67,14 @@ CREATE TABLE again (
 """
 
 
-class SpoolError(RuntimeError):
+class SpoolError(LedgerError):
     """The spool can't be opened, written or read (a full disk, mostly): one line that says which file, and why."""
 
 
 class NoSpool(SpoolError):
     """It can't be opened in the first place: it is no spool, a newer one, or can't be written."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainers.errors import StoreError
+
 DEFAULT_FOLDER = "gradsweep-store"
 VARIABLE = "GRADSWEEP_STORE"
 # Of what lies in the folder, and how; a store without the file is of before there was one, and laid out the same.
@@ -27,10 +29,6 @@ FORMAT = 1
 LEAST_FREE = 8 << 20  # bytes: the databases alone take one, and a full disk is better noticed before the first record
 # The owner may write, nobody else, whatever the umask.
 _MODE = 0o755
-
-
-class StoreError(ValueError):
-    """A folder can't be a store: one line that says which, and why."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ MOST = 10  # so many problems of a law are shown as text; `--json` has all
 
 def audit(name: str, folder: str | None) -> dict[str, Any]:
     """What an audit found; `sound` decides the exit status."""
-    from sweeps.audit import audit as audit_sweep
-    from sweeps.stores import open_store
+    from sweeps.driver.audit import audit as audit_sweep
+    from sweeps.store_file import open_store
 
     found = audit_sweep(name, open_store(folder))
     return {

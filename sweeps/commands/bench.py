@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sweeps.commands.text import table
-from sweeps.errors import RequestError
+from trainers.errors import RequestError
 
 
 def bench(

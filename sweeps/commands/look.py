@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeps.commands.text import duration, table
 from sweeps.device_memory import GB
-from sweeps.errors import RequestError
+from trainers.errors import RequestError
 
 log = logging.getLogger("gradsweep")
 
@@ -17,9 +17,9 @@ BY_TABLE = " (a table of measured times, without pruning)"
 
 def plan(source: str, settings: list[str]) -> dict[str, Any]:
     """What a spec would run."""
-    from sweeps.planning import plan_of
-    from sweeps.spec import read
-    from sweeps.spec_claims import undecidable
+    from sweeps.plan import plan_of
+    from sweeps.spec.claims import undecidable
+    from sweeps.spec.reading import read
 
     spec = read(source, settings)
     found = plan_of(spec)
@@ -67,8 +67,8 @@ def _device_memory(plan: dict[str, Any]) -> str:
 
 def studies(name: str | None) -> Any:
     """The shipped studies: name and question of each, or one with its YAML."""
-    from sweeps.spec import parse
-    from sweeps.spec import studies as shipped
+    from sweeps.spec.reading import parse
+    from sweeps.spec.reading import studies as shipped
 
     found = shipped()
     if name is not None:
@@ -87,7 +87,7 @@ def studies_text(studies: Any) -> str:
 
 def regimes(name: str | None) -> list[dict[str, Any]]:
     """Every regime, or one, layer by layer."""
-    from sweeps.regimes import rows
+    from sweeps.regime_table import rows
     from trainers.regimes import REGIMES
 
     if name is not None and name not in REGIMES:

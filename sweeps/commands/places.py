@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.commands.text import table
-from sweeps.places import Standing, Submission, place_at
+from sweeps.targets.target import Standing, Submission, place_at
 
-# What the store knows of a sweep, see sweeps.state.look_at; null where the store can't be read from here.
+# What the store knows of a sweep, see sweeps.driver.status.look_at; null where the store can't be read from here.
 COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running")
 BOOKS = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
 ENDS = ("complete", "pruned", "diverged", "failed")
@@ -26,7 +26,7 @@ class Where:
     pool: Path | None = None
 
     def place(self) -> Any:
-        """The place; raises PlaceError."""
+        """The place; raises TargetError."""
         return place_at(self.to, store=self.store, pool=self.pool)
 
 
@@ -34,8 +34,8 @@ def submit(
     source: str, settings: list[str], name: str | None, where: Where, *, resume: bool, dry_run: bool
 ) -> dict[str, Any]:
     """Hand a sweep over: its name, and where to look."""
-    from sweeps.service import with_absolute_paths
-    from sweeps.spec import read
+    from sweeps.driver.sweep import with_absolute_paths
+    from sweeps.spec.reading import read
 
     spec = with_absolute_paths(read(source, [*settings, *([f"name={name}"] if name else [])]))
     return asdict(where.place().submit(Submission(spec.name, spec.to_yaml(), resume, dry_run)))
@@ -65,7 +65,7 @@ def sweeps_text(sweeps: list[dict[str, Any]], where: Where) -> str:
 
 
 def _none_yet(where: Where) -> str:
-    from sweeps.stores import open_store
+    from sweeps.store_file import open_store
 
     given = ["--store", where.store] if where.store else []
     if where.to:

@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.commands.text import table
-from sweeps.errors import RequestError
+from trainers.errors import RequestError
 
 if TYPE_CHECKING:
-    from sweeps.spec import SweepSpec
+    from sweeps.spec.reading import SweepSpec
     from tracking.store import Store
-    from tracking.verdict import Verdict
+    from tracking.verdict.verdict import Verdict
 
 BEST = 10  # so many configurations are shown besides the arms
 
 
 def report(name: str, folder: str | None) -> dict[str, Any]:
     """The verdict of a sweep, and whether it is running, finished or stopped, as `status` has it."""
-    from sweeps.state import look_at
+    from sweeps.driver.status import look_at
 
     _, store, verdict = _judged(name, folder)
     return asdict(verdict) | {"state": look_at(name, store)["state"]}
 
 
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
-    from sweeps.service import stored_spec, verdict_of
-    from sweeps.stores import open_store
-    from tracking.results import ResultsError
+    from sweeps.driver.sweep import stored_spec, verdict_of
+    from sweeps.store_file import open_store
+    from trainers.errors import ResultsError
 
     store = open_store(folder)
     spec = stored_spec(name, store)
@@ -53,7 +53,7 @@ def report_text(report: dict[str, Any]) -> str:
 
 
 def _ranking(title: str, summaries: list[dict[str, Any]]) -> str:
-    from tracking.wording import state_of
+    from tracking.verdict.words import state_of
 
     return table(
         ["rank#", "configuration~", "state", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"],
@@ -68,8 +68,8 @@ def _ranking(title: str, summaries: list[dict[str, Any]]) -> str:
 
 def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write the verdict, the figures and the tables of a sweep as one HTML file."""
+    from sweeps.driver.status import look_at
     from sweeps.report_page import make_report
-    from sweeps.state import look_at
     from tracking.files import replaced
 
     # Known before the figures are drawn.
@@ -107,8 +107,8 @@ def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write every record to a file."""
     if file.suffix.lower() not in (".parquet", ".csv"):
         raise RequestError(f"{file}: a table is written as Parquet or CSV, so its name must end in .parquet or .csv")
-    from sweeps.service import stored_spec
-    from sweeps.stores import open_store
+    from sweeps.driver.sweep import stored_spec
+    from sweeps.store_file import open_store
     from tracking.results import export as write
     from tracking.results import load
 

@@ -10,15 +10,15 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweeps.begun import RESUMING
-from sweeps.errors import is_wrong_request
-from sweeps.interrupt import Interrupt, Interrupted
+from sweeps.driver.ready_signal import RESUMING
+from sweeps.driver.signals import Interrupt, Interrupted
+from trainers.errors import is_wrong_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sweeps.books import Progress
     from sweeps.display import Display
+    from sweeps.driver.packing import Progress
 
 log = logging.getLogger("gradsweep")
 
@@ -49,10 +49,10 @@ def run(request: Request, *, as_json: bool) -> int:
     """Run it and print the verdict; the exit status."""
     again = f"gradsweep: interrupted; this goes on with it: {request.resuming()}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
-        from sweeps.service import run as run_sweep
-        from sweeps.spec import read
-        from sweeps.spec_claims import undecidable
-        from sweeps.stores import open_store
+        from sweeps.driver.sweep import run as run_sweep
+        from sweeps.spec.claims import undecidable
+        from sweeps.spec.reading import read
+        from sweeps.store_file import open_store
 
         settings = [*request.settings, *([f"name={request.name}"] if request.name is not None else [])]
         spec, store = read(request.spec, settings), open_store(request.store)
@@ -90,8 +90,8 @@ def run(request: Request, *, as_json: bool) -> int:
 
 
 def _begun(name: str, state: Callable[[], Progress]) -> Display:
-    from sweeps.begun import say_begun
     from sweeps.display import Display
+    from sweeps.driver.ready_signal import say_begun
 
     say_begun()
     return Display(name, state)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from sweeps.interrupt import Interrupt
+from sweeps.driver.signals import Interrupt
 
 
 def sync(name: str, folder: str | None) -> tuple[int, dict[str, Any]]:
     """Deliver until nothing waits, or MLflow takes nothing for a while: the exit status, and what became of it."""
-    from sweeps.stores import open_store
-    from sweeps.sync import sync as sync_sweep
+    from sweeps.driver.sync import sync as sync_sweep
+    from sweeps.store_file import open_store
 
     with Interrupt() as interrupt:
         found = sync_sweep(name, open_store(folder), interrupt, _say)

@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sweeps.errors import RequestError
-from sweeps.interrupt import Interrupt, Interrupted
-from sweeps.lock import holder
+from sweeps.driver.lock import holder
+from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.mlflow_server import PASSWORD, Server, for_this_machine_only, login_from
+from trainers.errors import RequestError
 
 PORT = 5000
 START_SECONDS = 120.0
@@ -31,7 +31,7 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
     A store with a server of its own is only told where. Raises RequestError where others would reach ours without a
     password, or there is nothing to show.
     """
-    from sweeps.stores import open_store
+    from sweeps.store_file import open_store
 
     store, login = open_store(folder), login_from(os.environ)
     uri = store.mlflow_uri

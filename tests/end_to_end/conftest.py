@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sweeps.bench_sweep import write_images
+from tests.load.sweep import write_images
 from tracking.spool import Spool
 from tracking.store import Store
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sweeps.lock import driver_lock
+from sweeps.driver.lock import driver_lock
 from tracking.outbox import Outbox
 from tracking.spool import Spool
 

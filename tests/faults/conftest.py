@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweeps.bench_sweep import write_images
 from tests.faults.harness import Harness
+from tests.load.sweep import write_images
 
 
 @pytest.fixture(scope="session")

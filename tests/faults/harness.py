@@ -28,8 +28,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from sweeps.audit import audit
-from sweeps.stores import open_store
+from sweeps.driver.audit import audit
+from sweeps.store_file import open_store
 from tests.end_to_end.conftest import Command
 from tracking.results import load
 from tracking.spool import Spool

@@ -21,7 +21,7 @@ def imported() -> None:
     """What takes memory once and for all."""
     import sklearn.datasets  # noqa: F401
 
-    import sweeps.service  # noqa: F401
+    import sweeps.driver.sweep  # noqa: F401
     import tracking.mlflow_api  # noqa: F401
     import trainers.reference  # noqa: F401
 

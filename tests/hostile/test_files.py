@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeps.cli import _status
-from sweeps.packs import Pack, PackedConfiguration, train_pack
+from sweeps.driver.packs import Pack, PackedConfiguration, train_pack
 from tests.hostile.command import Gradsweep, _memory, images
 from trainers.members import MemberConfig
 from trainers.regimes import network

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeps.cli import _status
-from sweeps.spec import SpecError, SweepSpec, parse, read
+from sweeps.spec.reading import SweepSpec, parse, read
 from tests.hostile.command import SPEC
+from trainers.errors import SpecError
 from trainers.members import FIELDS
 
 pytestmark = pytest.mark.timeout(600)

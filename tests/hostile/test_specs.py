@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.spec import LARGEST
+from sweeps.spec.reading import LARGEST
 from tests.hostile.command import SPEC, Gradsweep
 
 pytestmark = pytest.mark.timeout(600)
@@ -401,5 +401,5 @@ def test_odd_data(gradsweep: Gradsweep, data: str) -> None:
 
 def test_a_gibibyte_more_is_noticed(gradsweep: Gradsweep, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch itself: a spec that took so much memory would not pass."""
-    monkeypatch.setattr("sweeps.spec.parse", lambda *_: bytearray(1 << 30))
+    monkeypatch.setattr("sweeps.spec.reading.parse", lambda *_: bytearray(1 << 30))
     assert gradsweep("plan", "s.yaml")[0] == 1

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.pool import Redis, SweepJob, read_pool
-from sweeps.rayjob import render
+from sweeps.targets.kubernetes.pool import Redis, SweepJob, read_pool
+from sweeps.targets.kubernetes.rayjob import render
 from tests.k8s.stand_in import Cluster, kubeconfig, serving
 
 ROOT = Path(__file__).parents[2]

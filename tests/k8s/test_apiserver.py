@@ -22,13 +22,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.errors import PlaceError
-from sweeps.kubernetes import Namespace, connect
-from sweeps.kubernetes_errors import KubernetesError
-from sweeps.place_kubernetes import KubernetesPlace
-from sweeps.places import Submission, place_at
-from sweeps.rayjob import render
+from sweeps.targets.kubernetes.client import Namespace, connect
+from sweeps.targets.kubernetes.errors import KubernetesError
+from sweeps.targets.kubernetes.rayjob import render
+from sweeps.targets.kubernetes.target import KubernetesPlace
+from sweeps.targets.target import Submission, place_at
 from tests.k8s.stand_in import kubeconfig
+from trainers.errors import TargetError
 
 pytestmark = pytest.mark.apiserver
 
@@ -249,7 +249,7 @@ def test_a_sweep_from_submit_to_its_end(ready: Server, place: KubernetesPlace, p
     set_status(ready, "one", jobDeploymentStatus="Running", jobStatus="RUNNING")
     found = place.status("one")
     assert found.state == "running" and "RayJob Running" in found.detail
-    with pytest.raises(PlaceError, match="no output yet"):
+    with pytest.raises(TargetError, match="no output yet"):
         list(place.logs("one", False))
     set_status(ready, "one", jobDeploymentStatus="Failed", jobStatus="FAILED", message="the head was lost")
     assert [one.state for one in place.list() if one.name == "one"] == ["failed"]
@@ -257,7 +257,7 @@ def test_a_sweep_from_submit_to_its_end(ready: Server, place: KubernetesPlace, p
     assert place.status("one").state == "queued"
     set_status(ready, "one", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
     assert place.stop("one").state == "finished"
-    with pytest.raises(PlaceError, match="no sweep one"):
+    with pytest.raises(TargetError, match="no sweep one"):
         place.status("one")
 
 

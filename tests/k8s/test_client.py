@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeps.kubernetes import Namespace, connect
-from sweeps.kubernetes_errors import KubernetesError
-from sweeps.rayjob import render
+from sweeps.targets.kubernetes.client import Namespace, connect
+from sweeps.targets.kubernetes.errors import KubernetesError
+from sweeps.targets.kubernetes.rayjob import render
 from tests.k8s.stand_in import PODS, RAYJOBS, Cluster, Object, failure, kubeconfig
 
 
@@ -141,8 +141,8 @@ def test_delete_returns_when_the_rayjob_and_the_head_are_gone(
 def test_a_rayjob_that_never_goes_is_said(
     namespace: Namespace, cluster: Cluster, made: Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.kubernetes.GONE_SECONDS", 0)
-    monkeypatch.setattr("sweeps.kubernetes.WATCH_SECONDS", 1)
+    monkeypatch.setattr("sweeps.targets.kubernetes.client.GONE_SECONDS", 0)
+    monkeypatch.setattr("sweeps.targets.kubernetes.client.WATCH_SECONDS", 1)
     namespace.create(made)
     cluster.slow_to_delete = True
     with pytest.raises(KubernetesError, match="still being deleted.*operator") as error:

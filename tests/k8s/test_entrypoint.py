@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.places import Submission, place_at
-from sweeps.rayjob import DOCUMENTS, SHARED
+from sweeps.targets.kubernetes.rayjob import DOCUMENTS, SHARED
+from sweeps.targets.target import Submission, place_at
 from tests.service.cluster import Cluster, free_port
 from tests.service.servers import Postgres
 from tracking.spool import Spool

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from sweeps.cli import _status
-from sweeps.errors import PlaceError
-from sweeps.place_kubernetes import KubernetesPlace
-from sweeps.places import STATES, Submission, place_at
-from sweeps.rayjob_status import DEPLOYMENT, pods_in_words
+from sweeps.targets.kubernetes.rayjob_status import DEPLOYMENT, pods_in_words
+from sweeps.targets.kubernetes.target import KubernetesPlace
+from sweeps.targets.target import STATES, Submission, place_at
 from tests.k8s.stand_in import NAMESPACE, RAYJOBS, Cluster, Object, failure
+from trainers.errors import TargetError
 
 TO = f"k8s://{NAMESPACE}"
 DEV_POOL = "k8s/overlays/dev/pool.yaml"
@@ -46,7 +46,7 @@ def place(address: str, dev: KubernetesPlace) -> KubernetesPlace:
 
 
 def refused(call: Callable[[], object], words: str, exit_code: int = 2) -> None:
-    with pytest.raises(PlaceError, match=words) as error:
+    with pytest.raises(TargetError, match=words) as error:
         call()
     assert error.value.exit_code == exit_code
     assert "\n" not in str(error.value)
@@ -91,7 +91,7 @@ def test_four_submissions_at_once(place: KubernetesPlace, cluster: Cluster) -> N
         def one_name(_: int) -> bool:
             try:
                 return place.submit(sweep("the-same")).name == "the-same"
-            except PlaceError as error:
+            except TargetError as error:
                 assert "already" in str(error)
                 return False
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.kuberay_rules import problems
-from sweeps.pool import Pool, Redis, Size, SweepJob, Workers, read_pool
-from sweeps.rayjob import as_yaml, documents_of, render
+from sweeps.targets.kubernetes.kuberay_rules import problems
+from sweeps.targets.kubernetes.pool import Pool, Redis, Size, SweepJob, Workers, read_pool
+from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
 
 IMAGE = "registry.example.com/gradsweep:0.1.0"
 
@@ -47,7 +47,7 @@ def test_a_pack_that_no_worker_has_room_for_is_refused(cpus: int, gpus: float) -
 
 
 def test_the_autoscaler_sees_the_whole_demand(parts: SimpleNamespace) -> None:
-    """So many packs wait at once (sweeps.ray_tune): by itself Tune has one, and a pool grows a worker at a time."""
+    """So many packs wait at once: by itself Tune has one, and a pool grows a worker at a time."""
     container = head(render(replace(parts.job("dev"), packs=6))["spec"])["template"]["spec"]["containers"][0]
     told = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert told["GRADSWEEP_PACKS"] == "6"

@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from sweeps.pool import Redis, SweepJob
-from sweeps.rayjob import render
+from sweeps.targets.kubernetes.pool import Redis, SweepJob
+from sweeps.targets.kubernetes.rayjob import render
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 

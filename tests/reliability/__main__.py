@@ -1,6 +1,6 @@
 """The notes as a page: `python -m tests.reliability docs/reliability docs/reliability.md`.
 
-With a third argument, a file of what `python -m sweeps.bench_sweep --json` printed, that is noted first. The same
+With a third argument, a file of what `python -m tests.load.sweep --json` printed, that is noted first. The same
 notes give the same page, to the byte. Ends with the exit status 1, and one line, where a note is none of ours.
 """
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from search_spaces.history import History, Past
 from search_spaces.judge import Judge
-from search_spaces.options import OptionError
 from search_spaces.plan import SearchPlan, Settings
 from search_spaces.pruners import NAMES, check_pruner, make_pruner, needs
 from search_spaces.rows import Row
 from search_spaces.search import Search, course_of
 from search_spaces.space import Range
+from trainers.errors import OptionError
 
 EPOCHS = 9
 PRUNERS: dict[str, dict[str, Any]] = {

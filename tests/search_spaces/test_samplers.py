@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from optuna.search_space import IntersectionSearchSpace
 
-from search_spaces.options import OptionError
 from search_spaces.plan import SearchPlan, Settings
 from search_spaces.rows import Row
 from search_spaces.samplers import NAMES, check_sampler, make_sampler
 from search_spaces.search import Ended, Search
 from search_spaces.space import Choice, Range, Space, Value
 from search_spaces.suggest import BEST, WINDOW, _best, _shown, _window, distributions, suggestions
+from trainers.errors import OptionError
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "tpe": {"n_startup_trials": 4},

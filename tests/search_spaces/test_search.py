@@ -22,10 +22,10 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 
 from search_spaces import storage
-from search_spaces.options import OptionError
 from search_spaces.plan import SearchPlan, Settings
-from search_spaces.search import Configuration, Counts, Ended, Search, SearchError, studies
+from search_spaces.search import Configuration, Counts, Ended, Search, studies
 from search_spaces.space import Choice, Range
+from trainers.errors import OptionError, SearchError
 
 PLAN = SearchPlan(
     arms={"plain": {"alpha": 1.0, "r": 0.0}, "paper": {"alpha": 2.0, "r": 0.01}},

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.grid import LARGEST, grid
-from search_spaces.options import OptionError
 from search_spaces.space import Choice, Range, unsearched
+from trainers.errors import OptionError
 
 FINITE = st.floats(-1e9, 1e9)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.bench_sweep import write_images
 from sweeps.mlflow_server import Login
+from tests.load.sweep import write_images
 from tests.service.cluster import Cluster, plain_python
 from tests.service.command import Gradsweep
 from tests.service.servers import DATABASE_PASSWORD, MLFLOW_PASSWORD, Postgres, Team, mlflow_server

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sweeps.bucket import Bucket, Mirror, forget, forget_others
-from sweeps.packs import Pack, PackedConfiguration, PackReport, train_pack
-from sweeps.ray_tune import Parcel
-from sweeps.ray_tune import _reports as worker_reports
+from sweeps.driver.bucket import Bucket, Mirror, forget, forget_others
+from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, train_pack
+from sweeps.executors.ray_tune import Parcel
+from sweeps.executors.ray_tune import _reports as worker_reports
 from trainers.members import MemberConfig
 
 ACCURACY = "validation.accuracy"
@@ -95,7 +95,7 @@ def config(images: str, url: str) -> dict[str, Any]:
 def test_a_bucket_that_does_not_come_back_stops_the_sweep_and_fails_nothing(
     images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.bucket.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("sweeps.driver.bucket.PATIENCE_SECONDS", 0.1)
     bucket = tmp_path / "bucket"
     (bucket / "sweep").mkdir(parents=True)
     worker = worker_reports(config(images, bucket.as_uri()))

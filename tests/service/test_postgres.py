@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import requests
 
-from search_spaces.storage import SearchError, alone, has_driver
+from search_spaces.storage import alone, has_driver
 from tests.service.command import Gradsweep, until
 from tests.service.secrets import command_lines, files_with
 from tests.service.servers import DATABASE_PASSWORD, MLFLOW_PASSWORD, Team
+from trainers.errors import SearchError
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(1800)]  # an idle machine needs half a minute
 
@@ -168,7 +169,8 @@ def test_a_study_of_somebody_else_is_left_alone(team: Team, gradsweep: Gradsweep
     import optuna
 
     url = team.environment["OPTUNA_URL"].replace("postgresql://", "postgresql+psycopg://")
-    study = optuna.create_study(study_name="foreign", storage=url)
+    storage = optuna.storages.RDBStorage(url)
+    study = optuna.create_study(study_name="foreign", storage=storage)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     spec = gradsweep.spec(SPEC.replace("NAME", "foreign").replace("IMAGES", images))
     said = gradsweep("run", spec, "--executor", "in-process", status=2).stderr.splitlines()
@@ -177,4 +179,6 @@ def test_a_study_of_somebody_else_is_left_alone(team: Team, gradsweep: Gradsweep
         == "gradsweep: a study named 'foreign' that is no sweep is in this database; choose another name with --name"
     )
     assert "foreign" not in [s["name"] for s in gradsweep.json("list")]
-    assert len(optuna.load_study(study_name="foreign", storage=url).trials) == 2
+    assert len(optuna.load_study(study_name="foreign", storage=storage).trials) == 2
+    storage.remove_session()
+    storage.engine.dispose()

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from search_spaces.search import studies
-from sweeps.errors import PlaceError
-from sweeps.places import Place, Submission, place_at
+from sweeps.targets.target import Place, Submission, place_at
 from tests.service.cluster import Cluster
 from tests.service.command import Gradsweep
 from tracking.outbox import Outbox
 from tracking.spool import Spool
 from tracking.store import Store
+from trainers.errors import TargetError
 
 SPEC = """\
 name: away
@@ -51,7 +51,7 @@ def here(cluster: Cluster, tmp_path: Path) -> tuple[Place, Store]:
 
 
 def refusal(what: Callable[[], object]) -> str:
-    with pytest.raises(PlaceError) as caught:
+    with pytest.raises(TargetError) as caught:
         what()
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
@@ -157,7 +157,7 @@ def test_another_version_and_what_is_no_cluster(code: int, text: str, status: in
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            with pytest.raises(PlaceError, match=says) as caught:
+            with pytest.raises(TargetError, match=says) as caught:
                 place_at(f"http://127.0.0.1:{server.server_port}")
             assert caught.value.exit_code == status
             assert "\n" not in str(caught.value)

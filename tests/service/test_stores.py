@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cluster import check_databases, check_size
-from sweeps.errors import RequestError
-from sweeps.spec import Resources, SpecError, parse
-from sweeps.stores import open_store
-from tracking.store import Store, StoreError
+from sweeps.executors.cluster import check_databases, check_size
+from sweeps.spec.reading import Resources, parse
+from sweeps.store_file import open_store
+from tracking.store import Store
+from trainers.errors import RequestError, SpecError, StoreError
 
 SECRET = "Tabby-7f3a91"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sweeps.bench_sweep import write_images
+from tests.load.sweep import write_images
 
 
 @pytest.fixture(scope="session")

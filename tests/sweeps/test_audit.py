@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from search_spaces.search import Search
-from sweeps.audit import Audit, _ends, audit
 from sweeps.cli import main
-from sweeps.interrupt import Interrupt
-from sweeps.leftovers import mark
-from sweeps.service import Outcome, run
-from sweeps.spec import parse
+from sweeps.driver.audit import Audit, _ends, audit
+from sweeps.driver.orphans import mark
+from sweeps.driver.signals import Interrupt
+from sweeps.driver.sweep import Outcome, run
+from sweeps.spec.reading import parse
 from tracking.audit import audit as audit_records
 from tracking.audit import read_books
 from tracking.spool import Spool
@@ -247,7 +247,7 @@ class After(Interrupt):
 HOLD = """
 import sys
 from pathlib import Path
-from sweeps.lock import driver_lock
+from sweeps.driver.lock import driver_lock
 
 with driver_lock(Path(sys.argv[1])):
     print("held", flush=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from search_spaces.search import Search
-from sweeps.books import Books, SweepStopped, name_of
-from sweeps.packs import Pack, PackReport, train_pack
-from sweeps.spec import SweepSpec, parse
+from sweeps.driver.packing import Books, name_of
+from sweeps.driver.packs import Pack, PackReport, train_pack
+from sweeps.spec.reading import SweepSpec, parse
 from tracking.spool import Spool
+from trainers.errors import SweepStopped
 
 SPEC = """\
 name: small

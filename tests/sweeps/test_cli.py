@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from sweeps import service
-from sweeps.books import Books
 from sweeps.cli import _status
 from sweeps.commands.text import table
-from sweeps.lock import driver_lock
+from sweeps.driver import sweep as service
+from sweeps.driver.lock import driver_lock
+from sweeps.driver.packing import Books
 from tracking.store import Store
 
 SPEC = """\
@@ -157,7 +157,7 @@ def test_the_report_of_a_stopped_sweep_does_not_call_it_running(
 
 
 def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.planning.plan_of", lambda spec: 1 / 0)
+    monkeypatch.setattr("sweeps.plan.plan_of", lambda spec: 1 / 0)
     monkeypatch.delenv("GRADSWEEP_DEBUG", raising=False)
     status, _, err = say("plan", "first.yaml")
     assert status == 1

@@ -14,19 +14,19 @@ import pytest
 from mlflow import MlflowClient
 
 from search_spaces.search import Search, studies
-from sweeps.books import Books
 from sweeps.commands.results import report_text
-from sweeps.errors import RequestError
-from sweeps.interrupt import Interrupt
-from sweeps.packs import Pack, train_pack
-from sweeps.planning import plan_of
+from sweeps.driver.packing import Books
+from sweeps.driver.packs import Pack, train_pack
+from sweeps.driver.signals import Interrupt
+from sweeps.driver.status import look_at
+from sweeps.driver.sweep import Outcome, run, stored_spec, verdict_of
+from sweeps.plan import plan_of
 from sweeps.report_page import make_report
-from sweeps.service import Outcome, run, stored_spec, verdict_of
-from sweeps.spec import SweepSpec, parse
-from sweeps.state import look_at
+from sweeps.spec.reading import SweepSpec, parse
 from tracking.results import load, outcomes
 from tracking.spool import Spool
 from tracking.store import Store
+from trainers.errors import RequestError
 
 SPEC = """\
 name: confirmed

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from search_spaces.search import Counts
 from sweeps import display
-from sweeps.books import Best, Progress
 from sweeps.display import Display
+from sweeps.driver.packing import Best, Progress
 
 STATE = Progress(Counts(62, 20, 3, 1, 0, 16), epochs=400, epochs_in_all=1800, best=Best("paper", 0.88123))
 

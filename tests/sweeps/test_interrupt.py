@@ -10,13 +10,13 @@ import threading
 
 import pytest
 
-from sweeps.interrupt import Interrupt, Interrupted
+from sweeps.driver.signals import Interrupt, Interrupted
 
 STUBBORN = """
 import sys, time
-import sweeps.interrupt
-from sweeps.interrupt import Interrupt
-sweeps.interrupt.GRACE_SECONDS = float(sys.argv[1])
+import sweeps.driver.signals
+from sweeps.driver.signals import Interrupt
+sweeps.driver.signals.GRACE_SECONDS = float(sys.argv[1])
 with Interrupt(lambda: print("farewell", flush=True)) as interrupt:
     print("ready", flush=True)
     while interrupt.number is None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.lock import Locked, driver_lock, holder
+from sweeps.driver.lock import Locked, driver_lock, holder
 
 HOLD = """
 import sys
 from pathlib import Path
-from sweeps.lock import driver_lock
+from sweeps.driver.lock import driver_lock
 with driver_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

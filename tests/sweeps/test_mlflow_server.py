@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.errors import RequestError
 from sweeps.mlflow_server import Login, Server, for_this_machine_only, login_from
+from trainers.errors import RequestError
 
 SECRET = "a-long-enough-password"
 

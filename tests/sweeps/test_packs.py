@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from search_spaces.plan import Settings
-from sweeps.packs import DeviceLost, Pack, PackedConfiguration, PackReport, mean, train_pack
+from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, mean, train_pack
+from trainers.errors import DeviceLost
 from trainers.members import EpochRecord, MemberConfig
 
 ACCURACY = "validation.accuracy"
@@ -125,7 +126,7 @@ def test_an_error_after_an_end_that_was_not_reported_is_an_end_of_that_one_too(
     def no_memory(*_: object) -> None:
         raise MemoryError("no memory")
 
-    monkeypatch.setattr("sweeps.checkpoints.save_states", no_memory)
+    monkeypatch.setattr("sweeps.driver.checkpoints.save_states", no_memory)
     # Of different lengths: the states are saved for the second when the first has just ended.
     both = pack(configuration(0, seeds=1, epochs=1), configuration(1, seeds=1, epochs=2))
     reports = trained(both, tmp_path / "p0.npz")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from docs.build.paper import STUDIES, sweep_name
+from docs.build.paper_page import _claim, write_page
 from sweeps.cli import _status
-from sweeps.errors import RequestError
-from sweeps.paper import STUDIES, sweep_name
-from sweeps.paper_page import _claim, write_page
 from tests.tracking.tables import table
-from tracking.claims import Claim
-from tracking.verdict import ClaimVerdict, judge
+from tracking.verdict.claims import Claim
+from tracking.verdict.verdict import ClaimVerdict, judge
+from trainers.errors import RequestError
 
 
 def run(study: str, name: str, store: Path, images: str, *more: str) -> None:
@@ -66,7 +66,7 @@ def test_a_store_without_the_studies_is_refused(tmp_path: Path) -> None:
 def test_make_paper_runs_every_study_at_both_batch_sizes(images: str, tmp_path: Path) -> None:
     words = ["--data", images, "--epochs=1", "--seeds=2", "--first-seed=3", "--store", "store", "--out", "docs"]
     for _ in range(2):  # the second time it is all there
-        subprocess.run([sys.executable, "-m", "sweeps.paper", *words], cwd=tmp_path, check=True)
+        subprocess.run([sys.executable, "-m", "docs.build.paper", *words], cwd=tmp_path, check=True)
     text = (tmp_path / "docs" / "paper.md").read_text()
     assert text.count("| 2 (3 to 4) |") == 2 * len(STUDIES)
     for study in STUDIES:

@@ -9,17 +9,17 @@ import pytest
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from search_spaces.search import Search
-from sweeps.books import Books
 from sweeps.commands.look import plan_text
 from sweeps.commands.text import duration
-from sweeps.errors import RequestError
-from sweeps.planning import Plan, pack_size, plan_of, train_images
-from sweeps.spec import parse
+from sweeps.driver.packing import Books
+from sweeps.plan import Plan, pack_size, plan_of, train_images
+from sweeps.spec.reading import parse
 from tests.trainers.cuda.fake_device import GB, Device
 from tracking.spool import Spool
 from trainers.cuda import memory
 from trainers.cuda.engine import CudaEngine
 from trainers.data import load
+from trainers.errors import RequestError
 from trainers.members import MemberConfig
 from trainers.regimes import network
 from trainers.states import initial_state

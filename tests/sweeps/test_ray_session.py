@@ -9,12 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sweeps.ray_session import session_folder
+from sweeps.executors.ray_session import session_folder
 
 DRIVER = """
 import sys
 from pathlib import Path
-from sweeps.ray_session import session_folder
+from sweeps.executors.ray_session import session_folder
 
 with session_folder(Path(sys.argv[1])) as folder:
     folder.mkdir()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from sweeps.bucket import Bucket
-from sweeps.interrupt import Interrupt
-from sweeps.packs import Pack
-from sweeps.ray_tune import Bookkeeper, PackSearcher
+from sweeps.driver.bucket import Bucket
+from sweeps.driver.packs import Pack
+from sweeps.driver.signals import Interrupt
+from sweeps.executors.ray_tune import Bookkeeper, PackSearcher
 
 
 class Books:

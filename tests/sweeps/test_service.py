@@ -13,14 +13,13 @@ import pytest
 import torch
 
 from search_spaces.search import studies
-from sweeps.books import SweepStopped
-from sweeps.errors import RequestError
-from sweeps.interrupt import Interrupt
-from sweeps.service import Outcome, run
-from sweeps.spec import parse
+from sweeps.driver.signals import Interrupt
+from sweeps.driver.sweep import Outcome, run
+from sweeps.spec.reading import parse
 from tracking.results import load
 from tracking.store import Store
 from trainers.data import load as load_data
+from trainers.errors import RequestError, SweepStopped
 
 SPEC = """\
 name: small
@@ -81,7 +80,7 @@ def test_a_sweep_goes_on_with_the_images_that_it_began_with(
     before = load("small", store)
     changed = replace(load_data(images), digest="5e" * 32)
     with monkeypatch.context() as patch:
-        patch.setattr("sweeps.service.load_data", lambda name: changed)
+        patch.setattr("sweeps.driver.sweep.load_data", lambda name: changed)
         with pytest.raises(RequestError, match="was .{12} and is 5e5e5e5e5e5e here: put it back as it was, or start"):
             go(resume=True)
     assert load("small", store).equals(before)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from search_spaces.plan import Settings
 from search_spaces.space import Choice, Range
-from sweeps.planning import plan_of
-from sweeps.spec import SweepSpec, parse, read, studies
-from sweeps.spec_model import Arm, Base, ClaimSpec, Confirm, Objective, Resources, SearchSpec, Tracking
+from sweeps.plan import plan_of
+from sweeps.spec.model import Arm, Base, ClaimSpec, Confirm, Objective, Resources, SearchSpec, Tracking
+from sweeps.spec.reading import SweepSpec, parse, read, studies
 from trainers.members import ACTIVATIONS, MemberConfig
 
 SECTION_5 = """\

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.spec import SpecError, parse, read
-from sweeps.spec_claims import undecidable
-from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
+from sweeps.spec.claims import undecidable
+from sweeps.spec.reading import parse, read
+from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
+from trainers.errors import SpecError
 
 ARMS = "name: x\narms:\n  plain: {}\n  l2: {r: 0.01}\n"
 SEARCH = ARMS + "search: {configurations: 3, space: {r: [0, 1]}}\n"

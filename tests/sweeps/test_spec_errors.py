@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.spec import LARGEST, SpecError, parse, read
+from sweeps.spec.reading import LARGEST, parse, read
+from trainers.errors import SpecError
 
 ARMS = "name: x\narms: {plain: {}}\n"
 SPACE = "name: x\nsearch:\n  configurations: 4\n  space:\n    "

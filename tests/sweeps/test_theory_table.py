@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from sweeps.errors import RequestError
 from sweeps.theory_table import run, where
+from trainers.errors import RequestError
 from trainers.theory.claims import Argument, Network
 
 

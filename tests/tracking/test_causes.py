@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.tracking.tables import table
-from tracking.causes import causes
+from tracking.verdict.causes import causes
 
 VALUES = {"plain": [0.5] * 3, "paper": [0.6] * 3}
 

@@ -1,4 +1,4 @@
-"""The verdict's error rates, by simulation: they are what tracking.verdict says, whatever claims have in common."""
+"""The verdict's error rates, by simulation: they are what the verdict says, whatever claims have in common."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
-from tracking.judging import Stage, judge_claims
-from tracking.paired import holm, one_sided
 from tracking.results import Outcome
+from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
+from tracking.verdict.judge import Stage, judge_claims
+from tracking.verdict.statistics import holm, one_sided
 
 Values = NDArray[np.float64]  # (configurations, seeds)
 Noise = Callable[[np.random.Generator, tuple[int, int]], Values]

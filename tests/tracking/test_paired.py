@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tracking.paired import holm, interval, least_p, one_sided, pairs_needed
+from tracking.verdict.statistics import holm, interval, least_p, one_sided, pairs_needed
 
 GAINS = np.array([0.10, 0.11, 0.09, 0.12, 0.13, 0.08, 0.14, 0.07])
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 import tracking
 from tracking.delivery import Delivered, Delivery
-from tracking.results import ResultsError, export, load, outcomes, sweeps
+from tracking.results import export, load, outcomes, sweeps
 from tracking.spool import Spool
 from tracking.store import Store
+from trainers.errors import ResultsError
 from trainers.members import FIELDS, EpochRecord, MemberConfig
 
 

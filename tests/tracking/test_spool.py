@@ -104,7 +104,7 @@ def test_every_event_waits_until_it_is_delivered(spool: Spool, maker: Any) -> No
 
 
 def test_the_means_are_those_of_the_packs(spool: Spool, maker: Any) -> None:
-    from sweeps.packs import mean
+    from sweeps.driver.packs import mean
 
     maker.configuration(spool, 4)
     expected = {epoch: mean(maker.records(4, epoch), "validation.accuracy") for epoch in range(3)}

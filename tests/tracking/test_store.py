@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tracking.store import Store, StoreError
+from tracking.store import Store
+from trainers.errors import StoreError
 
 
 def test_a_store_owns_the_names(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from tests.tracking.tables import table
-from tracking.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
-from tracking.judging import ClaimVerdict
 from tracking.report.tables import claims_table
-from tracking.verdict import Verdict, judge, summaries
+from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
+from tracking.verdict.judge import ClaimVerdict
+from tracking.verdict.verdict import Verdict, judge, summaries
 
 ACCURACY = ("validation.accuracy", "maximize")
 PLAIN = [0.50, 0.52, 0.49, 0.51, 0.53, 0.50, 0.48, 0.51]

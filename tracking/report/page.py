@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tracking import wording
 from tracking.figures.album import Album, Picture
 from tracking.report.tables import Table, claims_table
+from tracking.verdict import words as wording
 
 if TYPE_CHECKING:
-    from tracking.verdict import Verdict
+    from tracking.verdict.verdict import Verdict
 
 _HERE = Path(__file__).parent
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)

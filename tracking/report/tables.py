@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tracking import wording
 from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn
 from tracking.results import Outcome
+from tracking.verdict import words as wording
 
 if TYPE_CHECKING:
-    from tracking.verdict import Summary, Verdict
+    from tracking.verdict.verdict import Summary, Verdict
 
 BEST = 10  # so many configurations are ranked besides the arms
 NUMBER = "number"

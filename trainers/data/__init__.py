@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 import threading
 
-from trainers.data.dataset import DataError, Dataset, Split, probe
+from trainers.data.dataset import Dataset, Split, probe
+from trainers.errors import DataError
 
 __all__ = ["DataError", "Dataset", "Split", "load", "probe"]
 

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.dataset import DataError, Dataset, Split
+from trainers.data.dataset import Dataset, Split
+from trainers.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from trainers.data import cache
-from trainers.data.dataset import DataError, Dataset, Split, assemble
+from trainers.data.dataset import Dataset, Split, assemble
+from trainers.errors import DataError
 
 NAME = "cifar10"
 SECONDS_WITHOUT_A_BYTE = 30.0

@@ -14,14 +14,6 @@ from trainers.streams import stream
 SIDE = 32
 
 
-class DataError(Exception):
-    """Data that can't be had, in one line: what, where, what would be right."""
-
-    def __init__(self, message: str) -> None:
-        # File names and other libraries' messages may hold line breaks.
-        super().__init__(" ".join(message.split()))
-
-
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images, uint8 of shape (n, 3, 32, 32), and their labels, int64 of shape (n,): indices into the classes.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainers.data.dataset import SIDE, DataError, Dataset, Split, assemble
+from trainers.data.dataset import SIDE, Dataset, Split, assemble
+from trainers.errors import DataError
 from trainers.streams import stream
 
 

@@ -21,8 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from trainers.data import cache
-from trainers.data.dataset import SIDE, DataError, Dataset, Split, assemble
+from trainers.data.dataset import SIDE, Dataset, Split, assemble
 from trainers.data.images import decode, in_parallel, read_file
+from trainers.errors import DataError
 
 PARTS = ("train", "test")
 RIGHT = "a data folder holds train/<class>/* and test/<class>/* images"

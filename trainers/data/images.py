@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from trainers.data.dataset import SIDE, DataError
+from trainers.data.dataset import SIDE
+from trainers.errors import DataError
 
 # Pillow can open more, some of it by running other programs (EPS) or by holding a file open.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from tracking.claims import Claim
 from tracking.delivery import Delivered, Delivery
 from tracking.figures.album import Album, LeftOut, Picture
 from tracking.origin import Origin, origin
 from tracking.report.conditions import conditions
 from tracking.report.page import page
 from tracking.report.tables import Column, Table, measured, rankings
-from tracking.results import ResultsError
-from tracking.verdict import Verdict, judge
+from tracking.verdict.claims import Claim
+from tracking.verdict.verdict import Verdict, judge
+from trainers.errors import ResultsError
 
 ACCURACY = ("validation.accuracy", "maximize")
 SVG = '<?xml version="1.0"?><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 36 72"></svg>'
@@ -184,7 +184,8 @@ def test_the_page_and_the_figures_become_artifacts_of_the_sweeps_run(make: Any) 
 def test_refused_figures_do_not_keep_a_sweep_from_its_end(
     make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tracking.mlflow_api import Tracker, Unmendable
+    from tracking.mlflow_api import Tracker
+    from trainers.errors import Unmendable
 
     def refuse(*_: Any) -> None:
         raise Unmendable("MLflow: no permission to write artifacts")

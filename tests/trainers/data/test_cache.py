@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainers.data import DataError
 from trainers.data import cache as kept
 from trainers.data.folder import load_folder
+from trainers.errors import DataError
 
 PROJECT = Path(__file__).parents[3]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainers.data import DataError
 from trainers.data.cifar10 import load_cifar10
+from trainers.errors import DataError
 
 datasets = pytest.importorskip("torchvision.datasets")
 NAMES = ["airplane", "automobile", "bird"]

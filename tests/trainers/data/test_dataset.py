@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.data import DataError, Dataset, Split, load, probe
+from trainers.data import Dataset, Split, load, probe
 from trainers.data.dataset import assemble
+from trainers.errors import DataError
 
 
 def numbered(count: int) -> Split:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.data import DataError, folder, load
+from trainers.data import folder, load
 from trainers.data.folder import load_folder
+from trainers.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("cache")
 PROJECT = Path(__file__).parents[3]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from trainers.data import DataError
 from trainers.data.images import decode, in_parallel, read_file
+from trainers.errors import DataError
 
 
 def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -1,0 +1,222 @@
+"""The page about the paper: a section a figure with its claims, our figure and our verdict, then the two theorems.
+
+    >>> write_page([Path("paper-store")], Path("docs"))
+    PosixPath('docs/paper.md')
+
+All of it is read from the records and from `gradsweep theory`; `notes/NAME.md` beside the page, where there is one, is
+what people have to say to a section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
+from sweeps.driver.status import look_at
+from sweeps.driver.sweep import stored_spec, verdict_of
+from sweeps.spec.reading import SweepSpec
+from sweeps.theory_table import PARTS, sides, where
+from tracking.figures.paper import paper_figure
+from tracking.figures.style import write
+from tracking.figures.theory import save
+from tracking.origin import Origin, origin
+from tracking.results import load, outcomes
+from tracking.store import Store
+from tracking.verdict.verdict import ClaimVerdict, Verdict
+from trainers.errors import RequestError
+from trainers.theory.check import check
+from trainers.theory.claims import Claim, Theory
+
+MEANS = {"confirmed": "confirmed", "not confirmed": "**not confirmed**", "undecided": "undecided"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sweep that the page is about."""
+
+    batch_size: int
+    spec: SweepSpec
+    origin: Origin
+    verdict: Verdict
+    figure: str
+
+
+def write_page(folders: Sequence[Path], out: Path) -> Path:
+    """Write paper.md and its figures for every finished sweep of the studies that lies in a store; the page's path.
+
+    Of a sweep that is in several, the first store's is shown. Raises RequestError where there is none.
+    """
+    stores = [Store.at(folder) for folder in folders]
+    figures = out / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    found = {study: list(_shown(study, stores, figures)) for study in STUDIES}
+    if not any(found.values()):
+        raise RequestError(f"{folders[0]}: none of the studies {', '.join(STUDIES)} is finished there")
+    theory = check()
+    save(theory, figures / "theory.svg")
+    parts = [
+        "# The paper, checked",
+        _note(out, "paper"),
+        _overview(found),
+        _conditions(found),
+        *(_section(study, shown, out) for study, shown in found.items() if shown),
+        _theory(theory),
+        _note(out, "theory"),
+        "Written by `make paper` from the records of its sweeps; what is in `docs/notes` is by hand.",
+    ]
+    page = out / "paper.md"
+    page.write_text("\n\n".join(part for part in parts if part) + "\n")
+    return page
+
+
+def _shown(study: str, stores: Sequence[Store], figures: Path) -> Iterator[Shown]:
+    for batch_size in BATCH_SIZES:
+        name = sweep_name(study, batch_size)
+        finished = (s for s in stores if s.spool_file(name).is_file() and look_at(name, s)["state"] == "finished")
+        if (store := next(finished, None)) is None:
+            continue
+        spec = stored_spec(name, store)
+        verdict = verdict_of(spec, store)
+        file = figures / f"{name}.svg"
+        write(paper_figure(load(name, store), outcomes(name, store), title=f"{study}, batch size {batch_size}"), file)
+        yield Shown(batch_size, spec, origin(name, store), verdict, f"{figures.name}/{file.name}")
+
+
+def _overview(found: dict[str, list[Shown]]) -> str:
+    rows = []
+    for study, shown in found.items():
+        for name in dict.fromkeys(c.name for s in shown for c in s.verdict.claims):
+            of = {s.batch_size: c for s in shown for c in s.verdict.claims if c.name == name}
+            rows.append([study, next(iter(of.values())).question, *(_answer(of.get(b)) for b in BATCH_SIZES)])
+    return "## In short\n\n" + _table(["", "claim", *(f"batch size {b}" for b in BATCH_SIZES)], rows)
+
+
+def _answer(claim: ClaimVerdict | None) -> str:
+    if claim is None:
+        return "not run"
+    gain = claim.comparison.gain if claim.comparison else None
+    # The question is about the metric itself: what is lower has a minus, whether that is good or not.
+    sign = 1 if claim.goal == "maximize" else -1
+    return MEANS[claim.answer] + (f" ({sign * gain:+.3g})" if gain is not None else "")
+
+
+def _conditions(found: dict[str, list[Shown]]) -> str:
+    rows = []
+    for shown in found.values():
+        for s in shown:
+            base = s.spec.base
+            minutes = "" if s.origin.ended is None or s.origin.begun is None else _minutes(s.origin)
+            rows.append(
+                [
+                    s.spec.name,
+                    str(base["regime"]),
+                    str(len(s.spec.arms)),
+                    _seeds(s.spec.seeds),
+                    str(base["epochs"]),
+                    str(s.batch_size),
+                    minutes,
+                    s.origin.commit[:12],
+                ]
+            )
+    head = ["sweep", "regime", "arms", "seeds", "epochs", "batch size", "minutes", "commit"]
+    every = [s for shown in found.values() for s in shown]
+    versions = ", ".join(f"{name} {version}" for name, version in every[0].origin.versions.items())
+    digests = sorted({s.origin.digests.rpartition("=")[2] for s in every})
+    data = sorted(
+        {"a folder of images" if d.startswith("folder:") else d for d in (s.spec.base["data"] for s in every)}
+    )
+    return "\n\n".join(
+        [
+            "## The conditions",
+            _table(head, rows),
+            f"Data: {', '.join(data)}, sha256 {', '.join(digests)}. Adam with learning rate "
+            f"{', '.join(sorted({str(s.spec.base.get('learning_rate', 0.001)) for s in every}))}. {versions}.",
+        ]
+    )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """How many, and which where they are neighbours."""
+    neighbours = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{len(seeds)} ({seeds[0]} to {seeds[-1]})" if neighbours else str(len(seeds))
+
+
+def _minutes(found: Origin) -> str:
+    assert found.ended is not None and found.begun is not None
+    return f"{(found.ended - found.begun) / 60_000:.0f}"
+
+
+def _section(study: str, shown: Sequence[Shown], out: Path) -> str:
+    parts = [f"## {study}", shown[0].spec.question or ""]
+    parts += [f"![{s.spec.name}: accuracies above, gradients below]({s.figure})" for s in shown]
+    for name in dict.fromkeys(c.name for s in shown for c in s.verdict.claims):
+        parts += _claim([(s.batch_size, c) for s in shown for c in s.verdict.claims if c.name == name])
+    for s in shown:
+        if s.verdict.causes:
+            said = "\n".join(f"- {cause}" for cause in s.verdict.causes)
+            parts.append(f"What the gradients show, batch size {s.batch_size}:\n\n{said}")
+    return "\n\n".join(part for part in [*parts, _note(out, study)] if part)
+
+
+def _claim(found: Sequence[tuple[int, ClaimVerdict]]) -> Iterable[str]:
+    claim = found[0][1]
+    yield f"### {claim.name}"
+    if claim.says:
+        yield f"> {claim.says}"
+    yield "\n".join(f"- Batch size {batch_size}: {c.sentence}" for batch_size, c in found)
+    if len({c.answer for _, c in found}) > 1:
+        seeds = sorted({len(c.comparison.pairs) for _, c in found if c.comparison})
+        if len(seeds) > 1:
+            yield f"The answers differ, and {seeds[0]} seeds decide less than {seeds[-1]}."
+        else:
+            yield "The batch size changes the answer."
+
+
+def _theory(theory: Theory) -> str:
+    parts = [
+        "## The theorems",
+        "![Where the bounds of the two theorems hold](figures/theory.svg)",
+        f"`gradsweep theory`: closed forms against autograd in float64 (largest relative difference "
+        f"{theory.disagreement:.1e}), grids, and {theory.draws} random draws for each bound.",
+    ]
+    for part, title in PARTS:
+        rows = [
+            [c.name, c.activation, c.holds, "; ".join(filter(None, (c.region, c.evidence)))]
+            for c in theory.claims
+            if c.part == part
+        ]
+        parts += [f"### {title}", _table(["claim", "f", "holds", "where, and how we know"], rows)]
+    parts += ["### Counter-examples", _counter_examples(theory.claims)]
+    for number in "12":
+        parts += [f"### The proof of Theorem {number}, step by step", _proof(theory.claims, f"proof of {number}")]
+    return "\n\n".join(parts)
+
+
+def _counter_examples(claims: Iterable[Claim]) -> str:
+    rows = [
+        [f"{c.part}, {c.name}", where(c.counter_example.at), c.counter_example.says, sides(c.counter_example)]
+        for c in claims
+        if c.counter_example and not c.part.startswith("proof")
+    ]
+    return _table(["claim", "at", "what", "numbers"], rows)
+
+
+def _proof(claims: Iterable[Claim], part: str) -> str:
+    rows = [
+        [c.statement, c.region if c.counter_example else "always", c.evidence.removeprefix("proved").lstrip("; ")]
+        for c in claims
+        if c.part == part
+    ]
+    return _table(["step", "true", "why"], rows)
+
+
+def _note(out: Path, name: str) -> str:
+    file = out / "notes" / f"{name}.md"
+    return file.read_text().strip() if file.is_file() else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

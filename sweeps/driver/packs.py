@@ -1,0 +1,258 @@
+"""The worker's side of a sweep: a pack of configurations in, one report an epoch out.
+
+A pack trains several configurations times all of their seeds as one array of members. What one of them does is
+nothing to the others: a pruned, diverged or completed configuration leaves the array, its packmates go on. This
+module knows neither Ray nor a database nor MLflow, so a worker needs no credentials and a test no cluster.
+
+    >>> for report in train_pack(pack):
+    ...     books.record(report)          # sweeps.driver.packing, in the driver
+
+The states of an epoch are saved before its report, and a worker in place of a lost one goes on from what is booked
+(`sweeps.driver.checkpoints`): what is lost with a worker is the epoch that it was in.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.history import History
+from search_spaces.plan import Settings
+from sweeps.driver.checkpoints import Checkpoints
+from trainers.errors import DeviceLost, one_line
+from trainers.members import EpochRecord, MemberConfig
+
+if TYPE_CHECKING:
+    from search_spaces.judge import Judge
+    from trainers.train import Training
+
+log = logging.getLogger("gradsweep")
+
+
+@dataclass(frozen=True)
+class PackedConfiguration:
+    """One configuration of a pack: its members, one a seed, and what a former worker got done of it.
+
+    `past` is the objective's mean over the seeds by epoch, as far as the driver knows it; empty for a new one.
+    """
+
+    number: int
+    members: tuple[MemberConfig, ...]
+    past: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What one Ray Tune trial trains; plain data that pickles.
+
+    `metrics` are the objectives; the first is what `pruner` judges, towards `goal`, on a scale of `epochs`, against
+    the `history` of all others. `digest` is that of the data, where it is known.
+    """
+
+    id: str
+    configurations: tuple[PackedConfiguration, ...]
+    metrics: tuple[str, ...]
+    goal: str = "maximize"
+    epochs: int = 1
+    pruner: Settings | None = None
+    history: History = field(default_factory=History)
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a configuration ended, and why: complete | pruned | diverged | failed.
+
+    `values` are its objectives, of its last epoch, None for one that diverged or failed.
+    """
+
+    state: str
+    values: tuple[float, ...] | None = None
+    reason: str = ""
+    pruner_attributes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """One epoch of a pack: the records and the ends of its configurations, by their numbers.
+
+    `stop`, where it is not empty, is why the sweep can't go on here: the configurations are left as they were.
+    It pickles as one array of numbers: forty members with 245 metrics each are 80 kB and a millisecond.
+    """
+
+    pack: str
+    epoch: int
+    records: Mapping[int, tuple[EpochRecord, ...]]
+    ended: Mapping[int, End]
+    last: bool
+    stop: str = ""
+
+    def __repr__(self) -> str:
+        return f"PackReport({self.pack!r}, epoch={self.epoch})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        flat = [r for records in self.records.values() for r in records]
+        names = tuple(flat[0].metrics) if flat else ()
+        values = np.array([[r.metrics[name] for name in names] for r in flat], dtype=np.float64)
+        members = {number: tuple(r.member for r in records) for number, records in self.records.items()}
+        engine = flat[0].engine if flat else ""
+        rest = (dict(self.ended), self.last, self.stop)
+        return _unpickled, (self.pack, self.epoch, members, engine, names, values, *rest)
+
+
+def _unpickled(
+    pack: str,
+    epoch: int,
+    members: dict[int, tuple[MemberConfig, ...]],
+    engine: str,
+    names: tuple[str, ...],
+    values: NDArray[np.float64],
+    ended: dict[int, End],
+    last: bool,
+    stop: str,
+) -> PackReport:
+    rows = iter(values.tolist())
+    records = {
+        number: tuple(EpochRecord(m, epoch, engine, dict(zip(names, next(rows), strict=True))) for m in ms)
+        for number, ms in members.items()
+    }
+    return PackReport(pack, epoch, records, ended, last, stop)
+
+
+def train_pack(
+    pack: Pack, states: Path | None = None, *, device: str = "cpu", threads: int = 1
+) -> Iterator[PackReport]:
+    """Train a pack to its end and yield a report an epoch; epoch 0 is the state before the first step.
+
+    `states` is what the files begin with that a former worker may have left and in which the states are saved after
+    every epoch but the last; where they can't be saved the last report says `stop`. What goes wrong in the training
+    ends the configurations still in it as failed, in a last report. Raises DeviceLost, and what the consumer of the
+    reports raises itself.
+    """
+    if not pack.configurations:
+        # A worker was lost after its last report: the one in its place has nothing left to do but to say so.
+        yield PackReport(pack.id, 0, {}, {}, last=True)
+        return
+    reports = _train(pack, states, device, threads)
+    epoch, left = 0, {c.number for c in pack.configurations}
+    while True:
+        try:
+            report = next(reports, None)
+        except Exception as error:
+            if device != "cpu":
+                from trainers.cuda.memory import failure
+
+                if lost := failure():
+                    raise DeviceLost(f"the GPU takes no more work: {one_line(lost)}") from error
+            log.warning("pack %s: %s", pack.id, one_line(error), exc_info=bool(os.environ.get("GRADSWEEP_DEBUG")))
+            failed = {number: End("failed", reason=one_line(error)) for number in sorted(left)}
+            report = PackReport(pack.id, epoch, {}, failed, last=True)
+        if report is None:
+            return
+        epoch = report.epoch
+        left -= report.ended.keys()
+        yield report
+        if report.last:
+            return
+
+
+def other_data(data: str, began: str, found: str) -> str:
+    """That the data of a sweep have changed, in a line."""
+    return f"{data} is not what the sweep began on: its sha256 was {began[:12]} and is {found[:12]} here"
+
+
+def mean(records: Sequence[EpochRecord], metric: str) -> float:
+    """The mean over a configuration's seeds of one metric of one epoch."""
+    return math.fsum(r.metrics[metric] for r in records) / len(records)
+
+
+def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator[PackReport]:
+    # The driver imports this module for its words; only a worker needs PyTorch.
+    from trainers.data import load
+    from trainers.train import train
+
+    data = pack.configurations[0].members[0].data
+    if pack.digest and (found := load(data).digest) != pack.digest:
+        why = f"{platform.node()}: {other_data(data, pack.digest, found)}"
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
+        return
+    living = {c.number: c for c in pack.configurations}
+    checkpoints = Checkpoints(file) if file else None
+    booked = min(max(c.past, default=0) for c in living.values())
+    resume = checkpoints.load(_members(living), booked) if checkpoints else ()
+    judge = _judge(pack, resume[0].epoch if resume else 0)
+    training = train(_members(living), resume, device=device, threads=threads)
+    while living:
+        records = _next_epoch(training, living)
+        epoch = next(iter(records.values()))[0].epoch
+        ended = {n: end for n, rs in records.items() if (end := end_of(pack, judge, n, rs))}
+        gone = [m for number in ended for m in living.pop(number).members]
+        for member in set(gone).difference(_members(living)):
+            training.drop(member)
+        if living and checkpoints and epoch > 0:
+            try:
+                checkpoints.save(training.state(), epoch)
+            except OSError as error:
+                # Training on would be lost with the worker, and the disk is the one that the records need as well.
+                why = f"can't save the states of pack {pack.id} in {checkpoints.folder}: {error.strerror or error}"
+                yield PackReport(pack.id, epoch, {}, {}, last=True, stop=why)
+                return
+        yield PackReport(pack.id, epoch, records, ended, last=not living)
+        if checkpoints:
+            checkpoints.booked(epoch)
+
+
+def _next_epoch(training: Training, living: Mapping[int, PackedConfiguration]) -> dict[int, tuple[EpochRecord, ...]]:
+    """The next epoch's records of every living member, and not one more: that would train the epoch after it."""
+    records = [next(training) for _ in _members(living)]
+    of = {r.member: r for r in records}
+    return {number: tuple(of[m] for m in c.members) for number, c in living.items()}
+
+
+def _members(living: Mapping[int, PackedConfiguration]) -> list[MemberConfig]:
+    """Each member once: two configurations may be the same, as an arm and a suggestion, and share their members."""
+    return list(dict.fromkeys(m for c in living.values() for m in c.members))
+
+
+def end_of(pack: Pack, judge: Judge | None, number: int, records: tuple[EpochRecord, ...]) -> End | None:
+    """Whether, and how, a configuration ends with these records, one a seed of one epoch."""
+    epoch, epochs = records[0].epoch, records[0].member.epochs
+    if any(r.diverged for r in records):
+        seeds = ", ".join(str(r.member.seed) for r in records if r.diverged)
+        return End("diverged", reason=f"the loss is not finite at epoch {epoch} (seed {seeds})")
+    values = tuple(mean(records, metric) for metric in pack.metrics)
+    pruned = judge is not None and judge.prune(number, epoch, values[0])
+    attributes = judge.attributes(number) if judge else {}
+    if epoch >= epochs:
+        for metric, value in zip(pack.metrics, values, strict=True):
+            if not math.isfinite(value):
+                return End("failed", reason=f"{metric} is {value} at the last epoch, {epoch}")
+        return End("complete", values, pruner_attributes=attributes)
+    if pruned:
+        return End("pruned", values, f"pruned at epoch {epoch} of {epochs}", attributes)
+    return None
+
+
+def _judge(pack: Pack, epoch: int) -> Judge | None:
+    """The pruner, told again what it knew of this pack when a former worker was lost after `epoch`."""
+    if pack.pruner is None:
+        return None
+    # Optuna is imported by workers that prune, and by no others.
+    from search_spaces.judge import Judge
+
+    numbers = [c.number for c in pack.configurations]
+    judge = Judge(pack.pruner, pack.goal, pack.epochs, pack.history, numbers)
+    for past in range(epoch + 1):
+        for c in pack.configurations:
+            if past in c.past:
+                judge.replay(c.number, past, c.past[past])
+    return judge

@@ -1,0 +1,1 @@
+"""What trains packs: this process, or Ray Tune."""

@@ -1,0 +1,112 @@
+"""What must be so of a Ray cluster before a sweep is begun on it; else one line that says what is not.
+
+A pack fits on a machine; the databases may be used from more than one; the states of members in training, which the
+worker in place of a lost one goes on from, can be seen from every machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweeps.driver.bucket import Bucket
+from sweeps.spec.reading import Resources
+from tracking.store import Store
+from trainers.errors import RequestError, one_line
+
+log = logging.getLogger("gradsweep")
+
+LOOK_SECONDS = 60.0  # a machine's first worker takes some seconds to start
+# Of a cluster that may grow: KubeRay's, and one that Ray's own launcher has started.
+GROWS = ("RAY_USAGE_STATS_KUBERAY_IN_USE",)
+LAUNCHED = Path("~/ray_bootstrap_config.yaml")
+
+
+def check(resources: Resources, store: Store) -> None:
+    """Raises RequestError. Ray must be connected."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    grows = any(name in os.environ for name in GROWS) or LAUNCHED.expanduser().exists()
+    if not grows:
+        check_size(resources, [node["Resources"] for node in nodes])
+    if grows or len(nodes) > 1:
+        check_databases(store)
+    if grows or len(nodes) > 1 or store.checkpoints:
+        check_states(store, nodes)
+
+
+def check_size(resources: Resources, machines: list[dict[str, float]], *, cluster: bool = True) -> None:
+    """Some machine of a cluster, or this one, has room for a pack, once it is free. Raises RequestError."""
+    where = "cluster" if cluster else "machine"
+    for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
+        most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
+        if need > most:
+            has = f"no machine of this cluster has more than {most:g}" if cluster else f"this machine has {most:g}"
+            raise RequestError(
+                f"resources.{name.lower()}s: a pack needs {need:g}, and {has if most else f'this {where} has none'}: "
+                f"--set resources.{name.lower()}s={'1' if name == 'CPU' else '0'} asks for less"
+            )
+    if not any(m.get("CPU", 0) >= resources.cpus and m.get("GPU", 0) >= resources.gpus for m in machines):
+        raise RequestError(
+            f"resources: a pack needs {resources.cpus} CPUs and {resources.gpus:g} GPUs of one machine, "
+            "and no machine of this cluster has both"
+        )
+
+
+def check_databases(store: Store) -> None:
+    """No SQLite."""
+    if names := store.of_one_machine:
+        raise RequestError(
+            f"{' and '.join(names)}: SQLite is for one machine, and this cluster has more (or may grow): name a "
+            "PostgreSQL database as optuna and an MLflow server as mlflow in a store file, --store FILE.yaml"
+        )
+
+
+def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
+    """Every machine sees what this one writes where the states of members will lie, and may write there."""
+    place = store.checkpoints or str(store.ray)
+    mark = f".{uuid.uuid4().hex}"
+    try:
+        bucket = Bucket(place) if store.checkpoints else Bucket(store.ray.as_uri())
+        bucket.put(mark, b"")
+    except (OSError, ValueError) as error:
+        raise RequestError(f"the states of members can't be kept in {place}: {one_line(error)}") from None
+    try:
+        asked = {
+            _sees.options(
+                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(place, mark): node["NodeManagerAddress"]
+            for node in nodes
+            if node["NodeID"] != ray.get_runtime_context().get_node_id()
+        }
+        done, late = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_SECONDS)
+        for answer in late:
+            log.warning("the machine %s does not say whether it sees %s", asked[answer], place)
+        blind = {asked[answer]: why for answer in done if (why := ray.get(answer))}
+    finally:
+        bucket.delete(mark)
+    for machine, why in blind.items():
+        raise RequestError(
+            f"the machine {machine} can't use {place}, where the states of members are to lie: {why}; name a folder "
+            "that all machines share, or a bucket as checkpoints, in a store file, --store FILE.yaml"
+        )
+
+
+@ray.remote(max_retries=0)
+def _sees(place: str, mark: str) -> str:
+    """What is wrong, seen from this machine; nothing: \"\"."""
+    try:
+        bucket = Bucket(place if "://" in place else Path(place).as_uri())
+        if mark not in bucket.names():
+            return "it sees another one"
+        own = f"{mark}.{uuid.uuid4().hex}"
+        bucket.put(own, b"")
+        bucket.delete(own)
+    except (OSError, ValueError) as error:
+        return one_line(error)
+    return ""

@@ -1,0 +1,349 @@
+"""The executor on Ray Tune: one trial a pack, on this machine or on the cluster of RAY_ADDRESS.
+
+Ray carries packs to workers and reports back, and nothing else: Optuna's database is the truth about what is done and
+what is running, so every run starts a fresh Tune experiment and nothing of Ray's own state is ever restored. Actors
+are reused, which is what makes trials cheap: 13.6 no-op trials a second against 0.84.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Read when Ray is imported, or by its workers, which inherit them.
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # its progress tables go to standard output, ours is `sweeps.display`
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean here
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the signals are ours, see sweeps.driver.signals
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots of what nobody restores
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+os.environ.update(SETTINGS)
+if not os.environ.get("RAY_ADDRESS"):
+    # A Ray of our own is for this machine alone, and so are its ports: on the loopback, as Ray has it by itself on
+    # Windows and macOS.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+import logging  # noqa: E402
+import math  # noqa: E402
+import platform  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections import Counter  # noqa: E402
+from collections.abc import Callable, Generator, Iterator  # noqa: E402
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import ray  # noqa: E402
+
+# ray.init imports it. Here that is done before the delivery's thread runs: two threads that import side by side
+# (this one Ray, that one MLflow, both OpenTelemetry) have locked each other out for ever.
+import ray.dashboard.optional_deps  # noqa: E402, F401
+from ray import cloudpickle, tune  # noqa: E402
+from ray._common.utils import get_default_system_temp_dir  # noqa: E402
+from ray.exceptions import RayTaskError  # noqa: E402
+from ray.tune.execution import class_cache  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from sweeps.driver.bucket import forget, forget_others  # noqa: E402
+from sweeps.driver.packing import Books  # noqa: E402
+from sweeps.driver.packs import Pack, PackReport, train_pack  # noqa: E402
+from sweeps.driver.signals import Interrupt  # noqa: E402
+from sweeps.executors import cluster  # noqa: E402
+from sweeps.executors.ray_session import session_folder  # noqa: E402
+from sweeps.spec.reading import Resources  # noqa: E402
+from tracking.store import Store  # noqa: E402
+from trainers.errors import one_line  # noqa: E402
+
+log = logging.getLogger("gradsweep")
+
+# Tune would hand the driver's AWS keys to workers on their command line, where everybody on a machine can read them.
+class_cache.ENV_VARS_TO_PROPAGATE -= {n for n in class_cache.ENV_VARS_TO_PROPAGATE if n.startswith("AWS_")}
+
+TUNE = "tune"  # Tune's own folder in the sweep's
+LOST_WORKERS = 5  # a pack whose worker is lost more often than that is given up
+CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+WAIT_SECONDS = 20.0  # so long nothing may run before it is said that a cluster is full
+OBJECT_STORE_BYTES = 150 * 2**20  # packs and reports are small; Ray's default would take a third of the memory
+
+
+class Parcel:
+    """A pack on its way to a worker, in a Tune trial's config.
+
+    Tune copies and prints configs, and keeps them to the end: a parcel is never copied, prints as its pack's name,
+    and is emptied when its pack is done.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        self.id = pack.id
+        self.pack: Pack | None = pack
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parcel:
+        return self
+
+    def __repr__(self) -> str:
+        return self.id
+
+
+def train_trial(config: dict[str, Any]) -> None:
+    """What runs in a worker: train the pack in the config, report every epoch.
+
+    `tune.report` returns when the driver has booked the report and asks for the next one. Raises DeviceLost, with
+    which this worker is lost and another one goes on with the pack.
+    """
+    if not config["bucket"] and not Path(config["states"]).is_dir():
+        raise OSError(f"the machine {platform.node()} does not see the store's folder {config['states']}")
+    if 0 < config["gpus"] < 1:
+        # Only a pack with a part of a device needs PyTorch before its training does.
+        from trainers.cuda.memory import claim
+
+        claim(config["gpus"])
+    # Closed here where Tune stops the trial in `report`, by SystemExit.
+    with closing(_reports(config)) as reports:
+        for report in reports:
+            tune.report({"report": report, "done": report.last})
+
+
+def _reports(config: dict[str, Any]) -> Generator[PackReport]:
+    """An epoch's is given when its states are where the worker in place of this one finds them."""
+    pack, bucket = config["parcel"].pack, config["bucket"]
+    how: dict[str, Any] = {"device": "cuda" if config["gpus"] else "cpu", "threads": max(1, int(config["cpus"]))}
+    if not bucket:
+        yield from train_pack(pack, Path(config["states"]) / f"{pack.id}.npz", **how)
+        return
+    from sweeps.driver.bucket import Mirror
+
+    try:
+        with Mirror(bucket, config["sweep"], pack.id) as mirror:
+            for report in train_pack(pack, mirror.base, **how):
+                mirror.push()
+                yield report
+    except OSError as error:
+        # As a full disk: the sweep can't go on, and nothing of the pack has failed.
+        why = f"can't keep the states of pack {pack.id} in {bucket}: {one_line(error)}"
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
+
+
+class PackSearcher(Searcher):
+    """Hands the books' packs to Tune, at most `limit` at a time (None: as many as fit)."""
+
+    def __init__(self, books: Books, limit: int | None) -> None:
+        super().__init__()
+        self.books = books
+        self.limit = limit
+        self.parcels: dict[str, Parcel] = {}
+
+    # Ray's own annotation forgets its FINISHED, a string.
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        if self.limit is not None and len(self.parcels) >= self.limit:
+            return None
+        pack = self.books.next_pack()
+        if pack is None:
+            return None if self.books.more_later else str(Searcher.FINISHED)
+        self.parcels[trial_id] = Parcel(pack)
+        return {"parcel": self.parcels[trial_id]}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self.parcels.pop(trial_id).pack = None
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the database is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the database is the truth."""
+
+
+class Bookkeeper(tune.Callback):
+    """Hands the workers' reports to the books, and what ends the run to Tune's loop: a signal, a full disk.
+
+    Tune would turn an error of the books into one of its own, as text, and go on reporting to broken books.
+    `states` are the bucket and the sweep whose states it deletes there when their pack is through.
+    """
+
+    def __init__(self, books: Books, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
+        self.books = books
+        self.interrupt = interrupt
+        self.states = states
+        self.losses: Counter[str] = Counter()  # pack -> how many workers it has lost
+        self.error: Exception | None = None
+        self._ran = time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.check()
+        # The newest are the last; the ended ones stay in the list.
+        if any(trial.status == "RUNNING" for trial in reversed(trials)):
+            self._ran = time.monotonic()
+        elif trials and time.monotonic() - self._ran > WAIT_SECONDS:
+            away = os.environ.get("RAY_ADDRESS")
+            log.warning("%s: waiting", "the cluster has no room for a pack" if away else "no worker has started yet")
+            self._ran = math.inf  # once; again when it has been full again
+
+    def check(self) -> None:
+        """Raise what has come up."""
+        self.interrupt.check()
+        if self.error is not None:
+            raise self.error
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        # Popped, so that Tune keeps no report.
+        report = result.pop("report", None)
+        if report is not None:
+            self._book(self.books.record, report)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        parcel = trial.config["parcel"]
+        self._lost(parcel.id, _error_of(trial))
+        parcel.pack = self.books.reissue(parcel.id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        pack = trial.config["parcel"].id
+        reason = _error_of(trial)
+        if reason is None and self._lost(pack) <= LOST_WORKERS:
+            # Tune gives up where a worker is lost between two packs; another trial goes on.
+            self._book(self.books.hand_back, pack)
+            return
+        self._book(self.books.give_up, pack, reason or f"its worker was lost {self.losses[pack]} times")
+        self._forget(pack)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._forget(trial.config["parcel"].id)
+
+    def _lost(self, pack: str, why: str | None = None) -> int:
+        """Count a worker that a pack has lost; how many it has lost by now."""
+        self.losses[pack] += 1
+        if self.losses[pack] <= LOST_WORKERS:
+            log.warning("pack %s: its worker was lost%s, another one goes on with it", pack, f" ({why})" if why else "")
+        return self.losses[pack]
+
+    def _forget(self, pack: str) -> None:
+        """A pack is through: its states go, unless the books are broken, which a resume will go on from."""
+        del self.losses[pack]
+        if self.states and self.error is None:
+            try:
+                forget(*self.states, pack)
+            except OSError as failure:
+                log.warning("the states of pack %s can't be deleted: %s", pack, one_line(failure))
+
+    def _book(self, write: Callable[..., None], *what: Any) -> None:
+        """Keep the first error, and the books closed from then on."""
+        if self.error is None:
+            try:
+                write(*what)
+            except Exception as error:
+                self.error = error
+
+
+def _error_of(trial: Any) -> str | None:
+    """The error of its training for which a trial has ended, in one line; None: its worker was lost."""
+    try:
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except (OSError, TypeError):
+        return None
+    return one_line(error.cause) if isinstance(error, RayTaskError) else None
+
+
+@contextmanager
+def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator[None]:
+    """Ray started here, or connected to, for `run`; seen to be fit for the sweep before that is begun.
+
+    Raises RequestError where it is not, Interrupted after a signal.
+    """
+    away = bool(os.environ.get("RAY_ADDRESS"))
+    # Only the driver speaks to databases and to MLflow. A worker on its machine would inherit what it needs for that.
+    hidden = dict.fromkeys((*CREDENTIALS, *store.variables), "")
+    with _ray(interrupt, SETTINGS | hidden if away else None):
+        if away:
+            cluster.check(resources, store)
+        else:
+            here: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            cluster.check_size(resources, [here], cluster=False)
+        yield
+
+
+def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
+    """Train all packs of the books; `folder` is where the sweep keeps Ray's files and the states of members.
+
+    `bucket` is the URL of one in which the states are instead.
+    Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
+    """
+    # What Ray prints of lost workers goes to standard output, which is the command's own.
+    with redirect_stdout(sys.stderr), _folder_of_tune(folder):
+        limit = _limit(resources)
+        # By itself Tune lets one worker start at a time: 64 would take minutes.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(limit or 1)
+        books.states.mkdir(parents=True, exist_ok=True)
+        keeper = Bookkeeper(books, interrupt, (bucket, folder.name) if bucket else None)
+        if bucket:
+            forget_others(bucket, folder.name, books.waiting)
+        config = {
+            "states": str(books.states),
+            "bucket": bucket,
+            "sweep": folder.name,
+            "cpus": resources.cpus,
+            "gpus": resources.gpus,
+        }
+        tune.run(
+            tune.with_resources(train_trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
+            name=TUNE,
+            config=config,
+            num_samples=-1,
+            search_alg=PackSearcher(books, limit),
+            callbacks=[keeper],
+            storage_path=str(folder),
+            reuse_actors=True,
+            max_failures=LOST_WORKERS,
+            raise_on_failed_trial=False,
+            trial_name_creator=lambda trial: repr(trial.config["parcel"]),
+            trial_dirname_creator=lambda trial: repr(trial.config["parcel"]),
+            verbose=0,
+        )
+        keeper.check()
+
+
+def _limit(resources: Resources) -> int | None:
+    """How many packs are trained at once; None: Ray decides, and an autoscaling cluster grows."""
+    if resources.concurrent != "auto":
+        return int(resources.concurrent)
+    if os.environ.get("RAY_ADDRESS"):
+        room = os.environ.get("GRADSWEEP_PACKS")  # of a pool that grows as far as this
+        return int(room) if room else None
+    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return min(int(have[name] / need) for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)) if need)
+
+
+@contextmanager
+def _folder_of_tune(folder: Path) -> Iterator[None]:
+    """Tune keeps a folder a trial and a last snapshot, which nobody reads."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder / TUNE, ignore_errors=True)
+
+
+@contextmanager
+def _ray(interrupt: Interrupt, away: dict[str, str] | None) -> Iterator[None]:
+    """Ray; with the environment of the workers where it is a cluster that is there already."""
+    debug = bool(os.environ.get("GRADSWEEP_DEBUG"))
+    quiet: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
+    # What has become of a trial is in the books.
+    logging.getLogger("ray.tune").setLevel(logging.INFO if debug else logging.CRITICAL)
+    with ExitStack() as closing:
+        with redirect_stdout(sys.stderr):
+            if away is not None:
+                closing.callback(ray.shutdown)
+                ray.init(runtime_env={"env_vars": away}, **quiet)
+            else:
+                parent = Path(get_default_system_temp_dir())  # type: ignore[no-untyped-call]
+                folder = closing.enter_context(session_folder(parent))
+                closing.callback(ray.shutdown)
+                own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+                ray.init(address="local", _temp_dir=str(folder), **own, **quiet)
+        # Starting Ray takes SIGTERM away.
+        interrupt.install()
+        interrupt.check()
+        yield

@@ -1,0 +1,1 @@
+"""Where a sweep is submitted to: this machine, a Ray cluster, a Kubernetes namespace."""

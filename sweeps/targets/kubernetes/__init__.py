@@ -1,0 +1,1 @@
+"""A Kubernetes namespace with KubeRay, as a target."""

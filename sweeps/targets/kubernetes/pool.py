@@ -1,0 +1,178 @@
+"""What a sweep on Kubernetes is made of: the cluster owner's pool, and the one sweep on it. Typed, and no cluster.
+
+    pool = read_pool(Path("pool.yaml").read_text())
+    job = SweepJob(name="alpha-r", spec=text, pool=pool)
+
+Every bad value is refused here, with the rule and the value, so that `rayjob.render` has nothing to refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+import yaml
+
+NAME_CHARACTERS = 47  # KubeRay appends six to make the cluster's name, and "-serve-svc" to that: 63 in all
+SPEC_BYTES = 200_000  # of the 256 KiB that an object's annotations may have together
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_QUANTITY = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+_STRICT = {"extra": "forbid"}  # read_pool refuses a key that it does not know
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """One key of a Secret in the sweep's namespace."""
+
+    __pydantic_config__ = _STRICT
+
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the sweep's records go, as seen from inside of the namespace; passwords by reference only."""
+
+    __pydantic_config__ = _STRICT
+
+    optuna_url: SecretKey = SecretKey("gradsweep-database", "optuna-url")
+    mlflow_uri: str = "http://mlflow:5000"
+    mlflow_username: SecretKey = SecretKey("gradsweep-mlflow", "username")
+    mlflow_password: SecretKey = SecretKey("gradsweep-mlflow", "password")
+    claim: str = "gradsweep-store"  # the PersistentVolumeClaim mounted at SHARED on every node
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one Pod asks for and is limited to, the same: whole cores and GPUs, memory as Kubernetes writes it."""
+
+    __pydantic_config__ = _STRICT
+
+    cpus: int
+    memory: str
+    gpus: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cpus < 1 or self.gpus < 0:
+            raise ValueError(f"cpus >= 1 and gpus >= 0 must hold, but got cpus={self.cpus}, gpus={self.gpus}")
+        if not _QUANTITY.fullmatch(self.memory):
+            raise ValueError(f"memory must be a quantity like 16Gi, but got {self.memory!r}")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The one group of workers: `size` each, from `minimum` to `maximum` of them, on the nodes selected."""
+
+    __pydantic_config__ = _STRICT
+
+    size: Size = Size(cpus=4, memory="16Gi", gpus=1)
+    minimum: int = 0
+    maximum: int = 4
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, str], ...] = ()  # besides the one of nvidia.com/gpu, for spot nodes say
+    idle_seconds: int = 120  # after so long without work the autoscaler gives a worker back
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minimum <= self.maximum or self.maximum < 1:
+            raise ValueError(
+                f"0 <= minimum <= maximum and maximum >= 1 must hold, but got {self.minimum} and {self.maximum}"
+            )
+
+    def packs_at_once(self, cpus: int, gpus: float) -> int:
+        """How many packs of this size all workers together have room for. Raises ValueError where one has none."""
+        fits = [self.size.cpus // cpus] + ([int(self.size.gpus / gpus + 1e-9)] if gpus else [])
+        if min(fits) < 1:
+            raise ValueError(
+                f"resources: a pack asks for cpus={cpus}, gpus={gpus:g}, and would wait for ever: "
+                f"a worker of this pool has cpus={self.size.cpus}, gpus={self.size.gpus}"
+            )
+        return min(fits) * self.maximum
+
+
+@dataclass(frozen=True)
+class Redis:
+    """Where the head keeps Ray's own tables (k8s/components/gcs-ft-redis)."""
+
+    __pydantic_config__ = _STRICT
+
+    address: str = "redis:6379"
+    password: SecretKey = SecretKey("gradsweep-redis", "password")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a cluster's owner says once for all sweeps: the image, the sizes, the queue, where records go.
+
+    `queue` is a Kueue LocalQueue. `retries` are fresh clusters after a failed one, `deadline_seconds` counts for each
+    of them, and `keep_seconds` after the end the cluster goes; the RayJob and the driver's output stay until `stop`.
+    Raises ValueError, quoting rule and value.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    image: str
+    workers: Workers = Workers()
+    head: Size = Size(cpus=2, memory="8Gi")
+    places: Places = Places()
+    queue: str | None = None
+    redis: Redis | None = None
+    retries: int = 3
+    deadline_seconds: int = 7 * 86400
+    keep_seconds: int = 60
+
+    def __post_init__(self) -> None:
+        tag = self.image.rpartition("/")[2].partition(":")[2]
+        if "@sha256:" not in self.image and tag in ("", "latest"):
+            raise ValueError(f"the image must be pinned by a tag or a digest, but got {self.image!r}")
+        if self.retries < 0 or self.deadline_seconds < 1 or self.keep_seconds < 0:
+            raise ValueError("retries >= 0, deadline_seconds >= 1 and keep_seconds >= 0 must hold")
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One sweep on one pool; `spec` is its YAML as a text, with all settings in it. Raises ValueError.
+
+    `packs` is how many the pool has room for at once, None where Ray is to find out one by one.
+    """
+
+    name: str
+    spec: str
+    pool: Pool
+    packs: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.name) > NAME_CHARACTERS or not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"on Kubernetes a sweep's name must be at most {NAME_CHARACTERS} of a-z, 0-9 and -, start with a "
+                f"letter and not end with -, but got {self.name!r}"
+            )
+        if len(self.spec.encode()) > SPEC_BYTES:
+            raise ValueError(f"the spec must have at most {SPEC_BYTES} bytes, but got {len(self.spec.encode())}")
+
+
+def write_pool(pool: Pool) -> str:
+    """The pool as YAML, what `read_pool` reads."""
+    text: str = yaml.safe_dump(_lists(asdict(pool)), sort_keys=False)
+    return text
+
+
+def _lists(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _lists(one) for key, one in value.items()}
+    return [_lists(one) for one in value] if isinstance(value, tuple) else value
+
+
+def read_pool(text: str) -> Pool:
+    """The pool in a YAML text, its keys being Pool's fields; raises ValueError with one line for each problem."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Pool).validate_python(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ValueError(f"the pool is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, one['loc'])) or 'pool'}: {one['msg']}" for one in error.errors()]
+        raise ValueError("\n".join(lines)) from None

@@ -1,0 +1,1 @@
+"""Claims, the statistics that decide them, and the words that say so."""

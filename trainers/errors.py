@@ -1,0 +1,132 @@
+"""Every error of the project, as one tree with one base.
+
+    GradsweepError
+    ├── RequestError            the request was wrong, and its message says what would be right: exit status 2
+    │   ├── SpecError           a spec, with one line per problem
+    │   ├── OptionError         an option of a sampler or pruner
+    │   ├── DataError           a data set that isn't there or can't be read
+    │   ├── StoreError          a folder or file that can't be a store
+    │   ├── SearchError         a sweep that isn't there, is there already, or is another one
+    │   └── ResultsError        records that aren't there
+    └── FailedError             something went wrong while a sweep ran: exit status 1
+        ├── LedgerError         the ledger can't be read or written
+        ├── SweepStopped        the sweep can't go on before somebody does something about it
+        ├── DeviceLost          this process's GPU takes no more work
+        ├── Unavailable         MLflow doesn't answer as it should; a later try may succeed
+        ├── Unmendable          MLflow refuses; no later try can succeed by itself
+        └── TargetError         a target's answer, with an exit status of its own
+
+Each message is one line that says what went wrong, where, and what would be right. Whatever is not in this tree is a
+programming error, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+WRONG_REQUEST, FAILED = 2, 1  # exit statuses
+MOST_PROBLEMS = 20
+
+
+class GradsweepError(Exception):
+    """The base of every error that the project raises on purpose."""
+
+    exit_code = FAILED
+
+
+class RequestError(GradsweepError):
+    """The request was wrong: one line that says what, where, and what would be right."""
+
+    exit_code = WRONG_REQUEST
+
+
+class SpecError(RequestError, ValueError):
+    """What is wrong with a spec: `problems`, one line each; `unsaid` counts those that are left out."""
+
+    def __init__(self, problems: Sequence[str], unsaid: int = 0) -> None:
+        unsaid += max(0, len(problems) - MOST_PROBLEMS)
+        if unsaid:
+            problems = [*problems[:MOST_PROBLEMS], f"... and {unsaid} problems more"]
+        # They quote names of files, keys and settings.
+        self.problems = tuple(map(printable, problems))
+        super().__init__("\n".join(self.problems))
+
+
+class OptionError(RequestError, ValueError):
+    """A sampler or pruner that can't be made; `key` is the option at fault, "" where it is the whole."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class DataError(RequestError):
+    """A data set is not there or can't be read."""
+
+    def __init__(self, message: str) -> None:
+        # File names and other libraries' messages may hold line breaks.
+        super().__init__(" ".join(message.split()))
+
+
+class StoreError(RequestError, ValueError):
+    """A folder or file can't be a store."""
+
+
+class SearchError(RequestError, ValueError):
+    """A sweep is not there, is there already, or is not the one that was expected."""
+
+
+class ResultsError(RequestError, ValueError):
+    """There are no such records."""
+
+
+class FailedError(GradsweepError, RuntimeError):
+    """Something went wrong that is not the request's fault."""
+
+
+class LedgerError(FailedError):
+    """The ledger can't be read or written."""
+
+
+class SweepStopped(FailedError):
+    """The sweep can't go on before somebody does something about it."""
+
+
+class DeviceLost(FailedError):
+    """This process's GPU takes no more work, whatever the pack."""
+
+
+class Unavailable(FailedError):
+    """MLflow doesn't answer as it should; a later try may succeed."""
+
+
+class Unmendable(FailedError):
+    """MLflow refuses; no later try can succeed before somebody does something about it."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TargetError(FailedError):
+    """What went wrong where a sweep runs or was to run, with its exit status."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def printable(text: str) -> str:
+    """The text as one line that a terminal shows and does not obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an exception's message after its type's name, at most 300 characters."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")[:300]
+
+
+def is_wrong_request(error: BaseException) -> bool:
+    """Whether the user can put this right: the message says how, a traceback would only hide it."""
+    return isinstance(error, GradsweepError) and error.exit_code == WRONG_REQUEST
