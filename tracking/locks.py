@@ -41,6 +41,16 @@ def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]
         with _advisory(url, name) as take:
             yield take
         return
+    try:
+        with file_lock(file):
+            yield lambda: None
+    except BlockingIOError as error:
+        raise _taken(name, f"process {error}") from None
+
+
+@contextmanager
+def file_lock(file: Path) -> Iterator[None]:
+    """Hold the lock on a file in this block. Raises BlockingIOError, with the process that has it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a+") as handle:
         # `holder` looks by taking the lock for a moment, which must not pass for a driver.
@@ -51,12 +61,12 @@ def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]
             except OSError:
                 if attempt == ATTEMPTS - 1:
                     handle.seek(0)
-                    raise _taken(name, f"process {handle.read().strip() or 'unknown'}") from None
+                    raise BlockingIOError(handle.read().strip() or "unknown") from None
                 time.sleep(0.1)
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
-        yield lambda: None
+        yield
         handle.truncate(0)
 
 
