@@ -1,0 +1,91 @@
+"""What every output of a verdict is made of: sections of sentences and tables, whose cells are text already.
+
+The terminal, Markdown and the HTML page render these few types. Numbers become text here, with the digits that mean
+something, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+NUMBER, WORDS = "number", "words"
+VALUE, SPREAD, GAIN, P, SHARE, PERCENT = ".4g", ".2g", "+.3g", ".2g", ".0%", ".1%"  # how numbers are shown
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading; `kind` is NUMBER (set to the right), WORDS (may be broken) or nothing."""
+
+    name: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, columns, and rows with one text per column."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A sentence or more; on a claim, with its `name`, its `answer`, and as `lead` the words in which it was stated."""
+
+    text: str
+    name: str = ""
+    answer: str = ""
+    lead: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a verdict: statements, then tables; the opening one has no title."""
+
+    title: str
+    statements: tuple[Statement, ...]
+    tables: tuple[Table, ...] = ()
+
+
+def columns(*names: str) -> tuple[Column, ...]:
+    """Columns by name: a trailing `#` means numbers, a trailing `~` words that may be broken."""
+    kinds = {"#": NUMBER, "~": WORDS}
+    return tuple(Column(name.rstrip("#~"), kinds.get(name[-1:], "")) for name in names)
+
+
+def number(value: float | None, shape: str = VALUE) -> str:
+    """A number as text; nothing for None."""
+    return "" if value is None else format(value, shape) if math.isfinite(value) else "not finite"
+
+
+def span(low: float | None, high: float | None, shape: str = VALUE) -> str:
+    """`low to high`; nothing where one is None."""
+    return "" if low is None or high is None else f"{number(low, shape)} to {number(high, shape)}"
+
+
+def code(name: str) -> str:
+    """A name as it stands in a sentence."""
+    return f"`{name}`"
+
+
+def count(amount: int, word: str) -> str:
+    """`1 seed`, `8 seeds`."""
+    return f"{amount} {word}" if amount == 1 else f"{amount} {word}s"
+
+
+def ordinal(place: int) -> str:
+    """`1st`, `2nd`, `11th`."""
+    ending = "th" if place % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending}"
+
+
+def plain(sections: tuple[Section, ...]) -> str:
+    """The sentences alone, one statement per line; those on claims as a list."""
+    lines = []
+    for section in sections:
+        lines += [section.title] if section.title else []
+        for s in section.statements:
+            lines.append(f"{'- ' if section.title else ''}{s.lead + ': ' if s.lead else ''}{s.text}")
+    return "\n".join(lines)
