@@ -10,7 +10,7 @@ what people have to say to a section.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
@@ -18,17 +18,21 @@ from sweeps.driver.status import look_at
 from sweeps.driver.sweep import stored_spec, verdict_of
 from sweeps.spec.reading import SweepSpec
 from sweeps.theory_table import PARTS, sides, where
-from tracking.figures.paper import paper_figure
+from tracking.figures.album import draw
 from tracking.figures.style import write
 from tracking.figures.theory import save
+from tracking.markdown import markdown, table
 from tracking.origin import Origin, origin
 from tracking.results import load, outcomes
 from tracking.store import Store
-from tracking.verdict.verdict import ClaimVerdict, Verdict
+from tracking.verdict.sections import sections
+from tracking.verdict.tables import Table, columns
+from tracking.verdict.types import ClaimVerdict, Verdict
 from trainers.errors import RequestError
 from trainers.theory.check import check
 from trainers.theory.claims import Claim, Theory
 
+FIGURE = "accuracy-and-gradients"
 MEANS = {"confirmed": "confirmed", "not confirmed": "**not confirmed**", "undecided": "undecided"}
 
 
@@ -80,8 +84,11 @@ def _shown(study: str, stores: Sequence[Store], figures: Path) -> Iterator[Shown
         spec = stored_spec(name, store)
         verdict = verdict_of(spec, store)
         file = figures / f"{name}.svg"
-        write(paper_figure(load(name, store), outcomes(name, store), title=f"{study}, batch size {batch_size}"), file)
-        yield Shown(batch_size, spec, origin(name, store), verdict, f"{figures.name}/{file.name}")
+        picture = next(p for p in draw(load(name, store), outcomes(name, store)).pictures if p.name == FIGURE)
+        picture.figure.axes[0].set_title(f"{study}, batch size {batch_size}", loc="left", fontweight="bold")
+        write(picture.figure, file)
+        shown = f"![{spec.name}: {picture.alt}]({figures.name}/{file.name})"
+        yield Shown(batch_size, spec, origin(name, store), verdict, shown)
 
 
 def _overview(found: dict[str, list[Shown]]) -> str:
@@ -150,13 +157,12 @@ def _minutes(found: Origin) -> str:
 
 def _section(study: str, shown: Sequence[Shown], out: Path) -> str:
     parts = [f"## {study}", shown[0].spec.question or ""]
-    parts += [f"![{s.spec.name}: accuracies above, gradients below]({s.figure})" for s in shown]
+    parts += [s.figure for s in shown]
     for name in dict.fromkeys(c.name for s in shown for c in s.verdict.claims):
         parts += _claim([(s.batch_size, c) for s in shown for c in s.verdict.claims if c.name == name])
     for s in shown:
-        if s.verdict.causes:
-            said = "\n".join(f"- {cause}" for cause in s.verdict.causes)
-            parts.append(f"What the gradients show, batch size {s.batch_size}:\n\n{said}")
+        gradients = [part for part in sections(s.verdict) if part.title.startswith("What the gradients show")]
+        parts.append(markdown(replace(part, title=f"{part.title}, batch size {s.batch_size}") for part in gradients))
     return "\n\n".join(part for part in [*parts, _note(out, study)] if part)
 
 
@@ -218,5 +224,4 @@ def _note(out: Path, name: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(Table("", columns(*head), tuple(map(tuple, rows))))

@@ -14,6 +14,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 WIDTH = 5.0  # inches
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -43,6 +44,9 @@ RC: dict[Any, Any] = {  # matplotlib's type is a list of all names
 }
 
 
+_STATISTICS = {"mean_abs": "mean |g|", "rms": "rms of g", "max_abs": "max |g|", "vanished": "|g| < 1e-7"}
+
+
 class NotDrawn(ValueError):
     """This figure does not apply to this sweep: a clause that says why, without a capital or a full stop."""
 
@@ -59,6 +63,22 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     columns = 1 if max(map(len, labels), default=0) > 34 else 2
     figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+
+
+def axis_label(metric: str) -> str:
+    """What a metric is called on an axis, with its unit."""
+    kind, _, statistic = metric.rpartition(".")
+    if metric.endswith("accuracy"):
+        return f"{kind} accuracy"
+    if kind in ("gradient.data", "gradient.total"):
+        of = "g: loss" if kind == "gradient.data" else "g: loss + penalty"
+        return f"{_STATISTICS.get(statistic, statistic)}\n({of})"
+    return f"{kind} loss (nats)" if metric.endswith("loss") else metric
+
+
+def percent(decimals: int | None = 0) -> PercentFormatter:
+    """The ticks of an axis of shares."""
+    return PercentFormatter(1.0, decimals=decimals)
 
 
 def svg(figure: Figure) -> str:

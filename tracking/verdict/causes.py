@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from tracking.verdict.tables import P, SHARE, code, number
+from tracking.verdict.tables import SHARE, P, code, number
 from tracking.verdict.types import Moment
 
 FEW = 0.01  # fewer saturated units than this leave rescaling nothing to act on
@@ -64,7 +64,7 @@ class _Course:
 def causes(
     frame: pd.DataFrame, pairs: Iterable[tuple[tuple[int, str], tuple[int, str]]]
 ) -> tuple[tuple[Moment, ...], tuple[str, ...]]:
-    """The numbers of each configuration in `pairs`, and sentences on each pair: (number, name) of the plainer one first.
+    """The numbers of each configuration, and sentences on each pair: (number, name) of the plainer one first.
 
     Of a pair without records nothing is said.
     """

@@ -8,10 +8,10 @@ from tracking.results import CONFIRM
 from tracking.verdict.claims import SIMILAR
 from tracking.verdict.tables import (
     GAIN,
-    P,
     SHARE,
     SPREAD,
     VALUE,
+    P,
     Section,
     Statement,
     Table,

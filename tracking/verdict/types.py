@@ -1,6 +1,6 @@
 """What a verdict is, as plain data: `gradsweep report --json` is these fields under these names.
 
-A number that does not exist (of a diverged member, or of an empty set) is None, so that `dataclasses.asdict` gives JSON.
+A number that does not exist (of a diverged member or an empty set) is None, so `dataclasses.asdict` gives JSON.
 """
 
 from __future__ import annotations

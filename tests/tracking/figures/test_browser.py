@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tracking.report.conditions import conditions
 
 from tracking.figures.album import album
 from tracking.origin import origin
-from tracking.report.conditions import conditions
 from tracking.report.page import page
 from tracking.report.tables import rankings
 from tracking.store import Store

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tracking.figures.paper import paper_figure
+from tracking.figures.searched import Axis, Searched
 
 from tracking.figures.album import album
 from tracking.figures.layers import layers_figure
 from tracking.figures.lines import lines
-from tracking.figures.paper import paper_figure
 from tracking.figures.parallel import parallel_figure
 from tracking.figures.saturation import saturation_figure
-from tracking.figures.searched import Axis, Searched
 from tracking.figures.seeds import seeds_figure
 from tracking.figures.style import NotDrawn, svg, write
 from tracking.figures.surface import surface, surface_figure

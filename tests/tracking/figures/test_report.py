@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from tracking.report.conditions import conditions
 
 from tracking.delivery import Delivered, Delivery
 from tracking.figures.album import Album, LeftOut, Picture
 from tracking.origin import Origin, origin
-from tracking.report.conditions import conditions
 from tracking.report.page import page
 from tracking.report.tables import Column, Table, measured, rankings
 from tracking.verdict.claims import Claim
