@@ -27,8 +27,8 @@ NOISES: dict[str, Noise] = {
 }
 
 
-def claim(kind: str, one: str, other: str, margin: float = 0.0) -> Claim:
-    return Claim(kind, one, other, METRIC, margin=margin)
+def claim(kind: str, arm: str, against: str, margin: float = 0.0) -> Claim:
+    return Claim(kind, arm, against, METRIC, margin=margin)
 
 
 def answers(values: Values, claims: Sequence[Claim]) -> list[str]:

@@ -64,8 +64,10 @@ def draw(
 ) -> Album:
     """Draw what applies to a tidy table; `objectives` are (metric, maximize | minimize)."""
     pictures, left_out = [], []
-    for name, kind in kinds().items():
-        for objective in objectives if kind.each_objective else objectives[:1]:
+    for place, objective in enumerate(objectives):
+        for name, kind in kinds().items():
+            if place and not kind.each_objective:
+                continue
             metric = objective[0] if kind.each_objective and len(objectives) > 1 else ""
             title = f"{kind.title}: {metric}" if metric else kind.title
             try:
@@ -81,8 +83,7 @@ def draw(
 def kinds() -> dict[str, Kind]:
     """Every kind of figure by name, in the order in which they are read: the modules beside this one with a FIGURE."""
     path = importlib.import_module(str(__package__)).__path__
-    modules = {
-        m.name.replace("_", "-"): importlib.import_module(f"{__package__}.{m.name}") for m in pkgutil.iter_modules(path)
-    }
-    known = {name: kind for name, module in modules.items() if isinstance(kind := vars(module).get("FIGURE"), Kind)}
-    return dict(sorted(known.items(), key=lambda item: item[1].place))
+    modules = {m.name: importlib.import_module(f"{__package__}.{m.name}") for m in pkgutil.iter_modules(path)}
+    marked = {name.replace("_", "-"): vars(module).get("FIGURE") for name, module in modules.items()}
+    known = [(name, kind) for name, kind in marked.items() if isinstance(kind, Kind)]
+    return dict(sorted(known, key=lambda item: item[1].place))

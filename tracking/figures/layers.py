@@ -52,9 +52,10 @@ def draw(sweep: Sweep) -> Drawing:
     clipped = positive.min() < least or any((medians == 0).any() for _, _, medians in panels)
     extend = "min" if clipped else "neither"
     bar = figure.colorbar(image, ax=grid, location="bottom", shrink=0.8, aspect=40, extend=extend)
-    if top < 30 * least:
-        # Else matplotlib names every step of a short scale.
-        steps = [m * 10.0**d for d in range(-40, 40) for m in (1, 2, 5) if least <= m * 10.0**d <= top]
+    if top < 1000 * least:
+        # Else matplotlib labels every step of a short scale, one over the other.
+        multiples = (1, 2, 5) if top < 30 * least else (1, 3)
+        steps = [m * 10.0**d for d in range(-40, 40) for m in multiples if least <= m * 10.0**d <= top]
         bar.set_ticks(steps, labels=[f"{step:g}" for step in steps])
         bar.minorticks_off()
     bar.set_label("rms of the loss's gradient in the layer (log scale)")

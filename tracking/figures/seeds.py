@@ -40,7 +40,7 @@ def draw(sweep: Sweep) -> Drawing:
         ranges.append(f"{' on '.join(name.splitlines())} {ends}")
     axes.set_yticks(range(len(rows)), [name for _, name, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(f"{axis_label(metric)} after the last epoch, one dot per seed")
+    axes.set_xlabel(f"{axis_label(metric)} after the last epoch")
     if metric.endswith("accuracy"):
         axes.xaxis.set_major_formatter(percent(0 if np.ptp(axes.get_xlim()) > 0.1 else 1))
     return Drawing(

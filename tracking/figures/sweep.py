@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tracking.results import Outcome
+from tracking.tidy import MEMBER
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -80,7 +81,8 @@ class Sweep:
         last = frame[frame["epoch"] == frame.groupby("configuration")["epoch"].transform("max")]
         values = within(last[metric]).groupby(last["configuration"])
         means = values.mean().where(values.count() == values.size()).dropna()
-        firsts = frame.drop_duplicates("configuration").set_index("configuration").sort_index()
+        fields = ["arm", *(name for name in MEMBER if name in frame)]
+        firsts = frame.drop_duplicates("configuration").set_index("configuration").sort_index()[fields]
         complete = {o.number for o in self.outcomes.values() if o.state == "complete"}
         firsts = firsts[firsts.index.isin(complete & set(means.index))]
         return firsts.assign(value=means.reindex(firsts.index))

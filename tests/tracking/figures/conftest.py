@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tracking.figures.searched import Axis, Searched
 
+from tracking.figures.sweep import Axis, Searched
 from tracking.results import Outcome, load, outcomes
 from tracking.spool import Spool, SweepRun
 from tracking.store import Store

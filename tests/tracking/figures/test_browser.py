@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking.report.conditions import conditions
 
-from tracking.figures.album import album
+from tracking.figures.album import draw
 from tracking.origin import origin
 from tracking.report.page import page
-from tracking.report.tables import rankings
+from tracking.report.tables import conditions
 from tracking.store import Store
-from tracking.verdict import judge
+from tracking.verdict.verdict import judge
 
 ACCURACY = ("validation.accuracy", "maximize")
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -108,8 +107,8 @@ def report(maker: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     make = maker(Store.at(folder / "store").create())
     frame, ended = make([*make.arms(), *make.search(8)])
     verdict = judge(frame, ended, [ACCURACY], sweep="made")
-    found = album(frame, ended, [ACCURACY], make.searched)
-    text = page(verdict, found, rankings(verdict), conditions(frame, origin("made", make.store)), spec="name: made\n")
+    album = draw(frame, ended, [ACCURACY], make.searched)
+    text = page(verdict, album, [], conditions(frame, origin("made", make.store)), spec="name: made\n")
     file = folder / "report.html"
     file.write_text(text, encoding="utf-8")
     return file
