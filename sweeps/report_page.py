@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces.space import Range, Value
+from sweeps.driver.status import opened
 from sweeps.driver.versions import versions
 from sweeps.spec.reading import SweepSpec
-from tracking.results import load, outcomes
+from tracking.results import load_wide, outcomes
 from tracking.store import Store
 from trainers.errors import one_line
 
 if TYPE_CHECKING:
     from tracking.figures.album import Album
-    from tracking.figures.sweep import Searched
+    from tracking.figures.data import Searched
     from tracking.verdict.types import Verdict
 
 log = logging.getLogger("gradsweep")
@@ -41,27 +42,26 @@ class Report:
 def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | None = None) -> Report:
     """Draw the figures and write the page on what has been recorded so far. Raises ResultsError.
 
-    `status` is MLflow's (None: as recorded): the driver makes the report just before it is.
+    `status` is the ledger's (None: as recorded): the driver makes the report just before it is.
     """
     from tracking.figures.album import draw
-    from tracking.figures.sweep import Sweep, points
-    from tracking.origin import origin
+    from tracking.figures.data import FigureData, points
     from tracking.report.page import page
     from tracking.report.tables import conditions, measured
 
-    uri = spec.tracking.uri
-    frame, ended, found = load(spec.name, store, uri), outcomes(spec.name, store, uri), origin(spec.name, store, uri)
+    with opened(spec.name, store) as (_, sweep):
+        frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
     objectives = [(o.metric, o.goal) for o in spec.objective]
     search = searched(spec, lambda metric, fields: points(frame, ended, metric, fields))
     album = draw(frame, ended, objectives, search)
     text = page(
         verdict,
         album,
-        measured(Sweep(frame, ended, objectives[0])),
-        conditions(frame, found),
+        measured(FigureData(frame, ended, objectives[0])),
+        conditions(frame, sweep),
         question=spec.question or "",
         spec=spec.to_yaml(),
-        status=status or found.status,
+        status=status or sweep.status,
         version=versions()["gradsweep"],
     )
     return Report(text, album)
@@ -85,7 +85,7 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
 def searched(spec: SweepSpec, points: Callable[[str, Sequence[str]], Sequence[Point]]) -> Searched:
     """The search as the figures see it; `points` gives the values of some fields and what was reached by a metric."""
     from search_spaces.importance import importance
-    from tracking.figures.sweep import Axis, Searched
+    from tracking.figures.data import Axis, Searched
 
     if spec.search is None:
         return Searched()

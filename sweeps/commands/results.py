@@ -52,7 +52,8 @@ def _table(content: Table) -> str:
 
 
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
-    from sweeps.driver.sweep import stored_spec, verdict_of
+    from sweeps.driver.status import stored_spec
+    from sweeps.driver.sweep import verdict_of
     from sweeps.store_file import open_store
     from trainers.errors import ResultsError
 
@@ -77,7 +78,7 @@ def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: it is a folder")
     spec, store, verdict = _judged(name, folder)
     # The records say "running" of a driver that was killed, too.
-    status = {"running": "RUNNING", "stopped": "KILLED"}.get(look_at(name, store)["state"])
+    status = {"running": "running", "stopped": "killed"}.get(look_at(name, store)["state"])
     made = make_report(spec, store, verdict, status)
     try:
         with replaced(file) as new:
@@ -101,13 +102,11 @@ def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write every record to a file."""
     if file.suffix.lower() not in (".parquet", ".csv"):
         raise RequestError(f"{file}: a table is written as Parquet or CSV, so the name must end in .parquet or .csv")
-    from sweeps.driver.sweep import stored_spec
     from sweeps.store_file import open_store
     from tracking.results import export as write
     from tracking.results import load
 
-    store = open_store(folder)
-    frame = load(name, store, stored_spec(name, store).tracking.uri)
+    frame = load(name, open_store(folder))
     try:
         write(frame, file)
     except OSError as error:

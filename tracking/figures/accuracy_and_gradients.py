@@ -12,44 +12,44 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
+from tracking.figures.data import FigureData
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import Line, lines
 from tracking.figures.style import NotDrawn, axis_label, legend_below, new_figure, percent
-from tracking.figures.sweep import Sweep
 from tracking.verdict.tables import SHARE, P, number
 
 ACCURACY = "validation.accuracy"
 DATA, TOTAL = "gradient.data.mean_abs", "gradient.total.mean_abs"
 
 
-def draw(sweep: Sweep) -> Drawing:
+def draw(data: FigureData) -> Drawing:
     """A line for each arm, and one for the best searched configuration; a panel for each metric.
 
     The gradient with the penalty is left out where no line has a penalty: it is the same.
     """
-    chosen = lines(sweep)
-    penalized = any((sweep.rows(line.configuration)["r"] > 0).any() for line in chosen)
-    panels = [m for m in (ACCURACY, DATA, *([TOTAL] if penalized else [])) if m in sweep.frame]
+    chosen = lines(data)
+    penalized = any((data.rows(line.configuration)["r"] > 0).any() for line in chosen)
+    panels = [m for m in (ACCURACY, DATA, *([TOTAL] if penalized else [])) if m in data.frame]
     if not panels:
         raise NotDrawn(f"the records have neither {ACCURACY} nor {DATA}")
     figure = new_figure(2.0 * len(panels) + 0.4 + 0.19 * len(chosen))
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, metric in zip(column, panels, strict=True):
-        _panel(axes, sweep, chosen, metric)
+        _panel(axes, data, chosen, metric)
     column[-1].set_xlabel("epoch (0: before the first step)")
     legend_below(figure, column[0])
     return Drawing(
         figure,
         "Accuracy, and below it the mean absolute coordinate of the gradient on a log scale: of the loss alone, and "
-        f"with the penalty where there is one. {_seeds(sweep)} Epoch 0 is the state before the first step.",
-        f"Curves over the epochs. {'; '.join(_ends(sweep, line) for line in chosen)}.",
+        f"with the penalty where there is one. {_seeds(data)} Epoch 0 is the state before the first step.",
+        f"Curves over the epochs. {'; '.join(_ends(data, line) for line in chosen)}.",
     )
 
 
-def _panel(axes: Axes, sweep: Sweep, chosen: Sequence[Line], metric: str) -> None:
+def _panel(axes: Axes, data: FigureData, chosen: Sequence[Line], metric: str) -> None:
     means, edges = [], []
     for line in chosen:
-        band = sweep.band(line.configuration, metric)
+        band = data.band(line.configuration, metric)
         epochs, mean = band.index.to_numpy(), band["mean"].to_numpy()
         # A single epoch would be a line of no length.
         marker = "o" if len(band) == 1 else ""
@@ -80,15 +80,15 @@ def _log_axis(axes: Axes, means: NDArray[np.float64], edges: NDArray[np.float64]
     axes.yaxis.set_major_locator(LogLocator(numticks=7))
 
 
-def _ends(sweep: Sweep, line: Line) -> str:
-    means = {m: sweep.band(line.configuration, m)["mean"] for m in (ACCURACY, DATA) if m in sweep.frame}
+def _ends(data: FigureData, line: Line) -> str:
+    means = {m: data.band(line.configuration, m)["mean"] for m in (ACCURACY, DATA) if m in data.frame}
     ends = [f"accuracy {number(float(means[ACCURACY].iloc[-1]), SHARE)} at the end"] if ACCURACY in means else []
     ends += [f"gradient {number(float(means[DATA].iloc[0]), P)} at the start"] if DATA in means else []
     return f"{line.label}: {', '.join(ends)}"
 
 
-def _seeds(sweep: Sweep) -> str:
-    seeds = sweep.frame.groupby("configuration")["seed"].nunique()
+def _seeds(data: FigureData) -> str:
+    seeds = data.frame.groupby("configuration")["seed"].nunique()
     least, most = int(seeds.min()), int(seeds.max())
     if most == 1:
         return "Lines show the only seed, so there is no band."

@@ -11,9 +11,9 @@ from functools import cached_property
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tracking.figures.data import FigureData, Searched
 from tracking.figures.kind import Kind
 from tracking.figures.style import NotDrawn, svg
-from tracking.figures.sweep import Searched, Sweep
 from tracking.results import Outcome
 
 ACCURACY = ("validation.accuracy", "maximize")
@@ -71,7 +71,7 @@ def draw(
             metric = objective[0] if kind.each_objective and len(objectives) > 1 else ""
             title = f"{kind.title}: {metric}" if metric else kind.title
             try:
-                drawing = kind(Sweep(frame, outcomes, objective, searched or Searched()))
+                drawing = kind(FigureData(frame, outcomes, objective, searched or Searched()))
             except NotDrawn as why:
                 left_out.append(LeftOut(title, str(why)))
             else:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from tracking.figures.data import FigureData
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import symbol
 from tracking.figures.style import PALETTE, NotDrawn, new_figure, percent
-from tracking.figures.sweep import Sweep
 from tracking.verdict.tables import SHARE, number
 
 
-def draw(sweep: Sweep) -> Drawing:
+def draw(data: FigureData) -> Drawing:
     """A bar per field, the largest on top, with its share."""
-    searched, metric = sweep.searched, sweep.objective[0]
+    searched, metric = data.searched, data.objective[0]
     if len(searched.axes) < 2:
         raise NotDrawn(
             f"only {symbol(searched.axes[0].name)} was searched" if searched.axes else "nothing was searched"

@@ -1,6 +1,6 @@
 """What a figure is: one file in this folder with a function that draws it, and a `FIGURE` that names it.
 
-    def draw(sweep: Sweep) -> Drawing:
+    def draw(data: FigureData) -> Drawing:
         figure = new_figure(2.0)
         ...
         return Drawing(figure, "What the figure shows.", "The numbers that a reader would see in it.")
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from tracking.figures.data import FigureData
 from tracking.figures.style import RC
-from tracking.figures.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Kind:
 
     title: str
     place: int
-    draw: Callable[[Sweep], Drawing]
+    draw: Callable[[FigureData], Drawing]
     each_objective: bool = False
 
-    def __call__(self, sweep: Sweep) -> Drawing:
+    def __call__(self, data: FigureData) -> Drawing:
         """Draw it. Raises NotDrawn."""
         with rc_context(rc=RC):
-            return self.draw(sweep)
+            return self.draw(data)

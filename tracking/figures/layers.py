@@ -17,10 +17,10 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from tracking.figures.data import FigureData
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import Line, lines
 from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, new_figure
-from tracking.figures.sweep import Sweep
 from tracking.verdict.tables import number
 from trainers.regimes import network
 
@@ -29,9 +29,9 @@ ZERO_COLOUR = "#ffffff"
 FAINTEST = 0.005  # of the cells may lie below the scale, so that a few that are next to 0 do not take all of it
 
 
-def draw(sweep: Sweep) -> Drawing:
+def draw(data: FigureData) -> Drawing:
     """A panel per line: epochs to the right, layers from the input (top) to the output, the median over the seeds."""
-    panels = [(line, *_medians(sweep.rows(line.configuration))) for line in lines(sweep)]
+    panels = [(line, *_medians(data.rows(line.configuration))) for line in lines(data)]
     panels = [panel for panel in panels if panel[1]]
     sizes = [medians[np.isfinite(medians) & (medians > 0)] for _, _, medians in panels]
     positive = np.concatenate(sizes) if sizes else np.array([])

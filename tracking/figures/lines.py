@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from tracking.figures.data import FigureData
 from tracking.figures.style import BEST_COLOUR, BEST_DASHES, DASHES, PALETTE, NotDrawn
-from tracking.figures.sweep import Sweep
 from tracking.tidy import MEMBER
 
 # How a label puts a field; the others as `name = value`.
@@ -26,13 +26,13 @@ class Line:
     dashes: str
 
 
-def lines(sweep: Sweep) -> tuple[Line, ...]:
+def lines(data: FigureData) -> tuple[Line, ...]:
     """The arms in their order, then the best searched configuration where there is a search. Raises NotDrawn."""
-    if not len(sweep.own):
+    if not len(data.own):
         raise NotDrawn("nothing has been recorded yet")
-    firsts = sweep.own.drop_duplicates("configuration").set_index("configuration").sort_index()
+    firsts = data.own.drop_duplicates("configuration").set_index("configuration").sort_index()
     shown = [int(str(number)) for number in firsts.index[firsts["arm"] != ""]]
-    best = int(str(sweep.tried.index[-1])) if len(sweep.tried) else None
+    best = int(str(data.tried.index[-1])) if len(data.tried) else None
     shown += [best] if best is not None else []
     if not shown:
         raise NotDrawn("there is no arm, and no searched configuration is complete yet")
@@ -42,7 +42,7 @@ def lines(sweep: Sweep) -> tuple[Line, ...]:
         fields = firsts.loc[number]
         name = str(fields["arm"]) or "best searched"
         what = described({field: fields[field] for field in differing})
-        state = sweep.outcomes[number].state
+        state = data.outcomes[number].state
         colour = BEST_COLOUR if number == best else PALETTE[place % len(PALETTE)]
         dashes = BEST_DASHES if number == best else DASHES[place % len(DASHES)]
         label = (f"{name}: {what}" if what else name) + ("" if state == "complete" else f" ({state})")

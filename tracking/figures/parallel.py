@@ -12,10 +12,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
+from tracking.figures.data import Axis, FigureData
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import described, symbol
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, new_figure
-from tracking.figures.sweep import Axis, Sweep
 from tracking.verdict.tables import number
 from trainers.members import alpha_acts
 
@@ -23,9 +23,9 @@ LEAST = 3  # lines
 TICKS = 5
 
 
-def draw(sweep: Sweep) -> Drawing:
+def draw(data: FigureData) -> Drawing:
     """An upright axis per searched field and one for the result; the best lines are on top."""
-    metric, tried, searched = sweep.objective[0], sweep.tried, sweep.searched.axes
+    metric, tried, searched = data.objective[0], data.tried, data.searched.axes
     if not searched:
         raise NotDrawn("nothing was searched")
     if len(tried) < LEAST:

@@ -8,21 +8,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from tracking.figures.data import FigureData
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.layers import layer_names
 from tracking.figures.lines import Line, lines
 from tracking.figures.style import NotDrawn, legend_below, new_figure, percent
-from tracking.figures.sweep import Sweep
 from tracking.verdict.tables import SHARE, number
 
 
-def draw(sweep: Sweep) -> Drawing:
+def draw(data: FigureData) -> Drawing:
     """Two panels, the first and the last epoch: layers to the right, per line a point and an interquartile bar.
 
     The output is left out: it has no activation.
     """
-    chosen = lines(sweep)
-    layers = list(dict.fromkeys(name for line in chosen for name in _activated(sweep.rows(line.configuration))))
+    chosen = lines(data)
+    layers = list(dict.fromkeys(name for line in chosen for name in _activated(data.rows(line.configuration))))
     if not layers:
         raise NotDrawn("the records have no saturation of a layer")
     figure = new_figure(4.4 + 0.19 * len(chosen))
@@ -30,7 +30,7 @@ def draw(sweep: Sweep) -> Drawing:
     shares: dict[str, list[str]] = {}
     for place, line in enumerate(chosen):
         shift = (place - (len(chosen) - 1) / 2) * min(0.1, 0.6 / len(chosen))
-        for axes, rows in zip(column, sweep.ends(line.configuration), strict=True):
+        for axes, rows in zip(column, data.ends(line.configuration), strict=True):
             _line(axes, rows, line, layers, shift)
             means = rows[[_column(name) for name in _activated(rows)]].mean()
             shares.setdefault(line.name, []).append(number(float(means.mean()), SHARE))

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
+from tracking.figures.data import FigureData, within
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, axis_label, new_figure, percent
-from tracking.figures.sweep import Sweep, within
 from tracking.verdict.tables import number
 
 FRESH_COLOUR = "#555555"
 
 
-def draw(sweep: Sweep) -> Drawing:
+def draw(data: FigureData) -> Drawing:
     """A row per line: a dot for each seed's value after the last epoch, a bar at their mean.
 
     Below them in grey what was trained again on fresh seeds.
     """
-    metric = sweep.objective[0]
-    rows = [(line.configuration, line.name, line.colour) for line in lines(sweep)]
-    recorded = set(sweep.frame["configuration"].tolist())
-    again = [o for o in sweep.outcomes.values() if o.confirms is not None and o.number in recorded]
+    metric = data.objective[0]
+    rows = [(line.configuration, line.name, line.colour) for line in lines(data)]
+    recorded = set(data.frame["configuration"].tolist())
+    again = [o for o in data.outcomes.values() if o.confirms is not None and o.number in recorded]
     rows += [(o.number, f"{o.confirms}\nfresh seeds", FRESH_COLOUR) for o in again]
-    if metric not in sweep.frame:
+    if metric not in data.frame:
         raise NotDrawn(f"the records have no {metric}")
     figure = new_figure(0.8 + 0.38 * len(rows))
     axes = figure.subplots()
     ranges = []
     for place, (configuration, name, colour) in enumerate(rows):
-        values = sweep.ends(configuration)[1].sort_values("seed")[metric]
+        values = data.ends(configuration)[1].sort_values("seed")[metric]
         finite = within(values).dropna().to_numpy()
         # Spread by rank within the row, so that equal values are seen side by side.
         spread = np.linspace(-0.26, 0.26, len(finite)) if len(finite) > 1 else np.zeros(len(finite))

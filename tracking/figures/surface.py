@@ -12,9 +12,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.tri import Triangulation
 from numpy.typing import NDArray
 
+from tracking.figures.data import FigureData
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, legend_below, new_figure, percent
-from tracking.figures.sweep import Sweep
 from tracking.tidy import MEMBER
 from tracking.verdict.tables import number
 
@@ -34,13 +34,13 @@ class Surface:
     zero: float | None
 
 
-def draw(sweep: Sweep) -> Drawing:
+def draw(data: FigureData) -> Drawing:
     """A dot for each complete configuration, coloured by its mean; between them linear interpolation.
 
     A ring marks each configuration whose mean is within one standard error of the best one's. The other fields that
     were searched may differ from dot to dot.
     """
-    points, metric = surface(sweep), sweep.objective[0]
+    points, metric = surface(data), data.objective[0]
     figure = new_figure(4.6)
     axes = figure.subplots()
     shown: dict[str, Any] = {"cmap": COLOURS, "vmin": points.values.min(), "vmax": points.values.max()}
@@ -66,7 +66,7 @@ def draw(sweep: Sweep) -> Drawing:
     if metric.endswith("accuracy"):
         bar.ax.xaxis.set_major_formatter(percent(None))
     legend_below(figure, axes)
-    others = ", ".join(a.name for a in sweep.searched.axes if a.name not in ("alpha", "r"))
+    others = ", ".join(a.name for a in data.searched.axes if a.name not in ("alpha", "r"))
     also = f" The dots also differ in {others}, which is not shown." if others else ""
     r = 0.0 if points.x[points.best] == points.zero else 10.0 ** points.x[points.best]
     place = f"alpha = {number(10.0 ** points.y[points.best], '.3g')}, r = {number(r, '.3g')}"
@@ -80,10 +80,10 @@ def draw(sweep: Sweep) -> Drawing:
     )
 
 
-def surface(sweep: Sweep) -> Surface:
+def surface(data: FigureData) -> Surface:
     """The points of the figure. Raises NotDrawn where alpha and r were not both varied."""
-    free = {"alpha", "r", *(axis.name for axis in sweep.searched.axes)}
-    results = _alike(sweep.results, [f for f in MEMBER if f not in free and f not in ("engine", "epochs")])
+    free = {"alpha", "r", *(axis.name for axis in data.searched.axes)}
+    results = _alike(data.results, [f for f in MEMBER if f not in free and f not in ("engine", "epochs")])
     if len(results) < LEAST:
         raise NotDrawn(
             f"it takes {LEAST} complete configurations that differ in alpha and r, and there are {len(results)}"
@@ -91,8 +91,8 @@ def surface(sweep: Sweep) -> Surface:
     if results["alpha"].nunique() < 2 or results["r"].nunique() < 2:
         raise NotDrawn("alpha and r were not both varied among the complete configurations")
     values = results["value"].to_numpy(dtype=np.float64)
-    best = int(values.argmax() if sweep.objective[1] == "maximize" else values.argmin())
-    of_best = sweep.ends(int(str(results.index[best])))[1][sweep.objective[0]]
+    best = int(values.argmax() if data.objective[1] == "maximize" else values.argmin())
+    of_best = data.ends(int(str(results.index[best])))[1][data.objective[0]]
     error = float(of_best.std(ddof=1) / np.sqrt(len(of_best))) if len(of_best) > 1 else 0.0
     r = results["r"].to_numpy(dtype=np.float64)
     zero = min(float(np.log10(r[r > 0].min())), np.log10(PAPER[1])) - 1.0 if (r == 0).any() else None

@@ -1,6 +1,6 @@
 """A sweep's report as one HTML file that asks nothing of anybody: no script, no request, images and style within.
 
-    >>> text = page(verdict, draw(frame, outcomes), tables, conditions(frame, origin))
+    >>> text = page(verdict, draw(frame, outcomes), tables, conditions(frame, sweep))
 
 The verdict comes first, then what it rests on. Whatever a user has written is escaped by jinja2; the page's own
 Content-Security-Policy forbids the browser to load anything.
@@ -37,12 +37,12 @@ def page(
     *,
     question: str = "",
     spec: str = "",
-    status: str = "FINISHED",
+    status: str = "finished",
     version: str = "",
 ) -> str:
     """The whole file as text.
 
-    `tables` are results below the figures and the rankings; `spec` is YAML; `status` is that of tracking.origin.
+    `tables` are results below the figures and the rankings; `spec` is YAML; `status` is that of the ledger's sweep.
     """
     now = datetime.now(UTC)
     environment = Environment(
@@ -67,8 +67,8 @@ def page(
 
 def _notes(verdict: Verdict, status: str, now: datetime) -> list[str]:
     notes = []
-    if status in ("RUNNING", "KILLED"):
-        how = "is running" if status == "RUNNING" else "was interrupted"
+    if status in ("running", "killed"):
+        how = "is running" if status == "running" else "was interrupted"
         notes.append(f"This sweep {how}: the report shows its state on {now:%Y-%m-%d at %H:%M} UTC.")
     lost = [f"{amount} {state}" for state in ("diverged", "failed") if (amount := verdict.states.get(state))]
     if lost:

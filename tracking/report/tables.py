@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from tracking.figures.data import FigureData
 from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn
-from tracking.figures.sweep import Sweep
-from tracking.origin import Origin
 from tracking.tidy import MEMBER
+from tracking.types import Sweep
 from tracking.verdict.tables import NUMBER, PERCENT, SHARE, SPREAD, Column, Table, columns, number
 
 # Heading, metric, whether at the end (else at the start), how it is shown.
@@ -27,24 +27,24 @@ MOST = 6  # so many values of a field are named, of more the first and the last
 _COMPARED = ("alpha", "r")  # the rest are the conditions
 
 
-def measured(sweep: Sweep) -> list[Table]:
+def measured(data: FigureData) -> list[Table]:
     """Accuracies at the end and gradients at both ends of what the figures show: means over the seeds."""
     try:
-        chosen = lines(sweep)
+        chosen = lines(data)
     except NotDrawn:
         return []
-    shown = [row for row in MEASURED if row[1] in sweep.frame]
+    shown = [row for row in MEASURED if row[1] in data.frame]
     rows = []
     for line in chosen:
-        ends = sweep.ends(line.configuration)
+        ends = data.ends(line.configuration)
         means = [number(float(ends[at_end][m].mean(skipna=False)), shape) for _, m, at_end, shape in shown]
         rows.append((line.label, *means))
     heads = (Column("configuration"), *(Column(row[0], NUMBER) for row in shown))
-    seeds = "search's own seeds" if len(sweep.own) < len(sweep.frame) else "seeds"
+    seeds = "search's own seeds" if len(data.own) < len(data.frame) else "seeds"
     return [Table(f"Means over the {seeds} (vanished: coordinates with |g| < 1e-7)", heads, tuple(rows))]
 
 
-def conditions(frame: pd.DataFrame, origin: Origin) -> Table:
+def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
     """What a sweep's numbers hold for, one condition per row: data, seeds, epochs, engine, versions, commit."""
     rows: list[tuple[str, str]] = []
     if len(frame):
@@ -56,14 +56,13 @@ def conditions(frame: pd.DataFrame, origin: Origin) -> Table:
                 number(v, "g") if isinstance(v, float) else str(v) for v in frame[name].drop_duplicates().tolist()
             ]
             rows.append((name.replace("_", " "), _several(values)))
-    if origin.digests:
-        rows.append(("data digest", origin.digests))
-    for what, at in (("started", origin.begun), ("ended", origin.ended)):
+    rows += [(f"sha256 of {data}", digest) for data, digest in sweep.digests.items()]
+    for what, at in (("started", sweep.begun), ("ended", sweep.ended)):
         if at is not None:
             rows.append((what, f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M} UTC"))
-    if origin.commit:
-        rows.append(("git commit", origin.commit))
-    rows += [(package, version) for package, version in origin.versions.items()]
+    if sweep.commit:
+        rows.append(("git commit", sweep.commit))
+    rows += [(package, version) for package, version in sweep.versions.items()]
     return Table("What the numbers hold for", columns("condition", "value~"), tuple(rows))
 
 

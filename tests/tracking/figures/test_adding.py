@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 import tracking.figures
 from tracking.figures.album import draw
-from tracking.origin import Origin
 from tracking.report.page import page
 from tracking.report.tables import conditions
 from tracking.verdict.verdict import judge
@@ -26,10 +25,10 @@ from __future__ import annotations
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, new_figure
-from tracking.figures.sweep import Sweep
+from tracking.figures.data import FigureData
 
 
-def draw(sweep: Sweep) -> Drawing:
+def draw(sweep: FigureData) -> Drawing:
     """A bar per line: its mean seconds per epoch."""
     if "seconds" not in sweep.frame:
         raise NotDrawn("the records have no seconds")
@@ -70,7 +69,7 @@ def test_one_file_is_a_figure_in_the_report_and_the_library(added: None, make: A
     assert picture.alt == "Bars: plain 0.1 s, paper 0.1 s, relu 0.1 s."
     assert isinstance(album.figures["time-per-epoch"], Figure)
     verdict = judge(frame, ended, [("validation.accuracy", "maximize")], sweep="made")
-    text = page(verdict, album, [], conditions(frame, Origin()))
+    text = page(verdict, album, [], conditions(frame, make.sweep()))
     assert "<h3>Time per epoch</h3>" in text and f'alt="{picture.alt}"' in text
     assert "The mean time per epoch and member.</figcaption>" in text
 

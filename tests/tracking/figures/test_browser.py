@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from tracking.figures.album import draw
-from tracking.origin import origin
 from tracking.report.page import page
 from tracking.report.tables import conditions
 from tracking.store import Store
@@ -108,7 +107,7 @@ def report(maker: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame, ended = make([*make.arms(), *make.search(8)])
     verdict = judge(frame, ended, [ACCURACY], sweep="made")
     album = draw(frame, ended, [ACCURACY], make.searched)
-    text = page(verdict, album, [], conditions(frame, origin("made", make.store)), spec="name: made\n")
+    text = page(verdict, album, [], conditions(frame, make.sweep()), spec="name: made\n")
     file = folder / "report.html"
     file.write_text(text, encoding="utf-8")
     return file

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 
 from tracking.figures import accuracy_and_gradients, layers, parallel, saturation, seeds, surface
 from tracking.figures.album import draw
+from tracking.figures.data import Axis, FigureData, Searched
 from tracking.figures.kind import Kind
 from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, svg, write
-from tracking.figures.sweep import Axis, Searched, Sweep
 
 ACCURACY = ("validation.accuracy", "maximize")
 points_of = surface.surface
@@ -28,7 +28,7 @@ points_of = surface.surface
 
 def drawn_by(kind: Kind) -> Callable[..., Figure]:
     def figure(frame: pd.DataFrame, ended: Any, searched: Searched | None = None) -> Figure:
-        return kind(Sweep(frame, ended, ACCURACY, searched or Searched())).figure
+        return kind(FigureData(frame, ended, ACCURACY, searched or Searched())).figure
 
     return figure
 
@@ -69,7 +69,7 @@ def test_the_gradient_with_the_penalty_is_shown_where_there_is_a_penalty(make: A
 
 def test_a_line_says_what_it_is_and_has_one_colour_in_all_figures(make: Any) -> None:
     frame, ended = make([*make.arms(), *make.search(6)])
-    chosen = lines(Sweep(frame, ended))
+    chosen = lines(FigureData(frame, ended))
     assert [line.name for line in chosen] == ["plain", "paper", "relu", "best searched"]
     assert chosen[1].label == "paper: tanh, α = 2, r = 0.01" and chosen[2].label == "relu: relu, α = 1, r = 0"
     best = max(range(3, 9), key=lambda n: over_seeds(frame, n, "validation.accuracy")[-1].mean())
@@ -92,7 +92,7 @@ def test_no_mean_is_off_the_scale_and_no_label_says_the_usual(make: Any) -> None
     _, axes = paper_figure(frame, ended).axes
     low, high = axes.get_ylim()
     assert 1e-11 < low < 1e-9 and 2.5e9 < high < 1e11
-    assert [line.label for line in lines(Sweep(frame, ended))] == ["plain: α = 1", "naive: naive scaling, α = 2"]
+    assert [line.label for line in lines(FigureData(frame, ended))] == ["plain: α = 1", "naive: naive scaling, α = 2"]
 
 
 def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
@@ -102,7 +102,7 @@ def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
     frame, ended = make([make.one("plain"), make.one("wild", alpha=3.0, change=diverging, state="diverged")])
     figure = paper_figure(frame, ended)
     assert np.isfinite(figure.axes[0].lines[1].get_ydata()).tolist() == [True, True, False, False, False]
-    assert lines(Sweep(frame, ended))[1].label.endswith("(diverged)")
+    assert lines(FigureData(frame, ended))[1].label.endswith("(diverged)")
     for drawn in (figure, layers_figure(frame, ended), saturation_figure(frame, ended), seeds_figure(frame, ended)):
         assert svg(drawn)
 
@@ -145,7 +145,7 @@ def test_saturation_is_of_the_first_and_the_last_epoch_without_the_output(make: 
 
 def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: Any) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
-    found = points_of(Sweep(frame, ended))
+    found = points_of(FigureData(frame, ended))
     assert len(found.values) == 14  # relu is another network
     own = frame[(frame.epoch == 4) & (frame.activation == "tanh")].groupby("configuration")["validation.accuracy"]
     means = own.mean()
@@ -156,7 +156,7 @@ def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: A
     figure = surface_figure(frame, ended)
     star = figure.axes[0].collections[-1]
     np.testing.assert_allclose(star.get_offsets()[0], (-2.0, np.log10(2.0)))
-    worst = points_of(Sweep(frame, ended, ("validation.accuracy", "minimize")))
+    worst = points_of(FigureData(frame, ended, ("validation.accuracy", "minimize")))
     assert worst.values[worst.best] == means.min()
 
 
@@ -203,8 +203,8 @@ def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
         make.one("", name="confirm alpha=8 r=1", alpha=8.0, r=1.0),
     ]
     frame, ended = make([*make.arms(), *make.search(4), *again])
-    assert {line.configuration for line in lines(Sweep(frame, ended))} <= set(range(7))
-    assert len(points_of(Sweep(frame, ended)).values) == 6
+    assert {line.configuration for line in lines(FigureData(frame, ended))} <= set(range(7))
+    assert len(points_of(FigureData(frame, ended)).values) == 6
     rows = [label.get_text() for label in seeds_figure(frame, ended).axes[0].get_yticklabels()]
     assert rows[-2:] == ["paper\nfresh seeds", "alpha=8 r=1\nfresh seeds"]
 
@@ -281,9 +281,9 @@ def test_drawing_leaves_no_global_state() -> None:
         "import matplotlib, sys; before = matplotlib.rcParams.copy()\n"
         "from tracking.figures.importance import FIGURE\n"
         "from tracking.figures.style import svg\n"
-        "from tracking.figures.sweep import Axis, Searched, Sweep\n"
+        "from tracking.figures.data import Axis, Searched, FigureData\n"
         "searched = Searched((Axis('alpha', 1, 2), Axis('r', 1, 2)), {'x': {'alpha': 0.25, 'r': 0.75}})\n"
-        "assert '75%' in svg(FIGURE(Sweep(None, {}, ('x', 'maximize'), searched)).figure)\n"
+        "assert '75%' in svg(FIGURE(FigureData(None, {}, ('x', 'maximize'), searched)).figure)\n"
         "assert matplotlib.rcParams.copy() == before and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -12,18 +11,16 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from tracking.delivery import Delivered, Delivery
 from tracking.figures.album import Album, LeftOut, Picture
-from tracking.figures.sweep import Sweep
-from tracking.origin import Origin, origin
+from tracking.figures.data import FigureData
 from tracking.report.page import page
 from tracking.report.tables import conditions, measured
+from tracking.types import Sweep
 from tracking.verdict.claims import Claim
 from tracking.verdict.sections import rankings
 from tracking.verdict.tables import Column, Table
 from tracking.verdict.types import Verdict
 from tracking.verdict.verdict import judge
-from trainers.errors import ResultsError
 
 ACCURACY = ("validation.accuracy", "maximize")
 PICTURE = Picture("one", "A title", "A caption.", "In words.", Figure(figsize=(0.5, 1.0)))
@@ -64,9 +61,9 @@ def verdict(make: Any) -> Verdict:
 
 def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdict) -> None:
     frame, ended = make.read()
-    tables = measured(Sweep(frame, ended))
+    tables = measured(FigureData(frame, ended))
     album = Album((PICTURE,), (LeftOut("Response surface", "nothing was searched"),))
-    found = conditions(frame, origin("made", make.store))
+    found = conditions(frame, make.sweep())
     text = page(verdict, album, tables, found, question="Is it?", spec="name: made\n", version="9.9")
     said = Parsed(text).said
     order = [
@@ -89,7 +86,7 @@ def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdic
     )
     assert "is not drawn: nothing was searched." in said
     assert any(s.startswith("Of the configurations, 1 diverged.") for s in said)
-    for expected in ("lanes", "digits=abc123", "f00ba7", "2.15.0", "0 to 4", "8: 0, 1, … 7", "name: made"):
+    for expected in ("lanes", "abc123", "f00ba7", "2.15.0", "0 to 4", "8: 0, 1, … 7", "name: made"):
         assert expected in said
     assert any(s.startswith("Made by gradsweep 9.9 on ") for s in said)
     (ranked,) = rankings(verdict)
@@ -128,7 +125,9 @@ def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
     )
     album = Album((Picture(evil, evil, evil, evil, PICTURE.figure),), (LeftOut(evil, evil),))
     table = Table(evil, (Column(evil),), ((evil,),))
-    found = conditions(measured_frame(evil), Origin(versions={evil: evil}, digests=evil, commit=evil))
+    found = conditions(
+        measured_frame(evil), Sweep(evil, evil, versions={evil: evil}, digests={evil: evil}, commit=evil)
+    )
     text = page(hostile, album, [table], found, question=evil, spec=evil, version=evil)
     parsed = Parsed(text)
     assert parsed.of("script") == [] and len(parsed.of("img")) == 1
@@ -150,73 +149,13 @@ def test_a_sweep_without_claims_says_its_verdict_in_words(verdict: Verdict) -> N
 
 @pytest.mark.parametrize(
     ("status", "note"),
-    [("RUNNING", "This sweep is running:"), ("KILLED", "This sweep was interrupted:")],
+    [("running", "This sweep is running:"), ("killed", "This sweep was interrupted:")],
 )
 def test_an_unfinished_sweep_is_said_to_be_one(verdict: Verdict, status: str, note: str) -> None:
     assert any(s.startswith(note) for s in Parsed(page(verdict, NOTHING, [], NO_TABLE, status=status)).said)
     assert not any(s.startswith("This sweep") for s in Parsed(page(verdict, NOTHING, [], NO_TABLE)).said)
 
 
-def test_records_come_from_where_they_were_made(make: Any) -> None:
-    make(make.arms())
-    make.write([], "begun", status=None)
-    found = origin("made", make.store)
-    assert (found.commit, found.digests, found.status) == ("f00ba7", "digits=abc123", "FINISHED")
-    assert found.begun is not None and found.ended is not None and found.begun <= found.ended <= time.time() * 1000
-    assert (origin("begun", make.store).status, origin("begun", make.store).ended) == ("RUNNING", None)
-    delivery = Delivery(make.store, "made")
-    delivery.start()
-    assert delivery.drain(60) == Delivered(0, None)
-    # Where no spool lies, MLflow says the same.
-    file = make.store.spool_file("made")
-    file.rename(file.with_suffix(".hidden"))
-    assert origin("made", make.store) == replace(found, digests="abc123")
-    with pytest.raises(ResultsError, match="there is no sweep 'other' in"):
-        origin("other", make.store)
-
-
-def test_the_page_and_the_figures_become_artifacts_of_the_sweeps_run(make: Any) -> None:
-    from mlflow import MlflowClient
-
-    make([make.one("plain", seeds=(0,), epochs=0)])
-    folder = make.store.report("made")
-    (folder / "figures").mkdir(parents=True)
-    (folder / "report.html").write_text("a page")
-    (folder / "figures" / "seeds.svg").write_text(PICTURE.svg)
-    delivery = Delivery(make.store, "made")
-    delivery.start()
-    assert delivery.drain(60) == Delivered(0, None)
-    assert not folder.exists()
-    client = MlflowClient(make.store.mlflow_uri)
-    experiment = client.get_experiment_by_name("made")
-    (parent,) = [r for r in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags]
-    assert parent.info.status == "FINISHED"
-    assert {f.path for f in client.list_artifacts(parent.info.run_id)} == {
-        "configurations.json",
-        "figures",
-        "report.html",
-    }
-    assert [f.path for f in client.list_artifacts(parent.info.run_id, "figures")] == ["figures/seeds.svg"]
-
-
-def test_refused_figures_do_not_keep_a_sweep_from_its_end(
-    make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from tracking.mlflow_api import Tracker
-    from trainers.errors import Unmendable
-
-    def refuse(*_: Any) -> None:
-        raise Unmendable("MLflow: no permission to write artifacts")
-
-    monkeypatch.setattr(Tracker, "log_folder", refuse)
-    make([make.one("plain", seeds=(0,), epochs=0)])
-    make.store.report("made").mkdir()
-    delivery = Delivery(make.store, "made")
-    delivery.start()
-    assert delivery.drain(60) == Delivered(0, None)
-    assert "the figures of made are not in MLflow: MLflow: no permission to write artifacts" in caplog.messages
-
-
 def test_no_line_no_table_of_measurements(make: Any) -> None:
     frame, ended = make(make.search(2, state="running", epochs=0), status=None)
-    assert measured(Sweep(frame, ended)) == []
+    assert measured(FigureData(frame, ended)) == []

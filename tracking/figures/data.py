@@ -39,7 +39,7 @@ class Searched:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class FigureData:
     """The tidy table, how its configurations stand, the objective (metric, maximize | minimize), and the search."""
 
     frame: pd.DataFrame
@@ -98,7 +98,7 @@ def points(
     frame: pd.DataFrame, outcomes: Mapping[int, Outcome], metric: str, fields: Sequence[str]
 ) -> list[tuple[dict[str, Any], float]]:
     """(the values of these fields, the mean over the seeds) of each complete searched configuration, by number."""
-    results = Sweep(frame, outcomes, (metric, "maximize")).tried.sort_index()
+    results = FigureData(frame, outcomes, (metric, "maximize")).tried.sort_index()
     rows = results[list(fields)].to_numpy(dtype=object).tolist()
     return [(dict(zip(fields, row, strict=True)), v) for row, v in zip(rows, results["value"].tolist(), strict=True)]
 
