@@ -359,7 +359,7 @@ def test_with_a_confirming_stage_the_fresh_seeds_alone_count() -> None:
 def test_the_best_is_not_known_before_all_have_ended() -> None:
     verdict = verdict_of({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, left=4)
     assert [c.answer for c in verdict.claims] == ["confirmed", "undecided"]
-    assert "the best is unknown while 4 configurations are unfinished" in verdict.claims[1].sentence
+    assert "the best is unknown while 4 configurations remain unfinished" in verdict.claims[1].sentence
 
 
 def test_a_claim_stated_later_says_so() -> None:

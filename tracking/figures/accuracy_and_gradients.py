@@ -41,7 +41,7 @@ def draw(data: FigureData) -> Drawing:
     return Drawing(
         figure,
         "Accuracy, and below it the mean absolute coordinate of the gradient on a log scale: of the loss alone, and "
-        f"with the penalty where there is one. {_seeds(data)} Epoch 0 is the state before the first step.",
+        f"with the penalty where there is one. {_seeds(data, chosen)} Epoch 0 is the state before the first step.",
         f"Curves over the epochs. {'; '.join(_ends(data, line) for line in chosen)}.",
     )
 
@@ -87,9 +87,9 @@ def _ends(data: FigureData, line: Line) -> str:
     return f"{line.label}: {', '.join(ends)}"
 
 
-def _seeds(data: FigureData) -> str:
-    seeds = data.frame.groupby("configuration")["seed"].nunique()
-    least, most = int(seeds.min()), int(seeds.max())
+def _seeds(data: FigureData, chosen: Sequence[Line]) -> str:
+    seeds = [data.rows(line.configuration)["seed"].nunique() for line in chosen]
+    least, most = min(seeds), max(seeds)
     if most == 1:
         return "Lines show the only seed, so there is no band."
     count = f"{most}" if least == most else f"{least} to {most}"

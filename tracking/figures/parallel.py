@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def draw(data: FigureData) -> Drawing:
     lines = [np.column_stack([np.arange(len(heights)), row]) for row in np.column_stack(heights)]
     axes.add_collection(LineCollection(lines, colors=colormaps[COLOURS](norm(values)), linewidths=1.1, alpha=0.8))
     for place, axis in enumerate((*searched, result)):
-        _upright(axes, place, axis, last=place == len(searched))
+        _upright(axes, place, axis, width=max(10, 52 // len(heights)), last=place == len(searched))
     axes.plot(*lines[-1].T, color="#D55E00", linewidth=2.4)
     axes.set_xlim(-0.25, len(heights) - 1 + 0.3)
     axes.set_ylim(-0.03, 1.03)
@@ -80,10 +81,10 @@ def _place(axis: Axis, value: float) -> float:
     return (value - axis.low) / (axis.high - axis.low)
 
 
-def _upright(axes: Axes, place: int, axis: Axis, last: bool) -> None:
+def _upright(axes: Axes, place: int, axis: Axis, width: int, last: bool) -> None:
     axes.axvline(place, ymin=0.03 / 1.06, ymax=1.03 / 1.06, color="black", linewidth=0.8)
     label = axis_label(axis.name) if last else symbol(axis.name) + (" (log)" if axis.log else "")
-    axes.text(place, 1.07, label, ha="right" if last else "center", va="bottom", fontweight="bold")
+    axes.text(place, 1.07, textwrap.fill(label, width), ha="center", va="bottom", fontweight="bold")
     for height, text in _ticks(axis):
         axes.plot([place - 0.015, place + 0.015], [height, height], color="black", linewidth=0.8)
         axes.annotate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 
 from tracking.figures.data import FigureData, within
@@ -22,10 +24,10 @@ def draw(data: FigureData) -> Drawing:
     rows = [(line.configuration, line.name, line.colour) for line in lines(data)]
     recorded = set(data.frame["configuration"].tolist())
     again = [o for o in data.outcomes.values() if o.confirms is not None and o.number in recorded]
-    rows += [(o.number, f"{o.confirms}\nfresh seeds", FRESH_COLOUR) for o in again]
+    rows += [(o.number, f"{textwrap.fill(str(o.confirms), 24)}\nfresh seeds", FRESH_COLOUR) for o in again]
     if metric not in data.frame:
         raise NotDrawn(f"the records have no {metric}")
-    figure = new_figure(0.8 + 0.38 * len(rows))
+    figure = new_figure(0.8 + sum(max(0.38, 0.16 * len(name.splitlines())) for _, name, _ in rows))
     axes = figure.subplots()
     ranges = []
     for place, (configuration, name, colour) in enumerate(rows):
@@ -37,10 +39,11 @@ def draw(data: FigureData) -> Drawing:
         if len(finite) == len(values):
             axes.vlines(finite.mean(), place - 0.36, place + 0.36, color=colour, linewidth=2.2)
         ends = f"from {number(finite.min(), '.3g')} to {number(finite.max(), '.3g')}" if len(finite) else "not finite"
-        ranges.append(f"{' on '.join(name.splitlines())} {ends}")
+        spoken = " ".join(name.replace("\nfresh", " on fresh").split())
+        ranges.append(f"{spoken} {ends}")
     axes.set_yticks(range(len(rows)), [name for _, name, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(f"{axis_label(metric)} after the last epoch")
+    axes.set_xlabel(f"{axis_label(metric)} after the last epoch", loc="right")
     if metric.endswith("accuracy"):
         axes.xaxis.set_major_formatter(percent(0 if np.ptp(axes.get_xlim()) > 0.1 else 1))
     return Drawing(

@@ -7,6 +7,7 @@ it is scaled by 0.7 and its letters are still 9 px and more, in print it is a co
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     """The legend of one panel under all of them, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     columns = 1 if max(map(len, labels), default=0) > 34 else 2
+    labels = [textwrap.fill(label, 60) for label in labels]
+    figure.set_figheight(figure.get_figheight() + 0.15 * sum(label.count("\n") for label in labels))
     figure.legend(handles, labels, loc="outside lower left", ncols=columns)
 
 

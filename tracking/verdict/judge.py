@@ -103,15 +103,11 @@ def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
         judged.reason = f"{code(missing[0])} has no records yet"
         return judged
     if left and len(sides) == 1:
-        judged.reason = (
-            f"the best is unknown while {count(left, 'configuration')} {'is' if left == 1 else 'are'} unfinished"
-        )
+        judged.reason = f"the best is unknown while {count(left, 'configuration')} remain{'s' * (left == 1)} unfinished"
         return judged
     states = {side: stage.outcomes[n].state for side, n in numbers.items()}
     if broken := [side for side in sides if states[side] != "complete"]:
-        judged.reason = " and ".join(
-            f"{code(stage.outcomes[numbers[s]].name)} {words.STATES[states[s]]}" for s in broken
-        )
+        judged.reason = " and ".join(f"{code(side)} {words.STATES[states[side]]}" for side in broken)
         # What breaks down is not better than what trains; half of a training, or none, is no answer.
         trains = stage.complete() if claim.against == BEST else states.get(claim.against) == "complete"
         if states.get(claim.arm) == "diverged" and trains and _worst_broken(claim):

@@ -56,8 +56,11 @@ def columns(*names: str) -> tuple[Column, ...]:
 
 
 def number(value: float | None, shape: str = VALUE) -> str:
-    """A number as text; nothing for None."""
-    return "" if value is None else format(value, shape) if math.isfinite(value) else "not finite"
+    """A number as text; nothing for None. Powers of ten only where they are needed: 113, not 1.1e+02."""
+    if value is None or not math.isfinite(value):
+        return "" if value is None else "not finite"
+    text = format(value, shape)
+    return format(value, f"{'+' * shape.startswith('+')}.0f") if "e+" in text and abs(value) < 1e6 else text
 
 
 def span(low: float | None, high: float | None, shape: str = VALUE) -> str:

@@ -42,7 +42,7 @@ from dataclasses import replace
 import pandas as pd
 
 from tracking.markdown import markdown
-from tracking.results import Outcome
+from tracking.results import CONFIRM, Outcome
 from tracking.verdict.causes import causes
 from tracking.verdict.claims import BETTER, PLAIN, Claim
 from tracking.verdict.comparisons import SECONDS
@@ -112,6 +112,7 @@ def _compared(
         pairs[arms[claim], arms[PLAIN]] = (arms[PLAIN], PLAIN), (arms[claim], claim)
     for c in claims:
         if c.kind == BETTER and c.comparison is not None and c.metric != SECONDS:
-            better, worse = c.comparison.configurations
-            pairs.setdefault((better, worse), ((worse, c.comparison.other), (better, c.comparison.one)))
+            names = (name.removeprefix(CONFIRM) for name in (c.comparison.one, c.comparison.other))
+            better, worse = zip(c.comparison.configurations, names, strict=True)
+            pairs.setdefault(c.comparison.configurations, (worse, better))
     return list(pairs.values())[:MOST_CAUSES]

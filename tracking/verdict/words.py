@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tracking.results import CONFIRM
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, Claim
 from tracking.verdict.statistics import LEVEL, least_p, pairs_needed
 from tracking.verdict.tables import GAIN, P, code, count, number, span
@@ -23,7 +24,8 @@ def ways(goal: str) -> tuple[str, str]:
 
 def question(claim: Claim, epochs: str, comparison: Comparison | None) -> str:
     """The claim as a question about numbers."""
-    best = tuple(f", {code(name)}," for name in (comparison.one, comparison.other)) if comparison else ("", "")
+    names = (comparison.one, comparison.other) if comparison else ()
+    best = tuple(f", {code(name.removeprefix(CONFIRM))}," for name in names) or ("", "")
     arm, against = (
         "the best" + named if side == BEST else code(side)
         for side, named in zip((claim.arm, claim.against), best, strict=True)
