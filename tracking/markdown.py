@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tracking.verdict.tables import NUMBER, Section, Statement, Table
+from tracking.verdict.tables import NUMBER, Section, Table
 
 MOST = 8000  # characters that MLflow keeps of a description
 
@@ -25,11 +25,7 @@ def table(content: Table) -> str:
 
 def _section(section: Section) -> str:
     parts = [f"**{section.title}**"] if section.title else []
-    parts += ["\n".join(map(_statement, section.statements))] if section.statements else []
+    parts += ["\n".join(section.lines)] if section.lines else []
     for content in section.tables:
         parts += [f"{content.title}:", table(content)]
     return "\n\n".join(parts)
-
-
-def _statement(statement: Statement) -> str:
-    return f"- {statement.lead + ': ' if statement.lead else ''}{statement.text}"

@@ -38,11 +38,9 @@ def verdict_text(verdict: Verdict) -> str:
 
 def _section(section: Section) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    lines = [section.title] if section.title else []
-    for s in section.statements:
-        line = f"{'- ' * bool(section.title)}{s.lead}{': ' * bool(s.lead)}{s.text}"
-        lines.append(textwrap.fill(line, width, subsequent_indent="  ") if width else line)
-    return "\n".join([*lines, *(f"\n{_table(content)}" for content in section.tables)])
+    lines = [textwrap.fill(line, width, subsequent_indent="  ") if width else line for line in section.lines]
+    title = [section.title] if section.title else []
+    return "\n".join([*title, *lines, *(f"\n{_table(content)}" for content in section.tables)])
 
 
 def _table(content: Table) -> str:

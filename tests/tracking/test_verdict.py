@@ -16,6 +16,7 @@ from tests.tracking.tables import table
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
 from tracking.verdict.rankings import summaries
 from tracking.verdict.sections import sections
+from tracking.verdict.tables import number
 from tracking.verdict.types import ClaimVerdict, Verdict
 from tracking.verdict.verdict import judge
 
@@ -383,6 +384,29 @@ def test_the_description_in_mlflow() -> None:
     assert text.count("| alpha=") == 9, "all share rank 2; more is cut off by rank"
     assert "**What the gradients show**" in text and "| plain | 0 | 0.001 | 25% | 50% | 0% |" in text
     assert len(text) < 8000
+
+
+def test_a_description_too_long_for_mlflow_ends_with_a_whole_line() -> None:
+    claims = [claim(margin=by / 1000, name=f"by-{by}") for by in range(40)]
+    verdict = verdict_of({"plain": PLAIN, "paper": PAPER}, *claims)
+    assert 7000 < len(verdict.markdown) <= 8000
+    assert verdict.markdown.splitlines()[-1].endswith((".", " |"))
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "text"),
+    [
+        (None, ".4g", ""),
+        (math.nan, ".4g", "not finite"),
+        (0.61234, ".4g", "0.6123"),
+        (1.05e-21, "+.3g", "+1.05e-21"),
+        (113.4, ".2g", "113"),
+        (1234.5, "+.3g", "+1234"),
+        (1.5e9, ".2g", "1.5e+09"),
+    ],
+)
+def test_powers_of_ten_are_shown_where_they_are_needed(value: float | None, shape: str, text: str) -> None:
+    assert number(value, shape) == text
 
 
 def test_only_complete_configurations_are_ranked() -> None:

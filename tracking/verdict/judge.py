@@ -25,34 +25,26 @@ CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
 class Stage:
     """The configurations that claims are judged on, with their records: all of them, or those on fresh seeds.
 
-    `arms` is the number of each arm's configuration here.
+    `arms` is the number of each arm's configuration here, `rows` the records by number, `complete` the numbers of those
+    that are complete.
     """
 
     def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], arms: Mapping[str, int]) -> None:
         self.outcomes, self.arms = outcomes, arms
-        self._rows: dict[int, pd.DataFrame] = {}
-        self._values: dict[tuple[int, str, int | None, int | None], dict[int, float]] = {}
+        self.rows: dict[int, pd.DataFrame] = {}
         if len(frame):
             kept = frame[frame["configuration"].isin(list(outcomes))]
-            self._rows = {int(str(number)): rows for number, rows in kept.groupby("configuration")}
-
-    def rows(self, number: int) -> pd.DataFrame | None:
-        """One configuration's records; None without any."""
-        return self._rows.get(number)
+            self.rows = {int(str(number)): rows for number, rows in kept.groupby("configuration")}
+        self.complete = [n for n, o in outcomes.items() if o.state == "complete" and n in self.rows]
+        self._values: dict[tuple[int, str, int | None, int | None], dict[int, float]] = {}
 
     def pair(self, claim: Claim, arm: int, against: int) -> Paired:
         """Two configurations under a claim."""
-        return Paired(claim, *(self._values_of(number, claim) for number in (arm, against)))
-
-    def _values_of(self, number: int, claim: Claim) -> dict[int, float]:
-        key = number, claim.metric, claim.since, claim.until
-        if key not in self._values:
-            self._values[key] = values(self._rows[number], claim)
-        return self._values[key]
-
-    def complete(self) -> list[int]:
-        """The numbers of those that are complete."""
-        return [n for n, outcome in self.outcomes.items() if outcome.state == "complete" and n in self._rows]
+        for number in (arm, against):
+            key = number, claim.metric, claim.since, claim.until
+            if key not in self._values:
+                self._values[key] = values(self.rows[number], claim)
+        return Paired(claim, *(self._values[n, claim.metric, claim.since, claim.until] for n in (arm, against)))
 
 
 @dataclass
@@ -97,8 +89,8 @@ def _factor(judged: _Judged, every: Sequence[_Judged]) -> int:
 
 def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
     sides = [side for side in (claim.arm, claim.against) if side != BEST]
-    numbers = {side: n for side in sides if (n := stage.arms.get(side)) is not None and stage.rows(n) is not None}
-    judged = _Judged(claim, _epochs(claim, [stage.rows(n) for n in numbers.values()]))
+    numbers = {side: n for side in sides if (n := stage.arms.get(side)) in stage.rows and n is not None}
+    judged = _Judged(claim, _epochs(claim, [stage.rows[n] for n in numbers.values()]))
     if missing := [side for side in sides if side not in numbers]:
         judged.reason = f"{code(missing[0])} has no records yet"
         return judged
@@ -109,7 +101,7 @@ def _judged(claim: Claim, stage: Stage, left: int) -> _Judged:
     if broken := [side for side in sides if states[side] != "complete"]:
         judged.reason = " and ".join(f"{code(side)} {words.STATES[states[side]]}" for side in broken)
         # What breaks down is not better than what trains; half of a training, or none, is no answer.
-        trains = stage.complete() if claim.against == BEST else states.get(claim.against) == "complete"
+        trains = stage.complete if claim.against == BEST else states.get(claim.against) == "complete"
         if states.get(claim.arm) == "diverged" and trains and _worst_broken(claim):
             judged.answer = NOT_CONFIRMED
         return judged
@@ -122,7 +114,7 @@ def _test(judged: _Judged, stage: Stage, numbers: Mapping[str, int]) -> None:
     claim = judged.claim
     if BEST in (claim.arm, claim.against):
         (number,) = numbers.values()
-        rivals = [n for n in stage.complete() if n != number]
+        rivals = [n for n in stage.complete if n != number]
         sides = [(rival, number) if claim.arm == BEST else (number, rival) for rival in rivals]
         pairs = {both: pair for both in sides if (pair := stage.pair(claim, *both)).decidable}
         judged.candidates = len(pairs)
@@ -192,9 +184,9 @@ def _worst_broken(claim: Claim) -> bool:
     return claim.metric != SECONDS and claim.metric.endswith(".accuracy") == (claim.goal == "maximize")
 
 
-def _epochs(claim: Claim, records: Sequence[pd.DataFrame | None]) -> str:
+def _epochs(claim: Claim, records: Sequence[pd.DataFrame]) -> str:
     """The epochs of a claim in words, by the first of its sides that has records."""
-    first, last = window(records[0], claim) if records and records[0] is not None else (claim.since or 0, claim.until)
+    first, last = window(records[0], claim) if records else (claim.since or 0, claim.until)
     if claim.since is None and claim.until is None and claim.metric != SECONDS:
         return "after the last epoch"
     if first == last:

@@ -48,6 +48,11 @@ class Section:
     statements: tuple[Statement, ...]
     tables: tuple[Table, ...] = ()
 
+    @property
+    def lines(self) -> list[str]:
+        """The statements, one per line: a list where the section has a title."""
+        return [f"{'- ' * bool(self.title)}{s.lead}{': ' * bool(s.lead)}{s.text}" for s in self.statements]
+
 
 def columns(*names: str) -> tuple[Column, ...]:
     """Columns by name: a trailing `#` means numbers, a trailing `~` words that may be broken."""
@@ -85,10 +90,6 @@ def ordinal(place: int) -> str:
 
 
 def plain(sections: tuple[Section, ...]) -> str:
-    """The sentences alone, one statement per line; those on claims as a list."""
-    lines = []
-    for section in sections:
-        lines += [section.title] if section.title else []
-        for s in section.statements:
-            lines.append(f"{'- ' if section.title else ''}{s.lead + ': ' if s.lead else ''}{s.text}")
-    return "\n".join(lines)
+    """The sentences alone."""
+    parts = [section for section in sections if section.statements]
+    return "\n".join(line for part in parts for line in (part.title, *part.lines) if line)

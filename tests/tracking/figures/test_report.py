@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from dataclasses import replace
@@ -11,13 +12,14 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
+from sweeps.commands.results import verdict_text
 from tracking.figures.album import Album, LeftOut, Picture
 from tracking.figures.data import FigureData
 from tracking.report.page import page
 from tracking.report.tables import conditions, measured
 from tracking.types import Sweep
 from tracking.verdict.claims import Claim
-from tracking.verdict.sections import rankings
+from tracking.verdict.sections import rankings, sections
 from tracking.verdict.tables import Column, Table
 from tracking.verdict.types import Verdict
 from tracking.verdict.verdict import judge
@@ -96,6 +98,16 @@ def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdic
     of_arms = tables[-1]
     assert of_arms.columns[3].name == "test accuracy"
     assert of_arms.rows[1][3] == f"{frame[(frame.epoch == 4) & (frame.arm == 'paper')]['test.accuracy'].mean():.1%}"
+
+
+def test_every_output_shows_the_same_sentences_and_cells(verdict: Verdict) -> None:
+    without = html.unescape(re.sub("<[^>]+>", "", page(verdict, NOTHING, [], NO_TABLE)))
+    for text in (without, verdict.markdown.replace("`", ""), verdict_text(verdict).replace("`", "")):
+        for section in sections(verdict)[1:]:
+            assert section.title in text
+            assert all(s.text.replace("`", "") in text for s in section.statements)
+            assert all(cell in text for t in section.tables for row in t.rows for cell in row)
+        assert all(cell in text for t in rankings(verdict) for row in t.rows for cell in row)
 
 
 def test_the_page_needs_nothing_else(verdict: Verdict) -> None:
