@@ -16,7 +16,7 @@ from tracking.report.page import page
 from tracking.report.tables import conditions
 from tracking.verdict.verdict import judge
 
-# As in "How to add a figure" in docs/architecture.md: tracking/figures/time.py.
+# As in "How to add a figure" in docs/architecture.md: tracking/figures/time_per_epoch.py.
 FILE = '''\
 """How long an epoch took."""
 
