@@ -49,9 +49,9 @@ class Killed(BaseException):
 
 
 class Calls:
-    """Counts the calls that change something, and makes of one of them what `at` says: killed before or after it."""
+    """Counts the calls that change something; at some of them (`at`: numbers, before | after) something goes wrong."""
 
-    def __init__(self, at: tuple[int, str], error: Callable[[], BaseException], for_good: bool) -> None:
+    def __init__(self, at: tuple[range, str], error: Callable[[], BaseException], for_good: bool) -> None:
         self.number, self._at, self._error, self._for_good = 0, at, error, for_good
         self._dead = False
 
@@ -60,7 +60,7 @@ class Calls:
             if self._dead:
                 raise self._error()
             self.number += 1
-            mine = self.number == self._at[0]
+            mine = self.number in self._at[0]
             self._dead = mine and self._for_good
             if mine and self._at[1] == "before":
                 raise self._error()
@@ -73,7 +73,7 @@ class Calls:
 
 
 @contextmanager
-def disturbed(kind: str, at: tuple[int, str], error: Callable[[], BaseException], for_good: bool) -> Iterator[Calls]:
+def disturbed(kind: str, at: tuple[range, str], error: Callable[[], BaseException], for_good: bool) -> Iterator[Calls]:
     calls = Calls(at, error, for_good)
     with pytest.MonkeyPatch.context() as patch:
         for of, name in CALLS[kind]:
@@ -81,7 +81,7 @@ def disturbed(kind: str, at: tuple[int, str], error: Callable[[], BaseException]
         yield calls
 
 
-def drive(kind: str, store: Store, at: tuple[int, str] = (-1, ""), tries: int = 1, **disturbance: Any) -> int:
+def drive(kind: str, store: Store, at: tuple[range, str] = (range(0), ""), **disturbance: Any) -> int:
     """Bring one mirror up to date, as a process of its own would; how many calls that took."""
     ledger = Ledger.create(store.ledger_url)
     mirror = MIRRORS[kind](store, ledger)
@@ -91,10 +91,8 @@ def drive(kind: str, store: Store, at: tuple[int, str] = (-1, ""), tries: int = 
                 try:
                     if not mirror.round(ledger.sweep("sweep"), True):
                         return calls.number
-                except Unavailable:
-                    tries -= 1
-                    if not tries:
-                        raise
+                except Unavailable:  # it is tried again, as by the mirror's thread
+                    continue
     finally:
         mirror.close()
         ledger.close()
@@ -141,7 +139,7 @@ def kills_everywhere(
     for place in places if most is None else random.Random(5).sample(places, most):
         store = copy(template, folder / f"{place[0]}-{place[1]}")
         with pytest.raises(Killed):
-            drive(kind, store, place)
+            drive(kind, store, (range(place[0], place[0] + 1), place[1]))
         drive(kind, store)
         assert CONTENT[kind](store) == content, place
 
@@ -150,7 +148,7 @@ def kills_everywhere(
 def test_a_mirror_that_is_killed_at_some_calls(
     kind: str, template: Path, undisturbed: dict[str, tuple[Any, int]], tmp_path: Path
 ) -> None:
-    kills_everywhere(kind, template, undisturbed, tmp_path, 5)
+    kills_everywhere(kind, template, undisturbed, tmp_path, 3)
 
 
 @pytest.mark.slow
@@ -166,11 +164,10 @@ def test_a_mirror_that_is_killed_at_any_call(
 def test_answers_that_are_lost(
     template: Path, undisturbed: dict[str, tuple[Any, int]], tmp_path: Path, moment: str
 ) -> None:
-    content, calls = undisturbed["mlflow"]
+    content, _ = undisturbed["mlflow"]
     store = copy(template, tmp_path / "store")
-    for number in range(2, calls, 3):
-        error = {"error": lambda: Unavailable("MLflow: the connection was closed"), "for_good": False}
-        drive("mlflow", store, (number, moment), tries=2, **error)
+    error = {"error": lambda: Unavailable("MLflow: the connection was closed"), "for_good": False}
+    assert drive("mlflow", store, (range(2, 200, 4), moment), **error) > 20
     assert in_mlflow(store) == content
 
 

@@ -20,7 +20,7 @@ import pytest
 from tests.tracking.mirrors.conftest import Made, client_of, in_mlflow, mirrored, runs_of
 from tracking.ledger import Ledger
 from tracking.mirrors import mlflow
-from tracking.mirrors.follower import Lag, refuse_foreign, waiting
+from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign, waiting
 from tracking.mirrors.metrics import points
 from tracking.store import Store
 from tracking.types import Epoch, Sweep
@@ -380,8 +380,6 @@ def test_the_users_own_settings_stand_and_ours_go(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_mirrors_begin_before_the_sweep(store: Store, maker: Any) -> None:
-    from tracking.mirrors.follower import Mirrors
-
     mirrors = Mirrors(store, "sweep")
     mirrors.start()
     ledger = Ledger.create(store.ledger_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from optuna.trial import TrialState
 
 from tests.tracking.mirrors.conftest import Made, in_optuna, mirrored, runs_of
 from tracking.ledger import Ledger
-from tracking.mirrors.follower import Lag, refuse_foreign
+from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign
 from tracking.mirrors.optuna import CONFIRMED, OptunaMirror
 from tracking.store import Store
 from tracking.types import SWEEP, Configuration, Sweep, Taken
@@ -163,17 +164,16 @@ def test_a_trial_that_optuna_refuses_keeps_no_other_waiting(
 
 
 def test_a_database_that_is_none_keeps_mlflow_not_waiting(
-    store: Store, made: Made, caplog: pytest.LogCaptureFixture
+    store: Store, ledger: Ledger, made: Made, until: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     for file in store.folder.glob("optuna.db*"):
         file.unlink()
     (store.folder / "optuna.db").write_text("not a database at all" * 100)
-    made("complete", "pruned", status="finished")
-    from tracking.mirrors.follower import Mirrors
-
+    sweep = made("complete", "pruned", status="finished")
     mirrors = Mirrors(store, "sweep")
     mirrors.start()
-    lag = mirrors.close(8)
+    until(lambda: (own := ledger.taken(sweep, "mlflow", [SWEEP])) and own[SWEEP].ended)
+    lag = mirrors.close(0.1)
     assert lag.waiting == 2
     assert lag.problem is not None and "file is not a database" in lag.problem and "\n" not in lag.problem
     assert runs_of(store)["sweep"].info.status == "FINISHED"
