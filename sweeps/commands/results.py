@@ -38,7 +38,10 @@ def verdict_text(verdict: Verdict) -> str:
 
 def _section(section: Section) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    lines = [textwrap.fill(line, width, subsequent_indent="  ") if width else line for line in section.lines]
+    lines = [
+        textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) if width else line
+        for line in section.lines
+    ]
     title = [section.title] if section.title else []
     return "\n".join([*title, *lines, *(f"\n{_table(content)}" for content in section.tables)])
 

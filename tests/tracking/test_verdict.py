@@ -376,7 +376,7 @@ def test_the_description_in_mlflow() -> None:
         '**2 claims: 1 confirmed, 1 not confirmed.**\n\n- "a | b": Is validation.accuracy of `paper` higher'
     )
     assert (
-        "| claim | answer | gain | 95% interval | required | pairs | p | Holm-corrected p |\n| --- | --- | ---: |"
+        "| claim | answer | gain | 95% interval | required | pairs | p | Holm p |\n| --- | --- | ---: |"
         in text
     )
     assert "| paper-better-than-plain | confirmed | +0.105 | +0.0899 to +0.121 | above 0 | 8 |" in text

@@ -117,8 +117,12 @@ def _claims(claims: tuple[ClaimVerdict, ...]) -> Table:
         need = "" if c.threshold is None else f"{'within' if c.kind == SIMILAR else 'above'} {number(c.threshold)}"
         numbers = (number(gain, GAIN), span(low, high, GAIN), need, pairs, number(c.p, P), number(c.p_corrected, P))
         rows.append((c.name, c.answer, *numbers))
-    heads = columns("claim", "answer", "gain#", "95% interval#", "required", "pairs#", "p#", "Holm-corrected p#")
-    return Table("Gains, paired over seeds: positive where the claim's arm is better", heads, tuple(rows))
+    heads = columns("claim~", "answer", "gain#", "95% interval#", "required", "pairs#", "p#", "Holm p#")
+    return Table(
+        "Gains, paired over seeds: positive where the claim's arm is better (Holm p: corrected for all claims)",
+        heads,
+        tuple(rows),
+    )
 
 
 def _gradients(verdict: Verdict) -> Table:
@@ -131,10 +135,8 @@ def _gradients(verdict: Verdict) -> Table:
         )
         for m in verdict.gradients
     ]
-    heads = columns(
-        "configuration", "epoch#", "rms of the data gradient#", "vanished#", "saturated units#", "dead units#"
-    )
-    return Table("Means over the seeds (vanished: coordinates with |g| < 1e-7)", heads, tuple(rows))
+    heads = columns("configuration", "epoch#", "rms#", "vanished#", "saturated#", "dead#")
+    return Table("Data gradient (vanished: |g| < 1e-7) and units, means over the seeds", heads, tuple(rows))
 
 
 def _ranking(title: str, summaries: Sequence[Summary]) -> Table:
