@@ -36,14 +36,14 @@ def verdict_of(values: Mapping[str, list[float]], *claims: Claim, **more: Any) -
     frame, outcomes = table(values, **more)
     arms = [o.arm for o in outcomes.values() if o.arm]
     stated = claims or default_claims("paper", arms, [ACCURACY])
-    found = judge(frame, outcomes, [ACCURACY], stated, claim="paper", sweep="alpha-r", **judging)
-    json.dumps(asdict(found), allow_nan=False)
-    return found
+    result = judge(frame, outcomes, [ACCURACY], stated, claim="paper", sweep="alpha-r", **judging)
+    json.dumps(asdict(result), allow_nan=False)
+    return result
 
 
-def answer(values: Mapping[str, list[float]], one: Claim, **more: Any) -> ClaimVerdict:
-    (found,) = verdict_of(values, one, **more).claims
-    return found
+def answer(values: Mapping[str, list[float]], stated: Claim, **more: Any) -> ClaimVerdict:
+    (result,) = verdict_of(values, stated, **more).claims
+    return result
 
 
 def shifted(by: float) -> list[float]:
@@ -107,9 +107,9 @@ def test_better(by: float, expected: str) -> None:
     ],
 )
 def test_better_by_a_margin_excludes_what_is_too_small_to_matter(by: float, expected: str) -> None:
-    found = answer({"plain": PLAIN, "paper": shifted(by)}, claim(margin=0.01))
-    assert (found.answer, found.threshold) == (expected, 0.01)
-    assert "higher than that of `plain` by more than 0.01 after the last epoch?" in found.question
+    result = answer({"plain": PLAIN, "paper": shifted(by)}, claim(margin=0.01))
+    assert (result.answer, result.threshold) == (expected, 0.01)
+    assert "higher than that of `plain` by more than 0.01 after the last epoch?" in result.question
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_better_by_a_margin_excludes_what_is_too_small_to_matter(by: float, expe
     [(0.02, "confirmed"), (0.0, "confirmed"), (-0.005, "confirmed"), (-0.01, "undecided"), (-0.02, "not confirmed")],
 )
 def test_as_good_is_non_inferiority_by_a_margin(by: float, expected: str) -> None:
-    found = answer({"plain": PLAIN, "paper": shifted(by)}, claim(AS_GOOD, margin=0.01))
-    assert (found.answer, found.threshold) == (expected, -0.01)
-    assert "at most 0.01 lower than that of `plain`" in found.question
+    result = answer({"plain": PLAIN, "paper": shifted(by)}, claim(AS_GOOD, margin=0.01))
+    assert (result.answer, result.threshold) == (expected, -0.01)
+    assert "at most 0.01 lower than that of `plain`" in result.question
 
 
 @pytest.mark.parametrize(
@@ -134,17 +134,17 @@ def test_a_margin_in_per_cent_is_of_the_other_value() -> None:
     twice = [2 * p for p in shifted(0.0)]
     half = claim(AS_GOOD, margin=0.6, relative=True, goal="minimize")
     assert answer({"plain": PLAIN, "paper": twice}, half).answer == "not confirmed"
-    found = answer({"plain": PLAIN, "paper": twice}, claim(AS_GOOD, margin=1.2, relative=True, goal="minimize"))
-    assert found.answer == "confirmed" and found.threshold == pytest.approx(-1.2 * np.mean(PLAIN))
-    assert "at most 120% higher than that of `plain`" in found.question
+    result = answer({"plain": PLAIN, "paper": twice}, claim(AS_GOOD, margin=1.2, relative=True, goal="minimize"))
+    assert result.answer == "confirmed" and result.threshold == pytest.approx(-1.2 * np.mean(PLAIN))
+    assert "at most 120% higher than that of `plain`" in result.question
 
 
 def test_few_seeds_settle_nothing() -> None:
-    found = answer({"plain": PLAIN[:3], "paper": PAPER[:3]}, claim())
-    assert (found.answer, found.p) == ("undecided", 0.25)
+    result = answer({"plain": PLAIN[:3], "paper": PAPER[:3]}, claim())
+    assert (result.answer, result.p) == ("undecided", 0.25)
     assert (
         "With 3 seeds and 1 claim, the corrected p cannot fall below 0.25; a decision needs at least 6 seeds."
-        in found.sentence
+        in result.sentence
     )
     assert answer({"plain": PLAIN[:1], "paper": PAPER[:1]}, claim()).answer == "undecided"
 
@@ -158,8 +158,8 @@ def test_more_claims_take_more_evidence() -> None:
 
 
 def test_what_is_the_same_on_every_seed_is_not_better() -> None:
-    found = answer({"plain": PLAIN, "paper": PLAIN}, claim())
-    assert found.answer == "not confirmed" and "identical on all 8 seeds" in found.sentence
+    result = answer({"plain": PLAIN, "paper": PLAIN}, claim())
+    assert result.answer == "not confirmed" and "identical on all 8 seeds" in result.sentence
     assert answer({"plain": PLAIN, "paper": PLAIN}, claim(SIMILAR, margin=0.01)).answer == "confirmed"
 
 
@@ -198,12 +198,12 @@ def test_that_many_were_tried_counts_against_the_best() -> None:
 def test_lower_is_better_when_it_is_to_be_minimized() -> None:
     values = {"plain": PLAIN, "paper": PAPER}
     loss = claim(metric="validation.loss", goal="minimize")
-    found = answer(values, loss)
-    assert found.answer == "confirmed" and "lower by 0.105 on average" in found.sentence
-    assert found.comparison is not None and found.comparison.low is not None and found.comparison.high is not None
-    low, high = found.comparison.low, found.comparison.high
+    result = answer(values, loss)
+    assert result.answer == "confirmed" and "lower by 0.105 on average" in result.sentence
+    assert result.comparison is not None and result.comparison.low is not None and result.comparison.high is not None
+    low, high = result.comparison.low, result.comparison.high
     assert 0 < low < 0.105 < high, "as a gain"
-    assert f"95% interval {-high:+.3g} to {-low:+.3g}; Wilcoxon" in found.sentence, "as a difference, like the mean"
+    assert f"95% interval {-high:+.3g} to {-low:+.3g}; Wilcoxon" in result.sentence, "as a difference, like the mean"
     frame, outcomes = table(values)
     both = judge(frame, outcomes, [ACCURACY, ("validation.loss", "minimize")], [loss], claim="paper")
     assert [o.claim and o.claim.rank for o in both.objectives] == [1, 1]
@@ -220,10 +220,10 @@ def test_epochs_are_averaged_by_seed() -> None:
         ({"since": 1}, "not confirmed", "at epoch 1"),
         ({"until": 5}, "not confirmed", "over epochs 0 to 1"),
     ):
-        found = answer(values, claim(**at, **more), **rms)
-        assert (found.answer, found.epochs) == (expected, epochs)
-    found = answer(values, claim(**at, until=5), **rms)
-    assert found.comparison is not None and found.comparison.gain == pytest.approx(1e-3 - 2.5e-3)
+        result = answer(values, claim(**at, **more), **rms)
+        assert (result.answer, result.epochs) == (expected, epochs)
+    result = answer(values, claim(**at, until=5), **rms)
+    assert result.comparison is not None and result.comparison.gain == pytest.approx(1e-3 - 2.5e-3)
     beyond = answer(values, claim(**at, since=11), **rms)
     assert (
         beyond.answer == "undecided" and "no value of gradient.data.rms in common from epoch 11 on" in beyond.sentence
@@ -233,8 +233,8 @@ def test_epochs_are_averaged_by_seed() -> None:
 def test_tiny_differences_of_tiny_numbers_count() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
     frame["gradient.data.rms"] = frame["validation.accuracy"] * 1e-20
-    found = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
-    assert found.answer == "confirmed" and found.p == 2 / 2**8
+    result = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
+    assert result.answer == "confirmed" and result.p == 2 / 2**8
     (table_of_claims,) = sections(judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]))[1].tables
     assert table_of_claims.rows[0][2] == "+1.05e-21"
 
@@ -243,8 +243,8 @@ def test_one_huge_number_does_not_make_the_others_nothing() -> None:
     """Gradients span decades: one seed's of 1e9 took away the digits of those of 1e-5, and their pairs as ties."""
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
     frame["gradient.data.rms"] = frame["validation.accuracy"] * np.where(frame["seed"] == 7, 1e9, 1e-5)
-    found = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
-    assert found.p == 2 / 2**8
+    result = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
+    assert result.p == 2 / 2**8
 
 
 def test_seconds_are_paired_over_epochs_for_seeds_share_the_clock() -> None:
@@ -268,12 +268,12 @@ def test_what_so_few_seeds_can_say_beside_a_claim_with_more_pairs() -> None:
         assert judged.answer == expected and "cannot fall below" not in judged.sentence
 
 
-@pytest.mark.parametrize("other", ["plain", BEST])
-def test_seconds_of_one_pack_are_no_comparison(other: str) -> None:
+@pytest.mark.parametrize("against", ["plain", BEST])
+def test_seconds_of_one_pack_are_no_comparison(against: str) -> None:
     """They are the pack's time shared out equally: the same to the bit, whatever each configuration costs."""
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
     longer = pd.concat([frame.assign(epoch=e, seconds=1 + e / 99) for e in range(1, 12)])
-    as_good = claim(AS_GOOD, "paper", other, metric="seconds", goal="minimize", margin=0.1, relative=True)
+    as_good = claim(AS_GOOD, "paper", against, metric="seconds", goal="minimize", margin=0.1, relative=True)
     judged = judge(longer, outcomes, [], [as_good]).claims[0]
     assert judged.answer == "undecided" and "share its clock; set resources.pack to 1" in judged.sentence
 
@@ -292,11 +292,11 @@ def test_seconds_of_one_pack_are_no_comparison(other: str) -> None:
 def test_what_is_not_complete_is_no_answer_but_a_claim_that_breaks_down_is(
     states: dict[str, str], expected: str
 ) -> None:
-    found = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(), states=states)
-    assert found.answer == expected and found.p is None
+    result = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(), states=states)
+    assert result.answer == expected and result.p is None
     words = {"diverged": "diverged", "failed": "failed", "running": "is unfinished", "pruned": "was pruned"}
     broken = [f"`{name}` {words[states[name]]}" for name in ("paper", "plain") if name in states]
-    assert found.sentence.endswith(f": {' and '.join(broken)}.")
+    assert result.sentence.endswith(f": {' and '.join(broken)}.")
     best = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(AS_GOOD, "paper", BEST), states=states)
     assert best.answer == {"diverged": "not confirmed", None: "confirmed"}.get(states.get("paper"), "undecided")
 
@@ -311,9 +311,9 @@ def test_what_is_not_complete_is_no_answer_but_a_claim_that_breaks_down_is(
     ],
 )
 def test_breaking_down_refutes_no_claim_that_gradients_grow(metric: str, goal: str, expected: str) -> None:
-    one = claim(metric=metric, goal=goal)
-    found = answer({"plain": PLAIN, "paper": PAPER}, one, states={"paper": "diverged"})
-    assert found.answer == expected and "`paper` diverged" in found.sentence
+    stated = claim(metric=metric, goal=goal)
+    result = answer({"plain": PLAIN, "paper": PAPER}, stated, states={"paper": "diverged"})
+    assert result.answer == expected and "`paper` diverged" in result.sentence
     against = claim(AS_GOOD, "paper", BEST, metric=metric, goal=goal, margin=0.01)
     assert answer({"plain": PLAIN, "paper": PAPER}, against, states={"paper": "diverged"}).answer == expected
 
@@ -321,11 +321,11 @@ def test_breaking_down_refutes_no_claim_that_gradients_grow(metric: str, goal: s
 def test_what_has_no_records_or_no_numbers_is_undecided() -> None:
     assert "`other` has no records yet" in answer({"plain": PLAIN, "paper": PAPER}, claim(arm="other")).sentence
     nan = {"gradient.data.rms": {"plain": math.nan}}
-    found = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms"), **nan)
-    assert found.answer == "undecided" and "gradient.data.rms is not finite for 8 of 8 pairs" in found.sentence
+    result = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms"), **nan)
+    assert result.answer == "undecided" and "gradient.data.rms is not finite for 8 of 8 pairs" in result.sentence
     in_part = {"gradient.data.rms": {"plain": (math.nan, 1e-9)}}
-    found = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms", until=1), **in_part)
-    assert found.answer == "undecided" and "gradient.data.rms is not finite for 8 of 8 pairs" in found.sentence
+    result = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms", until=1), **in_part)
+    assert result.answer == "undecided" and "gradient.data.rms is not finite for 8 of 8 pairs" in result.sentence
     alone = answer({"paper": PAPER}, claim(AS_GOOD, "paper", BEST, margin=0.01))
     assert (
         alone.answer == "undecided"
@@ -334,8 +334,8 @@ def test_what_has_no_records_or_no_numbers_is_undecided() -> None:
 
 
 def test_only_common_seeds_are_paired() -> None:
-    found = answer({"plain": PLAIN[:6], "paper": PAPER}, claim()).comparison
-    assert found is not None and found.pairs == tuple(range(6))
+    result = answer({"plain": PLAIN[:6], "paper": PAPER}, claim()).comparison
+    assert result is not None and result.pairs == tuple(range(6))
 
 
 def test_with_a_confirming_stage_the_fresh_seeds_alone_count() -> None:
@@ -375,10 +375,7 @@ def test_the_description_in_mlflow() -> None:
     assert text.startswith(
         '**2 claims: 1 confirmed, 1 not confirmed.**\n\n- "a | b": Is validation.accuracy of `paper` higher'
     )
-    assert (
-        "| claim | answer | gain | 95% interval | required | pairs | p | Holm p |\n| --- | --- | ---: |"
-        in text
-    )
+    assert "| claim | answer | gain | 95% interval | required | pairs | p | Holm p |\n| --- | --- | ---: |" in text
     assert "| paper-better-than-plain | confirmed | +0.105 | +0.0899 to +0.121 | above 0 | 8 |" in text
     assert "| 1 | paper | 0.61 | 0.03 | 0.58 to 0.63 | 8 | 1 | complete |" in text
     assert text.count("| alpha=") == 9, "all share rank 2; more is cut off by rank"
@@ -440,8 +437,8 @@ def test_the_metrics_must_be_recorded_and_the_goals_goals() -> None:
 
 def test_equal_means_share_a_rank() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER, "a": PLAIN, "b": [0.1] * 8})
-    found = summaries(frame, outcomes, "validation.accuracy")
-    assert [(s.name, s.rank) for s in found] == [("paper", 1), ("plain", 2), ("a", 2), ("b", 4)]
+    result = summaries(frame, outcomes, "validation.accuracy")
+    assert [(s.name, s.rank) for s in result] == [("paper", 1), ("plain", 2), ("a", 2), ("b", 4)]
 
 
 def test_spread_is_over_seeds() -> None:

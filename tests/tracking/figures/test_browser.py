@@ -61,8 +61,8 @@ class Browser:
         while (answer := self._next()).get("id") != self._number:
             self.events.append(answer)
         assert "error" not in answer, answer
-        found: dict[str, Any] = answer["result"]
-        return found
+        result: dict[str, Any] = answer["result"]
+        return result
 
     def show(self, file: Path, width: int, **features: str) -> None:
         """Load a page at this width, to its end."""
@@ -89,8 +89,8 @@ class Browser:
             assert chunk, "the browser is gone"
             self._buffer += chunk
         message, self._buffer = self._buffer.split(b"\0", 1)
-        found: dict[str, Any] = json.loads(message)
-        return found
+        result: dict[str, Any] = json.loads(message)
+        return result
 
 
 @pytest.fixture

@@ -145,14 +145,14 @@ def test_saturation_is_of_the_first_and_the_last_epoch_without_the_output(make: 
 
 def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: Any) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
-    found = points_of(FigureData(frame, ended))
-    assert len(found.values) == 14  # relu is another network
+    result = points_of(FigureData(frame, ended))
+    assert len(result.values) == 14  # relu is another network
     own = frame[(frame.epoch == 4) & (frame.activation == "tanh")].groupby("configuration")["validation.accuracy"]
     means = own.mean()
-    assert found.values[found.best] == means.max() and found.values.tolist() == means.tolist()
+    assert result.values[result.best] == means.max() and result.values.tolist() == means.tolist()
     error = own.std()[means.idxmax()] / 2
-    assert found.near.tolist() == (means >= means.max() - error).tolist()
-    assert (found.x == found.zero).tolist() == [True] + [False] * 13  # plain: r is 0
+    assert result.near.tolist() == (means >= means.max() - error).tolist()
+    assert (result.x == result.zero).tolist() == [True] + [False] * 13  # plain: r is 0
     figure = surface_figure(frame, ended)
     star = figure.axes[0].collections[-1]
     np.testing.assert_allclose(star.get_offsets()[0], (-2.0, np.log10(2.0)))
@@ -189,8 +189,10 @@ def test_parallel_coordinates_put_every_value_on_its_axis(make: Any) -> None:
     frame, ended = make(points)
     axes = (Axis("alpha", 2.0, 8.0, log=True), Axis("activation", choices=("tanh", "relu")))
     figure = parallel_figure(frame, ended, Searched(axes))
-    found = {tuple(np.round(line[:2, 1], 9)) for line in figure.axes[0].collections[0].get_segments() if len(line) == 3}
-    assert found == {(0.0, 0.0), (0.5, 0.0)}  # alpha beside relu is 1, which is not on the axis: that line is broken
+    result = {
+        tuple(np.round(line[:2, 1], 9)) for line in figure.axes[0].collections[0].get_segments() if len(line) == 3
+    }
+    assert result == {(0.0, 0.0), (0.5, 0.0)}  # alpha beside relu is 1, which is not on the axis: that line is broken
     with pytest.raises(NotDrawn, match="nothing was searched"):
         parallel_figure(frame, ended, Searched())
     with pytest.raises(NotDrawn, match="it takes 3 complete searched configurations, and there are 0"):
@@ -211,16 +213,16 @@ def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
 
 def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
-    found = draw(frame, ended, [ACCURACY], make.searched)
+    result = draw(frame, ended, [ACCURACY], make.searched)
     names = ["accuracy-and-gradients", "seeds", "layers", "saturation", "surface", "importance", "parallel"]
-    assert [p.name for p in found.pictures] == names and found.left_out == ()
-    for picture in found.pictures:
+    assert [p.name for p in result.pictures] == names and result.left_out == ()
+    for picture in result.pictures:
         root = ElementTree.fromstring(picture.svg)
         assert root.tag.endswith("svg") and len(picture.svg) < 100_000
         # Letters are letters: a reader finds them, and a screen shows them sharp at any size.
         assert any(e.tag.endswith("}text") for e in root.iter())
         assert picture.caption.endswith(".") and len(picture.alt) > 20 and "nan" not in picture.alt
-    assert svg(layers_figure(frame, ended)) == found.pictures[2].svg  # to the byte
+    assert svg(layers_figure(frame, ended)) == result.pictures[2].svg  # to the byte
     for ending in ("svg", "png", "pdf"):
         file = tmp_path / f"figure.{ending}"
         write(paper_figure(frame, ended), file)
@@ -229,20 +231,20 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
 
 def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
-    found = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], make.searched)
-    assert [p.name for p in found.pictures][4:] == [
+    result = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], make.searched)
+    assert [p.name for p in result.pictures][4:] == [
         *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
     ]
-    assert [missing.title for missing in found.left_out] == ["Parameter importance: train.loss"]
+    assert [missing.title for missing in result.left_out] == ["Parameter importance: train.loss"]
 
 
 def test_what_does_not_apply_says_why(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,))], "alone", status=None)
-    found = draw(frame, ended, [ACCURACY], Searched())
-    assert [p.name for p in found.pictures] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
-    assert "the only seed" in found.pictures[0].caption
-    assert {missing.title: missing.why for missing in found.left_out} == {
+    result = draw(frame, ended, [ACCURACY], Searched())
+    assert [p.name for p in result.pictures] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
+    assert "the only seed" in result.pictures[0].caption
+    assert {missing.title: missing.why for missing in result.left_out} == {
         "Response surface": "it takes 4 complete configurations that differ in alpha and r, and there are 1",
         "Parameter importance": "nothing was searched",
         "Parallel coordinates": "nothing was searched",
@@ -251,9 +253,9 @@ def test_what_does_not_apply_says_why(make: Any) -> None:
     assert draw(frame, ended, [ACCURACY], Searched()).pictures == ()
     running = [make.one("plain", state="running", epochs=0), make.one("paper", alpha=2.0, state="running", epochs=2)]
     frame, ended = make([*running, *make.search(3, state="running", epochs=1)], "running", status=None)
-    found = draw(frame, ended, [ACCURACY], make.searched)
-    assert [p.name for p in found.pictures][:4] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
-    assert "paper: α = 2 (running)" in found.pictures[0].alt
+    result = draw(frame, ended, [ACCURACY], make.searched)
+    assert [p.name for p in result.pictures][:4] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
+    assert "paper: α = 2 (running)" in result.pictures[0].alt
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 0.0, -1.0, 1e-300, 1e300])

@@ -36,7 +36,7 @@ class Parsed(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -44,7 +44,7 @@ class Parsed(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if data.strip():
-            self.said.append(" ".join(data.split()))
+            self.texts.append(" ".join(data.split()))
 
     def of(self, *tags: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.elements if tag in tags]
@@ -65,9 +65,9 @@ def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdic
     frame, ended = make.read()
     tables = measured(FigureData(frame, ended))
     album = Album((PICTURE,), (LeftOut("Response surface", "nothing was searched"),))
-    found = conditions(frame, make.sweep())
-    text = page(verdict, album, tables, found, question="Is it?", spec="name: made\n", version="9.9")
-    said = Parsed(text).said
+    result = conditions(frame, make.sweep())
+    text = page(verdict, album, tables, result, question="Is it?", spec="name: made\n", version="9.9")
+    texts = Parsed(text).texts
     order = [
         "made",
         "Is it?",
@@ -79,18 +79,18 @@ def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdic
         "Results",
         "Conditions",
     ]
-    assert [s for s in said if s in order][-len(order) :] == order
+    assert [s for s in texts if s in order][-len(order) :] == order
     (claim,) = verdict.claims
     assert (
         claim.answer == "confirmed"
-        and claim.sentence.replace("`", "") in " ".join(said)
-        and '"the paper\'s words"' in said
+        and claim.sentence.replace("`", "") in " ".join(texts)
+        and '"the paper\'s words"' in texts
     )
-    assert "is not drawn: nothing was searched." in said
-    assert any(s.startswith("Of the configurations, 1 diverged.") for s in said)
+    assert "is not drawn: nothing was searched." in texts
+    assert any(s.startswith("Of the configurations, 1 diverged.") for s in texts)
     for expected in ("lanes", "abc123", "f00ba7", "2.15.0", "0 to 4", "8: 0, 1, … 7", "name: made"):
-        assert expected in said
-    assert any(s.startswith("Made by gradsweep 9.9 on ") for s in said)
+        assert expected in texts
+    assert any(s.startswith("Made by gradsweep 9.9 on ") for s in texts)
     (ranked,) = rankings(verdict)
     assert [row[1] for row in ranked.rows] == ["paper", "plain", "relu", "wild"]
     means = frame[frame.epoch == 4].groupby("arm")["validation.accuracy"].mean()
@@ -137,14 +137,14 @@ def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
     )
     album = Album((Picture(evil, evil, evil, evil, PICTURE.figure),), (LeftOut(evil, evil),))
     table = Table(evil, (Column(evil),), ((evil,),))
-    found = conditions(
+    result = conditions(
         measured_frame(evil), Sweep(evil, evil, versions={evil: evil}, digests={evil: evil}, commit=evil)
     )
-    text = page(hostile, album, [table], found, question=evil, spec=evil, version=evil)
+    text = page(hostile, album, [table], result, question=evil, spec=evil, version=evil)
     parsed = Parsed(text)
     assert parsed.of("script") == [] and len(parsed.of("img")) == 1
     assert parsed.of("img")[0]["alt"] == evil
-    assert parsed.said.count(evil) >= 10 and "49" not in parsed.said
+    assert parsed.texts.count(evil) >= 10 and "49" not in parsed.texts
 
 
 def measured_frame(text: str) -> Any:
@@ -164,8 +164,8 @@ def test_a_sweep_without_claims_says_its_verdict_in_words(verdict: Verdict) -> N
     [("running", "This sweep is running:"), ("killed", "This sweep was interrupted:")],
 )
 def test_an_unfinished_sweep_is_said_to_be_one(verdict: Verdict, status: str, note: str) -> None:
-    assert any(s.startswith(note) for s in Parsed(page(verdict, NOTHING, [], NO_TABLE, status=status)).said)
-    assert not any(s.startswith("This sweep") for s in Parsed(page(verdict, NOTHING, [], NO_TABLE)).said)
+    assert any(s.startswith(note) for s in Parsed(page(verdict, NOTHING, [], NO_TABLE, status=status)).texts)
+    assert not any(s.startswith("This sweep") for s in Parsed(page(verdict, NOTHING, [], NO_TABLE)).texts)
 
 
 def test_no_line_no_table_of_measurements(make: Any) -> None:
