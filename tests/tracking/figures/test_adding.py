@@ -22,28 +22,30 @@ FILE = '''\
 
 from __future__ import annotations
 
+from tracking.figures.data import FigureData
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, new_figure
-from tracking.figures.data import FigureData
+from tracking.verdict.tables import SPREAD, number
 
 
-def draw(sweep: FigureData) -> Drawing:
+def draw(data: FigureData) -> Drawing:
     """A bar per line: its mean seconds per epoch."""
-    if "seconds" not in sweep.frame:
+    if "seconds" not in data.frame:
         raise NotDrawn("the records have no seconds")
-    chosen = lines(sweep)
-    means = [float(sweep.rows(line.configuration)["seconds"].mean()) for line in chosen]
+    chosen = lines(data)
+    means = [float(data.rows(line.configuration)["seconds"].mean()) for line in chosen]
     figure = new_figure(0.8 + 0.3 * len(chosen))
     axes = figure.subplots()
     axes.barh([line.name for line in chosen], means, color=[line.colour for line in chosen])
     axes.set_xlabel("seconds per epoch")
-    times = ", ".join(f"{line.name} {mean:.2g} s" for line, mean in zip(chosen, means, strict=True))
+    times = ", ".join(f"{line.name} {number(mean, SPREAD)} s" for line, mean in zip(chosen, means, strict=True))
     return Drawing(figure, "The mean time per epoch and member.", f"Bars: {times}.")
 
 
 FIGURE = Kind("Time per epoch", place=80, draw=draw)
 '''
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "architecture.md"
 
 
 @pytest.fixture
@@ -78,3 +80,10 @@ def test_it_says_where_it_does_not_apply(added: None, make: Any) -> None:
     frame, ended = make(make.arms(seeds=(0,), epochs=1))
     left_out = draw(frame.drop(columns="seconds"), ended).left_out
     assert ("Time per epoch", "the records have no seconds") in [(missing.title, missing.why) for missing in left_out]
+
+
+def test_the_documentation_shows_this_file() -> None:
+    text = DOCUMENTATION.read_text(encoding="utf-8") if DOCUMENTATION.is_file() else ""
+    if "How to add a figure" not in text:
+        pytest.skip("docs/architecture.md has no section on figures")
+    assert f"```python\n{FILE}```" in text
