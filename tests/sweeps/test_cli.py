@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sweeps.driver.lock import driver_lock
+from sweeps.driver.packing import Books
 
 from sweeps.cli import _status
 from sweeps.commands.text import table
 from sweeps.driver import sweep as service
-from sweeps.driver.lock import driver_lock
-from sweeps.driver.packing import Books
 from tracking.store import Store
 
 SPEC = """\
