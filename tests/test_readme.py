@@ -1,7 +1,7 @@
 """The README is true: what it shows is run, in its order and in one store.
 
-The text is what a reader types. What a test changes is here: LESS to train, no Ray, a cluster that only notes what it is
-asked, and HELP_ONLY for what serves until Ctrl-C or measures for minutes.
+The text is what a reader types. What a test changes is here: LESS to train, no Ray, a cluster that only notes what it
+is asked, and HELP_ONLY for what serves until Ctrl-C or measures for minutes.
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ def _gradsweep(command: str) -> tuple[int, str]:
 
 def test_the_readme_shows_every_command() -> None:
     shown = {command.split()[1] for command in OURS}
-    assert shown == {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert shown == {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
 
 
 @pytest.mark.parametrize("command", OURS)
