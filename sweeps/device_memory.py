@@ -53,7 +53,7 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
     from trainers.cuda.plan import DEVICE, plan_of, refusal
     from trainers.data.dataset import probe_size
     from trainers.layers import IMAGE
-    from trainers.train import layers_of
+    from trainers.members import layers_of
 
     found = memory.first_device()
     programs = (found or memory.Device("", 0, H200)).programs

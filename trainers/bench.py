@@ -27,7 +27,8 @@ from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second
 from trainers.layers import Convolution, Layer, Pooling, output_shapes, parameter_shapes
 from trainers.members import MemberConfig
-from trainers.reference import EPSILON, ReferenceEngine
+from trainers.optimizers import EPSILON
+from trainers.reference import ReferenceEngine
 from trainers.states import initial_state
 from trainers.train import Engine, Training, layers_of
 

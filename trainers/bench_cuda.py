@@ -26,7 +26,8 @@ from trainers.cuda.engine import CudaEngine
 from trainers.cuda.plan import DEVICE, Plan, plan_of
 from trainers.layers import IMAGE, Layer
 from trainers.members import MemberConfig
-from trainers.reference import EPSILON, ReferenceEngine
+from trainers.optimizers import EPSILON
+from trainers.reference import ReferenceEngine
 from trainers.train import layers_of
 
 log = logging.getLogger("gradsweep")

@@ -114,7 +114,7 @@ class CudaEngine:
         columns = (t.cpu().numpy() for t in (array.parameters, array.first_moment, array.second_moment))
         return [
             (
-                replace(s, epoch=s.epoch + 1, step=s.step + steps, parameters=p, first_moment=m, second_moment=v),
+                replace(s, epoch=s.epoch + 1, step=s.step + steps, parameters=p, kept=(m, v)),
                 float(loss / len(images)),
                 float(hit / len(images)),
             )

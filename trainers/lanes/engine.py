@@ -32,9 +32,7 @@ def applies(layers: tuple[Layer, ...], device: str = "cpu") -> str | None:
     """
     if device != "cpu":
         return f"the lane engine runs on the CPU, not on {device}"
-    if not kernels.builds():
-        return "the lane engine was not compiled: there was no C compiler when the package was installed"
-    return kernels.refusal(layers, IMAGE)
+    return kernels.missing() or kernels.refusal(layers, IMAGE)
 
 
 class LaneEngine:

@@ -35,7 +35,7 @@ def pack(regime: str, seeds: int) -> list[MemberState]:
 
 
 def bits(states: list[tuple[MemberState, float, float]]) -> list[tuple[bytes, ...]]:
-    return [(s.parameters.tobytes(), s.first_moment.tobytes(), s.second_moment.tobytes()) for s, _, _ in states]
+    return [tuple(v.tobytes() for v in (s.parameters, *s.kept)) for s, _, _ in states]
 
 
 @pytest.mark.parametrize("regime", REGIMES)
