@@ -165,14 +165,18 @@ def _engine(
     # imported here: the other engines bring PyTorch, which the lane engine does not need
     reason = None
     if asked == "cuda" or (asked == "auto" and device != "cpu"):
-        from trainers.cuda import missing
+        from trainers.cuda import missing, unsupported
 
-        reason = missing(device)
+        reason = missing(device) or next(filter(None, map(unsupported, members)), None)
         if reason is None:
             from trainers.cuda.engine import CudaEngine
             from trainers.cuda.engine import applies as cuda_applies
 
             reason = cuda_applies(layers, device)
+            if reason is None and asked == "auto":
+                from trainers.cuda.self_check import earned
+
+                reason = earned(device)
             if reason is None:
                 return CudaEngine(layers, dataset, device, threads)
     elif asked != "reference":
