@@ -15,6 +15,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.cuda import SUPPORTS
 from trainers.layers import Convolution, Dense, Layer, Pooling, Shape, output_shapes, parameter_shapes
 
 CHANNELS = 3
@@ -113,6 +114,8 @@ def refusal(layers: tuple[Layer, ...], image: Shape, blocks: Blocks = DEVICE) ->
 
 def _wrong(layer: Layer, before: Layer | None, shape: Shape, blocks: Blocks) -> str | None:
     """Why this layer can't come after that one, whose output has that shape."""
+    if type(layer).__name__ not in SUPPORTS["layer"]:
+        return f"the cuda engine does not have layers of the kind {type(layer).__name__}"
     if isinstance(layer, Dense):
         if before is None:
             return "the cuda engine runs networks that begin with a convolution"

@@ -11,7 +11,10 @@ from math import inf, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.members import ACTIVATIONS, MemberConfig
+from trainers.cuda import SUPPORTS, unsupported
+from trainers.members import MemberConfig
+
+KINDS = SUPPORTS["activation"]
 
 # inner, outer, steep, rate, reach, flat; low, high, between, end; l1, l2.
 COLUMNS = 12
@@ -37,8 +40,11 @@ def settings(member: MemberConfig) -> tuple[float, ...]:
     """The row of one member.
 
     f is taken at inner * z, its value times outer and its slope times steep; exp(x) is 2^(rate * |z|) up to |z| =
-    reach, from where it is as good as 0; beyond flat the slope is 0 in double precision.
+    reach, from where it is as good as 0; beyond flat the slope is 0 in double precision. Raises ValueError for a member
+    that the kernels have no code for.
     """
+    if reason := unsupported(member):
+        raise ValueError(reason)
     inner = 1.0 if member.scaling == "naive" else 1.0 / member.alpha
     steep = member.alpha if member.scaling == "naive" else 1.0
     doubled, reach, flat = (2.0, 20.0, 19.06) if member.activation == "tanh" else (1.0, 87.0, 36.8)
@@ -49,7 +55,7 @@ def settings(member: MemberConfig) -> tuple[float, ...]:
 
 def kinds(members: Sequence[MemberConfig]) -> NDArray[np.int32]:
     """The number of each member's activation, (members,)."""
-    return np.array([ACTIVATIONS.index(m.activation) for m in members], dtype=np.int32)
+    return np.array([KINDS.index(m.activation) for m in members], dtype=np.int32)
 
 
 def rows(members: Sequence[MemberConfig]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from tests.trainers.cuda.harness import BLOCKS, IMAGE, SMALL
 from tests.trainers.lanes.judge import glorot
 from trainers import cuda, reference
 from trainers.cuda import engine as engine_of
-from trainers.cuda import memory
+from trainers.cuda import memory, self_check
 from trainers.cuda.array import Array, Workshop, _Batch, resident
 from trainers.cuda.plan import DEVICE as COMPILED
 from trainers.cuda.plan import INTERPRETED, plan_of, refusal
@@ -100,7 +100,18 @@ def test_who_trains_where(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
     # what is chosen on a device, without one: both engines stand still before they touch it
     for engine, name in ((engine_of, "CudaEngine"), (reference, "ReferenceEngine")):
         monkeypatch.setattr(engine, name, lambda layers, data, device, threads, name=name: f"{name} on {device}")
-    assert chosen("cuda", auto) == chosen("cuda", asked) == "CudaEngine on cuda"
+    monkeypatch.setattr(self_check, "earned", lambda device: "its gradient is wrong")
+    assert chosen("cuda", asked) == "CudaEngine on cuda"
+    assert chosen("cuda", auto) == "ReferenceEngine on cuda"
+    assert caplog.messages == ["trained by the reference engine: its gradient is wrong"]
+    caplog.clear()
+    monkeypatch.setattr(self_check, "earned", lambda device: None)
+    assert chosen("cuda", auto) == "CudaEngine on cuda"
+    toy = MemberConfig()
+    object.__setattr__(toy, "activation", "toy")
+    assert chosen("cuda", toy) == "ReferenceEngine on cuda"
+    assert caplog.messages == ["trained by the reference engine: the cuda engine does not have the activation 'toy'"]
+    caplog.clear()
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "no" / "folder"))
     assert chosen("cuda", asked) == "CudaEngine on cuda"  # it would be made
     (tmp_path / "no").write_text("a file")
