@@ -25,7 +25,7 @@ from trainers.data import Dataset, Split
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second
-from trainers.layers import Convolution, Layer, Pooling, output_shapes, parameter_shapes
+from trainers.layers import Convolution, Dense, Layer, Pooling, output_shapes, parameter_shapes
 from trainers.members import MemberConfig
 from trainers.optimizers import EPSILON
 from trainers.reference import ReferenceEngine
@@ -84,7 +84,7 @@ def plain_module(layers: tuple[Layer, ...]) -> nn.Sequential:
             else:
                 modules.append(nn.Conv2d(i, o, 3, padding=1, bias=b))
             modules.append(nn.Tanh())
-        else:
+        elif isinstance(layer, Dense):
             if len(shape) == 3:
                 modules.append(nn.Flatten())
             modules.append(nn.Linear(prod(shape), layer.units, bias=layer.bias))

@@ -11,11 +11,11 @@ that says so. So nothing is ever trained as something else because a table lacks
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from trainers.layers import IMAGE, Layer
-from trainers.members import FIELDS, SHARED, MemberConfig, layers_of
+from trainers.layers import Layer
+from trainers.members import SHARED, MemberConfig, layers_of
 
 REFERENCE = "reference"
 # Fields that concern no engine, or that all of them take as a number: whatever else a member has, an engine must name.
@@ -39,10 +39,10 @@ class Support:
 
     def refusal(self, member: MemberConfig) -> str | None:
         """What of a member the engine has no code for, in a line; None where it can train it."""
-        for name, field in FIELDS.items():
-            value = getattr(member, name)
-            if name not in ANY_VALUE and value not in self.fields.get(name, (field.default,)):
-                return f"the {self.engine} engine does not have the {name} {value!r}"
+        for field in fields(member):
+            value = getattr(member, field.name)
+            if field.name not in ANY_VALUE and value not in self.fields.get(field.name, (field.default,)):
+                return f"the {self.engine} engine does not have the {field.name} {value!r}"
         return None
 
     def refusal_of(self, layers: tuple[Layer, ...]) -> str | None:
@@ -76,9 +76,7 @@ def resolve(member: MemberConfig, device: str = "cpu", classes: int = 10) -> Res
 
         reason = applies(layers, device)
     elif reason is None:
-        from trainers.cuda import applies as cuda_applies
-
-        reason = cuda_applies(layers, device, unasked=member.engine == "auto")
+        reason = _cuda_refusal(layers, device, checked=member.engine == "auto")
     if reason is None:
         return Resolution(engine)
     if member.engine != "auto":
@@ -108,5 +106,21 @@ def _support(engine: str) -> Support:
     if engine == "lanes":
         from trainers.lanes.tables import SUPPORT
     else:
-        from trainers.cuda.support import SUPPORT
+        from trainers.cuda import SUPPORT
     return SUPPORT
+
+
+def _cuda_refusal(layers: tuple[Layer, ...], device: str, checked: bool) -> str | None:
+    """Why the cuda engine can't train this network there; where it must have `checked` itself, also what that found."""
+    from trainers.cuda import missing
+
+    if reason := missing(device):
+        return reason
+    from trainers.cuda.engine import applies
+
+    reason = applies(layers, device)
+    if reason is None and checked:
+        from trainers.cuda.self_check import earned
+
+        reason = earned(device)
+    return reason

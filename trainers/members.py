@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from trainers.activations import ACTIVATIONS, SCALINGS
+from trainers.activations import alpha_acts as alpha_acts
 from trainers.data import names as data_names
 from trainers.data import source_of
 from trainers.initialization import INITIALIZATIONS

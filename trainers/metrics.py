@@ -29,7 +29,7 @@ VANISHED_BELOW = 1e-7
 
 @dataclass(frozen=True)
 class Metric:
-    """A line about it, and its function: (members, ...) in, (members,) out. None for what the training loop measures."""
+    """A line about it, and its function, which gives (members,); None for what the training loop measures."""
 
     line: str
     of: Callable[[Any], Any] | None = None
@@ -61,14 +61,12 @@ GRADIENTS = tuple(f"gradient.{of}.{s}" for of in ("data", "total") for s in GRAD
 
 # Functions of `trainers.statistics.Part`, one layer with parameters.
 LAYER_METRICS: dict[str, Metric] = {
-    "saturated": Metric("share of (unit, image) pairs with |f'| below 1 % of its largest", lambda layer: layer.saturated),
+    "saturated": Metric("share of (unit, image) pairs with |f'| below 1 % of sup |f'|", lambda layer: layer.saturated),
     "dead": Metric("share of units that every image saturates", lambda layer: layer.dead),
     "weight_norm": Metric("Euclidean norm of the parameters", lambda layer: layer.norms[0]),
     "update_to_weight": Metric(
         "norm of the parameters' change in the epoch over their norm before it; 0 where nothing changed",
-        lambda layer: layer.by.library.where(
-            layer.norms[2] == 0, layer.norms[2], layer.norms[2] / layer.norms[1]
-        ),
+        lambda layer: layer.by.library.where(layer.norms[2] == 0, layer.norms[2], layer.norms[2] / layer.norms[1]),
     ),
 }
 

@@ -21,9 +21,9 @@ class Regime:
 
     `blocks` and `convolutions` say how many groups of how many convolutions, each group ended by a pooling; `dense`
     how many hidden dense layers of 8 units; `further` layers come after them, before the output. What a member leaves
-    open is taken from `convolution`, `dense_bias`, `initialization` and `init_scale`. `table` is the paper's, `None` for
-    our own; `paper_counts` is its last column, a number per layer, and `paper_counts_what` what that number counts for
-    the convolutions.
+    open is taken from `convolution`, `dense_bias`, `initialization` and `init_scale`. `table` is the number of the
+    paper's table, `paper_counts` its last column, one number per layer, and `paper_counts_what` what that number
+    counts for the convolutions.
     """
 
     line: str

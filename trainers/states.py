@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,12 +75,9 @@ def save_states(states: Sequence[MemberState], path: Path) -> None:
     handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                about=np.array(about),
-                parameters=np.stack([s.parameters for s in states]),
-                **{name: np.stack([s.kept[i] for s in states]) for i, name in enumerate(KEPT)},
-            )
+            vectors = zip(*((s.parameters, *s.kept) for s in states), strict=True)
+            arrays: dict[str, Any] = dict(zip(("parameters", *KEPT), map(np.stack, vectors), strict=True))
+            np.savez(file, about=np.array(about), **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)

@@ -133,13 +133,12 @@ class Part(Generic[A]):
     @cached_property
     def norms(self) -> A:
         """The norms of the parameters now, an epoch ago, and of their change: (3, members)."""
-        return self.by.norm(
-            self.by.library.stack((self.parameters, self.earlier, self.parameters - self.earlier))
-        )
+        return self.by.norm(self.by.library.stack((self.parameters, self.earlier, self.parameters - self.earlier)))
 
     def data(self, statistic: str) -> A:
         """A statistic of the data's gradient, (members,)."""
-        return self.gradients[statistic][0]
+        of_data: A = self.gradients[statistic][0]
+        return of_data
 
 
 def statistics(

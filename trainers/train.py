@@ -21,7 +21,8 @@ from trainers import metrics
 from trainers.data import Dataset, load
 from trainers.engines import kind_of, resolve
 from trainers.layers import Layer, parameter_count
-from trainers.members import SHARED, EpochRecord, MemberConfig, layers_of
+from trainers.members import SHARED, EpochRecord, MemberConfig
+from trainers.members import layers_of as layers_of
 from trainers.states import MemberState, States, initial_state
 from trainers.statistics import Probe
 
@@ -139,10 +140,9 @@ def train(
         raise ValueError("members must not be empty")
     if threads < 1:
         raise ValueError(f"threads must be at least 1, but got {threads}")
-    first, *others = (dict(zip((*SHARED, "the engine that trains them"), kind_of(m, device), strict=True)) for m in members)
-    for name, value in ((n, v) for kind in others for n, v in kind.items() if v != first[n]):
-        values = sorted(map(str, (first[name], value)))
-        raise ValueError(f"members trained together must share {name}, but got {values}")
+    for name, *values in zip((*SHARED, "the engine"), *{kind_of(m, device) for m in members}, strict=True):
+        if len(set(values)) > 1:
+            raise ValueError(f"members trained together must share {name}, but got {sorted(set(map(str, values)))}")
     dataset = load(members[0].data)
     layers = layers_of(members[0], len(dataset.classes))
     known = {s.member: s for s in resume}

@@ -27,8 +27,9 @@ from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
 from tracking.results import CONFIRM
 from tracking.spool import Spool
+from trainers.engines import kind_of
 from trainers.errors import SweepStopped
-from trainers.members import SHARED, MemberConfig
+from trainers.members import MemberConfig
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,9 @@ class Books:
             past = self._past[c.number] = self._spool.means(c.number, self._metrics[0])
             self._epochs += max(past, default=0)
             self._epochs_in_all += members[0].epochs
-            fit.setdefault((c.pack, _kind(members[0])), []).append(PackedConfiguration(c.number, members, past))
+            fit.setdefault((c.pack, _kind(members[0], "cuda" if self._spec.resources.gpus else "cpu")), []).append(
+                PackedConfiguration(c.number, members, past)
+            )
         confirming = {c.pack for c in configurations if c.confirms is not None}
         for (asked_as, kind), members_ in fit.items():
             self._waiting.append(
@@ -256,7 +259,7 @@ def name_of(arm: str, parameters: Mapping[str, Value]) -> str:
     return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in parameters.items())
 
 
-def _kind(member: MemberConfig) -> str:
+def _kind(member: MemberConfig, device: str) -> str:
     """A short word for what members trained together must share, the same in every process."""
-    shared = "|".join(f"{name}={getattr(member, name)}" for name in SHARED)
+    shared = "|".join(map(str, kind_of(member, device)))
     return hashlib.sha256(shared.encode()).hexdigest()[:6]

@@ -1,12 +1,12 @@
 """The records of the shipped studies have the same bits as before the rebuilding.
 
 `tests/data/records.parquet` holds the records of figure-1, figure-2, quickstart, sigmoid-types and penalties as the
-code of commit 619125a trained them: two epochs of digits, one seed or two, the portable lane kernels, x86-64. The kernels'
-sources fix their bits, but for two things that come from the machine: fused multiply-adds (Arm's portable kernels use
-them, x86-64's don't), and the C library's exp, log and pow, whose last bits are its own. Where either differs the bits
-may, so the comparison of the bits is skipped, says why, and leaves the judgement to the second test, whose tolerance
-holds for any build: it is measured against AVX-512, whose sums have another order. NumPy's part of the records does not
-depend on its vector instructions.
+code of commit 619125a trained them: two epochs of digits, one seed or two, the portable lane kernels, x86-64. The
+kernels' sources fix their bits, but for two things that come from the machine: fused multiply-adds (Arm's portable
+kernels use them, x86-64's don't), and the C library's exp, log and pow, whose last bits are its own. Where either
+differs the bits may, so the comparison of the bits is skipped, says why, and leaves the judgement to the second test,
+whose tolerance holds for any build: it is measured against AVX-512, whose sums have another order. NumPy's part of the
+records does not depend on its vector instructions.
 """
 
 from __future__ import annotations

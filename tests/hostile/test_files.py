@@ -42,7 +42,7 @@ PARTS = ("about", "parameters", "first_moment", "second_moment")
 def parts(**other: Any) -> dict[str, Any]:
     """What is in a sound file, with something else."""
     about = {"member": vars(STATE.member), "epoch": 0, "step": 0}
-    found: dict[str, Any] = {name: np.stack([getattr(STATE, name)]) for name in PARTS[1:]}
+    found: dict[str, Any] = dict(zip(PARTS[1:], ([v] for v in (STATE.parameters, *STATE.kept)), strict=True))
     found["about"] = np.array(json.dumps([about | other.pop("entry", {})]))
     return found | other
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from tests.trainers.cuda.device import DEVICE
 from trainers import reference
+from trainers.activations import ACTIVATIONS
 from trainers.cuda.engine import CudaEngine
 from trainers.data import Dataset, Split, probe
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
-from trainers.members import ACTIVATIONS, EpochRecord, MemberConfig
+from trainers.members import EpochRecord, MemberConfig
 from trainers.metrics import names
 from trainers.reference import Recipe, ReferenceEngine, forward
 from trainers.regimes import REGIMES
@@ -90,7 +91,7 @@ def test_a_record_a_member_and_epoch_with_every_metric(build: BuildEngine, regim
 
 member_configs = st.builds(
     lambda **kw: replace(BASE, **kw),
-    activation=st.sampled_from(ACTIVATIONS),
+    activation=st.sampled_from(list(ACTIVATIONS)),
     scaling=st.sampled_from(["rescaled", "naive"]),
     penalty=st.sampled_from(["l1", "l2"]),
     alpha=st.floats(0.5, 4.0),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trainers.cuda.statistics import TORCH
 from trainers.members import MemberConfig
 from trainers.metrics import names
-from trainers.penalties import penalty, penalty_gradient
+from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.regimes import network
 from trainers.states import initial_state
 from trainers.statistics import NUMPY, Columns, Probe, gradient_statistics, layer_statistics, statistics
@@ -81,12 +81,12 @@ def test_a_diverged_member_has_no_finite_ones_and_leaves_the_others_alone() -> N
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=8), st.floats(0, 3))
 def test_the_penaltys_gradient_is_autograds(name: str, values: list[float], r: float) -> None:
     parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
-    (expected,) = torch.autograd.grad(penalty(name, parameters, r), parameters)
-    found = penalty_gradient(np.array(name == "l1"), parameters.detach().numpy(), np.array(r), np)
+    (expected,) = torch.autograd.grad(PENALTIES[name].value(parameters, r), parameters)
+    found = penalty_gradient(np.array(list(PENALTIES).index(name)), parameters.detach().numpy(), np.array(r), np)
     assert np.array_equal(found, expected.numpy())
 
 
 def test_the_penalties_are_the_papers() -> None:
     parameters = torch.tensor([3.0, -4.0])
-    assert penalty("l2", parameters, 0.01).item() == pytest.approx(0.01 / 2 * 25)
-    assert penalty("l1", parameters, 0.01).item() == pytest.approx(0.01 * 7)
+    assert PENALTIES["l2"].value(parameters, 0.01).item() == pytest.approx(0.01 / 2 * 25)
+    assert PENALTIES["l1"].value(parameters, 0.01).item() == pytest.approx(0.01 * 7)

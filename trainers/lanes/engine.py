@@ -54,57 +54,41 @@ class LaneEngine:
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         """Each member's state one epoch on, and its mean loss and accuracy over the epoch's batches."""
-        found = []
-        for start in range(0, len(states), MEMBERS_A_CALL * self.threads):
-            found += self._train_epoch(states[start : start + MEMBERS_A_CALL * self.threads])
-        return found
+        size = MEMBERS_A_CALL * self.threads
+        parts = (states[start : start + size] for start in range(0, len(states), size))
+        return [trained for part in parts for trained in self._train_epoch(part)]
 
     def _train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
-        members = [s.member for s in states]
-        split = self.splits["train"]
+        members, split = [s.member for s in states], self.splits["train"]
         orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(split)) for s in states])
-        parameters, first, second = (
-            np.stack([getattr(s, name) for s in states]) for name in ("parameters", "first_moment", "second_moment")
-        )
+        parameters, first, second = [
+            np.stack(vectors) for vectors in zip(*((s.parameters, *s.kept) for s in states), strict=True)
+        ]
         steps = np.array([s.step for s in states], dtype=np.int64)
-        losses, accuracies = kernels.train_epoch(
-            self.layers,
-            members,
-            parameters,
-            first,
-            second,
-            steps,
-            split,
-            orders,
-            members[0].batch_size,
-            self.threads,
+        scores = kernels.train_epoch(
+            self.layers, members, parameters, first, second, steps, split, orders, members[0].batch_size, self.threads
         )
+        rows = zip(*(column.tolist() for column in (steps, *scores)), strict=True)
         return [
-            (
-                replace(s, epoch=s.epoch + 1, step=int(step), parameters=p, first_moment=m, second_moment=v),
-                float(loss),
-                float(accuracy),
-            )
-            for s, step, p, m, v, loss, accuracy in zip(
-                states, steps, parameters, first, second, losses, accuracies, strict=True
-            )
+            (replace(s, epoch=s.epoch + 1, step=step, parameters=p, kept=tuple(kept)), loss, accuracy)
+            for s, (step, loss, accuracy), p, *kept in zip(states, rows, parameters, first, second, strict=True)
         ]
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
         """Each member's mean loss and accuracy on a split: train, validation or test."""
-        found: list[tuple[float, float]] = []
+        scores: list[tuple[float, float]] = []
         for members, parameters in self._in_calls(states):
             columns = kernels.evaluate(self.layers, members, parameters, self.splits[split], self.threads)
-            found += zip(*(column.tolist() for column in columns), strict=True)
-        return found
+            scores += zip(*(column.tolist() for column in columns), strict=True)
+        return scores
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
         """Each member's data gradient and layer statistics on the probe images."""
-        found: list[Probe] = []
+        probes: list[Probe] = []
         for members, parameters in self._in_calls(states):
             columns = kernels.probe_gradient(self.layers, members, parameters, self.splits["probe"], self.threads)
-            found += (Probe(*rows) for rows in zip(*columns, strict=True))
-        return found
+            probes += (Probe(*rows) for rows in zip(*columns, strict=True))
+        return probes
 
     def _in_calls(self, states: Sequence[MemberState]) -> Iterator[tuple[list[MemberConfig], kernels.Floats]]:
         """The members and their parameters (members, parameters), as many as one evaluation or probe takes."""

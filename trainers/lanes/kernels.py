@@ -52,7 +52,7 @@ def missing() -> str | None:
     if builds():
         return None
     if _path("portable"):
-        return "the lane engine was compiled from other tables: run python setup.py build_ext --inplace, or install anew"
+        return "the lane engine was compiled from other tables: run python setup.py build_ext --inplace"
     return "the lane engine was not compiled: there was no C compiler when the package was installed"
 
 
@@ -110,6 +110,8 @@ def _plan(layers: tuple[Layer, ...], image: tuple[int, ...]) -> tuple[int, int] 
     if not layers:
         return "a network without layers"
     sizes = np.zeros(2, dtype=np.int64)
+    if reason := SUPPORT.refusal_of(layers):
+        return reason
     rows, shape = table(layers), np.array(image, dtype=np.int32)
     wrong = _library(chosen()).lanes_plan(_at(rows), len(rows), _at(shape), _at(sizes))
     if wrong == 0:

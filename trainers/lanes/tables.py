@@ -56,7 +56,7 @@ def header() -> str:
     for name in SUPPORT.fields["activation"]:
         flat = ACTIVATIONS[name].flat
         if flat is None:
-            raise ValueError(f"the lane engine can't have {name}: its entry in ACTIVATIONS does not say where it is flat")
+            raise ValueError(f"the lane engine can't have {name}: ACTIVATIONS does not say where it is flat")
         rows.append(f"{{{', '.join(map(_float, flat))}, {int(ACTIVATIONS[name].monotone)}}}")
     lines.append("#define ACTIVATION_ROWS " + ", \\\n    ".join(rows))
     lines += [f"#define {name} {value!r}" for name, value in (("BETA1", BETA1), ("BETA2", BETA2), ("EPSILON", EPSILON))]

@@ -19,7 +19,21 @@ from trainers.layers.dense import Dense
 from trainers.layers.layer import IMAGE, Layer, Shape
 from trainers.layers.pooling import Pooling
 
-__all__ = ["IMAGE", "Convolution", "Dense", "Layer", "Pooling", "Shape"]
+__all__ = [
+    "IMAGE",
+    "Convolution",
+    "Dense",
+    "Layer",
+    "Place",
+    "Pooling",
+    "Shape",
+    "multiply_adds",
+    "output_shapes",
+    "parameter_count",
+    "parameter_shapes",
+    "parameter_slices",
+    "places",
+]
 
 
 class Place(NamedTuple):

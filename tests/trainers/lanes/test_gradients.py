@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.lanes.judge import Case, cases, error, gradient, members, regime_case, smooth
+from trainers.activations import ACTIVATIONS
 from trainers.lanes import kernels
 from trainers.layers import parameter_slices
-from trainers.members import ACTIVATIONS, MemberConfig
+from trainers.members import MemberConfig
 from trainers.regimes import REGIMES
 
 lanes_settings = settings(
