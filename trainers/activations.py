@@ -91,7 +91,8 @@ def inner(scaling: str, z: Tensor, alpha: float | Tensor) -> Tensor:
 
 def alpha_acts(name: str, scaling: str) -> bool:
     """Whether alpha changes anything: not where it cancels out, alpha f(z / alpha) = f(z)."""
-    return scaling != "rescaled" or not ACTIVATIONS[name].homogeneous
+    known = ACTIVATIONS.get(name)  # a spec's may not have been checked yet
+    return scaling != "rescaled" or known is None or not known.homogeneous
 
 
 def _is_one(alpha: float | Tensor) -> bool:

@@ -30,7 +30,7 @@ from trainers.members import MemberConfig
 from trainers.optimizers import EPSILON
 from trainers.reference import ReferenceEngine
 from trainers.states import initial_state
-from trainers.train import Engine, Training, layers_of
+from trainers.training import Engine, Training, layers_of
 
 # So many that the probe is as large a part of them as of CIFAR-10.
 IMAGES = 6144

@@ -28,7 +28,7 @@ from trainers.layers import IMAGE, Layer
 from trainers.members import MemberConfig
 from trainers.optimizers import EPSILON
 from trainers.reference import ReferenceEngine
-from trainers.train import layers_of
+from trainers.training import layers_of
 
 log = logging.getLogger("gradsweep")
 

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+from trainers import optimizers
 from trainers.layers import Layer
 from trainers.members import SHARED, MemberConfig, layers_of
 
@@ -43,6 +44,8 @@ class Support:
             value = getattr(member, field.name)
             if field.name not in ANY_VALUE and value not in self.fields.get(field.name, (field.default,)):
                 return f"the {self.engine} engine does not have the {field.name} {value!r}"
+        if optimizers.OPTIMIZER not in self.optimizers:
+            return f"the {self.engine} engine does not have the optimizer {optimizers.OPTIMIZER!r}"
         return None
 
     def refusal_of(self, layers: tuple[Layer, ...]) -> str | None:

@@ -23,7 +23,7 @@ class Optimizer:
     """
 
     state: tuple[str, ...]
-    update: Callable[[Tensor, Tensor, tuple[Tensor, ...], int, Tensor], None]
+    update: Callable[[Tensor, Tensor, tuple[Tensor, ...], int, Tensor], object]
 
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7

@@ -32,7 +32,7 @@ RECORDS = Path(__file__).parents[1] / "data" / "records.parquet"
 TRAIN = """
 import json, sys
 from trainers.members import MemberConfig
-from trainers.train import train
+from trainers import train
 
 packs = json.load(sys.stdin)
 json.dump([[r.metrics for r in train([MemberConfig(**m) for m in pack])] for pack in packs], sys.stdout)

@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_network(gradsweep: Gradsweep, monkeypatch: pyte
     (fitting,) = [MemberConfig(data=data, epochs=3, batch_size=4)]
     wrong = np.zeros(count, np.float32)
     state = initial_state(fitting, network("combined", 2))
-    other = type(state)(fitting, 1, 1, wrong, wrong.copy(), wrong.copy())
+    other = type(state)(fitting, 1, 1, wrong, (wrong, wrong))
     save_states([other], gradsweep.here / "p.npz.1")
     pack = Pack("p", (PackedConfiguration(0, (fitting,), {0: 0.5, 1: 0.5}),), ("validation.accuracy",), epochs=3)
     reports = list(train_pack(pack, gradsweep.here / "p.npz"))

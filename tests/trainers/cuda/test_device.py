@@ -16,7 +16,7 @@ from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state
 from trainers.statistics import Columns, columns, layer_statistics, statistics
-from trainers.train import layers_of
+from trainers.training import layers_of
 
 pytestmark = [
     pytest.mark.gpu,

@@ -22,7 +22,7 @@ from trainers.layers import Convolution, Dense, Pooling, parameter_count
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES, network
 from trainers.states import MemberState
-from trainers.train import _engine, layers_of
+from trainers.training import _engine, layers_of
 
 TINY = Dataset("tiny", tuple("abcdefghij"), *[Split(np.zeros((4, 3, 32, 32), np.uint8), np.arange(4))] * 3, digest="")
 
