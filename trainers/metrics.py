@@ -74,7 +74,7 @@ LAYER_METRICS: dict[str, Metric] = {
 NETWORK_METRICS: dict[str, Metric] = {
     "gradient.first_to_last": Metric(
         "rms of the data gradient in the first layer over that in the last",
-        lambda layers: layers[0].data("rms") / layers[-1].data("rms"),
+        lambda layers: layers[0].gradients["rms"][0] / layers[-1].gradients["rms"][0],
     ),
 }
 

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, SATURATED_BELOW, activation, inner
-from trainers.data import Dataset, Split, probe
-from trainers.layers import Layer, parameter_shapes, parameter_slices
+from trainers.data import Dataset, Split
+from trainers.layers import Layer, parameter_shapes, places
 from trainers.optimizers import OPTIMIZER, OPTIMIZERS
 from trainers.penalties import PENALTIES
 from trainers.states import MemberState
@@ -152,13 +152,7 @@ class ReferenceEngine:
         if self.device.type == "cuda":
             # PyTorch's default for convolutions is tf32, whose mantissa has 10 bits: not what a judge computes with.
             torch.backends.cudnn.allow_tf32 = False
-        splits = {
-            "train": dataset.train,
-            "validation": dataset.validation,
-            "test": dataset.test,
-            "probe": probe(dataset),
-        }
-        self.splits = {name: Images(split, self.device) for name, split in splits.items()}
+        self.splits = {name: Images(split, self.device) for name, split in dataset.splits().items()}
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         """Each member's state one epoch on, and its mean loss and accuracy over the epoch's batches."""
@@ -227,11 +221,14 @@ class ReferenceEngine:
             flat_here, gradient = self._probe_piece(array, batch, labels)
             gradients += gradient * (len(labels) / len(images))
             flat = [a + b for a, b in zip(flat, flat_here, strict=True)] if flat else flat_here
-        saturated = np.zeros((len(array), len(parameter_slices(self.layers))))
+        columns = {place.name: i for i, place in enumerate(places(self.layers))}
+        saturated = np.zeros((len(array), len(columns)))
         dead = np.zeros_like(saturated)
-        for i, often in enumerate(flat):
-            saturated[:, i] = (often.double() / len(images)).mean(1).cpu().numpy()
-            dead[:, i] = (often == len(images)).double().mean(1).cpu().numpy()
+        activated = (layer.name for layer in self.layers if layer.activated)
+        for name, often in zip(activated, flat, strict=True):
+            if (i := columns.get(name)) is not None:
+                saturated[:, i] = (often.double() / len(images)).mean(1).cpu().numpy()
+                dead[:, i] = (often == len(images)).double().mean(1).cpu().numpy()
         return [Probe(*rows) for rows in zip(gradients.cpu().numpy(), saturated, dead, strict=True)]
 
     def _probe_piece(self, array: Array, batch: Tensor, labels: Tensor) -> tuple[list[Tensor], Tensor]:

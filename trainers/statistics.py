@@ -135,11 +135,6 @@ class Part(Generic[A]):
         """The norms of the parameters now, an epoch ago, and of their change: (3, members)."""
         return self.by.norm(self.by.library.stack((self.parameters, self.earlier, self.parameters - self.earlier)))
 
-    def data(self, statistic: str) -> A:
-        """A statistic of the data's gradient, (members,)."""
-        of_data: A = self.gradients[statistic][0]
-        return of_data
-
 
 def statistics(
     layers: tuple[Layer, ...], of: Columns[A], gradient: A, saturated: A, dead: A, by: Arithmetic[A]

@@ -52,7 +52,7 @@ class Training(Iterator[EpochRecord]):
 
     def __init__(self, states: Sequence[MemberState], layers: tuple[Layer, ...], engine: Engine) -> None:
         self._states = list(states)
-        self._layers = layers
+        self._names = metrics.names(layers)
         self._engine = engine
         self._waiting: deque[EpochRecord] = deque()
         self._begun = False
@@ -116,7 +116,7 @@ class Training(Iterator[EpochRecord]):
             splits = (*train[i], *validation[i], test[i][1])
             values = dict(zip(metrics.SPLITS, splits, strict=True)) | {"seconds": seconds}
             values |= gradients[i]
-            ordered = {name: values[name] for name in metrics.names(self._layers)}
+            ordered = {name: values[name] for name in self._names}
             records.append(EpochRecord(state.member, state.epoch, self._engine.name, ordered))
         return records
 

@@ -19,7 +19,7 @@ from trainers.cuda import interpreted, memory, missing
 from trainers.cuda.array import Array, Workshop, resident
 from trainers.cuda.plan import DEVICE, INTERPRETED, plan_of, refusal
 from trainers.cuda.statistics import TORCH
-from trainers.data import Dataset, probe
+from trainers.data import Dataset
 from trainers.layers import IMAGE, Layer
 from trainers.states import MemberState
 from trainers.statistics import Columns, Probe, by_member, columns, statistics
@@ -54,12 +54,7 @@ class CudaEngine:
         self.layers = layers
         self.device = numbered(device)
         self.plan = plan_of(layers, IMAGE, INTERPRETED if interpreted() else DEVICE)
-        splits = {
-            "train": dataset.train,
-            "validation": dataset.validation,
-            "test": dataset.test,
-            "probe": probe(dataset),
-        }
+        splits = dataset.splits()
         self.sizes = memory.Sizes(*(len(split) for split in splits.values()))
         self.programs = programs(self.device)
         self._room = self._check_room()

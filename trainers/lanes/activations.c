@@ -135,7 +135,7 @@ void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t coun
 /* Whether there is code and a row for the activation of this number; whoever has none is refused before a call. */
 int has_activation(int activation) {
 #define CASE(kind) \
-    case kind: return kind < ACTIVATIONS;
+    case kind: return kind < ACTIVATION_COUNT;
     switch (activation) {
         EACH(CASE)
         default: return 0;

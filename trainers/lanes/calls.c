@@ -22,7 +22,7 @@ static void *allocate(size_t bytes) {
 /* Whether the kernels have code for what each member asks for. */
 static int known(const int32_t *choices, int members) {
     for (const int32_t *c = choices; c < choices + 3 * (size_t)members; c += 3)
-        if (!has_activation(c[0]) || c[1] < 0 || c[1] >= SCALINGS || c[2] < 0 || c[2] >= PENALTYS) return 0;
+        if (!has_activation(c[0]) || c[1] < 0 || c[1] >= SCALING_COUNT || c[2] < 0 || c[2] >= PENALTY_COUNT) return 0;
     return 1;
 }
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainers.data import Dataset, probe
+from trainers.data import Dataset
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
 from trainers.members import MemberConfig
@@ -45,12 +45,7 @@ class LaneEngine:
             raise ValueError(reason)
         self.layers = layers
         self.threads = threads
-        self.splits = {
-            "train": dataset.train,
-            "validation": dataset.validation,
-            "test": dataset.test,
-            "probe": probe(dataset),
-        }
+        self.splits = dataset.splits()
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         """Each member's state one epoch on, and its mean loss and accuracy over the epoch's batches."""

@@ -109,9 +109,9 @@ def _plan(layers: tuple[Layer, ...], image: tuple[int, ...]) -> tuple[int, int] 
         return f"images must have a shape (channels, height, width), but got {image}"
     if not layers:
         return "a network without layers"
-    sizes = np.zeros(2, dtype=np.int64)
     if reason := SUPPORT.refusal_of(layers):
         return reason
+    sizes = np.zeros(2, dtype=np.int64)
     rows, shape = table(layers), np.array(image, dtype=np.int32)
     wrong = _library(chosen()).lanes_plan(_at(rows), len(rows), _at(shape), _at(sizes))
     if wrong == 0:

@@ -16,7 +16,8 @@ from trainers.engines import Support
 from trainers.layers import Layer
 from trainers.optimizers import BETA1, BETA2, EPSILON
 
-# A value's place here is its number in the kernels.
+# A value's place here is its number in the kernels, and these fields, in this order, are what they know of a member's
+# choices (`settings_of` in engine.c).
 SUPPORT = Support(
     engine="lanes",
     fields={
@@ -49,7 +50,7 @@ def header() -> str:
     """The C header: what the numbers in the kernels' tables mean, and the activations' and the optimizer's own."""
     lines = ["/* Written by setup.py from trainers/lanes/tables.py. */"]
     for field, values in SUPPORT.fields.items():
-        lines.append(f"enum {{ {', '.join(value.upper() for value in values)}, {field.upper()}S }};")
+        lines.append(f"enum {{ {', '.join(value.upper() for value in values)}, {field.upper()}_COUNT }};")
     lines.append(f"enum {{ PLAIN = {PLAIN}, SEPARABLE = {SEPARABLE}, POOLING = {POOLING}, DENSE = {DENSE} }};")
     lines.append("/* of each activation: where it is flat, below, above, or between; and whether it is monotone */")
     rows = []

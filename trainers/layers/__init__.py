@@ -60,24 +60,25 @@ def parameter_shapes(layers: tuple[Layer, ...], image: Shape = IMAGE) -> list[tu
     return [(name, tensors) for name, tensors in shapes if tensors]
 
 
+def places(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Place, ...]:
+    """The layers with parameters, from the input on."""
+    kinds = {layer.name: layer.kind for layer in layers}
+    placed: list[Place] = []
+    for name, shapes in parameter_shapes(layers, image):
+        start = placed[-1].where.stop if placed else 0
+        where = slice(start, start + sum(map(prod, shapes)))
+        placed.append(Place(name, len(placed) + 1, kinds[name], where))
+    return tuple(placed)
+
+
 def parameter_slices(layers: tuple[Layer, ...], image: Shape = IMAGE) -> dict[str, slice]:
     """Where each layer's parameters lie in the flat vector."""
-    slices, start = {}, 0
-    for name, shapes in parameter_shapes(layers, image):
-        slices[name] = slice(start, start := start + sum(map(prod, shapes)))
-    return slices
+    return {place.name: place.where for place in places(layers, image)}
 
 
 def parameter_count(layers: tuple[Layer, ...], image: Shape = IMAGE) -> int:
     """The length of the flat parameter vector."""
     return sum(prod(shape) for _, shapes in parameter_shapes(layers, image) for shape in shapes)
-
-
-def places(layers: tuple[Layer, ...]) -> tuple[Place, ...]:
-    """The layers with parameters, from the input on."""
-    kinds = {layer.name: layer.kind for layer in layers}
-    slices = parameter_slices(layers).items()
-    return tuple(Place(name, depth, kinds[name], where) for depth, (name, where) in enumerate(slices, 1))
 
 
 def multiply_adds(layers: tuple[Layer, ...], image: Shape = IMAGE) -> list[int]:
