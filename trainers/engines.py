@@ -1,8 +1,8 @@
 """Which engine trains a member: what the fast engines support, as data, and the one decision.
 
 The reference engine trains everything that the tables of this package hold. The others have code of their own for each
-entry, and say for which (`Support`); a member that asks for anything else goes to the reference engine, with a line
-that says so. So nothing is ever trained as something else because a table lacks an entry.
+entry, and say for which (`trainers.support`); a member that asks for anything else goes to the reference engine, with
+a line that says so. So nothing is ever trained as something else because a table lacks an entry.
 
     >>> resolve(MemberConfig(), "cpu")
     Resolution(engine='lanes', reason=None)
@@ -10,50 +10,17 @@ that says so. So nothing is ever trained as something else because a table lacks
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Hashable
 from typing import NamedTuple
 
-from trainers import optimizers
+from trainers.cuda import SUPPORT as CUDA
+from trainers.cuda import missing
+from trainers.lanes.tables import SUPPORT as LANES
 from trainers.layers import Layer
 from trainers.members import SHARED, MemberConfig, layers_of
 
 REFERENCE = "reference"
-# Fields that concern no engine, or that all of them take as a number: whatever else a member has, an engine must name.
-ANY_VALUE = frozenset(
-    ("alpha", "r", "learning_rate", "batch_size", "epochs", "seed", "regime", "convolution", "dense_bias")
-    + ("initialization", "init_scale", "data", "engine")
-)
-
-
-@dataclass(frozen=True)
-class Support:
-    """What an engine has code for: the values of a member's fields, the kinds of layers and the optimizers.
-
-    A field that is not named here has to be at its default.
-    """
-
-    engine: str
-    fields: Mapping[str, tuple[str, ...]]
-    layers: tuple[str, ...]
-    optimizers: tuple[str, ...]
-
-    def refusal(self, member: MemberConfig) -> str | None:
-        """What of a member the engine has no code for, in a line; None where it can train it."""
-        for field in fields(member):
-            value = getattr(member, field.name)
-            if field.name not in ANY_VALUE and value not in self.fields.get(field.name, (field.default,)):
-                return f"the {self.engine} engine does not have the {field.name} {value!r}"
-        if optimizers.OPTIMIZER not in self.optimizers:
-            return f"the {self.engine} engine does not have the optimizer {optimizers.OPTIMIZER!r}"
-        return None
-
-    def refusal_of(self, layers: tuple[Layer, ...]) -> str | None:
-        """The first layer of a kind that the engine has no code for, in a line; None where there is none."""
-        for layer in layers:
-            if layer.kind not in self.layers:
-                return f"layer {layer.name}: the {self.engine} engine does not have layers of the kind {layer.kind!r}"
-        return None
+SUPPORTS = {support.engine: support for support in (LANES, CUDA)}
 
 
 class Resolution(NamedTuple):
@@ -73,7 +40,7 @@ def resolve(member: MemberConfig, device: str = "cpu", classes: int = 10) -> Res
     if engine == REFERENCE:
         return Resolution(engine)
     layers = layers_of(member, classes)
-    reason = _support(engine).refusal(member) or _support(engine).refusal_of(layers)
+    reason = SUPPORTS[engine].refusal(member) or SUPPORTS[engine].refusal_of(layers)
     if reason is None and engine == "lanes":
         from trainers.lanes.engine import applies
 
@@ -94,7 +61,7 @@ def kind_of(member: MemberConfig, device: str = "cpu") -> tuple[Hashable, ...]:
     no PyTorch.
     """
     engine = _wanted(member, device)
-    if engine != REFERENCE and _support(engine).refusal(member):
+    if engine != REFERENCE and SUPPORTS[engine].refusal(member):
         engine = REFERENCE
     return (*(getattr(member, name) for name in SHARED), engine)
 
@@ -105,18 +72,8 @@ def _wanted(member: MemberConfig, device: str) -> str:
     return "lanes" if device == "cpu" else "cuda"
 
 
-def _support(engine: str) -> Support:
-    if engine == "lanes":
-        from trainers.lanes.tables import SUPPORT
-    else:
-        from trainers.cuda import SUPPORT
-    return SUPPORT
-
-
 def _cuda_refusal(layers: tuple[Layer, ...], device: str, checked: bool) -> str | None:
     """Why the cuda engine can't train this network there; where it must have `checked` itself, also what that found."""
-    from trainers.cuda import missing
-
     if reason := missing(device):
         return reason
     from trainers.cuda.engine import applies

@@ -22,7 +22,7 @@ CONVOLUTIONS = ("plain", "separable")
 # What every engine can do in float32: which engine trains a member must not depend on the others in its pack.
 ALPHAS = (1e-6, 1e6)
 LARGEST = sys.float_info.max  # whole numbers can be larger, and are then no floats any more
-MOST = 2**31 - 1  # epochs, and images a batch: what the engines count with
+MOST = 2**31 - 1  # epochs, and images per batch: what the engines count with
 
 
 def _lines(table: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ class MemberConfig:
     penalty: str = _help(_lines(PENALTIES), "l2")
     data: str = _help(data_names(), "digits")
     epochs: int = _help("passes over the training split", 30)
-    batch_size: int = _help("images a step; the last batch of an epoch may be smaller", 32)
+    batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
     learning_rate: float = _help("Adam's", 0.001)
     initialization: str | None = _help(" | ".join(INITIALIZATIONS), None)
     init_scale: float | None = _help("half-width of uniform, deviation of normal, factor of the others", None)

@@ -78,7 +78,7 @@ NETWORK_METRICS: dict[str, Metric] = {
     ),
 }
 
-OTHERS: dict[str, Metric] = {"seconds": Metric("time per member, by the wall")}
+OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
 
 
 def layer_metrics(layer: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ log = logging.getLogger("gradsweep")
 
 
 class Engine(Protocol):
-    """What does the arithmetic: an array of members in, an answer a member out, in the same order."""
+    """What does the arithmetic: an array of members in, an answer per member out, in the same order."""
 
     name: str
 
@@ -128,7 +128,7 @@ def train(
     device: str = "cpu",
     threads: int = 1,
 ) -> Training:
-    """Train an array of members and yield an `EpochRecord` a member and epoch, epoch by epoch from 0.
+    """Train an array of members and yield an `EpochRecord` per member and epoch, epoch by epoch from 0.
 
     The members may differ in all but `SHARED`, which decides the network, the data and the batches. `resume` holds
     the states (`Training.state`) from which members go on; those without one start anew. A member whose loss is no

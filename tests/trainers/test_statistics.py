@@ -1,5 +1,6 @@
 """The statistics against their definitions, on numbers small enough to work out."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from trainers.cuda.statistics import TORCH
 from trainers.members import MemberConfig
-from trainers.metrics import names
+from trainers.metrics import described, names
 from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.regimes import network
 from trainers.states import initial_state
@@ -90,3 +91,10 @@ def test_the_penalties_are_the_papers() -> None:
     parameters = torch.tensor([3.0, -4.0])
     assert PENALTIES["l2"].value(parameters, 0.01).item() == pytest.approx(0.01 / 2 * 25)
     assert PENALTIES["l1"].value(parameters, 0.01).item() == pytest.approx(0.01 * 7)
+
+
+def test_every_metric_has_a_line() -> None:
+    layers = network("combined")
+    generic = {re.sub(r"^layer\.\w+\.", "layer.NAME.", name) for name in names(layers)}
+    assert generic == set(described())
+    assert all(line and "\n" not in line for line in described().values())

@@ -17,7 +17,7 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-from trainers.engines import Support
+from trainers.support import Support
 
 # What the kernels have code for; an activation's place here is its number in them.
 SUPPORT = Support(

@@ -19,7 +19,7 @@ from trainers.states import MemberState
 from trainers.statistics import Probe, layer_statistics
 from trainers.streams import order_of_images
 
-# Members a call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
+# Members per call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
 MEMBERS_A_CALL = 4
 # An evaluation is short, and transposes the images once a call; a probe is shorter still.
 EVALUATED_A_CALL = 16

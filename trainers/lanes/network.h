@@ -49,8 +49,8 @@ typedef struct {
 } Scaled;
 
 typedef struct {
-    int64_t *often;       /* a number a layer: saturated (unit, image) pairs */
-    unsigned char *alive; /* a number a unit: whether any image did not saturate it */
+    int64_t *often;       /* one per layer: saturated (unit, image) pairs */
+    unsigned char *alive; /* one per unit: whether any image did not saturate it */
     unsigned valid;       /* the lanes that hold images */
 } Saturation;
 

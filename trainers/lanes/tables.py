@@ -12,9 +12,9 @@ from math import isinf
 from typing import Any
 
 from trainers.activations import ACTIVATIONS
-from trainers.engines import Support
 from trainers.layers import Layer
 from trainers.optimizers import BETA1, BETA2, EPSILON
+from trainers.support import Support
 
 # A value's place here is its number in the kernels, and these fields, in this order, are what they know of a member's
 # choices (`settings_of` in engine.c).

@@ -108,3 +108,12 @@ def test_a_layer_of_another_kind_is_refused() -> None:
 
     reason = kernels.refusal((Toy(), Dense("output", 3, activated=False)), (3, 4, 4))
     assert reason == "layer toy: the lanes engine does not have layers of the kind 'toy'"
+
+
+def test_the_header_takes_nothing_but_the_standard_library() -> None:
+    """setup.py writes it where nothing else is installed yet."""
+    code = "import sys; sys.path.insert(0, '.'); from trainers.lanes.tables import header; print(header())"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.rstrip() == header().rstrip()
