@@ -18,7 +18,7 @@ what the two libraries have in common.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,17 @@ NETWORK_METRICS: dict[str, Metric] = {
         "rms of the data gradient in the first layer over that in the last",
         lambda layers: layers[0].gradients["rms"][0] / layers[-1].gradients["rms"][0],
     ),
+    "saturated": Metric(
+        "share of (unit, image) pairs with |f'| below 1 % of sup |f'|, over all units",
+        lambda layers: _over_units(layers, "saturated"),
+    ),
+    "dead": Metric("share of units that every image saturates", lambda layers: _over_units(layers, "dead")),
 }
+
+
+def _over_units(layers: Sequence[Any], share: str) -> Any:
+    return sum(getattr(layer, share) * layer.units for layer in layers) / max(1, sum(layer.units for layer in layers))
+
 
 OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
 

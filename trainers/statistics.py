@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.layers import Layer, places
+from trainers.layers import Layer, output_shapes, places
 from trainers.metrics import GRADIENT_STATISTICS, LAYER_METRICS, NETWORK_METRICS, VANISHED_BELOW
 from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.states import MemberState
@@ -120,7 +121,8 @@ class Part(Generic[A]):
     """One layer of an array of members, for the functions of `LAYER_METRICS` and `NETWORK_METRICS`.
 
     `parameters` and `earlier` (an epoch ago) are (members, coordinates), `saturated` and `dead` (members,);
-    `gradients` holds the statistics of the data's and of the total gradient, (2, members) each.
+    `gradients` holds the statistics of the data's and of the total gradient, (2, members) each; `units` is how many
+    units it has, 0 without an activation.
     """
 
     parameters: A
@@ -128,6 +130,7 @@ class Part(Generic[A]):
     saturated: A
     dead: A
     gradients: Mapping[str, A]
+    units: int
     by: Arithmetic[A]
 
     @cached_property
@@ -147,10 +150,19 @@ def statistics(
     gradients = by.library.stack((gradient, penalized))
     values = _by_gradient("", gradient_statistics(gradients, by))
     parts = []
+    units = {layer.name: prod(s) for layer, s in zip(layers, output_shapes(layers), strict=True) if layer.activated}
     for i, place in enumerate(places(layers)):
         where = place.where
         of_layer = gradient_statistics(gradients[:, :, where], by)
-        part = Part(of.parameters[:, where], of.earlier[:, where], saturated[:, i], dead[:, i], of_layer, by)
+        part = Part(
+            of.parameters[:, where],
+            of.earlier[:, where],
+            saturated[:, i],
+            dead[:, i],
+            of_layer,
+            units.get(place.name, 0),
+            by,
+        )
         parts.append(part)
         values |= _by_gradient(f"layer.{place.name}.", of_layer)
         values |= {f"layer.{place.name}.{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracking.origin import Origin, origin
+
 from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
 from sweeps.driver.status import look_at
 from sweeps.driver.sweep import stored_spec, verdict_of
@@ -21,7 +23,6 @@ from sweeps.theory_table import PARTS, sides, where
 from tracking.figures.paper import paper_figure
 from tracking.figures.style import write
 from tracking.figures.theory import save
-from tracking.origin import Origin, origin
 from tracking.results import load, outcomes
 from tracking.store import Store
 from tracking.verdict.verdict import ClaimVerdict, Verdict

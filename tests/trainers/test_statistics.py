@@ -38,6 +38,9 @@ def test_of_layers_and_of_the_penalty() -> None:
     assert set(found) | {"seconds", *names(layers)[:5]} == set(names(layers))
     assert found["layer.conv2.saturated"] == 0.1
     assert found["layer.conv2.dead"] == 0.05
+    units = [3 * 32 * 32] * 2 + [3 * 16 * 16] * 2 + [3 * 8 * 8] * 2 + [8] * 3
+    assert found["saturated"] == pytest.approx(np.average(np.arange(9) / 10, weights=units))
+    assert found["dead"] == pytest.approx(np.average(np.arange(9) / 20, weights=units))
     assert found["layer.conv1.weight_norm"] == pytest.approx(np.linalg.norm(state.parameters[:81]))
     assert found["layer.conv1.update_to_weight"] == 0.0
     total = gradient.astype(float) + 0.5 * state.parameters
