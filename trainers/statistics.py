@@ -155,13 +155,13 @@ def statistics(
         where = place.where
         of_layer = gradient_statistics(gradients[:, :, where], by)
         part = Part(
-            of.parameters[:, where],
-            of.earlier[:, where],
-            saturated[:, i],
-            dead[:, i],
-            of_layer,
-            units.get(place.name, 0),
-            by,
+            parameters=of.parameters[:, where],
+            earlier=of.earlier[:, where],
+            saturated=saturated[:, i],
+            dead=dead[:, i],
+            gradients=of_layer,
+            units=units.get(place.name, 0),
+            by=by,
         )
         parts.append(part)
         values |= _by_gradient(f"layer.{place.name}.", of_layer)
