@@ -150,13 +150,11 @@ def ways(
         yield "pytorch compile", 1, plain(compiled=True, channels_last=engine == "lanes")
 
     reference = ReferenceEngine(layers, few, device, threads)
-    fast: Engine | None = None
+    fast: Engine | None = LaneEngine(layers, many, "cpu", threads) if engine == "lanes" and available() else None
     if engine == "cuda":
         from trainers.cuda.engine import CudaEngine
 
         fast = CudaEngine(layers, many, device, threads)
-    elif available():
-        fast = LaneEngine(layers, many, device, threads)
 
     def arrays(engine: Engine, members: int, images: int, whole: bool = False) -> Callable[[], Pass]:
         return lambda: trained([member.with_seed(seed) for seed in range(members)], layers, engine, images, whole)
@@ -235,24 +233,20 @@ def stepping(module: nn.Module, device: str, graph: bool, compiled: bool) -> Cal
     return step
 
 
-class _Items(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Images one by one, converted to floats one by one, as torchvision's CIFAR10 with ToTensor does it."""
-
-    def __init__(self, split: Split) -> None:
-        self.images = torch.from_numpy(np.array(split.images))
-        self.labels = split.labels.tolist()
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.images[i].float() / 255, self.labels[i]
+def _floats_one_by_one(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A batch whose images were converted one by one, as torchvision's CIFAR10 with ToTensor does it."""
+    return torch.stack([image.float() / 255 for image, _ in items]), torch.stack([label for _, label in items])
 
 
 def dataloader(layers: tuple[Layer, ...], batch_size: int, split: Split, workers: int) -> Pass:
     """With PyTorch's DataLoader, on the CPU."""
     loader = torch.utils.data.DataLoader(
-        _Items(split), batch_size, shuffle=True, num_workers=workers, persistent_workers=True
+        torch.utils.data.TensorDataset(torch.tensor(split.images), torch.tensor(split.labels)),
+        batch_size,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=True,
+        collate_fn=_floats_one_by_one,
     )
     step = stepping(plain_module(layers), "cpu", graph=False, compiled=False)
 
@@ -278,7 +272,7 @@ def resident(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     images = (torch.tensor(split.images, device=device).float() / 255).to(memory_format=layout)
     labels = torch.tensor(split.labels, device=device)
-    step = stepping(plain_module(layers).to(device, memory_format=layout), device, graph, compiled)
+    step = stepping(plain_module(layers).to(device).to(memory_format=layout), device, graph, compiled)
     chosen = torch.zeros(batch_size, dtype=torch.int64, device=device)
     replay = _recorded(lambda: step(images[chosen], labels[chosen])) if graph else None
 

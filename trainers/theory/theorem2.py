@@ -114,7 +114,8 @@ def naive(f: Sigmoid) -> Claim:
     """The growth exponent of |dg/dtheta^1| between alpha = 1e3 and 1e4, at depth 1 and 2; and a counter-example."""
     low, high = (first_layer_log(f, 2, alpha, "naive") for alpha in (1e3, 1e4))
     power = (high - low) / math.log(10)
-    theta, region, small, large = (SIZE,) * 3, "l = 1; for l >= 2 it tends to 0 for every k", 1.0, 100.0
+    theta: tuple[float, ...] = (SIZE,) * 3
+    region, small, large = "l = 1; for l >= 2 it tends to 0 for every k", 1.0, 100.0
     if f.name == "logsigmoid":
         theta, region = (SIZE, -SIZE), "theta^2, ..., theta^l > 0; with theta^2 < 0 it tends to 0"
     elif f.name in ("arctan", "softsign"):
