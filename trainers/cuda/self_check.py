@@ -172,10 +172,8 @@ def _results(
     yield "loss in training", [np.array(scores) for _, *scores in trained]
     for i, what in enumerate(KEPT):
         yield what.replace("_", " "), [after.kept[i].astype(np.float64) for after, *_ in trained]
-    yield (
-        "step",
-        [after.parameters - s.parameters.astype(np.float64) for (after, *_), s in zip(trained, states, strict=True)],
-    )
+    before = [s.parameters.astype(np.float64) for s in states]
+    yield "step", [after.parameters - start for (after, *_), start in zip(trained, before, strict=True)]
     probes = engine.probe(states)
     yield "gradient", [probe.gradient.astype(np.float64) for probe in probes]
     yield "count of saturated units", [probe.saturated for probe in probes]

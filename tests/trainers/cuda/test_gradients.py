@@ -50,7 +50,10 @@ def of_regime(regime: str, activation: str, scaling: str, penalty: str, alpha: f
     hold(next(c for c in tried if c is not None), probe)
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+# Now the one that has it all, separable convolutions and biases.
+@pytest.mark.parametrize(
+    "regime", [pytest.param(r, marks=[] if r == "large-parameters" else pytest.mark.slow) for r in REGIMES]
+)
 def test_of_every_regime(regime: str) -> None:
     of_regime(regime, "tanh", "rescaled", "l2", 2.0, probe=False)
 
