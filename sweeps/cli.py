@@ -289,10 +289,8 @@ def bench(
     """
     from sweeps.commands import bench as command
 
-    if device == "cuda":
-        found = command.bench_cuda(regime or [], batch or [], rounds, compiled)
-        return _say(found, command.bench_cuda_text, json_)
-    _say(command.bench(regime or [], batch or [], threads, rounds, compiled), command.bench_text, json_)
+    found = command.bench(regime or [], batch or [], threads, rounds, compiled, device)
+    _say(found, command.bench_text, json_)
 
 
 def _say(found: Any, text: Any, as_json: bool) -> None:

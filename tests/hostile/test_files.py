@@ -42,7 +42,7 @@ PARTS = ("about", "parameters", "first_moment", "second_moment")
 def parts(**other: Any) -> dict[str, Any]:
     """What is in a sound file, with something else."""
     about = {"member": vars(STATE.member), "epoch": 0, "step": 0}
-    found: dict[str, Any] = {name: np.stack([getattr(STATE, name)]) for name in PARTS[1:]}
+    found: dict[str, Any] = dict(zip(PARTS[1:], ([v] for v in (STATE.parameters, *STATE.kept)), strict=True))
     found["about"] = np.array(json.dumps([about | other.pop("entry", {})]))
     return found | other
 
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_network(gradsweep: Gradsweep, monkeypatch: pyte
     (fitting,) = [MemberConfig(data=data, epochs=3, batch_size=4)]
     wrong = np.zeros(count, np.float32)
     state = initial_state(fitting, network("combined", 2))
-    other = type(state)(fitting, 1, 1, wrong, wrong.copy(), wrong.copy())
+    other = type(state)(fitting, 1, 1, wrong, (wrong, wrong))
     save_states([other], gradsweep.here / "p.npz.1")
     pack = Pack("p", (PackedConfiguration(0, (fitting,), {0: 0.5, 1: 0.5}),), ("validation.accuracy",), epochs=3)
     reports = list(train_pack(pack, gradsweep.here / "p.npz"))

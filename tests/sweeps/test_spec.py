@@ -173,7 +173,7 @@ TEXT = st.text(CHARACTERS, max_size=30) | st.sampled_from(["1e-4", "no", "~", "0
 POSITIVE = st.floats(1e-300, 1e300)
 BASE = {
     "regime": st.sampled_from(["large-parameters", "many-layers", "combined"]),
-    "activation": st.sampled_from(ACTIVATIONS),
+    "activation": st.sampled_from(list(ACTIVATIONS)),
     "data": st.text(CHARACTERS, max_size=20).map("folder:".__add__),
     "epochs": st.integers(1, 2**31 - 1),
     "learning_rate": POSITIVE,
