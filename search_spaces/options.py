@@ -6,7 +6,6 @@ Nothing is mirrored: what Optuna's constructor accepts as a number, a text or a 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable, Collection, Mapping
@@ -14,22 +13,16 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
 
-from trainers.errors import OptionError
+from trainers.errors import OptionError, nearest, shown
 
 _PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
 T = TypeVar("T")
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """A hint at the known word that `word` may have been meant to be, or at all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-
-
 def check_name(what: str, name: str, known: Collection[str]) -> None:
     """Raises OptionError where the name is not known."""
     if name not in known:
-        raise OptionError("name", f"unknown {what} {name!r}; {nearest(name, known)}")
+        raise OptionError("name", f"unknown {what} {shown(name)}; {nearest(name, known)}")
 
 
 def plain_options(make: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
@@ -68,7 +61,7 @@ def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any
         else:
             right = type(value).__name__ in types
         if not right:
-            raise OptionError(key, f"must be {' or '.join(_PLAIN[t] for t in types)}, but got {value!r}")
+            raise OptionError(key, f"must be {' or '.join(_PLAIN[t] for t in types)}, but got {shown(value)}")
 
 
 def construct(what: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:

@@ -34,7 +34,7 @@ Spec = Annotated[str, typer.Argument(metavar="SPEC", help="a YAML file, or the n
 
 def _a_name(name: str) -> str:
     """Refused here, since no place has a sweep of another name, and each would stumble over it in its own way."""
-    from sweeps.spec.checks import NAME
+    from sweeps.spec.values import NAME
 
     if not NAME.fullmatch(name):
         raise typer.BadParameter(f"there is no sweep {name!r}: a name is 1 to 47 of a-z, 0-9 and -")

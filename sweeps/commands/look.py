@@ -18,7 +18,7 @@ BY_TABLE = " (a table of measured times, without pruning)"
 def plan(source: str, settings: list[str]) -> dict[str, Any]:
     """What a spec would run."""
     from sweeps.plan import plan_of
-    from sweeps.spec.claims import undecidable
+    from sweeps.spec.checks import undecidable
     from sweeps.spec.reading import read
 
     spec = read(source, settings)

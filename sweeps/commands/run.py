@@ -50,7 +50,7 @@ def run(request: Request, *, as_json: bool) -> int:
     again = f"gradsweep: interrupted; this goes on with it: {request.resuming()}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
         from sweeps.driver.sweep import run as run_sweep
-        from sweeps.spec.claims import undecidable
+        from sweeps.spec.checks import undecidable
         from sweeps.spec.reading import read
         from sweeps.store_file import open_store
 
