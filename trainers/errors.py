@@ -23,7 +23,7 @@ programming error, and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 WRONG_REQUEST, FAILED = 2, 1  # exit statuses
 MOST_PROBLEMS = 20
@@ -117,6 +117,12 @@ class TargetError(FailedError):
         self.exit_code = exit_code
 
 
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """A hint for a message about an unknown word: the known one that is nearest to it, or all of them."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+
+
 def printable(text: str) -> str:
     """The text as one line that a terminal shows and does not obey."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
@@ -126,13 +132,6 @@ def shown(value: object) -> str:
     """A value in a message, in the words of YAML: one line, at most 60 characters."""
     text = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint at the known word that `word` may have been meant to be, or at all of them."""
-    known = tuple(known)
-    matches = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {matches[0]}?" if matches else f"known are {', '.join(known)}"
 
 
 def one_line(error: BaseException) -> str:

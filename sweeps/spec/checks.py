@@ -11,7 +11,7 @@ from sweeps.spec.claims import unknown_metric
 from sweeps.spec.model import SweepSpec
 from sweeps.spec.values import Path, Problem
 from tracking.verdict.claims import BEST
-from trainers.errors import OptionError, nearest, printable, shown
+from trainers.errors import OptionError, did_you_mean, printable, shown
 from trainers.members import FIELDS, MemberConfig
 from trainers.metrics import names
 from trainers.regimes import network
@@ -63,7 +63,7 @@ def _parts(spec: SweepSpec) -> Iterator[Problem]:
     if not spec.arms and spec.search is None:
         yield (), "there is nothing to run: give arms, or search, or both"
     if spec.claim is not None and spec.claim not in spec.arms:
-        hint = nearest(spec.claim, spec.arms) if spec.arms else "there are none"
+        hint = did_you_mean(spec.claim, spec.arms) if spec.arms else "there are none"
         yield ("claim",), f"must be the name of an arm, but got {shown(spec.claim)}; {hint}"
     pack, seeds = spec.resources.pack, max(len(spec.seeds), len(spec.fresh_seeds))
     if pack > 1 and pack * seeds > MOST_MEMBERS:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, PlainValidator, model_validator
 
 from sweeps.spec.values import PERCENT, STRICT, Problem, amount, optional, refuse
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, named
-from trainers.errors import nearest, shown
+from trainers.errors import did_you_mean, shown
 
 # key of a kind -> (the kind, the key of the other configuration, that of the margin)
 KINDS = {
@@ -150,7 +150,7 @@ def problems(
                 rule = "must be the name of an arm: to be similar to the best is to be as_good as it"
                 yield ("claims", i, word), rule
             elif side not in (*arms, BEST):
-                hint = nearest(side, (*arms, BEST)) if arms else "there are no arms"
+                hint = did_you_mean(side, (*arms, BEST)) if arms else "there are no arms"
                 yield ("claims", i, word), f"must be the name of an arm, or best, but got {shown(side)}; {hint}"
         if claim.metric not in metrics:
             yield ("claims", i, "metric"), unknown_metric(claim.metric, metrics)
@@ -164,7 +164,7 @@ def problems(
 
 def unknown_metric(word: str, metrics: Sequence[str]) -> str:
     """With the metric that may have been meant: there are too many to list."""
-    hint = nearest(word, metrics)
+    hint = did_you_mean(word, metrics)
     if not hint.startswith("did"):
         hint = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
     return f"unknown metric {shown(word)}; {hint}"

@@ -24,7 +24,7 @@ from sweeps.spec.model import PARTS, Resources, SweepSpec
 from sweeps.spec.values import KINDS, RANGE_KEYS, Path, Problem
 from sweeps.spec.yaml_lines import DEEPEST, YamlError, dump, load
 from tracking.store import without_password
-from trainers.errors import MOST_PROBLEMS, SpecError, nearest, shown
+from trainers.errors import MOST_PROBLEMS, SpecError, did_you_mean, shown
 from trainers.members import FIELDS
 
 __all__ = ["Resources", "SpecError", "SweepSpec", "parse", "read", "studies"]
@@ -51,7 +51,7 @@ def read(source: str | pathlib.Path | Mapping[str, Any], settings: Sequence[str]
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except FileNotFoundError:
-        hint = nearest(str(source), shipped)
+        hint = did_you_mean(str(source), shipped)
         raise SpecError([f"{source}: there is no such file, and no shipped study of this name; {hint}"]) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -177,25 +177,25 @@ def _unknown(path: Path) -> str:
     """What to say of a key that there is none of."""
     first, key = path[0], str(path[-1])
     if len(path) == 1:
-        return f"unknown key; {nearest(key, SweepSpec.model_fields)}"
+        return f"unknown key; {did_you_mean(key, SweepSpec.model_fields)}"
     if path[:2] == ("search", "space"):
         if len(path) > 3:
-            return f"unknown key; {nearest(key, RANGE_KEYS)}"
+            return f"unknown key; {did_you_mean(key, RANGE_KEYS)}"
         if key in FIELDS:
             return f"can't be searched; can be: {', '.join(SEARCHABLE)}"
-        return f"unknown key; {nearest(key, SEARCHABLE)}"
+        return f"unknown key; {did_you_mean(key, SEARCHABLE)}"
     if first in ("base", "arms"):
         if key == "seed":
             return "unknown key; the seeds of all configurations are given by seeds"
         if first == "base" and key in ("alpha", "r"):
             return f"unknown key; {key} is given in arms and searched in search.space"
         kept = [name for name in FIELDS if name != "seed" and (first == "arms" or name not in ("alpha", "r"))]
-        return f"unknown key; {nearest(key, kept)}"
-    return f"unknown key; {nearest(key, [f.alias or name for name, f in PARTS[str(first)].model_fields.items()])}"
+        return f"unknown key; {did_you_mean(key, kept)}"
+    return f"unknown key; {did_you_mean(key, [f.alias or name for name, f in PARTS[str(first)].model_fields.items()])}"
 
 
 def _line(problem: Problem, places: Mapping[Path, str]) -> str:
-    """The problem with its place: that of its key, or of the nearest one around it that is written."""
+    """The problem with its place: that of its key, or of the did_you_mean one around it that is written."""
     path, message = problem
     nearby = path
     while nearby and nearby not in places:
