@@ -195,7 +195,7 @@ def _unknown(path: Path) -> str:
 
 
 def _line(problem: Problem, places: Mapping[Path, str]) -> str:
-    """The problem with its place: that of its key, or of the did_you_mean one around it that is written."""
+    """The problem with its place: that of its key, or of the nearest one around it that is written."""
     path, message = problem
     nearby = path
     while nearby and nearby not in places:
