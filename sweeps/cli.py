@@ -84,7 +84,9 @@ def run(
     set_: Set = None,
     store: StoreFolder = None,
     resume: Resume = False,
-    executor: Annotated[Literal["ray", "in-process"], typer.Option(help="what trains the packs; in-process needs no Ray")] = "ray",
+    executor: Annotated[
+        Literal["ray", "in-process"], typer.Option(help="what trains the packs; in-process needs no Ray")
+    ] = "ray",
     json_: Json = False,
 ) -> None:
     """Run a sweep here and wait: live progress, then the verdict."""
@@ -113,9 +115,7 @@ def submit(
     pool: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the settings of a Kubernetes pool, as YAML")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="only print what would be sent to Kubernetes")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would be sent to Kubernetes")] = False,
     json_: Json = False,
 ) -> None:
     """Run a sweep in the background, here or on a cluster, and print where to look."""
@@ -271,9 +271,9 @@ def fields(
     json_: Json = False,
 ) -> None:
     """List everything a spec may say, with defaults and choices."""
-    from sweeps.commands import words
+    from sweeps.commands import fields as command
 
-    _print(words.fields(name), words.fields_text, json_)
+    _print(command.fields(name), command.fields_text, json_)
 
 
 @app.command()
@@ -282,9 +282,9 @@ def metrics(
     json_: Json = False,
 ) -> None:
     """List what is recorded of every network and epoch."""
-    from sweeps.commands import words
+    from sweeps.commands import fields as command
 
-    _print(words.metrics(name), words.metrics_text, json_)
+    _print(command.metrics(name), command.metrics_text, json_)
 
 
 @app.command()
@@ -307,7 +307,9 @@ def bench(
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="time torch.compile too: needs a C++ compiler, and minutes")
     ] = True,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="cuda: the engines of a GPU, with 1 to 1,000 members")] = "cpu",
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="cuda: the engines of a GPU, with 1 to 1,000 members")
+    ] = "cpu",
     json_: Json = False,
 ) -> None:
     """Time the engines against plain PyTorch in one run.

@@ -37,3 +37,8 @@ def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     """Every metric of one member and epoch, in the order in which they are stored."""
     of_layers: Iterable[str] = (m for name in parameter_slices(layers) for m in layer_metrics(name))
     return (*SPLITS, *GRADIENTS, "gradient.first_to_last", *of_layers, "seconds")
+
+
+def described() -> dict[str, str]:
+    """A line about each metric; those of a layer as `layer.NAME.…`, in the order in which they are stored."""
+    return dict.fromkeys([*names(()), *layer_metrics("NAME")], "")
