@@ -136,7 +136,7 @@ def submit(
     from sweeps.commands import places
 
     where = places.Where(to, None if store is None else str(store))
-    return places.submit(spec, set, name, where)
+    return places.submit(spec, set, name, where, resume=resume)
 
 
 def status(name: str, store: str | Path | Store | None = None, to: str | None = None) -> dict[str, Any]:
