@@ -20,7 +20,13 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
 from optuna.pruners import NopPruner
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
@@ -40,6 +46,11 @@ BEST = 25
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The space in Optuna's form."""
     return {key: _distribution(what) for key, what in space.items()}
+
+
+def distributions_as_json(space: Space) -> dict[str, str]:
+    """The space in Optuna's form, each distribution as the JSON that Optuna reads."""
+    return {key: distribution_to_json(what) for key, what in distributions(space).items()}
 
 
 def _distribution(what: Range | Choice) -> BaseDistribution:

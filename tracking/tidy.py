@@ -27,7 +27,7 @@ Columns = dict[str, NDArray[Any] | list[Any]]
 
 
 def records(sweep: str, parts: Parts, layers: bool = False) -> Columns:
-    """One row per member and epoch: KEYS, every field of the member (`engine` is the one that trained it), every metric.
+    """One row per member and epoch: KEYS, the fields of the member (`engine` is the one that trained it), its metrics.
 
     With `layers` every layer's metrics are columns as well, as `layer.conv1.gradient.data.rms`; NaN where a row's
     network has no such layer.

@@ -167,7 +167,7 @@ class Driver:
         for number, epoch in epochs.items():
             self._epochs += epoch.epoch > 0 and epoch.epoch not in self._past[number]
             self._past[number] = past[number]
-        for number, row in rows.items():
+        for row in rows.values():
             self._through(row)
         left = tuple(c for c in pack.configurations if c.number not in ends)
         if left:

@@ -58,7 +58,7 @@ class Here:
                     self._start(sweep, output, len(former))
                 except TargetError:
                     # As if it had never been asked for.
-                    if sweep.name not in self._sweeps():
+                    if sweep.name not in self._names():
                         spec.unlink()
                         output.unlink()
                     raise
@@ -69,7 +69,7 @@ class Here:
         return Submitted(sweep.name, "", {**look, "ui": ui, "output": str(output)})
 
     def list(self) -> Sequence[Standing]:
-        return [self.status(name) for name in self._sweeps()]
+        return [self.status(name) for name in self._names()]
 
     def status(self, name: str) -> Standing:
         books = look_at(name, self._store)
@@ -116,7 +116,7 @@ class Here:
         """What the driver would refuse too, said without starting one."""
         if (process := self._process(sweep.name)) is not None:
             raise TargetError(f"the sweep {sweep.name!r} is running already, in process {process}", WRONG_REQUEST)
-        if not sweep.resume and sweep.name in self._sweeps():
+        if not sweep.resume and sweep.name in self._names():
             raise SearchError(
                 f"the sweep {sweep.name!r} is in {self._store.where} already: "
                 "go on with it by --resume, or submit another by --name NAME"
@@ -151,7 +151,7 @@ class Here:
         finally:
             os.close(read)
 
-    def _sweeps(self) -> list[str]:
+    def _names(self) -> Sequence[str]:
         return [sweep.name for sweep in sweeps(self._store)]
 
     def _process(self, name: str) -> str | None:

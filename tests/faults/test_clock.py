@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.harness import CONFIGURATIONS, NAME, RECORDS, Harness, moments, preloadable
+from tests.faults.harness import CONFIGURATIONS, RECORDS, Harness, moments, preloadable
 
 pytestmark = pytest.mark.timeout(3600)
 HOUR = 3600 * 10**9

@@ -91,6 +91,4 @@ def test_a_new_driver_confirms_what_the_old_one_would_have() -> None:
     rows = drive()
     for count in range(8, 12):
         (next_,) = ask(SMALL, [stored(row) for row in rows[:count]], 1, rows[count].pack)
-        assert replace(next_, known=rows[count].known) == replace(
-            rows[count], state="running", values=None, order=-1
-        )
+        assert replace(next_, known=rows[count].known) == replace(rows[count], state="running", values=None, order=-1)

@@ -86,16 +86,22 @@ def epoch(number: int, rows: list[list[float]] | None = None, objective: float =
     objective=st.floats() | st.just(-0.0),
 )
 def test_every_float_comes_back_to_the_bit(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[list[float]], objective: float
+    one_ledger: tuple[Ledger, Sweep], rows: list[list[float]], objective: float
 ) -> None:
-    ledger = Ledger.create(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db")
-    sweep = ledger.begin(Sweep("s", "name: s"))
-    ledger.add(sweep, [Configuration(0, "x", {}, tuple(range(len(rows))))])
-    ledger.record(sweep, {0: epoch(0, rows, objective)}, [])
-    ((number, back),) = ledger.epochs(sweep)
-    assert (number, back.epoch, back.names) == (0, 0, tuple("abcd"))
+    ledger, sweep = one_ledger
+    number = len(ledger.configurations(sweep))
+    ledger.add(sweep, [Configuration(number, "x", {}, tuple(range(len(rows))))])
+    ledger.record(sweep, {number: epoch(0, rows, objective)}, [])
+    ((_, back),) = ledger.epochs(sweep, [number])
+    assert (back.epoch, back.names) == (0, tuple("abcd"))
     assert back.values.tobytes() == b"".join(struct.pack("<d", v) for row in rows for v in row)
     assert math.isnan(back.objective) if math.isnan(objective) else back.objective == objective
+
+
+@pytest.fixture(scope="module")
+def one_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ledger, Sweep]]:
+    ledger = Ledger.create(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db")
+    yield ledger, ledger.begin(Sweep("s", "name: s"))
     ledger.close()
 
 
@@ -114,7 +120,7 @@ def test_what_is_known_is_never_written_twice(ledger: Ledger, maker: Any) -> Non
     assert ledger.trained_again(sweep) == {(0, 1): 1}
 
 
-def test_a_report_is_one_transaction(ledger: Ledger, maker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_is_one_transaction(ledger: Ledger, maker: Any) -> None:
     """Killed before any of its statements, and before its commit, it has not happened; then it happens whole."""
     sweep = maker.begin(ledger)
     for number in (0, 1):
@@ -122,22 +128,23 @@ def test_a_report_is_one_transaction(ledger: Ledger, maker: Any, monkeypatch: py
     before = tables(ledger)
     end = replace(maker.added(0), state="complete", values=(0.5,), order=0)
     report = {0: maker.epoch(0, 1), 1: maker.epoch(1, 1)}
-    statements = count_statements(ledger, lambda: ledger.record(sweep, {}, []))
-    assert statements == 0
     killed_at = 0
-    while True:
-        with Killed.after(ledger, killed_at) as killed:
-            try:
-                ledger.record(sweep, report, [end])
-            except Killed:
-                assert tables(ledger) == before, f"half of a report is there after {killed_at} statements"
-                killed_at += 1
-                continue
-        assert not killed.done
-        break
+    while killed_before(ledger, killed_at, report, end, sweep):
+        assert tables(ledger) == before, f"half of a report is there after {killed_at} statements"
+        killed_at += 1
     assert killed_at >= 4
     assert [c.epoch for c in ledger.configurations(sweep)] == [1, 1]
     assert [c.state for c in ledger.configurations(sweep)] == ["complete", "running"]
+
+
+def killed_before(ledger: Ledger, count: int, report: Any, end: Configuration, sweep: Sweep) -> bool:
+    """Record a report, killed after so many statements; whether it was."""
+    with Killed.after(ledger, count):
+        try:
+            ledger.record(sweep, report, [end])
+        except Killed:
+            return True
+    return False
 
 
 class Killed(BaseException):
@@ -145,7 +152,7 @@ class Killed(BaseException):
 
     class After:
         def __init__(self, ledger: Ledger, count: int) -> None:
-            self.engine, self.left, self.done = ledger._engine, count, False
+            self.engine, self.left = ledger._engine, count
 
         def __enter__(self) -> Killed.After:
             sa.event.listen(self.engine, "before_cursor_execute", self._statement)
@@ -165,27 +172,12 @@ class Killed(BaseException):
 
         def _count(self) -> None:
             if self.left == 0:
-                self.done = True
                 raise Killed
             self.left -= 1
 
     @staticmethod
     def after(ledger: Ledger, count: int) -> Killed.After:
         return Killed.After(ledger, count)
-
-
-def count_statements(ledger: Ledger, work: Any) -> int:
-    """How many statements something executes, besides the beginning of its transaction."""
-    seen: list[str] = []
-
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if not statement.startswith("BEGIN"):
-            seen.append(statement)
-
-    sa.event.listen(ledger._engine, "before_cursor_execute", note)
-    work()
-    sa.event.remove(ledger._engine, "before_cursor_execute", note)
-    return len(seen)
 
 
 def test_a_pack_is_there_as_a_whole_or_not(ledger: Ledger, maker: Any) -> None:
