@@ -304,18 +304,22 @@ class Ledger:
         rows = self._read(lambda db: db.execute(query.order_by(_configurations.c.number)).all())
         return [_configuration(row) for row in rows]
 
-    def objectives(self, sweep: Sweep) -> dict[int, dict[int, float]]:
+    def objectives(self, sweep: Sweep, numbers: Sequence[int] | None = None) -> dict[int, dict[int, float]]:
         """The mean of the first objective over the seeds: configuration -> epoch -> value."""
         columns = _epochs.c.configuration, _epochs.c.epoch, _epochs.c.objective
         query = sa.select(*columns).where(_epochs.c.sweep == sweep.id).order_by(*columns[:2])
+        if numbers is not None:
+            query = query.where(_epochs.c.configuration.in_(numbers))
         values: dict[int, dict[int, float]] = {}
         for number, epoch, value in self._read(lambda db: db.execute(query).all()):
             values.setdefault(number, {})[epoch] = math.nan if value is None else value
         return values
 
-    def epochs(self, sweep: Sweep, numbers: Sequence[int] | None = None) -> Iterator[tuple[int, Epoch]]:
-        """(configuration, epoch) of a sweep, or of some of its configurations, in this order."""
-        query = sa.select(_epochs).where(_epochs.c.sweep == sweep.id)
+    def epochs(
+        self, sweep: Sweep, numbers: Sequence[int] | None = None, after: int = -1
+    ) -> Iterator[tuple[int, Epoch]]:
+        """(configuration, epoch) of a sweep, or of some of its configurations, in this order; those after an epoch."""
+        query = sa.select(_epochs).where(_epochs.c.sweep == sweep.id, _epochs.c.epoch > after)
         if numbers is not None:
             query = query.where(_epochs.c.configuration.in_(numbers))
         query = query.order_by(_epochs.c.configuration, _epochs.c.epoch)
@@ -365,10 +369,10 @@ class Ledger:
 
         self._write(write)
 
-    def pending(self, sweep: Sweep, mirror: str) -> list[tuple[int, bool]]:
+    def pending(self, sweep: Sweep, mirror: str, *, problems: bool = False) -> list[tuple[int, bool]]:
         """(number, whether it has ended) of each configuration of which a mirror lacks something; the ended ones first.
 
-        One with a problem is passed over.
+        One with a problem is passed over, but for `problems`.
         """
         c, m = _configurations.c, _mirrors.c
         joined = sa.and_(m.sweep == c.sweep, m.number == c.number, m.mirror == mirror)
@@ -376,7 +380,7 @@ class Ledger:
         query = (
             sa.select(c.number, c.ended.is_not(None))
             .select_from(_configurations.outerjoin(_mirrors, joined))
-            .where(c.sweep == sweep.id, lacks, sa.func.coalesce(m.problem, "") == "")
+            .where(c.sweep == sweep.id, lacks, sa.or_(problems, sa.func.coalesce(m.problem, "") == ""))
             .order_by(c.ended.is_(None), c.number)
         )
         return [(number, bool(ended)) for number, ended in self._read(lambda db: db.execute(query).all())]
