@@ -43,7 +43,7 @@ class Result:
     @cached_property
     def spec(self) -> SweepSpec:
         """The spec that the sweep was begun with."""
-        from sweeps.driver.sweep import stored_spec
+        from sweeps.driver.status import stored_spec
 
         return stored_spec(self.name, self.store)
 
