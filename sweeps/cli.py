@@ -69,9 +69,20 @@ Resume = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"gradsweep {version('gradsweep')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _settings(
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks, and Ray's own log")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     if debug:
         os.environ[DEBUG] = "1"
