@@ -188,7 +188,7 @@ FILES = {
 def test_odd_files(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
     for case, make in FILES.items():
         with subtests.test(case):
-            gradsweep.spec = gradsweep.here / f"{len(case)}.yaml"
+            gradsweep.spec = gradsweep.here / f"{case}.yaml".replace(" ", "-")
             make(gradsweep.spec)
             gradsweep.refuses("run", gradsweep.spec.name, says=gradsweep.spec.name)
 
