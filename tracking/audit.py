@@ -178,7 +178,7 @@ class _Runs:
                 yield f"(state, status, end, reason) are {there} in MLflow, not {expected}"
             if run.data.params != mlflow.params_of(c) | {"state": c.state}:
                 yield "its params are not the ledger's"
-        elif own.ended and own.epoch == self._sweep.revision and self._sweep.status == "killed":
+        elif own.ended and own.epoch == self._sweep.revision and taken.run is not None:
             if (run.info.status, run.info.end_time) != ("KILLED", self._sweep.ended):
                 yield f"its run is {run.info.status}, but the sweep was stopped"
 

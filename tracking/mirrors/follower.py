@@ -18,6 +18,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Protocol
 
 from tenacity import RetryCallState, Retrying, wait_random_exponential
@@ -197,8 +198,9 @@ def waiting(ledger: Ledger, name: str) -> int:
     except SearchError:
         return 0
     mlflow, optuna = (ledger.pending(sweep, mirror, problems=True) for mirror in MIRRORS)
-    # Optuna is told of a configuration once it has ended.
-    lacking = {number for number, _ in mlflow} | {number for number, ended in optuna if ended}
+    # Optuna is told of a configuration once it and all with lower numbers have ended.
+    lacking = {number for number, _ in mlflow}
+    lacking |= {number for number, _ in takewhile(lambda pair: pair[1], sorted(optuna))}
     own = ledger.taken(sweep, "mlflow", [SWEEP]).get(SWEEP)
     late = own is None or own.epoch < sweep.revision or (sweep.status != "running" and not own.ended)
     return len(lacking) + late

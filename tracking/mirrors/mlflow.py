@@ -221,29 +221,39 @@ class MlflowMirror:
         run = str(own.run)
         with translated():
             if sweep.status == "running" and own.epoch >= 0:
-                for again in (run, *self._running_runs(sweep)):
-                    self.client.update_run(again, "RUNNING")
+                self.client.update_run(run, "RUNNING")
             if own.epoch < 0:
                 params = [Param(key, value[:MOST_IN_PARAM]) for key, value in sweep.settings.items()]
                 self.client.log_batch(run, params=params)
             if sweep.spec:
                 self.client.log_text(run, sweep.spec, "spec.yaml")
+        if sweep.status == "running" and own.epoch >= 0:
+            for child in self._running(sweep):
+                with self._one_run(sweep, child), translated():
+                    self.client.update_run(str(child.run), "RUNNING")
         self._chart(sweep, run, [])
         self._ledger.take(sweep, NAME, [replace(own, epoch=sweep.revision, ended=False)])
 
     def _stop(self, sweep: Sweep, run: str) -> None:
         with translated():
-            for stopped in (run, *self._running_runs(sweep)):
-                self.client.set_terminated(stopped, "KILLED", sweep.ended)
+            self.client.set_terminated(run, "KILLED", sweep.ended)
+        self._stop_running(sweep)
 
-    def _running_runs(self, sweep: Sweep) -> list[str]:
+    def _stop_running(self, sweep: Sweep) -> None:
+        for child in self._running(sweep):
+            with self._one_run(sweep, child), translated():
+                self.client.set_terminated(str(child.run), "KILLED", sweep.ended)
+
+    def _running(self, sweep: Sweep) -> list[Taken]:
+        """The configurations that have not ended and have a run."""
         running = [c.number for c in self._ledger.configurations(sweep) if c.state == "running"]
-        return [t.run for t in self._ledger.taken(sweep, NAME, running).values() if t.run and not t.problem]
+        return [t for t in self._ledger.taken(sweep, NAME, running).values() if t.run and not t.problem]
 
     def _finish(self, sweep: Sweep, own: Taken) -> None:
         run = str(own.run)
         if self._doubtful:
             self._remove_strays(sweep)
+        self._stop_running(sweep)
         self._chart(sweep, run, [])
         with translated():
             self.client.set_tag(run, NOTE, description(sweep))
@@ -275,7 +285,8 @@ class MlflowMirror:
         finally:
             self._ledger.take(sweep, NAME, [t for t in taken.values() if t.number not in self.problems])
         if own.run is not None and not own.problem:
-            self._chart(sweep, own.run, ended)
+            with self._one_run(sweep, own):
+                self._chart(sweep, own.run, ended)
 
     def _sent(self, sweep: Sweep, before: Taken, c: Configuration, has: Mapping[str, str]) -> Taken:
         """Write what a run, which has these tags, lacks: its epochs in one batch, and its end with the last of them."""
@@ -299,8 +310,6 @@ class MlflowMirror:
             if whole and not later:
                 self._log_records(sweep, c, epochs, str(before.place))
                 self.client.set_terminated(run, STATUS[c.state], c.ended)
-            elif sweep.status != "running" and not whole and before.epoch < 0:
-                self.client.set_terminated(run, "KILLED", sweep.ended)
         last = lacking[-1].epoch if lacking else before.epoch
         return replace(before, epoch=last, ended=whole and not later)
 
