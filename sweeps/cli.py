@@ -332,10 +332,8 @@ def bench(
     """
     from sweeps.commands import bench as command
 
-    if device == "cuda":
-        timed = command.bench_cuda(regime or [], batch or [], rounds, compiled)
-        return _print(timed, command.bench_cuda_text, json_)
-    _print(command.bench(regime or [], batch or [], threads, rounds, compiled), command.bench_text, json_)
+    timed = command.bench(regime or [], batch or [], threads, rounds, compiled, device)
+    _print(timed, command.bench_text, json_)
 
 
 def _print(document: Any, text: Any, as_json: bool) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracking.origin import Origin, origin
+
 from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
 from sweeps.driver.status import look_at
 from sweeps.driver.sweep import stored_spec, verdict_of
@@ -21,7 +23,6 @@ from sweeps.theory_table import PARTS, sides, where
 from tracking.figures.paper import paper_figure
 from tracking.figures.style import write
 from tracking.figures.theory import save
-from tracking.origin import Origin, origin
 from tracking.results import load, outcomes
 from tracking.store import Store
 from tracking.verdict.verdict import ClaimVerdict, Verdict
@@ -189,8 +190,7 @@ def _theory(theory: Theory) -> str:
         ]
         parts += [f"### {title}", _table(["claim", "f", "holds", "where, and how we know"], rows)]
     parts += ["### Counter-examples", _counter_examples(theory.claims)]
-    for number in "12":
-        parts += [f"### The proof of Theorem {number}, step by step", _proof(theory.claims, f"proof of {number}")]
+    parts.append("The arguments, and the paper's proofs step by step, are in [theory.md](theory.md).")
     return "\n\n".join(parts)
 
 
@@ -198,18 +198,9 @@ def _counter_examples(claims: Iterable[Claim]) -> str:
     rows = [
         [f"{c.part}, {c.name}", where(c.counter_example.at), c.counter_example.says, sides(c.counter_example)]
         for c in claims
-        if c.counter_example and not c.part.startswith("proof")
+        if c.counter_example
     ]
     return _table(["claim", "at", "what", "numbers"], rows)
-
-
-def _proof(claims: Iterable[Claim], part: str) -> str:
-    rows = [
-        [c.statement, c.region if c.counter_example else "always", c.evidence.removeprefix("proved").lstrip("; ")]
-        for c in claims
-        if c.part == part
-    ]
-    return _table(["step", "true", "why"], rows)
 
 
 def _note(out: Path, name: str) -> str:

@@ -129,16 +129,20 @@ def _of_names() -> Iterator[dict[str, Any]]:
 
 def _tables() -> Mapping[str, Iterable[str]]:
     """The tables of which a member's field names an entry."""
-    from trainers import members
+    from trainers.activations import ACTIVATIONS, SCALINGS
+    from trainers.initialization import INITIALIZATIONS
+    from trainers.members import CONVOLUTIONS, ENGINES
+    from trainers.penalties import PENALTIES
+    from trainers.regimes import REGIMES
 
     return {
-        "regime": members.REGIMES,
-        "activation": members.ACTIVATIONS,
-        "scaling": members.SCALINGS,
-        "penalty": members.PENALTIES,
-        "initialization": members.INITIALIZATIONS,
-        "convolution": members.CONVOLUTIONS,
-        "engine": members.ENGINES,
+        "regime": REGIMES,
+        "activation": ACTIVATIONS,
+        "scaling": SCALINGS,
+        "penalty": PENALTIES,
+        "initialization": INITIALIZATIONS,
+        "convolution": CONVOLUTIONS,
+        "engine": ENGINES,
     }
 
 
@@ -171,7 +175,9 @@ def _kind(hint: Any) -> str:
 def _plain(default: Any) -> Any:
     if isinstance(default, BaseModel):
         return default.model_dump()
-    if isinstance(default, tuple) and default and default == tuple(range(len(default))):  # of seeds, whose count says it all
+    if (
+        isinstance(default, tuple) and default and default == tuple(range(len(default)))
+    ):  # of seeds, whose count says it all
         return len(default)
     if isinstance(default, tuple):
         return [_plain(value) for value in default]

@@ -94,13 +94,13 @@ def regimes(name: str | None) -> list[dict[str, Any]]:
         raise RequestError(f"there is no regime {name!r}: there are {', '.join(REGIMES)}")
     return [
         {
-            "name": regime.name,
+            "name": known,
             "table": regime.table,
             "initialization": f"{regime.initialization} {regime.init_scale:g}",
-            "layers": [asdict(row) for row in rows(regime.name)],
+            "layers": [asdict(row) for row in rows(known)],
         }
-        for regime in REGIMES.values()
-        if name in (None, regime.name)
+        for known, regime in REGIMES.items()
+        if name in (None, known)
     ]
 
 
@@ -117,11 +117,12 @@ def _regime_text(regime: dict[str, Any]) -> str:
             layer["kind"],
             "x".join(map(str, layer["output"])),
             layer["parameters"],
-            layer["paper"],
-            layer["paper_counts"],
+            "" if layer["paper"] is None else layer["paper"],
+            layer["paper_counts"] or "",
         )
         for layer in layers
     ]
     rows.append(("sum", "", "", sum(layer["parameters"] for layer in layers), "", ""))
-    title = f"{regime['name']} (Table {regime['table']}), initial values {regime['initialization']}"
+    of_paper = f" (Table {regime['table']})" if regime["table"] else ""
+    title = f"{regime['name']}{of_paper}, initial values {regime['initialization']}"
     return table(["layer", "kind", "output", "parameters#", "paper#", "paper counts"], rows, title)

@@ -51,8 +51,8 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
     server = Server(host, _port(host, port), login)
     with TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
         settings = server.environment(uri, str(store.artifacts), Path(scratch), os.environ)
-        # A session of its own, so that Ctrl-C reaches it only through us; a folder of its own, since the web server that
-        # MLflow starts puts the current one on Python's path.
+        # A session of its own, so that Ctrl-C reaches it only through us; a folder of its own, because the web server
+        # that MLflow starts puts the current one on Python's path.
         with subprocess.Popen(
             server.command,
             cwd=scratch,

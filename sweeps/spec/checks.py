@@ -12,9 +12,8 @@ from sweeps.spec.model import SweepSpec
 from sweeps.spec.values import Path, Problem
 from tracking.verdict.claims import BEST
 from trainers.errors import OptionError, did_you_mean, printable, shown
-from trainers.members import FIELDS, MemberConfig
+from trainers.members import FIELDS, MemberConfig, layers_of
 from trainers.metrics import names
-from trainers.regimes import network
 
 MOST_CORNERS = 4096
 MOST_MEMBERS = 100_000  # of a pack: an array of them is some gigabytes
@@ -54,9 +53,9 @@ def undecidable(spec: SweepSpec) -> list[str]:
 
 def common_metrics(members: Iterable[MemberConfig]) -> tuple[str, ...]:
     """The metrics that the networks of all of these members have."""
-    networks = {(m.regime, m.convolution, m.dense_bias) for m in members}
-    known = [names(network(r, separable=c == "separable", dense_bias=b)) for r, c, b in sorted(networks, key=str)]
-    return tuple(name for name in known[0] if all(name in others for others in known))
+    networks = dict.fromkeys(layers_of(member, 10) for member in members)
+    first, *others = (names(layers) for layers in networks)
+    return tuple(name for name in first if all(name in other for other in others))
 
 
 def _parts(spec: SweepSpec) -> Iterator[Problem]:

@@ -36,7 +36,7 @@ PARTS = ("about", "parameters", "first_moment", "second_moment")
 def parts(**other: Any) -> dict[str, Any]:
     """What is in a sound file, with something else."""
     about = {"member": vars(STATE.member), "epoch": 0, "step": 0}
-    found: dict[str, Any] = {name: np.stack([getattr(STATE, name)]) for name in PARTS[1:]}
+    found: dict[str, Any] = dict(zip(PARTS[1:], ([v] for v in (STATE.parameters, *STATE.kept)), strict=True))
     found["about"] = np.array(json.dumps([about | other.pop("entry", {})]))
     return found | other
 
@@ -158,7 +158,7 @@ def test_a_checkpoint_of_another_network(gradsweep: Gradsweep, subtests: pytest.
     for count in COUNTS:
         with subtests.test(count=count):
             wrong = np.zeros(count, np.float32)
-            save_states([type(state)(fitting, 1, 1, wrong, wrong.copy(), wrong.copy())], gradsweep.here / "p.npz.1")
+            save_states([type(state)(fitting, 1, 1, wrong, (wrong, wrong))], gradsweep.here / "p.npz.1")
             pack = Pack(
                 "p", (PackedConfiguration(0, (fitting,), {0: 0.5, 1: 0.5}),), ("validation.accuracy",), epochs=3
             )

@@ -22,8 +22,9 @@ from sweeps.driver.driver import Driver
 from tracking.ledger import Ledger
 from tracking.store import Store
 from tracking.types import Sweep
+from trainers.activations import ACTIVATIONS
 from trainers.errors import FailedError, TargetError
-from trainers.members import ACTIVATIONS, FIELDS
+from trainers.members import FIELDS
 from trainers.metrics import names
 from trainers.regimes import network
 
@@ -263,7 +264,7 @@ def test_nothing_heavy_is_imported_to_answer_at_once(words: list[str]) -> None:
 def test_a_configuration_that_fails_says_why_and_the_status_is_1(
     say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("trainers.train.layers_of", lambda member, classes: 1 / 0)
+    monkeypatch.setattr("trainers.training.layers_of", lambda member, classes: 1 / 0)
     elsewhere = ["--store", str(tmp_path / "store")]
     status, out, _ = say("run", "first.yaml", "--executor", "in-process", "--json", *elsewhere)
     assert status == 1

@@ -12,14 +12,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sweeps.commands.look import plan_text
 from sweeps.commands.text import duration
 from sweeps.driver.driver import Driver
-from sweeps.plan import Plan, pack_size, plan_of, train_images
+from sweeps.plan import Plan, pack_size, plan_of
 from sweeps.spec.reading import parse
 from tests.trainers.cuda.fake_device import GB, Device
 from tracking.ledger import Ledger
 from tracking.types import Sweep
 from trainers.cuda import memory
 from trainers.cuda.engine import CudaEngine
-from trainers.data import load
+from trainers.data import images_of, load
 from trainers.errors import RequestError
 from trainers.members import MemberConfig
 from trainers.regimes import network
@@ -69,9 +69,9 @@ def test_without_images_there_is_no_time() -> None:
 
 
 def test_the_number_of_images_is_about_right(images: str) -> None:
-    assert train_images("digits") == len(load("digits").train)
-    assert abs(train_images(images) - len(load(images).train)) <= 1
-    assert train_images("folder:/nowhere") == 0
+    assert images_of("digits").train == len(load("digits").train)
+    assert abs(images_of(images).train - len(load(images).train)) <= 1
+    assert images_of("folder:/nowhere").train == 0
 
 
 def test_durations_are_no_more_exact_than_they_are() -> None:

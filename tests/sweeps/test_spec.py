@@ -15,8 +15,9 @@ from search_spaces.space import Choice, Range
 from sweeps.plan import plan_of
 from sweeps.spec.model import PARTS, Arm, Base, Objective, Resources, Tracking
 from sweeps.spec.reading import SweepSpec, parse, read, studies
+from trainers.activations import ACTIVATIONS
 from trainers.errors import SpecError
-from trainers.members import ACTIVATIONS, HOMOGENEOUS, MemberConfig
+from trainers.members import MemberConfig
 
 SECTION_5 = """\
 name: alpha-r
@@ -189,7 +190,7 @@ TEXT = st.text(CHARACTERS, max_size=30) | st.sampled_from(["1e-4", "no", "~", "0
 POSITIVE = st.floats(1e-300, 1e300)
 BASE = {
     "regime": st.sampled_from(["large-parameters", "many-layers", "combined"]),
-    "activation": st.sampled_from([name for name in ACTIVATIONS if name not in HOMOGENEOUS]),
+    "activation": st.sampled_from([name for name, f in ACTIVATIONS.items() if not f.homogeneous]),
     "data": st.text(CHARACTERS, max_size=20).map("folder:".__add__),
     "epochs": st.integers(1, 2**31 - 1),
     "learning_rate": POSITIVE,
