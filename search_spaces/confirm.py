@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from search_spaces.plan import SearchPlan
 from search_spaces.rows import Row
-from trainers.members import MemberConfig
 
 
 def search_ended(plan: SearchPlan, rows: Sequence[Row]) -> bool:
@@ -28,13 +27,13 @@ def chosen(plan: SearchPlan, rows: Sequence[Row]) -> list[int]:
         return []
     sign = -1.0 if plan.goals[0] == "maximize" else 1.0
     arms, searched = rows[: len(plan.arms)], rows[len(plan.arms) : plan.searching]
-    members = [_member(plan, row) for row in arms]
+    members = [plan.member(row.parameters) for row in arms]
     best: list[int] = []
     results = [(sign * row.values[0], row.number) for row in searched if row.state == "complete" and row.values]
     for _, number in sorted(results):
         if len(best) == plan.confirm:
             break
-        member = _member(plan, rows[number])
+        member = plan.member(rows[number].parameters)
         if member not in members:
             members.append(member)
             best.append(number)
@@ -46,7 +45,3 @@ def confirmations(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator
     done = len(rows) - plan.searching
     for place, number in enumerate(chosen(plan, rows)[done : done + count]):
         yield Row(len(rows) + place, rows[number].arm, rows[number].parameters, confirms=number)
-
-
-def _member(plan: SearchPlan, row: Row) -> MemberConfig:
-    return MemberConfig(**{**plan.base, **row.parameters})  # type: ignore[arg-type]

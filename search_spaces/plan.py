@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.space import Space, Value
+from trainers.members import MemberConfig
 
 
 @dataclass(frozen=True)
@@ -52,3 +53,7 @@ class SearchPlan:
     def total(self) -> int:
         """How many configurations the sweep has, at most: the search may leave fewer to confirm."""
         return self.searching + self.confirming
+
+    def member(self, parameters: Mapping[str, Value]) -> MemberConfig:
+        """What a configuration trains, with the default seed. Raises ValueError for what no network can be."""
+        return MemberConfig(**{**self.base, **parameters})  # type: ignore[arg-type]

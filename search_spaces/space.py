@@ -53,14 +53,13 @@ class Range:
             if not self.integer:
                 raise ValueError("a range of real numbers has no finite set of values")
             return tuple(range(int(self.low), int(self.high) + 1))
-        if count == 1:
-            values = [self.low]
-        elif self.log:
-            ratio = self.high / self.low
-            values = [self.low * ratio ** (i / (count - 1)) for i in range(count)]
+        last = max(1, count - 1)
+        if self.log:
+            values = [self.low * (self.high / self.low) ** (i / last) for i in range(count)]
         else:
-            values = [self.low + (self.high - self.low) * i / (count - 1) for i in range(count)]
-        values[-1] = self.high if count > 1 else self.low  # exactly, not within rounding
+            values = [self.low + (self.high - self.low) * i / last for i in range(count)]
+        if count > 1:
+            values[-1] = self.high  # exactly, not within rounding
         if self.integer:
             return tuple(sorted({round(v) for v in values}))
         return tuple(float(v) for v in values)
@@ -78,11 +77,9 @@ class Choice:
         for value in self.values:
             if not isinstance(value, str | bool | int | float) or value != value:
                 raise ValueError(f"a choice is between texts, numbers and true or false, but got {value!r}")
-        seen: set[Value] = set()
-        for value in self.values:
-            if value in seen:
+        for place, value in enumerate(self.values):
+            if value in self.values[:place]:
                 raise ValueError(f"the values of a choice must differ, but got {value!r} twice")
-            seen.add(value)
 
     def __contains__(self, value: object) -> bool:
         return value in self.values

@@ -37,7 +37,6 @@ from search_spaces.plan import SearchPlan
 from search_spaces.rows import Row
 from search_spaces.samplers import make_sampler, sees
 from search_spaces.space import Choice, Range, Space, Value, unsearched
-from trainers.members import MemberConfig
 
 WINDOW = 250
 BEST = 25
@@ -65,11 +64,10 @@ def point(plan: SearchPlan, row: Row) -> dict[str, Value] | None:
     """Where in the space a configuration lies; None for an arm that lies outside, or differs in another field."""
     if not row.arm:
         return {key: row.drawn.get(key, row.parameters[key]) for key in plan.space}
-    arm = MemberConfig(**{**plan.base, **row.parameters})  # type: ignore[arg-type]
+    arm = plan.member(row.parameters)
     at: dict[str, Value] = {key: getattr(arm, key) for key in plan.space}
-    if arm != MemberConfig(**{**plan.base, **at}):  # type: ignore[arg-type]
-        return None
-    return at if all(at[key] in what for key, what in plan.space.items()) else None
+    inside = all(at[key] in what for key, what in plan.space.items())
+    return at if inside and arm == plan.member(at) else None
 
 
 def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[Row]:
@@ -164,8 +162,9 @@ def memory_study(
         )
     finally:
         optuna.logging.set_verbosity(verbosity)
+    study_id = storage.get_study_id_from_name(study.study_name)
     for trial in trials:
-        storage.create_new_trial(storage.get_study_id_from_name(study.study_name), trial)
+        storage.create_new_trial(study_id, trial)
     return study, storage
 
 
@@ -180,8 +179,10 @@ def _shown(
         rows = _window([row for row in rows if row.state != "failed"], plan.goals)
     trials = [_trial(row, point(plan, row), space) for row in rows]
     study, storage = memory_study(plan.goals, [t for t in trials if seen == "all" or t.state != TrialState.FAIL])
-    for key, value in (item for row in rows for item in row.study_notes.items()):
-        storage.set_study_system_attr(storage.get_study_id_from_name(study.study_name), key, value)
+    study_id = storage.get_study_id_from_name(study.study_name)
+    for row in rows:
+        for key, value in row.study_notes.items():
+            storage.set_study_system_attr(study_id, key, value)
     return study, storage
 
 

@@ -214,6 +214,7 @@ def test_a_value_that_is_no_number_stops_or_not_but_breaks_nothing(plan: SearchP
     ("name", "options", "key", "message"),
     [
         ("ash", {}, "name", "unknown pruner 'ash'; did you mean asha?"),
+        ("x", {}, "name", "unknown pruner 'x'; known are asha, hyperband, median, percentile, threshold, patient"),
         ("asha", {"reductions": 3}, "reductions", "did you mean reduction?"),
         ("asha", {"reduction": 1}, "reduction", "must be a whole number >= 2, but got 1"),
         ("asha", {"max_epochs": 3}, "max_epochs", "has no option 'max_epochs'"),

@@ -82,7 +82,7 @@ def drive(plan: SearchPlan, size: int = 4) -> list[Row]:
 
 
 def slow_if_gp(names: Iterable[str]) -> list[Any]:
-    """gp takes seconds per suggestion on a busy machine; the default run has one small test of it."""
+    """gp takes seconds per suggestion on a busy machine; the default run has two small tests of it."""
     return [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in names]
 
 
@@ -148,6 +148,7 @@ def test_suggestions_are_those_of_earlier_versions(case: str) -> None:
         assert row.drawn == up_to_rounding(earlier["drawn"])
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_one_parameter_is_enough(name: str) -> None:
     early = {"n_startup_trials": 2} if name == "gp" else {}
     plan = plan_of(name, {"r": Range(1e-5, 1.0, log=True)}, configurations=4, **early)
@@ -158,6 +159,7 @@ def test_one_parameter_is_enough(name: str) -> None:
     assert all(row.parameters["r"] in plan.space["r"] for row in rows[4:])
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_choices_alone_are_enough(name: str) -> None:
     space: Space = {
         "activation": Choice(("tanh", "relu", "elu")),
@@ -270,7 +272,7 @@ def test_a_wrong_sampler_is_one_clear_error(name: str, options: dict[str, Any], 
         ("tpe", {"group": True, "multivariate": True}),
         ("cmaes", {"consider_pruned_trials": True}),
         ("cmaes", {"with_margin": True}),
-        ("gp", {"deterministic_objective": True}),
+        pytest.param("gp", {"deterministic_objective": True}, marks=pytest.mark.slow),
     ],
 )
 def test_experimental_options_warn_nobody(name: str, options: dict[str, Any]) -> None:
