@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import requests
-
 from search_spaces.storage import alone, has_driver
+
 from tests.service.command import Gradsweep, until
 from tests.service.secrets import command_lines, files_with
 from tests.service.servers import DATABASE_PASSWORD, MLFLOW_PASSWORD, Team
