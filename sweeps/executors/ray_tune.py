@@ -1,16 +1,55 @@
-"""The executor on Ray Tune: one trial a pack, on this machine or on the cluster of RAY_ADDRESS.
+"""The executor on Ray Tune: one trial per pack, on this machine or on the cluster of RAY_ADDRESS.
 
-Ray carries packs to workers and reports back, and nothing else: Optuna's database is the truth about what is done and
-what is running, so every run starts a fresh Tune experiment and nothing of Ray's own state is ever restored. Actors
-are reused, which is what makes trials cheap: 13.6 no-op trials a second against 0.84.
+Ray carries packs to workers and reports back, and nothing else: the ledger is the truth about what is done and what is
+running, so every run starts a fresh Tune experiment and nothing of Ray's own state is restored. Actors are reused,
+which is what makes trials cheap: 13.6 no-op trials per second against 0.84.
+
+Importing this module changes nothing. What Ray needs of the environment, and of its own modules, is set by `opened`
+and put back when that is left.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import math
 import os
+import platform
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
 
-# Read when Ray is imported, or by its workers, which inherit them.
+import ray
+from ray import cloudpickle, tune
+from ray._common.utils import get_default_system_temp_dir
+from ray._private import ray_constants
+from ray.exceptions import RayActorError, RayTaskError, RuntimeEnvSetupError
+from ray.tune.execution import class_cache
+from ray.tune.search import Searcher
+
+from sweeps.driver.bucket import forget, forget_others
+from sweeps.driver.packing import Books
+from sweeps.driver.packs import Pack, PackReport, train_pack
+from sweeps.driver.signals import Interrupt
+from sweeps.executors import cluster
+from sweeps.executors.environment import environment
+from sweeps.executors.ray_session import session_folder
+from sweeps.spec.reading import Resources
+from tracking.store import Store
+from trainers.errors import SweepStopped, one_line
+
+log = logging.getLogger("gradsweep")
+
+# For the driver and its workers.
 SETTINGS = {
+    "PYTHONSAFEPATH": "1",  # a user's `trainers.py` in the current folder is not ours
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # its progress tables go to standard output, ours is `sweeps.display`
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean here
@@ -19,54 +58,10 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots of what nobody restores
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-os.environ.update(SETTINGS)
-if not os.environ.get("RAY_ADDRESS"):
-    # A Ray of our own is for this machine alone, and so are its ports: on the loopback, as Ray has it by itself on
-    # Windows and macOS.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-
-import logging  # noqa: E402
-import math  # noqa: E402
-import platform  # noqa: E402
-import shutil  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from collections import Counter  # noqa: E402
-from collections.abc import Callable, Generator, Iterator  # noqa: E402
-from contextlib import ExitStack, closing, contextmanager, redirect_stdout  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import ray  # noqa: E402
-
-# ray.init imports it. Here that is done before the delivery's thread runs: two threads that import side by side
-# (this one Ray, that one MLflow, both OpenTelemetry) have locked each other out for ever.
-import ray.dashboard.optional_deps  # noqa: E402, F401
-from ray import cloudpickle, tune  # noqa: E402
-from ray._common.utils import get_default_system_temp_dir  # noqa: E402
-from ray.exceptions import RayTaskError  # noqa: E402
-from ray.tune.execution import class_cache  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
-
-from sweeps.driver.bucket import forget, forget_others  # noqa: E402
-from sweeps.driver.packing import Books  # noqa: E402
-from sweeps.driver.packs import Pack, PackReport, train_pack  # noqa: E402
-from sweeps.driver.signals import Interrupt  # noqa: E402
-from sweeps.executors import cluster  # noqa: E402
-from sweeps.executors.ray_session import session_folder  # noqa: E402
-from sweeps.spec.reading import Resources  # noqa: E402
-from tracking.store import Store  # noqa: E402
-from trainers.errors import one_line  # noqa: E402
-
-log = logging.getLogger("gradsweep")
-
-# Tune would hand the driver's AWS keys to workers on their command line, where everybody on a machine can read them.
-class_cache.ENV_VARS_TO_PROPAGATE -= {n for n in class_cache.ENV_VARS_TO_PROPAGATE if n.startswith("AWS_")}
-
 TUNE = "tune"  # Tune's own folder in the sweep's
-LOST_WORKERS = 5  # a pack whose worker is lost more often than that is given up
+LOST_WORKERS = 5  # a pack that loses more workers than this has failed
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-WAIT_SECONDS = 20.0  # so long nothing may run before it is said that a cluster is full
+WAIT_SECONDS = 20.0  # with nothing running for this long, the log says that the cluster is full
 OBJECT_STORE_BYTES = 150 * 2**20  # packs and reports are small; Ray's default would take a third of the memory
 
 
@@ -94,6 +89,8 @@ def train_trial(config: dict[str, Any]) -> None:
     `tune.report` returns when the driver has booked the report and asks for the next one. Raises DeviceLost, with
     which this worker is lost and another one goes on with the pack.
     """
+    if config["folder"]:
+        os.chdir(config["folder"])  # Ray starts workers in a folder of its own
     if not config["bucket"] and not Path(config["states"]).is_dir():
         raise OSError(f"the machine {platform.node()} does not see the store's folder {config['states']}")
     if 0 < config["gpus"] < 1:
@@ -196,22 +193,29 @@ class Bookkeeper(tune.Callback):
             self._book(self.books.record, report)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        parcel = trial.config["parcel"]
-        self._lost(parcel.id, _error_of(trial))
+        parcel, failure = trial.config["parcel"], _failure_of(trial)
+        self._stop_if_everywhere(failure)
+        self._lost(parcel.id, failure.reason if failure else None)
         parcel.pack = self.books.reissue(parcel.id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        pack = trial.config["parcel"].id
-        reason = _error_of(trial)
-        if reason is None and self._lost(pack) <= LOST_WORKERS:
+        pack, failure = trial.config["parcel"].id, _failure_of(trial)
+        self._stop_if_everywhere(failure)
+        if failure is None and self._lost(pack) <= LOST_WORKERS:
             # Tune gives up where a worker is lost between two packs; another trial goes on.
             self._book(self.books.hand_back, pack)
             return
-        self._book(self.books.give_up, pack, reason or f"its worker was lost {self.losses[pack]} times")
+        reason = failure.reason if failure else f"its worker was lost {self.losses[pack]} times"
+        self._book(self.books.give_up, pack, reason)
         self._forget(pack)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._forget(trial.config["parcel"].id)
+
+    def _stop_if_everywhere(self, failure: Failure | None) -> None:
+        """End the sweep, its packs left as they are, where no worker can train any pack."""
+        if failure and failure.everywhere and self.error is None:
+            self.error = SweepStopped(f"a worker can't start: {failure.reason}")
 
     def _lost(self, pack: str, why: str | None = None) -> int:
         """Count a worker that a pack has lost; how many it has lost by now."""
@@ -238,13 +242,25 @@ class Bookkeeper(tune.Callback):
                 self.error = error
 
 
-def _error_of(trial: Any) -> str | None:
-    """The error of its training for which a trial has ended, in one line; None: its worker was lost."""
+class Failure(NamedTuple):
+    """Why a trial ended, in one line; `everywhere`: its worker lacks something, and so would any other."""
+
+    reason: str
+    everywhere: bool
+
+
+def _failure_of(trial: Any) -> Failure | None:
+    """The error with which a trial has ended; None where its worker was lost."""
     try:
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except (OSError, TypeError):
         return None
-    return one_line(error.cause) if isinstance(error, RayTaskError) else None
+    if isinstance(error, RayTaskError):
+        return Failure(one_line(error.cause), isinstance(error.cause, ImportError))
+    if isinstance(error, RuntimeEnvSetupError) or (isinstance(error, RayActorError) and error.actor_init_failed):
+        # The text of a traceback: its last line is the error.
+        return Failure(str(error).strip().splitlines()[-1][:300], True)
+    return None
 
 
 @contextmanager
@@ -254,9 +270,17 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     Raises RequestError where it is not, Interrupted after a signal.
     """
     away = bool(os.environ.get("RAY_ADDRESS"))
-    # Only the driver speaks to databases and to MLflow. A worker on its machine would inherit what it needs for that.
-    hidden = dict.fromkeys((*CREDENTIALS, *store.variables), "")
-    with _ray(interrupt, SETTINGS | hidden if away else None):
+    # Only the driver speaks to databases and to MLflow: its workers don't inherit what it needs for that.
+    workers = SETTINGS | dict.fromkeys((*CREDENTIALS, *store.variables), "")
+    with ExitStack() as stack:
+        stack.enter_context(environment(SETTINGS))
+        stack.enter_context(_adapted_ray(loopback=not away))
+        with redirect_stdout(sys.stderr):
+            stack.callback(ray.shutdown)
+            _start_ray(stack, workers, away)
+        if threading.current_thread() is threading.main_thread():
+            interrupt.install()  # starting Ray takes SIGTERM away
+        interrupt.check()
         if away:
             cluster.check(resources, store)
         else:
@@ -272,10 +296,10 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
     Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
     """
     # What Ray prints of lost workers goes to standard output, which is the command's own.
-    with redirect_stdout(sys.stderr), _folder_of_tune(folder):
-        limit = _limit(resources)
-        # By itself Tune lets one worker start at a time: 64 would take minutes.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(limit or 1)
+    limit = _limit(resources)
+    # By itself Tune lets one worker start at a time: 64 would take minutes.
+    pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(limit or 1)}
+    with redirect_stdout(sys.stderr), environment(pending), _folder_of_tune(folder):
         books.states.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(books, interrupt, (bucket, folder.name) if bucket else None)
         if bucket:
@@ -286,6 +310,7 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
             "sweep": folder.name,
             "cpus": resources.cpus,
             "gpus": resources.gpus,
+            "folder": "" if os.environ.get("RAY_ADDRESS") else os.getcwd(),
         }
         tune.run(
             tune.with_resources(train_trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
@@ -326,24 +351,49 @@ def _folder_of_tune(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _ray(interrupt: Interrupt, away: dict[str, str] | None) -> Iterator[None]:
-    """Ray; with the environment of the workers where it is a cluster that is there already."""
-    debug = bool(os.environ.get("GRADSWEEP_DEBUG"))
-    quiet: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
+def _adapted_ray(*, loopback: bool) -> Iterator[None]:
+    """Ray's own modules as a sweep needs them, and as they were afterwards."""
+    names, several, logger = class_cache.ENV_VARS_TO_PROPAGATE, ray_constants.ENABLE_RAY_CLUSTER, _tune_log()
+    level = logger.level
+    # Tune would hand the driver's AWS keys to workers on their command line, where everybody on a machine can read them.
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not name.startswith("AWS_")}
+    # A Ray of our own is for this machine alone, and so are its ports: on the loopback, as Ray has it by itself on
+    # Windows and macOS.
+    ray_constants.ENABLE_RAY_CLUSTER = several and not loopback
     # What has become of a trial is in the books.
-    logging.getLogger("ray.tune").setLevel(logging.INFO if debug else logging.CRITICAL)
-    with ExitStack() as closing:
-        with redirect_stdout(sys.stderr):
-            if away is not None:
-                closing.callback(ray.shutdown)
-                ray.init(runtime_env={"env_vars": away}, **quiet)
-            else:
-                parent = Path(get_default_system_temp_dir())  # type: ignore[no-untyped-call]
-                folder = closing.enter_context(session_folder(parent))
-                closing.callback(ray.shutdown)
-                own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-                ray.init(address="local", _temp_dir=str(folder), **own, **quiet)
-        # Starting Ray takes SIGTERM away.
-        interrupt.install()
-        interrupt.check()
-        yield
+    logger.setLevel(logging.INFO if _debugging() else logging.CRITICAL)
+    try:
+        with environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if loopback else {}):
+            yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE, ray_constants.ENABLE_RAY_CLUSTER = names, several
+        logger.setLevel(level)
+
+
+def _start_ray(stack: ExitStack, workers: dict[str, str], away: bool) -> None:
+    """Start Ray here, or connect to the cluster of RAY_ADDRESS; `workers` is for their environment."""
+    runtime: dict[str, Any] = {"env_vars": workers}
+    if not _has_working_dir():
+        # Without one Ray puts the driver's current folder before everything else on the path of the workers.
+        runtime["working_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsweep-empty-"))
+    level = logging.INFO if _debugging() else logging.ERROR
+    settings: dict[str, Any] = {"runtime_env": runtime, "log_to_driver": _debugging(), "logging_level": level}
+    if not away:
+        parent = Path(get_default_system_temp_dir())  # type: ignore[no-untyped-call]
+        settings |= {"address": "local", "_temp_dir": str(stack.enter_context(session_folder(parent)))}
+        settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    ray.init(**settings)
+
+
+def _has_working_dir() -> bool:
+    """Whether this driver is a job that was submitted to Ray with its code (`sweeps.targets.ray`)."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return bool((job.get("runtime_env") or {}).get("working_dir"))
+
+
+def _debugging() -> bool:
+    return bool(os.environ.get("GRADSWEEP_DEBUG"))
+
+
+def _tune_log() -> logging.Logger:
+    return logging.getLogger("ray.tune")
