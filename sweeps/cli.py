@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from sweeps.targets.target import addresses
 from trainers.errors import TargetError, is_wrong_request, printable
 
 app = typer.Typer(
@@ -56,9 +57,7 @@ StoreFolder = Annotated[
 ]
 To = Annotated[
     str | None,
-    typer.Option(
-        "--to", metavar="ADDRESS", help="a Ray cluster, http://HEAD:8265, or k8s://NAMESPACE; else this machine"
-    ),
+    typer.Option("--to", metavar="ADDRESS", help=addresses()),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="go on with this sweep where it stopped; start it where it is not there")

@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -30,6 +31,7 @@ import ray
 from ray import cloudpickle, tune
 from ray._common.utils import get_default_system_temp_dir
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
 from ray.exceptions import RayActorError, RayTaskError, RuntimeEnvSetupError
 from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
@@ -58,10 +60,12 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots of what nobody restores
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
+SET_BY_RAY = ("PYTHONBREAKPOINT", "RAY_AUTH_MODE")  # when it is started
 TUNE = "tune"  # Tune's own folder in the sweep's
 LOST_WORKERS = 5  # a pack that loses more workers than this has failed
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 WAIT_SECONDS = 20.0  # with nothing running for this long, the log says that the cluster is full
+MISSING = re.compile(r"^(ModuleNotFound|Import)Error: .+", re.MULTILINE)  # in the text that a dead worker leaves
 OBJECT_STORE_BYTES = 150 * 2**20  # packs and reports are small; Ray's default would take a third of the memory
 
 
@@ -194,13 +198,15 @@ class Bookkeeper(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         parcel, failure = trial.config["parcel"], _failure_of(trial)
-        self._stop_if_everywhere(failure)
+        if self._stops(failure):
+            return
         self._lost(parcel.id, failure.reason if failure else None)
         parcel.pack = self.books.reissue(parcel.id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         pack, failure = trial.config["parcel"].id, _failure_of(trial)
-        self._stop_if_everywhere(failure)
+        if self._stops(failure):
+            return
         if failure is None and self._lost(pack) <= LOST_WORKERS:
             # Tune gives up where a worker is lost between two packs; another trial goes on.
             self._book(self.books.hand_back, pack)
@@ -212,10 +218,12 @@ class Bookkeeper(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._forget(trial.config["parcel"].id)
 
-    def _stop_if_everywhere(self, failure: Failure | None) -> None:
-        """End the sweep, its packs left as they are, where no worker can train any pack."""
-        if failure and failure.everywhere and self.error is None:
-            self.error = SweepStopped(f"a worker can't start: {failure.reason}")
+    def _stops(self, failure: Failure | None) -> bool:
+        """Whether no worker can train any pack: that ends the sweep, its packs left as they are."""
+        if failure is None or not failure.everywhere:
+            return False
+        self.error = self.error or SweepStopped(f"a worker can't start: {failure.reason}")
+        return True
 
     def _lost(self, pack: str, why: str | None = None) -> int:
         """Count a worker that a pack has lost; how many it has lost by now."""
@@ -257,9 +265,10 @@ def _failure_of(trial: Any) -> Failure | None:
         return None
     if isinstance(error, RayTaskError):
         return Failure(one_line(error.cause), isinstance(error.cause, ImportError))
+    if missing := MISSING.search(str(error)):
+        return Failure(missing[0], True)
     if isinstance(error, RuntimeEnvSetupError) or (isinstance(error, RayActorError) and error.actor_init_failed):
-        # The text of a traceback: its last line is the error.
-        return Failure(str(error).strip().splitlines()[-1][:300], True)
+        return Failure(str(error).strip().splitlines()[-1], True)  # the error below a traceback
     return None
 
 
@@ -273,7 +282,7 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     # Only the driver speaks to databases and to MLflow: its workers don't inherit what it needs for that.
     workers = SETTINGS | dict.fromkeys((*CREDENTIALS, *store.variables), "")
     with ExitStack() as stack:
-        stack.enter_context(environment(SETTINGS))
+        stack.enter_context(environment({name: os.environ.get(name) for name in SET_BY_RAY} | SETTINGS))
         stack.enter_context(_adapted_ray(loopback=not away))
         with redirect_stdout(sys.stderr):
             stack.callback(ray.shutdown)
@@ -353,20 +362,30 @@ def _folder_of_tune(folder: Path) -> Iterator[None]:
 @contextmanager
 def _adapted_ray(*, loopback: bool) -> Iterator[None]:
     """Ray's own modules as a sweep needs them, and as they were afterwards."""
-    names, several, logger = class_cache.ENV_VARS_TO_PROPAGATE, ray_constants.ENABLE_RAY_CLUSTER, _tune_log()
+    logger = logging.getLogger("ray.tune")
     level = logger.level
-    # Tune would hand the driver's AWS keys to workers on their command line, where everybody on a machine can read them.
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not name.startswith("AWS_")}
-    # A Ray of our own is for this machine alone, and so are its ports: on the loopback, as Ray has it by itself on
-    # Windows and macOS.
-    ray_constants.ENABLE_RAY_CLUSTER = several and not loopback
     # What has become of a trial is in the books.
     logger.setLevel(logging.INFO if _debugging() else logging.CRITICAL)
+    patches: list[tuple[Any, str, Any]] = [
+        # Ray prints the errors of its workers, each time, to standard output.
+        (ray_worker, "print_to_stdstream", lambda data, **_: log.debug("Ray: %s", "\n".join(data["lines"]))),
+        # Tune would hand the driver's AWS keys to workers on their command line, where everybody can read them.
+        (class_cache, "ENV_VARS_TO_PROPAGATE", {n for n in class_cache.ENV_VARS_TO_PROPAGATE if "AWS_" not in n}),
+    ]
+    settings = {}
+    if loopback:
+        # A Ray of our own is for this machine alone, and so are its ports, as by itself on Windows and macOS.
+        patches.append((ray_constants, "ENABLE_RAY_CLUSTER", False))
+        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    former = [(module, name, getattr(module, name)) for module, name, _ in patches]
     try:
-        with environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if loopback else {}):
+        for module, name, value in patches:
+            setattr(module, name, value)
+        with environment(settings):
             yield
     finally:
-        class_cache.ENV_VARS_TO_PROPAGATE, ray_constants.ENABLE_RAY_CLUSTER = names, several
+        for module, name, value in former:
+            setattr(module, name, value)
         logger.setLevel(level)
 
 
@@ -376,7 +395,7 @@ def _start_ray(stack: ExitStack, workers: dict[str, str], away: bool) -> None:
     if not _has_working_dir():
         # Without one Ray puts the driver's current folder before everything else on the path of the workers.
         runtime["working_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsweep-empty-"))
-    level = logging.INFO if _debugging() else logging.ERROR
+    level = logging.INFO if _debugging() else logging.CRITICAL
     settings: dict[str, Any] = {"runtime_env": runtime, "log_to_driver": _debugging(), "logging_level": level}
     if not away:
         parent = Path(get_default_system_temp_dir())  # type: ignore[no-untyped-call]
@@ -393,7 +412,3 @@ def _has_working_dir() -> bool:
 
 def _debugging() -> bool:
     return bool(os.environ.get("GRADSWEEP_DEBUG"))
-
-
-def _tune_log() -> logging.Logger:
-    return logging.getLogger("ray.tune")

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from sweeps.targets.kubernetes.rayjob import DOCUMENTS, SHARED
-from sweeps.targets.target import Submission, place_at
+from sweeps.targets.target import Submission, target_at
 from tests.service.cluster import Cluster, free_port
 from tests.service.servers import Postgres
 from tracking.spool import Spool
@@ -74,8 +74,8 @@ class Namespace:
 
     def here(self, text: str) -> str:
         """With this machine's folders in the place of those that are mounted."""
-        for mounted, place in self.places.items():
-            text = text.replace(mounted, place)
+        for mounted, folder in self.places.items():
+            text = text.replace(mounted, folder)
         return text
 
 
@@ -174,8 +174,8 @@ def rayjob(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Ob
     places = {"mlflow_uri": namespace.mlflow}
     workers = {"size": {"cpus": 2, "memory": "4Gi"}, "maximum": 1}
     pool.write_text(yaml.safe_dump({"image": "gradsweep:0.1.0-cpu", "workers": workers, "places": places}))
-    place = place_at("k8s://gradsweep", pool=pool)
-    made: Object = yaml.safe_load(place.submit(Submission("entry", SPEC, dry_run=True)).manifest)
+    target = target_at("k8s://gradsweep", pool=pool)
+    made: Object = yaml.safe_load(target.submit(Submission("entry", SPEC, dry_run=True)).manifest)
     return made
 
 
