@@ -4,36 +4,28 @@ Ray carries packs to workers and reports back, and nothing else: the ledger is t
 running, so every run starts a fresh Tune experiment and nothing of Ray's own state is restored. Actors are reused,
 which is what makes trials cheap: 13.6 no-op trials per second against 0.84.
 
-Importing this module changes nothing. What Ray needs of the environment, and of its own modules, is set by `opened`
-and put back when that is left.
+Importing this module changes nothing: `opened` sets what Ray needs, and puts it back (`sweeps.executors.ray_session`).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
 import platform
 import re
 import shutil
-import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
 from ray import cloudpickle, tune
-from ray._common.utils import get_default_system_temp_dir
-from ray._private import ray_constants
-from ray._private import worker as ray_worker
 from ray.exceptions import RayActorError, RayTaskError, RuntimeEnvSetupError
-from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from sweeps.driver.bucket import forget, forget_others
@@ -42,31 +34,18 @@ from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
 from sweeps.executors import cluster
 from sweeps.executors.environment import environment
-from sweeps.executors.ray_session import session_folder
+from sweeps.executors.ray_session import ray_session
 from sweeps.spec.reading import Resources
 from tracking.store import Store
 from trainers.errors import SweepStopped, one_line
 
 log = logging.getLogger("gradsweep")
 
-# For the driver and its workers.
-SETTINGS = {
-    "PYTHONSAFEPATH": "1",  # a user's `trainers.py` in the current folder is not ours
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # its progress tables go to standard output, ours is `sweeps.display`
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean here
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the signals are ours, see sweeps.driver.signals
-    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots of what nobody restores
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
-SET_BY_RAY = ("PYTHONBREAKPOINT", "RAY_AUTH_MODE")  # when it is started
 TUNE = "tune"  # Tune's own folder in the sweep's
 LOST_WORKERS = 5  # a pack that loses more workers than this has failed
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 WAIT_SECONDS = 20.0  # with nothing running for this long, the log says that the cluster is full
 MISSING = re.compile(r"^(ModuleNotFound|Import)Error: .+", re.MULTILINE)  # in the text that a dead worker leaves
-OBJECT_STORE_BYTES = 150 * 2**20  # packs and reports are small; Ray's default would take a third of the memory
 
 
 class Parcel:
@@ -280,13 +259,7 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     """
     away = bool(os.environ.get("RAY_ADDRESS"))
     # Only the driver speaks to databases and to MLflow: its workers don't inherit what it needs for that.
-    workers = SETTINGS | dict.fromkeys((*CREDENTIALS, *store.variables), "")
-    with ExitStack() as stack:
-        stack.enter_context(environment({name: os.environ.get(name) for name in SET_BY_RAY} | SETTINGS))
-        stack.enter_context(_adapted_ray(loopback=not away))
-        with redirect_stdout(sys.stderr):
-            stack.callback(ray.shutdown)
-            _start_ray(stack, workers, away)
+    with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), away=away):
         if threading.current_thread() is threading.main_thread():
             interrupt.install()  # starting Ray takes SIGTERM away
         interrupt.check()
@@ -304,11 +277,10 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
     `bucket` is the URL of one in which the states are instead.
     Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
     """
-    # What Ray prints of lost workers goes to standard output, which is the command's own.
     limit = _limit(resources)
     # By itself Tune lets one worker start at a time: 64 would take minutes.
     pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(limit or 1)}
-    with redirect_stdout(sys.stderr), environment(pending), _folder_of_tune(folder):
+    with environment(pending), _folder_of_tune(folder):
         books.states.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(books, interrupt, (bucket, folder.name) if bucket else None)
         if bucket:
@@ -357,58 +329,3 @@ def _folder_of_tune(folder: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder / TUNE, ignore_errors=True)
-
-
-@contextmanager
-def _adapted_ray(*, loopback: bool) -> Iterator[None]:
-    """Ray's own modules as a sweep needs them, and as they were afterwards."""
-    logger = logging.getLogger("ray.tune")
-    level = logger.level
-    # What has become of a trial is in the books.
-    logger.setLevel(logging.INFO if _debugging() else logging.CRITICAL)
-    patches: list[tuple[Any, str, Any]] = [
-        # Ray prints the errors of its workers, each time, to standard output.
-        (ray_worker, "print_to_stdstream", lambda data, **_: log.debug("Ray: %s", "\n".join(data["lines"]))),
-        # Tune would hand the driver's AWS keys to workers on their command line, where everybody can read them.
-        (class_cache, "ENV_VARS_TO_PROPAGATE", {n for n in class_cache.ENV_VARS_TO_PROPAGATE if "AWS_" not in n}),
-    ]
-    settings = {}
-    if loopback:
-        # A Ray of our own is for this machine alone, and so are its ports, as by itself on Windows and macOS.
-        patches.append((ray_constants, "ENABLE_RAY_CLUSTER", False))
-        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    former = [(module, name, getattr(module, name)) for module, name, _ in patches]
-    try:
-        for module, name, value in patches:
-            setattr(module, name, value)
-        with environment(settings):
-            yield
-    finally:
-        for module, name, value in former:
-            setattr(module, name, value)
-        logger.setLevel(level)
-
-
-def _start_ray(stack: ExitStack, workers: dict[str, str], away: bool) -> None:
-    """Start Ray here, or connect to the cluster of RAY_ADDRESS; `workers` is for their environment."""
-    runtime: dict[str, Any] = {"env_vars": workers}
-    if not _has_working_dir():
-        # Without one Ray puts the driver's current folder before everything else on the path of the workers.
-        runtime["working_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsweep-empty-"))
-    level = logging.INFO if _debugging() else logging.CRITICAL
-    settings: dict[str, Any] = {"runtime_env": runtime, "log_to_driver": _debugging(), "logging_level": level}
-    if not away:
-        parent = Path(get_default_system_temp_dir())  # type: ignore[no-untyped-call]
-        settings |= {"address": "local", "_temp_dir": str(stack.enter_context(session_folder(parent)))}
-        settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    ray.init(**settings)
-
-
-def _has_working_dir() -> bool:
-    """Whether this driver is a job that was submitted to Ray with its code (`sweeps.targets.ray`)."""
-    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
-    return bool((job.get("runtime_env") or {}).get("working_dir"))
-
-
-def _debugging() -> bool:
-    return bool(os.environ.get("GRADSWEEP_DEBUG"))

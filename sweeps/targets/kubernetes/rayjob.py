@@ -230,9 +230,10 @@ def _redis(redis: Redis) -> Object:
     }
 
 
-# Ray's and our settings on every node; HOME because the root file system is read-only.
+# On every node; HOME because the root file system is read-only.
 _RAY = {
     "HOME": "/tmp",
+    "PYTHONSAFEPATH": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
