@@ -217,7 +217,7 @@ def test_a_token(start_cluster: Callable[..., Cluster], team: Team, gradsweep: G
         said = gradsweep.refused("submit", spec, *to, HOME=str(gradsweep.folder))
         assert said.startswith(f"the cluster at {cluster.address} wants a token: set RAY_AUTH_MODE=token")
         wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
-        assert "is not its own" in gradsweep.refused("submit", spec, *to, **wrong)
+        assert "is another cluster's" in gradsweep.refused("submit", spec, *to, **wrong)
         file = gradsweep.folder / "token"
         file.write_text(token)
         gradsweep.environment |= {"RAY_AUTH_TOKEN_PATH": str(file)}

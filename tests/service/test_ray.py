@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from search_spaces.search import studies
 from sweeps.targets.target import Submission, Target, target_at
@@ -132,14 +135,30 @@ class Dashboard(http.server.BaseHTTPRequestHandler):
     """A stand-in for what can't be had here: clusters of other versions, and what is no cluster."""
 
     answer: tuple[int, str] = (200, "")
+    authorizations: list[str | None] = []
 
     def do_GET(self) -> None:
+        self.authorizations.append(self.headers["Authorization"])
         self.send_response(self.answer[0])
         self.end_headers()
         self.wfile.write(self.answer[1].encode())
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+@contextmanager
+def dashboard(code: int, text: str) -> Iterator[str]:
+    """The address of one that gives this answer to everything."""
+    handler = type("Handler", (Dashboard,), {"answer": (code, text)})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize(
@@ -153,18 +172,37 @@ class Dashboard(http.server.BaseHTTPRequestHandler):
     ],
 )
 def test_another_version_and_what_is_no_cluster(code: int, text: str, status: int, says: str) -> None:
-    handler = type("Handler", (Dashboard,), {"answer": (code, text)})
-    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            with pytest.raises(TargetError, match=says) as caught:
-                target_at(f"http://127.0.0.1:{server.server_port}")
-            assert caught.value.exit_code == status
-            assert "\n" not in str(caught.value)
-        finally:
-            server.shutdown()
-            thread.join()
+    with dashboard(code, text) as to:
+        with pytest.raises(TargetError, match=says) as caught:
+            target_at(to)
+    assert caught.value.exit_code == status
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "variable", "sent"),
+    [
+        ("", "a", "Bearer a"),
+        ("token", "a", "Bearer a"),
+        ("disabled", "a", None),
+        ("", "", "Bearer b"),
+        ("k8s", "", None),
+    ],
+)
+def test_a_token_is_sent_where_there_is_one_and_leaves_the_environment_alone(
+    mode: str, variable: str, sent: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("b\n")
+    settings = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": variable, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    settings |= {"RAY_ADDRESS": "127.0.0.1:1", "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    Dashboard.authorizations.clear()
+    with dashboard(200, json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": ""})) as to:
+        target_at(to)
+    assert set(Dashboard.authorizations) == {sent}
+    assert os.environ == before
 
 
 def test_a_token_that_is_demanded_and_not_there(gradsweep: Gradsweep, tmp_path: Path) -> None:
