@@ -21,7 +21,7 @@ from sweeps.driver import ready_signal
 from sweeps.driver.lock import Locked, driver_lock, holder
 from sweeps.driver.status import look_at
 from sweeps.store_file import open_store
-from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, refuse_dry_run
+from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, refuse_dry_run, split_lines
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
 
 READY_SECONDS = 60.0  # a download of data may take longer; then it continues in the background
@@ -73,19 +73,7 @@ class LocalTarget:
         if not output.exists():
             look_at(name, self._store)
             raise TargetError(f"sweep {name!r} was not submitted: its output went to its terminal", WRONG_REQUEST)
-        with output.open(encoding="utf-8", errors="replace") as opened:
-            rest = ""
-            while True:
-                # Asked before reading, so that a driver's last lines are read after it has ended.
-                running = follow and self._process(name) is not None
-                while chunk := opened.read(1 << 16):
-                    *lines, rest = (rest + chunk).split("\n")
-                    yield from lines
-                if not running:
-                    break
-                time.sleep(POLL_SECONDS)
-            if rest:
-                yield rest
+        yield from split_lines(self._read(output, name if follow else ""))
 
     def stop(self, name: str) -> SweepStatus:
         self.status(name)
@@ -147,6 +135,18 @@ class LocalTarget:
                 raise TargetError(line, WRONG_REQUEST if status == WRONG_REQUEST else FAILED)
         finally:
             os.close(read)
+
+    def _read(self, output: Path, follow: str) -> Iterator[str]:
+        """A file's text, and what is appended to it while the sweep `follow` runs."""
+        with output.open(encoding="utf-8", errors="replace") as opened:
+            running = True
+            while running:
+                # Asked before reading, so that a driver's last lines are read after it has ended.
+                running = bool(follow) and self._process(follow) is not None
+                while chunk := opened.read(1 << 16):
+                    yield chunk
+                if running:
+                    time.sleep(POLL_SECONDS)
 
     def _exists(self, name: str) -> bool:
         return name in studies(self._store.optuna_url)

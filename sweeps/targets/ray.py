@@ -25,7 +25,7 @@ from sweeps.driver import ready_signal
 from sweeps.driver.versions import git_commit
 from sweeps.store_file import names_a_file, parse_store, read_text
 from sweeps.targets.ray_jobs import connect, first_line, speaking
-from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded, refuse_dry_run
+from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded, refuse_dry_run, split_lines
 from sweeps.targets.working_dir import SPEC_FILE, STORE_FILE, fill
 from tracking.store import VARIABLE
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
@@ -72,14 +72,9 @@ class RayTarget:
             if not follow:
                 yield from self._output(job.submission_id).splitlines()
                 return
-            rest = ""
             with asyncio.Runner() as runner:
                 chunks = aiter(self._client.tail_job_logs(job.submission_id))
-                while (chunk := runner.run(anext(chunks, None))) is not None:
-                    *lines, rest = (rest + chunk).split("\n")
-                    yield from lines
-            if rest:
-                yield rest
+                yield from split_lines(iter(lambda: runner.run(anext(chunks, None)), None))
 
     def stop(self, name: str) -> SweepStatus:
         job = self._job(name)

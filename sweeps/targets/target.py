@@ -13,7 +13,7 @@ its error messages know it then. What goes wrong is a GradsweepError of one line
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -150,6 +150,16 @@ def commands(name: str, to: str, store: str | None = None) -> dict[str, str]:
     options = [*(["--to", to] if to else []), *(["--store", store] if store else [])]
     words = {"logs": ["logs", name, "-f"], **{word: [word, name] for word in ("status", "stop", "resume")}}
     return {what: shlex.join(["gradsweep", *command, *options]) for what, command in words.items()}
+
+
+def split_lines(chunks: Iterable[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces."""
+    rest = ""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split("\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:

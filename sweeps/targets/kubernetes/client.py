@@ -12,6 +12,7 @@ Whatever goes wrong becomes a TargetError: one line of what, where, and what wou
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import time
@@ -26,6 +27,7 @@ from kubernetes import client, config, watch
 from sweeps.targets.kubernetes.errors import NoSuchNamespace, NoSuchSweep, flat, refusal
 from sweeps.targets.kubernetes.rayjob import SUBMITTER
 from sweeps.targets.kubernetes.rayjob_status import RayJobStatus, status_of
+from sweeps.targets.target import split_lines
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
 
 GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
@@ -212,13 +214,7 @@ class Namespace:
                 **({} if tail_lines is None else {"tail_lines": tail_lines}),
             )
             try:
-                rest = b""
-                for chunk in answer.stream(2**14):
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        yield line.decode(errors="replace")
-                if rest:
-                    yield rest.decode(errors="replace")
+                yield from split_lines(codecs.iterdecode(answer.stream(2**14), "utf-8", errors="replace"))
             finally:
                 answer.release_conn()
 
