@@ -64,13 +64,13 @@ def check_databases(store: Store) -> None:
     if names := store.of_one_machine:
         raise RequestError(
             f"{' and '.join(names)}: SQLite is for one machine, and this cluster has more (or may grow): name a "
-            "PostgreSQL database as optuna and an MLflow server as mlflow in a store file, --store FILE.yaml"
+            "PostgreSQL database as ledger and an MLflow server as mlflow in a store file, --store FILE.yaml"
         )
 
 
 def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
     """Every machine can read what this one writes where the states of members will be, and write there itself."""
-    folder = store.checkpoints or str(store.ray)
+    folder = store.checkpoints or str(store.checkpoints_folder)
     mark = f".{uuid.uuid4().hex}"
     try:
         bucket = _bucket(folder)

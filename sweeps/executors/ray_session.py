@@ -93,7 +93,7 @@ def _patched_ray(*, loopback: bool) -> Iterator[None]:
     former = [(module, name, getattr(module, name)) for module, name, _ in patches]
     tune_log = logging.getLogger("ray.tune")
     level = tune_log.level
-    # What has become of a trial is in the books.
+    # What has become of a trial is in the ledger.
     tune_log.setLevel(logging.INFO if _debugging() else logging.CRITICAL)
     try:
         for module, name, value in patches:

@@ -29,7 +29,7 @@ from ray.exceptions import RayActorError, RayTaskError, RuntimeEnvSetupError
 from ray.tune.search import Searcher
 
 from sweeps.driver.bucket import forget, forget_others
-from sweeps.driver.packing import Books
+from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
 from sweeps.executors import cluster
@@ -108,11 +108,11 @@ def _reports(config: dict[str, Any]) -> Generator[PackReport]:
 
 
 class PackSearcher(Searcher):
-    """Hands the books' packs to Tune, at most `limit` at a time (None: as many as fit)."""
+    """Hands the driver's packs to Tune, at most `limit` at a time (None: as many as fit)."""
 
-    def __init__(self, books: Books, limit: int | None) -> None:
+    def __init__(self, driver: Driver, limit: int | None) -> None:
         super().__init__()
-        self.books = books
+        self.driver = driver
         self.limit = limit
         self.parcels: dict[str, Parcel] = {}
 
@@ -120,9 +120,9 @@ class PackSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         if self.limit is not None and len(self.parcels) >= self.limit:
             return None
-        pack = self.books.next_pack()
+        pack = self.driver.next_pack()
         if pack is None:
-            return None if self.books.more_later else str(Searcher.FINISHED)
+            return None if self.driver.more_later else str(Searcher.FINISHED)
         self.parcels[trial_id] = Parcel(pack)
         return {"parcel": self.parcels[trial_id]}
 
@@ -137,14 +137,14 @@ class PackSearcher(Searcher):
 
 
 class Bookkeeper(tune.Callback):
-    """Hands the workers' reports to the books, and what ends the run to Tune's loop: a signal, a full disk.
+    """Hands the workers' reports to the driver, and what ends the run to Tune's loop: a signal, a full disk.
 
-    Tune would turn an error of the books into one of its own, as text, and go on reporting to broken books.
-    `states` are the bucket and the sweep whose states it deletes there when their pack is through.
+    Tune would turn an error of the driver into one of its own, as text, and go on reporting.
+    `states` are the bucket and the sweep; there it deletes the states of a pack that is done.
     """
 
-    def __init__(self, books: Books, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
-        self.books = books
+    def __init__(self, driver: Driver, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
+        self.driver = driver
         self.interrupt = interrupt
         self.states = states
         self.losses: Counter[str] = Counter()  # pack -> how many workers it has lost
@@ -173,14 +173,14 @@ class Bookkeeper(tune.Callback):
         # Popped, so that Tune keeps no report.
         report = result.pop("report", None)
         if report is not None:
-            self._book(self.books.record, report)
+            self._book(self.driver.record, report)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         parcel, failure = trial.config["parcel"], _failure_of(trial)
         if self._stops(failure):
             return
         self._lost(parcel.id, failure.reason if failure else None)
-        parcel.pack = self.books.reissue(parcel.id)
+        parcel.pack = self.driver.reissue(parcel.id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         pack, failure = trial.config["parcel"].id, _failure_of(trial)
@@ -188,10 +188,10 @@ class Bookkeeper(tune.Callback):
             return
         if failure is None and self._lost(pack) <= LOST_WORKERS:
             # Tune gives up where a worker is lost between two packs; another trial goes on.
-            self._book(self.books.hand_back, pack)
+            self._book(self.driver.hand_back, pack)
             return
         reason = failure.reason if failure else f"its worker was lost {self.losses[pack]} times"
-        self._book(self.books.give_up, pack, reason)
+        self._book(self.driver.give_up, pack, reason)
         self._forget(pack)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -212,7 +212,7 @@ class Bookkeeper(tune.Callback):
         return self.losses[pack]
 
     def _forget(self, pack: str) -> None:
-        """A pack is through: its states go, unless the books are broken, which a resume will go on from."""
+        """Delete the states of a pack that is done, unless the driver has failed: a resume continues from them."""
         del self.losses[pack]
         if self.states and self.error is None:
             try:
@@ -221,7 +221,7 @@ class Bookkeeper(tune.Callback):
                 log.warning("the states of pack %s can't be deleted: %s", pack, one_line(failure))
 
     def _book(self, write: Callable[..., None], *what: Any) -> None:
-        """Keep the first error, and the books closed from then on."""
+        """Keep the first error; nothing is recorded after it."""
         if self.error is None:
             try:
                 write(*what)
@@ -271,8 +271,8 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
         yield
 
 
-def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
-    """Train all packs of the books; `folder` is where the sweep keeps Ray's files and the states of members.
+def run(driver: Driver, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
+    """Train all packs of the driver; `folder` is where the sweep keeps Ray's files and the states of members.
 
     `bucket` is the URL of one in which the states are instead.
     Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
@@ -281,12 +281,12 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
     # By itself Tune lets one worker start at a time: 64 would take minutes.
     pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(limit or 1)}
     with environment(pending), _folder_of_tune(folder):
-        books.states.mkdir(parents=True, exist_ok=True)
-        keeper = Bookkeeper(books, interrupt, (bucket, folder.name) if bucket else None)
+        driver.states.mkdir(parents=True, exist_ok=True)
+        keeper = Bookkeeper(driver, interrupt, (bucket, folder.name) if bucket else None)
         if bucket:
-            forget_others(bucket, folder.name, books.waiting)
+            forget_others(bucket, folder.name, driver.waiting)
         config = {
-            "states": str(books.states),
+            "states": str(driver.states),
             "bucket": bucket,
             "sweep": folder.name,
             "cpus": resources.cpus,
@@ -298,7 +298,7 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
             name=TUNE,
             config=config,
             num_samples=-1,
-            search_alg=PackSearcher(books, limit),
+            search_alg=PackSearcher(driver, limit),
             callbacks=[keeper],
             storage_path=str(folder),
             reuse_actors=True,

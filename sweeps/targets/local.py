@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from search_spaces.search import studies
 from sweeps.driver import ready_signal
-from sweeps.driver.lock import Locked, driver_lock, holder
-from sweeps.driver.status import look_at
+from sweeps.driver.status import look_at, stored_spec
 from sweeps.store_file import open_store
 from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, refuse_dry_run, split_lines
+from tracking.locks import file_lock, holder
+from tracking.results import sweeps
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
 
 READY_SECONDS = 60.0  # a download of data may take longer; then it continues in the background
@@ -42,7 +42,7 @@ class LocalTarget:
         spec, output = self._spec_file(sweep.name), self._output(sweep.name)
         spec.parent.mkdir(exist_ok=True)
         try:
-            with driver_lock(spec.with_suffix(".lock")):
+            with file_lock(spec.with_suffix(".lock")):
                 self._refuse(sweep)
                 former = output.read_bytes() if sweep.resume and output.exists() else b""
                 spec.write_text(sweep.spec, encoding="utf-8")
@@ -51,18 +51,18 @@ class LocalTarget:
                     self._start(sweep, output, len(former))
                 except TargetError:
                     # As if it had never been asked for.
-                    if not self._exists(sweep.name):
+                    if sweep.name not in self._names():
                         spec.unlink()
                         output.unlink()
                     raise
-        except Locked:
+        except BlockingIOError:
             raise TargetError(f"sweep {sweep.name!r} is being submitted by another process", WRONG_REQUEST) from None
         ui = shlex.join(["gradsweep", "ui", *(["--store", self._option] if self._option else [])])
         look = {**commands(sweep.name, "", self._option), "ui": ui, "output": str(output)}
         return Submitted(sweep.name, "", look)
 
     def list(self) -> Sequence[SweepStatus]:
-        return [self.status(name) for name in studies(self._store.optuna_url)]
+        return [self.status(name) for name in self._names()]
 
     def status(self, name: str) -> SweepStatus:
         recorded = look_at(name, self._store)
@@ -91,15 +91,13 @@ class LocalTarget:
         return self.status(name)
 
     def resume(self, name: str) -> Submitted:
-        from sweeps.driver.sweep import stored_spec
-
         return self.submit(Submission(name, stored_spec(name, self._store).to_yaml(), resume=True))
 
     def _refuse(self, sweep: Submission) -> None:
         """What the driver would refuse too, said without starting one."""
         if (process := self._process(sweep.name)) is not None:
             raise TargetError(f"sweep {sweep.name!r} is already running (process {process})", WRONG_REQUEST)
-        if not sweep.resume and self._exists(sweep.name):
+        if not sweep.resume and sweep.name in self._names():
             raise TargetError(
                 f"sweep {sweep.name!r} already exists in {self._store.where}: continue it with --resume, or choose "
                 "another --name",
@@ -148,11 +146,11 @@ class LocalTarget:
                 if running:
                     time.sleep(POLL_SECONDS)
 
-    def _exists(self, name: str) -> bool:
-        return name in studies(self._store.optuna_url)
+    def _names(self) -> Sequence[str]:
+        return [sweep.name for sweep in sweeps(self._store)]
 
     def _process(self, name: str) -> str | None:
-        return holder(self._store.lock_file(name))
+        return holder(self._store.ledger_url, name, self._store.lock_file(name))
 
     def _spec_file(self, name: str) -> Path:
         return self._store.folder / "logs" / f"{name}.yaml"
