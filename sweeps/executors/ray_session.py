@@ -52,7 +52,7 @@ def ray_session(workers: Mapping[str, str], *, away: bool) -> Iterator[None]:
         stack.enter_context(_patched_ray(loopback=not away))
         with redirect_stdout(sys.stderr):
             stack.callback(ray.shutdown)
-            ray.init(**_settings(stack, SETTINGS | workers, away))
+            ray.init(**_settings(stack, {**SETTINGS, **workers}, away))
         yield
 
 

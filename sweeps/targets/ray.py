@@ -163,7 +163,7 @@ class RayTarget:
         """The folder on the cluster, or the text of the store file. Raises TargetError and StoreError."""
         if not self._store:
             raise TargetError(
-                "--store: says where the records of a sweep on a cluster go: a store file with the keys optuna, mlflow "
+                "--store: says where the records of a sweep on a cluster go: a store file with the keys ledger, mlflow "
                 "and folder, or an absolute path on its head",
                 WRONG_REQUEST,
             )

@@ -72,7 +72,7 @@ def test_the_spec_arrives_letter_by_letter(parts: SimpleNamespace) -> None:
 def test_the_driver_alone_has_credentials_and_the_autoscaler_alone_a_token(rayjob: dict[str, Any]) -> None:
     cluster = rayjob["spec"]["rayClusterSpec"]
     head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
-    assert {"GRADSWEEP_OPTUNA_URL", "MLFLOW_TRACKING_PASSWORD"} <= {
+    assert {"GRADSWEEP_LEDGER_URL", "MLFLOW_TRACKING_PASSWORD"} <= {
         entry["name"] for entry in head["env"] if "secretKeyRef" in entry.get("valueFrom", {})
     }
     worker = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]

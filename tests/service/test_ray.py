@@ -16,12 +16,10 @@ from typing import Any
 import pytest
 import ray
 
-from search_spaces.search import studies
 from sweeps.targets.target import Submission, Target, target_at
 from tests.service.cluster import Cluster
 from tests.service.command import Gradsweep
-from tracking.outbox import Outbox
-from tracking.spool import Spool
+from tracking.results import sweeps
 from tracking.store import Store
 from trainers.errors import TargetError
 
@@ -34,16 +32,6 @@ arms:
   paper: {alpha: 2.0}
 resources: {cpus: 1, pack: 1}
 """
-
-
-def status_in_mlflow(store: Store, sweep: str) -> str | None:
-    """What MLflow's run of the sweep is, or will be once it is told."""
-    spool = Spool.at(store.spool_file(sweep))
-    try:
-        state = Outbox(spool).state()
-        return state and state.status
-    finally:
-        spool.close()
 
 
 @pytest.fixture
@@ -80,8 +68,7 @@ def test_submit_follow_stop_resume(
     assert "is running" in refusal(lambda: target.submit(replace(sweep, resume=True)))
     stopped = gradsweep.json("stop", "away", *to, "--store", str(store.folder))
     assert (stopped["state"], stopped["total"], stopped["ended"]) == ("stopped", 2, 0)
-    # The books were closed: whoever looks at the sweep sees that somebody has stopped it.
-    assert status_in_mlflow(store, "away") == "KILLED"
+    assert [sweep.status for sweep in sweeps(store)] == ["killed"], "MLflow would show it as running"
     out, err = follower.communicate()
     assert follower.returncode == 0, err
     assert out.splitlines()[-1] == f"gradsweep: interrupted; this goes on with it: gradsweep resume away {' '.join(to)}"
@@ -108,7 +95,7 @@ def test_a_request_that_the_cluster_can_not_fulfil_is_refused_and_leaves_nothing
         "--set resources.gpus=0 asks for less"
     )
     assert "greedy" not in [s.name for s in target.list()]
-    assert studies(store.optuna_url) == []
+    assert sweeps(store) == []
     assert "nobody" in refusal(lambda: target.status("nobody"))
     assert "--dry-run" in refusal(lambda: target.submit(Submission("greedy", text, dry_run=True)))
     no_store = target_at(cluster.address)

@@ -38,7 +38,7 @@ class Places:
 
     __pydantic_config__ = _STRICT
 
-    optuna_url: SecretKey = SecretKey("gradsweep-database", "optuna-url")
+    ledger_url: SecretKey = SecretKey("gradsweep-database", "ledger-url")
     mlflow_uri: str = "http://mlflow:5000"
     mlflow_username: SecretKey = SecretKey("gradsweep-mlflow", "username")
     mlflow_password: SecretKey = SecretKey("gradsweep-mlflow", "password")

@@ -290,7 +290,7 @@ def _plain(values: Mapping[str, str]) -> list[Object]:
 
 def _driver(places: Places) -> list[Object]:
     secrets = {
-        "GRADSWEEP_OPTUNA_URL": places.optuna_url,
+        "GRADSWEEP_LEDGER_URL": places.ledger_url,
         "MLFLOW_TRACKING_USERNAME": places.mlflow_username,
         "MLFLOW_TRACKING_PASSWORD": places.mlflow_password,
     }
@@ -304,7 +304,7 @@ def _reference(key: SecretKey) -> Object:
 def _store(places: Places) -> str:
     """The store file, which names passwords and has none."""
     return yaml.safe_dump(
-        {"optuna": {"env": "GRADSWEEP_OPTUNA_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}, sort_keys=False
+        {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}, sort_keys=False
     )
 
 
