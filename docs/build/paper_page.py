@@ -197,8 +197,7 @@ def _theory(theory: Theory) -> str:
         ]
         parts += [f"### {title}", _table(["claim", "f", "holds", "where, and how we know"], rows)]
     parts += ["### Counter-examples", _counter_examples(theory.claims)]
-    for number in "12":
-        parts += [f"### The proof of Theorem {number}, step by step", _proof(theory.claims, f"proof of {number}")]
+    parts.append("The arguments, and the paper's proofs step by step, are in [theory.md](theory.md).")
     return "\n\n".join(parts)
 
 
@@ -206,18 +205,9 @@ def _counter_examples(claims: Iterable[Claim]) -> str:
     rows = [
         [f"{c.part}, {c.name}", where(c.counter_example.at), c.counter_example.says, sides(c.counter_example)]
         for c in claims
-        if c.counter_example and not c.part.startswith("proof")
+        if c.counter_example
     ]
     return _table(["claim", "at", "what", "numbers"], rows)
-
-
-def _proof(claims: Iterable[Claim], part: str) -> str:
-    rows = [
-        [c.statement, c.region if c.counter_example else "always", c.evidence.removeprefix("proved").lstrip("; ")]
-        for c in claims
-        if c.part == part
-    ]
-    return _table(["step", "true", "why"], rows)
 
 
 def _note(out: Path, name: str) -> str:
