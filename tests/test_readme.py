@@ -120,8 +120,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
                 exec(text, python)
             for command in _commands(language, text):
                 for typed in _made(command) if command.startswith("make ") else [command]:
-                    if typed not in printed:
-                        printed[typed] = _gradsweep(typed)
+                    printed[typed] = _gradsweep(typed)
         for driver in drivers:
             driver.wait()
         yield Followed(folder, printed, python)
