@@ -1,1 +1,1 @@
-"""What is searched and how: ranges, choices, arms, samplers, pruners, and the Optuna study behind them."""
+"""What is searched and how: ranges, choices, samplers, pruners, and suggestions from an Optuna study in memory."""

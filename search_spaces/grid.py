@@ -1,7 +1,7 @@
 """The grid: every combination of the space's values, in an order shuffled by the seed.
 
-Optuna's GridSampler is not used, because it needs the numbers of its trials for itself (arms come first here) and
-tries a combination once more for each value of a parameter that has no effect (alpha beside relu).
+Optuna's GridSampler does not fit: it counts points by trial numbers (here arms come first), and repeats a combination
+for each value of a parameter that has no effect (alpha beside relu).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Mapping
 
-from search_spaces.space import UNSEARCHED_VALUE, Range, Space, Value, unsearched
+from search_spaces.space import Range, Space, Value, unsearched
 from trainers.errors import OptionError
 
 LARGEST = 100_000
@@ -20,8 +20,7 @@ LARGEST = 100_000
 def grid(space: Space, base: Mapping[str, Value | None], points: int | None, seed: int) -> list[dict[str, Value]]:
     """The configurations of a grid, each once; `points` values are taken from each range.
 
-    Raises OptionError where a range has no finite set of values and `points` is not given, and for a grid of more
-    than `LARGEST` points.
+    Raises OptionError where a range needs `points` and has none, and for a grid of more than `LARGEST` points.
     """
     for key, what in space.items():
         if isinstance(what, Range) and not what.integer and points is None:
@@ -38,12 +37,11 @@ def grid(space: Space, base: Mapping[str, Value | None], points: int | None, see
     ]
     if math.prod(sizes) > LARGEST:
         raise OptionError("points", f"a grid may have {LARGEST} points, but this has {math.prod(sizes)}")
-    found: dict[tuple[Value, ...], dict[str, Value]] = {}
+    configurations: dict[tuple[Value, ...], dict[str, Value]] = {}
     for values in itertools.product(*(what.points(points) for what in space.values())):
         parameters = dict(zip(space, values, strict=True))
-        for key in unsearched(space, {**base, **parameters}):
-            parameters[key] = UNSEARCHED_VALUE[key]
-        found.setdefault(tuple(parameters.values()), parameters)
-    order = list(found.values())
+        parameters |= unsearched(space, {**base, **parameters})
+        configurations.setdefault(tuple(parameters.values()), parameters)
+    order = list(configurations.values())
     random.Random(seed).shuffle(order)
     return order

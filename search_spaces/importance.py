@@ -1,10 +1,10 @@
-"""How much of the result each searched parameter decides: Optuna's PED-ANOVA over complete configurations.
+"""How much each searched parameter matters: Optuna's PED-ANOVA over complete configurations.
 
     >>> importance({"alpha": Range(0.5, 8.0, log=True), "r": Range(1e-5, 1.0, log=True)}, "maximize", points)
     {'r': 0.93, 'alpha': 0.07}
 
-PED-ANOVA (Watanabe et al. 2023) asks where the best tenth of the configurations (five at least) lies: a parameter whose
-values there are spread as everywhere else is of no importance. It draws no random numbers.
+PED-ANOVA (Watanabe et al. 2023) looks at the best tenth of the configurations (at least five): a parameter whose values
+are distributed there as everywhere else does not matter. It draws no random numbers.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ def importance(
     points: Sequence[tuple[Mapping[str, Value], float]],
     base: Mapping[str, Value | None] | None = None,
 ) -> dict[str, float]:
-    """Parameter -> share, the largest first; they sum to 1. `points` are (parameters, value) of configurations.
+    """Parameter -> share, largest first; the shares sum to 1. `points` are (parameters, value) of configurations.
 
-    A parameter without effect beside the others of its configuration (alpha beside relu) does not count there.
-    Points outside of the space are left out; empty where fewer than LEAST are left, or the best don't stand out from
-    the rest.
+    A parameter without effect in a configuration (alpha beside relu) does not count there. Points outside the space are
+    left out. Empty where fewer than LEAST are left, or where the best are no better than the rest.
     """
     known = distributions(space)
     trials = []
@@ -43,10 +42,10 @@ def importance(
             trials.append(Shown(TrialState.COMPLETE, [value], own, {key: known[key] for key in own}))
     if len(trials) < LEAST:
         return {}
-    # Optuna's own advice: five at least among the best.
+    # Optuna advises at least five among the best.
     quantile = max(0.1, BEST / len(trials))
     values = sorted((trial.value or 0.0 for trial in trials), reverse=goal == "maximize")
     if values[math.ceil(quantile * len(values)) - 1] == values[-1]:
         return {}
     evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    return get_param_importances(memory_study([goal], trials), evaluator=evaluator)
+    return get_param_importances(memory_study([goal], trials)[0], evaluator=evaluator)

@@ -1,4 +1,4 @@
-"""The pruner at work, in the worker: on what the driver knew of the others, and on the pack's own configurations.
+"""The pruner in a worker: compares a pack's configurations with each other and with what the driver knew of the rest.
 
 >>> judge = Judge(plan.pruner, plan.goals[0], plan.epochs, history, numbers=[8, 9, 10])
 >>> judge.prune(8, epoch=3, value=0.12)
@@ -20,44 +20,40 @@ from search_spaces.suggest import Shown, memory_study
 
 
 class Judge:
-    """Decides, epoch by epoch, which configurations of one pack are not worth going on with."""
+    """Decides, epoch by epoch, which configurations of one pack to stop."""
 
     def __init__(
         self, pruner: Settings | None, goal: str, epochs: int, history: History, numbers: Sequence[int]
     ) -> None:
-        """`epochs` is `SearchPlan.epochs`; `numbers` are the pack's own. Without a pruner nothing is pruned."""
+        """`epochs` is `SearchPlan.epochs`; `numbers` are the pack's own. Without a pruner none is stopped."""
         self._pruner = None if pruner is None else make_pruner(pruner, epochs)
         self._epochs = epochs
         self._arms = history.arms
         self._stopped: set[int] = set()
         if self._pruner is None:
             return
-        own = [one.number for one in history.own]
-        past = {one.number: one for one in history.past if one.number not in (*numbers, *own)}
+        own = [row.number for row in history.own]
+        past = {row.number: row for row in history.past if row.number not in (*numbers, *own)}
         # Hyperband draws a configuration's bracket by its number, so each must stand in its place.
         trials = [Shown(TrialState.FAIL) for _ in range(max([*numbers, *own, *past], default=-1) + 1)]
         for number in (*numbers, *own):
             trials[number] = Shown(TrialState.RUNNING)
-        for number, one in past.items():
+        for number, row in past.items():
             trials[number] = Shown(
-                TrialState.COMPLETE if one.state == "complete" else TrialState.PRUNED,
-                values=None if one.value is None else [one.value],
-                intermediate_values=one.intermediate,
-                system_attrs=one.attributes,
+                TrialState.COMPLETE if row.state == "complete" else TrialState.PRUNED,
+                values=row.values,
+                intermediate_values=row.intermediate,
+                system_attrs=row.pruner_attributes,
             )
-        self._study = memory_study([goal], trials, history.study or None)
-        self._storage = self._study._storage
+        self._study, self._storage = memory_study([goal], trials, history.study or None)
         # (epoch, number, objective) of those that had ended, in the order in which they were judged.
-        self._ended = deque(
-            sorted((epoch, one.number, v) for one in history.own for epoch, v in one.intermediate.items())
-        )
+        self._ended = deque(sorted((e, row.number, v) for row in history.own for e, v in row.intermediate.items()))
 
     def prune(self, number: int, epoch: int, value: float) -> bool:
         """Records the objective of a configuration after an epoch, and says whether to stop it.
 
-        Epoch 0 is the state before the first step and decides nothing; after the sweep's last epoch there is
-        nothing left to stop; arms are never stopped. Epochs come in order, and in each the numbers. What is once
-        stopped stays so.
+        Must be called epoch by epoch, and by number within each. None is stopped at epoch 0, the state before the
+        first step, or after the sweep's last epoch; arms are never stopped. A stopped configuration stays stopped.
         """
         if number in self._stopped:
             return True
@@ -68,10 +64,7 @@ class Judge:
         return True
 
     def replay(self, number: int, epoch: int, value: float) -> None:
-        """Records what a former worker had: it is known that this configuration was not stopped there.
-
-        In the order in which it was judged: epoch by epoch, by number.
-        """
+        """Records what a previous worker reported of a configuration that was not stopped there, in the same order."""
         self._decide(number, epoch, value)
 
     def _decide(self, number: int, epoch: int, value: float) -> bool:
@@ -86,5 +79,5 @@ class Judge:
             return self._pruner.prune(self._study, self._storage.get_trial(number))
 
     def attributes(self, number: int) -> dict[str, float]:
-        """What the pruner noted of this configuration, for `Search.tell(pruner_attributes=...)`."""
+        """What the pruner noted of this configuration: `Row.pruner_attributes`."""
         return {} if self._pruner is None else dict(self._storage.get_trial_system_attrs(number))

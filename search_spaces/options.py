@@ -1,12 +1,11 @@
-"""The options of samplers and pruners, held against the signature of the class that will get them.
+"""The options of samplers and pruners, checked against the signature of the class that gets them.
 
-Nothing is mirrored: what Optuna's constructor accepts as a number, a text or a truth value can be given, the rest
-(functions, other samplers) can't be written in a spec and is refused by name.
+Optuna's options are not listed here again: whatever its constructor takes as a number, text or truth value is allowed.
+The rest (functions, other samplers) can't be written in a spec, and is refused by name.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable, Collection, Mapping
@@ -14,41 +13,32 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
 
-from trainers.errors import OptionError
+from trainers.errors import OptionError, did_you_mean
 
 _PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
 T = TypeVar("T")
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """A hint at the known word that `word` may have been meant to be, or at all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-
-
 def check_name(what: str, name: str, known: Collection[str]) -> None:
     """Raises OptionError where the name is not known."""
     if name not in known:
-        raise OptionError("name", f"unknown {what} {name!r}; {nearest(name, known)}")
+        raise OptionError("name", f"unknown {what} {name!r}; {did_you_mean(name, known)}")
 
 
 def plain_options(make: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
     """The keyword arguments that a spec can give: name -> type names."""
-    found = {}
+    options = {}
     for name, parameter in inspect.signature(make).parameters.items():
         written = parameter.annotation  # text, or the type itself: Optuna has modules of both kinds
         text = written if isinstance(written, str) else inspect.formatannotation(written)
         types = tuple(t.strip() for t in text.split("|"))
         if all(t in _PLAIN for t in types):
-            found[name] = types
-    return found
+            options[name] = types
+    return options
 
 
 def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any], also: Collection[str] = ()) -> None:
-    """Raises OptionError for an option that `make` does not have, has for another type, or must have and has not.
-
-    `also` are let pass.
-    """
+    """Raises OptionError for an unknown or missing option, or a value of the wrong type; `also` are not checked."""
     known = plain_options(make)
     for name, parameter in inspect.signature(make).parameters.items():
         if name in known and parameter.default is parameter.empty and name not in options:
@@ -57,25 +47,18 @@ def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any
         if key in also:
             continue
         if key not in known:
-            raise OptionError(key, f"{what} has no option {key!r}; {nearest(key, sorted({*known, *also}))}")
+            raise OptionError(key, f"{what} has no option {key!r}; {did_you_mean(key, sorted({*known, *also}))}")
         types = known[key]
-        if value is None:
-            right = "None" in types
-        elif isinstance(value, bool):
-            right = "bool" in types
-        elif isinstance(value, int):
-            right = "int" in types or "float" in types
-        else:
-            right = type(value).__name__ in types
-        if not right:
+        written = "None" if value is None else type(value).__name__
+        if written not in types and not (written == "int" and "float" in types):
             raise OptionError(key, f"must be {' or '.join(_PLAIN[t] for t in types)}, but got {value!r}")
 
 
 def construct(what: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:
     """`make(**options)`, with Optuna's complaints as OptionError.
 
-    That a class is experimental is our choice and no news for the user; that an option is deprecated means that
-    Optuna may ignore it, and a setting silently lost is worse than an error.
+    A deprecated option is an error, too: Optuna may ignore it, and a setting must not be lost in silence. Warnings that
+    a class is experimental are dropped: using it was our choice.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)

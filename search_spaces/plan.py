@@ -1,4 +1,4 @@
-"""What one search is asked to do, as plain data that can be pickled: made by the spec, read by `Search`."""
+"""What a sweep is to search and how, as plain data that can be pickled; made from the spec."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.space import Space, Value
-
-GOALS = ("maximize", "minimize")
+from trainers.members import MemberConfig
 
 
 @dataclass(frozen=True)
@@ -21,14 +20,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """Everything that `Search` needs to know.
+    """What is searched, towards what, by which sampler and pruner.
 
-    `arms`: name -> overrides of `base`, run first, in this order. `space` is empty where nothing is searched, and
-    `configurations` counts the searched ones, besides the arms. `base` holds the fields that all configurations
-    share, defaults filled in, without the seed. `goals` has maximize or minimize for each objective. `epochs` is
-    the largest number of epochs that a configuration may train (the pruners' scale). `confirm` is how many of the
-    best searched ones are trained again on fresh seeds once the search has ended, and every arm with them; 0: none,
-    and no arm.
+    `goals` has maximize or minimize for each objective. `arms` maps names to overrides of `base`; they run first, in
+    this order. `space` is empty where nothing is searched; `configurations` counts the searched ones, besides the
+    arms. `base` has the fields that all configurations share, with defaults filled in and without the seed. `epochs` is
+    the most that any configuration trains (the pruners' scale). `confirm` is how many of the best searched ones are
+    trained again on fresh seeds once the search has ended, together with every arm; at 0 nothing is.
     """
 
     goals: tuple[str, ...] = ("maximize",)
@@ -48,10 +46,14 @@ class SearchPlan:
 
     @property
     def confirming(self) -> int:
-        """How many are trained again, at most."""
+        """How many are trained again on fresh seeds, at most."""
         return len(self.arms) + min(self.confirm, self.configurations) if self.confirm else 0
 
     @property
     def total(self) -> int:
-        """How many configurations the sweep has, at most: fewer end where the search has fewer to confirm."""
+        """How many configurations the sweep has, at most: the search may leave fewer to confirm."""
         return self.searching + self.confirming
+
+    def member(self, parameters: Mapping[str, Value]) -> MemberConfig:
+        """What a configuration trains, with the default seed. Raises ValueError for what no network can be."""
+        return MemberConfig(**{**self.base, **parameters})  # type: ignore[arg-type]

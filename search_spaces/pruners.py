@@ -1,7 +1,7 @@
-"""The pruners by their names. `reduction` and `min_epochs` are ours, the rest are Optuna's keyword arguments.
+"""The pruners by name. `reduction`, `min_epochs` and `max_epochs` are ours; the rest are Optuna's keyword arguments.
 
-Optuna's steps are epochs here. Its Wilcoxon pruner is left out: it compares step by step and takes the steps for
-independent instances of a problem, which the epochs of one training are not.
+Optuna's steps are epochs here. Its Wilcoxon pruner is left out: it treats the steps as independent instances of a
+problem, and the epochs of a training run are not.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Needs = Literal["nothing", "rungs", "curves"]
 
 @dataclass(frozen=True)
 class _Entry:
-    """`names` maps our option names to Optuna's; `needs` is what of the others' past decides."""
+    """`needs`: what the pruner compares with, of other configurations; `names` maps our option names to Optuna's."""
 
     make: type[BasePruner]
     needs: Needs
@@ -50,14 +50,14 @@ NAMES = tuple(_PRUNERS)
 
 
 def check_pruner(settings: Settings, goals: Sequence[str], epochs: int) -> None:
-    """Raises OptionError (a ValueError) for a name, an option or a use that can't be."""
+    """Raises OptionError for an unknown name, a wrong option, or several objectives."""
     if len(goals) > 1:
         raise OptionError("", f"a pruner compares one objective, but there are {len(goals)}: leave it out")
     make_pruner(settings, epochs)
 
 
 def needs(settings: Settings | None) -> Needs:
-    """What of the others' past the pruner looks at."""
+    """What the pruner compares with, of other configurations."""
     if settings is None:
         return "nothing"
     if settings.name == "patient":
@@ -66,7 +66,7 @@ def needs(settings: Settings | None) -> Needs:
 
 
 def make_pruner(settings: Settings, epochs: int) -> BasePruner:
-    """The pruner; `epochs` is the largest number of epochs of a configuration (Hyperband's brackets)."""
+    """The pruner; `epochs` is the most that a configuration trains (Hyperband's brackets)."""
     name = settings.name
     check_name("pruner", name, NAMES)
     entry, what = _PRUNERS[name], f"pruner {name}"
@@ -85,7 +85,7 @@ def make_pruner(settings: Settings, epochs: int) -> BasePruner:
             raise OptionError(ours, f"must be a whole number >= {least}, but got {value!r}")
         options[entry.names[ours]] = value
     if name == "hyperband":
-        options.setdefault("max_resource", epochs)  # "auto" would prune nothing until one had ended
+        options.setdefault("max_resource", epochs)  # "auto" prunes nothing until one has ended
         if isinstance(options["max_resource"], int) and options["max_resource"] < options.get("min_resource", 1):
             raise OptionError(
                 "min_epochs",

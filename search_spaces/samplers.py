@@ -1,7 +1,7 @@
-"""The samplers by their names. Each gets Optuna's own keyword arguments, as they are written in the spec.
+"""The samplers by name. Each gets Optuna's own keyword arguments, as written in the spec.
 
-A sampler is made anew for every configuration, seeded from (seed, number): what it suggests then depends on the
-database alone, so that a sweep which was killed goes on as if nothing had been.
+A sampler is made anew for every configuration, seeded by (seed, number): its suggestion then depends on the earlier
+configurations alone, so that a sweep that was killed continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ with warnings.catch_warnings():
 
 
 class _Sequence(QMCSampler):
-    """The quasi-random sequence by index: Optuna's counts its points beside the trials, where a SIGKILL would
-    lose one, and takes its space from the first trial, which may be an arm."""
+    """The quasi-random sequence by index. Optuna's own counts its points in the study, where a kill would lose one,
+    and takes its space from the first trial, which may be an arm."""
 
     def __init__(self, *, space: dict[str, BaseDistribution], index: int, **options: Any) -> None:
         super().__init__(**options)
@@ -45,8 +45,8 @@ class _Sequence(QMCSampler):
 
 
 class _Common:
-    """What all trials have in common. Optuna looks for it in the past, anew with every sampler, at half the cost of a
-    suggestion; here it is known: the whole space."""
+    """The parameters that all trials have: here the whole space. Optuna searches all trials for them anew with every
+    sampler, at half the cost of a suggestion."""
 
     def __init__(self, space: dict[str, BaseDistribution]) -> None:
         self._space = dict(sorted(space.items()))
@@ -57,7 +57,7 @@ class _Common:
 
 @dataclass(frozen=True)
 class _Entry:
-    """`sees`: what of the past the sampler is shown (see `search_spaces.suggest`)."""
+    """`sees`: which configurations the sampler is shown (see `search_spaces.suggest`); `several`: objectives."""
 
     make: type[BaseSampler]
     sees: Literal["nothing", "window", "all"]
@@ -78,7 +78,7 @@ NAMES = ("tpe", "random", "grid", "qmc", "gp", "cmaes", "nsga2")
 def check_sampler(
     settings: Settings, space: Space, base: Mapping[str, Value | None], goals: Sequence[str], configurations: int
 ) -> None:
-    """Raises OptionError (a ValueError) for a name, an option or a use that can't be."""
+    """Raises OptionError for an unknown name, a wrong option, or a search that the sampler can't do."""
     check_name("sampler", settings.name, NAMES)
     seed = settings.options.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -103,17 +103,17 @@ def _grid_options(*, seed: int = 0, points: int | None = None) -> None: ...
 
 
 def sees(settings: Settings) -> Literal["nothing", "window", "all"]:
-    """What the sampler needs to be shown of the past."""
+    """Which of the earlier configurations the sampler is shown."""
     return _SAMPLERS[settings.name].sees
 
 
 def make_sampler(settings: Settings, number: int, index: int, space: dict[str, BaseDistribution]) -> BaseSampler:
-    """The sampler of one configuration: `number` in the database, `index` among the searched ones."""
+    """The sampler for one configuration; `index` is its number among the searched ones."""
     entry = _SAMPLERS[settings.name]
     options = dict(settings.options)
     seed = options.pop("seed", 0)
     if settings.name != "tpe" and "warn_independent_sampling" in plain_options(entry.make):
-        # Our spaces mix what such a sampler can and can't do, knowingly; tpe deprecates the argument.
+        # That parts of a space are sampled independently is no news; tpe deprecates the argument.
         options.setdefault("warn_independent_sampling", False)
     if settings.name == "qmc":
         options |= {"space": space, "index": index, "seed": seed}

@@ -1,10 +1,10 @@
-"""What may be searched, as plain data: ranges, choices, and the one condition between them.
+"""What can be searched, as plain data: ranges, choices, and the one condition between them.
 
     >>> space = {"alpha": Range(0.5, 8.0, log=True), "activation": Choice(("tanh", "relu"))}
     >>> unsearched(space, {"activation": "relu", "scaling": "rescaled"})
-    ('alpha',)
+    {'alpha': 1.0}
 
-Standard library only, so that a spec can be read without Optuna.
+Imports no Optuna, so that a spec can be read without it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Value = str | float | int | bool
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`, both included; on a log scale, or whole numbers only, where asked for.
+    """The numbers from `low` to `high`, both included; `log`: on a log scale, `integer`: whole numbers only.
 
-    Raises ValueError, with the rule and the values, for a range that holds nothing to search.
+    Raises ValueError for a range that holds nothing to search.
     """
 
     low: float
@@ -48,22 +48,18 @@ class Range:
         return self.low <= value <= self.high and not (self.integer and value != int(value))
 
     def points(self, count: int | None) -> tuple[Value, ...]:
-        """`count` values evenly spaced from low to high, on the log scale where log is true; distinct, ascending.
-
-        Whole numbers where integer is true: all of them for None.
-        """
+        """`count` values, evenly spaced from low to high, distinct and ascending; None: all whole numbers."""
         if count is None:
             if not self.integer:
                 raise ValueError("a range of real numbers has no finite set of values")
             return tuple(range(int(self.low), int(self.high) + 1))
-        if count == 1:
-            values = [self.low]
-        elif self.log:
-            ratio = self.high / self.low
-            values = [self.low * ratio ** (i / (count - 1)) for i in range(count)]
+        last = max(1, count - 1)
+        if self.log:
+            values = [self.low * (self.high / self.low) ** (i / last) for i in range(count)]
         else:
-            values = [self.low + (self.high - self.low) * i / (count - 1) for i in range(count)]
-        values[-1] = self.high if count > 1 else self.low  # not a rounding beside it
+            values = [self.low + (self.high - self.low) * i / last for i in range(count)]
+        if count > 1:
+            values[-1] = self.high  # exactly, not within rounding
         if self.integer:
             return tuple(sorted({round(v) for v in values}))
         return tuple(float(v) for v in values)
@@ -71,10 +67,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values.
-
-    Raises ValueError where there are none, or two that are equal (1, 1.0 and True are).
-    """
+    """One of several values. Raises ValueError where there are none, or two that are equal (1, 1.0 and True are)."""
 
     values: tuple[Value, ...]
 
@@ -84,11 +77,9 @@ class Choice:
         for value in self.values:
             if not isinstance(value, str | bool | int | float) or value != value:
                 raise ValueError(f"a choice is between texts, numbers and true or false, but got {value!r}")
-        seen: set[Value] = set()
-        for value in self.values:
-            if value in seen:
+        for place, value in enumerate(self.values):
+            if value in self.values[:place]:
                 raise ValueError(f"the values of a choice must differ, but got {value!r} twice")
-            seen.add(value)
 
     def __contains__(self, value: object) -> bool:
         return value in self.values
@@ -99,17 +90,12 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
-# Not the seed, which is noise, the data, of which the easiest would win, nor the engine, which changes nothing.
+# Not the seed, which is noise; not the data, of which the easiest would win; not the engine, which changes nothing.
 SEARCHABLE = tuple(name for name in FIELDS if name not in ("seed", "data", "engine"))
 
 
-def unsearched(space: Space, parameters: Mapping[str, Value | None]) -> tuple[str, ...]:
-    """The keys of the space that have no effect beside the other parameters (base included).
-
-    alpha where it does nothing: it is 1 there.
-    """
+def unsearched(space: Space, parameters: Mapping[str, Value | None]) -> dict[str, Value]:
+    """The keys of the space that have no effect beside the other parameters (base included), and what they are there:
+    alpha is 1 where it does nothing."""
     activation, scaling = (str(parameters.get(name, FIELDS[name].default)) for name in ("activation", "scaling"))
-    return ("alpha",) if "alpha" in space and not alpha_acts(activation, scaling) else ()
-
-
-UNSEARCHED_VALUE: Mapping[str, Value] = {"alpha": 1.0}
+    return {"alpha": 1.0} if "alpha" in space and not alpha_acts(activation, scaling) else {}

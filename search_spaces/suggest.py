@@ -1,20 +1,21 @@
-"""Suggestions as a function of the plan and of what the database holds.
+"""Suggestions as a function of a sweep's plan and of its rows so far.
 
-A sampler never meets the database. It is shown a study in memory that is made for it: every trial there has every
-parameter of the space, so that Optuna finds its search space whatever the arms did; a configuration outside of the
-space is not in it; a parameter without effect (alpha beside relu) keeps the value that the sampler had drawn for it.
-A diverged configuration is shown as pruned before its first value: Optuna's samplers ignore failures, and would come
-back to where training diverges (tpe takes it as bad; gp, cmaes and nsga2 look at complete ones only).
+A sampler is shown an Optuna study in memory, made for it from the rows. Every trial there has every parameter of the
+space, so that Optuna finds the whole search space whatever the arms set. Configurations outside the space are left out.
+A parameter without effect (alpha beside relu) has the value that the sampler drew for it. A diverged configuration is
+shown as pruned before its first value: Optuna's samplers ignore failures, and would return to where training diverges
+(tpe counts it as bad; gp, cmaes and nsga2 use complete trials only).
 
-tpe and gp see at most `WINDOW` ended configurations: the best `BEST`, and the latest. Beyond 250, tpe's density of
-the good is made of the best 25 in any case, and its density of the rest weighs the old ones less; this keeps the
-cost of a suggestion from growing with the sweep (2.7 ms at 250, 19 ms at 2,000). cmaes and nsga2 go by the notes that
-they left with any trial of the past, and see all of it.
+tpe and gp see at most `WINDOW` ended configurations: the best `BEST` and the latest. Beyond 250, tpe models the good
+ones by the best 25 in any case, and gives old ones less weight among the rest; this keeps a suggestion from becoming
+slower as the sweep grows (2.7 ms at 250, 19 ms at 2,000). cmaes and nsga2 rely on the notes that they left with any
+earlier trial, and see all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,17 +25,18 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    distribution_to_json,
 )
 from optuna.pruners import NopPruner
 from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.grid import grid
 from search_spaces.plan import SearchPlan
 from search_spaces.rows import Row
 from search_spaces.samplers import make_sampler, sees
-from search_spaces.space import UNSEARCHED_VALUE, Choice, Range, Space, Value, unsearched
-from trainers.members import MemberConfig
+from search_spaces.space import Choice, Range, Space, Value, unsearched
 
 WINDOW = 250
 BEST = 25
@@ -43,6 +45,11 @@ BEST = 25
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The space in Optuna's form."""
     return {key: _distribution(what) for key, what in space.items()}
+
+
+def distributions_as_json(space: Space) -> dict[str, str]:
+    """The space in Optuna's form, each distribution as the JSON that Optuna reads."""
+    return {key: distribution_to_json(what) for key, what in distributions(space).items()}
 
 
 def _distribution(what: Range | Choice) -> BaseDistribution:
@@ -57,37 +64,34 @@ def point(plan: SearchPlan, row: Row) -> dict[str, Value] | None:
     """Where in the space a configuration lies; None for an arm that lies outside, or differs in another field."""
     if not row.arm:
         return {key: row.drawn.get(key, row.parameters[key]) for key in plan.space}
-    arm = MemberConfig(**{**plan.base, **row.parameters})  # type: ignore[arg-type]
-    found: dict[str, Value] = {key: getattr(arm, key) for key in plan.space}
-    if arm != MemberConfig(**{**plan.base, **found}):  # type: ignore[arg-type]
-        return None
-    return found if all(found[key] in what for key, what in plan.space.items()) else None
+    arm = plan.member(row.parameters)
+    at: dict[str, Value] = {key: getattr(arm, key) for key in plan.space}
+    inside = all(at[key] in what for key, what in plan.space.items())
+    return at if inside and arm == plan.member(at) else None
 
 
 def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[Row]:
     """The next `count` configurations after `rows` (all there are, by number): arms first, then the sampler's."""
-    arms = list(plan.arms.items())
-    first, last = len(rows), len(rows) + count
-    for number in range(first, min(last, len(arms))):
-        name, parameters = arms[number]
-        yield Row(number, name, dict(parameters))
-    numbers = range(max(first, len(arms)), last)
+    arms = [Row(number, name, dict(parameters)) for number, (name, parameters) in enumerate(plan.arms.items())]
+    new_arms = arms[len(rows) : len(rows) + count]
+    yield from new_arms
+    rows = [*rows, *new_arms]
+    numbers = range(len(rows), len(rows) + count - len(new_arms))
     if not numbers:
         return
     if plan.sampler.name == "grid":
         options = plan.sampler.options
         order = grid(plan.space, plan.base, options.get("points"), options.get("seed", 0))
         for number in numbers:
-            yield Row(number, "", order[number - len(arms)])
-        return
-    new_arms = [Row(n, arms[n][0], dict(arms[n][1])) for n in range(first, min(last, len(arms)))]
-    yield from _sampled(plan, [*rows, *new_arms], numbers)
+            yield Row(number, parameters=order[number - len(arms)])
+    else:
+        yield from _sampled(plan, rows, numbers)
 
 
 def _sampled(plan: SearchPlan, rows: Sequence[Row], numbers: Iterable[int]) -> Iterator[Row]:
-    space, seen = distributions(plan.space), sees(plan.sampler)
-    study = _shown(plan, rows, space)
-    storage, study_id = study._storage, study._study_id
+    space, keeps_notes = distributions(plan.space), sees(plan.sampler) == "all"
+    study, storage = _shown(plan, rows, space)
+    study_id = storage.get_study_id_from_name(study.study_name)
     for number in numbers:
         study.sampler = make_sampler(plan.sampler, number, number - len(plan.arms), space)
         before = storage.get_study_system_attrs(study_id)
@@ -95,31 +99,29 @@ def _sampled(plan: SearchPlan, rows: Sequence[Row], numbers: Iterable[int]) -> I
         drawn: dict[str, Value] = dict(trial.params)
         parameters = {key: drawn[key] for key in plan.space}
         idle = unsearched(plan.space, {**plan.base, **parameters})
-        parameters |= {key: UNSEARCHED_VALUE[key] for key in idle}
-        kept = seen == "all"
-        after = storage.get_study_system_attrs(study_id)
-        yield Row(
-            number,
-            "",
-            parameters,
-            drawn={key: drawn[key] for key in idle},
-            notes=dict(storage.get_trial(trial._trial_id).system_attrs) if kept else {},
-            study_notes={k: v for k, v in after.items() if before.get(k) != v} if kept else {},
-        )
+        row = Row(number, parameters=parameters | idle, drawn={key: drawn[key] for key in idle})
+        if keeps_notes:
+            after = storage.get_study_system_attrs(study_id)
+            trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+            notes = dict(storage.get_trial(trial_id).system_attrs)
+            row = replace(row, notes=notes, study_notes={k: v for k, v in after.items() if before.get(k) != v})
+        yield row
 
 
 class Shown(FrozenTrial):
-    """A trial for a study in memory, and for no other use: it is not copied when it is put there, as Optuna's own
-    are, which would be most of the cost of a suggestion."""
+    """A trial for a study in memory, and for no other use.
+
+    It is not copied when it is added to the study, as Optuna's own are: that would be most of a suggestion's cost.
+    """
 
     def __init__(
         self,
         state: TrialState,
         values: Sequence[float] | None = None,
-        params: Mapping[str, Value] | None = None,
-        distributions: dict[str, BaseDistribution] | None = None,
-        system_attrs: Mapping[str, Any] | None = None,
-        intermediate_values: Mapping[int, float] | None = None,
+        params: Mapping[str, Value] = {},
+        distributions: Mapping[str, BaseDistribution] = {},
+        system_attrs: Mapping[str, Any] = {},
+        intermediate_values: Mapping[int, float] = {},
     ) -> None:
         super().__init__(
             number=-1,
@@ -127,53 +129,65 @@ class Shown(FrozenTrial):
             state=state,
             value=None,
             values=values,
-            datetime_start=_BEGINNING,
-            datetime_complete=_BEGINNING if state.is_finished() else None,
-            params=dict(params or {}),
-            distributions=distributions or {},
+            datetime_start=_EPOCH,
+            datetime_complete=_EPOCH if state.is_finished() else None,
+            params=dict(params),
+            distributions=dict(distributions),
             user_attrs={},
-            system_attrs=dict(system_attrs or {}),
-            intermediate_values=dict(intermediate_values or {}),
+            system_attrs=dict(system_attrs),
+            intermediate_values=dict(intermediate_values),
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Shown:
         return self
 
 
-_BEGINNING = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1)
 
 
-def memory_study(goals: Sequence[str], trials: Iterable[Shown], name: str | None = None) -> optuna.Study:
-    """A study in memory that holds the trials, numbered from 0 in their order."""
+def memory_study(
+    goals: Sequence[str], trials: Iterable[Shown], name: str | None = None
+) -> tuple[optuna.Study, InMemoryStorage]:
+    """A study in memory that holds the trials, and its storage; numbers and ids of trials are their places there."""
     storage = InMemoryStorage()
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        directions=["maximize" if goal == "maximize" else "minimize" for goal in goals],
-        sampler=optuna.samplers.RandomSampler(0),
-        pruner=NopPruner(),
-    )
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))  # a study in memory is nobody's news
+    try:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=[StudyDirection[goal.upper()] for goal in goals],
+            sampler=optuna.samplers.RandomSampler(0),
+            pruner=NopPruner(),
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    study_id = storage.get_study_id_from_name(study.study_name)
     for trial in trials:
-        storage.create_new_trial(study._study_id, trial)
-    return study
+        storage.create_new_trial(study_id, trial)
+    return study, storage
 
 
-def _shown(plan: SearchPlan, rows: Sequence[Row], space: dict[str, BaseDistribution]) -> optuna.Study:
+def _shown(
+    plan: SearchPlan, rows: Sequence[Row], space: dict[str, BaseDistribution]
+) -> tuple[optuna.Study, InMemoryStorage]:
+    """What the sampler is shown of the rows."""
     seen = sees(plan.sampler)
     if seen == "nothing":
         return memory_study(plan.goals, ())
     if seen == "window":
         rows = _window([row for row in rows if row.state != "failed"], plan.goals)
     trials = [_trial(row, point(plan, row), space) for row in rows]
-    study = memory_study(plan.goals, [t for t in trials if seen == "all" or t.state != TrialState.FAIL])
+    study, storage = memory_study(plan.goals, [t for t in trials if seen == "all" or t.state != TrialState.FAIL])
+    study_id = storage.get_study_id_from_name(study.study_name)
     for row in rows:
         for key, value in row.study_notes.items():
-            study._storage.set_study_system_attr(study._study_id, key, value)
-    return study
+            storage.set_study_system_attr(study_id, key, value)
+    return study, storage
 
 
 def _trial(row: Row, at: Mapping[str, Value] | None, space: dict[str, BaseDistribution]) -> Shown:
-    """FAIL stands for what the sampler should not see."""
+    """The trial that stands for a row; a failed one for what the sampler should not see."""
     if at is None or row.state == "failed":
         return Shown(TrialState.FAIL)
     states = {"running": TrialState.RUNNING, "complete": TrialState.COMPLETE}
@@ -198,7 +212,7 @@ def _window(rows: Sequence[Row], goals: Sequence[str]) -> list[Row]:
 
 
 def _best(complete: Sequence[Row], goals: Sequence[str]) -> set[int]:
-    """The numbers of the best; for several objectives, of the latest that no other one dominates."""
+    """The numbers of the best; for several objectives, of the latest that no other configuration dominates."""
     signs = [-1.0 if goal == "maximize" else 1.0 for goal in goals]
     losses = {row.number: tuple(s * v for s, v in zip(signs, row.values or (), strict=True)) for row in complete}
     by_loss = sorted(losses, key=lambda n: (losses[n], n))

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sweeps.driver.packing import Progress as State
+from sweeps.driver.driver import Progress as State
 
 LINE_SECONDS = 10.0
 

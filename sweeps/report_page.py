@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces.space import Range, Value
+from sweeps.driver.status import opened
 from sweeps.driver.versions import versions
 from sweeps.spec.reading import SweepSpec
-from tracking.results import load, outcomes
+from tracking.results import load_wide, outcomes
 from tracking.store import Store
 from trainers.errors import one_line
 
@@ -41,17 +42,16 @@ class Report:
 def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | None = None) -> Report:
     """Draw the figures and write the page on what has been recorded so far. Raises ResultsError.
 
-    `status` is MLflow's (None: as recorded): the driver makes the report just before it is.
+    `status` is the ledger's (None: as recorded): the driver makes the report just before it is.
     """
     from tracking.figures.album import album
     from tracking.figures.searched import points
-    from tracking.origin import origin
     from tracking.report.conditions import conditions
     from tracking.report.page import page
     from tracking.report.tables import measured, rankings
 
-    uri = spec.tracking.uri
-    frame, ended, found = load(spec.name, store, uri), outcomes(spec.name, store, uri), origin(spec.name, store, uri)
+    with opened(spec.name, store) as (_, sweep):
+        frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
     objectives = [(o.metric, o.goal) for o in spec.objective]
     search = searched(spec, lambda metric, fields: points(frame, ended, metric, fields))
     pictures = album(frame, ended, objectives, search)
@@ -59,10 +59,10 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
         verdict,
         pictures,
         [*rankings(verdict), *measured(frame, ended, objectives[0])],
-        conditions(frame, found),
+        conditions(frame, sweep),
         question=spec.question or "",
         spec=spec.to_yaml(),
-        status=status or found.status,
+        status=status or sweep.status,
         version=versions()["gradsweep"],
     )
     return Report(text, pictures)

@@ -1,6 +1,6 @@
 """`--store`: a folder, or a small YAML file that says where a team's sweeps live.
 
-    optuna: {env: GRADSWEEP_OPTUNA_URL}    # PostgreSQL; the variable holds the whole URL, with its password
+    ledger: {env: GRADSWEEP_LEDGER_URL}    # PostgreSQL; the variable holds the whole URL, with its password
     mlflow: http://mlflow.example.com      # its name and password are in MLFLOW_TRACKING_USERNAME and -PASSWORD
     folder: /mnt/gradsweep                 # seen by every node: the driver's records, states of members in training
 
@@ -21,7 +21,8 @@ from sweeps.spec.yaml_lines import YamlError, load
 from tracking.store import VARIABLE, Address, Store
 from trainers.errors import StoreError
 
-KEYS = ("optuna", "mlflow", "folder", "checkpoints")
+KEYS = ("ledger", "mlflow", "folder", "checkpoints")
+OLD_KEYS = {"optuna": "ledger"}  # of the first version: the same database
 ENDINGS = (".yaml", ".yml")
 DATABASES = ("postgresql", "postgresql+psycopg", "postgres", "sqlite")
 SERVERS = ("http", "https")
@@ -71,6 +72,11 @@ def parse_store(text: str, file: Path) -> Store:
             f"{file}:1: a store file is a mapping with the keys {', '.join(KEYS)}, of which folder is needed"
         )
     places = {key: f"{file}:{lines.get((key,), 1)}: {key}" for key in data}
+    for old, key in OLD_KEYS.items():
+        if old in data:
+            if key in data:
+                raise StoreError(f"{places[old]}: is the older name of {key}: give one of the two")
+            data[key], places[key] = data.pop(old), places[old]
     for key in data:
         if key not in KEYS:
             raise StoreError(f"{places[key]}: unknown key; there are {', '.join(KEYS)}")
@@ -81,7 +87,7 @@ def parse_store(text: str, file: Path) -> Store:
         _check_bucket(checkpoints, places["checkpoints"])
     return Store(
         folder=Path(folder),
-        optuna=_address(data.get("optuna"), places.get("optuna", ""), DATABASES),
+        ledger=_address(data.get("ledger"), places.get("ledger", ""), DATABASES),
         mlflow=_address(data.get("mlflow"), places.get("mlflow", ""), (*SERVERS, *DATABASES)),
         checkpoints=checkpoints,
         file=file,

@@ -1,4 +1,4 @@
-"""Records into MLflow and back: the store, the spool, the runs, the tables and the statistics of the verdict.
+"""The ledger, its mirrors in MLflow and Optuna, the records as tables, the verdict, the figures and the report.
 
 >>> import tracking
 >>> frame = tracking.load("alpha-r")
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tracking.results import export, load, sweeps
+    from tracking.results import export, load, load_layers, sweeps
 
-__all__ = ["export", "load", "sweeps"]
+__all__ = ["export", "load", "load_layers", "sweeps"]
 
 
 def __getattr__(name: str) -> Any:

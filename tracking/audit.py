@@ -1,226 +1,265 @@
-"""Whether the three copies of a sweep's records say the same: the spool, MLflow's runs and metrics, the artifacts.
+"""Whether a sweep's ledger is whole, and its mirrors say the same to the bit.
 
-    >>> for law in audit("alpha-r", store, None, running=False):
+    >>> for law in audit(ledger, "alpha-r", store):
     ...     print(law.name, law.checked, law.problems or "holds")
 
-What the outbox still holds may be in MLflow or not, and is said to be pending; everything else must be there once, to
-the bit. Nothing is written.
+What a mirror has taken is read first, then the mirror, then the ledger. So whatever had been taken must be in the
+mirror, and whatever is in the mirror must be in the ledger, while a driver goes on with both. Nothing is written.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
+from optuna.trial import FrozenTrial
 
-from tracking import runs
-from tracking.mlflow_api import Tracker
-from tracking.outbox import Outbox, SweepState
-from tracking.points import Point, points
-from tracking.records import FILE
-from tracking.results import ORDER, table
-from tracking.spool import SWEEP, Spool, SpooledConfiguration, SpooledEpoch
+from tracking import tidy
+from tracking.ledger import Ledger, cause
+from tracking.mirrors import mlflow, optuna
+from tracking.mirrors.follower import waiting
+from tracking.mirrors.metrics import points
 from tracking.store import Store
-from trainers.errors import Unavailable, Unmendable
+from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
+from trainers.errors import GradsweepError
 
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Law:
     """One law: what was looked at, and how much of it; what breaks it, a line each; what is still to come."""
 
     name: str
-    checked: str
-    problems: tuple[str, ...] = ()
+    checked: str = ""
+    problems: list[str] = field(default_factory=list)
     pending: str = ""
 
 
-@dataclass(frozen=True)
-class Books:
-    """The spool at one moment: its configurations and their epochs, by number, and what MLflow need not have yet."""
-
-    state: SweepState | None
-    configurations: dict[int, SpooledConfiguration]
-    epochs: dict[int, list[SpooledEpoch]]
-    again: dict[tuple[int, int], int]
-    waiting: dict[int, set[tuple[str, int]]] = field(default_factory=dict)
-
-    @property
-    def events(self) -> int:
-        """How many events wait."""
-        return sum(map(len, self.waiting.values()))
-
-    @property
-    def last(self) -> int:
-        """The highest number that a configuration had then; -1 without any."""
-        return max(self.configurations, default=-1)
-
-    def waits(self, number: int, kind: str, epoch: int = 0) -> bool:
-        """Whether MLflow need not have this yet."""
-        return (kind, epoch) in self.waiting.get(number, ())
+def audit(ledger: Ledger, name: str, store: Store, uri: str | None = None) -> list[Law]:
+    """The laws of the ledger and of its mirrors. Raises SearchError for no such sweep, LedgerError."""
+    sweep = ledger.sweep(name)
+    taken = {mirror: ledger.taken(sweep, mirror) for mirror in (mlflow.NAME, optuna.NAME)}
+    runs, metrics, artifacts, trials = Law("runs"), Law("metrics"), Law("artifacts"), Law("trials")
+    with _asked(runs, "MLflow"):
+        if not mlflow.untouched(store, uri):
+            with closing(mlflow.MlflowMirror(store, ledger, uri)) as mirror:
+                _Runs(ledger, sweep, mirror, taken[mlflow.NAME]).audit(runs, metrics, artifacts)
+        elif taken[mlflow.NAME]:
+            runs.problems.append("MLflow's database is gone")
+    with _asked(trials, "Optuna's database"):
+        _trials(ledger, sweep, store, taken[optuna.NAME], trials)
+    left = waiting(ledger, name)
+    lacking = f"{left} configurations are not in the mirrors yet" if left else ""
+    current = Law("up to date", "what the mirrors have taken", pending=lacking)
+    return [*_ledger_laws(ledger, sweep), runs, metrics, artifacts, trials, current]
 
 
-def read_books(sweep: str, store: Store) -> Books:
-    """The spool of a sweep, at one moment; an empty one where there is none. Raises SpoolError."""
-    file = store.spool_file(sweep)
-    if not file.is_file():
-        return Books(None, {}, {}, {})
-    with closing(Spool.at(file)) as spool, spool.snapshot():
-        outbox = Outbox(spool)
-        configurations = {c.number: c for c in spool.configurations()}
-        epochs: dict[int, list[SpooledEpoch]] = {number: [] for number in configurations}
-        for number, epoch in spool.all_epochs():
-            epochs[number].append(epoch)
-        waiting = {
-            number: {(e.kind, e.epoch) for e in outbox.events(number)}
-            for number in (SWEEP, *(w.number for w in outbox.waiting()))
-        }
-        return Books(outbox.state(), configurations, epochs, spool.trained_again(), waiting)
+def _ledger_laws(ledger: Ledger, sweep: Sweep) -> Iterator[Law]:
+    """Every configuration has one state and the epochs that it asks for; hardly an epoch was trained twice."""
+    configurations = ledger.configurations(sweep)
+    running = sum(c.state == "running" for c in configurations)
+    states = Law("final states", f"{len(configurations)} configurations")
+    if [c.number for c in configurations] != list(range(len(configurations))):
+        states.problems.append(f"the ledger has the configurations {_few([c.number for c in configurations])}")
+    orders = [c.order for c in configurations if c.state != "running"]
+    if len(set(orders)) < len(orders) or min(orders, default=0) < 0:
+        states.problems.append(f"the configurations ended in the order {_few(sorted(orders))}")
+    for c in configurations:
+        ended, complete = c.state != "running", c.state == "complete"
+        if ended != (c.ended is not None):
+            states.problems.append(f"configuration {c.number} is {c.state}, but its end is at {c.ended}")
+        if complete and len(c.values or ()) != len(sweep.objectives):
+            states.problems.append(f"configuration {c.number} is complete with the objective {c.values}")
+    states.pending = f"{running} have not ended" if running else ""
+    yield states
 
+    epochs = Law("epochs", pending=states.pending)
+    count = 0
+    for c in configurations:
+        numbers = [e.epoch for _, e in ledger.epochs(sweep, [c.number])]
+        count += len(numbers)
+        asked = int(c.member["epochs"])
+        if c.state == "running":  # a driver may have gone on since
+            numbers = numbers[: c.epoch + 1]
+        if numbers != list(range(len(numbers))) or len(numbers) != c.epoch + 1:
+            epochs.problems.append(f"configuration {c.number}: the ledger has the epochs {_few(numbers)}")
+        elif c.state == "complete" and c.epoch != asked:
+            epochs.problems.append(
+                f"configuration {c.number} is complete, but the ledger has {c.epoch} of {asked} epochs"
+            )
+    epochs.checked = f"{count} epochs of {len(configurations)} configurations"
+    yield epochs
 
-def audit(sweep: str, store: Store, uri: str | None, books: Books, running: bool) -> list[Law]:
-    """The laws of the records; `running`: a driver is at work, so MLflow may be ahead of `books`."""
-    laws = [_epochs(books), _again(books)]
-    if uri is None and store.untouched:
-        none = () if not books.configurations or books.events else (f"there is none in {store.folder}",)
-        return [*laws, Law("MLflow", "its database", none, "it is not made yet" if not none else "")]
-    try:
-        tracker = Tracker(store, uri)
-        found = _runs_of(tracker, sweep, books)
-        laws.append(_runs(books, found, running))
-        laws.append(_metrics(books, found, tracker, running))
-        laws.append(_artifacts(sweep, books, found, tracker))
-    except (Unavailable, Unmendable) as error:
-        unknown = ("MLflow can't be asked: " + str(error),)
-        laws.append(Law("MLflow", "its runs, metrics and artifacts", unknown))
-    return laws
-
-
-def _epochs(books: Books) -> Law:
-    """Every epoch from 0 to the last one is in the spool, and the last one is the one that the state asks for."""
-    wrong = []
-    for number, c in books.configurations.items():
-        found = [e.epoch for e in books.epochs[number]]
-        asked = int(c.members[0]["epochs"])
-        if found != list(range(len(found))):
-            wrong.append(f"configuration {number}: the spool has the epochs {_few(found)}")
-        elif c.state == "complete" and found[-1:] != [asked]:
-            wrong.append(f"configuration {number} is complete, but the spool has {len(found) - 1} of {asked} epochs")
-    count = sum(map(len, books.epochs.values()))
-    running = sum(c.state == "running" for c in books.configurations.values())
-    pending = f"{running} configurations are not through" if running else ""
-    return Law("epochs", f"{count} epochs of {len(books.configurations)} configurations", tuple(wrong), pending)
-
-
-def _again(books: Books) -> Law:
-    """No member has trained more than one epoch again that was recorded before."""
     times: Counter[int] = Counter()
-    for (number, epoch), often in books.again.items():
+    for (number, epoch), often in ledger.trained_again(sweep).items():
         # Epoch 0 is measured before the first step: nothing is trained.
         times[number] += often if epoch > 0 else 0
-    wrong = tuple(f"configuration {n}: {often} epochs were trained again" for n, often in times.items() if often > 1)
-    return Law("trained again", f"{sum(times.values())} epochs in all, at most one of a member is allowed", wrong)
+    problems = [f"configuration {n}: {often} epochs were trained again" for n, often in times.items() if often > 1]
+    yield Law("trained again", f"{sum(times.values())} epochs in all, at most one of a member is allowed", problems)
 
 
-def _runs_of(tracker: Tracker, sweep: str, books: Books) -> dict[int, list[Run]]:
-    """The runs in MLflow that this spool has made, by configuration; the sweep's own as SWEEP."""
-    found: dict[int, list[Run]] = defaultdict(list)
-    experiment = tracker.experiment_named(sweep)
-    if experiment is not None and books.state is not None:
-        for run in tracker.runs(experiment.experiment_id, {runs.SPOOL_TAG: books.state.id}):
-            found[int(run.data.tags.get(runs.CONFIGURATION_TAG, SWEEP))].append(run)
-    return found
+class _Runs:
+    """MLflow's runs of a sweep against the ledger."""
+
+    def __init__(self, ledger: Ledger, sweep: Sweep, mirror: mlflow.MlflowMirror, taken: Mapping[int, Taken]) -> None:
+        self._ledger, self._mirror, self._taken = ledger, mirror, taken
+        self._runs: dict[int, list[Run]] = defaultdict(list)
+        for run in mirror.runs(sweep):
+            self._runs[int(run.data.tags.get(mlflow.NUMBER, SWEEP))].append(run)
+        self._sweep = ledger.sweep(sweep.name)
+        self._configurations = {c.number: c for c in ledger.configurations(sweep)}
+
+    def audit(self, runs: Law, metrics: Law, artifacts: Law) -> None:
+        """One run each in the state that the ledger says, every point once, the Parquet files: to the bit."""
+        own = self._taken.get(SWEEP, Taken(SWEEP))
+        self._count(runs, SWEEP, own)
+        parents = {run.info.run_id for run in self._runs.get(SWEEP, ())}
+        if own.ended and own.epoch == self._sweep.revision and len(parents) == 1:
+            self._parent(self._runs[SWEEP][0], runs, metrics)
+        if strangers := self._runs.keys() - self._configurations.keys() - {SWEEP}:
+            runs.problems.append(f"there are runs of configurations that the ledger lacks: {_few(sorted(strangers))}")
+        points_seen = files_seen = 0
+        with TemporaryDirectory() as folder:
+            for number, c in self._configurations.items():
+                taken = self._taken.get(number, Taken(number))
+                if not self._count(runs, number, taken):
+                    continue
+                run = self._runs[number][0]
+                stored = list(self._stored(run))
+                epochs = [e for _, e in self._ledger.epochs(self._sweep, [number])]
+                runs.problems += [f"configuration {number}: {p}" for p in self._differing(run, c, taken, own, parents)]
+                expected = [Metric(key, value, e.at, e.epoch) for e in epochs for key, value in points(e)]
+                if problem := _points_differ(stored, expected, taken.epoch):
+                    metrics.problems.append(f"configuration {number}: {problem}")
+                points_seen += len(stored)
+                if taken.ended and epochs:
+                    files_seen += 2
+                    artifacts.problems += [f"configuration {number}{p}" for p in self._files(run, c, epochs, folder)]
+        runs.checked = f"{sum(map(len, self._runs.values()))} runs in MLflow"
+        metrics.checked = f"{points_seen} points, with the ledger to the bit"
+        artifacts.checked = f"{files_seen} Parquet files, with the ledger to the bit"
+
+    def _count(self, runs: Law, number: int, taken: Taken) -> bool:
+        """Whether there is one run of a configuration (SWEEP: of the sweep); none may be where none is known."""
+        count = len(self._runs.get(number, ()))
+        if count > 1 or (count == 0 and taken.run is not None):
+            name = "the sweep" if number == SWEEP else f"configuration {number}"
+            runs.problems.append(f"{name} has {count} runs")
+        return count == 1
+
+    def _parent(self, run: Run, runs: Law, metrics: Law) -> None:
+        sweep = self._sweep
+        expected = (mlflow.SWEEP_STATUS[sweep.status], sweep.ended, mlflow.description(sweep))
+        if (there := (run.info.status, run.info.end_time, run.data.tags.get(mlflow.NOTE))) != expected:
+            runs.problems.append(f"the sweep's (status, end, description) are {there} in MLflow, not {expected}")
+        ended = {n: c for n, c in self._configurations.items() if c.state != "running"}
+        if problem := _points_differ(list(self._stored(run)), mlflow.chart(sweep, ended)[0], len(ended)):
+            metrics.problems.append(f"the sweep: {problem}")
+
+    def _differing(self, run: Run, c: Configuration, taken: Taken, own: Taken, parents: set[str]) -> Iterator[str]:
+        tags = run.data.tags
+        if tags.get(mlflow.PARENT) not in parents:
+            yield "its run is not under the sweep's"
+        there = (tags.get(mlflow.STATE), run.info.status, run.info.end_time, tags.get(mlflow.REASON, ""))
+        expected = (c.state, mlflow.STATUS[c.state], c.ended, c.reason[: mlflow.MOST_IN_TAG])
+        if taken.ended:
+            if there != expected:
+                yield f"(state, status, end, reason) are {there} in MLflow, not {expected}"
+            if run.data.params != mlflow.params_of(c) | {"state": c.state}:
+                yield "its params are not the ledger's"
+        elif own.ended and own.epoch == self._sweep.revision and taken.run is not None:
+            if (run.info.status, run.info.end_time) != ("KILLED", self._sweep.ended):
+                yield f"its run is {run.info.status}, but the sweep was stopped"
+
+    def _stored(self, run: Run) -> Iterator[Metric]:
+        for key in run.data.metrics:
+            with mlflow.translated():
+                yield from self._mirror.client.get_metric_history(run.info.run_id, key)
+
+    def _files(self, run: Run, c: Configuration, epochs: Sequence[Epoch], folder: str) -> Iterator[str]:
+        with mlflow.translated():
+            there = {info.path for info in self._mirror.client.list_artifacts(run.info.run_id)}
+        for file, columns in mlflow.tables(self._sweep, c, epochs).items():
+            if file not in there:
+                yield f" has no {file}"
+                continue
+            with mlflow.translated():
+                path = Path(self._mirror.client.download_artifacts(run.info.run_id, file, folder))
+            try:
+                if not _same_table(pq.read_table(path), columns):
+                    yield f": its {file} is not what the ledger has"
+            except (pa.ArrowException, OSError) as error:
+                yield f": its {file} can't be read: {cause(error)}"
 
 
-def _runs(books: Books, found: Mapping[int, Sequence[Run]], running: bool) -> Law:
-    """One run each, in the state that the spool says, under the one run of the sweep.
-
-    `running`: of what was in training then, MLflow may know the end by now.
-    """
-    wrong = []
-    if len(found.get(SWEEP, ())) != 1 and not books.waits(SWEEP, "begin"):
-        wrong.append(f"the sweep has {len(found.get(SWEEP, ()))} runs")
-    elif books.state and not books.waits(SWEEP, "begin") and not books.waits(SWEEP, "finish"):
-        expected = books.state.status or "RUNNING"
-        if (status := found[SWEEP][0].info.status) != expected and not running:
-            wrong.append(f"the sweep's run is {status}, in the spool it is {expected}")
-    parents = {run.info.run_id for run in found.get(SWEEP, ())}
-    for number, c in books.configurations.items():
-        own = found.get(number, ())
-        if len(own) != 1:
-            if own or not books.waits(number, "start"):
-                wrong.append(f"configuration {number} has {len(own)} runs")
-        else:
-            wrong += [f"configuration {number}: {what}" for what in _differing(own[0], c, books, parents, running)]
-    strangers = found.keys() - books.configurations.keys() - {SWEEP}
-    if strangers := {number for number in strangers if not (running and number > books.last)}:
-        wrong.append(f"there are runs of configurations that the spool doesn't have: {_few(sorted(strangers))}")
-    unmade = sum(books.waits(number, "start") for number in books.configurations)
-    pending = f"{unmade} runs are not made yet" if unmade else ""
-    return Law("runs", f"{sum(map(len, found.values()))} runs in MLflow", tuple(wrong), pending)
-
-
-def _differing(run: Run, c: SpooledConfiguration, books: Books, parents: set[str], running: bool) -> list[str]:
-    tags, wrong = run.data.tags, []
-    if tags.get("mlflow.parentRunId") not in parents:
-        wrong.append("its run is not under the sweep's")
-    if not books.waits(c.number, "end") and not (running and c.state == "running"):
-        expected = (c.state, runs.STATUS.get(c.state, "RUNNING"), c.ended)
-        there = (tags.get("gradsweep.state"), run.info.status, run.info.end_time)
-        if there != expected:
-            wrong.append(f"(state, status, end) are {there} in MLflow, {expected} in the spool")
-    return wrong
-
-
-def _metrics(books: Books, found: Mapping[int, Sequence[Run]], tracker: Tracker, running: bool) -> Law:
-    """Every point of every metric once, with the spool's timestamp and the bits of its mean and quartiles."""
-    numbers = {own[0].info.run_id: n for n, own in found.items() if n in books.configurations and len(own) == 1}
-    keys = {key for epochs in books.epochs.values() for s in runs.series(epochs[:1]) for key in s.keys}
-    steps = max(map(len, books.epochs.values()), default=0)
-    wrong, count = [], 0
-    for run, stored in points(tracker, list(numbers), sorted(keys), steps):
-        count += len(stored)
-        number = numbers[run]
-        if problem := _points_differ(stored, books, number, running):
-            wrong.append(f"configuration {number}: {problem}")
-    late = sum(kind == "epoch" for events in books.waiting.values() for kind, _ in events)
-    pending = f"{late} epochs of configurations are not delivered yet" if late else ""
-    return Law("metrics", f"{count} points, with the spool to the bit", tuple(wrong), pending)
-
-
-def _points_differ(stored: Sequence[Point], books: Books, number: int, running: bool) -> str:
-    """What is wrong with the points of one run, "" for nothing."""
+def _points_differ(stored: Sequence[Metric], expected: Sequence[Metric], last: int) -> str:
+    """What is wrong with the points of one run, "" for nothing; those up to the step `last` must be there."""
     twice = [place for place, times in Counter((p.key, p.step) for p in stored).items() if times > 1]
     if twice:
-        return f"{len(twice)} points are there more than once, as {twice[0][0]} of epoch {twice[0][1]}"
-    expected = {
-        (key, step): (at, _bits(value))
-        for s in runs.series(books.epochs[number])
-        for step, at, line in zip(s.steps, s.timestamps, s.values.tolist(), strict=True)
-        for key, value in zip(s.keys, line, strict=True)
-    }
-    there = {(p.key, p.step): (p.at, _bits(p.value)) for p in stored}
-    known = {step for _, step in expected}
-    for place, point in there.items():
-        if place not in expected:
-            if running and place[1] not in known:
-                continue
-            return f"{place[0]} of epoch {place[1]} is in MLflow, but not in the spool"
-        if point != expected[place]:
-            return f"{place[0]} of epoch {place[1]} is not the spool's"
-    missing = [place for place in expected if place not in there and not books.waits(number, "epoch", place[1])]
-    return f"{len(missing)} points are missing, as {missing[0][0]} of epoch {missing[0][1]}" if missing else ""
+        return f"{len(twice)} points are there more than once, as {twice[0][0]} of step {twice[0][1]}"
+    due = {(p.key, p.step): (p.timestamp, _bits(p.value)) for p in expected}
+    there = {(p.key, p.step): (p.timestamp, _bits(p.value)) for p in stored}
+    for (key, step), point in there.items():
+        if (key, step) not in due:
+            return f"{key} of step {step} is in MLflow, but not in the ledger"
+        if point != due[key, step]:
+            return f"{key} of step {step} is not the ledger's"
+    missing = [place for place in due if place not in there and place[1] <= last]
+    return f"{len(missing)} points are missing, as {missing[0][0]} of step {missing[0][1]}" if missing else ""
+
+
+def _trials(ledger: Ledger, sweep: Sweep, store: Store, taken: Mapping[int, Taken], law: Law) -> None:
+    """Each configuration that has ended is one trial, with the ledger's parameters, values and times."""
+    if optuna.untouched(store):
+        law.problems += ["Optuna's database is gone"] if taken else []
+        return
+    there: dict[int, list[FrozenTrial]] = defaultdict(list)
+    with closing(optuna.OptunaMirror(store, ledger)) as mirror:
+        for phase in optuna.NUMBERS:
+            study = mirror.study(sweep, phase)
+            if study is not None and study.user_attrs.get(optuna.MARK) == sweep.mark:
+                for trial in study.get_trials(deepcopy=False):
+                    there[trial.user_attrs.get("configuration", SWEEP)].append(trial)
+    configurations = {c.number: c for c in ledger.configurations(sweep)}
+    objectives = ledger.objectives(sweep)
+    law.checked = f"{sum(map(len, there.values()))} trials in Optuna"
+    if strangers := there.keys() - configurations.keys():
+        law.problems.append(f"there are trials of configurations that the ledger lacks: {_few(sorted(strangers))}")
+    for number, c in configurations.items():
+        trials = there.get(number, ())
+        if len(trials) > 1 or (not trials and taken.get(number, Taken(number)).ended):
+            law.problems.append(f"configuration {number} has {len(trials)} trials")
+        for trial in trials[:1]:
+            due = optuna.trial_of(sweep, c, objectives.get(number, {}))
+            for name in ("state", "values", "params", "user_attrs", "intermediate_values", "duration"):
+                stored, expected = _words(getattr(trial, name)), _words(getattr(due, name))
+                if stored != expected:
+                    law.problems.append(f"configuration {number}: {name} is {stored} in Optuna, not {expected}")
+
+
+@contextmanager
+def _asked(law: Law, what: str) -> Iterator[None]:
+    """A mirror that can't be asked breaks the law."""
+    try:
+        yield
+    except GradsweepError as error:
+        law.problems.append(f"{what} can't be asked: {error}")
+
+
+def _words(value: Any) -> str:
+    """A value as text: there NaN is itself, and a dictionary has one order."""
+    return repr(sorted(value.items()) if isinstance(value, dict) else value)
 
 
 def _bits(value: float) -> bytes:
@@ -230,43 +269,17 @@ def _bits(value: float) -> bytes:
     return np.float64(min(max(value, -_LARGEST), _LARGEST)).tobytes()
 
 
-def _artifacts(sweep: str, books: Books, found: Mapping[int, Sequence[Run]], tracker: Tracker) -> Law:
-    """Every ended configuration's Parquet file holds the rows that the spool has, to the bit."""
-    wrong, count = [], 0
-    with TemporaryDirectory() as folder:
-        for number, c in books.configurations.items():
-            own = found.get(number, ())
-            if c.state == "running" or books.waits(number, "end") or len(own) != 1 or not books.epochs[number]:
-                continue
-            file = tracker.fetch(own[0].info.artifact_uri, FILE, Path(folder) / str(number))
-            count += 1
-            if file is None:
-                wrong.append(f"configuration {number} has no {FILE}")
-                continue
-            try:
-                there = pq.read_table(file).to_pandas()
-            except (pa.ArrowException, OSError) as error:
-                wrong.append(f"configuration {number}: its {FILE} can't be read: {' '.join(str(error).split())}")
-                continue
-            if not _same_table(there, table(sweep, [(c, books.epochs[number])])):
-                wrong.append(f"configuration {number}: its {FILE} is not what the spool has")
-    late = sum(("end", 0) in events for events in books.waiting.values())
-    pending = f"{late} are not delivered yet" if late else ""
-    return Law("artifacts", f"{count} Parquet files, with the spool to the bit", tuple(wrong), pending)
+def _same_table(table: pa.Table, columns: tidy.Columns) -> bool:
+    """Whether a table has these columns, rows in the same order, to the bit."""
+    return table.column_names == list(columns) and all(
+        _same_column(table[name].to_numpy(), values) for name, values in columns.items()
+    )
 
 
-def _same_table(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Whether two tables have the same columns and rows, whatever the order of the rows, to the bit."""
-    if list(one.columns) != list(other.columns) or len(one) != len(other):
-        return False
-    one, other = (t.sort_values(ORDER, ignore_index=True) for t in (one, other))
-    return all(_same_column(one[name].to_numpy(), other[name].to_numpy()) for name in one.columns)
-
-
-def _same_column(one: np.ndarray, other: np.ndarray) -> bool:
-    if one.dtype.kind == "f" and other.dtype == one.dtype:
-        return one.tobytes() == other.tobytes()
-    return list(one) == list(other)
+def _same_column(stored: Any, values: Any) -> bool:
+    if isinstance(values, np.ndarray):
+        return bool(stored.dtype == values.dtype and stored.tobytes() == values.tobytes())
+    return bool(list(stored) == values)
 
 
 def _few(numbers: Sequence[int]) -> str:

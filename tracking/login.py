@@ -1,17 +1,17 @@
 """Whether an MLflow server lets us in, asked before a sweep begins: later, its records would only wait.
 
 >>> check_login("http://mlflow:5000")
-StoreError: the MLflow server at http://mlflow:5000 refuses this driver (HTTP 401 UNAUTHORIZED): set ...
+StoreError: the MLflow server at http://mlflow:5000 refuses this driver (PERMISSION_DENIED): set ...
 """
 
 from __future__ import annotations
 
 from tracking.store import without_password
-from trainers.errors import StoreError
+from trainers.errors import StoreError, Unavailable, Unmendable
 
 SERVERS = ("http://", "https://")
-SECONDS = 5.0
-REFUSALS = (401, 403)
+SECONDS = 5
+REFUSALS = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")
 USER = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user of its own and their password"
 HOST = "add this name to MLFLOW_SERVER_ALLOWED_HOSTS where it is started"
 
@@ -23,13 +23,16 @@ def check_login(uri: str) -> None:
     """
     if not uri.startswith(SERVERS):
         return
-    from tracking.mlflow_api import first_answer
+    from tracking.mirrors.mlflow import connected, settings, translated
 
-    answer = first_answer(uri, SECONDS)
-    if answer is None or answer[0] not in REFUSALS:
+    try:
+        with settings(timeout=SECONDS), translated():
+            connected(uri).search_experiments(max_results=1)
+    except Unavailable:
         return
-    status, words, text = answer
-    raise StoreError(
-        f"the MLflow server at {without_password(uri)} refuses this driver (HTTP {status} {words}): "
-        f"{HOST if 'Host header' in text else USER}"
-    )
+    except Unmendable as error:
+        if error.code in REFUSALS:
+            raise StoreError(
+                f"the MLflow server at {without_password(uri)} refuses this driver ({error.code}): "
+                f"{HOST if 'Host header' in str(error) else USER}"
+            ) from None

@@ -1,28 +1,28 @@
-"""A sweep's records as one tidy table: a row a member and epoch, a column a field of the member or metric.
+"""A sweep's records as tables, read from the ledger: a running sweep's as far as they are.
 
-    >>> frame = load("alpha-r")
-    >>> frame[frame.epoch == 0].groupby("alpha")["gradient.data.rms"].median()
-
-Where the sweep's spool lies in the store it is read, running configurations and all: 2,000 configurations take 0.3 s.
-Elsewhere the Parquet artifacts of the ended configurations are read from MLflow, some 14 ms each.
+>>> frame = load("alpha-r")                    # one row per member and epoch
+>>> frame[frame.epoch == 0].groupby("alpha")["gradient.data.rms"].median()
+>>> load_layers("alpha-r").groupby(["depth", "epoch"])["gradient.data.rms"].median()
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tracking import tidy
 from tracking.files import replaced
-from tracking.spool import Spool, SpooledConfiguration, SpooledEpoch
+from tracking.ledger import Ledger
 from tracking.store import Store
-from tracking.tidy import KEYS, MEMBER, Block, blocks
+from tracking.types import Configuration, Epoch, Sweep
+from trainers.errors import RequestError, ResultsError, SearchError
 
-ORDER = ["configuration", "seed", "epoch"]
+ORDER = ("configuration", "seed", "epoch")
 CONFIRM = "confirm "  # begins the name of what is trained again on fresh seeds; an arm's name has no space
 
 
@@ -42,71 +42,51 @@ class Outcome:
         return self.name.removeprefix(CONFIRM) if self.name.startswith(CONFIRM) else None
 
 
-@dataclass(frozen=True)
-class SweepListed:
-    """A sweep as MLflow has it: the parent run's status, and when it started (milliseconds since 1970)."""
+def load(sweep: str, store: Store | str | Path | None = None) -> pd.DataFrame:
+    """One row per member and epoch, by configuration, seed and epoch: keys, the member's fields, its metrics.
 
-    name: str
-    status: str
-    started: int | None
-
-
-def load(sweep: str, store: Store | str | Path | None = None, uri: str | None = None) -> pd.DataFrame:
-    """The tidy table of section 6, by configuration, seed and epoch. Raises ResultsError.
-
-    `uri` is MLflow's tracking URI; None for the store's own database. A metric that a row's network does not have
-    is NaN.
+    Raises ResultsError where there is no such sweep, StoreError, LedgerError.
     """
-    place = _store(store)
-    file = place.spool_file(sweep)
-    if file.is_file():
-        with closing(Spool.at(file)) as spool:
-            epochs: dict[int, list[SpooledEpoch]] = {}
-            for number, epoch in spool.all_epochs():
-                epochs.setdefault(number, []).append(epoch)
-            parts = [(c, epochs.get(c.number, ())) for c in spool.configurations()]
-        return table(sweep, parts)
-    from tracking.mlflow_read import ended_records
-
-    found = ended_records(sweep, place, uri)
-    return table(sweep, []) if found is None else _sorted(found)
+    return _sorted(tidy.records(sweep, _parts(sweep, store)), ORDER)
 
 
-def outcomes(sweep: str, store: Store | str | Path | None = None, uri: str | None = None) -> dict[int, Outcome]:
-    """How every configuration of a sweep stands, by number. Raises ResultsError."""
-    place = _store(store)
-    file = place.spool_file(sweep)
-    if file.is_file():
-        with closing(Spool.at(file)) as spool:
-            return {c.number: Outcome(c.number, c.arm, c.name, c.state, c.reason) for c in spool.configurations()}
-    from tracking.mlflow_read import outcomes_of
-
-    return outcomes_of(sweep, place, uri)
+def load_layers(sweep: str, store: Store | str | Path | None = None) -> pd.DataFrame:
+    """One row per member, epoch and layer with parameters (`layer`, `depth`, `kind`), then its metrics; as `load`."""
+    return _sorted(tidy.layers(sweep, _parts(sweep, store)), (*ORDER, "depth"))
 
 
-def sweeps(store: Store | str | Path | None = None, uri: str | None = None) -> list[SweepListed]:
-    """The sweeps that MLflow has, oldest first; empty where there is no store yet. Raises ResultsError."""
-    place = _store(store)
-    if uri is None and place.untouched:
+def load_wide(sweep: str, store: Store | str | Path | None = None) -> pd.DataFrame:
+    """As `load`, with the metrics of every layer as columns; what confirms an arm does not bear its name.
+
+    The form in which the verdict and the figures compare arms: an arm's name stands for its own records alone.
+    """
+    frame = _sorted(tidy.records(sweep, _parts(sweep, store), layers=True), ORDER)
+    frame.loc[frame.phase == "confirm", "arm"] = ""
+    return frame
+
+
+def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, Outcome]:
+    """How every configuration of a sweep stands, by number. Raises ResultsError, StoreError, LedgerError."""
+    with _opened(sweep, store) as (ledger, row):
+        return {c.number: _outcome(c) for c in ledger.configurations(row)}
+
+
+def sweeps(store: Store | str | Path | None = None) -> list[Sweep]:
+    """The sweeps of a store, oldest first; empty where there is no store yet. Raises StoreError, LedgerError."""
+    ledger = Ledger.open(_store(store).ledger_url)
+    if ledger is None:
         return []
-    from tracking.mlflow_read import listed
-
-    return listed(place, uri)
-
-
-def table(sweep: str, parts: Sequence[tuple[SpooledConfiguration, Sequence[SpooledEpoch]]]) -> pd.DataFrame:
-    """The tidy table of configurations and their epochs; without any, an empty one with the columns that all have."""
-    frames = [_frame(block) for block in blocks(sweep, parts)]
-    if not frames:
-        return pd.DataFrame({name: [] for name in (*KEYS, *MEMBER)})
-    return _sorted(frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True))
+    try:
+        return ledger.sweeps()
+    finally:
+        ledger.close()
 
 
 def export(frame: pd.DataFrame, file: str | Path) -> None:
-    """Write a table as Parquet or CSV, by the file's ending; written, then renamed. Raises ValueError and OSError."""
+    """Write a table as Parquet or CSV, by the file's ending; written, then renamed. Raises RequestError and OSError."""
     target = Path(file)
     if target.suffix.lower() not in (".parquet", ".csv"):
-        raise ValueError(f"a table is exported to a file that ends in .parquet or .csv, but got {str(file)!r}")
+        raise RequestError(f"a table is exported to a file that ends in .parquet or .csv, but got {str(file)!r}")
     with replaced(target) as new:
         if target.suffix.lower() == ".csv":
             # Python's own shortest form of a float: it reads back to the same bits.
@@ -115,16 +95,39 @@ def export(frame: pd.DataFrame, file: str | Path) -> None:
             frame.to_parquet(new, index=False)
 
 
+def _outcome(c: Configuration) -> Outcome:
+    if c.confirms is None:
+        return Outcome(c.number, c.arm, c.name, c.state, c.reason)
+    return Outcome(c.number, "", f"{CONFIRM}{c.name}", c.state, c.reason)
+
+
+def _parts(sweep: str, store: Store | str | Path | None) -> list[tuple[Configuration, list[Epoch]]]:
+    with _opened(sweep, store) as (ledger, row):
+        epochs: dict[int, list[Epoch]] = {}
+        for number, epoch in ledger.epochs(row):
+            epochs.setdefault(number, []).append(epoch)
+        return [(c, epochs.get(c.number, [])) for c in ledger.configurations(row)]
+
+
+@contextmanager
+def _opened(sweep: str, store: Store | str | Path | None) -> Iterator[tuple[Ledger, Sweep]]:
+    place = _store(store)
+    ledger = Ledger.open(place.ledger_url)
+    if ledger is None:
+        raise ResultsError(f"there are no records in {place.where}")
+    try:
+        yield ledger, ledger.sweep(sweep)
+    except SearchError:
+        raise ResultsError(f"there is no sweep {sweep!r} in {place.where}") from None
+    finally:
+        ledger.close()
+
+
 def _store(store: Store | str | Path | None) -> Store:
     return store if isinstance(store, Store) else Store.at(store)
 
 
-def _frame(block: Block) -> pd.DataFrame:
-    labels = pd.DataFrame(block.labels)
-    metrics = pd.DataFrame(block.metrics, columns=pd.Index(block.names), copy=False)
-    return pd.concat([labels, metrics], axis=1)
-
-
-def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
-    order = np.lexsort([frame[name].to_numpy() for name in reversed(ORDER)])
-    return frame.iloc[order].reset_index(drop=True)
+def _sorted(columns: tidy.Columns, order: tuple[str, ...]) -> pd.DataFrame:
+    frame = pd.DataFrame(columns)
+    by = np.lexsort([frame[name].to_numpy() for name in reversed(order)])
+    return frame.iloc[by].reset_index(drop=True)

@@ -3,7 +3,7 @@
 >>> store = Store.at("/data/sweeps").create()
 >>> store.mlflow_uri
 'sqlite:////data/sweeps/mlflow.db'
->>> Store(Path("/data/sweeps"), optuna=Address(env="OPTUNA_URL"), mlflow=Address("http://mlflow:5000"))
+>>> Store(Path("/data/sweeps"), ledger=Address(env="LEDGER_URL"), mlflow=Address("http://mlflow:5000"))
 
 An address that holds a password is never kept here: only the name of the environment variable or of the file that it
 is read from, each time. So a store may be printed, logged and pickled.
@@ -24,8 +24,7 @@ from trainers.errors import StoreError
 
 DEFAULT_FOLDER = "gradsweep-store"
 VARIABLE = "GRADSWEEP_STORE"
-# Of what lies in the folder, and how; a store without the file is of before there was one, and laid out the same.
-FORMAT = 1
+FORMAT = 2  # of what lies in the folder, and how
 LEAST_FREE = 8 << 20  # bytes: the databases alone take one, and a full disk is better noticed before the first record
 # The owner may write, nobody else, whatever the umask.
 _MODE = 0o755
@@ -62,12 +61,13 @@ class Address:
 class Store:
     """The places of a store; `folder` is absolute. Nothing is made before `create`.
 
-    `optuna` and `mlflow` are None where the folder has their databases, `checkpoints` where it has the states of
-    members in training. `file` is the store file that says so, None for a mere folder.
+    `ledger` is a team's PostgreSQL database, which holds the Optuna mirror as well; it and `mlflow` are None where the
+    folder has SQLite files in their place, `checkpoints` where it has the states of members in training. `file` is
+    the store file that says so, None for a mere folder.
     """
 
     folder: Path
-    optuna: Address | None = None
+    ledger: Address | None = None
     mlflow: Address | None = None
     checkpoints: str | None = None
     file: Path | None = None
@@ -98,9 +98,14 @@ class Store:
         return self.file or self.folder
 
     @property
+    def ledger_url(self) -> str:
+        """The URL of the ledger's database, with its password: not to be shown. Raises StoreError."""
+        return self.ledger.read() if self.ledger else f"sqlite:///{self.folder / 'ledger.db'}"
+
+    @property
     def optuna_url(self) -> str:
-        """The URL of Optuna's database, with its password: not to be shown. Raises StoreError."""
-        return self.optuna.read() if self.optuna else f"sqlite:///{self.folder / 'optuna.db'}"
+        """The URL of the Optuna mirror's database, with its password: not to be shown. Raises StoreError."""
+        return self.ledger.read() if self.ledger else f"sqlite:///{self.folder / 'optuna.db'}"
 
     @property
     def mlflow_db(self) -> Path:
@@ -116,19 +121,14 @@ class Store:
         return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.mlflow.read())
 
     @property
-    def untouched(self) -> bool:
-        """Whether MLflow can have no records yet, since its database would be in the folder and is not."""
-        return self.mlflow is None and not self.mlflow_db.exists()
-
-    @property
     def variables(self) -> list[str]:
         """The environment variables that hold its addresses."""
-        return [address.env for address in (self.optuna, self.mlflow) if address and address.env]
+        return [address.env for address in (self.ledger, self.mlflow) if address and address.env]
 
     @property
     def of_one_machine(self) -> list[str]:
         """Which of its places are SQLite files. Raises StoreError."""
-        urls = {"optuna": self.optuna_url, "mlflow": self.mlflow_uri}
+        urls = {"ledger": self.ledger_url, "mlflow": self.mlflow_uri}
         return [name for name, url in urls.items() if url.startswith("sqlite:")]
 
     @property
@@ -136,35 +136,31 @@ class Store:
         """The folder of MLflow's artifacts, a subfolder a sweep."""
         return self.folder / "artifacts"
 
-    @property
-    def ray(self) -> Path:
-        """The folder of Ray's experiments."""
-        return self.folder / "ray"
-
-    @property
-    def spool(self) -> Path:
-        """The folder of the drivers' records, a file a sweep."""
-        return self.folder / "spool"
-
-    def spool_file(self, sweep: str) -> Path:
-        """The spool of one sweep."""
-        return self.spool / f"{sweep}.db"
-
     def states(self, sweep: str) -> Path:
         """The folder of the states of one sweep's packs in training."""
-        return self.ray / sweep / "packs"
+        return self.checkpoints_folder / sweep
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """The folder of the states of members in training, a subfolder a sweep."""
+        return self.folder / "checkpoints"
+
+    @property
+    def locks(self) -> Path:
+        """The folder of the files that drivers hold locked."""
+        return self.folder / "locks"
 
     def lock_file(self, sweep: str) -> Path:
         """The file that one sweep's driver holds locked."""
-        return self.spool / f"{sweep}.lock"
+        return self.locks / f"{sweep}.lock"
 
     def outgoing(self, sweep: str) -> Path:
         """The folder of the files of one sweep on their way to MLflow."""
-        return self.spool / f"{sweep}.outgoing"
+        return self.folder / "outgoing" / sweep
 
     def report(self, sweep: str) -> Path:
         """The folder of one sweep's page and figures until MLflow has them."""
-        return self.spool / f"{sweep}.report"
+        return self.folder / "reports" / sweep
 
     @property
     def format_file(self) -> Path:
@@ -176,13 +172,18 @@ class Store:
         try:
             found = self.format_file.read_text(encoding="utf-8").strip()
         except (FileNotFoundError, NotADirectoryError):
-            return self
+            # The first version's oldest stores have no such file.
+            found = "1" if (self.folder / "spool").is_dir() else ""
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(
                 f"can't read {self.format_file}: {getattr(error, 'strerror', None) or 'not text'}"
             ) from None
         if found not in (str(FORMAT), ""):  # nothing: it is just being written
-            raise StoreError(f"the store {self.folder} has the format {found[:20]!r}, this gradsweep reads {FORMAT}")
+            hint = "gradsweep 0.1 reads it" if found == "1" else "another gradsweep made it"
+            raise StoreError(
+                f"the store {self.folder} has the format {found[:20]!r}, but this gradsweep reads {FORMAT}: {hint}; "
+                "choose another one with --store"
+            )
         return self
 
     def create(self) -> Store:
@@ -190,14 +191,14 @@ class Store:
 
         Also where an address can't be read; nobody is spoken to.
         """
-        assert self.optuna_url and self.mlflow_uri
+        assert self.ledger_url and self.mlflow_uri
         made: list[Path] = []
         try:
             free = shutil.disk_usage(next(f for f in (self.folder, *self.folder.parents) if f.exists())).free
             if free < LEAST_FREE:
                 left = f"only {free >> 10} KiB are left"
                 raise StoreError(f"can't write the store {self.folder}: {left}, {LEAST_FREE >> 20} MiB are wanted")
-            for folder in (self.folder, self.artifacts, self.ray, self.spool):
+            for folder in (self.folder, self.artifacts, self.checkpoints_folder, self.locks):
                 _make(folder, made)
                 with tempfile.TemporaryFile(dir=folder):
                     pass
@@ -220,7 +221,7 @@ def without_password(text: str) -> str:
 def scratch(folder: Path) -> Iterator[Path]:
     """A folder that is empty at first and gone afterwards; it has a fixed name, so that a crash leaves one at most."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=_MODE)
+    folder.mkdir(mode=_MODE, parents=True)
     try:
         yield folder
     finally:

@@ -1,64 +1,109 @@
-"""The shape of the tidy table, in numpy alone: a row a member and epoch.
+"""The shape of the tidy tables, in NumPy alone (section "Names in the records" of docs/architecture.md).
 
-Columns: `sweep`, `configuration`, `arm`, `seed`, `epoch`, every other field of MemberConfig (`engine` is the one that
-did train it), then every metric by its name. The same for one configuration's records.parquet and for an export.
+`records` has one row per member and epoch, `layers` one per member, epoch and layer, whatever the networks: both as
+columns by name, the same for a configuration's Parquet files, an export and `tracking.load`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracking.spool import SpooledConfiguration, SpooledEpoch
+from tracking.types import Configuration, Epoch
 from trainers.members import FIELDS
+from trainers.metrics import layer_metrics
+from trainers.regimes import network
 
-KEYS = ("sweep", "configuration", "arm", "seed", "epoch")
+KEYS = ("sweep", "configuration", "arm", "phase", "state", "seed", "epoch")
 MEMBER = tuple(name for name in FIELDS if name != "seed")
+LAYER = "layer."  # begins the name of a layer's metric in a record, as layer.conv1.gradient.data.rms
+LAYER_KEYS = ("layer", "depth", "kind")
+_TEXTS = ("sweep", "arm", "phase", "state", "layer", "kind")
+Parts = Sequence[tuple[Configuration, Sequence[Epoch]]]
+Columns = dict[str, NDArray[Any] | list[Any]]
 
 
-@dataclass(frozen=True)
-class Block:
-    """Rows with the same metrics: `labels` holds KEYS and MEMBER, `metrics` is float64 (rows, names)."""
+def records(sweep: str, parts: Parts, layers: bool = False) -> Columns:
+    """One row per member and epoch: KEYS, the fields of the member (`engine` is the one that trained it), its metrics.
 
-    labels: dict[str, NDArray[Any] | list[Any]]
-    names: tuple[str, ...]
-    metrics: NDArray[np.float64]
-
-
-def blocks(sweep: str, parts: Sequence[tuple[SpooledConfiguration, Sequence[SpooledEpoch]]]) -> list[Block]:
-    """The rows of configurations, a block for each list of metrics (a regime's network has its own)."""
-    rows: dict[tuple[str, ...], list[tuple[SpooledConfiguration, SpooledEpoch]]] = {}
-    for configuration, epochs in parts:
-        for epoch in epochs:
-            rows.setdefault(epoch.names, []).append((configuration, epoch))
-    return [_block(sweep, names, found) for names, found in rows.items()]
-
-
-def _block(sweep: str, names: tuple[str, ...], rows: list[tuple[SpooledConfiguration, SpooledEpoch]]) -> Block:
-    members = [(c, e, m) for c, e in rows for m in c.members]
-    labels: dict[str, NDArray[Any] | list[Any]] = {
-        "sweep": [sweep] * len(members),
-        "configuration": np.array([c.number for c, _, _ in members], dtype=np.int64),
-        "arm": [c.arm for c, _, _ in members],
-        "seed": np.array([m["seed"] for _, _, m in members], dtype=np.int64),
-        "epoch": np.array([e.epoch for _, e, _ in members], dtype=np.int64),
-    }
+    With `layers` every layer's metrics are columns as well, as `layer.conv1.gradient.data.rms`; NaN where a row's
+    network has no such layer.
+    """
+    rows = [(c, e) for c, epochs in parts for e in epochs]
+    columns = _keys(sweep, rows)
+    seeds = [len(c.seeds) for c, _ in rows]
     for name in MEMBER:
-        # A spool of before a field was added lacks it: then it had its default.
+        # A record of before a field was added lacks it: then it had its default.
         default = FIELDS[name].default
-        labels[name] = _column(name, [e.engine if name == "engine" else m.get(name, default) for _, e, m in members])
-    return Block(labels, names, np.concatenate([e.values for _, e in rows]))
+        values = [e.engine if name == "engine" else c.member.get(name, default) for c, e in rows]
+        columns[name] = _column(name, _repeated(values, seeds))
+    names = dict.fromkeys(n for _, e in rows for n in e.names if layers or not n.startswith(LAYER))
+    return columns | _metrics(rows, [{name: name for name in names}])
+
+
+def layers(sweep: str, parts: Parts) -> Columns:
+    """One row per member, epoch and layer with parameters: KEYS, LAYER_KEYS, then the layer's metrics."""
+    rows, of_layer = [], []
+    for c, epochs in parts:
+        shapes = _layers_of(c.member)
+        for e in epochs:
+            for layer in dict.fromkeys(n.split(".")[1] for n in e.names if n.startswith(LAYER)):
+                rows.append((c, e))
+                of_layer.append((layer, *shapes[layer]))
+    columns = _keys(sweep, rows)
+    seeds = [len(c.seeds) for c, _ in rows]
+    for i, name in enumerate(LAYER_KEYS):
+        columns[name] = _column(name, _repeated([of[i] for of in of_layer], seeds))
+    names = {layer: {m.removeprefix(f"{LAYER}{layer}."): m for m in layer_metrics(layer)} for layer, _, _ in of_layer}
+    return columns | _metrics(rows, [names[layer] for layer, _, _ in of_layer])
 
 
 def column_kind(name: str) -> str:
     """float | int | bool | str: what a column holds, by its field's declared type; a metric is a float."""
-    if name in KEYS:
-        return "str" if name in ("sweep", "arm") else "int"
+    if name in (*KEYS, *LAYER_KEYS):
+        return "str" if name in _TEXTS else "int"
     return str(FIELDS[name].type).split(" ")[0] if name in FIELDS else "float"
+
+
+def _keys(sweep: str, rows: Sequence[tuple[Configuration, Epoch]]) -> Columns:
+    seeds = [len(c.seeds) for c, _ in rows]
+    keys: dict[str, list[Any]] = {
+        "sweep": [sweep] * sum(seeds),
+        "configuration": _repeated([c.number for c, _ in rows], seeds),
+        "arm": _repeated([c.arm for c, _ in rows], seeds),
+        "phase": _repeated([c.phase for c, _ in rows], seeds),
+        "state": _repeated([c.state for c, _ in rows], seeds),
+        "seed": [seed for c, _ in rows for seed in c.seeds],
+        "epoch": _repeated([e.epoch for _, e in rows], seeds),
+    }
+    return {name: _column(name, values) for name, values in keys.items()}
+
+
+def _metrics(
+    rows: Sequence[tuple[Configuration, Epoch]], names: Sequence[Mapping[str, str]]
+) -> dict[str, NDArray[np.float64]]:
+    """The columns of metrics: `names` is column -> metric, one for all rows or one per row; NaN where there is none."""
+    columns = dict.fromkeys(column for of_row in names for column in of_row)
+    starts = np.cumsum([0, *(len(c.seeds) for c, _ in rows)])
+    table = np.full((int(starts[-1]), len(columns)), np.nan)
+    places: dict[tuple[tuple[str, ...], int], list[int]] = {}
+    for i, (_, e) in enumerate(rows):
+        wanted = names[i if len(names) > 1 else 0]
+        key = (e.names, id(wanted))
+        if key not in places:
+            at = {name: place for place, name in enumerate(e.names)}
+            places[key] = [at.get(wanted.get(column, ""), -1) for column in columns]
+        where = places[key]
+        values = np.concatenate([e.values, np.full((len(e.values), 1), np.nan)], axis=1)
+        table[starts[i] : starts[i + 1]] = values[:, where]
+    return {column: table[:, place] for place, column in enumerate(columns)}
+
+
+def _repeated(values: Iterable[Any], times: Sequence[int]) -> list[Any]:
+    return [value for value, count in zip(values, times, strict=True) for _ in range(count)]
 
 
 def _column(name: str, values: list[Any]) -> NDArray[Any] | list[Any]:
@@ -67,3 +112,10 @@ def _column(name: str, values: list[Any]) -> NDArray[Any] | list[Any]:
     if kind == "float":
         return np.array(values, dtype=np.float64)
     return np.array(values, dtype=np.int64) if kind == "int" else values
+
+
+def _layers_of(member: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+    """(depth, kind) of each layer with parameters, by its name; depth 1 is the first."""
+    shapes = network(member["regime"], 10, member["convolution"] == "separable", member["dense_bias"])
+    with_parameters = [layer for layer in shapes if type(layer).__name__ != "Pooling"]
+    return {layer.name: (i + 1, type(layer).__name__.lower()) for i, layer in enumerate(with_parameters)}

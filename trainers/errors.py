@@ -22,7 +22,8 @@ programming error, and keeps its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 
 WRONG_REQUEST, FAILED = 2, 1  # exit statuses
 MOST_PROBLEMS = 20
@@ -114,6 +115,12 @@ class TargetError(FailedError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """A hint for a message about an unknown word: the known one that is nearest to it, or all of them."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
 
 def printable(text: str) -> str:

@@ -9,16 +9,16 @@ MOST = 10  # so many problems of a law are shown as text; `--json` has all
 
 
 def audit(name: str, folder: str | None) -> dict[str, Any]:
-    """What an audit found; `sound` decides the exit status."""
+    """What an audit showed; `sound` decides the exit status."""
     from sweeps.driver.audit import audit as audit_sweep
     from sweeps.store_file import open_store
 
-    found = audit_sweep(name, open_store(folder))
+    audited = audit_sweep(name, open_store(folder))
     return {
-        "name": found.name,
-        "state": found.state,
-        "sound": found.sound,
-        "laws": [asdict(law) | {"holds": not law.problems} for law in found.laws],
+        "name": audited.name,
+        "state": audited.state,
+        "sound": audited.sound,
+        "laws": [asdict(law) | {"holds": not law.problems} for law in audited.laws],
     }
 
 

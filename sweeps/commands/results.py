@@ -26,7 +26,8 @@ def report(name: str, folder: str | None) -> dict[str, Any]:
 
 
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
-    from sweeps.driver.sweep import stored_spec, verdict_of
+    from sweeps.driver.status import stored_spec
+    from sweeps.driver.sweep import verdict_of
     from sweeps.store_file import open_store
     from trainers.errors import ResultsError
 
@@ -107,13 +108,11 @@ def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write every record to a file."""
     if file.suffix.lower() not in (".parquet", ".csv"):
         raise RequestError(f"{file}: a table is written as Parquet or CSV, so its name must end in .parquet or .csv")
-    from sweeps.driver.sweep import stored_spec
     from sweeps.store_file import open_store
     from tracking.results import export as write
     from tracking.results import load
 
-    store = open_store(folder)
-    frame = load(name, store, stored_spec(name, store).tracking.uri)
+    frame = load(name, open_store(folder))
     try:
         write(frame, file)
     except OSError as error:

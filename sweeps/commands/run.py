@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sweeps.display import Display
-    from sweeps.driver.packing import Progress
+    from sweeps.driver.driver import Progress
 
 log = logging.getLogger("gradsweep")
 
@@ -68,12 +68,11 @@ def run(request: Request, *, as_json: bool) -> int:
                 log.error("the sweep has stopped; this goes on with it: %s", request.resuming())
             raise
     viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
-    if outcome.delivered.waiting:
+    if outcome.lag.waiting:
         log.warning(
-            "%d records are not in MLflow yet (%s); they wait in %s: gradsweep sync %s delivers them",
-            outcome.delivered.waiting,
-            outcome.delivered.problem or "no time left",
-            store.spool_file(spec.name),
+            "%d configurations are not in MLflow yet (%s): gradsweep sync %s writes them",
+            outcome.lag.waiting,
+            outcome.lag.problem or "no time left",
             spec.name,
         )
     if as_json:
@@ -106,7 +105,7 @@ def _document(outcome: Any, store: str, viewing: str, again: str) -> dict[str, A
         "interrupted": outcome.interrupted is not None,
         "counts": asdict(outcome.counts),
         "failures": dict(outcome.failures),
-        "undelivered": outcome.delivered.waiting,
+        "undelivered": outcome.lag.waiting,
         "verdict": asdict(outcome.verdict) if outcome.verdict else None,
         "ui": viewing,
         "resume": again if outcome.interrupted is not None else None,

@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sweeps.driver.lock import holder
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.mlflow_server import PASSWORD, Server, for_this_machine_only, login_from
 from trainers.errors import RequestError
@@ -32,6 +31,7 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
     password, or there is nothing to show.
     """
     from sweeps.store_file import open_store
+    from tracking.results import sweeps
 
     store, login = open_store(folder), login_from(os.environ)
     uri = store.mlflow_uri
@@ -43,11 +43,9 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
             f"--host {host}: others would reach it, so it needs a password: set {PASSWORD}, "
             f"or {PASSWORD}_FILE to a file with it; or leave --host out"
         )
-    if store.untouched:
-        if any(holder(lock) for lock in store.spool.glob("*.lock")):
-            raise RequestError(
-                f"a sweep is just starting in {store.folder}, and has no records yet: try again in a minute"
-            )
+    if store.mlflow is None and not store.mlflow_db.exists():
+        if sweeps(store):
+            raise RequestError(f"the sweep in {store.folder} has just started: try again in a minute")
         words = ["gradsweep", "run", "quickstart", *(["--store", folder] if folder else [])]
         raise RequestError(f"there is no sweep in {store.folder} yet: {shlex.join(words)}")
     server = Server(host, _port(host, port), login)

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tracking.store import Store
-from trainers.errors import RequestError
 
-_MARK = "GRADSWEEP_SPOOL"
-
-
-def must_be_here(sweep: str, store: Store) -> None:
-    """Raises RequestError where a sweep's records are not in this machine's folder of the store."""
-    if not store.spool_file(sweep).is_file():
-        raise RequestError(
-            f"the records of the sweep {sweep!r} are not in {store.spool}: do this on the machine of its driver"
-        )
+VARIABLE = "GRADSWEEP_SWEEP"
 
 
-def mark(spool: Path) -> None:
-    """All processes that this one starts from now on can be told to be of the sweep with this spool."""
-    os.environ[_MARK] = str(spool)
+@contextmanager
+def marked(sweep: str, store: Store) -> Iterator[None]:
+    """All processes that this one starts in this block can be told to be the sweep's."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = _mark(sweep, store)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
-def processes_of(spool: Path) -> dict[int, str]:
+def processes_of(sweep: str, store: Store) -> dict[int, str]:
     """The processes that drivers of a sweep have started and that are still there: number -> command line.
 
     Linux only, and of this user only; empty elsewhere.
     """
-    marked = f"{_MARK}={spool}".encode()
-    found = {}
+    mark = f"{VARIABLE}={_mark(sweep, store)}".encode()
+    lines = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if int(folder.name) != os.getpid() and marked in (folder / "environ").read_bytes().split(b"\0"):
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ").strip()
+            if int(folder.name) != os.getpid() and mark in (folder / "environ").read_bytes().split(b"\0"):
+                lines[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ").strip()
         except OSError:  # it has just ended, or is somebody else's
             continue
-    return {number: line for number, line in found.items() if line}
+    return {number: line for number, line in lines.items() if line}
 
 
 def files_of(sweep: str, store: Store) -> list[Path]:
     """Files and folders that no sweep leaves behind by itself, besides the states of packs in training."""
     made_anew = store.mlflow_db.with_name(f"{store.mlflow_db.name}.new")
-    others = [f for f in (store.ray / sweep).glob("*") if f != store.states(sweep)]
-    return [f for f in (store.outgoing(sweep), made_anew, *others) if f.exists()]
+    others = [file for file in store.states(sweep).glob("*") if file.is_dir()]
+    return [file for file in (store.outgoing(sweep), made_anew, *others) if file.exists()]
+
+
+def _mark(sweep: str, store: Store) -> str:
+    return f"{store.folder}/{sweep}"

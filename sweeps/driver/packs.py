@@ -72,13 +72,15 @@ class Pack:
 class End:
     """How a configuration ended, and why: complete | pruned | diverged | failed.
 
-    `values` are its objectives, of its last epoch, None for one that diverged or failed.
+    `values` are its objectives, of its last epoch, None for one that diverged or failed. `traceback` is that of a
+    programming error.
     """
 
     state: str
     values: tuple[float, ...] | None = None
     reason: str = ""
     pruner_attributes: Mapping[str, float] = field(default_factory=dict)
+    traceback: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,88 +1,95 @@
-"""How a sweep stands, read from its store: it need not be running, and is not disturbed where it is."""
+"""How a sweep stands, read from its ledger: it need not be running, and is not disturbed where it is."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from search_spaces.search import Search, studies
-from search_spaces.storage import has_driver
-from sweeps.driver.lock import holder
-from sweeps.driver.packing import name_of
-from sweeps.spec.reading import parse
-from tracking.spool import Spool
+from search_spaces.search import Counts, counts
+from sweeps.driver.driver import row_of
+from sweeps.spec.reading import SweepSpec, parse
+from tracking.ledger import Ledger
+from tracking.locks import holder
 from tracking.store import Store
+from tracking.types import Configuration, Sweep
 from trainers.errors import SearchError
 
 FEW = 5  # so many sweeps are named where one is looked for that is not there
+MIRRORS = ("mlflow", "optuna")
 
 
-def opened(name: str, store: Store) -> Search:
-    """The study of a sweep, to read it. Raises SearchError, which says where it looked and what is there."""
+@contextmanager
+def opened(name: str, store: Store) -> Iterator[tuple[Ledger, Sweep]]:
+    """A sweep, to read it. Raises SearchError, which says where it looked and what is there."""
+    ledger = Ledger.open(store.ledger_url)
     try:
-        return Search.open(name, store.optuna_url)
-    except SearchError:
-        there = studies(store.optuna_url)
-        if name in there:
-            raise
-    if len(there) > FEW:
-        hint = f"gradsweep list --store {shlex.quote(str(store.where))} shows the {len(there)} that there are"
-    elif there:
-        hint = f"there {'is' if len(there) == 1 else 'are'} {', '.join(there)}"
-    else:
-        hint = "there is none yet" if store.folder.is_dir() else "there is no such folder"
-    raise SearchError(f"there is no sweep named {name!r} in {store.where}: {hint}")
+        there = [sweep.name for sweep in ledger.sweeps()] if ledger else []
+        if ledger is None or name not in there:
+            raise SearchError(f"there is no sweep named {name!r} in {store.where}: {_hint(there, store)}")
+        yield ledger, ledger.sweep(name)
+    finally:
+        if ledger is not None:
+            ledger.close()
+
+
+def stored_spec(name: str, store: Store) -> SweepSpec:
+    """The spec of a sweep. Raises SearchError where there is no such sweep."""
+    with opened(name, store) as (_, sweep):
+        return parse(sweep.spec, name)
+
+
+def counts_of(spec: SweepSpec, configurations: list[Configuration]) -> Counts:
+    """How far a sweep is."""
+    return counts(spec.search_plan(), [row_of(c, {}) for c in configurations])
 
 
 def look_at(name: str, store: Store) -> dict[str, Any]:
-    """Counts, the best so far, whether a driver has it, what MLflow lacks. Raises SearchError for no such sweep.
+    """Counts, the best so far, whether a driver has it, what its mirrors lack. Raises SearchError for no such sweep.
 
     `state` is running (a driver has it; `process`, where it is on this machine), finished, or stopped (it can be
     resumed).
     """
-    search = opened(name, store)
-    try:
-        counts, ended, spec = search.counts(), search.ended(), parse(search.attributes["spec"], name)
-    finally:
-        search.close()
+    with opened(name, store) as (ledger, sweep):
+        configurations = ledger.configurations(sweep)
+        lacking = {mirror: len(ledger.pending(sweep, mirror)) for mirror in MIRRORS}
+    spec = parse(sweep.spec, name)
+    so_far = counts_of(spec, configurations)
     objective = spec.objective[0]
-    complete = [(e.values[0], e) for e in ended if e.state == "complete" and e.values and e.confirms is None]
+    complete = [(c.values[0], c) for c in configurations if c.state == "complete" and c.values and c.confirms is None]
     choose = max if objective.goal == "maximize" else min
-    best = choose(complete, key=lambda found: found[0], default=None)
-    process = holder(store.lock_file(name))
-    running = process is not None or has_driver(store.optuna_url, name)
+    best = choose(complete, key=lambda pair: pair[0], default=None)
+    process = holder(store.ledger_url, name, store.lock_file(name))
     return {
         "name": name,
-        "state": "running" if running else "finished" if counts.ended >= counts.total else "stopped",
+        "state": "running" if process else "finished" if so_far.ended >= so_far.total else "stopped",
         "process": process,
-        "total": counts.total,
-        "ended": counts.ended,
-        "complete": counts.complete,
-        "pruned": counts.pruned,
-        "diverged": counts.diverged,
-        "failed": counts.failed,
-        "running": counts.running,
+        "total": so_far.total,
+        "ended": so_far.ended,
+        "complete": so_far.complete,
+        "pruned": so_far.pruned,
+        "diverged": so_far.diverged,
+        "failed": so_far.failed,
+        "running": so_far.running,
         "best": best
         and {
             "configuration": best[1].number,
-            "name": name_of(best[1].arm, best[1].parameters),
+            "name": best[1].name,
             "metric": objective.metric,
             "value": best[0],
         },
-        "failures": Counter(e.reason for e in ended if e.state == "failed"),
-        "undelivered": _undelivered(name, store),
+        "failures": Counter(c.reason for c in configurations if c.state == "failed"),
+        "undelivered": lacking["mlflow"],
         "question": spec.question,
         "store": str(store.where),
     }
 
 
-def _undelivered(name: str, store: Store) -> int:
-    file = store.spool_file(name)
-    if not file.exists():
-        return 0
-    spool = Spool.at(file)
-    try:
-        return spool.waiting()
-    finally:
-        spool.close()
+def _hint(there: list[str], store: Store) -> str:
+    if len(there) > FEW:
+        return f"gradsweep list --store {shlex.quote(str(store.where))} shows the {len(there)} that there are"
+    if there:
+        return f"there {'is' if len(there) == 1 else 'are'} {', '.join(there)}"
+    return "there is none yet" if store.folder.is_dir() else "there is no such folder"

@@ -1,9 +1,9 @@
-"""A sweep from its first line to its last: the books opened, an executor run, the records delivered, the verdict.
+"""A sweep from its first line to its last: the ledger opened, an executor run, the mirrors brought up, the verdict.
 
     >>> with Interrupt() as interrupt:
     ...     outcome = run(read("alpha-r"), Store.at("store"), interrupt, executor="ray", resume=False, show=Display)
 
-All that a later `resume` needs is in the store: Optuna's database, the spool, the states of members in training.
+All that a later `resume` needs is in the store: the ledger, and the states of members in training.
 """
 
 from __future__ import annotations
@@ -12,46 +12,47 @@ import importlib
 import logging
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from search_spaces.search import Counts, Search, studies
-from search_spaces.storage import alone
-from sweeps.driver.lock import Locked, driver_lock
-from sweeps.driver.orphans import mark
-from sweeps.driver.packing import Books, Progress
+from search_spaces.search import Counts
+from search_spaces.suggest import distributions_as_json
+from sweeps.driver.driver import Driver, Progress
+from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
-from sweeps.driver.status import opened
+from sweeps.driver.status import counts_of, opened
 from sweeps.driver.versions import git_commit, versions
 from sweeps.report_page import leave_for_mlflow
 from sweeps.spec.reading import SweepSpec, parse
-from tracking.delivery import Delivered, Delivery
+from tracking.ledger import Ledger
+from tracking.locks import driver_lock
 from tracking.login import check_login
-from tracking.results import load, outcomes
-from tracking.spool import Spool, SpoolError, SweepRun
+from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign
+from tracking.results import load_wide, outcomes
 from tracking.store import Store
+from tracking.types import Sweep
 from tracking.verdict.claims import Claim
 from tracking.verdict.verdict import Verdict, judge
 from trainers.data import load as load_data
-from trainers.errors import RequestError, one_line
+from trainers.errors import GradsweepError, LedgerError, RequestError, SearchError, one_line
 from trainers.lanes import available
 
 EXECUTORS = {"ray": "sweeps.executors.ray_tune", "in-process": "sweeps.executors.in_process"}
 log = logging.getLogger("gradsweep")
 
-# MLflow may be away for that long at the end; what it then lacks stays in the spool.
+# A mirror may be away for that long at the end; what it then lacks stays in the ledger.
 PATIENCE_SECONDS = 90.0
-HURRY_SECONDS = 0.5
+HURRY_SECONDS = 2.0
 SAY_SECONDS = 5.0
 # What is said about the results and trains nothing: it may be said anew when a sweep is gone on with.
 SAID = ("question", "claim", "claims")
-FIRST_SPEC = "first_spec"  # kept from the moment that claims change after the first results
 
 Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 
@@ -61,13 +62,13 @@ class Outcome:
     """How a run ended.
 
     `interrupted` is the exit status of the signal that ended it, else None; `verdict` is None where that came
-    before it; `delivered` says what MLflow still lacks; `failures` how many failed for which reason.
+    before it; `lag` says what the mirrors still lack; `failures` how many configurations failed for which reason.
     """
 
     spec: SweepSpec
     counts: Counts
     failures: Mapping[str, int]
-    delivered: Delivered
+    lag: Lag
     verdict: Verdict | None
     interrupted: int | None = None
 
@@ -75,112 +76,75 @@ class Outcome:
 def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, resume: bool, show: Show) -> Outcome:
     """Run a sweep, or go on with one, until all of its configurations have ended or a signal came.
 
-    Raises RequestError where it is there already, is another one or has a driver; DataError
-    where its data can't be had; Interrupted for a signal before anything was begun.
+    Raises RequestError where it is there already, is another one or has a driver; DataError where its data can't be
+    had; Interrupted for a signal before anything was begun.
     """
-    with ExitStack() as opened:
+    with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
         digests = {name: load_data(name).digest for name in data_of(spec)}
         store.create()
-        try:
-            opened.enter_context(driver_lock(store.lock_file(spec.name)))
-        except Locked as error:
-            raise RequestError(f"the sweep {spec.name!r} has a driver: {error}") from None
-        locked_again = opened.enter_context(alone(store.optuna_url, spec.name))
-        mark(store.spool_file(spec.name))
+        lock_again = held.enter_context(driver_lock(store.ledger_url, spec.name, store.lock_file(spec.name)))
+        held.enter_context(marked(spec.name, store))
         interrupt.check()
-        began = _began(store.spool_file(spec.name))
-        _refuse_another(spec, store, began)
-        _refuse_other_data(digests, began)
+        ledger = Ledger.create(store.ledger_url)
+        held.callback(ledger.close)
+        ledger.reconnected = lock_again
+        _refuse_another(spec, store, ledger, digests)
         if executor == "ray":
             log.info("starting Ray")  # half a minute, to import it too
         workers = importlib.import_module(EXECUTORS[executor])
         # Before anything is written: a cluster may be unfit for the sweep.
-        machines = opened.enter_context(ExitStack())
+        machines = held.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
-        search = _open(spec, store, resume)
-        opened.callback(search.close)
-        search.back = locked_again
-        spool = Spool.at(store.spool_file(spec.name))
-        opened.callback(spool.close)
-        spool.begin(_sweep_run(spec, digests))
-        books = Books(spec, search, spool, store.states(spec.name))
-        delivery = Delivery(store, spec.name, spec.tracking.uri)
-        delivery.start()
+        sweep = ledger.begin(_sweep(spec, digests))
+        ledger.respecify(sweep, spec.to_yaml())
+        driver = Driver(spec, ledger, sweep, store.states(spec.name))
+        mirrors = Mirrors(store, spec.name, spec.tracking.uri)
+        mirrors.start()
+
+        def end(status: str, note: str) -> None:
+            ledger.finish(sweep, status, note, trained=driver.trained)
+
         # Noted first: to stop Ray takes seconds.
-        interrupt.on_stop = lambda: spool.finish("KILLED", "Interrupted; `gradsweep run --resume` goes on with it.")
-        verdict = ended = None
+        interrupt.on_stop = lambda: end("killed", "Interrupted; `gradsweep run --resume` continues it.")
+        verdict = interrupted = None
         try:
-            with show(spec.name, lambda: books.progress):
-                workers.run(books, spec.resources, interrupt, store.ray / spec.name, store.checkpoints)
+            with show(spec.name, lambda: driver.progress):
+                workers.run(driver, spec.resources, interrupt, store.states(spec.name), store.checkpoints)
             machines.close()
             verdict = verdict_of(spec, store)
-            status = "FINISHED" if books.progress.counts.complete else "FAILED"
+            status = "finished" if driver.progress.counts.complete else "failed"
             leave_for_mlflow(spec, store, verdict, status)
-            spool.finish(status, _description(spec, verdict))
+            end(status, _description(spec, verdict))
             interrupt.on_stop = lambda: None
-            _wait_for(spool, interrupt)
+            _wait_for(mirrors, interrupt)
         except Interrupted as signal:
-            ended = signal.exit_status
+            interrupted = signal.exit_status
         except Exception as error:
-            with suppress(SpoolError):
-                spool.finish("FAILED", one_line(error))
+            with suppress(LedgerError):
+                end("failed", _failure(error))
             raise
         finally:
-            delivered = delivery.drain(HURRY_SECONDS)
-        failures = Counter(e.reason for e in search.ended() if e.state == "failed")
-        return Outcome(spec, books.progress.counts, failures, delivered, verdict, ended)
+            lag = mirrors.close(HURRY_SECONDS)
+        return Outcome(spec, driver.progress.counts, Counter(driver.failures()), lag, verdict, interrupted)
 
 
 def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     """The verdict on what has been recorded of a sweep. Raises ResultsError where nothing has, or can't be read."""
-    found = outcomes(spec.name, store, spec.tracking.uri)
-    frame = load(spec.name, store, spec.tracking.uri)
-    later, left = _standing(spec, store)
+    with opened(spec.name, store) as (ledger, sweep):
+        counts = counts_of(spec, ledger.configurations(sweep))
     return judge(
-        frame,
-        found,
+        load_wide(spec.name, store),
+        outcomes(spec.name, store),
         [(o.metric, o.goal) for o in spec.objective],
         spec.judged_claims(),
         claim=spec.claim,
         sweep=spec.name,
         confirming=spec.confirm is not None,
-        later=later,
-        left=left,
+        later=_post_hoc(spec, sweep),
+        left=counts.total - counts.ended,
     )
-
-
-def _description(spec: SweepSpec, verdict: Verdict) -> str:
-    """What MLflow says of the sweep: the question, then the answer."""
-    return f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown
-
-
-def _standing(spec: SweepSpec, store: Store) -> tuple[list[str], int]:
-    """The claims stated after the sweep had its first results, by name; and how many configurations are to come."""
-    search = Search.open(spec.name, store.optuna_url)
-    try:
-        first, counts = search.attributes.get(FIRST_SPEC), search.counts()
-    finally:
-        search.close()
-    left = counts.total - counts.ended
-    if first is None:
-        return [], left
-
-    def said(claim: Claim) -> Claim:
-        return replace(claim, name="", says="")
-
-    known = [said(claim) for claim in parse(first, spec.name).judged_claims()]
-    return [claim.name for claim in spec.judged_claims() if said(claim) not in known], left
-
-
-def stored_spec(name: str, store: Store) -> SweepSpec:
-    """The spec a sweep was begun with. Raises SearchError where there is no such sweep."""
-    search = opened(name, store)
-    try:
-        return parse(search.attributes["spec"], name)
-    finally:
-        search.close()
 
 
 def data_of(spec: SweepSpec) -> list[str]:
@@ -206,82 +170,72 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
     )
 
 
-def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
-    """Before anything is written: without `resume` the sweep must not be there yet; the store must be one of ours.
+def _description(spec: SweepSpec, verdict: Verdict) -> str:
+    """What is said of the sweep: the question, then the answer."""
+    return f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown
 
-    Raises RequestError, and SearchError, NoSpool, StoreError for a store of another version.
+
+def _failure(error: Exception) -> str:
+    """What is said of a sweep that failed: one line, and of a programming error where it came from."""
+    if isinstance(error, GradsweepError):
+        return one_line(error)
+    return f"{one_line(error)}\n\n```\n{''.join(traceback.format_exception(error))}```"
+
+
+def _post_hoc(spec: SweepSpec, sweep: Sweep) -> list[str]:
+    """The names of the claims that were stated after the sweep had its first results."""
+    if sweep.first_spec is None:
+        return []
+
+    def unnamed(claim: Claim) -> Claim:
+        return replace(claim, name="", says="")
+
+    known = [unnamed(claim) for claim in parse(sweep.first_spec, spec.name).judged_claims()]
+    return [claim.name for claim in spec.judged_claims() if unnamed(claim) not in known]
+
+
+def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
+    """Before anything is written: without `resume` the sweep must not be there yet, nor anybody else's of its name.
+
+    Raises RequestError.
     """
-    if not resume and spec.name in studies(store.optuna_url):
+    ledger = Ledger.open(store.ledger_url)
+    try:
+        there = ledger is not None and spec.name in [sweep.name for sweep in ledger.sweeps()]
+    finally:
+        if ledger is not None:
+            ledger.close()
+    if there and not resume:
         raise RequestError(
             f"the sweep {spec.name!r} is in {store.where} already: "
-            "go on with it by --resume, or start another by --name NAME"
+            "continue it with --resume, or start another with --name NAME"
         )
     try:
         available()
     except ValueError as error:
         raise RequestError(f"GRADSWEEP_LANES: {error}") from None
-    if store.spool_file(spec.name).exists():
-        Spool.at(store.spool_file(spec.name)).close()
-    if spec.tracking.uri is None and not store.untouched and store.mlflow is None:
-        from tracking.mlflow_sqlite import check
-
-        check(store.mlflow_db)
     check_login(spec.tracking.uri or store.mlflow_uri)
+    if not there:
+        refuse_foreign(store, spec.name, spec.tracking.uri)
 
 
-def _refuse_another(spec: SweepSpec, store: Store, began: SweepRun | None) -> None:
-    """What is there under this name must be this sweep: the same spec, but for what is said of it, and its records."""
-    if spec.name not in studies(store.optuna_url):
-        if began:
-            raise RequestError(
-                f"{store.spool_file(spec.name)} has the records of a sweep {spec.name!r} that Optuna's database does "
-                "not have: start this one by --name NAME"
-            )
+def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
+    """What is there under this name must be this sweep: the same spec, but for what is said of it, on the same data."""
+    try:
+        sweep = ledger.sweep(spec.name)
+    except SearchError:
         return
-    with closing(Search.open(spec.name, store.optuna_url)) as search:
-        counts, stored = search.counts(), parse(search.attributes["spec"], spec.name)
-    # Each is spooled as soon as it is there.
-    if not began and counts.ended + counts.running:
-        raise RequestError(
-            f"the records of the sweep {spec.name!r} are not in {store.spool}: resume it on the machine of its driver, "
-            "or start another by --name NAME"
-        )
-    before, now = (yaml.safe_load(s.to_yaml()) for s in (stored, spec))
+    before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name), spec))
     if keys := [key for key in _differing(before, now) if key.split(".")[0] not in SAID]:
         raise RequestError(
             f"the sweep {spec.name!r} was begun with another {', '.join(keys)}: "
-            "resume it with the same spec and --set, or start another by --name NAME"
+            "resume it with the same spec and --set, or start another with --name NAME"
         )
-
-
-def _refuse_other_data(digests: Mapping[str, str], began: SweepRun | None) -> None:
-    """A sweep goes on with the images that it began with, whatever lies in their folder now."""
-    for data, was in began.digests.items() if began else ():
-        if (now := digests.get(data, was)) != was:
+    for data, digest in sweep.digests.items():
+        if (here := digests.get(data, digest)) != digest:
             raise RequestError(
-                f"{other_data(data, was, now)}: put it back as it was, or start another sweep by --name NAME"
+                f"{other_data(data, digest, here)}: put it back as it was, or start another sweep with --name NAME"
             )
-
-
-def _began(file: Path) -> SweepRun | None:
-    """The sweep that has begun in this spool."""
-    if not file.exists():
-        return None
-    with closing(Spool.at(file)) as spool:
-        return spool.sweep()
-
-
-def _open(spec: SweepSpec, store: Store, resume: bool) -> Search:
-    """The sweep's study: with `resume` the one that is there, else a new one."""
-    if not resume or spec.name not in studies(store.optuna_url):
-        return Search.create(spec.name, store.optuna_url, spec.search_plan(), {"spec": spec.to_yaml()})
-    before, now = (yaml.safe_load(s.to_yaml()) for s in (stored_spec(spec.name, store), spec))
-    search = Search.open(spec.name, store.optuna_url, spec.search_plan())
-    if before != now:
-        if search.counts().ended and FIRST_SPEC not in search.attributes:
-            search.set_attribute(FIRST_SPEC, search.attributes["spec"])
-        search.set_attribute("spec", spec.to_yaml())
-    return search
 
 
 def _differing(before: object, now: object, path: str = "") -> list[str]:
@@ -294,13 +248,13 @@ def _differing(before: object, now: object, path: str = "") -> list[str]:
     return [p for k in keys for p in _differing(before.get(k), now.get(k), f"{path}.{k}" if path else k)]
 
 
-def _sweep_run(spec: SweepSpec, digests: dict[str, str]) -> SweepRun:
+def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
     plan = spec.search_plan()
-    return SweepRun(
+    return Sweep(
         name=spec.name,
         spec=spec.to_yaml(),
-        description=spec.question or "",
-        parameters={
+        question=spec.question or "",
+        settings={
             "configurations": str(plan.total),
             "seeds": str(len(spec.seeds)),
             "epochs": str(plan.epochs),
@@ -310,21 +264,23 @@ def _sweep_run(spec: SweepSpec, digests: dict[str, str]) -> SweepRun:
             "claim": spec.claim or "none",
             "confirm": f"{plan.confirm} and the arms, {len(spec.fresh_seeds)} seeds" if plan.confirm else "none",
         },
+        objectives=tuple((o.metric, o.goal) for o in spec.objective),
+        space=distributions_as_json(plan.space),
         versions=versions(),
         digests=digests,
         commit=git_commit(),
     )
 
 
-def _wait_for(spool: Spool, interrupt: Interrupt) -> None:
-    """Until MLflow has everything, or has taken nothing for a while."""
-    least, since = spool.waiting(), time.monotonic()
-    said = since
+def _wait_for(mirrors: Mirrors, interrupt: Interrupt) -> None:
+    """Until the mirrors have everything, or have taken nothing for a while."""
+    least, since = mirrors.waiting(), time.monotonic()
+    told = since
     while least and time.monotonic() - since < PATIENCE_SECONDS:
         interrupt.check()
         time.sleep(0.05)
-        if time.monotonic() - said > SAY_SECONDS:
-            log.info("%d events are on their way to MLflow", least)
-            said = time.monotonic()
-        if (now := spool.waiting()) < least:
+        if time.monotonic() - told > SAY_SECONDS:
+            log.info("writing to MLflow: %d configurations left", least)
+            told = time.monotonic()
+        if (now := mirrors.waiting()) < least:
             least, since = now, time.monotonic()

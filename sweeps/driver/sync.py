@@ -1,30 +1,26 @@
-"""What waits in a sweep's spool, to MLflow: after a sweep that ended while MLflow was away."""
+"""The mirrors of a sweep that has no driver: what they lack is sent, or they are made anew."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 
-from sweeps.driver.lock import Locked, driver_lock
-from sweeps.driver.orphans import must_be_here
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import opened
 from sweeps.spec.reading import parse
-from tracking.delivery import Delivery
+from tracking.locks import driver_lock
 from tracking.login import check_login
-from tracking.spool import Spool
+from tracking.mirrors.follower import Mirrors
 from tracking.store import Store
-from trainers.errors import RequestError
 
-PATIENCE_SECONDS = 30.0  # MLflow may take nothing for that long
+PATIENCE_SECONDS = 30.0  # a mirror may take nothing for that long
 SAY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Synced:
-    """How many events waited before and wait now, and why, in one line, where any do.
+    """Of how many configurations a mirror lacked something before and lacks it now, and why, in one line.
 
     `interrupted` is the exit status of the signal that ended it, else None.
     """
@@ -35,46 +31,48 @@ class Synced:
     interrupted: int | None = None
 
 
-def sync(name: str, store: Store, interrupt: Interrupt, say: Callable[[int], None]) -> Synced:
-    """Deliver what waits; to do it again changes nothing. `say` is told from time to time how much is left.
+def sync(
+    name: str,
+    store: Store,
+    interrupt: Interrupt | None = None,
+    say: Callable[[int], None] = lambda _: None,
+    *,
+    rebuild: bool = False,
+) -> Synced:
+    """Make MLflow and Optuna what the ledger says; to do it again changes nothing.
 
-    Raises SearchError for no such sweep, RequestError where a driver has it (which delivers its records itself) or
-    its records are on another machine, StoreError where MLflow's server refuses us.
+    With `rebuild` this sweep's runs and studies are deleted first, and made anew. `say` is told from time to time how
+    much is left. Raises SearchError for no such sweep and for one that has a driver, which does this itself;
+    StoreError where MLflow's server refuses us.
     """
-    search = opened(name, store)
-    try:
-        must_be_here(name, store)
-        uri = parse(search.attributes["spec"], name).tracking.uri
-    finally:
-        search.close()
+    with opened(name, store) as (ledger, sweep):
+        uri = parse(sweep.spec, name).tracking.uri
+        configurations = len(ledger.configurations(sweep))
     check_login(uri or store.mlflow_uri)
-    try:
-        with driver_lock(store.lock_file(name)):
-            return _deliver(name, store, uri, interrupt, say)
-    except Locked as error:
-        raise RequestError(f"the sweep {name!r} has a driver, which delivers its records: {error}") from None
-
-
-def _deliver(name: str, store: Store, uri: str | None, interrupt: Interrupt, say: Callable[[int], None]) -> Synced:
-    with closing(Spool.at(store.spool_file(name))) as spool:
-        before = least = spool.waiting()
-        if not before:
-            return Synced(0, 0, None)
-        delivery = Delivery(store, name, uri)
-        delivery.start()
-        since = said = time.monotonic()
+    with driver_lock(store.ledger_url, name, store.lock_file(name)):
+        mirrors = Mirrors(store, name, uri)
+        before = configurations + 1 if rebuild else mirrors.waiting()
         ended = None
-        try:
-            while least and time.monotonic() - since < PATIENCE_SECONDS:
-                interrupt.check()
-                time.sleep(0.05)
-                if (now := spool.waiting()) < least:
-                    least, since = now, time.monotonic()
-                if time.monotonic() - said > SAY_SECONDS:
-                    said = time.monotonic()
-                    say(least)
-        except Interrupted as signal:
-            ended = signal.exit_status
-        finally:
-            left = delivery.drain(0.5)
+        if before:
+            mirrors.start(rebuild=rebuild)
+            try:
+                _wait_for(mirrors, interrupt, say)
+            except Interrupted as signal:
+                ended = signal.exit_status
+        left = mirrors.close(0.5)
     return Synced(before, left.waiting, left.problem, ended)
+
+
+def _wait_for(mirrors: Mirrors, interrupt: Interrupt | None, say: Callable[[int], None]) -> None:
+    """Until the mirrors have everything, or have taken nothing for a while."""
+    since = told = time.monotonic()
+    least = None
+    while (now := mirrors.waiting()) and time.monotonic() - since < PATIENCE_SECONDS:
+        if least is None or now < least:
+            least, since = now, time.monotonic()
+        if interrupt is not None:
+            interrupt.check()
+        if time.monotonic() - told > SAY_SECONDS:
+            told = time.monotonic()
+            say(now)
+        time.sleep(0.05)

@@ -63,16 +63,16 @@ def check_databases(store: Store) -> None:
     if names := store.of_one_machine:
         raise RequestError(
             f"{' and '.join(names)}: SQLite is for one machine, and this cluster has more (or may grow): name a "
-            "PostgreSQL database as optuna and an MLflow server as mlflow in a store file, --store FILE.yaml"
+            "PostgreSQL database as ledger and an MLflow server as mlflow in a store file, --store FILE.yaml"
         )
 
 
 def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
     """Every machine sees what this one writes where the states of members will lie, and may write there."""
-    place = store.checkpoints or str(store.ray)
+    place = store.checkpoints or str(store.checkpoints_folder)
     mark = f".{uuid.uuid4().hex}"
     try:
-        bucket = Bucket(place) if store.checkpoints else Bucket(store.ray.as_uri())
+        bucket = Bucket(place) if store.checkpoints else Bucket(store.checkpoints_folder.as_uri())
         bucket.put(mark, b"")
     except (OSError, ValueError) as error:
         raise RequestError(f"the states of members can't be kept in {place}: {one_line(error)}") from None

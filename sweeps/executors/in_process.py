@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeps.driver.packing import Books
+from sweeps.driver.driver import Driver
 from sweeps.driver.packs import train_pack
 from sweeps.driver.signals import Interrupt
 from sweeps.spec.reading import Resources
@@ -31,17 +31,17 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     yield
 
 
-def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
-    """Train all packs of the books; `folder` and `bucket` are not needed here. Raises Interrupted after a signal.
+def run(driver: Driver, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
+    """Train all packs of the driver; `folder` and `bucket` are not needed here. Raises Interrupted after a signal.
 
     Raises SweepStopped where the GPU, and with it this process, can't go on.
     """
     device = "cuda" if resources.gpus else "cpu"
-    while (pack := books.next_pack()) is not None:
-        reports = train_pack(pack, books.states_file(pack.id), device=device, threads=resources.cpus)
+    while (pack := driver.next_pack()) is not None:
+        reports = train_pack(pack, driver.states_file(pack.id), device=device, threads=resources.cpus)
         try:
             for report in reports:
-                books.record(report)
+                driver.record(report)
                 interrupt.check()
         except DeviceLost as error:
             raise SweepStopped(f"pack {pack.id}: {error}; a resume begins with a new process") from error

@@ -49,7 +49,7 @@ from ray.tune.execution import class_cache  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from sweeps.driver.bucket import forget, forget_others  # noqa: E402
-from sweeps.driver.packing import Books  # noqa: E402
+from sweeps.driver.driver import Driver  # noqa: E402
 from sweeps.driver.packs import Pack, PackReport, train_pack  # noqa: E402
 from sweeps.driver.signals import Interrupt  # noqa: E402
 from sweeps.executors import cluster  # noqa: E402
@@ -128,11 +128,11 @@ def _reports(config: dict[str, Any]) -> Generator[PackReport]:
 
 
 class PackSearcher(Searcher):
-    """Hands the books' packs to Tune, at most `limit` at a time (None: as many as fit)."""
+    """Hands the driver' packs to Tune, at most `limit` at a time (None: as many as fit)."""
 
-    def __init__(self, books: Books, limit: int | None) -> None:
+    def __init__(self, driver: Driver, limit: int | None) -> None:
         super().__init__()
-        self.books = books
+        self.driver = driver
         self.limit = limit
         self.parcels: dict[str, Parcel] = {}
 
@@ -140,9 +140,9 @@ class PackSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         if self.limit is not None and len(self.parcels) >= self.limit:
             return None
-        pack = self.books.next_pack()
+        pack = self.driver.next_pack()
         if pack is None:
-            return None if self.books.more_later else str(Searcher.FINISHED)
+            return None if self.driver.more_later else str(Searcher.FINISHED)
         self.parcels[trial_id] = Parcel(pack)
         return {"parcel": self.parcels[trial_id]}
 
@@ -157,14 +157,14 @@ class PackSearcher(Searcher):
 
 
 class Bookkeeper(tune.Callback):
-    """Hands the workers' reports to the books, and what ends the run to Tune's loop: a signal, a full disk.
+    """Hands the workers' reports to the driver, and what ends the run to Tune's loop: a signal, a full disk.
 
-    Tune would turn an error of the books into one of its own, as text, and go on reporting to broken books.
+    Tune would turn an error of the driver into one of its own, as text, and go on reporting to broken driver.
     `states` are the bucket and the sweep whose states it deletes there when their pack is through.
     """
 
-    def __init__(self, books: Books, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
-        self.books = books
+    def __init__(self, driver: Driver, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
+        self.driver = driver
         self.interrupt = interrupt
         self.states = states
         self.losses: Counter[str] = Counter()  # pack -> how many workers it has lost
@@ -193,21 +193,21 @@ class Bookkeeper(tune.Callback):
         # Popped, so that Tune keeps no report.
         report = result.pop("report", None)
         if report is not None:
-            self._book(self.books.record, report)
+            self._book(self.driver.record, report)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         parcel = trial.config["parcel"]
         self._lost(parcel.id, _error_of(trial))
-        parcel.pack = self.books.reissue(parcel.id)
+        parcel.pack = self.driver.reissue(parcel.id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         pack = trial.config["parcel"].id
         reason = _error_of(trial)
         if reason is None and self._lost(pack) <= LOST_WORKERS:
             # Tune gives up where a worker is lost between two packs; another trial goes on.
-            self._book(self.books.hand_back, pack)
+            self._book(self.driver.hand_back, pack)
             return
-        self._book(self.books.give_up, pack, reason or f"its worker was lost {self.losses[pack]} times")
+        self._book(self.driver.give_up, pack, reason or f"its worker was lost {self.losses[pack]} times")
         self._forget(pack)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -221,7 +221,7 @@ class Bookkeeper(tune.Callback):
         return self.losses[pack]
 
     def _forget(self, pack: str) -> None:
-        """A pack is through: its states go, unless the books are broken, which a resume will go on from."""
+        """A pack is through: its states go, unless the driver are broken, which a resume will go on from."""
         del self.losses[pack]
         if self.states and self.error is None:
             try:
@@ -230,7 +230,7 @@ class Bookkeeper(tune.Callback):
                 log.warning("the states of pack %s can't be deleted: %s", pack, one_line(failure))
 
     def _book(self, write: Callable[..., None], *what: Any) -> None:
-        """Keep the first error, and the books closed from then on."""
+        """Keep the first error, and the driver closed from then on."""
         if self.error is None:
             try:
                 write(*what)
@@ -265,8 +265,8 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
         yield
 
 
-def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
-    """Train all packs of the books; `folder` is where the sweep keeps Ray's files and the states of members.
+def run(driver: Driver, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
+    """Train all packs of the driver; `folder` is where the sweep keeps Ray's files and the states of members.
 
     `bucket` is the URL of one in which the states are instead.
     Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
@@ -276,12 +276,12 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
         limit = _limit(resources)
         # By itself Tune lets one worker start at a time: 64 would take minutes.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(limit or 1)
-        books.states.mkdir(parents=True, exist_ok=True)
-        keeper = Bookkeeper(books, interrupt, (bucket, folder.name) if bucket else None)
+        driver.states.mkdir(parents=True, exist_ok=True)
+        keeper = Bookkeeper(driver, interrupt, (bucket, folder.name) if bucket else None)
         if bucket:
-            forget_others(bucket, folder.name, books.waiting)
+            forget_others(bucket, folder.name, driver.waiting)
         config = {
-            "states": str(books.states),
+            "states": str(driver.states),
             "bucket": bucket,
             "sweep": folder.name,
             "cpus": resources.cpus,
@@ -292,7 +292,7 @@ def run(books: Books, resources: Resources, interrupt: Interrupt, folder: Path, 
             name=TUNE,
             config=config,
             num_samples=-1,
-            search_alg=PackSearcher(books, limit),
+            search_alg=PackSearcher(driver, limit),
             callbacks=[keeper],
             storage_path=str(folder),
             reuse_actors=True,
@@ -330,7 +330,7 @@ def _ray(interrupt: Interrupt, away: dict[str, str] | None) -> Iterator[None]:
     """Ray; with the environment of the workers where it is a cluster that is there already."""
     debug = bool(os.environ.get("GRADSWEEP_DEBUG"))
     quiet: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
-    # What has become of a trial is in the books.
+    # What has become of a trial is in the driver.
     logging.getLogger("ray.tune").setLevel(logging.INFO if debug else logging.CRITICAL)
     with ExitStack() as closing:
         with redirect_stdout(sys.stderr):

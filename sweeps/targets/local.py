@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from search_spaces.search import studies
 from sweeps.driver import ready_signal as begun
-from sweeps.driver.lock import Locked, driver_lock, holder
-from sweeps.driver.status import look_at
+from sweeps.driver.status import look_at, stored_spec
 from sweeps.store_file import open_store
 from sweeps.targets.target import Standing, Submission, Submitted, commands
+from tracking.locks import file_lock, holder
+from tracking.results import sweeps
 from tracking.store import Store
 from trainers.errors import FAILED, WRONG_REQUEST, SearchError, TargetError
 
@@ -49,7 +49,7 @@ class Here:
         spec, output = self._spec_file(sweep.name), self._output(sweep.name)
         spec.parent.mkdir(exist_ok=True)
         try:
-            with driver_lock(spec.with_suffix(".lock")):
+            with file_lock(spec.with_suffix(".lock")):
                 self._refuse(sweep)
                 former = output.read_bytes() if sweep.resume and output.exists() else b""
                 spec.write_text(sweep.spec, encoding="utf-8")
@@ -58,18 +58,18 @@ class Here:
                     self._start(sweep, output, len(former))
                 except TargetError:
                     # As if it had never been asked for.
-                    if sweep.name not in studies(self._store.optuna_url):
+                    if sweep.name not in self._names():
                         spec.unlink()
                         output.unlink()
                     raise
-        except Locked:
+        except BlockingIOError:
             raise TargetError(f"the sweep {sweep.name!r} is being submitted by somebody else", WRONG_REQUEST) from None
         look = commands(sweep.name, "", self._chosen)
         ui = shlex.join(["gradsweep", "ui", *(["--store", self._chosen] if self._chosen else [])])
         return Submitted(sweep.name, "", {**look, "ui": ui, "output": str(output)})
 
     def list(self) -> Sequence[Standing]:
-        return [self.status(name) for name in studies(self._store.optuna_url)]
+        return [self.status(name) for name in self._names()]
 
     def status(self, name: str) -> Standing:
         books = look_at(name, self._store)
@@ -110,15 +110,13 @@ class Here:
         return self.status(name)
 
     def resume(self, name: str) -> Submitted:
-        from sweeps.driver.sweep import stored_spec
-
         return self.submit(Submission(name, stored_spec(name, self._store).to_yaml(), resume=True))
 
     def _refuse(self, sweep: Submission) -> None:
         """What the driver would refuse too, said without starting one."""
         if (process := self._process(sweep.name)) is not None:
             raise TargetError(f"the sweep {sweep.name!r} is running already, in process {process}", WRONG_REQUEST)
-        if not sweep.resume and sweep.name in studies(self._store.optuna_url):
+        if not sweep.resume and sweep.name in self._names():
             raise SearchError(
                 f"the sweep {sweep.name!r} is in {self._store.where} already: "
                 "go on with it by --resume, or submit another by --name NAME"
@@ -153,8 +151,11 @@ class Here:
         finally:
             os.close(read)
 
+    def _names(self) -> Sequence[str]:
+        return [sweep.name for sweep in sweeps(self._store)]
+
     def _process(self, name: str) -> str | None:
-        return holder(self._store.lock_file(name))
+        return holder(self._store.ledger_url, name, self._store.lock_file(name))
 
     def _spec_file(self, name: str) -> Path:
         return self._store.folder / "logs" / f"{name}.yaml"

@@ -7,16 +7,21 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from sweeps.driver.orphans import VARIABLE
+from sweeps.driver.status import opened
 from tests.load.sweep import write_images
-from tracking.spool import Spool
+from tracking.ledger import Ledger
 from tracking.store import Store
+from tracking.types import Sweep
+from trainers.errors import GradsweepError
 
 PATIENCE = 120.0
 
@@ -68,15 +73,18 @@ class Command:
         return str(file)
 
     def epochs(self, sweep: str) -> int:
-        """How many epochs of configurations the spool has; 0 where there is no spool yet."""
-        file = self.store.spool_file(sweep)
-        if not file.exists():
-            return 0
-        spool = Spool.at(file)
+        """How many epochs of configurations the ledger has; 0 where there is none yet."""
         try:
-            return sum(len(spool.epochs(c.number)) for c in spool.configurations())
-        finally:
-            spool.close()
+            with self.ledger(sweep) as (ledger, row):
+                return sum(c.epoch + 1 for c in ledger.configurations(row))
+        except GradsweepError:  # not there yet, or its server is away
+            return 0
+
+    @contextmanager
+    def ledger(self, sweep: str) -> Iterator[tuple[Ledger, Sweep]]:
+        """The ledger, and the sweep in it. Raises GradsweepError where there is none."""
+        with opened(sweep, self.store) as found:
+            yield found
 
     def table(self, sweep: str) -> pd.DataFrame:
         """What `export` writes, without the time it took."""
@@ -97,12 +105,12 @@ class Command:
 
         Ray's agents write their title over a part of their environment, so there are two marks.
         """
-        spool = f"GRADSWEEP_SPOOL={self.store.spool}/".encode()
+        sweep = f"{VARIABLE}={self.store.folder}/".encode()
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 variables = (folder / "environ").read_bytes().split(b"\0")
-                if any(v == self._mark or v.startswith(spool) for v in variables):
+                if any(v == self._mark or v.startswith(sweep) for v in variables):
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue

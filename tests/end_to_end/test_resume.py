@@ -11,9 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sweeps.driver.lock import driver_lock
-from tracking.outbox import Outbox
-from tracking.spool import Spool
+from tracking.locks import driver_lock
 
 EPOCHS = 40
 SPEC = f"""\
@@ -49,19 +47,15 @@ def as_if_undisturbed(command: Any, undisturbed: pd.DataFrame) -> None:
     assert (status["state"], status["complete"], status["running"]) == ("finished", 6, 0)
     assert status["undelivered"] == 0
     assert command.epochs("disturbed") == EPOCHS_IN_ALL
-    assert sweep_status(command) == "FINISHED"
+    assert sweep_status(command) == "finished"
     pd.testing.assert_frame_equal(command.table("disturbed"), undisturbed, check_exact=True)
-    assert [f.name for f in (command.store.ray / "disturbed").rglob("*") if f.name != "packs"] == []
+    assert list(command.store.states("disturbed").rglob("*")) == []
 
 
 def sweep_status(command: Any) -> str | None:
-    """What MLflow's parent run is, or will be once it has been told."""
-    spool = Spool.at(command.store.spool_file("disturbed"))
-    try:
-        state = Outbox(spool).state()
-        return state and state.status
-    finally:
-        spool.close()
+    """How the sweep stands in the ledger."""
+    with command.ledger("disturbed") as (_, sweep):
+        return str(sweep.status)
 
 
 @pytest.mark.ray
@@ -91,7 +85,7 @@ def test_ctrl_c_and_the_command_that_it_prints(command: Any, spec: str, undistur
     _, err = process.communicate()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert sweep_status(command) == "KILLED"
+    assert sweep_status(command) == "killed"
     status = command.json("status", "disturbed")
     assert status["state"] == "stopped"
     assert status["running"] > 0
@@ -127,10 +121,11 @@ def test_signals_in_process(
 
 
 def test_a_second_driver_is_refused(command: Any, spec: str) -> None:
-    with driver_lock(command.store.lock_file("disturbed")):
+    store = command.store
+    with driver_lock(store.ledger_url, "disturbed", store.lock_file("disturbed")):
         refused = command("run", spec, status=2)
     (line,) = refused.stderr.splitlines()
-    assert line == f"gradsweep: the sweep 'disturbed' has a driver: it is running already, in process {os.getpid()}"
+    assert line == f"gradsweep: sweep 'disturbed' is already running (process {os.getpid()})"
 
 
 def test_a_signal_before_anything_was_begun(command: Any, spec: str) -> None:

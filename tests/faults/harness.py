@@ -1,7 +1,7 @@
 """A sweep that something is done to in the middle, and what must be true of it afterwards.
 
     sweep.start("run", sweep.spec_file(), "--executor", "in-process")
-    sweep.reach(40, process)                     # records in the spool
+    sweep.reach(40, process)                     # records in the ledger
     process.kill()
     sweep("run", sweep.spec_file(), "--resume")
     sweep.must_be_sound()
@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -31,8 +30,7 @@ import yaml
 from sweeps.driver.audit import audit
 from sweeps.store_file import open_store
 from tests.end_to_end.conftest import Command
-from tracking.results import load
-from tracking.spool import Spool
+from tracking.results import load_wide
 
 CONFIGURATIONS = 24
 EPOCHS = 3
@@ -125,7 +123,7 @@ class Harness(Command):
         self._environment |= variables
 
     def use_store(self, **places: str) -> None:
-        """A team's store from now on: the folder as before, `optuna` and `mlflow` elsewhere."""
+        """A team's store from now on: the folder as before, `ledger` and `mlflow` elsewhere."""
         file = self.folder / "store.yaml"
         found: dict[str, Any] = {"folder": str(self.store.folder), **places}
         for name, url in places.items():
@@ -144,15 +142,11 @@ class Harness(Command):
         return self.spec(NAME, yaml.safe_dump(spec(self._images, **changes)))
 
     def records(self) -> int:
-        """How many epochs of configurations the spool has."""
-        with contextlib.suppress(sqlite3.Error):
-            db = sqlite3.connect(f"file:{self.store.spool_file(NAME)}?mode=ro", uri=True, timeout=5)
-            with contextlib.closing(db):
-                return int(db.execute("SELECT COUNT(*) FROM epochs").fetchone()[0])
-        return 0
+        """How many epochs of configurations the ledger has."""
+        return self.epochs(NAME)
 
     def reach(self, records: int, process: subprocess.Popen[str]) -> int:
-        """Wait until the spool has so many records, one at least since the last start; how many it has."""
+        """Wait until the ledger has so many records, one at least since the last start; how many it has."""
         least = max(records, self._before + 1)
         self.wait(lambda: self.records() >= least, process)
         return self.records()
@@ -196,15 +190,12 @@ class Harness(Command):
 
     def table_now(self) -> pd.DataFrame:
         """Every record, without the time that it took."""
-        return load(NAME, self.store).drop(columns="seconds")
+        return load_wide(NAME, self.store).drop(columns="seconds")
 
     def again(self) -> int:
         """How many epochs of configurations were trained again, epoch 0 apart."""
-        spool = Spool.at(self.store.spool_file(NAME))
-        try:
-            return sum(times for (_, epoch), times in spool.trained_again().items() if epoch > 0)
-        finally:
-            spool.close()
+        with self.ledger(NAME) as (ledger, row):
+            return sum(times for (_, epoch), times in ledger.trained_again(row).items() if epoch > 0)
 
     def must_be_sound(self) -> Sound:
         """The audit, the table, and nothing left behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -9,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.harness import CONFIGURATIONS, NAME, RECORDS, Harness, moments, preloadable
-from tracking.spool import Spool
+from tests.faults.harness import CONFIGURATIONS, RECORDS, Harness, moments, preloadable
 
 pytestmark = pytest.mark.timeout(3600)
 HOUR = 3600 * 10**9
@@ -42,6 +42,6 @@ def test_a_clock_that_jumps_back(sweep: Harness, noted: Any, shim: Path, tmp_pat
 
 def came_back(sweep: Harness) -> int:
     """How often a record is some 59 minutes older than the one booked before it."""
-    with closing(Spool.at(sweep.store.spool_file(NAME))) as spool, spool.reading() as db:
-        times = [at for (at,) in db.execute("SELECT at FROM epochs ORDER BY rowid")]
+    with closing(sqlite3.connect(sweep.store.folder / "ledger.db")) as db:
+        times = [at for (at,) in db.execute("SELECT at FROM gradsweep_epochs ORDER BY rowid")]
     return sum(later < earlier - 59 * 60_000 for earlier, later in zip(times, times[1:], strict=False))

@@ -37,7 +37,7 @@ def sweep(
     server = Server(tmp_path)
     server.start()
     made = make_sweep(undisturbed)
-    made.use_store(optuna=postgres.url("optuna"), mlflow=server.uri)
+    made.use_store(ledger=postgres.url("ledger"), mlflow=server.uri)
     yield made
     server.stop()
 

@@ -18,7 +18,7 @@ def test_the_server_is_restarted(
 ) -> None:
     with noted("faults", "PostgreSQL is restarted", seed := 51) as note:
         sweep = make_sweep(undisturbed)
-        sweep.use_store(optuna=postgres.url("optuna"), mlflow=postgres.url("mlflow"))
+        sweep.use_store(ledger=postgres.url("ledger"), mlflow=postgres.url("mlflow"))
         process, at = sweep.start("run", sweep.spec_file(), "--executor", "in-process"), []
         for moment in moments(seed, 3):
             at.append(sweep.reach(moment, process))

@@ -1,7 +1,7 @@
-"""What a suggestion costs, by sampler, as the history grows: milliseconds each, for a pack of 8.
+"""What a suggestion costs, by sampler, as a sweep grows: milliseconds each, for a pack of 8.
 
-The history is made of random points, or, for the samplers that look at all of it and keep notes of their own there
-(cmaes, nsga2), of what they suggested themselves, a generation at a time. The objective is a paraboloid.
+The configurations so far are random points; for the samplers that see all of them and keep notes there (cmaes, nsga2),
+they are the sampler's own suggestions, a generation at a time. The objective is a paraboloid.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-import search_spaces.storage  # noqa: F401 (Optuna's log)
 from search_spaces.plan import SearchPlan, Settings
 from search_spaces.rows import Row
 from search_spaces.samplers import NAMES, sees
+from search_spaces.search import ask, ended
 from search_spaces.space import Range
-from search_spaces.suggest import suggestions
 from tests.load.measured import Measured
 from trainers.members import FIELDS
 
@@ -34,19 +32,19 @@ BASE: dict[str, Any] = {name: field.default for name, field in FIELDS.items() if
 
 
 def measure(sizes: Sequence[int]) -> Iterator[Measured]:
-    """One a sampler."""
+    """One per sampler."""
     for name in NAMES:
-        found = {}
+        costs = {}
         plan = _plan(name, max(sizes))
         rows: list[Row] = []
-        list(suggestions(plan, _history(plan, rows, 2 * PACK), 1))  # what is imported with the first
+        ask(plan, _history(plan, rows, 2 * PACK), 1, "warm-up")  # the first one imports much
         for size in sorted(sizes):
             rows = _history(plan, rows, size)
             began = time.process_time()
-            list(suggestions(plan, rows, PACK))
-            found[size] = 1000 * (time.process_time() - began) / PACK
-        told = ", ".join(f"{ms:.1f} ms after {size}" for size, ms in found.items())
-        yield Measured(f"A suggestion of {name}", f"a pack of {PACK}, three fields searched, time of a processor", told)
+            ask(plan, rows, PACK, "measured")
+            costs[size] = 1000 * (time.process_time() - began) / PACK
+        told = ", ".join(f"{ms:.1f} ms after {size}" for size, ms in costs.items())
+        yield Measured(f"A suggestion of {name}", f"a pack of {PACK}, three fields searched, processor time", told)
 
 
 def _plan(name: str, size: int) -> SearchPlan:
@@ -57,10 +55,10 @@ def _plan(name: str, size: int) -> SearchPlan:
 
 
 def _history(plan: SearchPlan, rows: list[Row], size: int) -> list[Row]:
-    """The rows, and as many more as are wanted."""
+    """The rows, and more of them up to `size`."""
     if plan.sampler.name != "grid" and sees(plan.sampler) == "all":
         while len(rows) < size:
-            rows = rows + [_ended(row) for row in suggestions(plan, rows, min(GENERATION, size - len(rows)))]
+            rows = rows + [_ended(row) for row in ask(plan, rows, min(GENERATION, size - len(rows)), "earlier")]
         return rows
     random = np.random.default_rng(0)
     more = []
@@ -70,10 +68,10 @@ def _history(plan: SearchPlan, rows: list[Row], size: int) -> list[Row]:
             key: what.low * (what.high / what.low) ** float(u)
             for (key, what), u in zip(SPACE.items(), points, strict=True)
         }
-        more.append(_ended(Row(number, "", at)))
+        more.append(_ended(Row(number, parameters=at)))
     return rows + more
 
 
 def _ended(row: Row) -> Row:
     loss = sum(math.log(float(row.parameters[key]) / what.low) ** 2 for key, what in SPACE.items())
-    return replace(row, state="complete", values=(-loss,), order=row.number)
+    return ended(row, "complete", [-loss], goals=1, order=row.number)

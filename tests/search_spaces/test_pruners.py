@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -13,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.history import History, Past
+from search_spaces.history import History
 from search_spaces.judge import Judge
 from search_spaces.plan import SearchPlan, Settings
 from search_spaces.pruners import NAMES, check_pruner, make_pruner, needs
 from search_spaces.rows import Row
-from search_spaces.search import Search, course_of
+from search_spaces.search import history, judged
 from search_spaces.space import Range
+from tests.search_spaces.driven import Driven
 from trainers.errors import OptionError
 
 EPOCHS = 9
@@ -56,7 +56,7 @@ def curve(number: int) -> list[float]:
     ]
 
 
-def judged(judge: Judge, number: int, values: list[float]) -> int | None:
+def stopped_after(judge: Judge, number: int, values: list[float]) -> int | None:
     """The epoch after which it is stopped."""
     for epoch, value in enumerate(values, start=1):
         if judge.prune(number, epoch, value):
@@ -84,20 +84,19 @@ def as_optuna_does(plan: SearchPlan) -> list[int | None]:
     return stopped
 
 
-def test_it_decides_as_optuna_does(plan: SearchPlan, tmp_path: Path) -> None:
-    search = Search.create("s", f"sqlite:///{tmp_path}/optuna.db", plan, {})
+def test_it_decides_as_optuna_does(plan: SearchPlan) -> None:
+    sweep = Driven(plan)
     stopped: list[int | None] = []
-    while pack := search.ask(1, str(len(stopped))):
+    while pack := sweep.ask(1, str(len(stopped))):
         number = pack[0].number
-        history = pickle.loads(pickle.dumps(search.history(pack[0].pack)))
-        judge = Judge(plan.pruner, "maximize", plan.epochs, history, [number])
-        epoch = judged(judge, number, curve(number))
+        known = pickle.loads(pickle.dumps(history(plan, sweep.rows, pack[0].pack, "s")))
+        judge = Judge(plan.pruner, "maximize", plan.epochs, known, [number])
+        epoch = stopped_after(judge, number, curve(number))
         stopped.append(epoch)
         seen = dict(enumerate(curve(number)[:epoch], start=1))
         state = "pruned" if epoch else "complete"
         attributes = judge.attributes(number)
-        search.tell(number, state, [seen[max(seen)]], intermediate=seen, pruner_attributes=attributes)
-    search.close()
+        sweep.end(number, state, [seen[max(seen)]], intermediate=seen, pruner_attributes=attributes)
     assert stopped == as_optuna_does(plan)
     assert any(stopped) and not all(stopped)
 
@@ -105,19 +104,21 @@ def test_it_decides_as_optuna_does(plan: SearchPlan, tmp_path: Path) -> None:
 def test_the_best_goes_on_and_the_worst_does_not(plan: SearchPlan) -> None:
     past = _past(plan, 20)
     judge = Judge(plan.pruner, "maximize", EPOCHS, past, [30, 31])
-    assert judged(judge, 30, [0.9 + 0.01 * e for e in range(EPOCHS)]) is None
-    assert judged(judge, 31, [0.001 * (EPOCHS - e) for e in range(EPOCHS)]) is not None
+    assert stopped_after(judge, 30, [0.9 + 0.01 * e for e in range(EPOCHS)]) is None
+    assert stopped_after(judge, 31, [0.001 * (EPOCHS - e) for e in range(EPOCHS)]) is not None
 
 
 def _past(plan: SearchPlan, count: int) -> History:
-    found: list[Past] = []
+    past: list[Row] = []
     for number in range(count):
-        judge = Judge(plan.pruner, "maximize", EPOCHS, History("s", tuple(found)), [number])
-        epoch = judged(judge, number, curve(number))
+        judge = Judge(plan.pruner, "maximize", EPOCHS, History("s", tuple(past)), [number])
+        epoch = stopped_after(judge, number, curve(number))
         seen = dict(enumerate(curve(number)[:epoch], start=1))
         state = "pruned" if epoch else "complete"
-        found.append(Past(number, state, seen[max(seen)], seen, judge.attributes(number)))
-    return History("s", tuple(found))
+        attributes = judge.attributes(number)
+        values = (seen[max(seen)],)
+        past.append(Row(number, state=state, values=values, intermediate=seen, pruner_attributes=attributes))
+    return History("s", tuple(past))
 
 
 def test_packmates_compete_and_others_may_be_missing(plan: SearchPlan) -> None:
@@ -142,7 +143,7 @@ def test_the_beginning_and_the_end_decide_nothing(plan: SearchPlan) -> None:
 def test_arms_are_never_stopped(plan: SearchPlan) -> None:
     past = _past(plan, 20)
     judge = Judge(plan.pruner, "maximize", EPOCHS, History("s", past.past[2:], arms=2), [0, 1])
-    assert judged(judge, 0, [0.0] * EPOCHS) is None
+    assert stopped_after(judge, 0, [0.0] * EPOCHS) is None
 
 
 @settings(deadline=None, max_examples=60)
@@ -181,14 +182,12 @@ def test_a_pack_run_again_is_judged_as_it_was(
     rows = [
         Row(
             n,
-            "",
-            {},
             state="diverged" if diverging.get(n) == epoch else "pruned",
             intermediate=dict(enumerate(curves[n][:epoch], 1)),
         )
         for n, epoch in first.items()
     ]
-    own = tuple(map(course_of, rows)) if needs(plan.pruner) == "rungs" else ()
+    own = tuple(replace(row, intermediate=judged(row)) for row in rows) if needs(plan.pruner) == "rungs" else ()
     left = [n for n in numbers if n not in first]
     again = Judge(plan.pruner, "maximize", EPOCHS, replace(past, own=own), left)
     # The states of an epoch are those of who goes on from there.
@@ -201,7 +200,7 @@ def test_a_pack_run_again_is_judged_as_it_was(
 
 def test_without_a_pruner_nobody_is_stopped() -> None:
     judge = Judge(None, "maximize", EPOCHS, History(), [0])
-    assert judged(judge, 0, [0.0] * EPOCHS) is None
+    assert stopped_after(judge, 0, [0.0] * EPOCHS) is None
     assert judge.attributes(0) == {}
 
 
@@ -215,6 +214,7 @@ def test_a_value_that_is_no_number_stops_or_not_but_breaks_nothing(plan: SearchP
     ("name", "options", "key", "message"),
     [
         ("ash", {}, "name", "unknown pruner 'ash'; did you mean asha?"),
+        ("x", {}, "name", "unknown pruner 'x'; known are asha, hyperband, median, percentile, threshold, patient"),
         ("asha", {"reductions": 3}, "reductions", "did you mean reduction?"),
         ("asha", {"reduction": 1}, "reduction", "must be a whole number >= 2, but got 1"),
         ("asha", {"max_epochs": 3}, "max_epochs", "has no option 'max_epochs'"),

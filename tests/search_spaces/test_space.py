@@ -78,8 +78,8 @@ def test_whole_points_are_whole_and_differ(low: int, width: int, count: int, log
 )
 def test_alpha_is_not_searched_where_rescaling_changes_nothing(activation: str, scaling: str, idle: bool) -> None:
     space = {"alpha": Range(1, 2), "r": Range(0, 1)}
-    assert unsearched(space, {"activation": activation, "scaling": scaling}) == (("alpha",) if idle else ())
-    assert unsearched({"r": Range(0, 1)}, {"activation": activation, "scaling": scaling}) == ()
+    assert unsearched(space, {"activation": activation, "scaling": scaling}) == ({"alpha": 1.0} if idle else {})
+    assert unsearched({"r": Range(0, 1)}, {"activation": activation, "scaling": scaling}) == {}
 
 
 def test_a_grid_has_each_configuration_once() -> None:

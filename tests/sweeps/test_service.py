@@ -1,9 +1,8 @@
-"""A sweep's two books must both be there, and be of one sweep: Optuna's database and the spool."""
+"""A sweep that is there already: continued where it is the same, refused where it is another."""
 
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -12,11 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from search_spaces.search import studies
 from sweeps.driver.signals import Interrupt
 from sweeps.driver.sweep import Outcome, run
 from sweeps.spec.reading import parse
-from tracking.results import load
+from tracking.results import load, sweeps
 from tracking.store import Store
 from trainers.data import load as load_data
 from trainers.errors import RequestError, SweepStopped
@@ -39,9 +37,8 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def go(images: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> Run:
+def go(images: str, store: Store) -> Run:
     """Run the sweep in this process."""
-    monkeypatch.setenv("GRADSWEEP_SPOOL", "")  # the driver marks its own process
 
     def run_(alpha: float = 2.0, resume: bool = False) -> Outcome:
         spec = parse(SPEC.format(images=images, alpha=alpha))
@@ -51,26 +48,32 @@ def go(images: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run_
 
 
-def test_the_records_of_another_sweep_of_this_name_are_not_added_to(go: Run, store: Store) -> None:
+def test_another_sweep_of_this_name_is_not_added_to(go: Run, store: Store) -> None:
     go()
     before = load("small", store)
-    for file in store.folder.glob("optuna.db*"):
-        file.unlink()
-    for resume in (False, True):
-        with pytest.raises(RequestError, match="Optuna's database does not have: start this one by --name NAME"):
-            go(alpha=4.0, resume=resume)
-    assert not (store.folder / "optuna.db").exists()
+    with pytest.raises(RequestError, match="the sweep 'small' is in .* already: continue it with --resume"):
+        go(alpha=4.0)
+    with pytest.raises(RequestError, match="was begun with another arms.large.alpha: resume it with the same spec"):
+        go(alpha=4.0, resume=True)
     assert load("small", store).equals(before)
 
 
-def test_a_sweep_whose_records_are_elsewhere_is_not_gone_on_with(go: Run, store: Store) -> None:
+def test_the_mirrors_may_be_lost(go: Run, store: Store) -> None:
     go()
-    shutil.move(store.spool_file("small"), store.folder / "elsewhere")
-    with pytest.raises(RequestError, match="are not in .*: resume it on the machine of its driver"):
-        go(resume=True)
-    assert not store.spool_file("small").exists()
-    shutil.move(store.folder / "elsewhere", store.spool_file("small"))
+    before = load("small", store)
+    for file in (*store.folder.glob("optuna.db*"), *store.folder.glob("mlflow.db*")):
+        file.unlink()
     assert go(resume=True).counts.complete == 2
+    assert load("small", store).equals(before)
+
+
+def test_what_is_trained_twice_is_not_another_end(go: Run, store: Store) -> None:
+    """To judge a finished sweep again trains nothing, and it ended when it ended."""
+    go()
+    (first,) = sweeps(store)
+    go(resume=True)
+    (again,) = sweeps(store)
+    assert (again.ended, again.status) == (first.ended, "finished")
 
 
 def test_a_sweep_goes_on_with_the_images_that_it_began_with(
@@ -101,4 +104,4 @@ def test_without_the_gpu_that_packs_ask_for_no_sweep_is_begun(images: str, store
     spec = parse(SPEC.format(images=images, alpha=2.0) + "resources: {gpus: 0.5, concurrent: 2}\n")
     with Interrupt() as interrupt, pytest.raises(RequestError, match="gpus: a pack needs 0.5, and PyTorch sees no"):
         run(spec, store, interrupt, executor="in-process", resume=False, show=lambda *_: nullcontext())
-    assert studies(store.optuna_url) == []
+    assert sweeps(store) == []

@@ -10,12 +10,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tracking.spool import Spool, SweepRun
+from sweeps.driver.driver import epoch_of
+from tracking.ledger import Ledger
 from tracking.store import Store
+from tracking.types import Configuration, Epoch, Sweep
 from trainers.members import EpochRecord, MemberConfig
 
 METRICS = (
@@ -53,26 +56,40 @@ class Maker:
             for m in self.members(number, seeds)
         ]
 
-    def begin(self, spool: Spool, name: str = "sweep") -> None:
-        spool.begin(
-            SweepRun(
+    def begin(self, ledger: Ledger, name: str = "sweep") -> Sweep:
+        return ledger.begin(
+            Sweep(
                 name=name,
                 spec="name: sweep\n",
-                description="Is it?",
-                parameters={"configurations": "3"},
+                question="Is it?",
+                settings={"configurations": "3"},
                 versions={"torch": "2.15.0"},
                 digests={"digits": "abc123"},
                 commit="f00",
             )
         )
 
-    def configuration(self, spool: Spool, number: int, state: str = "complete", epochs: int = 3) -> None:
+    def added(self, number: int, seeds: Sequence[int] = (0, 1, 2)) -> Configuration:
+        """A configuration as it is added."""
         arm = {0: "plain", 1: "paper"}.get(number, "")
-        spool.start(number, arm, arm or f"alpha={1 + number}", self.members(number))
+        fields = {k: v for k, v in vars(self.members(number)[0]).items() if k != "seed"}
+        return Configuration(
+            number, arm or f"alpha={1 + number}", fields, tuple(seeds), arm=arm, parameters={"alpha": 1.0 + number}
+        )
+
+    def epoch(self, number: int, epoch: int, seeds: Sequence[int] = (0, 1, 2)) -> Epoch:
+        return epoch_of(self.records(number, epoch, seeds), "validation.accuracy")
+
+    def configuration(
+        self, ledger: Ledger, sweep: Sweep, number: int, state: str = "complete", epochs: int = 3
+    ) -> None:
+        added = self.added(number)
+        ledger.add(sweep, [added])
         for epoch in range(epochs):
-            spool.add(number, self.records(number, epoch))
+            ledger.record(sweep, {number: self.epoch(number, epoch)}, [])
         if state != "running":
-            spool.end(number, state, (0.5,) if state == "complete" else None, "" if state == "complete" else "because")
+            values, reason = ((0.5,), "") if state == "complete" else (None, "because")
+            ledger.record(sweep, {}, [replace(added, state=state, values=values, reason=reason, order=number)])
 
 
 @pytest.fixture
@@ -86,10 +103,10 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def spool(store: Store) -> Iterator[Spool]:
-    opened = Spool.at(store.spool_file("sweep"))
-    yield opened
-    opened.close()
+def ledger(store: Store) -> Iterator[Ledger]:
+    created = Ledger.create(store.ledger_url)
+    yield created
+    created.close()
 
 
 @pytest.fixture

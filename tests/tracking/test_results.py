@@ -1,103 +1,101 @@
 from __future__ import annotations
 
-import math
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandas.testing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tracking
-from tracking.delivery import Delivered, Delivery
-from tracking.results import export, load, outcomes, sweeps
-from tracking.spool import Spool
+from sweeps.driver.driver import epoch_of
+from tracking.ledger import Ledger
+from tracking.results import export, load, load_layers, load_wide, outcomes, sweeps
 from tracking.store import Store
-from trainers.errors import ResultsError
+from tracking.types import Configuration, Sweep
+from trainers.errors import RequestError, ResultsError
 from trainers.members import FIELDS, EpochRecord, MemberConfig
 
 
-def deliver(store: Store) -> None:
-    delivery = Delivery(store, "sweep")
-    delivery.start()
-    assert delivery.drain(60) == Delivered(0, None)
-
-
-def test_the_table_has_the_columns_of_the_contract(store: Store, spool: Spool, maker: Any) -> None:
-    maker.begin(spool)
-    maker.configuration(spool, 1, "running", epochs=2)
-    maker.configuration(spool, 0)
+def test_the_table_has_the_columns_of_the_contract(store: Store, ledger: Ledger, maker: Any) -> None:
+    sweep = maker.begin(ledger)
+    maker.configuration(ledger, sweep, 1, "running", epochs=2)
+    maker.configuration(ledger, sweep, 0)
     frame = tracking.load("sweep", store)
     fields = [name for name in FIELDS if name != "seed"]
-    assert list(frame.columns) == ["sweep", "configuration", "arm", "seed", "epoch", *fields, *maker.metrics]
-    keys = [(n, s, e) for n, epochs in ((0, 3), (1, 2)) for s in (0, 1, 2) for e in range(epochs)]
-    assert list(zip(frame["configuration"], frame["seed"], frame["epoch"], strict=True)) == keys
+    metrics = [m for m in maker.metrics if not m.startswith("layer.")]
+    keys = ["sweep", "configuration", "arm", "phase", "state", "seed", "epoch"]
+    assert list(frame.columns) == [*keys, *fields, *metrics]
+    rows = [(n, s, e) for n, epochs in ((0, 3), (1, 2)) for s in (0, 1, 2) for e in range(epochs)]
+    assert list(zip(frame["configuration"], frame["seed"], frame["epoch"], strict=True)) == rows
     assert set(frame["sweep"]) == {"sweep"} and set(frame["arm"]) == {"plain", "paper"}
-    assert frame["alpha"].tolist() == [1.0 + n for n, _, _ in keys] and set(frame["engine"]) == {"reference"}
+    assert frame["state"].tolist() == ["complete"] * 9 + ["running"] * 6 and set(frame["phase"]) == {"search"}
+    assert frame["alpha"].tolist() == [1.0 + n for n, _, _ in rows] and set(frame["engine"]) == {"reference"}
     for i, metric in enumerate(maker.metrics):
-        assert frame[metric].tolist() == [0.1 + n + s / 7 + e / 11 + i / 13 for n, s, e in keys]
+        if metric in metrics:
+            assert frame[metric].tolist() == [0.1 + n + s / 7 + e / 11 + i / 13 for n, s, e in rows]
     assert frame["dense_bias"].dtype == bool
 
 
-def test_layers_that_another_regime_lacks_are_nan(store: Store, spool: Spool) -> None:
+def test_networks_of_different_depth_share_the_columns_of_their_layers(store: Store, ledger: Ledger) -> None:
+    sweep = ledger.begin(Sweep("sweep", "name: sweep"))
     for number, (regime, layer) in enumerate((("combined", "dense3"), ("many-layers", "dense4"))):
         member = MemberConfig(regime=regime, alpha=2)
-        spool.start(number, "", regime, [member])
-        spool.add(number, [EpochRecord(member, 0, "lanes", {"train.loss": 1.0, f"layer.{layer}.dead": 0.5})])
+        record = EpochRecord(
+            member, 0, "lanes", {"train.loss": 1.0, "seconds": 0.1, f"layer.{layer}.dead": 0.5 + number}
+        )
+        ledger.add(sweep, [Configuration(number, regime, vars(member), (0,))])
+        ledger.record(sweep, {number: epoch_of([record], "train.loss")}, [])
+    frame = load_layers("sweep", store)
+    assert list(frame.columns)[:10] == [*frame.columns[:7], "layer", "depth", "kind"]
+    assert frame["layer"].tolist() == ["dense3", "dense4"] and set(frame["kind"]) == {"dense"}
+    assert frame["depth"].tolist() == [9, 13], "counted over the layers with parameters"
+    assert frame["dead"].tolist() == [0.5, 1.5] and frame["weight_norm"].isna().all()
+    wide = load_wide("sweep", store)
+    assert wide["layer.dense3.dead"].isna().tolist() == [False, True]
+    assert wide["train.loss"].tolist() == [1.0, 1.0] and wide["alpha"].dtype == np.float64
+    assert not [name for name in load("sweep", store) if name.startswith("layer.")]
+
+
+def test_what_confirms_is_of_its_arm_and_of_a_phase_of_its_own(store: Store, ledger: Ledger, maker: Any) -> None:
+    sweep = maker.begin(ledger)
+    maker.configuration(ledger, sweep, 1)
+    again = replace(maker.added(1), number=2, confirms=1)
+    ledger.add(sweep, [again])
+    ledger.record(sweep, {2: maker.epoch(1, 0)}, [])
     frame = load("sweep", store)
-    assert frame["layer.dense3.dead"].isna().tolist() == [False, True]
-    assert frame["layer.dense4.dead"].isna().tolist() == [True, False]
-    assert frame["train.loss"].tolist() == [1.0, 1.0] and frame["alpha"].dtype == np.float64
+    assert frame[["configuration", "arm", "phase"]].drop_duplicates().to_numpy().tolist() == [
+        [1, "paper", "search"],
+        [2, "paper", "confirm"],
+    ]
+    assert {n: (o.name, o.arm, o.confirms) for n, o in outcomes("sweep", store).items()} == {
+        1: ("paper", "paper", None),
+        2: ("confirm paper", "", "paper"),
+    }
 
 
-def test_mlflow_gives_the_same_table_as_the_spool(store: Store, spool: Spool, maker: Any) -> None:
-    maker.begin(spool)
-    for number, state in enumerate(("complete", "pruned", "diverged", "failed")):
-        maker.configuration(spool, number, state)
-    maker.configuration(spool, 4, "failed", epochs=0)
-    odd = MemberConfig(regime="many-layers")
-    spool.start(5, "", "odd", [odd])
-    spool.add(5, [EpochRecord(odd, 0, "lanes", {"train.loss": math.nan, "a": math.inf, "b": -0.0})])
-    spool.end(5, "diverged", None, "the loss is not finite")
-    expected, stand = load("sweep", store), outcomes("sweep", store)
-    assert [o.state for o in stand.values()] == ["complete", "pruned", "diverged", "failed", "failed", "diverged"]
-    for finished in (False, True):
-        if finished:
-            spool.finish("FINISHED", "")
-        deliver(store)
-        hidden = spool.file.rename(spool.file.with_suffix(".hidden"))
-        frame = load("sweep", store)
-        pandas.testing.assert_frame_equal(frame, expected, check_exact=True)
-        assert np.signbit(frame["b"].iloc[-1])
-        assert outcomes("sweep", store) == stand
-        hidden.rename(spool.file)
-    assert [(s.name, s.status) for s in sweeps(store)] == [("sweep", "FINISHED")]
+def test_a_sweep_without_records_is_an_empty_table(store: Store, ledger: Ledger, maker: Any) -> None:
+    maker.begin(ledger)
+    for frame in (load("sweep", store), load_layers("sweep", store)):
+        assert len(frame) == 0 and "configuration" in frame
+    assert outcomes("sweep", store) == {}
+    assert [(s.name, s.status) for s in sweeps(store)] == [("sweep", "running")]
 
 
-def test_a_sweep_without_records_is_an_empty_table(store: Store, spool: Spool, maker: Any) -> None:
-    maker.begin(spool)
-    frame = load("sweep", store)
-    assert len(frame) == 0 and "configuration" in frame
-    deliver(store)
-    spool.file.rename(spool.file.with_suffix(".hidden"))
-    assert len(load("sweep", store)) == 0 and outcomes("sweep", store) == {}
-
-
-def test_what_is_not_there_is_one_line(store: Store, spool: Spool, maker: Any) -> None:
+def test_what_is_not_there_is_one_line(store: Store, maker: Any) -> None:
     assert sweeps(store) == []
     with pytest.raises(ResultsError, match="there are no records in"):
         load("other", store)
-    maker.begin(spool)
-    deliver(store)
+    ledger = Ledger.create(store.ledger_url)
+    maker.begin(ledger)
+    ledger.close()
     with pytest.raises(ResultsError, match="there is no sweep 'other' in"):
         load("other", store)
-    with pytest.raises(ResultsError, match="MLflow: "):
-        load("other", store, "http://127.0.0.1:9")
 
 
 @given(values=st.lists(st.floats(allow_nan=True), min_size=1, max_size=5))
@@ -117,7 +115,7 @@ def test_an_export_reads_back_to_the_bit(tmp_path: Path, values: list[float]) ->
 
 def test_an_export_is_whole_or_not_there(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": [1.0]})
-    with pytest.raises(ValueError, match=r"ends in \.parquet or \.csv, but got '.*a\.xlsx'"):
+    with pytest.raises(RequestError, match=r"ends in \.parquet or \.csv, but got '.*a\.xlsx'"):
         export(frame, tmp_path / "a.xlsx")
     with pytest.raises(OSError, match="No such file"):
         export(frame, tmp_path / "no" / "a.csv")
@@ -141,9 +139,8 @@ def test_the_package_imports_nothing_heavy() -> None:
     import subprocess
     import sys
 
-    code = (
-        "import sys, tracking, tracking.store, tracking.spool; print(*{'pandas', 'mlflow', 'scipy'} & set(sys.modules))"
-    )
+    heavy = {"pandas", "mlflow", "scipy", "optuna"}
+    code = f"import sys, tracking, tracking.store, tracking.ledger; print(*{heavy} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -12,10 +12,11 @@ from trainers.errors import StoreError
 
 def test_a_store_owns_the_names(tmp_path: Path) -> None:
     store = Store.at(tmp_path)
+    assert store.ledger_url == f"sqlite:///{tmp_path}/ledger.db"
     assert store.optuna_url == f"sqlite:///{tmp_path}/optuna.db"
     assert store.mlflow_uri == f"sqlite:///{tmp_path}/mlflow.db"
-    assert (store.artifacts, store.ray, store.spool) == (tmp_path / "artifacts", tmp_path / "ray", tmp_path / "spool")
-    assert store.spool_file("a").parent == store.lock_file("a").parent == store.spool
+    assert (store.artifacts, store.states("a")) == (tmp_path / "artifacts", tmp_path / "checkpoints" / "a")
+    assert store.lock_file("a").parent == store.locks == tmp_path / "locks"
 
 
 def test_the_default_is_here_or_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +33,7 @@ def test_created_folders_are_not_world_writable(tmp_path: Path) -> None:
         store = Store.at(tmp_path / "a" / "b").create()
     finally:
         os.umask(before)
-    for folder in (store.folder, store.folder.parent, store.artifacts, store.ray, store.spool):
+    for folder in (store.folder, store.folder.parent, store.artifacts, store.checkpoints_folder, store.locks):
         assert not folder.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
     assert store.create() == store
 
@@ -54,3 +55,15 @@ def test_what_cannot_be_created_is_one_line(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_one_line() -> None:
     with pytest.raises(StoreError, match="can't write the store /sys/kernel/store: "):
         Store.at("/sys/kernel/store").create()
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_store_of_the_first_version_is_refused_in_a_line(tmp_path: Path, marked: bool) -> None:
+    (tmp_path / "spool").mkdir()
+    if marked:
+        (tmp_path / "format").write_text("1\n")
+    with pytest.raises(
+        StoreError, match="has the format '1', but this gradsweep reads 2: gradsweep 0.1 reads it"
+    ) as caught:
+        Store.at(tmp_path)
+    assert "\n" not in str(caught.value)

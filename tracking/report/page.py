@@ -40,12 +40,12 @@ def page(
     *,
     question: str = "",
     spec: str = "",
-    status: str = "FINISHED",
+    status: str = "finished",
     version: str = "",
 ) -> str:
     """The whole file as text.
 
-    `tables` are the results below the figures; `spec` is YAML; `status` is that of tracking.origin.
+    `tables` are the results below the figures; `spec` is YAML; `status` is that of the ledger's sweep.
     """
     now = datetime.now(UTC)
     environment = Environment(
@@ -77,8 +77,8 @@ def page(
 
 def _notes(verdict: Verdict, status: str, now: datetime) -> list[str]:
     found = []
-    if status in ("RUNNING", "KILLED"):
-        how = "is running" if status == "RUNNING" else "was interrupted before its end"
+    if status in ("running", "killed"):
+        how = "is running" if status == "running" else "was interrupted before its end"
         found.append(f"This sweep {how}: what follows is what there was on {now:%Y-%m-%d at %H:%M} UTC.")
     lost = [f"{count} {state}" for state in ("diverged", "failed") if (count := verdict.states.get(state))]
     if lost:

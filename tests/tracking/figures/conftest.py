@@ -1,21 +1,23 @@
-"""Sweeps that look like real ones, written by the real spool without any training."""
+"""Sweeps that look like real ones, written into a real ledger without any training."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from sweeps.driver.driver import epoch_of
 from tracking.figures.searched import Axis, Searched
-from tracking.results import Outcome, load, outcomes
-from tracking.spool import Spool, SweepRun
+from tracking.ledger import Ledger
+from tracking.results import CONFIRM, Outcome, load_wide, outcomes
 from tracking.store import Store
+from tracking.types import Configuration, Sweep
 from trainers.members import EpochRecord, MemberConfig
 from trainers.metrics import names
 from trainers.regimes import network
@@ -72,22 +74,35 @@ class Maker:
         return [self.one("", alpha=alpha, r=r, **keywords) for alpha, r in points]
 
     def read(self, name: str = "made") -> tuple[pd.DataFrame, dict[int, Outcome]]:
-        return load(name, self.store), outcomes(name, self.store)
+        return load_wide(name, self.store), outcomes(name, self.store)
 
-    def write(self, made: Sequence[Made], name: str = "made", status: str | None = "FINISHED") -> None:
-        with closing(Spool.at(self.store.spool_file(name))) as spool:
-            versions = {"python": "3.11.7", "torch": "2.15.0"}
-            spool.begin(SweepRun(name, versions=versions, digests={"digits": "abc123"}, commit="f00ba7"))
+    def write(self, made: Sequence[Made], name: str = "made", status: str | None = "finished") -> None:
+        versions = {"python": "3.11.7", "torch": "2.15.0"}
+        with closing(Ledger.create(self.store.ledger_url)) as ledger:
+            sweep = ledger.begin(
+                Sweep(name, f"name: {name}", versions=versions, digests={"digits": "abc123"}, commit="f00ba7")
+            )
             for number, one in enumerate(made):
                 members = [MemberConfig(**{"epochs": 4, **one.fields, "seed": seed}) for seed in one.seeds]
                 called = one.name or one.arm or f"alpha={members[0].alpha:.4g} r={members[0].r:.4g}"
-                spool.start(number, one.arm, called, members)
+                configuration = Configuration(
+                    number,
+                    called.removeprefix(CONFIRM),
+                    {key: value for key, value in vars(members[0]).items() if key != "seed"},
+                    tuple(one.seeds),
+                    arm=one.arm,
+                    confirms=0 if called.startswith(CONFIRM) else None,
+                )
+                ledger.add(sweep, [configuration])
                 for epoch in range(one.epochs + 1):
-                    spool.add(number, [_record(one, m, epoch) for m in members])
+                    records = [_record(one, m, epoch) for m in members]
+                    ledger.record(sweep, {number: epoch_of(records, "validation.accuracy")}, [])
                 if one.state != "running":
-                    spool.end(number, one.state, (0.5,) if one.state == "complete" else None, one.state)
+                    values = (0.5,) if one.state == "complete" else None
+                    end = replace(configuration, state=one.state, values=values, reason=one.state, order=number)
+                    ledger.record(sweep, {}, [end])
             if status:
-                spool.finish(status, "done")
+                ledger.finish(sweep, status, "done", trained=True)
 
 
 def _record(one: Made, member: MemberConfig, epoch: int) -> EpochRecord:

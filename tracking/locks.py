@@ -1,0 +1,136 @@
+"""One driver per sweep: a lock that its owner's end gives back, however it ends.
+
+A SQLite ledger is of one machine: the lock is the operating system's, on a file. A PostgreSQL server keeps the lock
+itself, as long as the driver's connection lives, so that it holds for all machines.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from tracking.ledger import CONNECT_SECONDS, advisory_key, cause, shown, with_driver
+from trainers.errors import SearchError, StoreError
+
+ATTEMPTS = 3
+ELSEWHERE = "perhaps on another machine"
+_HELD = """
+SELECT EXISTS (
+    SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE datname = current_database() AND locktype = 'advisory' AND objsubid = 1
+      AND classid::bigint = :high AND objid::bigint = :low
+)
+"""
+
+
+@contextmanager
+def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]:
+    """Be the sweep's driver in this block; `file` is the lock file where the ledger is a SQLite file.
+
+    Yields a function that takes the lock again where a server was restarted; it raises SearchError where another driver
+    was faster. Raises SearchError where the sweep has a driver, StoreError where the server can't be reached.
+    """
+    if with_driver(url).startswith("postgresql"):
+        with _advisory(url, name) as take:
+            yield take
+        return
+    try:
+        with file_lock(file):
+            yield lambda: None
+    except BlockingIOError as error:
+        raise _taken(name, f"process {error}") from None
+
+
+@contextmanager
+def file_lock(file: Path) -> Iterator[None]:
+    """Hold the lock on a file in this block. Raises BlockingIOError, with the process that has it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "a+") as handle:
+        # `holder` looks by taking the lock for a moment, which must not pass for a driver.
+        for attempt in range(ATTEMPTS):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == ATTEMPTS - 1:
+                    handle.seek(0)
+                    raise BlockingIOError(handle.read().strip() or "unknown") from None
+                time.sleep(0.1)
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+        handle.truncate(0)
+
+
+def holder(url: str, name: str, file: Path) -> str | None:
+    """Who drives a sweep: its process, `ELSEWHERE` where a server keeps the lock, None where nobody does.
+
+    Nobody is disturbed. Raises StoreError.
+    """
+    if with_driver(url).startswith("postgresql"):
+        key = advisory_key(f"driver of {name}") % 2**64  # which pg_locks shows as its two halves
+        try:
+            with _connect(url) as connection:
+                halves = {"high": key >> 32, "low": key & 0xFFFFFFFF}
+                return ELSEWHERE if connection.execute(sa.text(_HELD), halves).scalar_one() else None
+        except SQLAlchemyError as error:
+            raise StoreError(f"can't open {shown(url)}: {cause(error)}") from None
+    if not file.exists():
+        return None
+    with open(file) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return handle.read().strip() or "unknown"
+        return None
+
+
+@contextmanager
+def _advisory(url: str, name: str) -> Iterator[Callable[[], None]]:
+    with ExitStack() as held:
+        connections: list[sa.Connection] = []
+
+        def take() -> None:
+            if connections and _alive(connections[-1]):
+                return
+            connections.append(held.enter_context(_connect(url)))
+            lock = sa.select(sa.func.pg_try_advisory_lock(advisory_key(f"driver of {name}")))
+            if not connections[-1].scalar(lock):
+                raise _taken(name, ELSEWHERE)
+
+        try:
+            take()
+        except SQLAlchemyError as error:
+            raise StoreError(f"can't open {shown(url)}: {cause(error)}") from None
+        yield take
+
+
+@contextmanager
+def _connect(url: str) -> Iterator[sa.Connection]:
+    engine = sa.create_engine(
+        with_driver(url),
+        poolclass=sa.NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"connect_timeout": CONNECT_SECONDS},
+    )
+    with engine.connect() as connection:
+        yield connection
+
+
+def _alive(connection: sa.Connection) -> bool:
+    try:
+        return bool(connection.scalar(sa.select(sa.true())))
+    except SQLAlchemyError:
+        return False
+
+
+def _taken(name: str, where: str) -> SearchError:
+    return SearchError(f"sweep {name!r} is already running ({where})")

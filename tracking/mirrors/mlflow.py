@@ -1,0 +1,538 @@
+"""MLflow's copy of a sweep: one experiment, a parent run, and under it one run per configuration.
+
+Written through MLflow's public client alone. To do a round again does no harm: that a run will be made is noted in the
+ledger before, and its id after; metrics carry the ledger's timestamps, so MLflow takes a repeated one for the same.
+Only what carries the sweep's mark is written into or deleted.
+
+It imports mlflow, which takes more than a second: import it where it is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import math
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from tracking import tidy
+from tracking.files import synchronize
+from tracking.ledger import CONNECT_SECONDS, Ledger, cause, with_driver
+from tracking.mirrors.metrics import points
+from tracking.store import Store, scratch, without_password
+from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
+from trainers.errors import Unavailable, Unmendable
+
+# Its own retries would keep the thread for minutes; ours can be interrupted. It prints where a run can be seen to
+# standard output, which is not its own.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_users = 0
+_set_here: list[str] = []
+_counting = threading.Lock()
+
+
+@contextmanager
+def settings(timeout: int = 60) -> Iterator[None]:
+    """MLflow's settings as we need them while any thread is in this block; the user's own stand.
+
+    `timeout` is the seconds that an HTTP request may take, as the first in the block says.
+    """
+    global _users
+    wanted = _SETTINGS | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout)}
+    with _counting:
+        if _users == 0:
+            _set_here[:] = [name for name in wanted if name not in os.environ]
+            os.environ.update({name: wanted[name] for name in _set_here})
+        _users += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _users -= 1
+            if _users == 0:
+                for name in _set_here:
+                    os.environ.pop(name, None)
+
+
+with settings():
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Metric, Param, Run, RunTag
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+NAME = "mlflow"
+STATUS = {
+    "running": "RUNNING",
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "diverged": "FAILED",
+    "failed": "FAILED",
+}
+SWEEP_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+MARK, SWEEP_TAG, KIND, NUMBER = "gradsweep.mark", "gradsweep.sweep", "gradsweep.kind", "gradsweep.configuration"
+STATE, REASON = "gradsweep.state", "gradsweep.reason"
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
+RECORDS, LAYERS = "records.parquet", "layers.parquet"
+# What MLflow's database takes.
+MOST_IN_TAG, MOST_IN_PARAM, LONGEST_NAME = 8000, 6000, 100
+BATCH = 8  # configurations per round: half a second on SQLite, so that a sweep that is stopped is soon said to be
+MOST_EPOCHS = 150  # per configuration and round
+SHARE = 0.1  # of the time for configurations that still run: each of their epochs costs a batch of its own
+LINGER = 1.0  # seconds between them at least
+_PAGE = 200
+_REFUSALS = {
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "CUSTOMER_UNAUTHORIZED",
+    "RESOURCE_DOES_NOT_EXIST",
+    "ENDPOINT_NOT_FOUND",
+    "NOT_FOUND",
+    "INVALID_STATE",
+    "INVALID_PARAMETER_VALUE",
+    "BAD_REQUEST",
+    "FEATURE_DISABLED",
+}
+_OF_ONE_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "INVALID_PARAMETER_VALUE"}
+
+
+class MlflowMirror:
+    """See the module. Its methods raise Unavailable or Unmendable, and may be called again after either."""
+
+    name, title = NAME, "MLflow"
+
+    def __init__(self, store: Store, ledger: Ledger, uri: str | None = None) -> None:
+        self.problems: dict[int, str] = {}
+        self.uri = with_driver(uri or store.mlflow_uri)
+        self._store, self._ledger = store, ledger
+        self._held = ExitStack()
+        self._client: MlflowClient | None = None
+        self._experiment: str | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._doubtful = False  # a run may come into being late
+        self._ended: dict[int, Configuration] = {}  # those that the parent's metrics lack
+        self._next: int | None = None  # number of the first of them
+        self._best: float | None = None
+        self._running_again = 0.0  # when configurations that still run are due
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client, connected at its first use."""
+        if self._client is None:
+            self._held.enter_context(settings())
+            with translated():
+                self._client = connected(self.uri)
+        return self._client
+
+    def round(self, sweep: Sweep, everything: bool) -> bool:
+        """Write a part of what MLflow lacks, and say whether there was any; `everything`: running ones at once."""
+        own = self._ledger.taken(sweep, NAME, [SWEEP]).get(SWEEP) or Taken(SWEEP)
+        if own.problem and own.run is None:
+            return False
+        if not own.problem and (own.run is None or own.epoch < sweep.revision):
+            with self._one_run(sweep, own):
+                self._begin(sweep, own)
+            return True
+        pending = self._ledger.pending(sweep, NAME)
+        numbers = [number for number, ended in pending if ended]
+        if numbers:
+            self._send(sweep, own, numbers[:BATCH])
+            return True
+        if pending and (everything or time.monotonic() >= self._running_again):
+            began = time.monotonic()
+            self._send(sweep, own, [number for number, _ in pending[:BATCH]])
+            spent = time.monotonic() - began
+            self._running_again = began + spent + max(LINGER, spent / SHARE)
+            return True
+        if not pending and sweep.status != "running" and not own.ended and not own.problem:
+            with self._one_run(sweep, own):
+                self._finish(sweep, own)
+            return True
+        return False
+
+    def clear(self, sweep: Sweep) -> None:
+        """Delete the runs of this sweep; its experiment stays, with whatever else is in it."""
+        experiment = self.experiment(sweep)
+        while runs := next(self._pages(experiment, {MARK: sweep.mark})):
+            for run in runs:
+                with translated():
+                    self.client.delete_run(run.info.run_id)
+        self.problems.clear()
+        self._reset()
+
+    def runs(self, sweep: Sweep) -> list[Run]:
+        """The runs of this sweep; none where there is no experiment of its name."""
+        with translated():
+            experiment = self.client.get_experiment_by_name(sweep.name)
+        if experiment is None:
+            return []
+        return [run for page in self._pages(experiment.experiment_id, {MARK: sweep.mark}) for run in page]
+
+    def close(self) -> None:
+        """The user's settings are as they were."""
+        self._held.close()
+
+    def experiment(self, sweep: Sweep) -> str:
+        """The id of the sweep's experiment, made where it is missing. Raises Unmendable for somebody else's."""
+        with translated():
+            there = self.client.get_experiment_by_name(sweep.name)
+            if there is None:
+                # A server knows better where its clients can put artifacts.
+                remote = self.uri.startswith(("http://", "https://"))
+                place = None if remote else (self._store.artifacts / sweep.name).as_uri()
+                tags = {SWEEP_TAG: sweep.name, MARK: sweep.mark, NOTE: sweep.question[:MOST_IN_TAG]}
+                return str(self.client.create_experiment(sweep.name, place, tags))
+            if problem := _not_ours(there, sweep.mark):
+                raise Unmendable(problem)
+            if there.tags.get(NOTE) != (note := sweep.question[:MOST_IN_TAG]):
+                self.client.set_experiment_tag(there.experiment_id, NOTE, note)
+        return str(there.experiment_id)
+
+    def _begin(self, sweep: Sweep, own: Taken) -> None:
+        """The experiment and the parent run as the sweep is now; where it was stopped that is said first."""
+        if own.run is not None and sweep.status == "killed":
+            self._stop(sweep, own.run)
+        self._experiment = self.experiment(sweep)
+        if own.run is None:
+            own, _ = self._made(sweep, own, parent_tags(sweep), sweep.name, sweep.begun)
+            self._ledger.take(sweep, NAME, [own])
+            if sweep.status == "killed":
+                self._stop(sweep, str(own.run))
+        run = str(own.run)
+        with translated():
+            if sweep.status == "running" and own.epoch >= 0:
+                self.client.update_run(run, "RUNNING")
+            if own.epoch < 0:
+                params = [Param(key, value[:MOST_IN_PARAM]) for key, value in sweep.settings.items()]
+                self.client.log_batch(run, params=params)
+            if sweep.spec:
+                self.client.log_text(run, sweep.spec, "spec.yaml")
+        if sweep.status == "running" and own.epoch >= 0:
+            for child in self._running(sweep):
+                with self._one_run(sweep, child), translated():
+                    self.client.update_run(str(child.run), "RUNNING")
+        self._chart(sweep, run, [])
+        self._ledger.take(sweep, NAME, [replace(own, epoch=sweep.revision, ended=False)])
+
+    def _stop(self, sweep: Sweep, run: str) -> None:
+        with translated():
+            self.client.set_terminated(run, "KILLED", sweep.ended)
+        self._stop_running(sweep)
+
+    def _stop_running(self, sweep: Sweep) -> None:
+        for child in self._running(sweep):
+            with self._one_run(sweep, child), translated():
+                self.client.set_terminated(str(child.run), "KILLED", sweep.ended)
+
+    def _running(self, sweep: Sweep) -> list[Taken]:
+        """The configurations that have not ended and have a run."""
+        running = [c.number for c in self._ledger.configurations(sweep) if c.state == "running"]
+        return [t for t in self._ledger.taken(sweep, NAME, running).values() if t.run and not t.problem]
+
+    def _finish(self, sweep: Sweep, own: Taken) -> None:
+        run = str(own.run)
+        if self._doubtful:
+            self._remove_strays(sweep)
+        self._stop_running(sweep)
+        self._chart(sweep, run, [])
+        with translated():
+            self.client.set_tag(run, NOTE, description(sweep))
+            report = self._store.report(sweep.name)
+            if report.is_dir():
+                self.client.log_artifacts(run, str(report))
+            self.client.set_terminated(run, SWEEP_STATUS[sweep.status], sweep.ended)
+        self._ledger.take(sweep, NAME, [replace(own, ended=True)])
+
+    def _send(self, sweep: Sweep, own: Taken, numbers: Sequence[int]) -> None:
+        """What MLflow lacks of some configurations; one that it refuses keeps no other waiting."""
+        if self._experiment is None:
+            self._experiment = self.experiment(sweep)
+        taken = self._ledger.taken(sweep, NAME, numbers)
+        if fresh := [Taken(number, attempted=True) for number in numbers if number not in taken]:
+            self._ledger.take(sweep, NAME, fresh)
+        ended: list[Configuration] = []
+        try:
+            for c in self._ledger.configurations(sweep, numbers):
+                before = taken.get(c.number, Taken(c.number))
+                with self._one_run(sweep, before):
+                    tags: Mapping[str, str] = {}
+                    if before.run is None:
+                        wanted = child_tags(sweep, str(own.run), c)
+                        before, tags = self._made(sweep, before, wanted, run_name(c), c.started)
+                        taken[c.number] = before
+                    taken[c.number] = self._sent(sweep, before, c, tags)
+                    ended += [c] if taken[c.number].ended else []
+        finally:
+            self._ledger.take(sweep, NAME, [t for t in taken.values() if t.number not in self.problems])
+        if own.run is not None and not own.problem:
+            with self._one_run(sweep, own):
+                self._chart(sweep, own.run, ended)
+
+    def _sent(self, sweep: Sweep, before: Taken, c: Configuration, has: Mapping[str, str]) -> Taken:
+        """Write what a run, which has these tags, lacks: its epochs in one batch, and its end with the last of them."""
+        run, whole = str(before.run), c.state != "running"
+        epochs = [e for _, e in self._ledger.epochs(sweep, [c.number], after=-1 if whole else before.epoch)]
+        lacking = [e for e in epochs if e.epoch > before.epoch]
+        lacking, later = lacking[:MOST_EPOCHS], lacking[MOST_EPOCHS:]
+        params = params_of(c) if before.epoch < 0 else {}
+        tags: dict[str, str] = {}
+        if whole and not later:
+            params["state"] = c.state
+            tags = {STATE: c.state, REASON: c.reason[:MOST_IN_TAG]}
+            tags = {key: value for key, value in tags.items() if has.get(key, "") != value}
+        with translated():
+            self.client.log_batch(
+                run,
+                [Metric(key, value, e.at, e.epoch) for e in lacking for key, value in points(e)],
+                [Param(key, value) for key, value in params.items()],
+                [RunTag(key, value) for key, value in tags.items()],
+            )
+            if whole and not later:
+                self._log_records(sweep, c, epochs, str(before.place))
+                self.client.set_terminated(run, STATUS[c.state], c.ended)
+        last = lacking[-1].epoch if lacking else before.epoch
+        return replace(before, epoch=last, ended=whole and not later)
+
+    def _log_records(self, sweep: Sweep, c: Configuration, epochs: Sequence[Epoch], place: str) -> None:
+        """The Parquet files; where the artifacts are a folder here, they are on the disk then."""
+        if not epochs:
+            return
+        with scratch(self._store.outgoing(sweep.name)) as folder:
+            for file, columns in tables(sweep, c, epochs).items():
+                # Dictionaries and statistics would cost more than the data.
+                pq.write_table(pa.table(columns), folder / file, use_dictionary=False, write_statistics=False)
+            repository = get_artifact_repository(place, tracking_uri=self.uri)
+            repository.log_artifacts(str(folder))  # type: ignore[no-untyped-call]
+            if isinstance(repository, LocalArtifactRepository):
+                for path in folder.iterdir():
+                    synchronize(Path(repository.artifact_dir) / path.name)
+
+    def _chart(self, sweep: Sweep, run: str, ended: Sequence[Configuration]) -> None:
+        """The objective by configuration, and the best so far: as soon as all with lower numbers have ended."""
+        if self._next is None:
+            ended = [c for c in self._ledger.configurations(sweep) if c.state != "running"]
+            self._next = 0
+        self._ended |= {c.number: c for c in ended if c.number >= self._next}
+        metrics, place, best = chart(sweep, self._ended, self._next, self._best)
+        with translated():
+            self.client.log_batch(run, metrics)
+        self._ended = {number: c for number, c in self._ended.items() if number >= place}
+        self._next, self._best = place, best
+
+    def _made(
+        self, sweep: Sweep, before: Taken, tags: Mapping[str, str], name: str, started: int
+    ) -> tuple[Taken, Mapping[str, str]]:
+        """A run for what has none, with its tags; where one was attempted before, look whether it is there."""
+        assert self._experiment is not None
+        run = None
+        if before.attempted:
+            own = {key: tags[key] for key in (MARK, KIND, NUMBER) if key in tags}
+            run = next(iter(next(self._pages(self._experiment, own))), None)
+            # What was asked for then may still be on its way, through a server that takes its time.
+            self._doubtful |= run is None
+        elif before.number == SWEEP:
+            self._ledger.take(sweep, NAME, [replace(before, attempted=True)])
+        if run is None:
+            with translated():
+                run = self.client.create_run(self._experiment, started, dict(tags), name)
+        return replace(before, attempted=True, run=run.info.run_id, place=run.info.artifact_uri), run.data.tags
+
+    def _remove_strays(self, sweep: Sweep) -> None:
+        """Delete the runs that came into being after another had been made in their place."""
+        known = {taken.run for taken in self._ledger.taken(sweep, NAME).values()}
+        for run in self.runs(sweep):
+            if run.info.run_id not in known:
+                with translated():
+                    self.client.delete_run(run.info.run_id)
+
+    def _pages(self, experiment: str, tags: Mapping[str, str]) -> Iterator[list[Run]]:
+        """All runs with these tags."""
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        token = None
+        while True:
+            with translated():
+                page = self.client.search_runs([experiment], query, max_results=_PAGE, page_token=token)
+            yield list(page)
+            token = page.token
+            if not token:
+                return
+
+    @contextmanager
+    def _one_run(self, sweep: Sweep, taken: Taken) -> Iterator[None]:
+        """What is refused in this block concerns this run alone, unless the experiment is gone."""
+        try:
+            yield
+            self.problems.pop(taken.number, None)
+        except Unmendable as error:
+            if error.code not in _OF_ONE_RUN:
+                raise
+            self.experiment(sweep)
+            self.problems[taken.number] = str(error)
+            latest = self._ledger.taken(sweep, NAME, [taken.number]).get(taken.number, taken)
+            self._ledger.take(sweep, NAME, [replace(latest, problem=str(error))])
+
+
+def parent_tags(sweep: Sweep) -> dict[str, str]:
+    """The tags of a sweep's run."""
+    tags = {
+        MARK: sweep.mark,
+        SWEEP_TAG: sweep.name,
+        KIND: "sweep",
+        NOTE: description(sweep),
+        "mlflow.source.name": "gradsweep",
+        "gradsweep.data.digest": ", ".join(f"{data}={digest}" for data, digest in sweep.digests.items())[:MOST_IN_TAG],
+    }
+    if sweep.commit:
+        tags["mlflow.source.git.commit"] = sweep.commit
+    return tags | {f"gradsweep.version.{package}": version for package, version in sweep.versions.items()}
+
+
+def child_tags(sweep: Sweep, parent: str, c: Configuration) -> dict[str, str]:
+    """The tags of a configuration's run."""
+    tags = {PARENT: parent, MARK: sweep.mark, NUMBER: str(c.number), STATE: c.state}
+    optional = {
+        "gradsweep.arm": c.arm,
+        "gradsweep.confirms": "" if c.confirms is None else str(c.confirms),
+        REASON: c.reason[:MOST_IN_TAG],
+    }
+    return tags | {key: value for key, value in optional.items() if value}
+
+
+def chart(
+    sweep: Sweep, ended: Mapping[int, Configuration], place: int = 0, best: float | None = None
+) -> tuple[list[Metric], int, float | None]:
+    """The parent's metrics by configuration from `place` on, the first number that has not ended, the best before it.
+
+    `best` is the best before `place`.
+    """
+    metrics = []
+    better = max if sweep.objectives[0][1] == "maximize" else min
+    while place in ended:
+        c, place = ended[place], place + 1
+        if c.state == "complete" and c.phase == "search" and c.values and not math.isnan(c.values[0]):
+            best = c.values[0] if best is None else better(best, c.values[0])
+            values = {"objective": c.values[0], "best so far": best}
+            metrics += [Metric(key, value, c.ended or 0, c.number) for key, value in values.items()]
+    return metrics, place, best
+
+
+def params_of(c: Configuration) -> dict[str, str]:
+    """The fields of a configuration's members, and their seeds."""
+    params = {name: str(value) for name, value in c.member.items()} | {"seeds": ", ".join(map(str, c.seeds))}
+    return {name: value[:MOST_IN_PARAM] for name, value in params.items()}
+
+
+def run_name(c: Configuration) -> str:
+    """Short, and not the same as another's in its first 20 characters."""
+    return f"#{c.number} {'confirm ' if c.confirms is not None else ''}{c.name}"[:LONGEST_NAME]
+
+
+def description(sweep: Sweep) -> str:
+    """What is said of a sweep: the verdict, before there is one the question."""
+    return (sweep.note or sweep.question)[:MOST_IN_TAG]
+
+
+def tables(sweep: Sweep, c: Configuration, epochs: Sequence[Epoch]) -> dict[str, tidy.Columns]:
+    """The Parquet files of a configuration that has ended, as columns; NaN is NaN there, not null."""
+    return {RECORDS: tidy.records(sweep.name, [(c, epochs)]), LAYERS: tidy.layers(sweep.name, [(c, epochs)])}
+
+
+def taken_name(store: Store, name: str, uri: str | None) -> str | None:
+    """Why a new sweep can't have this name in MLflow, None where it can or nobody answers."""
+    if untouched(store, uri):
+        return None
+    try:
+        with settings(timeout=5), translated():
+            experiment = connected(with_driver(uri or store.mlflow_uri)).get_experiment_by_name(name)
+    except (Unavailable, Unmendable):
+        return None
+    return None if experiment is None else _not_ours(experiment, None)
+
+
+def untouched(store: Store, uri: str | None) -> bool:
+    """Whether MLflow can have no records yet, since its database would be in the folder and is not."""
+    return uri is None and store.mlflow is None and not store.mlflow_db.exists()
+
+
+def connected(uri: str) -> MlflowClient:
+    """A client; of a database the tables are made where they are missing."""
+    for logger in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL if logger.startswith("mlflow") else logging.WARNING)
+    if uri.startswith("sqlite:///"):
+        _prepare(Path(uri.removeprefix("sqlite:///")))
+    elif not uri.startswith(("http://", "https://")):
+        # Before MLflow, which would try for minutes to reach a server that is not there.
+        engine = sa.create_engine(uri, poolclass=sa.NullPool, connect_args={"connect_timeout": CONNECT_SECONDS})
+        engine.connect().close()
+    return MlflowClient(uri, registry_uri=uri)
+
+
+def _prepare(file: Path) -> None:
+    """Make MLflow's SQLite database where it is missing, at once or not at all."""
+    descriptor = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # no other process or thread is here for the same folder
+        place = file.with_name(f"{file.name}.new")
+        # What a process that was killed left behind is made anew, or is of no use any more.
+        shutil.rmtree(place, ignore_errors=True)
+        if not file.exists():
+            with scratch(place) as folder:
+                MlflowClient(uri := f"sqlite:///{folder / file.name}", registry_uri=uri)
+                synchronize(folder / file.name)
+                os.replace(folder / file.name, file)
+        with closing(sqlite3.connect(file)) as database:
+            # One write to the disk per transaction instead of three; the file keeps it.
+            database.execute("PRAGMA journal_mode=WAL")
+    finally:
+        os.close(descriptor)
+
+
+def _not_ours(experiment: Experiment, mark: str | None) -> str | None:
+    """Why a sweep with this mark can't write into an experiment."""
+    if mark is None or experiment.tags.get(MARK) != mark:
+        return (
+            f"an MLflow experiment named {experiment.name!r} that is not this sweep's is there; "
+            "choose another name with --name"
+        )
+    if experiment.lifecycle_stage != "active":
+        restore = f"mlflow experiments restore -x {experiment.experiment_id}"
+        return f"the MLflow experiment {experiment.name!r} is deleted; to restore it: {restore}"
+    return None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Whatever goes wrong as one of two kinds of error, in one line: a later try may mend it, or none can."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in _REFUSALS:
+            raise Unmendable(_line(error), error.error_code) from None
+        raise Unavailable(_line(error)) from None
+    except (sa.exc.SQLAlchemyError, OSError, sqlite3.Error) as error:
+        raise Unavailable(_line(error)) from None
+
+
+def _line(error: Any) -> str:
+    lines = str(cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error).strip().splitlines()
+    return without_password(f"MLflow: {lines[0][:500] if lines else type(error).__name__}")
