@@ -49,18 +49,18 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
     None where the cuda engine trains none of them. Raises RequestError where that part of this machine's device is too
     small to start one.
     """
-    from trainers.cuda import memory, unsupported
+    from trainers.cuda import memory
     from trainers.cuda.plan import DEVICE, plan_of, refusal
     from trainers.data.dataset import probe_size
     from trainers.layers import IMAGE
     from trainers.train import layers_of
 
-    ours = memory.first_device()
-    programs = (ours or memory.Device("", 0, H200)).programs
+    found = memory.first_device()
+    programs = (found or memory.Device("", 0, H200)).programs
     largest = None
     for member, count, images in packs:
         layers = layers_of(member, images.classes)
-        if member.engine not in ("auto", "cuda") or unsupported(member) or refusal(layers, IMAGE):
+        if member.engine not in ("auto", "cuda") or refusal(layers, IMAGE):
             continue
         plan = plan_of(layers, IMAGE, DEVICE)
         sizes = memory.Sizes(images.train, images.validation, images.test, probe_size(images.train))
@@ -72,13 +72,13 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
     pack, members, plan, sizes, batch_size = largest
     least = memory.least(plan, sizes)
     here = None
-    if ours:
-        room = memory.share(ours.total, gpus)
+    if found:
+        room = memory.share(found.total, gpus)
         if room < least:
-            enough = math.ceil(100 * (least + memory.CONTEXT) / ours.total) / 100
+            enough = math.ceil(100 * (least + memory.CONTEXT) / found.total) / 100
             right = f"give it {enough:g} or more" if enough <= 1 else "it takes a larger device"
             raise RequestError(
-                f"resources.gpus: {gpus:g} of this machine's {ours.name} is {room / GB:.1f} GB besides CUDA's own, "
+                f"resources.gpus: {gpus:g} of this machine's {found.name} is {room / GB:.1f} GB besides CUDA's own, "
                 f"but a pack needs at least {least / GB:.1f} GB: {right}"
             )
         programs = min(programs, memory.programs_that_fit(plan, sizes, room))
