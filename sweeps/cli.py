@@ -183,7 +183,8 @@ def report(
 
     if html is not None:
         return _say(results.html(name, html, store), results.html_text, json_)
-    _say(results.report(name, store), results.report_text, json_)
+    document, text = results.report(name, store)
+    _say(document, lambda _: text, json_)
 
 
 @app.command()

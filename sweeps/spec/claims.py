@@ -74,7 +74,7 @@ def undecidable(spec: SweepSpec) -> list[str]:
     """
     found = []
     for claim in claims_of(spec):
-        sides = [(_epochs(spec, side), side) for side in (claim.one, claim.other)]
+        sides = [(_epochs(spec, side), side) for side in (claim.arm, claim.against)]
         most, side = min(sides, key=lambda has: has[0])
         if claim.since is not None and claim.since > most:
             who = "no configuration has more than" if side == BEST else f"{side} has"
@@ -148,8 +148,8 @@ def _claim(spec: SweepSpec, written: ClaimSpec) -> Claim:
     percent = _PERCENT.fullmatch(size) if isinstance(size, str) else None
     claim = Claim(
         kind=kind,
-        one=given[key],
-        other=given[other],
+        arm=given[key],
+        against=given[other],
         metric=written.metric or spec.objective[0].metric,
         goal=_goal(spec, written) or "",
         margin=float(percent[1]) / 100 if percent else float(size),
