@@ -51,6 +51,7 @@ def test_every_way_is_timed_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_way_is_timed_on_a_device() -> None:
     rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, compiled=False)
     graphs = [("pytorch graphs", 1)] if DEVICE == "cuda" else []
