@@ -28,11 +28,12 @@ from trainers.data import Dataset, Split
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
-from trainers.layers import IMAGE, Convolution, Layer, Pooling, output_shapes, parameter_shapes
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, output_shapes, parameter_shapes
 from trainers.members import MemberConfig
-from trainers.reference import EPSILON, ReferenceEngine
+from trainers.optimizers import EPSILON
+from trainers.reference import ReferenceEngine
 from trainers.states import initial_state
-from trainers.train import Engine, Training, layers_of
+from trainers.training import Engine, Training, layers_of
 
 log = logging.getLogger("gradsweep")
 
@@ -195,7 +196,7 @@ def plain_module(layers: tuple[Layer, ...]) -> nn.Sequential:
             else:
                 modules.append(nn.Conv2d(i, o, 3, padding=1, bias=b))
             modules.append(nn.Tanh())
-        else:
+        elif isinstance(layer, Dense):
             if len(shape) == 3:
                 modules.append(nn.Flatten())
             modules.append(nn.Linear(prod(shape), layer.units, bias=layer.bias))

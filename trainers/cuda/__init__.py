@@ -4,9 +4,9 @@ How it works, and what has been seen of it where, is told in README.md beside th
 Linux and compiles what launches its kernels with the machine's C compiler; where either is missing members go to the
 reference engine.
 
-    >>> from trainers.cuda import missing, unsupported
+    >>> from trainers.cuda import SUPPORT, missing
     >>> missing("cuda")     # None, or why it can't run there
-    >>> unsupported(MemberConfig(activation="tanh"))    # None, or which of its fields the kernels have no code for
+    >>> SUPPORT.refusal(MemberConfig(activation="tanh"))    # None, or which of its fields the kernels have no code for
 """
 
 from __future__ import annotations
@@ -15,48 +15,24 @@ import importlib.util
 import os
 import shutil
 import sysconfig
-from dataclasses import fields
 from pathlib import Path
 
-from trainers.members import MemberConfig
+from trainers.support import Support
 
-# What the kernels have code for: by the field of a member, and by the class of a layer. An activation's place here is
-# its number in the kernels.
-SUPPORTS: dict[str, tuple[str, ...]] = {
-    "activation": (
-        "tanh",
-        "sigmoid",
-        "logsigmoid",
-        "arctan",
-        "softsign",
-        "relu",
-        "leaky_relu",
-        "elu",
-        "relu6",
-        "silu",
-        "hardswish",
-    ),
-    "scaling": ("rescaled", "naive"),
-    "penalty": ("l2", "l1"),
-    "layer": ("Convolution", "Pooling", "Dense"),
-}
-# Fields of any value: numbers that the kernels take, and what is decided before they start, as the network (`plan`).
-ANY_VALUE = {
-    *("alpha", "r", "learning_rate", "batch_size", "epochs", "seed"),
-    *("regime", "convolution", "dense_bias", "initialization", "init_scale", "data", "engine"),
-}
-
-
-def unsupported(member: MemberConfig) -> str | None:
-    """What of a member the kernels have no code for, in a line; None where they can train it.
-
-    A field that this file does not know has to be at its default.
-    """
-    for field in fields(member):
-        value = getattr(member, field.name)
-        if field.name not in ANY_VALUE and value not in SUPPORTS.get(field.name, (field.default,)):
-            return f"the cuda engine does not have the {field.name} {value!r}"
-    return None
+# What the kernels have code for; an activation's place here is its number in them.
+SUPPORT = Support(
+    engine="cuda",
+    fields={
+        "activation": (
+            *("tanh", "sigmoid", "logsigmoid", "arctan", "softsign"),
+            *("relu", "leaky_relu", "elu", "relu6", "silu", "hardswish"),
+        ),
+        "scaling": ("rescaled", "naive"),
+        "penalty": ("l2", "l1"),
+    },
+    layers=("convolution", "pooling", "dense"),
+    optimizers=("adam",),
+)
 
 
 def interpreted() -> bool:

@@ -22,12 +22,13 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainers.cuda import SUPPORTS
+from trainers.cuda import SUPPORT
 from trainers.cuda.engine import CudaEngine
 from trainers.data.cache import cache_folder
 from trainers.data.dataset import Dataset, Split
@@ -35,7 +36,7 @@ from trainers.errors import DataError
 from trainers.layers import Convolution, Dense, Layer, Pooling
 from trainers.members import MemberConfig
 from trainers.reference import ReferenceEngine
-from trainers.states import MemberState, initial_state
+from trainers.states import KEPT, MemberState, initial_state
 
 log = logging.getLogger("gradsweep")
 
@@ -116,13 +117,13 @@ def versions(device: str) -> dict[str, str]:
     }
 
 
-def members(activations: Sequence[str] = SUPPORTS["activation"]) -> list[MemberConfig]:
+def members(activations: Sequence[str] = SUPPORT.fields["activation"]) -> list[MemberConfig]:
     """One per activation, with the scalings and penalties in turn."""
     return [
         MemberConfig(
             activation=activation,
-            scaling=SUPPORTS["scaling"][i % 2],
-            penalty=SUPPORTS["penalty"][i // 2 % 2],
+            scaling=SUPPORT.fields["scaling"][i % 2],
+            penalty=SUPPORT.fields["penalty"][i // 2 % 2],
             alpha=1.5,
             r=0.01,
             batch_size=BATCH,
@@ -145,7 +146,7 @@ def dataset(count: int = IMAGES) -> Dataset:
 
 
 def first_difference(
-    device: str, activations: Sequence[str] = SUPPORTS["activation"], images: int = IMAGES
+    device: str, activations: Sequence[str] = SUPPORT.fields["activation"], images: int = IMAGES
 ) -> str | None:
     """What the kernels compute otherwise than the reference engine does on the device, in a line; None for nothing."""
     states = [initial_state(m, LAYERS) for m in members(activations)]
@@ -164,13 +165,13 @@ def first_difference(
 
 def _results(
     engine: CudaEngine | ReferenceEngine, states: list[MemberState]
-) -> Iterator[tuple[str, list[NDArray[np.float64]]]]:
+) -> Iterator[tuple[str, list[NDArray[Any]]]]:
     """What each kernel leaves, an array per member."""
     yield "evaluation", [np.array(scores) for scores in engine.evaluate(states, "test")]
     trained = engine.train_epoch(states)
     yield "loss in training", [np.array(scores) for _, *scores in trained]
-    for what in ("first_moment", "second_moment"):
-        yield what.replace("_", " "), [getattr(after, what).astype(np.float64) for after, *_ in trained]
+    for i, what in enumerate(KEPT):
+        yield what.replace("_", " "), [after.kept[i].astype(np.float64) for after, *_ in trained]
     before = [s.parameters.astype(np.float64) for s in states]
     yield "step", [after.parameters - start for (after, *_), start in zip(trained, before, strict=True)]
     probes = engine.probe(states)

@@ -52,7 +52,7 @@ def epoch(
     if number == 1:
         found += [*members.evaluate(split), *(t.cpu().numpy() for t in members.probe(split))]
     after = [
-        replace(s, epoch=number, step=s.step + 2, parameters=p, first_moment=m, second_moment=v)
+        replace(s, epoch=number, step=s.step + 2, parameters=p, kept=(m, v))
         for s, p, m, v in zip(start, *columns, strict=True)
     ]
     return after, [tuple(a[i].tobytes() for a in found) for i in range(len(start))]

@@ -1,7 +1,7 @@
 """The engine is taken unasked only where it has checked itself: what that finds out, what is kept, what is refused."""
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.trainers.cuda.device import DEVICE  # isort: skip (before Triton)
 import triton
 import triton.language as tl
 
-from trainers.cuda import ANY_VALUE, SUPPORTS, self_check, settings, unsupported
+from trainers.cuda import SUPPORT, self_check, settings
 from trainers.cuda.kernels import activations, convolution, optimizer
 from trainers.cuda.plan import refusal
 from trainers.cuda.self_check import earned, first_difference
@@ -27,21 +27,20 @@ slow = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 def test_supports_is_what_the_kernels_have() -> None:
     """A number and a branch of their own for each activation: `test_activations` holds each against the exact one."""
-    names = SUPPORTS["activation"]
+    names = SUPPORT.fields["activation"]
     assert set(names) <= set(ACTIVATIONS)
-    assert set(SUPPORTS["scaling"]) <= set(SCALINGS) and set(SUPPORTS["penalty"]) <= set(PENALTIES)
+    assert set(SUPPORT.fields["scaling"]) <= set(SCALINGS) and set(SUPPORT.fields["penalty"]) <= set(PENALTIES)
     assert [getattr(activations, name.upper()).value for name in names] == list(range(len(names)))
-    assert set(settings.SATURATED) == set(names)
-    assert set(SUPPORTS) - {"layer"} | ANY_VALUE <= {f.name for f in fields(MemberConfig)}
+    assert all(ACTIVATIONS[name].flat for name in names)
     for name in names:
-        assert unsupported(MemberConfig(activation=name, alpha=3.0, seed=7, r=0.1, engine="cuda")) is None
+        assert SUPPORT.refusal(MemberConfig(activation=name, alpha=3.0, seed=7, r=0.1, engine="cuda")) is None
 
 
 @pytest.mark.parametrize("field", ["activation", "scaling", "penalty"])
 def test_a_member_that_the_kernels_have_no_code_for_is_never_computed_as_something_else(field: str) -> None:
     member = MemberConfig()
     object.__setattr__(member, field, "toy")  # as if the science's table had it
-    assert unsupported(member) == f"the cuda engine does not have the {field} 'toy'"
+    assert SUPPORT.refusal(member) == f"the cuda engine does not have the {field} 'toy'"
     with pytest.raises(ValueError, match=f"the {field} 'toy'"):
         settings.rows([MemberConfig(), member])
 
@@ -51,18 +50,19 @@ def test_nor_is_a_field_or_a_layer_that_it_does_not_know() -> None:
     class Later(MemberConfig):
         optimizer: str = "adam"
 
-    assert unsupported(Later()) is None
-    assert unsupported(Later(optimizer="sgd")) == "the cuda engine does not have the optimizer 'sgd'"
+    assert SUPPORT.refusal(Later()) is None
+    assert SUPPORT.refusal(Later(optimizer="sgd")) == "the cuda engine does not have the optimizer 'sgd'"
 
     @dataclass(frozen=True)
     class Toy:
+        kind = "toy"
         name: str = "toy"
         units: int = 8
         activated: bool = True
 
     *hidden, output = network("combined")
     assert refusal((*hidden, Toy(), output), IMAGE) == (  # type: ignore[arg-type]
-        "layer toy: the cuda engine does not have layers of the kind Toy"
+        "layer toy: the cuda engine does not have layers of the kind 'toy'"
     )
 
 

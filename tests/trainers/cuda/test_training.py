@@ -20,7 +20,7 @@ from trainers.members import EpochRecord, MemberConfig
 from trainers.reference import ReferenceEngine
 from trainers.regimes import network
 from trainers.states import initial_state
-from trainers.train import Training, layers_of
+from trainers.training import Training, layers_of
 
 # Two blocks of images, the second one incomplete.
 TINY = Dataset("tiny", tuple("abcdefghij"), split(36, 0), split(5, 1), split(6, 2), digest="")

@@ -10,9 +10,9 @@ used, whose approximations differ from one device to the next and from the inter
 import triton
 import triton.language as tl
 
-from trainers.cuda import SUPPORTS
+from trainers.cuda import SUPPORT
 
-ACTIVATIONS = SUPPORTS["activation"]
+ACTIVATIONS = SUPPORT.fields["activation"]
 
 TANH = tl.constexpr(ACTIVATIONS.index("tanh"))
 SIGMOID = tl.constexpr(ACTIVATIONS.index("sigmoid"))
