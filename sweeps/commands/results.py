@@ -99,15 +99,15 @@ def html_text(html: dict[str, Any]) -> str:
     return f"wrote the verdict with {len(html['figures'])} figures to {html['file']} ({html['bytes'] // 1000} kB)"
 
 
-def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
-    """Write every record to a file."""
+def export(name: str, file: Path, folder: str | None, *, layers: bool = False) -> dict[str, Any]:
+    """Write every record to a file; with `layers` one row per member, epoch and layer."""
     if file.suffix.lower() not in (".parquet", ".csv"):
         raise RequestError(f"{file}: a table is written as Parquet or CSV, so the name must end in .parquet or .csv")
     from sweeps.store_file import open_store
     from tracking.results import export as write
-    from tracking.results import load
+    from tracking.results import load, load_layers
 
-    frame = load(name, open_store(folder))
+    frame = (load_layers if layers else load)(name, open_store(folder))
     try:
         write(frame, file)
     except OSError as error:
