@@ -28,7 +28,7 @@ from trainers.data import Dataset, Split
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
-from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, output_shapes, parameter_shapes
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, multiply_adds, output_shapes
 from trainers.members import MemberConfig
 from trainers.optimizers import EPSILON
 from trainers.reference import ReferenceEngine
@@ -103,7 +103,7 @@ def bench(
                 del times[way]
         peaks.append(_peaks(device, engine, threads))
     multiplying, moving = map(statistics.median, zip(*peaks, strict=True))
-    least = 1000 * multiply_adds(layers) / multiplying if multiplying else 0.0
+    least = 1000 * of_a_step(layers) / multiplying if multiplying else 0.0
     moved = 1000 * bytes_an_image(plan_of(layers, IMAGE, DEVICE)) / moving if moving else 0.0
     rows = []
     for (name, members), (_, *counted) in times.items():
@@ -325,13 +325,9 @@ def _wait(device: str) -> None:
 # ---- what there is to do, and what the machine can do
 
 
-def multiply_adds(layers: tuple[Layer, ...]) -> int:
+def of_a_step(layers: tuple[Layer, ...]) -> int:
     """Multiply-adds of one training step for one image: forward, weight gradients, and data gradients but the first."""
-    outgoing = [s for layer, s in zip(layers, output_shapes(layers), strict=True) if not isinstance(layer, Pooling)]
-    forward = [
-        (prod(shape[1:]) if len(shape) == 3 else 1) * sum(prod(weights) for weights in tensors if len(weights) > 1)
-        for (_, tensors), shape in zip(parameter_shapes(layers), outgoing, strict=True)
-    ]
+    forward = multiply_adds(layers)
     return 3 * sum(forward) - forward[0]
 
 
