@@ -80,7 +80,7 @@ def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: it is a folder")
     spec, store, verdict = _judged(name, folder)
     # What is recorded says "running" of a driver that was killed, too.
-    status = {"running": "RUNNING", "stopped": "KILLED"}.get(look_at(name, store)["state"])
+    status = {"running": "running", "stopped": "killed"}.get(look_at(name, store)["state"])
     made = make_report(spec, store, verdict, status)
     try:
         with replaced(file) as new:
