@@ -197,7 +197,8 @@ def report(
 
     if html is not None:
         return _print(results.html(name, html, store), results.html_text, json_)
-    _print(results.report(name, store), results.report_text, json_)
+    document, text = results.report(name, store)
+    _print(document, lambda _: text, json_)
 
 
 @app.command()

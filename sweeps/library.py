@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweeps.display import Display
-    from sweeps.driver.packing import Progress
+    from sweeps.driver.driver import Progress
     from sweeps.spec.reading import SweepSpec
     from tracking.figures.album import Picture
-    from tracking.verdict.verdict import Summary, Verdict
+    from tracking.verdict.types import Summary, Verdict
 
 Source = str | Path | Mapping[str, Any]
 

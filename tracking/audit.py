@@ -16,22 +16,22 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mlflow.entities import Metric, Run
-from optuna.trial import FrozenTrial
 
 from tracking import tidy
 from tracking.ledger import Ledger, cause
 from tracking.mirrors import mlflow, optuna
 from tracking.mirrors.follower import waiting
-from tracking.mirrors.metrics import points
 from tracking.store import Store
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import GradsweepError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
 
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -139,8 +139,7 @@ class _Runs:
                 stored = list(self._stored(run))
                 epochs = [e for _, e in self._ledger.epochs(self._sweep, [number])]
                 runs.problems += [f"configuration {number}: {p}" for p in self._differing(run, c, taken, own, parents)]
-                expected = [Metric(key, value, e.at, e.epoch) for e in epochs for key, value in points(e)]
-                if problem := _points_differ(stored, expected, taken.epoch):
+                if problem := _points_differ(stored, mlflow.metrics_of(epochs), taken.epoch):
                     metrics.problems.append(f"configuration {number}: {problem}")
                 points_seen += len(stored)
                 if taken.ended and epochs:
@@ -224,7 +223,7 @@ def _trials(ledger: Ledger, sweep: Sweep, store: Store, taken: Mapping[int, Take
     if optuna.untouched(store):
         law.problems += ["Optuna's database is gone"] if taken else []
         return
-    there: dict[int, list[FrozenTrial]] = defaultdict(list)
+    there: dict[int, list[Any]] = defaultdict(list)
     with closing(optuna.OptunaMirror(store, ledger)) as mirror:
         for phase in optuna.NUMBERS:
             study = mirror.study(sweep, phase)

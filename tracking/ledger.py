@@ -382,7 +382,7 @@ class Ledger:
         query = (
             sa.select(c.number, c.ended.is_not(None))
             .select_from(_configurations.outerjoin(_mirrors, joined))
-            .where(c.sweep == sweep.id, lacks, sa.or_(problems, sa.func.coalesce(m.problem, "") == ""))
+            .where(c.sweep == sweep.id, lacks, sa.or_(sa.literal(problems), sa.func.coalesce(m.problem, "") == ""))
             .order_by(c.ended.is_(None), c.number)
         )
         return [(number, bool(ended)) for number, ended in self._read(lambda db: db.execute(query).all())]

@@ -165,10 +165,11 @@ def _literals(hint: Any) -> list[str]:
 def _kind(hint: Any) -> str:
     """The words of a type, as in errors."""
     parts = [*_parts(hint)]
-    if _models(hint) or Settings in parts or dict in map(typing.get_origin, parts):
-        return "a list" if tuple in map(typing.get_origin, parts) else "a mapping"
+    origins: list[Any] = [typing.get_origin(part) for part in parts]
+    if _models(hint) or Settings in parts or dict in origins:
+        return "a list" if tuple in origins else "a mapping"
     words = [KINDS[part] for part in parts if part in (bool, int, float, str)]
-    words += ["a list"] if tuple in map(typing.get_origin, parts) else []
+    words += ["a list"] if tuple in origins else []
     return " or ".join(dict.fromkeys(words)) or ("text" if _literals(hint) else "a mapping")
 
 

@@ -78,7 +78,9 @@ def run(request: Request, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_document(outcome, str(store.where), viewing, request.resuming()), indent=2, allow_nan=False))
     elif outcome.verdict:
-        print(outcome.verdict.text)
+        from sweeps.commands.results import verdict_text
+
+        print(verdict_text(outcome.verdict))
         print(f"\nIn the browser: {viewing}")
     if outcome.interrupted is not None:
         print(again, file=sys.stderr)

@@ -41,7 +41,7 @@ def undecidable(spec: SweepSpec) -> list[str]:
         # How many epochs an arm has, or the most that any configuration has.
         sides = [
             (spec.search_plan().epochs if side == BEST else spec.members(spec.arms[side])[0].epochs, side)
-            for side in (claim.one, claim.other)
+            for side in (claim.arm, claim.against)
         ]
         most, side = min(sides, key=lambda epochs_and_side: epochs_and_side[0])
         if claim.since is not None and claim.since > most:

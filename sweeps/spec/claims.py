@@ -98,8 +98,8 @@ class ClaimSpec(BaseModel):
         metric = self.metric or objectives[0][0]
         return Claim(
             kind=kind,
-            one=given[key],
-            other=given[other],
+            arm=given[key],
+            against=given[other],
             metric=metric,
             goal=self.goal or dict(reversed(objectives)).get(metric, ""),
             margin=float(percent[1]) / 100 if percent else float(size),
@@ -145,7 +145,7 @@ def problems(
     seen: set[str] = set()
     for i, (written, claim) in enumerate(zip(claims, judged(claims, objectives), strict=True)):
         key = next(key for key in KINDS if key in written.given)
-        for word, side in ((key, claim.one), (KINDS[key][1], claim.other)):
+        for word, side in ((key, claim.arm), (KINDS[key][1], claim.against)):
             if side == BEST and key == "similar":
                 rule = "must be the name of an arm: to be similar to the best is to be as_good as it"
                 yield ("claims", i, word), rule

@@ -91,6 +91,6 @@ def test_a_server_that_is_stopped_and_started_again(command: Any, images: str, t
         runs = [r for r in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" in r.data.tags]
         assert len(runs) == 6
         for run in runs:
-            history = client.get_metric_history(run.info.run_id, "validation.accuracy/mean")
+            history = client.get_metric_history(run.info.run_id, "accuracy/validation")
             assert sorted(m.step for m in history) == list(range(EPOCHS + 1))
         assert command.json("status", "away")["undelivered"] == 0

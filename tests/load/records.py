@@ -1,4 +1,4 @@
-"""Records through the store: into the spool, from there to MLflow, and from MLflow back into pandas.
+"""Records through the store: into the ledger, from there into the mirrors and back into pandas.
 
 A record is what one member did in one epoch, all of its metrics. 25 seeds a configuration, 40 epochs; the numbers are
 random, for nothing is trained.
@@ -9,16 +9,18 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tests.load.measured import Measured
-from tracking.delivery import Delivery
+from tracking.ledger import Ledger
+from tracking.mirrors.follower import Mirrors
 from tracking.results import load
-from tracking.spool import Spool, SweepRun
 from tracking.store import Store
-from trainers.members import EpochRecord, MemberConfig
+from tracking.types import Configuration, Epoch, Sweep
+from trainers.members import MemberConfig
 from trainers.metrics import names
 from trainers.regimes import network
 
@@ -32,42 +34,35 @@ def measure(records: int) -> Iterator[Measured]:
     with tempfile.TemporaryDirectory(prefix="gradsweep-bench-") as folder:
         store = Store.at(Path(folder) / "store").create()
         began = time.perf_counter()
-        _spool(store, configurations, metrics)
-        yield _measured("into the spool", configurations, began)
+        _record(store, configurations, metrics)
+        yield _measured("into the ledger", configurations, began)
         began = time.perf_counter()
-        delivery = Delivery(store, "bench")
-        delivery.start()
-        left = delivery.drain(24 * 3600.0)
-        if left.waiting:
-            raise SystemExit(f"{left.waiting} events are not in MLflow: {left.problem}")
+        mirrors = Mirrors(store, "bench")
+        mirrors.start()
+        lag = mirrors.close(24 * 3600.0)
+        if lag.waiting:
+            raise SystemExit(f"{lag.waiting} configurations are not in the mirrors: {lag.problem}")
         size = store.mlflow_db.stat().st_size / 2**20
-        yield _measured(
-            f"to MLflow ({3 * len(metrics) * configurations * EPOCHS:,} metrics, {size:.0f} MiB)", configurations, began
-        )
-        for file in store.spool.iterdir():
-            file.unlink()
+        yield _measured(f"into the mirrors (mlflow.db: {size:.1f} MiB)", configurations, began)
         began = time.perf_counter()
         frame = load("bench", store)
-        yield _measured(f"from MLflow into pandas ({len(frame):,} rows)", configurations, began)
+        yield _measured(f"from the ledger into pandas ({len(frame):,} rows)", configurations, began)
 
 
-def _spool(store: Store, configurations: int, metrics: tuple[str, ...]) -> None:
-    spool = Spool.at(store.spool_file("bench"))
-    spool.begin(SweepRun("bench"))
-    random = np.random.default_rng(0)
-    values = random.normal(size=(SEEDS, len(metrics))).tolist()
+def _record(store: Store, configurations: int, metrics: tuple[str, ...]) -> None:
+    ledger = Ledger.create(store.ledger_url)
+    sweep = ledger.begin(Sweep("bench", "name: bench\n"))
+    values = np.random.default_rng(0).normal(size=(SEEDS, len(metrics)))
     for number in range(configurations):
-        members = [MemberConfig(alpha=1.0 + number / 1000, seed=seed) for seed in range(SEEDS)]
-        spool.start(number, "", f"alpha={1 + number / 1000:g}", members)
+        member = {**vars(MemberConfig(alpha=1.0 + number / 1000))}
+        del member["seed"]
+        added = Configuration(number, f"alpha={1 + number / 1000:g}", member, tuple(range(SEEDS)))
+        ledger.add(sweep, [added])
         for epoch in range(EPOCHS):
-            of = [
-                EpochRecord(m, epoch, "lanes", dict(zip(metrics, row, strict=True)))
-                for m, row in zip(members, values, strict=True)
-            ]
-            spool.add(number, of)
-        spool.end(number, "complete", (0.5,))
-    spool.finish("FINISHED", "")
-    spool.close()
+            ledger.record(sweep, {number: Epoch(epoch, "lanes", metrics, values, 0.5)}, [])
+        ledger.record(sweep, {}, [replace(added, state="complete", values=(0.5,), order=number)])
+    ledger.finish(sweep, "finished", "", trained=True)
+    ledger.close()
 
 
 def _measured(what: str, configurations: int, began: float) -> Measured:

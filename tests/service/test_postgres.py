@@ -68,7 +68,7 @@ def test_four_sweeps_side_by_side_on_empty_databases_and_no_password_anywhere(
         children = [r for r in runs if r is not parent]
         assert [parent.info.status, *(r.info.status for r in children)] == ["FINISHED"] * 5
         assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
-        history = mlflow.get_metric_history(children[0].info.run_id, "validation.accuracy/mean")
+        history = mlflow.get_metric_history(children[0].info.run_id, "accuracy/validation")
         assert sorted(m.step for m in history) == [0, 1, 2, 3]
         assert gradsweep.json("status", name)["undelivered"] == 0
     # Another machine, which has the servers and not the folder, reads the same.

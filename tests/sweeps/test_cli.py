@@ -152,15 +152,15 @@ def test_the_report_of_a_stopped_sweep_does_not_call_it_running(
     report = json.loads(say("report", "half", "--json", *store)[1])
     assert report["state"] == status["state"] == "stopped" and report["total"] == status["total"] == 2
     text = say("report", "half", *store)[1]
-    assert text.startswith("half is stopped: so far") and "running" not in text
-    assert "half: 1 of 2 configurations (1 handed out, not through)." in text
+    assert text.startswith("half is stopped; these are the results so far.") and "running" not in text
+    assert "half: 1 of 2 configurations (1 unfinished)." in text
     page = tmp_path / "half.html"
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:  # as where the driver is killed
         ledger.execute("UPDATE gradsweep_sweeps SET status = 'running', ended = NULL")
         ledger.commit()
     assert say("report", "half", "--html", str(page), *store)[0] == 0
     said = page.read_text()
-    assert "This sweep was interrupted before its end" in said and "1 of 2 configurations (1 handed out" in said
+    assert "This sweep was interrupted: " in said and "1 of 2 configurations (1 unfinished)." in said
 
 
 def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:

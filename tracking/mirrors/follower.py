@@ -122,7 +122,8 @@ class _Follower(threading.Thread):
     def problems(self) -> list[str]:
         """Why something is lacking, a line each."""
         whole = [self._problem] if self._problem else []
-        return whole + [f"configuration {n}: {problem}" for n, problem in self._mirror.problems.items()]
+        single = self._mirror.problems.items()
+        return whole + [f"{'the sweep' if n == SWEEP else f'configuration {n}'}: {problem}" for n, problem in single]
 
     def end(self, deadline: float) -> None:
         """One more try at once, then as much as there is time for."""

@@ -20,7 +20,6 @@ METRICS = {
     "accuracy/validation": "validation.accuracy",
     "accuracy/test": "test.accuracy",
     "accuracy/train": "train.accuracy",
-    "gradient/data.max_abs": "gradient.data.max_abs",
     "gradient/data.mean_abs": "gradient.data.mean_abs",
     "gradient/data.rms": "gradient.data.rms",
     "gradient/data.vanished": "gradient.data.vanished",
@@ -31,7 +30,7 @@ METRICS = {
     "units/dead": "dead",
     "units/saturated": "saturated",
 }
-QUARTILES = ("accuracy/validation", "gradient/data.rms", "loss/validation")
+QUARTILES = ("accuracy/validation",)
 BY_LAYER = "gradient.data.rms"
 MOST_LAYERS = 30  # of a deeper network so many, evenly spaced
 
@@ -73,5 +72,5 @@ def _columns(names: tuple[str, ...]) -> tuple[dict[str, int], dict[str, int]]:
     chosen = np.unique(np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int))
     for i in chosen.tolist():
         layer = layers[i].removeprefix(LAYER).removesuffix(f".{BY_LAYER}")
-        means[f"gradient by layer/{i + 1:0{len(str(len(layers)))}d} {layer}"] = at[layers[i]]
+        means[f"gradient by layer/{i + 1:0{max(2, len(str(len(layers))))}d} {layer}"] = at[layers[i]]
     return means, {key: means[key] for key in QUARTILES if key in means}

@@ -303,7 +303,7 @@ class MlflowMirror:
         with translated():
             self.client.log_batch(
                 run,
-                [Metric(key, value, e.at, e.epoch) for e in lacking for key, value in points(e)],
+                metrics_of(lacking),
                 [Param(key, value) for key, value in params.items()],
                 [RunTag(key, value) for key, value in tags.items()],
             )
@@ -434,6 +434,11 @@ def chart(
             values = {"objective": c.values[0], "best so far": best}
             metrics += [Metric(key, value, c.ended or 0, c.number) for key, value in values.items()]
     return metrics, place, best
+
+
+def metrics_of(epochs: Sequence[Epoch]) -> list[Metric]:
+    """The metrics of a configuration's run."""
+    return [Metric(key, value, e.at, e.epoch) for e in epochs for key, value in points(e)]
 
 
 def params_of(c: Configuration) -> dict[str, str]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 
 from tracking.ledger import Ledger, with_driver
 from tracking.mirrors.follower import Lag, Mirrors
@@ -69,25 +71,19 @@ def in_mlflow(store: Store, uri: str | None = None) -> dict[str, Any]:
 def in_optuna(store: Store) -> dict[str, Any]:
     """All that Optuna's database has of the sweep, without the ids that it gives."""
     content = {}
+    storage = RDBStorage(with_driver(store.optuna_url))
     for name in ("sweep", "sweep (confirmed)"):
-        if name in optuna.get_all_study_names(with_driver(store.optuna_url)):
-            study = optuna.load_study(study_name=name, storage=with_driver(store.optuna_url))
-            trials = [
-                (
-                    t.number,
-                    t.state.name,
-                    repr(t.values),
-                    t.params,
-                    t.distributions,
-                    t.user_attrs,
-                    repr(t.intermediate_values),
-                    t.datetime_start,
-                    t.datetime_complete,
-                )
-                for t in study.get_trials(deepcopy=False)
-            ]
-            content[name] = study.metric_names, study.directions, study.user_attrs, trials
+        if name in optuna.get_all_study_names(storage):
+            study = optuna.load_study(study_name=name, storage=storage)
+            content[name] = study.metric_names, study.directions, study.user_attrs, list(map(_trial, study.trials))
+    storage.remove_session()
+    storage.engine.dispose()
     return content
+
+
+def _trial(t: FrozenTrial) -> tuple[Any, ...]:
+    results = repr(t.values), repr(t.intermediate_values)  # there NaN is itself
+    return t.number, t.state, t.params, t.distributions, t.user_attrs, results, t.datetime_start, t.datetime_complete
 
 
 @pytest.fixture(scope="session")

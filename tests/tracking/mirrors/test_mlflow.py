@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import sqlite3
 import stat
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,13 +113,9 @@ def test_the_metrics_are_over_the_seeds_with_the_ledgers_timestamps(store: Store
         "accuracy/validation.q25",
         "accuracy/validation.q75",
         "gradient/data.rms",
-        "gradient/data.rms.q25",
-        "gradient/data.rms.q75",
         "gradient/data.vanished",
         "loss/train",
         "loss/validation",
-        "loss/validation.q25",
-        "loss/validation.q75",
     }
     for key in ("accuracy/validation", "accuracy/validation.q25", "accuracy/validation.q75"):
         history = client.get_metric_history(run.info.run_id, key)
@@ -162,7 +160,7 @@ def test_nan_and_infinities_survive(store: Store, ledger: Ledger, maker: Any) ->
     run = runs_of(store)["#0 plain"]
     assert math.isnan(run.data.metrics["loss/train"])
     # MLflow's database has no infinity: it keeps the largest number instead.
-    assert run.data.metrics["loss/validation.q25"] == sys.float_info.max
+    assert run.data.metrics["loss/validation"] == sys.float_info.max
     assert run.data.metrics["accuracy/test"] == -sys.float_info.max
     table = pq.read_table(client_of(store).download_artifacts(run.info.run_id, "records.parquet"))
     assert math.isnan(table["train.loss"][0].as_py())
@@ -353,7 +351,13 @@ def test_a_database_is_made_once_in_whatever_folder(tmp_path: Path, maker: Any) 
 
 def test_mlflows_database_stays_small(store: Store, ledger: Ledger, maker: Any) -> None:
     sweep, metrics = maker.begin(ledger), names(network("combined"))
-    before = store.mlflow_db.stat().st_size
+
+    def size() -> int:
+        with closing(sqlite3.connect(store.mlflow_db)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return store.mlflow_db.stat().st_size
+
+    before = size()
     draw = np.random.default_rng(0)
     for number in range(2):
         ledger.add(sweep, [maker.added(number, range(25))])
@@ -363,8 +367,7 @@ def test_mlflows_database_stays_small(store: Store, ledger: Ledger, maker: Any) 
         end = replace(maker.added(number, range(25)), state="complete", values=(0.5,), order=number)
         ledger.record(sweep, {}, [end])
     assert mirrored(store) == UP_TO_DATE
-    size = sum(file.stat().st_size for file in store.folder.glob("mlflow.db*") if not file.name.endswith("-shm"))
-    assert (store.mlflow_db.stat().st_size - before) / 2 <= 0.5 * 2**20, size
+    assert (size() - before) / 2 <= 0.5 * 2**20
 
 
 def test_the_users_own_settings_stand_and_ours_go(monkeypatch: pytest.MonkeyPatch) -> None:
