@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from sweeps.targets.target import addresses
 from trainers.errors import FAILED, WRONG_REQUEST, GradsweepError, one_line, printable
 
 app = typer.Typer(
@@ -59,9 +60,7 @@ StoreFolder = Annotated[
 ]
 To = Annotated[
     str | None,
-    typer.Option(
-        "--to", metavar="ADDRESS", help="a Ray cluster, http://HEAD:8265, or k8s://NAMESPACE; default: this machine"
-    ),
+    typer.Option("--to", metavar="ADDRESS", help=addresses()),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="continue this sweep where it stopped, or start it if there is none yet")

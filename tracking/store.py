@@ -78,7 +78,7 @@ class Store:
         chosen = folder if folder is not None else os.environ.get(VARIABLE) or DEFAULT_FOLDER
         if "://" in str(chosen):
             raise StoreError(
-                "a store is a folder on this machine, or a YAML file with its places (optuna, mlflow, folder), "
+                "a store is a folder on this machine, or a YAML file with its places (ledger, mlflow, folder), "
                 f"but got {without_password(str(chosen))!r}"
             )
         if not str(chosen).strip() or not str(chosen).isprintable() or "?" in str(chosen):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.commands.text import table
-from sweeps.targets.target import Standing, Submission, place_at
+from sweeps.targets.target import Submission, SweepStatus, target_at
 
 # What the store knows of a sweep, see sweeps.driver.status.look_at; null where the store can't be read from here.
 COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running")
@@ -28,7 +28,7 @@ class Where:
 
     def place(self) -> Any:
         """The place; raises TargetError."""
-        return place_at(self.to, store=self.store, pool=self.pool)
+        return target_at(self.to, store=self.store, pool=self.pool)
 
 
 def submit(
@@ -131,17 +131,17 @@ def resume(name: str, where: Where) -> dict[str, Any]:
     return asdict(where.place().resume(name))
 
 
-def _document(standing: Standing, where: Where) -> dict[str, Any]:
-    books = standing.books or {}
+def _document(status: SweepStatus, where: Where) -> dict[str, Any]:
+    recorded = status.recorded or {}
     return {
-        "name": standing.name,
-        "state": standing.state,
+        "name": status.name,
+        "state": status.state,
         "to": where.to,
-        "detail": standing.detail,
-        "started": standing.started,
-        "finished": standing.ended,
-        "said": standing.said,
-        **{key: books.get(key) for key in BOOKS},
+        "detail": status.detail,
+        "started": status.started,
+        "finished": status.ended,
+        "said": status.last_line,
+        **{key: recorded.get(key) for key in BOOKS},
     }
 
 

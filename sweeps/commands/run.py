@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweeps.driver.ready_signal import RESUMING
+from sweeps.driver.ready_signal import RESUME_COMMAND
 from sweeps.driver.signals import Interrupt, Interrupted
 from trainers.errors import is_wrong_request
 
@@ -36,7 +36,7 @@ class Request:
 
     def resuming(self) -> str:
         """The command that continues this sweep; `submit` names one of its own."""
-        if named := os.environ.get(RESUMING):
+        if named := os.environ.get(RESUME_COMMAND):
             return named
         words = ["gradsweep", "run", self.spec, "--resume"]
         words += [w for key, value in (("--name", self.name), ("--store", self.store)) if value for w in (key, value)]
@@ -92,9 +92,9 @@ def run(request: Request, *, as_json: bool) -> int:
 
 def _begun(name: str, state: Callable[[], Progress]) -> Display:
     from sweeps.display import Display
-    from sweeps.driver.ready_signal import say_begun
+    from sweeps.driver.ready_signal import say_ready
 
-    say_begun()
+    say_ready()
     return Display(name, state)
 
 

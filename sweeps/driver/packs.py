@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import platform
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from search_spaces.history import History
 from search_spaces.plan import Settings
 from sweeps.driver.checkpoints import Checkpoints
-from trainers.errors import DeviceLost, one_line
+from trainers.errors import DeviceLost, GradsweepError, one_line
 from trainers.members import EpochRecord, MemberConfig
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class End:
     """How a configuration ended, and why: complete | pruned | diverged | failed.
 
     `values` are its objectives, of its last epoch, None for one that diverged or failed. `traceback` is that of a
-    programming error.
+    programming error, else "".
     """
 
     state: str
@@ -137,8 +137,8 @@ def train_pack(
 
     `states` is what the files begin with that a former worker may have left and in which the states are saved after
     every epoch but the last; where they can't be saved the last report says `stop`. What goes wrong in the training
-    ends the configurations still in it as failed, in a last report. Raises DeviceLost, and what the consumer of the
-    reports raises itself.
+    ends the configurations still in it as failed, in a last report. Raises DeviceLost, ImportError (any pack would fail
+    here), and what the consumer of the reports raises itself.
     """
     if not pack.configurations:
         # A worker was lost after its last report: the one in its place has nothing left to do but to say so.
@@ -149,14 +149,18 @@ def train_pack(
     while True:
         try:
             report = next(reports, None)
+        except ImportError:
+            raise
         except Exception as error:
             if device != "cpu":
                 from trainers.cuda.memory import failure
 
                 if lost := failure():
                     raise DeviceLost(f"the GPU takes no more work: {one_line(lost)}") from error
-            log.warning("pack %s: %s", pack.id, one_line(error), exc_info=bool(os.environ.get("GRADSWEEP_DEBUG")))
-            failed = {number: End("failed", reason=one_line(error)) for number in sorted(left)}
+            log.warning("pack %s: %s", pack.id, one_line(error))
+            log.debug("pack %s", pack.id, exc_info=True)
+            trace = "" if isinstance(error, GradsweepError) else traceback.format_exc()
+            failed = {number: End("failed", reason=one_line(error), traceback=trace) for number in sorted(left)}
             report = PackReport(pack.id, epoch, {}, failed, last=True)
         if report is None:
             return

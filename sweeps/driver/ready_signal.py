@@ -1,6 +1,7 @@
-"""How a driver in the background tells whoever has submitted it that the sweep has begun: what could be wrong is not.
+"""How a driver in the background tells the process that submitted it that the sweep is running.
 
-The variable holds the number of a pipe that the driver has inherited, or asks for a line of output.
+By then whatever is wrong with the request has been refused. READY holds the number of a pipe that the driver has
+inherited, or PRINT, which asks for a line of output.
 """
 
 from __future__ import annotations
@@ -8,17 +9,17 @@ from __future__ import annotations
 import os
 import sys
 
-VARIABLE = "GRADSWEEP_BEGUN"
-IN_WORDS = "say"
-RESUMING = "GRADSWEEP_RESUMING"  # the command with which its user goes on with a sweep that runs in the background
-WORDS = "gradsweep: the sweep has begun"
+READY = "GRADSWEEP_READY"
+PRINT = "print"
+READY_LINE = "gradsweep: the sweep is running"
+RESUME_COMMAND = "GRADSWEEP_RESUME_COMMAND"  # with which its user continues a sweep that runs in the background
 
 
-def say_begun() -> None:
-    """Say so to who wants to know, once."""
-    told = os.environ.pop(VARIABLE, "")
-    if told == IN_WORDS:
-        print(WORDS, file=sys.stderr, flush=True)
-    elif told:
-        os.write(int(told), b"1")
-        os.close(int(told))
+def say_ready() -> None:
+    """Tell the submitter, once, if there is one."""
+    value = os.environ.pop(READY, "")
+    if value == PRINT:
+        print(READY_LINE, file=sys.stderr, flush=True)
+    elif value:
+        os.write(int(value), b"1")
+        os.close(int(value))

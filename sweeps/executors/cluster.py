@@ -1,7 +1,7 @@
-"""What must be so of a Ray cluster before a sweep is begun on it; else one line that says what is not.
+"""What a Ray cluster must provide before a sweep starts on it; otherwise one line says what is missing.
 
-A pack fits on a machine; the databases may be used from more than one; the states of members in training, which the
-worker in place of a lost one goes on from, can be seen from every machine.
+A pack fits on a machine; the databases may be used from more than one machine; every machine can use the folder with
+the states of members in training, from which another worker continues when one is lost.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.driver.bucket import Bucket
@@ -23,7 +24,7 @@ from trainers.errors import RequestError, one_line
 log = logging.getLogger("gradsweep")
 
 LOOK_SECONDS = 60.0  # a machine's first worker takes some seconds to start
-# Of a cluster that may grow: KubeRay's, and one that Ray's own launcher has started.
+# A cluster that may grow: KubeRay's, or one that Ray's own launcher has started.
 GROWS = ("RAY_USAGE_STATS_KUBERAY_IN_USE",)
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")
 
@@ -41,7 +42,7 @@ def check(resources: Resources, store: Store) -> None:
 
 
 def check_size(resources: Resources, machines: list[dict[str, float]], *, cluster: bool = True) -> None:
-    """Some machine of a cluster, or this one, has room for a pack, once it is free. Raises RequestError."""
+    """Some machine of a cluster, or this one, has room for a pack once it is idle. Raises RequestError."""
     where = "cluster" if cluster else "machine"
     for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
@@ -59,7 +60,7 @@ def check_size(resources: Resources, machines: list[dict[str, float]], *, cluste
 
 
 def check_databases(store: Store) -> None:
-    """No SQLite."""
+    """None is SQLite. Raises RequestError."""
     if names := store.of_one_machine:
         raise RequestError(
             f"{' and '.join(names)}: SQLite is for one machine, and this cluster has more (or may grow): name a "
@@ -68,40 +69,51 @@ def check_databases(store: Store) -> None:
 
 
 def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
-    """Every machine sees what this one writes where the states of members will lie, and may write there."""
-    place = store.checkpoints or str(store.checkpoints_folder)
+    """Every machine can read what this one writes where the states of members will be, and write there itself."""
+    folder = store.checkpoints or str(store.checkpoints_folder)
     mark = f".{uuid.uuid4().hex}"
     try:
-        bucket = Bucket(place) if store.checkpoints else Bucket(store.checkpoints_folder.as_uri())
+        bucket = _bucket(folder)
         bucket.put(mark, b"")
     except (OSError, ValueError) as error:
-        raise RequestError(f"the states of members can't be kept in {place}: {one_line(error)}") from None
+        raise RequestError(f"the states of members can't be kept in {folder}: {one_line(error)}") from None
     try:
         asked = {
             _sees.options(
                 num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(place, mark): node["NodeManagerAddress"]
+            ).remote(folder, mark): node["NodeManagerAddress"]
             for node in nodes
             if node["NodeID"] != ray.get_runtime_context().get_node_id()
         }
         done, late = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_SECONDS)
         for answer in late:
-            log.warning("the machine %s does not say whether it sees %s", asked[answer], place)
-        blind = {asked[answer]: why for answer in done if (why := ray.get(answer))}
+            log.warning("machine %s did not answer whether it can use %s", asked[answer], folder)
+        blind = {asked[answer]: why for answer in done if (why := _answer(answer))}
     finally:
         bucket.delete(mark)
     for machine, why in blind.items():
         raise RequestError(
-            f"the machine {machine} can't use {place}, where the states of members are to lie: {why}; name a folder "
-            "that all machines share, or a bucket as checkpoints, in a store file, --store FILE.yaml"
+            f"machine {machine} can't use {folder}, where the states of members are to be: {why}; name a folder that "
+            "all machines share, or a bucket as checkpoints, in a store file, --store FILE.yaml"
         )
 
 
-@ray.remote(max_retries=0)
-def _sees(place: str, mark: str) -> str:
-    """What is wrong, seen from this machine; nothing: \"\"."""
+def _bucket(folder: str) -> Bucket:
+    return Bucket(folder if "://" in folder else Path(folder).as_uri())
+
+
+def _answer(asked: Any) -> str:
     try:
-        bucket = Bucket(place if "://" in place else Path(place).as_uri())
+        return str(ray.get(asked))
+    except RayError as error:
+        return str(error).strip().splitlines()[-1]  # as that our packages aren't there
+
+
+@ray.remote(max_retries=0)
+def _sees(folder: str, mark: str) -> str:
+    """What this machine finds wrong; "" where all is well."""
+    try:
+        bucket = _bucket(folder)
         if mark not in bucket.names():
             return "it sees another one"
         own = f"{mark}.{uuid.uuid4().hex}"

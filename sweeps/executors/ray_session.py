@@ -1,20 +1,119 @@
-"""The folder of a Ray that a driver starts for itself: its sockets, logs and spilled objects.
+"""Ray as a sweep uses it: started for its driver, or connected to, and gone without a trace afterwards.
 
-Ray makes one in the temporary folder, writable by everybody, and leaves it there. Here it is in a folder of this
-user's alone that goes with the driver; that of a driver which was killed goes with the next one.
+A Ray that is started here listens on the loopback, and is in a folder of this user's alone that goes with the driver;
+the folder of a driver that was killed goes with the next one. (By itself Ray makes one in the temporary folder,
+writable by everybody, and leaves it there.)
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
+import logging
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+from sweeps.executors.environment import environment
+
+log = logging.getLogger("gradsweep")
+
+# For the driver and its workers.
+SETTINGS = {
+    "PYTHONSAFEPATH": "1",  # a user's `trainers.py` in the current folder is not ours
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # its progress tables go to standard output, ours is `sweeps.display`
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean here
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the signals are ours, see sweeps.driver.signals
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots of what nobody restores
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+SET_BY_RAY = ("PYTHONBREAKPOINT", "RAY_AUTH_MODE")  # when it is started
+OBJECT_STORE_BYTES = 150 * 2**20  # packs and reports are small; Ray's default would take a third of the memory
 _PREFIX = "gradsweep-ray-"
+
+
+@contextmanager
+def ray_session(workers: Mapping[str, str], *, away: bool) -> Iterator[None]:
+    """Ray started here, or the cluster of RAY_ADDRESS; `workers` is added to the environment of the workers.
+
+    Environment and Ray's own modules are afterwards what they were before.
+    """
+    import ray
+
+    with ExitStack() as stack:
+        stack.enter_context(environment({name: os.environ.get(name) for name in SET_BY_RAY} | SETTINGS))
+        stack.enter_context(_patched_ray(loopback=not away))
+        with redirect_stdout(sys.stderr):
+            stack.callback(ray.shutdown)
+            ray.init(**_settings(stack, {**SETTINGS, **workers}, away))
+        yield
+
+
+def _settings(stack: ExitStack, workers: Mapping[str, str], away: bool) -> dict[str, Any]:
+    """The arguments of ray.init; `stack` removes the folders that they name."""
+    from ray._common.utils import get_default_system_temp_dir
+
+    runtime: dict[str, Any] = {"env_vars": workers}
+    if not _has_working_dir():
+        # Without one Ray puts the driver's current folder before everything else on the path of the workers.
+        runtime["working_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsweep-empty-"))
+    level = logging.INFO if _debugging() else logging.CRITICAL
+    settings = {"runtime_env": runtime, "log_to_driver": _debugging(), "logging_level": level}
+    if away:
+        return settings
+    folder = stack.enter_context(session_folder(Path(get_default_system_temp_dir())))  # type: ignore[no-untyped-call]
+    own = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    return settings | own | {"_temp_dir": str(folder)}
+
+
+@contextmanager
+def _patched_ray(*, loopback: bool) -> Iterator[None]:
+    """Ray's own modules as a sweep needs them, and as they were afterwards."""
+    from ray._private import ray_constants, worker
+    from ray.tune.execution import class_cache
+
+    patches: list[tuple[Any, str, Any]] = [
+        # Ray prints the errors of its workers, each time, to standard output.
+        (worker, "print_to_stdstream", lambda data, **_: log.debug("Ray: %s", "\n".join(data["lines"]))),
+        # Tune would hand the driver's AWS keys to workers on their command line, where everybody can read them.
+        (class_cache, "ENV_VARS_TO_PROPAGATE", {n for n in class_cache.ENV_VARS_TO_PROPAGATE if "AWS_" not in n}),
+    ]
+    settings = {}
+    if loopback:
+        # As Ray has it by itself on Windows and macOS.
+        patches.append((ray_constants, "ENABLE_RAY_CLUSTER", False))
+        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    former = [(module, name, getattr(module, name)) for module, name, _ in patches]
+    tune_log = logging.getLogger("ray.tune")
+    level = tune_log.level
+    # What has become of a trial is in the ledger.
+    tune_log.setLevel(logging.INFO if _debugging() else logging.CRITICAL)
+    try:
+        for module, name, value in patches:
+            setattr(module, name, value)
+        with environment(settings):
+            yield
+    finally:
+        for module, name, value in former:
+            setattr(module, name, value)
+        tune_log.setLevel(level)
+
+
+def _has_working_dir() -> bool:
+    """Whether this driver is a job that was submitted to Ray with its code (`sweeps.targets.ray`)."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return bool((job.get("runtime_env") or {}).get("working_dir"))
+
+
+def _debugging() -> bool:
+    return bool(os.environ.get("GRADSWEEP_DEBUG"))
 
 
 @contextmanager

@@ -1,73 +1,51 @@
-"""The executor on Ray Tune: one trial a pack, on this machine or on the cluster of RAY_ADDRESS.
+"""The executor on Ray Tune: one trial per pack, on this machine or on the cluster of RAY_ADDRESS.
 
-Ray carries packs to workers and reports back, and nothing else: Optuna's database is the truth about what is done and
-what is running, so every run starts a fresh Tune experiment and nothing of Ray's own state is ever restored. Actors
-are reused, which is what makes trials cheap: 13.6 no-op trials a second against 0.84.
+Ray carries packs to workers and reports back, and nothing else: the ledger is the truth about what is done and what is
+running, so every run starts a fresh Tune experiment and nothing of Ray's own state is restored. Actors are reused,
+which is what makes trials cheap: 13.6 no-op trials per second against 0.84.
+
+Importing this module changes nothing: `opened` sets what Ray needs, and puts it back (`sweeps.executors.ray_session`).
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import os
+import platform
+import re
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
-# Read when Ray is imported, or by its workers, which inherit them.
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # its progress tables go to standard output, ours is `sweeps.display`
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean here
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the signals are ours, see sweeps.driver.signals
-    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots of what nobody restores
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
-os.environ.update(SETTINGS)
-if not os.environ.get("RAY_ADDRESS"):
-    # A Ray of our own is for this machine alone, and so are its ports: on the loopback, as Ray has it by itself on
-    # Windows and macOS.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+import ray
+from ray import cloudpickle, tune
+from ray.exceptions import RayActorError, RayTaskError, RuntimeEnvSetupError
+from ray.tune.search import Searcher
 
-import logging  # noqa: E402
-import math  # noqa: E402
-import platform  # noqa: E402
-import shutil  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from collections import Counter  # noqa: E402
-from collections.abc import Callable, Generator, Iterator  # noqa: E402
-from contextlib import ExitStack, closing, contextmanager, redirect_stdout  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import ray  # noqa: E402
-
-# ray.init imports it. Here that is done before the delivery's thread runs: two threads that import side by side
-# (this one Ray, that one MLflow, both OpenTelemetry) have locked each other out for ever.
-import ray.dashboard.optional_deps  # noqa: E402, F401
-from ray import cloudpickle, tune  # noqa: E402
-from ray._common.utils import get_default_system_temp_dir  # noqa: E402
-from ray.exceptions import RayTaskError  # noqa: E402
-from ray.tune.execution import class_cache  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
-
-from sweeps.driver.bucket import forget, forget_others  # noqa: E402
-from sweeps.driver.driver import Driver  # noqa: E402
-from sweeps.driver.packs import Pack, PackReport, train_pack  # noqa: E402
-from sweeps.driver.signals import Interrupt  # noqa: E402
-from sweeps.executors import cluster  # noqa: E402
-from sweeps.executors.ray_session import session_folder  # noqa: E402
-from sweeps.spec.reading import Resources  # noqa: E402
-from tracking.store import Store  # noqa: E402
-from trainers.errors import one_line  # noqa: E402
+from sweeps.driver.bucket import forget, forget_others
+from sweeps.driver.driver import Driver
+from sweeps.driver.packs import Pack, PackReport, train_pack
+from sweeps.driver.signals import Interrupt
+from sweeps.executors import cluster
+from sweeps.executors.environment import environment
+from sweeps.executors.ray_session import ray_session
+from sweeps.spec.reading import Resources
+from tracking.store import Store
+from trainers.errors import SweepStopped, one_line
 
 log = logging.getLogger("gradsweep")
 
-# Tune would hand the driver's AWS keys to workers on their command line, where everybody on a machine can read them.
-class_cache.ENV_VARS_TO_PROPAGATE -= {n for n in class_cache.ENV_VARS_TO_PROPAGATE if n.startswith("AWS_")}
-
 TUNE = "tune"  # Tune's own folder in the sweep's
-LOST_WORKERS = 5  # a pack whose worker is lost more often than that is given up
+LOST_WORKERS = 5  # a pack that loses more workers than this has failed
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-WAIT_SECONDS = 20.0  # so long nothing may run before it is said that a cluster is full
-OBJECT_STORE_BYTES = 150 * 2**20  # packs and reports are small; Ray's default would take a third of the memory
+WAIT_SECONDS = 20.0  # with nothing running for this long, the log says that the cluster is full
+MISSING = re.compile(r"^(ModuleNotFound|Import)Error: .+", re.MULTILINE)  # in the text that a dead worker leaves
 
 
 class Parcel:
@@ -94,6 +72,8 @@ def train_trial(config: dict[str, Any]) -> None:
     `tune.report` returns when the driver has booked the report and asks for the next one. Raises DeviceLost, with
     which this worker is lost and another one goes on with the pack.
     """
+    if config["folder"]:
+        os.chdir(config["folder"])  # Ray starts workers in a folder of its own
     if not config["bucket"] and not Path(config["states"]).is_dir():
         raise OSError(f"the machine {platform.node()} does not see the store's folder {config['states']}")
     if 0 < config["gpus"] < 1:
@@ -128,7 +108,7 @@ def _reports(config: dict[str, Any]) -> Generator[PackReport]:
 
 
 class PackSearcher(Searcher):
-    """Hands the driver' packs to Tune, at most `limit` at a time (None: as many as fit)."""
+    """Hands the driver's packs to Tune, at most `limit` at a time (None: as many as fit)."""
 
     def __init__(self, driver: Driver, limit: int | None) -> None:
         super().__init__()
@@ -159,8 +139,8 @@ class PackSearcher(Searcher):
 class Bookkeeper(tune.Callback):
     """Hands the workers' reports to the driver, and what ends the run to Tune's loop: a signal, a full disk.
 
-    Tune would turn an error of the driver into one of its own, as text, and go on reporting to broken driver.
-    `states` are the bucket and the sweep whose states it deletes there when their pack is through.
+    Tune would turn an error of the driver into one of its own, as text, and go on reporting.
+    `states` are the bucket and the sweep; there it deletes the states of a pack that is done.
     """
 
     def __init__(self, driver: Driver, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
@@ -196,22 +176,33 @@ class Bookkeeper(tune.Callback):
             self._book(self.driver.record, report)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        parcel = trial.config["parcel"]
-        self._lost(parcel.id, _error_of(trial))
+        parcel, failure = trial.config["parcel"], _failure_of(trial)
+        if self._stops(failure):
+            return
+        self._lost(parcel.id, failure.reason if failure else None)
         parcel.pack = self.driver.reissue(parcel.id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        pack = trial.config["parcel"].id
-        reason = _error_of(trial)
-        if reason is None and self._lost(pack) <= LOST_WORKERS:
+        pack, failure = trial.config["parcel"].id, _failure_of(trial)
+        if self._stops(failure):
+            return
+        if failure is None and self._lost(pack) <= LOST_WORKERS:
             # Tune gives up where a worker is lost between two packs; another trial goes on.
             self._book(self.driver.hand_back, pack)
             return
-        self._book(self.driver.give_up, pack, reason or f"its worker was lost {self.losses[pack]} times")
+        reason = failure.reason if failure else f"its worker was lost {self.losses[pack]} times"
+        self._book(self.driver.give_up, pack, reason)
         self._forget(pack)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._forget(trial.config["parcel"].id)
+
+    def _stops(self, failure: Failure | None) -> bool:
+        """Whether no worker can train any pack: that ends the sweep, its packs left as they are."""
+        if failure is None or not failure.everywhere:
+            return False
+        self.error = self.error or SweepStopped(f"a worker can't start: {failure.reason}")
+        return True
 
     def _lost(self, pack: str, why: str | None = None) -> int:
         """Count a worker that a pack has lost; how many it has lost by now."""
@@ -221,7 +212,7 @@ class Bookkeeper(tune.Callback):
         return self.losses[pack]
 
     def _forget(self, pack: str) -> None:
-        """A pack is through: its states go, unless the driver are broken, which a resume will go on from."""
+        """Delete the states of a pack that is done, unless the driver has failed: a resume continues from them."""
         del self.losses[pack]
         if self.states and self.error is None:
             try:
@@ -230,7 +221,7 @@ class Bookkeeper(tune.Callback):
                 log.warning("the states of pack %s can't be deleted: %s", pack, one_line(failure))
 
     def _book(self, write: Callable[..., None], *what: Any) -> None:
-        """Keep the first error, and the driver closed from then on."""
+        """Keep the first error; nothing is recorded after it."""
         if self.error is None:
             try:
                 write(*what)
@@ -238,13 +229,26 @@ class Bookkeeper(tune.Callback):
                 self.error = error
 
 
-def _error_of(trial: Any) -> str | None:
-    """The error of its training for which a trial has ended, in one line; None: its worker was lost."""
+class Failure(NamedTuple):
+    """Why a trial ended, in one line; `everywhere`: its worker lacks something, and so would any other."""
+
+    reason: str
+    everywhere: bool
+
+
+def _failure_of(trial: Any) -> Failure | None:
+    """The error with which a trial has ended; None where its worker was lost."""
     try:
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except (OSError, TypeError):
         return None
-    return one_line(error.cause) if isinstance(error, RayTaskError) else None
+    if isinstance(error, RayTaskError):
+        return Failure(one_line(error.cause), isinstance(error.cause, ImportError))
+    if missing := MISSING.search(str(error)):
+        return Failure(missing[0], True)
+    if isinstance(error, RuntimeEnvSetupError) or (isinstance(error, RayActorError) and error.actor_init_failed):
+        return Failure(str(error).strip().splitlines()[-1], True)  # the error below a traceback
+    return None
 
 
 @contextmanager
@@ -254,9 +258,11 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     Raises RequestError where it is not, Interrupted after a signal.
     """
     away = bool(os.environ.get("RAY_ADDRESS"))
-    # Only the driver speaks to databases and to MLflow. A worker on its machine would inherit what it needs for that.
-    hidden = dict.fromkeys((*CREDENTIALS, *store.variables), "")
-    with _ray(interrupt, SETTINGS | hidden if away else None):
+    # Only the driver speaks to databases and to MLflow: its workers don't inherit what it needs for that.
+    with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), away=away):
+        if threading.current_thread() is threading.main_thread():
+            interrupt.install()  # starting Ray takes SIGTERM away
+        interrupt.check()
         if away:
             cluster.check(resources, store)
         else:
@@ -271,11 +277,10 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, folder: Path
     `bucket` is the URL of one in which the states are instead.
     Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
     """
-    # What Ray prints of lost workers goes to standard output, which is the command's own.
-    with redirect_stdout(sys.stderr), _folder_of_tune(folder):
-        limit = _limit(resources)
-        # By itself Tune lets one worker start at a time: 64 would take minutes.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(limit or 1)
+    limit = _limit(resources)
+    # By itself Tune lets one worker start at a time: 64 would take minutes.
+    pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(limit or 1)}
+    with environment(pending), _folder_of_tune(folder):
         driver.states.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(driver, interrupt, (bucket, folder.name) if bucket else None)
         if bucket:
@@ -286,6 +291,7 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, folder: Path
             "sweep": folder.name,
             "cpus": resources.cpus,
             "gpus": resources.gpus,
+            "folder": "" if os.environ.get("RAY_ADDRESS") else os.getcwd(),
         }
         tune.run(
             tune.with_resources(train_trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
@@ -323,27 +329,3 @@ def _folder_of_tune(folder: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder / TUNE, ignore_errors=True)
-
-
-@contextmanager
-def _ray(interrupt: Interrupt, away: dict[str, str] | None) -> Iterator[None]:
-    """Ray; with the environment of the workers where it is a cluster that is there already."""
-    debug = bool(os.environ.get("GRADSWEEP_DEBUG"))
-    quiet: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
-    # What has become of a trial is in the driver.
-    logging.getLogger("ray.tune").setLevel(logging.INFO if debug else logging.CRITICAL)
-    with ExitStack() as closing:
-        with redirect_stdout(sys.stderr):
-            if away is not None:
-                closing.callback(ray.shutdown)
-                ray.init(runtime_env={"env_vars": away}, **quiet)
-            else:
-                parent = Path(get_default_system_temp_dir())  # type: ignore[no-untyped-call]
-                folder = closing.enter_context(session_folder(parent))
-                closing.callback(ray.shutdown)
-                own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-                ray.init(address="local", _temp_dir=str(folder), **own, **quiet)
-        # Starting Ray takes SIGTERM away.
-        interrupt.install()
-        interrupt.check()
-        yield

@@ -1,7 +1,7 @@
-"""This machine as a place: a sweep runs in the background, as `gradsweep run` in a process of its own.
+"""This machine as a target: a sweep runs in the background, as `gradsweep run` in a process of its own.
 
-Its spec and its output are in the store's folder `logs`. There is no server: whether it runs is what the driver's lock
-says, which the operating system gives back however the driver ends.
+Its spec and its output are in the store's folder `logs`. There is no server: the driver's lock, which the operating
+system releases however the driver ends, says whether it runs.
 """
 
 from __future__ import annotations
@@ -16,35 +16,28 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sweeps.driver import ready_signal as begun
+from sweeps.driver import ready_signal
 from sweeps.driver.status import look_at, stored_spec
 from sweeps.store_file import open_store
-from sweeps.targets.target import Standing, Submission, Submitted, commands
+from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, refuse_dry_run, split_lines
 from tracking.locks import file_lock, holder
 from tracking.results import sweeps
-from tracking.store import Store
-from trainers.errors import FAILED, WRONG_REQUEST, SearchError, TargetError
+from trainers.errors import FAILED, WRONG_REQUEST, TargetError
 
-BEGIN_SECONDS = 60.0  # a download of data may take longer: then it goes on without being waited for
-END_SECONDS = 30.0
+READY_SECONDS = 60.0  # a download of data may take longer; then it continues in the background
+STOP_SECONDS = 30.0
 POLL_SECONDS = 0.1
 
 
-def place(to: str, store: str | None, pool: Path | None) -> Here:
-    """See sweeps.targets.target."""
-    return Here(open_store(store), store)
+class LocalTarget:
+    """See the module, and sweeps.targets.target.Target."""
 
-
-class Here:
-    """See the module, and sweeps.targets.target.Place."""
-
-    def __init__(self, store: Store, chosen: str | None) -> None:
-        self._store = store
-        self._chosen = chosen
+    def __init__(self, address: str, store: str | None, pool: Path | None) -> None:
+        self._store = open_store(store)
+        self._option = store
 
     def submit(self, sweep: Submission) -> Submitted:
-        if sweep.dry_run:
-            raise TargetError("--dry-run is for --to k8s://NAMESPACE; here there is gradsweep plan", WRONG_REQUEST)
+        refuse_dry_run(sweep)
         self._store.create()
         spec, output = self._spec_file(sweep.name), self._output(sweep.name)
         spec.parent.mkdir(exist_ok=True)
@@ -63,49 +56,37 @@ class Here:
                         output.unlink()
                     raise
         except BlockingIOError:
-            raise TargetError(f"the sweep {sweep.name!r} is being submitted by somebody else", WRONG_REQUEST) from None
-        look = commands(sweep.name, "", self._chosen)
-        ui = shlex.join(["gradsweep", "ui", *(["--store", self._chosen] if self._chosen else [])])
-        return Submitted(sweep.name, "", {**look, "ui": ui, "output": str(output)})
+            raise TargetError(f"sweep {sweep.name!r} is being submitted by another process", WRONG_REQUEST) from None
+        ui = shlex.join(["gradsweep", "ui", *(["--store", self._option] if self._option else [])])
+        look = {**commands(sweep.name, "", self._option), "ui": ui, "output": str(output)}
+        return Submitted(sweep.name, "", look)
 
-    def list(self) -> Sequence[Standing]:
+    def list(self) -> Sequence[SweepStatus]:
         return [self.status(name) for name in self._names()]
 
-    def status(self, name: str) -> Standing:
-        books = look_at(name, self._store)
-        return Standing(name, books["state"], books=books)
+    def status(self, name: str) -> SweepStatus:
+        recorded = look_at(name, self._store)
+        return SweepStatus(name, recorded["state"], recorded=recorded)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         output = self._output(name)
         if not output.exists():
             look_at(name, self._store)
-            raise TargetError(f"the sweep {name!r} was not submitted: its output went to its terminal", WRONG_REQUEST)
-        with output.open(encoding="utf-8", errors="replace") as opened:
-            rest = ""
-            while True:
-                # In this order: what a driver says last is there once it has ended.
-                running = follow and self._process(name) is not None
-                while chunk := opened.read(1 << 16):
-                    *lines, rest = (rest + chunk).split("\n")
-                    yield from lines
-                if not running:
-                    break
-                time.sleep(POLL_SECONDS)
-            if rest:
-                yield rest
+            raise TargetError(f"sweep {name!r} was not submitted: its output went to its terminal", WRONG_REQUEST)
+        yield from split_lines(self._read(output, name if follow else ""))
 
-    def stop(self, name: str) -> Standing:
+    def stop(self, name: str) -> SweepStatus:
         self.status(name)
         process = self._process(name)
         if process is None:
-            raise TargetError(f"the sweep {name!r} is not running", WRONG_REQUEST)
+            raise TargetError(f"sweep {name!r} is not running", WRONG_REQUEST)
         if not process.isdecimal() or not _is_ours(int(process)):
-            raise TargetError(f"the sweep {name!r} is run by process {process}, which is not on this machine", FAILED)
+            raise TargetError(f"sweep {name!r} is run by process {process}, which is not on this machine", FAILED)
         os.kill(int(process), signal.SIGTERM)
-        end = time.monotonic() + END_SECONDS
+        end = time.monotonic() + STOP_SECONDS
         while self._process(name) == process:
             if time.monotonic() > end:
-                raise TargetError(f"process {process}, which runs the sweep {name!r}, does not end", FAILED)
+                raise TargetError(f"sweep {name!r}: its driver (process {process}) does not end", FAILED)
             time.sleep(POLL_SECONDS)
         return self.status(name)
 
@@ -115,26 +96,28 @@ class Here:
     def _refuse(self, sweep: Submission) -> None:
         """What the driver would refuse too, said without starting one."""
         if (process := self._process(sweep.name)) is not None:
-            raise TargetError(f"the sweep {sweep.name!r} is running already, in process {process}", WRONG_REQUEST)
+            raise TargetError(f"sweep {sweep.name!r} is already running (process {process})", WRONG_REQUEST)
         if not sweep.resume and sweep.name in self._names():
-            raise SearchError(
-                f"the sweep {sweep.name!r} is in {self._store.where} already: "
-                "go on with it by --resume, or submit another by --name NAME"
+            raise TargetError(
+                f"sweep {sweep.name!r} already exists in {self._store.where}: continue it with --resume, or choose "
+                "another --name",
+                WRONG_REQUEST,
             )
 
-    def _start(self, sweep: Submission, output: Path, said: int) -> None:
-        """Start the driver, and return when it has begun; raises TargetError with its own words where it ends first."""
+    def _start(self, sweep: Submission, output: Path, printed: int) -> None:
+        """Start the driver, and return when it is ready; raises TargetError in its own words if it ends before."""
         words = ["run", str(self._spec_file(sweep.name)), "--store", str(self._store.where)]
         read, write = os.pipe()
+        settings = {
+            ready_signal.READY: str(write),
+            ready_signal.RESUME_COMMAND: commands(sweep.name, "", self._option)["resume"],
+            "PYTHONSAFEPATH": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
         with output.open("ab") as file:
             driver = subprocess.Popen(
                 [sys.executable, "-m", "sweeps.cli", *words, *(["--resume"] if sweep.resume else [])],
-                env=os.environ
-                | {
-                    begun.VARIABLE: str(write),
-                    begun.RESUMING: commands(sweep.name, "", self._chosen)["resume"],
-                    "PYTHONUNBUFFERED": "1",
-                },
+                env=os.environ | settings,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -143,13 +126,25 @@ class Here:
             )
         os.close(write)
         try:
-            if select.select([read], [], [], BEGIN_SECONDS)[0] and not os.read(read, 1):
+            if select.select([read], [], [], READY_SECONDS)[0] and not os.read(read, 1):
                 status = driver.wait()
-                lines = output.read_bytes()[said:].decode(errors="replace").splitlines()
+                lines = output.read_bytes()[printed:].decode(errors="replace").splitlines()
                 line = lines[-1].removeprefix("gradsweep: ") if lines else f"the driver ended with status {status}"
                 raise TargetError(line, WRONG_REQUEST if status == WRONG_REQUEST else FAILED)
         finally:
             os.close(read)
+
+    def _read(self, output: Path, follow: str) -> Iterator[str]:
+        """A file's text, and what is appended to it while the sweep `follow` runs."""
+        with output.open(encoding="utf-8", errors="replace") as opened:
+            running = True
+            while running:
+                # Asked before reading, so that a driver's last lines are read after it has ended.
+                running = bool(follow) and self._process(follow) is not None
+                while chunk := opened.read(1 << 16):
+                    yield chunk
+                if running:
+                    time.sleep(POLL_SECONDS)
 
     def _names(self) -> Sequence[str]:
         return [sweep.name for sweep in sweeps(self._store)]

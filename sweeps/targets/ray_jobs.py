@@ -1,35 +1,37 @@
-"""Ray's Jobs API, as its own client speaks it, with an end to every wait and one line for whatever goes wrong.
+"""Ray's own client of its Jobs API, with an end to every wait and one line for whatever goes wrong.
 
     >>> client = connect("http://head:8265")
     >>> with speaking("http://head:8265"):
     ...     client.list_jobs()
 
-Which token is sent says `sweeps.targets.ray_token`.
+Since 2.59 Ray makes a token for every cluster that it starts itself, and does not say so: where there is one it is
+sent, unless RAY_AUTH_MODE says otherwise. It is sought where Ray seeks it: RAY_AUTH_TOKEN, the file that
+RAY_AUTH_TOKEN_PATH names, ~/.ray/auth_token.
 """
 
 from __future__ import annotations
 
-from sweeps.targets.ray_token import MODE, WHERE, use_token
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-use_token()
+import aiohttp
+import ray
+import requests
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobSubmissionClient
 
-import logging  # noqa: E402
-import os  # noqa: E402
-import re  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from typing import Any  # noqa: E402
-
-import aiohttp  # noqa: E402
-import ray  # noqa: E402
-import requests  # noqa: E402
-from ray.exceptions import AuthenticationError  # noqa: E402
-from ray.job_submission import JobSubmissionClient  # noqa: E402
-
-from trainers.errors import FAILED, WRONG_REQUEST, TargetError  # noqa: E402
+from sweeps.executors.environment import environment
+from trainers.errors import FAILED, WRONG_REQUEST, GradsweepError, TargetError
 
 TIMEOUT = (2.0, 30.0)  # seconds to connect and to answer
 TALKATIVE = ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging")
+MODE = "RAY_AUTH_MODE"
+WHERE = "RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token"
 
 
 class Client(JobSubmissionClient):
@@ -46,13 +48,12 @@ class Client(JobSubmissionClient):
 
 def connect(to: str) -> Client:
     """Raises TargetError where the cluster does not answer, refuses us or is of another version."""
-    # They would have their way before an address that is given.
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
-        os.environ.pop(name, None)
+    sent = token()
     for name in TALKATIVE:
         logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
-    with speaking(to):
-        client = Client(to)
+    # Both variables would override an address that is given.
+    with speaking(to), environment({"RAY_ADDRESS": None, "RAY_API_SERVER_ADDRESS": None}):
+        client = Client(to, headers={"Authorization": f"Bearer {sent}"} if sent else {})
     if client.ray_version.split(".")[:2] != ray.__version__.split(".")[:2]:
         raise TargetError(
             f"the cluster at {to} has Ray {client.ray_version}, this gradsweep needs {ray.__version__}: "
@@ -67,25 +68,49 @@ def speaking(to: str) -> Iterator[None]:
     """Whatever goes wrong with the cluster as one line."""
     try:
         yield
+    except GradsweepError:
+        raise
     except AuthenticationError:
-        sent = os.environ.get(MODE) == "token"
-        hint = f"the one in {WHERE} is not its own" if sent else f"set {MODE}=token, and put it in {WHERE}"
+        hint = f"the one in {WHERE} is another cluster's" if token() else f"set {MODE}=token, and put it in {WHERE}"
         raise TargetError(f"the cluster at {to} wants a token: {hint}", WRONG_REQUEST) from None
     except (ConnectionError, requests.ConnectionError, requests.Timeout, aiohttp.ClientError) as error:
-        raise TargetError(f"no Ray cluster answers at {to}: {_why(error)}", FAILED) from None
+        raise TargetError(f"no Ray cluster answers at {to}: {_reason(error)}", FAILED) from None
     except requests.RequestException as error:
-        raise TargetError(
-            f"what answers at {to} is no Ray cluster's dashboard: {first_line(str(error))}", FAILED
-        ) from None
+        raise TargetError(f"no Ray dashboard at {to}: {first_line(str(error))}", FAILED) from None
     except RuntimeError as error:
         raise TargetError(f"the cluster at {to} refuses: {first_line(str(error))}", FAILED) from None
 
 
-def _why(error: BaseException) -> str:
+def token() -> str:
+    """The token to send, "" where there is none. Raises TargetError where one is required and can't be had."""
+    mode = os.environ.get(MODE, "")
+    if mode not in ("", "token"):
+        return ""
+    found = os.environ.get("RAY_AUTH_TOKEN", "").strip() or _token_in_file()
+    if mode and not found:
+        raise TargetError(f"{MODE}=token, but there is no token in {WHERE}", WRONG_REQUEST)
+    return found
+
+
+def _token_in_file() -> str:
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        if not named:
+            return ""
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise TargetError(
+            f"the token file {named} of RAY_AUTH_TOKEN_PATH can't be read: {reason}", WRONG_REQUEST
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
     """The operating system's word for it, out of the wrappings of three libraries."""
     text = str(error.__context__ or error)
-    found = re.search(r"\[Errno -?\d+\] ([^'\")\]]+)|(timed out|Connection aborted)", text)
-    return (found[1] or found[2]).strip() if found else first_line(text)
+    match = re.search(r"\[Errno -?\d+\] ([^'\")\]]+)|(timed out|Connection aborted)", text)
+    return (match[1] or match[2]).strip() if match else first_line(text)
 
 
 def first_line(text: str | None) -> str:

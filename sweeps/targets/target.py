@@ -1,36 +1,69 @@
-"""Where sweeps run: this machine, a Ray cluster, a Kubernetes namespace; all of them behind one seam.
+"""Where sweeps run: this machine, a Ray cluster, a Kubernetes namespace, each behind the same interface.
 
-    >>> place = place_at("http://head:8265", store="store.yaml")
-    >>> place.submit(Submission("alpha-r", spec=text)).look["logs"]
+    >>> target = target_at("http://head:8265", store="store.yaml")
+    >>> target.submit(Submission("alpha-r", spec=text)).look["logs"]
     'gradsweep logs alpha-r -f --to http://head:8265'
-    >>> place.status("alpha-r").state
+    >>> target.status("alpha-r").state
     'running'
 
-What a place is asked for and what it answers are the plain data below. Whatever goes wrong is a TargetError of one line
-with its exit status, or one of the rooms' own words for a wrong request.
+To add a target, write a class with the methods of `Target` and add its line to TARGETS: every command, its help and
+its error messages know it then. What goes wrong is a GradsweepError of one line.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainers.errors import WRONG_REQUEST, TargetError
+from trainers.errors import WRONG_REQUEST, SearchError, StoreError, TargetError
 
 # queued: accepted, and waiting for its turn; stopped: it can be resumed, as a failed one can.
 STATES = ("queued", "starting", "running", "stopping", "stopped", "finished", "failed")
 
 
 @dataclass(frozen=True)
+class Kind:
+    """A kind of target: the schemes of its addresses, an example of one, what that is, and its class.
+
+    The class is called with the address, `--store` and `--pool`, each as given; `pool` says whether it takes the last.
+    """
+
+    schemes: tuple[str, ...]
+    example: str
+    what: str
+    module: str
+    name: str
+    pool: bool = False
+
+    def open(self, address: str, store: str | None, pool: Path | None) -> Target:
+        """The target at an address."""
+        target: Target = getattr(import_module(self.module), self.name)(address, store, pool)
+        return target
+
+
+TARGETS = (
+    Kind(("",), "", "this machine", "sweeps.targets.local", "LocalTarget"),
+    Kind(("http", "https"), "http://HEAD:8265", "a Ray cluster", "sweeps.targets.ray", "RayTarget"),
+    Kind(
+        ("k8s",),
+        "k8s://NAMESPACE",
+        "a Kubernetes namespace",
+        "sweeps.targets.kubernetes.target",
+        "KubernetesTarget",
+        pool=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
 class Submission:
     """A sweep to run: its name, and its whole spec as YAML, with every setting in it and no relative path.
 
-    `resume`: go on with it where it is there already, which is an error without. `dry_run`: only say what would be
-    submitted; a place that has nothing to show refuses.
+    `resume`: continue it if it exists, which is an error otherwise. `dry_run`: only say what would be submitted.
     """
 
     name: str
@@ -41,7 +74,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What became of it: `look` is what to do next (logs, status, stop, ui ...) -> a command or an address.
+    """A submitted sweep: `look` maps what to do next (logs, status, stop, ui ...) to a command or an address.
 
     `manifest` is the text of a dry run, and "" otherwise.
     """
@@ -53,11 +86,11 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a submitted sweep stands: `state` is one of STATES, `detail` the place's own words in one line.
+class SweepStatus:
+    """The status of a submitted sweep: `state` is one of STATES, `detail` the target's own words in one line.
 
-    Times are RFC 3339 in UTC, "" where unknown. `said` is the driver's last line of output. `books` is the document of
-    `sweeps.driver.status.look_at`, None where the sweep's store can't be read from here.
+    Times are RFC 3339 in UTC, "" where unknown. `last_line` is the last that its driver has printed. `recorded` is the
+    document of `sweeps.driver.status.look_at`, None where the sweep's store can't be read from here.
     """
 
     name: str
@@ -65,60 +98,82 @@ class Standing:
     detail: str = ""
     started: str = ""
     ended: str = ""
-    said: str = ""
-    books: Mapping[str, Any] | None = None
+    last_line: str = ""
+    recorded: Mapping[str, Any] | None = None
 
 
-class Place(Protocol):
-    """A place where sweeps run. Every method raises TargetError, and then leaves nothing half-created behind."""
+class Target(Protocol):
+    """Where sweeps run. Every method raises GradsweepError, and then leaves nothing half-created behind."""
 
     def submit(self, sweep: Submission) -> Submitted:
-        """Hand the sweep over and return; a name that is taken is refused, unless `resume` and it does not run."""
+        """Start the sweep and return; a name that exists is refused, unless `resume` is set and it does not run."""
 
-    def list(self) -> Sequence[Standing]:
-        """All sweeps here, oldest first; `said` and `books` may be left out."""
+    def list(self) -> Sequence[SweepStatus]:
+        """All sweeps here, oldest first; `last_line` and `recorded` may be left out."""
 
-    def status(self, name: str) -> Standing:
-        """One sweep."""
+    def status(self, name: str) -> SweepStatus:
+        """The status of one sweep."""
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
-        """The driver's output line by line; with `follow`, until the sweep is through."""
+        """The driver's output line by line; with `follow`, until the sweep has ended."""
 
-    def stop(self, name: str) -> Standing:
-        """Let the driver close its books, and return when it has ended; an error where it does not run."""
+    def stop(self, name: str) -> SweepStatus:
+        """Stop the driver, which writes what it has, and return when it has ended; an error if it does not run."""
 
     def resume(self, name: str) -> Submitted:
-        """Go on with a sweep that has stopped or failed, with the spec that it was submitted with."""
+        """Continue a sweep that has stopped or failed, with the spec that it was submitted with."""
 
 
-# Scheme of --to -> module, which has `place(to: str, store: str | None, pool: Path | None) -> Place`.
-MODULES = {
-    "": "sweeps.targets.local",
-    "http": "sweeps.targets.ray",
-    "https": "sweeps.targets.ray",
-    "k8s": "sweeps.targets.kubernetes.target",
-}
+def target_at(to: str | None, *, store: str | None = None, pool: Path | None = None) -> Target:
+    """The target that `--to` names, this machine for None; `store` and `pool` are the options of these names.
 
-
-def place_at(to: str | None, *, store: str | None = None, pool: Path | None = None) -> Place:
-    """The place that `--to` names; None is this machine. `store` is `--store` as given, `pool` `--pool`.
-
-    It may or may not speak to anybody yet. Raises TargetError.
+    It may or may not connect yet. Raises TargetError.
     """
     scheme, separator, rest = (to or "").partition("://")
-    if to is not None and (scheme not in MODULES or not separator or not rest):
-        raise TargetError(
-            f"--to {to}: must be http://HEAD:8265 (a Ray cluster) or k8s://NAMESPACE; leave it out for this machine",
-            WRONG_REQUEST,
-        )
-    if pool is not None and scheme != "k8s":
-        raise TargetError("--pool: only a sweep on Kubernetes (--to k8s://NAMESPACE) has one", WRONG_REQUEST)
-    make: Callable[[str, str | None, Path | None], Place] = import_module(MODULES[scheme]).place
-    return make(to or "", store, pool)
+    kind = next((kind for kind in TARGETS if scheme in kind.schemes), None)
+    if kind is None or (to is not None and not (separator and rest)):
+        raise TargetError(f"--to {to}: must be {addresses()}", WRONG_REQUEST)
+    if pool is not None and not kind.pool:
+        takers = " or ".join(f"{kind.what} (--to {kind.example})" for kind in TARGETS if kind.pool)
+        raise TargetError(f"--pool: only for {takers}", WRONG_REQUEST)
+    return kind.open(to or "", store, pool)
+
+
+def addresses() -> str:
+    """What `--to` may be, for its help and its errors."""
+    examples = [f"{kind.example} ({kind.what})" for kind in TARGETS if kind.example]
+    return f"{', '.join(examples[:-1])} or {examples[-1]}; without --to, this machine"
 
 
 def commands(name: str, to: str, store: str | None = None) -> dict[str, str]:
-    """What can be done with a sweep that has been submitted, as commands to copy: for `Submitted.look`."""
-    where = [*(["--to", to] if to else []), *(["--store", store] if store else [])]
+    """The commands for a submitted sweep, ready to copy: for `Submitted.look`."""
+    options = [*(["--to", to] if to else []), *(["--store", store] if store else [])]
     words = {"logs": ["logs", name, "-f"], **{word: [word, name] for word in ("status", "stop", "resume")}}
-    return {what: shlex.join(["gradsweep", *command, *where]) for what, command in words.items()}
+    return {what: shlex.join(["gradsweep", *command, *options]) for what, command in words.items()}
+
+
+def split_lines(chunks: Iterable[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces."""
+    rest = ""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split("\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
+    """What the store of `--store` says of a sweep; None where it can't be read from here, or has nothing yet."""
+    from sweeps.driver.status import look_at
+    from sweeps.store_file import open_store
+
+    try:
+        return look_at(name, open_store(store)) if store else None
+    except (StoreError, SearchError):
+        return None
+
+
+def refuse_dry_run(sweep: Submission) -> None:
+    """For a target that has no manifest to show."""
+    if sweep.dry_run:
+        raise TargetError("--dry-run: only for Kubernetes (--to k8s://NAMESPACE); see gradsweep plan", WRONG_REQUEST)

@@ -110,5 +110,7 @@ def test_the_server_is_gone_for_the_rest_of_the_sweep(sweep: Harness, server: Se
             server.start()
             assert sweep.json("sync", NAME) == {"name": NAME, "delivered": waiting, "waiting": 0, "problem": None}
             assert sweep.json("sync", NAME)["delivered"] == 0
-            note.tried = f"SIGKILL in the middle of a request; {waiting} configurations were lacking at the end; sync wrote them"
+            note.tried = (
+                f"SIGKILL in the middle of a request; {waiting} configurations were lacking at the end; sync wrote them"
+            )
             note.outcome = str(sweep.must_be_sound())

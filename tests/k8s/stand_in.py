@@ -74,6 +74,12 @@ class Cluster:
         }
         self.put("pods", {"metadata": metadata, "status": {"phase": "Running"} | status}, "ADDED")
 
+    def wait_until_deleting(self, name: str) -> None:
+        """Until a RayJob has been asked to go, and waits for the operator."""
+        with self.changed:
+            going = self.changed.wait_for(lambda: "deletionTimestamp" in self.rayjobs[name]["metadata"], timeout=30)
+            assert going, name
+
     def wait_for(self, what: str) -> None:
         """Until a request of this method or to this path has come."""
         with self.changed:

@@ -23,10 +23,9 @@ import pytest
 import yaml
 
 from sweeps.targets.kubernetes.client import Namespace, connect
-from sweeps.targets.kubernetes.errors import KubernetesError
 from sweeps.targets.kubernetes.rayjob import render
-from sweeps.targets.kubernetes.target import KubernetesPlace
-from sweeps.targets.target import Submission, place_at
+from sweeps.targets.kubernetes.target import KubernetesTarget
+from sweeps.targets.target import Submission, target_at
 from tests.k8s.stand_in import kubeconfig
 from trainers.errors import TargetError
 
@@ -234,41 +233,41 @@ def test_restricted_refuses_kuberays_default_submitter(modern: Server) -> None:
 
 
 @pytest.fixture
-def place(namespace: Namespace, parts: SimpleNamespace) -> KubernetesPlace:
+def target(namespace: Namespace, parts: SimpleNamespace) -> KubernetesTarget:
     """`--to k8s://gradsweep --pool k8s/overlays/dev/pool.yaml`, with the rights of the Role."""
-    return place_at("k8s://gradsweep", pool=parts.folder / "overlays" / "dev" / "pool.yaml")  # type: ignore[return-value]
+    return target_at("k8s://gradsweep", pool=parts.folder / "overlays" / "dev" / "pool.yaml")  # type: ignore[return-value]
 
 
 def sweep(name: str, parts: SimpleNamespace) -> Submission:
     return Submission(name, parts.job("dev", name).spec.replace("name: alpha-r", f"name: {name}"))
 
 
-def test_a_sweep_from_submit_to_its_end(ready: Server, place: KubernetesPlace, parts: SimpleNamespace) -> None:
-    place.submit(sweep("one", parts))
-    assert place.status("one").state == "queued"
+def test_a_sweep_from_submit_to_its_end(ready: Server, target: KubernetesTarget, parts: SimpleNamespace) -> None:
+    target.submit(sweep("one", parts))
+    assert target.status("one").state == "queued"
     set_status(ready, "one", jobDeploymentStatus="Running", jobStatus="RUNNING")
-    found = place.status("one")
+    found = target.status("one")
     assert found.state == "running" and "RayJob Running" in found.detail
     with pytest.raises(TargetError, match="no output yet"):
-        list(place.logs("one", False))
+        list(target.logs("one", False))
     set_status(ready, "one", jobDeploymentStatus="Failed", jobStatus="FAILED", message="the head was lost")
-    assert [one.state for one in place.list() if one.name == "one"] == ["failed"]
-    place.resume("one")
-    assert place.status("one").state == "queued"
+    assert [one.state for one in target.list() if one.name == "one"] == ["failed"]
+    target.resume("one")
+    assert target.status("one").state == "queued"
     set_status(ready, "one", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
-    assert place.stop("one").state == "finished"
+    assert target.stop("one").state == "finished"
     with pytest.raises(TargetError, match="no sweep one"):
-        place.status("one")
+        target.status("one")
 
 
-def test_stop_waits_until_the_operator_lets_go(ready: Server, place: KubernetesPlace, parts: SimpleNamespace) -> None:
+def test_stop_waits_until_the_operator_lets_go(ready: Server, target: KubernetesTarget, parts: SimpleNamespace) -> None:
     """KubeRay's finalizer holds the RayJob until it has stopped the driver."""
-    place.submit(sweep("held", parts))
+    target.submit(sweep("held", parts))
     finalize(ready, "held", "ray.io/rayjob-finalizer")
     stopped: list[str] = []
-    stopping = threading.Thread(target=lambda: stopped.append(place.stop("held").state))
+    stopping = threading.Thread(target=lambda: stopped.append(target.stop("held").state))
     stopping.start()
-    while place.status("held").state != "stopping":
+    while target.status("held").state != "stopping":
         assert stopping.is_alive()
     finalize(ready, "held")
     stopping.join(timeout=60)
@@ -295,33 +294,33 @@ def test_what_the_server_stores_is_what_was_sent(namespace: Namespace, parts: Si
 def test_an_unknown_field_is_refused(modern: Server, namespace: Namespace, parts: SimpleNamespace) -> None:
     wrong = render(parts.job("dev", "wrong"))
     wrong["spec"]["rayClusterSpec"]["headGroupSpec"]["templat"] = {}
-    with pytest.raises(KubernetesError, match="does not take this RayJob: .*templat") as error:
+    with pytest.raises(TargetError, match="does not take this RayJob: .*templat") as error:
         namespace.create(wrong)
     assert error.value.exit_code == 2
 
 
 def test_twice_the_same_name(namespace: Namespace, parts: SimpleNamespace) -> None:
     namespace.create(render(parts.job("dev", "twice")))
-    with pytest.raises(KubernetesError, match="twice is already in namespace gradsweep"):
+    with pytest.raises(TargetError, match="twice is already in namespace gradsweep"):
         namespace.create(render(parts.job("dev", "twice")))
     namespace.delete("twice")
 
 
 def test_a_namespace_that_is_not_there(ready: Server, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KubernetesError, match="no namespace nowhere"):
+    with pytest.raises(TargetError, match="no namespace nowhere"):
         use(ready, ADMIN, monkeypatch, "nowhere").create(render(parts.job("dev")))
-    with pytest.raises(KubernetesError, match="no namespace nowhere"):
+    with pytest.raises(TargetError, match="no namespace nowhere"):
         use(ready, ADMIN, monkeypatch, "nowhere").list()
 
 
 def test_no_rights(ready: Server, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KubernetesError, match="no rights to create .*Role gradsweep-user") as error:
+    with pytest.raises(TargetError, match="no rights to create .*Role gradsweep-user") as error:
         use(ready, NOBODY, monkeypatch).create(render(parts.job("dev")))
     assert error.value.exit_code == 2
 
 
 def test_a_wrong_token(ready: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KubernetesError, match="log in again"):
+    with pytest.raises(TargetError, match="log in again"):
         use(ready, "wrong", monkeypatch).list()
 
 

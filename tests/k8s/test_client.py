@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from sweeps.targets.kubernetes.client import Namespace, connect
-from sweeps.targets.kubernetes.errors import KubernetesError
 from sweeps.targets.kubernetes.rayjob import render
 from tests.k8s.stand_in import PODS, RAYJOBS, Cluster, Object, failure, kubeconfig
+from trainers.errors import TargetError
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_logs_are_the_newest_submitters_line_by_line(namespace: Namespace, clust
 def test_logs_that_are_not_there_yet_say_why(namespace: Namespace, cluster: Cluster, made: Object) -> None:
     namespace.create(made)
     cluster.set_status("alpha-r", jobDeploymentStatus="Initializing", message="no node fits")
-    with pytest.raises(KubernetesError, match="no output yet: RayJob Initializing: no node fits") as error:
+    with pytest.raises(TargetError, match="no output yet: RayJob Initializing: no node fits") as error:
         list(namespace.logs("alpha-r"))
     assert error.value.exit_code == 1
     assert namespace.last_line("alpha-r") == ""
@@ -126,7 +126,7 @@ def test_delete_returns_when_the_rayjob_and_the_head_are_gone(
     cluster.add_pod("alpha-r", "head", "head")
     deleting = threading.Thread(target=namespace.delete, args=("alpha-r",))
     deleting.start()
-    cluster.wait_for("DELETE")
+    cluster.wait_until_deleting("alpha-r")
     cluster.take("rayjobs", "alpha-r")
     cluster.wait_for(PODS)
     assert deleting.is_alive()
@@ -145,7 +145,7 @@ def test_a_rayjob_that_never_goes_is_said(
     monkeypatch.setattr("sweeps.targets.kubernetes.client.WATCH_SECONDS", 1)
     namespace.create(made)
     cluster.slow_to_delete = True
-    with pytest.raises(KubernetesError, match="still being deleted.*operator") as error:
+    with pytest.raises(TargetError, match="still being deleted.*operator") as error:
         namespace.delete("alpha-r")
     assert error.value.exit_code == 1
     assert namespace.status("alpha-r").state == "stopping"
@@ -153,14 +153,14 @@ def test_a_rayjob_that_never_goes_is_said(
 
 def test_a_second_one_of_the_name_is_refused(namespace: Namespace, cluster: Cluster, made: Object) -> None:
     namespace.create(made)
-    with pytest.raises(KubernetesError, match="alpha-r is already in namespace gradsweep") as error:
+    with pytest.raises(TargetError, match="alpha-r is already in namespace gradsweep") as error:
         namespace.create(made)
     assert error.value.exit_code == 2
 
 
 def test_a_sweep_that_is_not_there(namespace: Namespace) -> None:
     for method in (namespace.status, namespace.delete, lambda name: list(namespace.logs(name))):
-        with pytest.raises(KubernetesError, match="no sweep nobody in namespace gradsweep") as error:
+        with pytest.raises(TargetError, match="no sweep nobody in namespace gradsweep") as error:
             method("nobody")
         assert error.value.exit_code == 2
 
@@ -196,7 +196,7 @@ def test_a_refusal_is_one_clear_line(
     code: int, body: Object | str, words: str, exit_code: int, namespace: Namespace, cluster: Cluster, made: Object
 ) -> None:
     cluster.fault = (code, body)
-    with pytest.raises(KubernetesError, match=words) as error:
+    with pytest.raises(TargetError, match=words) as error:
         namespace.create(made)
     assert error.value.exit_code == exit_code
     assert "\n" not in str(error.value)
@@ -216,7 +216,7 @@ def test_a_cluster_that_is_not_there(made: Object, tmp_path: Path, monkeypatch: 
             lambda: namespace.status("alpha-r"),
         ]
         for call in calls:
-            with pytest.raises(KubernetesError, match=r"http://127.0.0.1:\d+ does not answer: .*refused") as error:
+            with pytest.raises(TargetError, match=r"http://127.0.0.1:\d+ does not answer: .*refused") as error:
                 call()
             assert error.value.exit_code == 1 and "\n" not in str(error.value)
 
@@ -227,6 +227,6 @@ def test_no_cluster_configured(text: str | None, tmp_path: Path, monkeypatch: py
     if text is not None:
         file.write_text(text)
     monkeypatch.setenv("KUBECONFIG", str(file))
-    with pytest.raises(KubernetesError, match="no Kubernetes cluster is configured") as error:
+    with pytest.raises(TargetError, match="no Kubernetes cluster is configured") as error:
         connect("gradsweep")
     assert error.value.exit_code == 2 and "\n" not in str(error.value)

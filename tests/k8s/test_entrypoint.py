@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +25,10 @@ import pytest
 import yaml
 
 from sweeps.targets.kubernetes.rayjob import DOCUMENTS, SHARED
-from sweeps.targets.target import Submission, place_at
+from sweeps.targets.target import Submission, target_at
 from tests.service.cluster import Cluster, free_port
 from tests.service.servers import Postgres
-from tracking.spool import Spool
-from tracking.store import Store
+from tracking.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.postgres, pytest.mark.timeout(1800)]
 
@@ -74,8 +74,8 @@ class Namespace:
 
     def here(self, text: str) -> str:
         """With this machine's folders in the place of those that are mounted."""
-        for mounted, place in self.places.items():
-            text = text.replace(mounted, place)
+        for mounted, folder in self.places.items():
+            text = text.replace(mounted, folder)
         return text
 
 
@@ -86,7 +86,7 @@ def databases() -> Iterator[dict[str, str]]:
     try:
         yield {
             name: server.create(name).replace("postgresql://", "postgresql+psycopg://")
-            for name in ("optuna", "mlflow", "mlflow_auth")
+            for name in ("ledger", "mlflow", "mlflow_auth")
         }
     finally:
         server.stop()
@@ -101,7 +101,7 @@ def secrets(databases: dict[str, str]) -> dict[str, dict[str, str]]:
     }
     return {
         "gradsweep-database": {
-            "optuna-url": databases["optuna"],
+            "ledger-url": databases["ledger"],
             "mlflow-uri": databases["mlflow"],
             "mlflow-auth.ini": "\n".join(["[mlflow]", *(f"{key} = {value}" for key, value in auth.items())]),
         },
@@ -174,8 +174,8 @@ def rayjob(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Ob
     places = {"mlflow_uri": namespace.mlflow}
     workers = {"size": {"cpus": 2, "memory": "4Gi"}, "maximum": 1}
     pool.write_text(yaml.safe_dump({"image": "gradsweep:0.1.0-cpu", "workers": workers, "places": places}))
-    place = place_at("k8s://gradsweep", pool=pool)
-    made: Object = yaml.safe_load(place.submit(Submission("entry", SPEC, dry_run=True)).manifest)
+    target = target_at("k8s://gradsweep", pool=pool)
+    made: Object = yaml.safe_load(target.submit(Submission("entry", SPEC, dry_run=True)).manifest)
     return made
 
 
@@ -218,14 +218,13 @@ class Pods:
 
 
 def epochs(namespace: Namespace) -> int:
-    file = Store.at(namespace.folder / "mnt").spool_file("entry")
-    if not file.exists():
+    """How many of configurations are recorded."""
+    ledger = Ledger.open(namespace.secrets["gradsweep-database"]["ledger-url"])
+    if ledger is None:
         return 0
-    spool = Spool.at(file)
-    try:
-        return sum(len(spool.epochs(one.number)) for one in spool.configurations())
-    finally:
-        spool.close()
+    with closing(ledger):
+        sweeps = [sweep for sweep in ledger.sweeps() if sweep.name == "entry"]
+        return sum(c.epoch + 1 for sweep in sweeps for c in ledger.configurations(sweep))
 
 
 def test_a_sweep_survives_the_loss_of_its_head(
@@ -259,10 +258,11 @@ def test_a_sweep_survives_the_loss_of_its_head(
     assert answers(f"{namespace.mlflow}/api/2.0/mlflow/experiments/search?max_results=5") == 401
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORDS["mlflow"])
-    from tracking.results import load
+    from mlflow import MlflowClient
 
-    frame = load("entry", Store.at(tmp_path / "elsewhere"), namespace.mlflow)
-    assert len(frame) == 4 * 2 * 13
+    client = MlflowClient(namespace.mlflow, registry_uri=namespace.mlflow)
+    runs = client.search_runs([client.get_experiment_by_name("entry").experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FINISHED"] * 5
     assert (namespace.folder / "artifacts").rglob("*.parquet")
 
     # No secret is in what the driver wrote, or said.

@@ -1,6 +1,6 @@
-"""Records through the store: into the ledger, from there into the mirrors and back into pandas.
+"""Records through the store: into the ledger, from there into the mirrors, and from the ledger into pandas.
 
-A record is what one member did in one epoch, all of its metrics. 25 seeds a configuration, 40 epochs; the numbers are
+A record is what one member did in one epoch, all of its metrics. 25 seeds per configuration, 40 epochs; the numbers are
 random, for nothing is trained.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ from trainers.metrics import names
 from trainers.regimes import network
 
 SEEDS, EPOCHS = 25, 40
+NAME = "bench"
 
 
 def measure(records: int) -> Iterator[Measured]:
-    """One a step."""
+    """One per step."""
     metrics = names(network("combined"))
     configurations = max(1, records // (SEEDS * EPOCHS))
     with tempfile.TemporaryDirectory(prefix="gradsweep-bench-") as folder:
@@ -37,35 +39,37 @@ def measure(records: int) -> Iterator[Measured]:
         _record(store, configurations, metrics)
         yield _measured("into the ledger", configurations, began)
         began = time.perf_counter()
-        mirrors = Mirrors(store, "bench")
+        mirrors = Mirrors(store, NAME)
         mirrors.start()
         lag = mirrors.close(24 * 3600.0)
         if lag.waiting:
             raise SystemExit(f"{lag.waiting} configurations are not in the mirrors: {lag.problem}")
-        size = store.mlflow_db.stat().st_size / 2**20
-        yield _measured(f"into the mirrors (mlflow.db: {size:.1f} MiB)", configurations, began)
+        size = store.mlflow_db.stat().st_size / 2**20 / configurations
+        yield _measured(f"into the mirrors ({size:.2f} MiB of mlflow.db per configuration)", configurations, began)
         began = time.perf_counter()
-        frame = load("bench", store)
+        frame = load(NAME, store)
         yield _measured(f"from the ledger into pandas ({len(frame):,} rows)", configurations, began)
 
 
 def _record(store: Store, configurations: int, metrics: tuple[str, ...]) -> None:
-    ledger = Ledger.create(store.ledger_url)
-    sweep = ledger.begin(Sweep("bench", "name: bench\n"))
     values = np.random.default_rng(0).normal(size=(SEEDS, len(metrics)))
-    for number in range(configurations):
-        member = {**vars(MemberConfig(alpha=1.0 + number / 1000))}
-        del member["seed"]
-        added = Configuration(number, f"alpha={1 + number / 1000:g}", member, tuple(range(SEEDS)))
-        ledger.add(sweep, [added])
-        for epoch in range(EPOCHS):
-            ledger.record(sweep, {number: Epoch(epoch, "lanes", metrics, values, 0.5)}, [])
-        ledger.record(sweep, {}, [replace(added, state="complete", values=(0.5,), order=number)])
-    ledger.finish(sweep, "finished", "", trained=True)
-    ledger.close()
+    with closing(Ledger.create(store.ledger_url)) as ledger:
+        sweep = ledger.begin(Sweep(NAME, f"name: {NAME}\n"))
+        for number in range(configurations):
+            alpha = 1.0 + number / 1000
+            member = asdict(MemberConfig(alpha=alpha, epochs=EPOCHS))
+            del member["seed"]
+            seeds, parameters = tuple(range(SEEDS)), {"alpha": alpha}
+            running = Configuration(number, f"alpha={alpha:g}", member, seeds, parameters=parameters)
+            ledger.add(sweep, [running])
+            for epoch in range(EPOCHS):
+                last = epoch == EPOCHS - 1
+                ended = [replace(running, state="complete", values=(0.5,), order=number)] if last else []
+                ledger.record(sweep, {number: Epoch(epoch, "lanes", metrics, values, 0.5)}, ended)
+        ledger.finish(sweep, "finished", "", trained=True)
 
 
 def _measured(what: str, configurations: int, began: float) -> Measured:
     seconds, count = time.perf_counter() - began, configurations * SEEDS * EPOCHS
     tried = f"{configurations} configurations of {SEEDS} seeds and {EPOCHS} epochs"
-    return Measured(f"{count:,} records {what}", tried, f"{seconds:.1f} s, {count / seconds:,.0f} a second")
+    return Measured(f"{count:,} records {what}", tried, f"{seconds:.1f} s, {count / seconds:,.0f} per second")

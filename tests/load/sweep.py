@@ -6,7 +6,7 @@ Four parts, each in a module of its own or here:
   Tune on two cores, Optuna and MLflow on SQLite or PostgreSQL) until the last record is delivered. The data are 20
   images, so that next to nothing is training.
 - suggestions: what a suggestion costs, by sampler, as the history grows (`tests.load.suggestions`).
-- records: members' epochs written to MLflow, and read back into pandas (`tests.load.records`).
+- records: epochs of members into the ledger and its mirrors, and back into pandas (`tests.load.records`).
 - nodes: a cluster of Ray's own fake nodes, and the driver's share of the time (`tests.load.nodes`).
 
     python -m tests.load.sweep --part sweep --sizes 200 2000 --store postgres
@@ -125,11 +125,11 @@ def _store(kind: str, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     server = get_server(folder / "postgres", cleanup_mode=None)
     try:
         urls = {}
-        for name in ("optuna", "mlflow"):
+        for name in ("ledger", "mlflow"):
             server.psql(f"CREATE DATABASE {name}")
             urls[f"BENCH_{name.upper()}"] = server.get_uri(name)
         file = folder / "store.yaml"
-        file.write_text(f"folder: {folder / 'store'}\noptuna: {{env: BENCH_OPTUNA}}\nmlflow: {{env: BENCH_MLFLOW}}\n")
+        file.write_text(f"folder: {folder / 'store'}\nledger: {{env: BENCH_LEDGER}}\nmlflow: {{env: BENCH_MLFLOW}}\n")
         yield str(file), urls
     finally:
         server.stop()

@@ -49,10 +49,10 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("team")
     postgres = Postgres(DATABASE_PASSWORD)
     try:
-        url, database = postgres.create("optuna"), postgres.create("mlflow")
+        url, database = postgres.create("ledger"), postgres.create("mlflow")
         with mlflow_server(folder, database, Login("sweeper", MLFLOW_PASSWORD, "signing-55aa12")) as address:
             environment = {
-                "OPTUNA_URL": url,
+                "LEDGER_URL": url,
                 "MLFLOW_TRACKING_USERNAME": "sweeper",
                 "MLFLOW_TRACKING_PASSWORD": MLFLOW_PASSWORD,
             }

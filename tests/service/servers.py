@@ -94,7 +94,7 @@ class Team:
         """A store file whose folder is this one."""
         file = folder / "team.yaml"
         shared = folder / "shared"
-        file.write_text(f"ledger: {{env: OPTUNA_URL}}\nmlflow: {self.mlflow}\nfolder: {shared}\n")
+        file.write_text(f"ledger: {{env: LEDGER_URL}}\nmlflow: {self.mlflow}\nfolder: {shared}\n")
         return str(file)
 
 

@@ -144,7 +144,7 @@ def test_a_lost_machine_costs_nothing_but_time(
         spare = cluster.join(cpus=2)
         gradsweep("submit", spec, "--to", cluster.address)
         # Nobody else can have trained what is there.
-        until(lambda: any((gradsweep.folder / "shared" / "ray" / "spot" / "packs").glob("*.npz.*")))
+        until(lambda: any((gradsweep.folder / "shared" / "checkpoints" / "spot").glob("*.npz.*")))
         cluster.kill(spare)
         cluster.join(cpus=2)
         status = through(gradsweep, "spot", cluster)
@@ -158,7 +158,7 @@ def test_sqlite_is_refused(pair: Cluster, gradsweep: Gradsweep, images: str) -> 
     store = gradsweep.folder / "plain"
     spec = spec_of(gradsweep, images, "sqlite")
     said = gradsweep.refused("submit", spec, "--to", pair.address, "--store", str(store))
-    assert "optuna and mlflow: SQLite is for one machine" in said and "PostgreSQL" in said
+    assert "ledger and mlflow: SQLite is for one machine" in said and "PostgreSQL" in said
     assert gradsweep.json("list", "--store", str(store)) == []
 
 
@@ -172,7 +172,7 @@ def test_a_folder_that_is_not_shared_is_refused(
         shared.mkdir()
         cluster.join(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(shared)], cpus=1)
         said = gradsweep.refused("submit", spec_of(gradsweep, images, "blind"), "--to", cluster.address)
-        assert f"can't use {shared}/ray, where the states of members are to lie: it sees another one" in said
+        assert f"can't use {shared}/checkpoints, where the states of members are to be: it sees another one" in said
         assert "blind" not in [s["name"] for s in gradsweep.json("list")]
     finally:
         cluster.close()
@@ -217,7 +217,7 @@ def test_a_token(start_cluster: Callable[..., Cluster], team: Team, gradsweep: G
         said = gradsweep.refused("submit", spec, *to, HOME=str(gradsweep.folder))
         assert said.startswith(f"the cluster at {cluster.address} wants a token: set RAY_AUTH_MODE=token")
         wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
-        assert "is not its own" in gradsweep.refused("submit", spec, *to, **wrong)
+        assert "is another cluster's" in gradsweep.refused("submit", spec, *to, **wrong)
         file = gradsweep.folder / "token"
         file.write_text(token)
         gradsweep.environment |= {"RAY_AUTH_TOKEN_PATH": str(file)}

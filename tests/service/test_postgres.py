@@ -1,4 +1,4 @@
-"""A team's store: PostgreSQL behind Optuna and, behind an MLflow server with a password, behind MLflow."""
+"""A team's store: PostgreSQL behind the ledger and, behind an MLflow server with a password, behind MLflow."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import requests
 
-from search_spaces.storage import alone, has_driver
 from tests.service.command import Gradsweep, until
 from tests.service.secrets import command_lines, files_with
 from tests.service.servers import DATABASE_PASSWORD, MLFLOW_PASSWORD, Team
+from tracking.locks import driver_lock, holder
 from trainers.errors import SearchError
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(1800)]  # an idle machine needs half a minute
@@ -91,12 +91,12 @@ def test_four_sweeps_side_by_side_on_empty_databases_and_no_password_anywhere(
 
 def test_wrong_passwords_are_one_line_without_the_password(team: Team, gradsweep: Gradsweep, images: str) -> None:
     spec = gradsweep.spec(SPEC.replace("NAME", "locked-out").replace("IMAGES", images))
-    wrong = team.environment["OPTUNA_URL"].replace(DATABASE_PASSWORD, "wrong-6d1f")
-    said = gradsweep.refused("run", spec, OPTUNA_URL=wrong)
+    wrong = team.environment["LEDGER_URL"].replace(DATABASE_PASSWORD, "wrong-6d1f")
+    said = gradsweep.refused("run", spec, LEDGER_URL=wrong)
     assert "password authentication failed" in said and "wrong-6d1f" not in said
-    said = gradsweep.refused("list", OPTUNA_URL=wrong)
+    said = gradsweep.refused("list", LEDGER_URL=wrong)
     assert "password authentication failed" in said and "wrong-6d1f" not in said
-    assert "OPTUNA_URL" in gradsweep.refused("run", spec, OPTUNA_URL="")
+    assert "LEDGER_URL" in gradsweep.refused("run", spec, LEDGER_URL="")
 
 
 @pytest.mark.parametrize(
@@ -139,16 +139,16 @@ def test_a_password_that_is_changed_in_the_middle_loses_nothing(team: Team, grad
     assert gradsweep.json("status", "moved")["undelivered"] == 0, again.stderr
 
 
-def test_one_driver_a_sweep_wherever_its_folder_is(team: Team) -> None:
-    url = team.environment["OPTUNA_URL"]
-    assert not has_driver(url, "lonely")
-    with alone(url, "lonely"):
-        assert has_driver(url, "lonely")
-        with pytest.raises(SearchError, match="another machine"), alone(url, "lonely"):
+def test_one_driver_per_sweep_wherever_its_folder_is(team: Team, tmp_path: Path) -> None:
+    url, here, there = team.environment["LEDGER_URL"], tmp_path / "here.lock", tmp_path / "there.lock"
+    assert holder(url, "lonely", there) is None
+    with driver_lock(url, "lonely", here):
+        assert holder(url, "lonely", there) is not None
+        with pytest.raises(SearchError, match="lonely"), driver_lock(url, "lonely", there):
             pass
-        with alone(url, "another"):
+        with driver_lock(url, "another", there):
             pass
-    assert not has_driver(url, "lonely")
+    assert holder(url, "lonely", there) is None
 
 
 def test_mlflow_straight_into_its_database(team: Team, gradsweep: Gradsweep, images: str) -> None:
@@ -158,7 +158,7 @@ def test_mlflow_straight_into_its_database(team: Team, gradsweep: Gradsweep, ima
     secret.write_text(team.postgres.create("straight") + "\n")
     os.chmod(secret, 0o600)
     folder = gradsweep.folder / "own"
-    file.write_text(f"optuna: {{env: OPTUNA_URL}}\nmlflow: {{file: {secret}}}\nfolder: {folder}\n")
+    file.write_text(f"ledger: {{env: LEDGER_URL}}\nmlflow: {{file: {secret}}}\nfolder: {folder}\n")
     gradsweep("run", spec, "--executor", "in-process", "--store", str(file))
     assert gradsweep.json("status", "straight", "--store", str(file))["undelivered"] == 0
     assert [s["complete"] for s in gradsweep.json("list", "--store", str(file)) if s["name"] == "straight"] == [4]
@@ -168,7 +168,7 @@ def test_mlflow_straight_into_its_database(team: Team, gradsweep: Gradsweep, ima
 def test_a_study_of_somebody_else_is_left_alone(team: Team, gradsweep: Gradsweep, images: str) -> None:
     import optuna
 
-    url = team.environment["OPTUNA_URL"].replace("postgresql://", "postgresql+psycopg://")
+    url = team.environment["LEDGER_URL"].replace("postgresql://", "postgresql+psycopg://")
     storage = optuna.storages.RDBStorage(url)
     study = optuna.create_study(study_name="foreign", storage=storage)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
-from search_spaces.search import studies
-from sweeps.targets.target import Place, Submission, place_at
+from sweeps.targets.target import Submission, Target, target_at
 from tests.service.cluster import Cluster
 from tests.service.command import Gradsweep
-from tracking.outbox import Outbox
-from tracking.spool import Spool
+from tracking.results import sweeps
 from tracking.store import Store
 from trainers.errors import TargetError
 
@@ -33,21 +34,11 @@ resources: {cpus: 1, pack: 1}
 """
 
 
-def status_in_mlflow(store: Store, sweep: str) -> str | None:
-    """What MLflow's run of the sweep is, or will be once it is told."""
-    spool = Spool.at(store.spool_file(sweep))
-    try:
-        state = Outbox(spool).state()
-        return state and state.status
-    finally:
-        spool.close()
-
-
 @pytest.fixture
-def here(cluster: Cluster, tmp_path: Path) -> tuple[Place, Store]:
-    """The cluster as a place, in this process, and a store on the cluster's one machine."""
+def here(cluster: Cluster, tmp_path: Path) -> tuple[Target, Store]:
+    """The cluster as a target, in this process, and a store on the cluster's one machine."""
     store = Store.at(tmp_path / "store")
-    return place_at(cluster.address, store=str(store.folder)), store
+    return target_at(cluster.address, store=str(store.folder)), store
 
 
 def refusal(what: Callable[[], object]) -> str:
@@ -61,9 +52,9 @@ def refusal(what: Callable[[], object]) -> str:
 @pytest.mark.ray
 @pytest.mark.timeout(1800)  # an idle machine needs half a minute
 def test_submit_follow_stop_resume(
-    cluster: Cluster, here: tuple[Place, Store], gradsweep: Gradsweep, images: str
+    cluster: Cluster, here: tuple[Target, Store], gradsweep: Gradsweep, images: str
 ) -> None:
-    place, store = here
+    target, store = here
     text = SPEC.replace("IMAGES", images)
     to = ["--to", cluster.address]
     submitted = gradsweep.json("submit", gradsweep.spec(text), *to, "--store", str(store.folder))
@@ -73,51 +64,51 @@ def test_submit_follow_stop_resume(
 
     # The name is taken, whether the sweep runs or not.
     sweep = Submission("away", text)
-    assert "is running" in refusal(lambda: place.submit(sweep))
-    assert "is running" in refusal(lambda: place.submit(replace(sweep, resume=True)))
+    assert "is running: gradsweep status" in refusal(lambda: target.submit(sweep))
+    assert "is running" in refusal(lambda: target.submit(replace(sweep, resume=True)))
     stopped = gradsweep.json("stop", "away", *to, "--store", str(store.folder))
     assert (stopped["state"], stopped["total"], stopped["ended"]) == ("stopped", 2, 0)
-    # The books were closed: whoever looks at the sweep sees that somebody has stopped it.
-    assert status_in_mlflow(store, "away") == "KILLED"
+    assert [sweep.status for sweep in sweeps(store)] == ["killed"], "MLflow would show it as running"
     out, err = follower.communicate()
     assert follower.returncode == 0, err
     assert out.splitlines()[-1] == f"gradsweep: interrupted; this goes on with it: gradsweep resume away {' '.join(to)}"
-    assert out.splitlines() == list(place.logs("away", follow=False))
-    assert "is not running" in refusal(lambda: place.stop("away"))
-    assert "--resume" in refusal(lambda: place.submit(sweep))
+    assert out.splitlines() == list(target.logs("away", follow=False))
+    assert "is not running" in refusal(lambda: target.stop("away"))
+    assert "--resume" in refusal(lambda: target.submit(sweep))
 
     # Goes on from any machine, with the spec that the cluster knows.
-    place_at(cluster.address).resume("away")
-    assert [(s.name, s.state) for s in place.list()] == [("away", "running")]
-    assert place.stop("away").state == "stopped"
-    assert place.status("away").said.startswith("gradsweep: interrupted")
+    target_at(cluster.address).resume("away")
+    assert [(s.name, s.state) for s in target.list()] == [("away", "running")]
+    assert target.stop("away").state == "stopped"
+    assert target.status("away").last_line.startswith("gradsweep: interrupted")
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(1800)  # an idle machine needs half a minute
 def test_a_request_that_the_cluster_can_not_fulfil_is_refused_and_leaves_nothing(
-    cluster: Cluster, here: tuple[Place, Store], images: str
+    cluster: Cluster, here: tuple[Target, Store], images: str
 ) -> None:
-    place, store = here
+    target, store = here
     text = SPEC.replace("IMAGES", images).replace("away", "greedy").replace("cpus: 1", "cpus: 1, gpus: 0.25")
-    assert refusal(lambda: place.submit(Submission("greedy", text))) == (
+    assert refusal(lambda: target.submit(Submission("greedy", text))) == (
         f"at {cluster.address}: resources.gpus: a pack needs 0.25, and this cluster has none: "
         "--set resources.gpus=0 asks for less"
     )
-    assert "greedy" not in [s.name for s in place.list()]
-    assert studies(store.optuna_url) == []
-    assert "nobody" in refusal(lambda: place.status("nobody"))
-    assert "--dry-run" in refusal(lambda: place.submit(Submission("greedy", text, dry_run=True)))
-    no_store = place_at(cluster.address)
+    assert "greedy" not in [s.name for s in target.list()]
+    assert sweeps(store) == []
+    assert "nobody" in refusal(lambda: target.status("nobody"))
+    assert "--dry-run" in refusal(lambda: target.submit(Submission("greedy", text, dry_run=True)))
+    no_store = target_at(cluster.address)
     assert "--store" in refusal(lambda: no_store.submit(Submission("greedy", text)))
-    relative = place_at(cluster.address, store="relative")
+    relative = target_at(cluster.address, store="relative")
     assert "--store relative" in refusal(lambda: relative.submit(Submission("greedy", text)))
-    assert "--pool" in refusal(lambda: place_at(cluster.address, pool=store.folder))
+    assert "--pool" in refusal(lambda: target_at(cluster.address, pool=store.folder))
 
 
 @pytest.mark.parametrize("to", ["head:8265", "ftp://head", "http://", "k8s:gradsweep"])
-def test_what_is_no_place_is_refused(to: str) -> None:
-    assert "--to" in refusal(lambda: place_at(to))
+def test_what_is_no_address_is_refused(to: str) -> None:
+    says = "http://HEAD:8265 (a Ray cluster) or k8s://NAMESPACE (a Kubernetes namespace); without --to, this machine"
+    assert refusal(lambda: target_at(to)) == f"--to {to}: must be {says}"
 
 
 def test_a_cluster_that_is_not_there(gradsweep: Gradsweep) -> None:
@@ -131,8 +122,10 @@ class Dashboard(http.server.BaseHTTPRequestHandler):
     """A stand-in for what can't be had here: clusters of other versions, and what is no cluster."""
 
     answer: tuple[int, str] = (200, "")
+    authorizations: list[str | None] = []
 
     def do_GET(self) -> None:
+        self.authorizations.append(self.headers["Authorization"])
         self.send_response(self.answer[0])
         self.end_headers()
         self.wfile.write(self.answer[1].encode())
@@ -141,29 +134,62 @@ class Dashboard(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize(
-    ("code", "text", "status", "says"),
-    [
-        (200, json.dumps({"version": "4", "ray_version": "2.9.3", "ray_commit": ""}), 2, "has Ray 2.9.3"),
-        (200, json.dumps({"version": "4", "ray_version": "3.0.0", "ray_commit": ""}), 2, "has Ray 3.0.0"),
-        (200, "<html>hello</html>", 1, "is no Ray cluster"),
-        (404, "nothing", 1, "404"),
-        (401, "Unauthorized: Missing authentication token", 2, "wants a token"),
-    ],
-)
-def test_another_version_and_what_is_no_cluster(code: int, text: str, status: int, says: str) -> None:
+@contextmanager
+def dashboard(code: int, text: str) -> Iterator[str]:
+    """The address of one that gives this answer to everything."""
     handler = type("Handler", (Dashboard,), {"answer": (code, text)})
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            with pytest.raises(TargetError, match=says) as caught:
-                place_at(f"http://127.0.0.1:{server.server_port}")
-            assert caught.value.exit_code == status
-            assert "\n" not in str(caught.value)
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "status", "says"),
+    [
+        (200, json.dumps({"version": "4", "ray_version": "2.9.3", "ray_commit": ""}), 2, "has Ray 2.9.3"),
+        (200, json.dumps({"version": "4", "ray_version": "3.0.0", "ray_commit": ""}), 2, "has Ray 3.0.0"),
+        (200, "<html>hello</html>", 1, "no Ray dashboard at"),
+        (404, "nothing", 1, "404"),
+        (401, "Unauthorized: Missing authentication token", 2, "wants a token"),
+    ],
+)
+def test_another_version_and_what_is_no_cluster(code: int, text: str, status: int, says: str) -> None:
+    with dashboard(code, text) as to:
+        with pytest.raises(TargetError, match=says) as caught:
+            target_at(to)
+    assert caught.value.exit_code == status
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "variable", "sent"),
+    [
+        ("", "a", "Bearer a"),
+        ("token", "a", "Bearer a"),
+        ("disabled", "a", None),
+        ("", "", "Bearer b"),
+        ("k8s", "", None),
+    ],
+)
+def test_a_token_is_sent_where_there_is_one_and_leaves_the_environment_alone(
+    mode: str, variable: str, sent: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("b\n")
+    settings = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": variable, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    settings |= {"RAY_ADDRESS": "127.0.0.1:1", "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    Dashboard.authorizations.clear()
+    with dashboard(200, json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": ""})) as to:
+        target_at(to)
+    assert set(Dashboard.authorizations) == {sent}
+    assert os.environ == before
 
 
 def test_a_token_that_is_demanded_and_not_there(gradsweep: Gradsweep, tmp_path: Path) -> None:

@@ -28,21 +28,21 @@ def test_a_file_names_the_places_and_the_passwords_are_read_when_they_are_needed
 ) -> None:
     secret = tmp_path / "mlflow-uri"
     file = tmp_path / "team.yaml"
-    file.write_text(f"optuna: {{env: TEAM_OPTUNA}}\nmlflow: {{file: {secret}}}\nfolder: {tmp_path}/shared\n")
+    file.write_text(f"ledger: {{env: TEAM_LEDGER}}\nmlflow: {{file: {secret}}}\nfolder: {tmp_path}/shared\n")
     monkeypatch.setenv("GRADSWEEP_STORE", str(file))
-    monkeypatch.delenv("TEAM_OPTUNA", raising=False)
+    monkeypatch.delenv("TEAM_LEDGER", raising=False)
     store = open_store()
     assert (store.folder, store.where) == (tmp_path / "shared", file)
-    with pytest.raises(StoreError, match="TEAM_OPTUNA, which is not set or empty"):
+    with pytest.raises(StoreError, match="TEAM_LEDGER, which is not set or empty"):
         store.create()
-    monkeypatch.setenv("TEAM_OPTUNA", f"postgresql://u:{SECRET}@h/optuna")
+    monkeypatch.setenv("TEAM_LEDGER", f"postgresql://u:{SECRET}@h/sweeps")
     with pytest.raises(StoreError, match="mlflow-uri: No such file"):
         store.create()
     secret.write_text(f"postgresql://u:{SECRET}@h/mlflow\n")
-    assert store.optuna_url == f"postgresql://u:{SECRET}@h/optuna"
+    assert store.ledger_url == f"postgresql://u:{SECRET}@h/sweeps"
     assert store.mlflow_uri == f"postgresql+psycopg://u:{SECRET}@h/mlflow"
     assert store.of_one_machine == []
-    assert store.variables == ["TEAM_OPTUNA"]
+    assert store.variables == ["TEAM_LEDGER"]
     # Nobody who prints, logs or pickles a store gives a password away.
     for shown in (repr(store), str(store), repr(pickle.dumps(store))):
         assert SECRET not in shown
@@ -52,24 +52,23 @@ def test_what_is_left_out_is_in_the_folder(tmp_path: Path) -> None:
     file = tmp_path / "team.yml"
     file.write_text(f"mlflow: http://mlflow:5000\nfolder: {tmp_path}/own\n")
     store = open_store(file)
-    assert store.optuna_url == f"sqlite:///{tmp_path}/own/optuna.db"
-    assert store.of_one_machine == ["optuna"]
-    assert not store.untouched
+    assert store.ledger_url == f"sqlite:///{tmp_path}/own/ledger.db"
+    assert store.of_one_machine == ["ledger"]
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", ":1: a store file is a mapping"),
-        ("optuna: {env: X}", "of which folder is needed"),
+        ("ledger: {env: X}", "of which folder is needed"),
         ("folder: relative", ":1: folder: must be an absolute path"),
         ("folder: /x\noptunna: y", ":2: optunna: unknown key"),
-        ("folder: /x\noptuna: mysql://h/d", ":2: optuna: must begin with one of postgresql://"),
+        ("folder: /x\nledger: mysql://h/d", ":2: ledger: must begin with one of postgresql://"),
         ("folder: /x\nmlflow: mlflow:5000", ":2: mlflow: must begin with one of http://"),
-        ("folder: /x\noptuna: {env: X, file: Y}", ":2: optuna: must be an address, {env: NAME} or {file: PATH}"),
-        ("folder: /x\noptuna: {env: 1}", ":2: optuna: must be an address"),
-        (f"folder: /x\noptuna: postgresql://u:{SECRET}@h/d", ":2: optuna: a password has no place"),
-        (f"folder: /x\noptuna: postgresql://u@h/d?password={SECRET}", ":2: optuna: a password has no place"),
+        ("folder: /x\nledger: {env: X, file: Y}", ":2: ledger: must be an address, {env: NAME} or {file: PATH}"),
+        ("folder: /x\nledger: {env: 1}", ":2: ledger: must be an address"),
+        (f"folder: /x\nledger: postgresql://u:{SECRET}@h/d", ":2: ledger: a password has no place"),
+        (f"folder: /x\nledger: postgresql://u@h/d?password={SECRET}", ":2: ledger: a password has no place"),
         (f"folder: /x\nmlflow: https://u:{SECRET}@h", "set MLFLOW_TRACKING_USERNAME"),
         (f"folder: /x\ncheckpoints: s3://u:{SECRET}@bucket/x", ":2: checkpoints: a password has no place"),
         ("folder: /x\ncheckpoints: ftp://bucket", ":2: checkpoints: must be s3://"),
@@ -89,7 +88,7 @@ def test_a_wrong_file_is_one_line_with_its_place(tmp_path: Path, text: str, says
 def test_a_file_that_is_not_there_and_an_address_in_its_place(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"none.yaml can't be read: No such file"):
         open_store(tmp_path / "none.yaml")
-    with pytest.raises(StoreError, match="optuna, mlflow, folder") as caught:
+    with pytest.raises(StoreError, match="ledger, mlflow, folder") as caught:
         open_store(f"postgresql://u:{SECRET}@h/d")
     assert SECRET not in str(caught.value)
 
@@ -103,7 +102,7 @@ def test_a_spec_has_no_password_either(uri: str) -> None:
 
 
 def test_sqlite_is_for_one_machine(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="optuna and mlflow: SQLite .* PostgreSQL .* --store FILE"):
+    with pytest.raises(RequestError, match="ledger and mlflow: SQLite .* PostgreSQL .* --store FILE"):
         check_databases(Store.at(tmp_path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,24 @@ def test_an_error_in_training_is_an_end_with_a_one_line_reason(configuration: Ma
     reason = reports[0].ended[1].reason
     assert "/nowhere" in reason
     assert "\n" not in reason
+    assert reports[0].ended[1].traceback == "", "an error of ours has nothing to trace"
+
+
+def test_a_programming_error_keeps_its_traceback(configuration: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr("trainers.train.train", broken)
+    report = pickle.loads(pickle.dumps(next(train_pack(pack(configuration(1))))))
+    assert report.ended[1].reason == "KeyError: 'no such thing'"
+    assert "in broken" in report.ended[1].traceback
+
+
+def test_what_can_not_be_imported_is_no_end(configuration: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pack could be trained here: it is for the executor to end the sweep."""
+    monkeypatch.setitem(sys.modules, "trainers.train", None)
+    with pytest.raises(ImportError):
+        next(train_pack(pack(configuration(1))))
 
 
 def test_a_gpu_that_takes_no_more_work_is_no_end(configuration: Make, monkeypatch: pytest.MonkeyPatch) -> None:

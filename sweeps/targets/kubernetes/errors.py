@@ -1,41 +1,36 @@
-"""What an API server's refusal means: one line of what, where, and what would be right. It speaks to no cluster."""
+"""What an API server's refusal means: one line that says what, where, and what would be right."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from sweeps.targets.kubernetes.rayjob_status import one_line
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
 
 
-class KubernetesError(TargetError):
-    """Something went wrong in the cluster."""
+class NoSuchSweep(TargetError):
+    """The namespace has no RayJob of this name, or no longer."""
 
 
-class NoSuchSweep(KubernetesError):
-    """The namespace has no RayJob of this name, or no more."""
-
-
-class NoSuchNamespace(KubernetesError):
+class NoSuchNamespace(TargetError):
     """There is no such namespace."""
 
 
-def refusal(doing: str, sweep: str, namespace: str, host: str, status: int, reason: str, body: Any) -> KubernetesError:
-    """The error for an answer that is none; `doing` is what was tried, `sweep` with which one, "" for all."""
+def refusal(doing: str, sweep: str, namespace: str, host: str, status: int, reason: str, body: Any) -> TargetError:
+    """The error for a refusing answer; `doing` is what was tried, `sweep` with which sweep, "" for all of them."""
     answer = _answer(body)
-    message = one_line(answer.get("message") or reason or "no reason given")
+    message = flat(answer.get("message") or reason or "no reason given")
     kind = (answer.get("details") or {}).get("kind", "")
     here = f"namespace {namespace} at {host}"
     to = f"--to k8s://{namespace}"
     if status == 401:
-        return KubernetesError(f"the cluster at {host} does not know you: log in again", WRONG_REQUEST)
+        return TargetError(f"the cluster at {host} does not know you: log in again", WRONG_REQUEST)
     if status == 403 and "exceeded quota" in message:
-        return KubernetesError(f"{here} is full: {message}", FAILED)
+        return TargetError(f"{here} is full: {message}", FAILED)
     if status == 403 and "denied the request" in message:
-        return KubernetesError(f"{here} refuses sweep {sweep}: {message}", WRONG_REQUEST)
+        return TargetError(f"{here} refuses sweep {sweep}: {message}", WRONG_REQUEST)
     if status == 403:
-        return KubernetesError(
+        return TargetError(
             f"no rights to {doing} in {here}: {message}; its owner gives them with the Role gradsweep-user",
             WRONG_REQUEST,
         )
@@ -44,17 +39,22 @@ def refusal(doing: str, sweep: str, namespace: str, host: str, status: int, reas
     if status == 404 and kind:
         return NoSuchSweep(f"no sweep {sweep} in {here}: see gradsweep list {to}", WRONG_REQUEST)
     if status == 404:
-        return KubernetesError(
+        return TargetError(
             f"the cluster at {host} has no rayjobs.ray.io/v1: its owner installs KubeRay's operator", WRONG_REQUEST
         )
     if status == 409:
-        return KubernetesError(
+        return TargetError(
             f"sweep {sweep} is already in {here}: gradsweep resume {sweep} {to}, or choose another --name",
             WRONG_REQUEST,
         )
     if status in (400, 422) and doing == "create":
-        return KubernetesError(f"the KubeRay at {host} does not take this RayJob: {message}", WRONG_REQUEST)
-    return KubernetesError(f"cannot {doing} {sweep or 'sweeps'} in {here}: {status} {message}", FAILED)
+        return TargetError(f"the KubeRay at {host} does not take this RayJob: {message}", WRONG_REQUEST)
+    return TargetError(f"cannot {doing} {sweep or 'sweeps'} in {here}: {status} {message}", FAILED)
+
+
+def flat(text: object) -> str:
+    """A text without line breaks."""
+    return " ".join(str(text).split())
 
 
 def _answer(body: Any) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Places:
 
     __pydantic_config__ = _STRICT
 
-    optuna_url: SecretKey = SecretKey("gradsweep-database", "optuna-url")
+    ledger_url: SecretKey = SecretKey("gradsweep-database", "ledger-url")
     mlflow_uri: str = "http://mlflow:5000"
     mlflow_username: SecretKey = SecretKey("gradsweep-mlflow", "username")
     mlflow_password: SecretKey = SecretKey("gradsweep-mlflow", "password")
@@ -80,6 +80,8 @@ class Workers:
             raise ValueError(
                 f"0 <= minimum <= maximum and maximum >= 1 must hold, but got {self.minimum} and {self.maximum}"
             )
+        if self.idle_seconds < 0:
+            raise ValueError(f"idle_seconds >= 0 must hold, but got {self.idle_seconds}")
 
     def packs_at_once(self, cpus: int, gpus: float) -> int:
         """How many packs of this size all workers together have room for. Raises ValueError where one has none."""

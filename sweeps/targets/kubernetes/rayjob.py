@@ -1,11 +1,11 @@
-"""One sweep as one KubeRay RayJob: typed settings in, a plain dictionary out. It speaks to no cluster.
+"""One sweep as one KubeRay RayJob: typed settings in, a plain dictionary out.
 
-Everything that a sweep needs travels in this single object, so creating it is the only step and nothing can be left
-half-created: the spec and the store's places are annotations of the head's Pod, which the downward API shows to the
-driver as files. A ConfigMap would need a second request, a right that our Role does not give, and an owner that must
-exist first; an environment variable ends at 128 KiB and would lose the spec's line numbers for error messages.
+This single object has everything that a sweep needs, so that creating it is the only step and nothing is left
+half-created: the spec and the store file are annotations of the head's Pod, which the downward API shows to the driver
+as files. A ConfigMap would need a second request, a right that our Role does not grant, and an owner that must exist
+first; an environment variable ends at 128 KiB and would lose the spec's line numbers for error messages.
 
-Each retry of a RayJob is a fresh Ray cluster, so the entrypoint says `--resume`: start, or go on from the store.
+Each retry of a RayJob is a fresh Ray cluster, so the entrypoint has `--resume`: start, or continue from the store.
 
     print(as_yaml(render(SweepJob(name="alpha-r", spec=text, pool=pool))))
 """
@@ -29,7 +29,7 @@ POOL, SPEC, STORE = "gradsweep/pool", "gradsweep/spec", "gradsweep/store"  # ann
 USER = 10001  # the image's user, see k8s/image/Dockerfile
 
 DOCUMENTS = "/etc/gradsweep"
-SHARED = "/mnt/gradsweep"  # what every node of the sweep sees: states of members, the spool, data sets
+SHARED = "/mnt/gradsweep"  # what every node of the sweep sees: states of members, data sets
 SPEC_FILE = f"{DOCUMENTS}/spec.yaml"
 STORE_FILE = f"{DOCUMENTS}/store.yaml"
 
@@ -107,26 +107,20 @@ def _cluster(job: SweepJob) -> Object:
 
 
 def _head(job: SweepJob) -> Object:
-    container = {
-        "name": "ray-head",
-        "image": job.pool.image,
-        "imagePullPolicy": "IfNotPresent",
-        "ports": [
-            {"name": "gcs-server", "containerPort": 6379},
-            {"name": "dashboard", "containerPort": 8265},
-            {"name": "metrics", "containerPort": 8080},
-        ],
-        "env": [*_plain({**_RAY, **_HEALTH, **_room(job.packs)}), *_driver(job.pool.places)],
-        "resources": _resources(job.pool.head),
-        "securityContext": _restricted(),
-        "volumeMounts": [
-            *_SCRATCH,
-            {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
-            {"name": "store", "mountPath": SHARED},
-        ],
-        # `stop` sends the driver SIGTERM through Ray and then deletes this Pod: the time to close its books.
-        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "30"]}}},
-    }
+    ports = {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}
+    # So many packs wait at once, and the autoscaler sees the whole demand.
+    room = {} if job.packs is None else {"GRADSWEEP_PACKS": str(job.packs)}
+    container = _container(
+        "ray-head",
+        job,
+        [*_plain({**_RAY, **_HEALTH, **room}), *_driver(job.pool.places)],
+        _resources(job.pool.head),
+        {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
+        _STORE_MOUNT,
+    )
+    container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
+    # `stop` sends the driver SIGTERM through Ray and then deletes this Pod: the driver has this long to end.
+    container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "30"]}}}
     return {
         "metadata": {
             "labels": _labels(job, "head"),
@@ -142,7 +136,7 @@ def _head(job: SweepJob) -> Object:
             "terminationGracePeriodSeconds": 90,
             "containers": [container],
             "volumes": [
-                *_scratch(),
+                _TMP,
                 {"name": "autoscaler-tmp", "emptyDir": {"sizeLimit": "1Gi"}},
                 {"name": "documents", "downwardAPI": {"items": [_document(SPEC), _document(STORE)]}},
                 _claim(job.pool.places),
@@ -157,15 +151,8 @@ def _workers(job: SweepJob) -> Object:
     gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     tolerations = [*([gpu] if workers.size.gpus else []), *map(dict, workers.tolerations)]
     replicas = workers.maximum if job.pool.queue else workers.minimum
-    container = {
-        "name": "ray-worker",
-        "image": job.pool.image,
-        "imagePullPolicy": "IfNotPresent",
-        "env": _plain(_RAY),  # and no credentials: only the driver speaks to databases and MLflow
-        "resources": _resources(workers.size),
-        "securityContext": _restricted(),
-        "volumeMounts": [*_SCRATCH, {"name": "store", "mountPath": SHARED}],
-    }
+    # No credentials: only the driver speaks to databases and MLflow.
+    container = _container("ray-worker", job, _plain(_RAY), _resources(workers.size), _STORE_MOUNT)
     return {
         "groupName": "gpu-workers" if workers.size.gpus else "cpu-workers",
         "replicas": replicas,
@@ -179,7 +166,7 @@ def _workers(job: SweepJob) -> Object:
                 "nodeSelector": dict(workers.node_selector),
                 "tolerations": tolerations,
                 "containers": [container],
-                "volumes": [*_scratch(), _claim(job.pool.places)],
+                "volumes": [_TMP, _claim(job.pool.places)],
             },
         },
     }
@@ -192,18 +179,8 @@ def _submitter(job: SweepJob) -> Object:
         "spec": {
             **_pod("gradsweep-worker"),
             "restartPolicy": "Never",
-            "containers": [
-                {
-                    "name": SUBMITTER,
-                    "image": job.pool.image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "env": _plain(_RAY),
-                    "resources": _amounts("500m", "1Gi"),
-                    "securityContext": _restricted(),
-                    "volumeMounts": list(_SCRATCH),
-                }
-            ],
-            "volumes": _scratch(),
+            "containers": [_container(SUBMITTER, job, _plain(_RAY), _amounts("500m", "1Gi"))],
+            "volumes": [_TMP],
         },
     }
 
@@ -230,15 +207,16 @@ def _redis(redis: Redis) -> Object:
     }
 
 
-# Ray's and our settings on every node; HOME because the root file system is read-only.
+# On every node; HOME because the root file system is read-only.
 _RAY = {
     "HOME": "/tmp",
+    "PYTHONSAFEPATH": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GRADSWEEP_CACHE": f"{SHARED}/cache",
 }
-# A lost node is noticed after 3 seconds instead of 12; a stopped driver has half a minute to close its books.
+# A lost node is noticed after 3 seconds instead of 12; a stopped driver has half a minute to end.
 _HEALTH = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",
@@ -247,16 +225,20 @@ _HEALTH = {
 }
 
 
-def _room(packs: int | None) -> dict[str, str]:
-    """How many packs the pool has room for: so many wait at once, and the autoscaler sees the whole demand."""
-    return {} if packs is None else {"GRADSWEEP_PACKS": str(packs)}
+_TMP = {"name": "tmp", "emptyDir": {"sizeLimit": "10Gi"}}
+_STORE_MOUNT = {"name": "store", "mountPath": SHARED}
 
 
-_SCRATCH = ({"name": "tmp", "mountPath": "/tmp"},)
-
-
-def _scratch() -> list[Object]:
-    return [{"name": "tmp", "emptyDir": {"sizeLimit": "10Gi"}}]
+def _container(name: str, job: SweepJob, environment: list[Object], resources: Object, *mounts: Object) -> Object:
+    return {
+        "name": name,
+        "image": job.pool.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": environment,
+        "resources": resources,
+        "securityContext": _restricted(),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],
+    }
 
 
 def _labels(job: SweepJob, component: str = "") -> dict[str, str]:
@@ -297,7 +279,7 @@ def _resources(size: Size) -> Object:
 
 
 def _amounts(cpu: str, memory: str, **others: str) -> Object:
-    """Requests and limits alike: what is promised is what there is."""
+    """The same as requests and limits."""
     amounts = {"cpu": cpu, "memory": memory, **others}
     return {"requests": dict(amounts), "limits": dict(amounts)}
 
@@ -308,7 +290,7 @@ def _plain(values: Mapping[str, str]) -> list[Object]:
 
 def _driver(places: Places) -> list[Object]:
     secrets = {
-        "GRADSWEEP_OPTUNA_URL": places.optuna_url,
+        "GRADSWEEP_LEDGER_URL": places.ledger_url,
         "MLFLOW_TRACKING_USERNAME": places.mlflow_username,
         "MLFLOW_TRACKING_PASSWORD": places.mlflow_password,
     }
@@ -320,9 +302,9 @@ def _reference(key: SecretKey) -> Object:
 
 
 def _store(places: Places) -> str:
-    """The store file: the three places, passwords named and not given."""
+    """The store file, which names passwords and has none."""
     return yaml.safe_dump(
-        {"optuna": {"env": "GRADSWEEP_OPTUNA_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}, sort_keys=False
+        {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}, sort_keys=False
     )
 
 

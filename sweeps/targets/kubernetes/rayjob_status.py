@@ -1,6 +1,6 @@
-"""How a sweep on Kubernetes stands, read from its RayJob and its Pods: plain data, and no cluster.
+"""The status of a sweep on Kubernetes, read from its RayJob and its Pods: plain data, no cluster.
 
->>> standing_of({"metadata": {"name": "a"}, "status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}})
+>>> status_of({"metadata": {"name": "a"}, "status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}})
 RayJobStatus(name='a', state='finished', ...)
 """
 
@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from sweeps.targets.kubernetes.errors import flat
 
 # KubeRay's JobDeploymentStatus in our words; Running and Complete are refined by Ray's own.
 DEPLOYMENT = {
@@ -49,10 +51,10 @@ class RayJobStatus:
     @property
     def words(self) -> str:
         """KubeRay's and Ray's own, in one line."""
-        said = [f"RayJob {self.deployment}" if self.deployment else "KubeRay's operator has not looked at it yet"]
-        said += [f"Ray job {self.job}"] if self.job else []
-        said += [f"{self.failures} clusters failed"] if self.failures else []
-        return ", ".join(said) + (f": {self.message}" if self.message else "")
+        parts = [f"RayJob {self.deployment}" if self.deployment else "KubeRay's operator has not looked at it yet"]
+        parts += [f"Ray job {self.job}"] if self.job else []
+        parts += [f"{self.failures} clusters failed"] if self.failures else []
+        return ", ".join(parts) + (f": {self.message}" if self.message else "")
 
 
 def status_of(rayjob: Mapping[str, Any]) -> RayJobStatus:
@@ -71,7 +73,7 @@ def status_of(rayjob: Mapping[str, Any]) -> RayJobStatus:
         state=state,
         deployment=deployment,
         job=job,
-        message=one_line(status.get("message") or status.get("reason") or ""),
+        message=flat(status.get("message") or status.get("reason") or ""),
         failures=int(status.get("failed") or 0),
         created=metadata.get("creationTimestamp", ""),
         started=status.get("startTime") or "",
@@ -81,29 +83,24 @@ def status_of(rayjob: Mapping[str, Any]) -> RayJobStatus:
 
 def pods_in_words(pods: Iterable[Mapping[str, Any]]) -> str:
     """How many of a sweep's Pods run, and what keeps the others from it; "" where there are none."""
-    found = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
-    if not found:
+    alive = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    if not alive:
         return ""
-    running = sum(pod["status"].get("phase") == "Running" for pod in found)
-    why = Counter(reason for pod in found if (reason := _waits_for(pod)))
-    said = "; ".join(f"{count} x {reason}" if count > 1 else reason for reason, count in why.items())
-    return f"{running} of {len(found)} Pods run" + (f" ({said})" if said else "")
+    running = sum(pod["status"].get("phase") == "Running" for pod in alive)
+    reasons = Counter(reason for pod in alive if (reason := _waits_for(pod)))
+    waiting = "; ".join(f"{count} x {reason}" if count > 1 else reason for reason, count in reasons.items())
+    return f"{running} of {len(alive)} Pods run" + (f" ({waiting})" if waiting else "")
 
 
 def _waits_for(pod: Mapping[str, Any]) -> str:
     """Why a Pod does not run: no node for it, an image or a Secret that can't be had; "" where it runs or starts."""
     status = pod["status"]
     component = pod["metadata"].get("labels", {}).get("app.kubernetes.io/component", "Pod")
-    for one in status.get("conditions", []):
-        if one["type"] == "PodScheduled" and one["status"] == "False":
-            return one_line(f"{component}: {one.get('message') or one.get('reason', '')}")
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return flat(f"{component}: {condition.get('message') or condition.get('reason', '')}")
     for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
         waiting = container.get("state", {}).get("waiting") or {}
         if waiting.get("message") or waiting.get("reason", "").endswith(("BackOff", "Error")):
-            return one_line(f"{component}: {waiting.get('reason', '')} {waiting.get('message', '')}")
+            return flat(f"{component}: {waiting.get('reason', '')} {waiting.get('message', '')}")
     return ""
-
-
-def one_line(text: object) -> str:
-    """A text without line breaks."""
-    return " ".join(str(text).split())

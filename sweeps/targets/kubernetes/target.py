@@ -1,7 +1,7 @@
-"""Sweeps in a Kubernetes namespace, `--to k8s://NAMESPACE`: one RayJob each, on the pool that its owner describes.
+"""A Kubernetes namespace as a target, `--to k8s://NAMESPACE`: one RayJob per sweep, on the pool its owner describes.
 
-Everything of a sweep is in its RayJob, so to submit is one request, and to resume is to make the RayJob anew from the
-documents that it carries. The driver inside does the rest: its entrypoint goes on with what is in the store.
+A RayJob holds everything of its sweep: to submit is one request, and to resume is to make the RayJob anew from the
+documents that it carries. Its entrypoint continues what is in the store.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweeps.targets.kubernetes.errors import KubernetesError, NoSuchSweep
-from sweeps.targets.kubernetes.kuberay_rules import problems
+from sweeps.targets.kubernetes.errors import NoSuchSweep
 from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import RayJobStatus, pods_in_words
-from sweeps.targets.target import Standing, Submission, Submitted, commands
+from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded
 from trainers.errors import WRONG_REQUEST, TargetError
 
 if TYPE_CHECKING:
@@ -27,70 +26,65 @@ if TYPE_CHECKING:
 POOL_VARIABLE = "GRADSWEEP_POOL"
 
 
-def place(to: str, store: str | None, pool: Path | None) -> KubernetesPlace:
-    """The namespace of the current context. Speaks to nobody yet. Raises TargetError."""
-    name = to.partition("://")[2]
-    if "/" in name:
-        raise TargetError(f"--to {to}: must be k8s://NAMESPACE, like k8s://gradsweep", WRONG_REQUEST)
-    return KubernetesPlace(name, store, pool)
+class KubernetesTarget:
+    """See the module, and sweeps.targets.target.Target; uses the current context, and doesn't connect before a method.
 
+    `store` is where the records can be read from here, `pool` the file of `--pool`.
+    """
 
-class KubernetesPlace:
-    """The sweeps of one namespace; `store` is where their books can be read from here, `pool` the file of `--pool`."""
-
-    def __init__(self, name: str, store: str | None, pool: Path | None) -> None:
-        self._name = name
-        self._to = f"k8s://{name}"
+    def __init__(self, address: str, store: str | None, pool: Path | None) -> None:
+        self._to, self._name = address, address.partition("://")[2]
+        if "/" in self._name:
+            raise TargetError(f"--to {address}: must be k8s://NAMESPACE, like k8s://gradsweep", WRONG_REQUEST)
         self._store = store
         self._pool = pool
 
     def submit(self, sweep: Submission) -> Submitted:
-        """Create its RayJob; with `dry_run` only say what it would be, and speak to nobody."""
+        """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
         if self._store is not None:
             raise TargetError("--store: on Kubernetes the pool says where records go, as `places`", WRONG_REQUEST)
-        job = _job(sweep.name, sweep.spec, self._read_pool())
-        rayjob = _rendered(job)
+        rayjob = render(_job(sweep.name, sweep.spec, self._read_pool()))
         if sweep.dry_run:
             return Submitted(sweep.name, self._to, manifest=as_yaml(rayjob))
         namespace = self._connect()
         if sweep.resume:
-            self._make_room(namespace, sweep.name)
+            self._remove_ended(namespace, sweep.name)
         namespace.create(rayjob)
         return self._submitted(sweep.name)
 
-    def list(self) -> list[Standing]:
+    def list(self) -> list[SweepStatus]:
         """What the RayJobs say."""
-        return [_standing(one) for one in self._connect().list()]
+        return [_status(rayjob) for rayjob in self._connect().list()]
 
-    def status(self, name: str) -> Standing:
-        """What RayJob, Pods and driver say, and the store, where there is a way to it from here."""
-        namespace, books = self._connect(), self._books(name)
+    def status(self, name: str) -> SweepStatus:
+        """What RayJob, Pods and driver say, and the store, where it can be read from here."""
+        namespace, stored = self._connect(), recorded(name, self._store)
         try:
-            found = namespace.status(name)
+            rayjob = namespace.status(name)
         except NoSuchSweep:
-            if books is None:
+            if stored is None:
                 raise
-            return Standing(name, books["state"], f"no RayJob in {self._to} any more", books=books)
-        standing = _standing(found, pods_in_words(namespace.pods(name)))
-        with suppress(KubernetesError):  # its Pod may go in this moment
-            standing = replace(standing, said=namespace.last_line(name))
-        return replace(standing, books=books)
+            return SweepStatus(name, stored["state"], f"no RayJob in {self._to} any more", recorded=stored)
+        status = _status(rayjob, pods_in_words(namespace.pods(name)))
+        with suppress(TargetError):  # its Pod may end at this moment
+            status = replace(status, last_line=namespace.last_line(name))
+        return replace(status, recorded=stored)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         """The driver's output, as the submitter's Pod prints it."""
         return self._connect().logs(name, follow=follow)
 
-    def stop(self, name: str) -> Standing:
-        """Delete its RayJob; of a sweep that has ended too, which takes its output away."""
+    def stop(self, name: str) -> SweepStatus:
+        """Delete its RayJob; for a sweep that has ended this deletes its output."""
         namespace = self._connect()
         before = namespace.status(name)
         namespace.delete(name)
         state = before.state if before.finished else "stopped"
-        return Standing(name, state, f"RayJob deleted from {self._to}; what it recorded stays in its store")
+        return SweepStatus(name, state, f"RayJob deleted from {self._to}; its records stay in its store")
 
     def resume(self, name: str) -> Submitted:
         """Make its RayJob anew from the spec and the pool that it carries."""
-        again = f"gradsweep submit SPEC --resume --to {self._to} goes on with what is in the store"
+        again = f"gradsweep submit SPEC --resume --to {self._to} continues from the store"
         namespace = self._connect()
         try:
             documents = documents_of(namespace.rayjob(name))
@@ -99,8 +93,8 @@ class KubernetesPlace:
         if documents is None:
             raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {again}", WRONG_REQUEST)
         spec, pool = documents
-        rayjob = _rendered(_job(name, spec, _parsed(pool, f"the pool of RayJob {name}")))
-        self._make_room(namespace, name)
+        rayjob = render(_job(name, spec, _parsed(pool, f"the pool of RayJob {name}")))
+        self._remove_ended(namespace, name)
         try:
             namespace.create(rayjob)
         except TargetError as error:
@@ -116,7 +110,7 @@ class KubernetesPlace:
         chosen = self._pool or os.environ.get(POOL_VARIABLE)
         if not chosen:
             raise TargetError(
-                f"--pool FILE (or ${POOL_VARIABLE}) is needed: what the cluster is like, see k8s/overlays/*/pool.yaml",
+                f"--pool FILE (or ${POOL_VARIABLE}) is needed: it describes the cluster, see k8s/overlays/*/pool.yaml",
                 WRONG_REQUEST,
             )
         try:
@@ -125,37 +119,26 @@ class KubernetesPlace:
             reason = getattr(error, "strerror", None) or "it is not a text"
             raise TargetError(f"--pool {chosen}: can't be read: {reason}", WRONG_REQUEST) from None
 
-    def _make_room(self, namespace: Namespace, name: str) -> None:
-        """Take an ended RayJob of this name away, if there is one."""
+    def _remove_ended(self, namespace: Namespace, name: str) -> None:
+        """Delete an ended RayJob of this name, if there is one; one that runs is refused."""
         try:
-            found = namespace.status(name)
+            status = namespace.status(name)
         except NoSuchSweep:
             return
-        if not found.finished:
+        if not status.finished:
             raise TargetError(
-                f"the sweep {name!r} is {found.state} in {self._to}: gradsweep logs {name} -f --to {self._to}",
+                f"sweep {name!r} is {status.state} in {self._to}: gradsweep logs {name} -f --to {self._to}",
                 WRONG_REQUEST,
             )
         namespace.delete(name)
 
-    def _books(self, name: str) -> dict[str, Any] | None:
-        """How far it is, where `--store` names a way to its store from here."""
-        if self._store is None:
-            return None
-        from sweeps.driver.status import look_at
-        from sweeps.store_file import open_store
-        from trainers.errors import SearchError
-
-        with suppress(SearchError):  # its driver has not begun it yet
-            return look_at(name, open_store(self._store))
-        return None
-
     def _submitted(self, name: str) -> Submitted:
-        ui = f"kubectl --namespace {self._name} port-forward service/mlflow 5000, then http://localhost:5000"
-        return Submitted(name, self._to, commands(name, self._to) | {"ui": ui})
+        forward = f"kubectl --namespace {self._name} port-forward service/mlflow 5000"
+        return Submitted(name, self._to, {**commands(name, self._to), "ui": f"{forward}, then http://localhost:5000"})
 
 
 def _job(name: str, spec: str, pool: Pool) -> SweepJob:
+    """The sweep on its pool, with how many packs that has room for. Raises TargetError, SpecError."""
     from sweeps.spec.reading import parse
 
     parsed = parse(spec, name)
@@ -179,13 +162,6 @@ def _parsed(text: str, where: str) -> Pool:
         raise TargetError(f"{where}: {'; '.join(str(error).splitlines())}", WRONG_REQUEST) from None
 
 
-def _rendered(job: SweepJob) -> dict[str, Any]:
-    rayjob = render(job)
-    if broken := problems(rayjob):
-        raise TargetError(f"KubeRay would refuse this RayJob: {'; '.join(broken)}", WRONG_REQUEST)
-    return rayjob
-
-
-def _standing(found: RayJobStatus, pods: str = "") -> Standing:
-    detail = f"{found.words}; {pods}" if pods else found.words
-    return Standing(found.name, found.state, detail, found.started or found.created, found.ended)
+def _status(rayjob: RayJobStatus, pods: str = "") -> SweepStatus:
+    detail = f"{rayjob.words}; {pods}" if pods else rayjob.words
+    return SweepStatus(rayjob.name, rayjob.state, detail, rayjob.started or rayjob.created, rayjob.ended)

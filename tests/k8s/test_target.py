@@ -15,8 +15,8 @@ import yaml
 
 from sweeps.cli import _status
 from sweeps.targets.kubernetes.rayjob_status import DEPLOYMENT, pods_in_words
-from sweeps.targets.kubernetes.target import KubernetesPlace
-from sweeps.targets.target import STATES, Submission, place_at
+from sweeps.targets.kubernetes.target import KubernetesTarget
+from sweeps.targets.target import STATES, Submission, target_at
 from tests.k8s.stand_in import NAMESPACE, RAYJOBS, Cluster, Object, failure
 from trainers.errors import TargetError
 
@@ -35,12 +35,12 @@ def sweep(name: str, gpus: float = 0, resume: bool = False, dry_run: bool = Fals
 
 
 @pytest.fixture
-def dev(parts: SimpleNamespace) -> KubernetesPlace:
-    return place_at(TO, pool=parts.folder / "overlays" / "dev" / "pool.yaml")  # type: ignore[return-value]
+def dev(parts: SimpleNamespace) -> KubernetesTarget:
+    return target_at(TO, pool=parts.folder / "overlays" / "dev" / "pool.yaml")  # type: ignore[return-value]
 
 
 @pytest.fixture
-def place(address: str, dev: KubernetesPlace) -> KubernetesPlace:
+def target(address: str, dev: KubernetesTarget) -> KubernetesTarget:
     """The overlay dev's, on the stand-in."""
     return dev
 
@@ -52,15 +52,15 @@ def refused(call: Callable[[], object], words: str, exit_code: int = 2) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_submit_is_one_request_and_says_where_to_look(place: KubernetesPlace, cluster: Cluster) -> None:
-    submitted = place.submit(sweep("alpha-r"))
+def test_submit_is_one_request_and_says_where_to_look(target: KubernetesTarget, cluster: Cluster) -> None:
+    submitted = target.submit(sweep("alpha-r"))
     assert [(method, path) for method, path, _ in cluster.requests] == [("POST", RAYJOBS)]
     assert submitted.look["logs"] == "gradsweep logs alpha-r -f --to k8s://gradsweep"
     assert "port-forward service/mlflow" in submitted.look["ui"] and not submitted.manifest
-    assert place.status("alpha-r").state == "queued"
+    assert target.status("alpha-r").state == "queued"
 
 
-def test_a_dry_run_speaks_to_nobody(dev: KubernetesPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_speaks_to_nobody(dev: KubernetesTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
     manifest = yaml.safe_load(dev.submit(sweep("alpha-r", dry_run=True)).manifest)
     assert (manifest["kind"], manifest["metadata"]["name"]) == ("RayJob", "alpha-r")
@@ -75,22 +75,22 @@ def test_the_sample_is_what_the_command_prints(
     assert (parts.folder / "samples" / "rayjob.yaml").read_text() == capsys.readouterr().out
 
 
-def test_a_name_that_is_taken_is_refused_and_changes_nothing(place: KubernetesPlace, cluster: Cluster) -> None:
-    place.submit(sweep("alpha-r"))
+def test_a_name_that_is_taken_is_refused_and_changes_nothing(target: KubernetesTarget, cluster: Cluster) -> None:
+    target.submit(sweep("alpha-r"))
     before = cluster.rayjobs["alpha-r"]
-    refused(lambda: place.submit(sweep("alpha-r")), "alpha-r is already in namespace gradsweep .*resume alpha-r")
+    refused(lambda: target.submit(sweep("alpha-r")), "alpha-r is already in namespace gradsweep .*resume alpha-r")
     assert cluster.rayjobs == {"alpha-r": before}
 
 
-def test_four_submissions_at_once(place: KubernetesPlace, cluster: Cluster) -> None:
+def test_four_submissions_at_once(target: KubernetesTarget, cluster: Cluster) -> None:
     with ThreadPoolExecutor(4) as pool:
         names = [f"sweep-{number}" for number in range(4)]
-        assert [done.name for done in pool.map(lambda name: place.submit(sweep(name)), names)] == names
+        assert [done.name for done in pool.map(lambda name: target.submit(sweep(name)), names)] == names
         assert set(cluster.rayjobs) == set(names)
 
         def one_name(_: int) -> bool:
             try:
-                return place.submit(sweep("the-same")).name == "the-same"
+                return target.submit(sweep("the-same")).name == "the-same"
             except TargetError as error:
                 assert "already" in str(error)
                 return False
@@ -99,10 +99,10 @@ def test_four_submissions_at_once(place: KubernetesPlace, cluster: Cluster) -> N
 
 
 def test_a_status_has_kuberays_words_the_pods_and_the_drivers_last_line(
-    place: KubernetesPlace, cluster: Cluster
+    target: KubernetesTarget, cluster: Cluster
 ) -> None:
-    place.submit(sweep("alpha-r"))
-    assert "KubeRay's operator has not looked at it yet" in place.status("alpha-r").detail
+    target.submit(sweep("alpha-r"))
+    assert "KubeRay's operator has not looked at it yet" in target.status("alpha-r").detail
     cluster.set_status(
         "alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING", startTime="2026-08-19T10:01:00Z", failed=1
     )
@@ -111,8 +111,8 @@ def test_a_status_has_kuberays_words_the_pods_and_the_drivers_last_line(
     cluster.add_pod("alpha-r", "worker", "one", phase="Pending", conditions=[unschedulable])
     cluster.add_pod("alpha-r", "submitter", "s")
     cluster.logs["alpha-r-s"] = ["alpha-r: 1/2 configurations\n", "alpha-r: 2/2 configurations\n"]
-    found = place.status("alpha-r")
-    assert (found.state, found.started, found.said) == (
+    found = target.status("alpha-r")
+    assert (found.state, found.started, found.last_line) == (
         "running",
         "2026-08-19T10:01:00Z",
         "alpha-r: 2/2 configurations",
@@ -121,11 +121,11 @@ def test_a_status_has_kuberays_words_the_pods_and_the_drivers_last_line(
         "RayJob Running, Ray job RUNNING, 1 clusters failed; "
         "2 of 3 Pods run (worker: 0/3 nodes are available: 3 Insufficient)"
     )
-    assert [one.name for one in place.list()] == ["alpha-r"]
+    assert [one.name for one in target.list()] == ["alpha-r"]
 
 
 def test_a_status_has_the_rayjobs_words_and_the_stores_counts(
-    place: KubernetesPlace, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    target: KubernetesTarget, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`--store` leads to the store from here: what it knows stands beside what KubeRay says, and outlives it."""
 
@@ -133,7 +133,7 @@ def test_a_status_has_the_rayjobs_words_and_the_stores_counts(
         assert _status(["status", "alpha-r", "--to", TO, *words]) == 0
         return capsys.readouterr().out
 
-    place.submit(sweep("alpha-r"))
+    target.submit(sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
     store = ["--store", str(tmp_path / "store")]
     found = json.loads(status(*store, "--json"))
@@ -189,93 +189,93 @@ def test_every_state_is_one_of_the_contracts() -> None:
     assert set(DEPLOYMENT.values()) <= set(STATES)
 
 
-def test_logs(place: KubernetesPlace, cluster: Cluster) -> None:
-    place.submit(sweep("alpha-r"))
-    refused(lambda: list(place.logs("alpha-r", False)), "no output yet", 1)
+def test_logs(target: KubernetesTarget, cluster: Cluster) -> None:
+    target.submit(sweep("alpha-r"))
+    refused(lambda: list(target.logs("alpha-r", False)), "no output yet", 1)
     cluster.add_pod("alpha-r", "submitter", "s", phase="Succeeded")
     cluster.logs["alpha-r-s"] = ["one\n", "two\n"]
     cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
-    assert list(place.logs("alpha-r", False)) == list(place.logs("alpha-r", True)) == ["one", "two"]
+    assert list(target.logs("alpha-r", False)) == list(target.logs("alpha-r", True)) == ["one", "two"]
 
 
-def test_stop_waits_for_the_operator(place: KubernetesPlace, cluster: Cluster) -> None:
-    place.submit(sweep("alpha-r"))
+def test_stop_waits_for_the_operator(target: KubernetesTarget, cluster: Cluster) -> None:
+    target.submit(sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
     cluster.slow_to_delete = True
     found: list[str] = []
-    stopping = threading.Thread(target=lambda: found.append(place.stop("alpha-r").state))
+    stopping = threading.Thread(target=lambda: found.append(target.stop("alpha-r").state))
     stopping.start()
-    cluster.wait_for("DELETE")
-    assert place.status("alpha-r").state == "stopping"
+    cluster.wait_until_deleting("alpha-r")
+    assert target.status("alpha-r").state == "stopping"
     cluster.take("rayjobs", "alpha-r")
     stopping.join(timeout=30)
     assert found == ["stopped"]
-    refused(lambda: place.status("alpha-r"), "no sweep alpha-r")
+    refused(lambda: target.status("alpha-r"), "no sweep alpha-r")
 
 
-def test_stop_takes_an_ended_one_away(place: KubernetesPlace, cluster: Cluster) -> None:
-    place.submit(sweep("alpha-r"))
+def test_stop_takes_an_ended_one_away(target: KubernetesTarget, cluster: Cluster) -> None:
+    target.submit(sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
-    assert place.stop("alpha-r").state == "finished"
+    assert target.stop("alpha-r").state == "finished"
     assert not cluster.rayjobs
 
 
-def test_resume_makes_the_same_rayjob_anew(place: KubernetesPlace, cluster: Cluster, dev: KubernetesPlace) -> None:
-    place.submit(sweep("alpha-r"))
+def test_resume_makes_the_same_rayjob_anew(target: KubernetesTarget, cluster: Cluster, dev: KubernetesTarget) -> None:
+    target.submit(sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
-    refused(lambda: place.resume("alpha-r"), "is running in k8s://gradsweep: gradsweep logs")
+    refused(lambda: target.resume("alpha-r"), "is running in k8s://gradsweep: gradsweep logs")
     before = cluster.rayjobs["alpha-r"]["spec"]
     cluster.set_status("alpha-r", jobDeploymentStatus="Failed", jobStatus="FAILED")
     # Without --pool: the RayJob carries it.
-    assert place_at(TO).resume("alpha-r").name == "alpha-r"
+    assert target_at(TO).resume("alpha-r").name == "alpha-r"
     assert cluster.rayjobs["alpha-r"]["spec"] == before and "status" not in cluster.rayjobs["alpha-r"]
 
 
-def test_submit_with_resume_takes_the_place_of_an_ended_one(place: KubernetesPlace, cluster: Cluster) -> None:
-    place.submit(sweep("alpha-r", resume=True))  # nothing there yet: start
-    refused(lambda: place.submit(sweep("alpha-r", resume=True)), "is queued")
+def test_submit_with_resume_takes_the_place_of_an_ended_one(target: KubernetesTarget, cluster: Cluster) -> None:
+    target.submit(sweep("alpha-r", resume=True))  # nothing there yet: start
+    refused(lambda: target.submit(sweep("alpha-r", resume=True)), "is queued")
     cluster.set_status("alpha-r", jobDeploymentStatus="Failed", jobStatus="FAILED")
-    place.submit(sweep("alpha-r", resume=True))
+    target.submit(sweep("alpha-r", resume=True))
     assert "status" not in cluster.rayjobs["alpha-r"]
 
 
-def test_resume_of_what_is_not_there_says_how_else(place: KubernetesPlace, cluster: Cluster) -> None:
-    refused(lambda: place.resume("alpha-r"), "no sweep alpha-r.*submit SPEC --resume --to k8s://gradsweep")
+def test_resume_of_what_is_not_there_says_how_else(target: KubernetesTarget, cluster: Cluster) -> None:
+    refused(lambda: target.resume("alpha-r"), "no sweep alpha-r.*submit SPEC --resume --to k8s://gradsweep")
     cluster.put(
         "rayjobs",
         {"metadata": {"name": "foreign"}, "spec": {}, "status": {"jobDeploymentStatus": "Failed"}},
         "ADDED",
     )
-    refused(lambda: place.resume("foreign"), "no spec and pool")
+    refused(lambda: target.resume("foreign"), "no spec and pool")
     assert "foreign" in cluster.rayjobs
 
 
 @pytest.mark.parametrize("action", ["submit", "list", "status", "logs", "stop", "resume"])
-def test_no_rights_is_one_line_and_leaves_nothing(action: str, place: KubernetesPlace, cluster: Cluster) -> None:
+def test_no_rights_is_one_line_and_leaves_nothing(action: str, target: KubernetesTarget, cluster: Cluster) -> None:
     text = 'rayjobs.ray.io is forbidden: User "ann" cannot do that'
     cluster.fault = (403, failure(403, "Forbidden", text, kind="rayjobs"))
     calls: dict[str, Callable[[], object]] = {
-        "submit": lambda: place.submit(sweep("a")),
-        "list": place.list,
-        "logs": lambda: list(place.logs("a", False)),
+        "submit": lambda: target.submit(sweep("a")),
+        "list": target.list,
+        "logs": lambda: list(target.logs("a", False)),
     }
-    refused(calls.get(action, lambda: getattr(place, action)("a")), "no rights to .*Role gradsweep-user")
+    refused(calls.get(action, lambda: getattr(target, action)("a")), "no rights to .*Role gradsweep-user")
     assert not cluster.rayjobs
 
 
 def test_a_namespace_that_is_not_there(address: str, parts: SimpleNamespace) -> None:
-    nowhere = place_at("k8s://nowhere", pool=parts.folder / "overlays" / "dev" / "pool.yaml")
+    nowhere = target_at("k8s://nowhere", pool=parts.folder / "overlays" / "dev" / "pool.yaml")
     refused(lambda: nowhere.submit(sweep("a")), "no namespace nowhere .*kubectl get namespaces")
     refused(lambda: nowhere.list(), "no namespace nowhere")
 
 
-def test_an_empty_namespace_is_an_empty_list(place: KubernetesPlace, cluster: Cluster) -> None:
-    assert list(place.list()) == []
+def test_an_empty_namespace_is_an_empty_list(target: KubernetesTarget, cluster: Cluster) -> None:
+    assert list(target.list()) == []
 
 
 @pytest.mark.parametrize("to", ["k8s://", "k8s://a/b", "k8s:gradsweep"])
 def test_an_address_without_a_namespace(to: str) -> None:
-    refused(lambda: place_at(to), "k8s://NAMESPACE")
+    refused(lambda: target_at(to), "k8s://NAMESPACE")
 
 
 FOLDER = "name: a\nbase: {{regime: combined, data: 'folder:{}'}}\narms: {{plain: {{alpha: 1.0}}}}\n"
@@ -304,7 +304,7 @@ def test_a_wrong_request_is_refused_before_anybody_is_asked(
     file = tmp_path / "pool.yaml"
     file.write_text(pool or "")
     with pytest.raises(Exception, match=words) as error:
-        place_at(TO, pool=file if pool else None).submit(submission)
+        target_at(TO, pool=file if pool else None).submit(submission)
     assert "\n" not in str(error.value)
     assert not cluster.requests
 
@@ -314,9 +314,9 @@ def test_a_pool_may_be_named_once_for_all(
 ) -> None:
     (tmp_path / "pool.yaml").write_text(POOL)
     monkeypatch.setenv("GRADSWEEP_POOL", str(tmp_path / "pool.yaml"))
-    place_at(TO).submit(sweep("a"))
+    target_at(TO).submit(sweep("a"))
     assert list(cluster.rayjobs) == ["a"]
 
 
-def test_a_store_is_the_pools_to_name(place: KubernetesPlace, cluster: Cluster) -> None:
-    refused(lambda: place_at(TO, store="store.yaml").submit(sweep("a")), "--store: .*`places`")
+def test_a_store_is_the_pools_to_name(target: KubernetesTarget, cluster: Cluster) -> None:
+    refused(lambda: target_at(TO, store="store.yaml").submit(sweep("a")), "--store: .*`places`")
