@@ -1,5 +1,7 @@
 """Compiles the lane kernels (trainers/lanes/README.md), a shared library for each instruction set.
 
+Their tables are Python's (trainers/lanes/tables.py), written into a header before anything is compiled.
+
 They speed training up and nothing needs them: where they can't be compiled the installation goes on without. All else
 about the package is in pyproject.toml.
 """
@@ -10,6 +12,9 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).parent))  # a build in isolation has not got it there
+from trainers.lanes.tables import header  # noqa: E402
 
 FOLDER = Path("trainers/lanes")
 # No contraction, no reordering: the sources alone decide a build's bits.
@@ -26,6 +31,12 @@ class BuildLanes(build_ext):
 
     def build_extension(self, extension):
         folder = self.build_temp
+        tables = Path(folder) / "tables.h"
+        tables.parent.mkdir(parents=True, exist_ok=True)
+        if not tables.exists() or tables.read_text() != header():
+            tables.write_text(header())
+        extension.include_dirs.append(folder)
+        extension.depends.append(str(tables))
         self.build_temp = str(Path(folder) / extension.name)  # the same sources again, for other instructions
         try:
             super().build_extension(extension)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
 
-from trainers.errors import OptionError, did_you_mean
+from trainers.errors import OptionError, did_you_mean, shown
 
 _PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
 T = TypeVar("T")
@@ -22,7 +22,7 @@ T = TypeVar("T")
 def check_name(what: str, name: str, known: Collection[str]) -> None:
     """Raises OptionError where the name is not known."""
     if name not in known:
-        raise OptionError("name", f"unknown {what} {name!r}; {did_you_mean(name, known)}")
+        raise OptionError("name", f"unknown {what} {shown(name)}; {did_you_mean(name, known)}")
 
 
 def plain_options(make: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
@@ -51,7 +51,7 @@ def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any
         types = known[key]
         written = "None" if value is None else type(value).__name__
         if written not in types and not (written == "int" and "float" in types):
-            raise OptionError(key, f"must be {' or '.join(_PLAIN[t] for t in types)}, but got {value!r}")
+            raise OptionError(key, f"must be {' or '.join(_PLAIN[t] for t in types)}, but got {shown(value)}")
 
 
 def construct(what: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:

@@ -1,7 +1,7 @@
 """The command line: `gradsweep COMMAND`. Exit status: 0 done, 1 failed, 2 the request was wrong, 130 interrupted.
 
-What a command says goes to standard output, or one JSON document with `--json`; logs and progress go to standard
-error. A command imports what it needs when it runs, so that `--help` answers at once.
+A command prints to standard output, with `--json` one JSON document; logs and progress go to standard error. A command
+imports what it needs when it runs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import json
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from trainers.errors import TargetError, is_wrong_request, printable
+from trainers.errors import FAILED, WRONG_REQUEST, GradsweepError, one_line, printable
 
 app = typer.Typer(
     name="gradsweep",
@@ -27,14 +28,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-MOST_SAID = 2000  # characters of an error
+MOST_CHARACTERS = 2000  # of an error
+DEBUG = "GRADSWEEP_DEBUG"
 
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="a YAML file, or the name of a shipped study")]
 
 
 def _a_name(name: str) -> str:
-    """Refused here, since no place has a sweep of another name, and each would stumble over it in its own way."""
-    from sweeps.spec.checks import NAME
+    """Refused here, because no place has a sweep of another name."""
+    from sweeps.spec.values import NAME
 
     if not NAME.fullmatch(name):
         raise typer.BadParameter(f"there is no sweep {name!r}: a name is 1 to 47 of a-z, 0-9 and -")
@@ -44,44 +46,58 @@ def _a_name(name: str) -> str:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="the sweep's name", callback=_a_name)]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="change the spec, as base.epochs=2; may be given again"),
+    typer.Option("--set", metavar="KEY=VALUE", help="change the spec, for example base.epochs=2; repeatable"),
 ]
 StoreFolder = Annotated[
     str | None,
     typer.Option(
         "--store",
         metavar="DIR-OR-FILE",
-        help="where sweeps live: a folder, or a YAML file with its places; else $GRADSWEEP_STORE or ./gradsweep-store",
+        help="the store: a folder, or a YAML file that says where its parts are; default: $GRADSWEEP_STORE, or "
+        "./gradsweep-store",
     ),
 ]
 To = Annotated[
     str | None,
     typer.Option(
-        "--to", metavar="ADDRESS", help="a Ray cluster, http://HEAD:8265, or k8s://NAMESPACE; else this machine"
+        "--to", metavar="ADDRESS", help="a Ray cluster, http://HEAD:8265, or k8s://NAMESPACE; default: this machine"
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="go on with this sweep where it stopped; start it where it is not there")
+    bool, typer.Option("--resume", help="continue this sweep where it stopped, or start it if there is none yet")
 ]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"gradsweep {version('gradsweep')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _settings(
-    debug: Annotated[bool, typer.Option("--debug", help="tracebacks, and Ray's own log")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks, and Ray's own log")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     if debug:
-        os.environ["GRADSWEEP_DEBUG"] = "1"
+        os.environ[DEBUG] = "1"
 
 
 @app.command()
 def run(
     spec: Spec,
-    name: Annotated[str | None, typer.Option(help="another name than the spec's")] = None,
+    name: Annotated[str | None, typer.Option(help="a name other than the spec's")] = None,
     set_: Set = None,
     store: StoreFolder = None,
     resume: Resume = False,
-    executor: Annotated[Literal["ray", "in-process"], typer.Option(help="what trains the packs")] = "ray",
+    executor: Annotated[
+        Literal["ray", "in-process"], typer.Option(help="what trains the packs; in-process needs no Ray")
+    ] = "ray",
     json_: Json = False,
 ) -> None:
     """Run a sweep here and wait: live progress, then the verdict."""
@@ -93,61 +109,59 @@ def run(
 
 @app.command()
 def plan(spec: Spec, set_: Set = None, json_: Json = False) -> None:
-    """Say what a spec would run, and about how long; train nothing."""
+    """Show what a spec would run, and about how long it takes; train nothing."""
     from sweeps.commands import look
 
-    _say(look.plan(spec, set_ or []), look.plan_text, json_)
+    _print(look.plan(spec, set_ or []), look.plan_text, json_)
 
 
 @app.command()
 def submit(
     spec: Spec,
     to: To = None,
-    name: Annotated[str | None, typer.Option(help="another name than the spec's")] = None,
+    name: Annotated[str | None, typer.Option(help="a name other than the spec's")] = None,
     set_: Set = None,
     store: StoreFolder = None,
     resume: Resume = False,
     pool: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="what the owner of a Kubernetes pool says of it, as YAML")
+        Path | None, typer.Option(metavar="FILE", help="the settings of a Kubernetes pool, as YAML")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print what Kubernetes would be sent, and no more")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would be sent to Kubernetes")] = False,
     json_: Json = False,
 ) -> None:
-    """Run a sweep in the background, here or on a cluster, and say where to look."""
+    """Run a sweep in the background, here or on a cluster, and print where to look."""
     from sweeps.commands import places
 
     where = places.Where(to, store, pool)
-    found = places.submit(spec, set_ or [], name, where, resume=resume, dry_run=dry_run)
-    _say(found, places.submitted_text, json_)
+    submitted = places.submit(spec, set_ or [], name, where, resume=resume, dry_run=dry_run)
+    _print(submitted, places.submitted_text, json_)
 
 
 @app.command("list")
 def list_(to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
-    """The sweeps in the store, or on a cluster."""
+    """List the sweeps in the store, or on a cluster."""
     from sweeps.commands import places
 
     where = places.Where(to, store)
-    _say(places.sweeps(where), lambda found: places.sweeps_text(found, where), json_)
+    _print(places.sweeps(where), lambda listed: places.sweeps_text(listed, where), json_)
 
 
 @app.command()
 def status(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
-    """How far a sweep is, and whether it is running."""
+    """Show how far a sweep is, and whether it is running."""
     from sweeps.commands import places
 
-    _say(places.status(name, places.Where(to, store)), places.status_text, json_)
+    _print(places.status(name, places.Where(to, store)), places.status_text, json_)
 
 
 @app.command()
 def logs(
     name: Name,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="until the sweep is through")] = False,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="keep printing until the sweep ends")] = False,
     to: To = None,
     store: StoreFolder = None,
 ) -> None:
-    """What a submitted sweep's driver has printed."""
+    """Print the output of a submitted sweep."""
     from sweeps.commands import places
 
     places.logs(name, places.Where(to, store), follow=follow)
@@ -155,18 +169,18 @@ def logs(
 
 @app.command()
 def stop(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
-    """End a running sweep: it closes its books first, and can be resumed."""
+    """Stop a running sweep cleanly; it can be resumed."""
     from sweeps.commands import places
 
-    _say(places.stop(name, places.Where(to, store)), places.status_text, json_)
+    _print(places.stop(name, places.Where(to, store)), places.status_text, json_)
 
 
 @app.command()
 def resume(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
-    """Go on in the background with a sweep that has stopped, with the spec that it was begun with."""
+    """Continue a stopped sweep in the background, with the spec it was started with."""
     from sweeps.commands import places
 
-    _say(places.resume(name, places.Where(to, store)), places.submitted_text, json_)
+    _print(places.resume(name, places.Where(to, store)), places.submitted_text, json_)
 
 
 @app.command()
@@ -174,48 +188,55 @@ def report(
     name: Name,
     store: StoreFolder = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="write it with its figures, as one page")
+        Path | None, typer.Option("--html", metavar="FILE", help="write it with figures, as one HTML page")
     ] = None,
     json_: Json = False,
 ) -> None:
-    """The verdict of a finished or running sweep."""
+    """Print the verdict of a finished or running sweep."""
     from sweeps.commands import results
 
     if html is not None:
-        return _say(results.html(name, html, store), results.html_text, json_)
-    _say(results.report(name, store), results.report_text, json_)
+        return _print(results.html(name, html, store), results.html_text, json_)
+    document, text = results.report(name, store)
+    _print(document, lambda _: text, json_)
 
 
 @app.command()
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet or CSV, by its ending")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="ends in .parquet or .csv")],
+    layers: Annotated[bool, typer.Option("--layers", help="one row per member, epoch and layer")] = False,
     store: StoreFolder = None,
     json_: Json = False,
 ) -> None:
-    """Every record as one tidy table."""
+    """Write every record to one tidy table, one row per member and epoch."""
     from sweeps.commands import results
 
-    _say(results.export(name, file, store), results.export_text, json_)
+    _print(results.export(name, file, store, layers=layers), results.export_text, json_)
 
 
 @app.command()
 def audit(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
-    """Whether a sweep's records are sound: Optuna, the spool, MLflow and its artifacts against each other."""
+    """Check that a sweep's records are complete, and the same in the ledger and its mirrors."""
     from sweeps.commands import audit as command
 
-    found = command.audit(name, store)
-    _say(found, command.audit_text, json_)
-    raise typer.Exit(0 if found["sound"] else 1)
+    audited = command.audit(name, store)
+    _print(audited, command.audit_text, json_)
+    raise typer.Exit(0 if audited["sound"] else 1)
 
 
 @app.command()
-def sync(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
-    """Deliver to MLflow what waits in a sweep's spool since MLflow was away."""
+def sync(
+    name: Name,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="make the mirrors anew")] = False,
+    store: StoreFolder = None,
+    json_: Json = False,
+) -> None:
+    """Bring a sweep's mirrors, in MLflow and Optuna, up to date with its ledger."""
     from sweeps.commands import sync as command
 
-    status, found = command.sync(name, store)
-    _say(found, command.sync_text, json_)
+    status, synced = command.sync(name, store, rebuild=rebuild)
+    _print(synced, command.sync_text, json_)
     raise typer.Exit(status)
 
 
@@ -223,26 +244,26 @@ def sync(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
 def ui(
     store: StoreFolder = None,
     host: Annotated[
-        str, typer.Option(help="another than this machine's own needs a password in MLFLOW_AUTH_ADMIN_PASSWORD")
+        str, typer.Option(help="an address others can reach needs a password in MLFLOW_AUTH_ADMIN_PASSWORD")
     ] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="else 5000, or a free one where that is taken")] = None,
+    port: Annotated[int | None, typer.Option(help="default: 5000, or a free one if that is taken")] = None,
     json_: Json = False,
 ) -> None:
-    """The MLflow UI on the store, for this machine or with a password for others too, until Ctrl-C."""
+    """Serve the MLflow UI on the store until Ctrl-C: for this machine, or with a password for others too."""
     from sweeps.commands import ui as command
 
-    raise typer.Exit(command.ui(store, host, port, lambda started: _say(started, command.ui_text, json_)))
+    raise typer.Exit(command.ui(store, host, port, lambda started: _print(started, command.ui_text, json_)))
 
 
 @app.command()
 def studies(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="print this one's YAML")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="print the YAML of this one")] = None,
     json_: Json = False,
 ) -> None:
-    """The sweeps that ship with it."""
+    """List the studies that ship with gradsweep, or print one."""
     from sweeps.commands import look
 
-    _say(look.studies(name), look.studies_text, json_)
+    _print(look.studies(name), look.studies_text, json_)
 
 
 @app.command()
@@ -250,18 +271,40 @@ def regimes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="only this one")] = None,
     json_: Json = False,
 ) -> None:
-    """The networks, layer by layer, with output shapes and parameter counts beside the paper's."""
+    """Show the networks layer by layer, with parameter counts beside the paper's."""
     from sweeps.commands import look
 
-    _say(look.regimes(name), look.regimes_text, json_)
+    _print(look.regimes(name), look.regimes_text, json_)
+
+
+@app.command()
+def fields(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="more about this one")] = None,
+    json_: Json = False,
+) -> None:
+    """List everything a spec may say, with defaults and choices."""
+    from sweeps.commands import fields as command
+
+    _print(command.fields(name), command.fields_text, json_)
+
+
+@app.command()
+def metrics(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="more about this one")] = None,
+    json_: Json = False,
+) -> None:
+    """List what is recorded of every network and epoch."""
+    from sweeps.commands import fields as command
+
+    _print(command.metrics(name), command.metrics_text, json_)
 
 
 @app.command()
 def theory(
-    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="draw it too: .png, .svg or .pdf")] = None,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="also draw it: .png, .svg or .pdf")] = None,
     json_: Json = False,
 ) -> None:
-    """Check the paper's two theorems numerically: where they hold, and where not."""
+    """Check numerically where the paper's two theorems hold."""
     from sweeps import theory_table
 
     raise typer.Exit(theory_table.run(json=json_, figure=figure))
@@ -269,14 +312,16 @@ def theory(
 
 @app.command()
 def bench(
-    regime: Annotated[list[str] | None, typer.Option(help="only this one; may be given again")] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="batch size, else 32 and 128")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="else all cores")] = None,
+    regime: Annotated[list[str] | None, typer.Option(help="only this one; repeatable")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="batch size; default: 32 and 128")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="default: all cores")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="how often each way is timed")] = 5,
     compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="torch.compile too: needs a C++ compiler, and minutes")
+        bool, typer.Option("--compile/--no-compile", help="time torch.compile too: needs a C++ compiler, and minutes")
     ] = True,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="cuda: a GPU's engines, 1 to 1,000 members")] = "cpu",
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="cuda: the engines of a GPU, with 1 to 1,000 members")
+    ] = "cpu",
     json_: Json = False,
 ) -> None:
     """Time the engines against plain PyTorch in one run.
@@ -288,15 +333,13 @@ def bench(
     """
     from sweeps.commands import bench as command
 
-    if device == "cuda":
-        found = command.bench_cuda(regime or [], batch or [], rounds, compiled)
-        return _say(found, command.bench_cuda_text, json_)
-    _say(command.bench(regime or [], batch or [], threads, rounds, compiled), command.bench_text, json_)
+    timed = command.bench(regime or [], batch or [], threads, rounds, compiled, device)
+    _print(timed, command.bench_text, json_)
 
 
-def _say(found: Any, text: Any, as_json: bool) -> None:
-    """Print what a command found, as its text or as JSON."""
-    print(json.dumps(found, indent=2, allow_nan=False) if as_json else text(found))
+def _print(document: Any, text: Any, as_json: bool) -> None:
+    """Print what a command has to say, as its text or as JSON."""
+    print(json.dumps(document, indent=2, allow_nan=False) if as_json else text(document))
 
 
 class _ToStandardError(logging.Handler):
@@ -322,43 +365,42 @@ def _status(arguments: list[str] | None) -> int:
     from typer.exceptions import TyperException
 
     try:
-        found = app(arguments, standalone_mode=False)
+        status = app(arguments, standalone_mode=False)
         sys.stdout.flush()
-        return found if isinstance(found, int) else 0
+        return status if isinstance(status, int) else 0
     except TyperException as error:
-        said = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _wrong(f"{said} (gradsweep --help, gradsweep COMMAND --help)")
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _complain(f"{message} (gradsweep --help, gradsweep COMMAND --help)")
+        return WRONG_REQUEST
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         # The reader has seen enough, as `head` has.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        if os.environ.get("GRADSWEEP_DEBUG"):
+    except GradsweepError as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        _complain(*getattr(error, "problems", [str(error)]))
+        return error.exit_code
+    except Exception as error:  # a mistake of ours
+        if os.environ.get(DEBUG):
             raise
-        if isinstance(error, TargetError):
-            _wrong(str(error))
-            return error.exit_code
-        if is_wrong_request(error):
-            return _wrong(*getattr(error, "problems", [str(error)]))
-        first = (str(error).strip().splitlines() or [""])[0]
-        print(_line(f"{type(error).__name__}: {first} (--debug shows where)"), file=sys.stderr)
-        return 1
+        _complain(f"{one_line(error)} (gradsweep --debug COMMAND shows the traceback)")
+        return FAILED
 
 
-def _wrong(*problems: str) -> int:
+def _complain(*problems: str) -> None:
     for problem in problems:
         print(_line(problem), file=sys.stderr)
-    return 2
 
 
 def _line(message: str) -> str:
     """One line that a terminal shows and does not obey, whatever the message quotes; without passwords."""
     from tracking.store import without_password
 
-    shown = without_password(message)
-    return f"gradsweep: {printable(shown[:MOST_SAID])}" + (" ..." if len(shown) > MOST_SAID else "")
+    text = without_password(message)
+    return f"gradsweep: {printable(text[:MOST_CHARACTERS])}" + (" ..." if len(text) > MOST_CHARACTERS else "")
 
 
 if __name__ == "__main__":

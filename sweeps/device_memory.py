@@ -10,8 +10,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from trainers.data import Images
+from trainers.engines import kind_of
 from trainers.errors import RequestError
-from trainers.members import MemberConfig
+from trainers.members import MemberConfig, layers_of
 
 GB = 2**30
 H200 = 132  # multiprocessors
@@ -33,16 +35,6 @@ class DeviceMemory:
     here: int | None
 
 
-@dataclass(frozen=True)
-class Images:
-    """How many images each split has, and how many classes they are of."""
-
-    train: int
-    validation: int
-    test: int
-    classes: int
-
-
 def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float) -> DeviceMemory | None:
     """What packs, each one of its members, their number and their data, need of such a part of a device.
 
@@ -53,14 +45,13 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
     from trainers.cuda.plan import DEVICE, plan_of, refusal
     from trainers.data.dataset import probe_size
     from trainers.layers import IMAGE
-    from trainers.train import layers_of
 
     found = memory.first_device()
     programs = (found or memory.Device("", 0, H200)).programs
     largest = None
     for member, count, images in packs:
         layers = layers_of(member, images.classes)
-        if member.engine not in ("auto", "cuda") or refusal(layers, IMAGE):
+        if kind_of(member, "cuda")[-1] != "cuda" or refusal(layers, IMAGE):
             continue
         plan = plan_of(layers, IMAGE, DEVICE)
         sizes = memory.Sizes(images.train, images.validation, images.test, probe_size(images.train))

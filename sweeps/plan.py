@@ -1,7 +1,7 @@
 """What a spec would run, and about how long: read off the spec, nothing is trained and no image is decoded.
 
-The time is a table's: seconds a training image takes one member, for each engine and regime, measured on a core of an
-AMD EPYC with AVX-512 (digits, batches of 32, evaluation and statistics in it), times images, epochs and members,
+The time is the network's multiply-adds times what one takes each engine, measured with the paper's regimes on a core of
+an AMD EPYC with AVX-512 (digits, batches of 32, evaluation and statistics in it), times images, epochs and members,
 shared out among the packs that run at once. It is an "about": machines differ, and a pruner saves what it saves.
 """
 
@@ -10,21 +10,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from sweeps.device_memory import DeviceMemory, Images, device_memory
+from sweeps.device_memory import DeviceMemory, device_memory
 from sweeps.spec.reading import Resources, SweepSpec
-from trainers.data.folder import PARTS
-from trainers.lanes import available
-from trainers.members import SHARED, MemberConfig
+from trainers.data import images_of
+from trainers.engines import kind_of, resolve
+from trainers.layers import multiply_adds, places
+from trainers.members import MemberConfig, layers_of
 
-SECONDS_AN_IMAGE = {
-    "lanes": {"large-parameters": 1.2e-5, "many-layers": 1.9e-5, "combined": 1.2e-5},
-    "reference": {"large-parameters": 2.3e-4, "many-layers": 3.3e-4, "combined": 2.0e-4},
-}
+# Seconds per multiply-add of the way forward, the ways back in it; of convolutions, and of all else.
+SECONDS = {"lanes": (5.6e-11, 5e-10), "reference": (1.0e-9, 2e-9)}
 START_SECONDS = 10.0
-IMAGES = {"digits": Images(1295, 143, 359, 10), "cifar10": Images(45000, 5000, 10000, 10)}
 
 
 @dataclass(frozen=True)
@@ -62,20 +59,20 @@ def plan_of(spec: SweepSpec) -> Plan:
     configurations = arms + [m for m in [searched] if m for _ in range(search.configurations)]
     resources = spec.resources
     at_once = _at_once(resources)
-    size = pack_size(spec)
-    stages = [(list(_packs(configurations, size)), len(spec.seeds))]
+    size, device = pack_size(spec), "cuda" if resources.gpus else "cpu"
+    stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
     if search.confirming:
         again = configurations[: search.confirming]
-        stages.append((list(_packs(again, pack_size(spec, confirming=True))), len(spec.fresh_seeds)))
+        stages.append((list(_packs(again, pack_size(spec, confirming=True), device)), len(spec.fresh_seeds)))
     seconds = None
-    if not resources.gpus and isinstance(at_once, int) and all(train_images(m.data) for m in configurations):
+    if not resources.gpus and isinstance(at_once, int) and all(images_of(m.data).train for m in configurations):
         seconds = START_SECONDS
         for packs, seeds in stages:
             cost = [sum(map(_seconds, pack)) * seeds / resources.cpus for pack in packs]
             seconds += max([sum(cost) / max(1, at_once), *cost])
     needed = None
     if resources.gpus:
-        images = {member.data: _images(member.data) for member in configurations}
+        images = {member.data: images_of(member.data) for member in configurations}
         members = ((pack[0], len(pack) * seeds, images[pack[0].data]) for packs, seeds in stages for pack in packs)
         needed = device_memory((m for m in members if m[2].train), resources.gpus)
     return Plan(
@@ -98,12 +95,12 @@ def plan_of(spec: SweepSpec) -> Plan:
     )
 
 
-def _packs(configurations: list[MemberConfig], size: int) -> Iterator[list[MemberConfig]]:
-    """As the books make them: so many are asked for at a time, and those that share a network go together."""
+def _packs(configurations: list[MemberConfig], size: int, device: str) -> Iterator[list[MemberConfig]]:
+    """As the books make them: so many are asked for at a time, and those that can be trained together go together."""
     for first in range(0, len(configurations), size):
         kinds: dict[tuple[object, ...], list[MemberConfig]] = {}
         for member in configurations[first : first + size]:
-            kinds.setdefault(tuple(getattr(member, name) for name in SHARED), []).append(member)
+            kinds.setdefault(kind_of(member, device), []).append(member)
         yield from kinds.values()
 
 
@@ -128,23 +125,13 @@ def _at_once(resources: Resources) -> int | str:
 
 
 def _seconds(member: MemberConfig) -> float:
-    engine = "lanes" if member.engine != "reference" and available() else "reference"
-    return SECONDS_AN_IMAGE[engine][member.regime] * train_images(member.data) * (member.epochs + 1)
-
-
-def train_images(data: str) -> int:
-    """About how many images the training split of this data has; 0 for a folder that can't be read."""
-    return _images(data).train
-
-
-def _images(data: str) -> Images:
-    """About how many images the splits of this data have; a tenth of a folder's training images is for validation."""
-    if data in IMAGES:
-        return IMAGES[data]
-    folder = Path(os.path.expanduser(data.removeprefix("folder:")))
-    try:
-        train, test = ([len(os.listdir(c)) for c in (folder / part).iterdir() if c.is_dir()] for part in PARTS)
-    except OSError:
-        return Images(0, 0, 0, 0)
-    validation = sum(train) // 10
-    return Images(sum(train) - validation, validation, sum(test), len(train))
+    images = images_of(member.data)
+    engine = "auto" if member.engine != "reference" else member.engine
+    of_convolution, of_rest = SECONDS[resolve(replace(member, engine=engine), "cpu", images.classes).engine]
+    # the lane engine runs separable convolutions as plain ones, and the others gain nothing by them
+    layers = layers_of(replace(member, convolution="plain"), images.classes)
+    an_image = sum(
+        count * (of_convolution if place.kind == "convolution" else of_rest)
+        for place, count in zip(places(layers), multiply_adds(layers), strict=True)
+    )
+    return an_image * images.train * (member.epochs + 1)

@@ -23,8 +23,8 @@ from trainers.errors import one_line
 
 if TYPE_CHECKING:
     from tracking.figures.album import Album
-    from tracking.figures.searched import Searched
-    from tracking.verdict.verdict import Verdict
+    from tracking.figures.data import Searched
+    from tracking.verdict.types import Verdict
 
 log = logging.getLogger("gradsweep")
 PAGE = "report.html"
@@ -44,28 +44,27 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
 
     `status` is the ledger's (None: as recorded): the driver makes the report just before it is.
     """
-    from tracking.figures.album import album
-    from tracking.figures.searched import points
-    from tracking.report.conditions import conditions
+    from tracking.figures.album import draw
+    from tracking.figures.data import FigureData, points
     from tracking.report.page import page
-    from tracking.report.tables import measured, rankings
+    from tracking.report.tables import conditions, measured
 
     with opened(spec.name, store) as (_, sweep):
         frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
     objectives = [(o.metric, o.goal) for o in spec.objective]
     search = searched(spec, lambda metric, fields: points(frame, ended, metric, fields))
-    pictures = album(frame, ended, objectives, search)
+    album = draw(frame, ended, objectives, search)
     text = page(
         verdict,
-        pictures,
-        [*rankings(verdict), *measured(frame, ended, objectives[0])],
+        album,
+        measured(FigureData(frame, ended, objectives[0])),
         conditions(frame, sweep),
         question=spec.question or "",
         spec=spec.to_yaml(),
         status=status or sweep.status,
         version=versions()["gradsweep"],
     )
-    return Report(text, pictures)
+    return Report(text, album)
 
 
 def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: str) -> None:
@@ -86,7 +85,7 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
 def searched(spec: SweepSpec, points: Callable[[str, Sequence[str]], Sequence[Point]]) -> Searched:
     """The search as the figures see it; `points` gives the values of some fields and what was reached by a metric."""
     from search_spaces.importance import importance
-    from tracking.figures.searched import Axis, Searched
+    from tracking.figures.data import Axis, Searched
 
     if spec.search is None:
         return Searched()

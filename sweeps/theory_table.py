@@ -1,4 +1,4 @@
-"""What `gradsweep theory` says: each claim and where it holds, the counter-examples, and the steps that break.
+"""What `gradsweep theory` says: each claim and where it holds, and the counter-examples.
 
 >>> run(json=False, figure=Path("theory.svg"))
 0
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json as json_module
-import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,9 +28,9 @@ PARTS = (
     ("in passing", "In passing"),
 )
 NOTE = (
-    "Grids and random draws are evidence, an explicit counter-example is proof; `proved` has its argument in "
-    "trainers/theory. g is the network's output, d = h'(y - g), h(z) = z^2. logsigmoid is log(1 / (1 + e^-z)); "
-    "sigmoid is the logistic function, the word's other reading."
+    "Grids and random draws are evidence, an explicit counter-example is proof; where it says `proved` the argument is "
+    "in docs/theory.md, with the paper's proofs step by step. g is the network's output, d = h'(y - g), h(z) = z^2. "
+    "logsigmoid is log(1 / (1 + e^-z)); sigmoid is the logistic function, the other reading of the word."
 )
 
 
@@ -43,10 +41,13 @@ def run(json: bool, figure: Path | None = None, console: Console | None = None) 
     claim of the paper fails is a result, not an error. Raises RequestError for a figure that can't be written.
     """
     if figure is not None:
-        _refuse_unwritable(figure)
+        if figure.suffix not in ENDINGS:
+            raise RequestError(f"figure: {figure}: the name must end in {', '.join(ENDINGS)}")
+        if not figure.parent.is_dir():
+            raise RequestError(f"figure: {figure}: the folder {figure.parent} must exist")
     theory = check()
     if json:
-        sys.stdout.write(document(theory) + "\n")
+        print(json_module.dumps(asdict(theory), allow_nan=False))
     else:
         (console or Console()).print(rendering(theory))
     if figure is not None:
@@ -56,24 +57,12 @@ def run(json: bool, figure: Path | None = None, console: Console | None = None) 
     return 0 if theory.agrees else 1
 
 
-def _refuse_unwritable(figure: Path) -> None:
-    if figure.suffix not in ENDINGS:
-        raise RequestError(f"figure: {figure}: the name must end in {', '.join(ENDINGS)}")
-    if not figure.parent.is_dir():
-        raise RequestError(f"figure: {figure}: the folder {figure.parent} must exist")
-
-
-def document(theory: Theory) -> str:
-    """The whole check as one JSON document."""
-    return json_module.dumps(asdict(theory), allow_nan=False)
-
-
 def rendering(theory: Theory) -> RenderableType:
     """The tables, to be printed by rich at any width."""
     parts: list[RenderableType] = [_verdicts(theory, part, title) for part, title in PARTS]
     verdict = "agree" if theory.agrees else "DISAGREE: do not trust what follows"
     agreement = f"Closed forms and autograd (float64) {verdict}: largest relative difference {theory.disagreement:.1e}."
-    return Group(agreement, *parts, _properties(theory), _counter_examples(theory), *_proofs(theory), "\n" + NOTE)
+    return Group(agreement, *parts, _properties(theory), _counter_examples(theory), "\n" + NOTE)
 
 
 def _verdicts(theory: Theory, part: str, title: str) -> Table:
@@ -88,14 +77,12 @@ def _verdicts(theory: Theory, part: str, title: str) -> Table:
 
 
 def _properties(theory: Theory) -> Table:
-    found = {(c.name, c.activation): c for c in _of(theory, "properties")}
-    names = tuple(dict.fromkeys(name for name, _ in found))
-    functions = tuple(dict.fromkeys(function for _, function in found))
-    table = _table("The four properties that the theorems are based on", "property", *functions)
-    for name in names:
-        row = [found[name, f] for f in functions]
-        cells = ["[red]no[/]" if c.holds == "fails" else "[green]yes[/]" for c in row]
-        table.add_row(escape(f"{name[-1]} {row[0].statement}"), *cells)
+    rows: dict[str, dict[str, bool]] = {}
+    for claim in _of(theory, "properties"):
+        rows.setdefault(f"{claim.name[-1]} {claim.statement}", {})[claim.activation] = claim.holds != "fails"
+    table = _table("The four properties that the theorems are based on", "property", *next(iter(rows.values())))
+    for statement, holds in rows.items():
+        table.add_row(escape(statement), *("[green]yes[/]" if yes else "[red]no[/]" for yes in holds.values()))
     return table
 
 
@@ -103,25 +90,10 @@ def _counter_examples(theory: Theory) -> Table:
     table = _table("Counter-examples", "claim", "at", "what", "numbers")
     for part in ("formulas", "theorem 1", "theorem 2", "properties", "in passing"):
         for claim in _of(theory, part):
-            if claim.counter_example:
-                example = claim.counter_example
-                name = claim.name if part in claim.name or part == "properties" else f"{part}, {claim.name}"
+            if example := claim.counter_example:
+                name = claim.name if part == "properties" else f"{part}, {claim.name}"
                 table.add_row(escape(name), escape(where(example.at)), escape(example.says), sides(example))
     return table
-
-
-def _proofs(theory: Theory) -> Iterator[Table]:
-    for part in ("proof of 1", "proof of 2"):
-        table = _table(f"The proof of Theorem {part[-1]}, step by step (tanh)", "", "step", "true", "why, with numbers")
-        for claim in _of(theory, part):
-            shown, why = "", claim.evidence.removeprefix("proved").lstrip("; ")
-            if claim.counter_example:
-                shown = (
-                    f"{claim.counter_example.says}: {sides(claim.counter_example)} at {where(claim.counter_example.at)}"
-                )
-            true = f"[yellow]{escape(claim.region)}[/]" if claim.counter_example else "[green]always[/]"
-            table.add_row(claim.name[5:], escape(claim.statement), true, escape(". ".join(filter(None, (why, shown)))))
-        yield table
 
 
 def sides(example: CounterExample) -> str:

@@ -174,6 +174,8 @@ class Ledger:
         """The ledger of a database, None where it has none; nothing is written. Raises StoreError."""
         if url.startswith(_SQLITE) and not os.path.lexists(url.removeprefix(_SQLITE)):
             return None
+        if url.startswith(_SQLITE) and not os.path.isfile(url.removeprefix(_SQLITE)):
+            raise StoreError(f"can't open {shown(url)}: it is not a file")
         ledger = cls(url)
         try:
             with ledger._engine.connect() as connection:

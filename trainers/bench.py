@@ -1,50 +1,73 @@
-"""Training time of the engines against plain PyTorch, all in one run.
+"""Training time of the engines against plain PyTorch, all in one run, on the CPU or on a CUDA device.
 
 The ways take turns, round by round, so that a machine whose speed drifts is fair to all; what is reported is the
-median over the rounds of the seconds that one member needs for a thousand images, and ratios of those. The images
-are random: the time of a step does not depend on them.
+median over the rounds of the seconds that one member needs for a thousand images, to be read as ratios. The machine's
+peaks are measured in the same rounds. The images are random: the time of a step does not depend on them.
 
     >>> for row in bench("combined", batch_size=32, threads=2):
-    ...     print(row.way, row.seconds_per_thousand)
+    ...     print(row.way, row.members, row.seconds_per_thousand)
 """
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.cuda.plan import DEVICE, Plan, plan_of
 from trainers.data import Dataset, Split
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
-from trainers.lanes.kernels import multiply_adds_a_second
-from trainers.layers import Convolution, Layer, Pooling, output_shapes, parameter_shapes
+from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, output_shapes, parameter_shapes
 from trainers.members import MemberConfig
-from trainers.reference import EPSILON, ReferenceEngine
+from trainers.optimizers import EPSILON
+from trainers.reference import ReferenceEngine
 from trainers.states import initial_state
-from trainers.train import Engine, Training, layers_of
+from trainers.training import Engine, Training, layers_of
 
-# So many that the probe is as large a part of them as of CIFAR-10.
-IMAGES = 6144
+log = logging.getLogger("gradsweep")
+
+EPOCH = 45_000  # images of CIFAR-10
 ROUNDS = 5
-MEMBERS = (1, 8, 32)
 
 Pass = Callable[[], float]  # trains once over the images; seconds for one member and a thousand images
+Engines = Literal["lanes", "cuda"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is timed: `images` for PyTorch and the reference engine, `epoch` for the fast engine.
+
+    6144 are so many that the probe is as large a part of them as of CIFAR-10. `matrix` is the side of the matrices
+    whose product measures a device's peak.
+    """
+
+    images: int
+    epoch: int
+    members: tuple[int, ...]
+    matrix: int = 8192
+
+
+SIZES = {"lanes": Sizes(6144, 6144, (1, 8, 32)), "cuda": Sizes(6144, EPOCH, (1, 25, 100, 225, 1000))}
 
 
 @dataclass(frozen=True)
 class Row:
     """One way of training one regime.
 
-    `spread` is the slowest round over the fastest; `peak` is the share of the multiply-adds that the machine's cores
-    could have done in that time, measured in the same rounds, 0 where no C compiler could make the measure.
+    `spread` is the slowest round over the fastest. `peak` and `memory` are shares of what the machine did in the same
+    rounds, of its multiply-adds in float32 and of its bandwidth; 0 where nothing measured them.
     """
 
     regime: str
@@ -54,25 +77,129 @@ class Row:
     seconds_per_thousand: float
     spread: float
     peak: float
+    memory: float
+
+    @property
+    def member_epochs_an_hour(self) -> float:
+        """How many epochs of CIFAR-10's 45,000 images all members together do in an hour."""
+        return 3600 / (self.seconds_per_thousand * EPOCH / 1000)
 
 
-def multiply_adds(layers: tuple[Layer, ...]) -> int:
-    """Multiply-adds of one training step for one image: forward, weight gradients, and data gradients but the first."""
-    forward = []
-    for (_, shapes), outgoing in zip(
-        parameter_shapes(layers),
-        (s for layer, s in zip(layers, output_shapes(layers), strict=True) if not isinstance(layer, Pooling)),
-        strict=True,
-    ):
-        places = prod(outgoing[1:]) if len(outgoing) == 3 else 1
-        forward.append(places * sum(prod(shape) for shape in shapes if len(shape) > 1))
-    return 3 * sum(forward) - forward[0]
+def bench(
+    regime: str,
+    batch_size: int,
+    *,
+    device: str = "cpu",
+    engine: Engines = "lanes",
+    threads: int = 1,
+    rounds: int = ROUNDS,
+    compiled: bool = True,
+    sizes: Sizes | None = None,
+) -> list[Row]:
+    """Time every way to train a regime but those that the device can't do; the first round is not counted.
+
+    All in float32: left alone, PyTorch's convolutions on a device would be in tf32, which is another amount of work.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_num_threads(threads)
+    sizes = sizes or SIZES[engine]
+    layers = layers_of(MemberConfig(regime=regime), 10)
+    passes: dict[tuple[str, int], Pass] = {}
+    for name, members, prepare in ways(regime, batch_size, device, engine, threads, compiled, sizes):
+        if ready := _attempt(prepare, name, members):
+            passes[name, members] = ready
+    times: dict[tuple[str, int], list[float]] = {way: [] for way in passes}
+    peaks = []
+    for _ in range(rounds + 1):
+        for way in list(times):
+            if seconds := _attempt(passes[way], *way):
+                times[way].append(seconds)
+            else:
+                del times[way]
+        peaks.append(_peaks(device, engine, threads, sizes.matrix))
+    multiplying, moving = map(statistics.median, zip(*peaks, strict=True))
+    least = 1000 * multiply_adds(layers) / multiplying if multiplying else 0.0
+    moved = 1000 * bytes_an_image(plan_of(layers, IMAGE, DEVICE)) / moving if moving else 0.0
+    rows = []
+    for (name, members), (_, *counted) in times.items():
+        median = statistics.median(counted)
+        memory = moved / median if name == "cuda" else 0.0
+        rows.append(Row(regime, batch_size, name, members, median, max(counted) / min(counted), least / median, memory))
+    return rows
+
+
+def ways(
+    regime: str, batch_size: int, device: str, engine: Engines, threads: int, compiled: bool, sizes: Sizes
+) -> Iterator[tuple[str, int, Callable[[], Pass]]]:
+    """Every way to train a regime: its name, its number of members, and what makes it ready."""
+    member = MemberConfig(regime=regime, batch_size=batch_size)
+    layers = layers_of(member, 10)
+    few, many = random_dataset(sizes.images), random_dataset(sizes.epoch)
+
+    def plain(**options: bool) -> Callable[[], Pass]:
+        return lambda: resident(layers, batch_size, few.train, device, **options)
+
+    if engine == "lanes":
+        yield "pytorch dataloader", 1, lambda: dataloader(layers, batch_size, few.train, threads)
+        yield "pytorch resident", 1, plain()
+        yield "pytorch channels_last", 1, plain(channels_last=True)
+    else:
+        yield "pytorch eager", 1, plain()
+        if device != "cpu":
+            yield "pytorch graphs", 1, plain(graph=True)
+    if compiled:
+        yield "pytorch compile", 1, plain(compiled=True, channels_last=engine == "lanes")
+
+    reference = ReferenceEngine(layers, few, device, threads)
+    fast: Engine | None = LaneEngine(layers, many, "cpu", threads) if engine == "lanes" and available() else None
+    if engine == "cuda":
+        from trainers.cuda.engine import CudaEngine
+
+        fast = CudaEngine(layers, many, device, threads)
+
+    def arrays(engine: Engine, members: int, images: int, whole: bool = False) -> Callable[[], Pass]:
+        return lambda: trained([member.with_seed(seed) for seed in range(members)], layers, engine, images, whole)
+
+    for count in sizes.members:
+        if engine == "cuda" or count == 1:
+            yield "reference", count, arrays(reference, count, sizes.images)
+        if fast:
+            yield engine, count, arrays(fast, count, sizes.epoch)
+            yield f"{engine}, whole epoch", count, arrays(fast, count, sizes.epoch, whole=True)
+
+
+def _attempt(work: Callable[[], T], way: str, members: int) -> T | None:
+    """What the work gives; None, with a line that says why, where it fails as with too little memory.
+
+    Where the device itself has failed the error goes on.
+    """
+    try:
+        return work()
+    except torch.AcceleratorError:
+        raise
+    except RuntimeError as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        log.warning("%s with %d members is left out: %s", way, members, why)
+        return None
+
+
+# ---- the ways
+
+
+def random_dataset(images: int) -> Dataset:
+    """Random images and labels; validation and test are one and two ninths of the training split, as in CIFAR-10."""
+    random = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        return Split(random.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), random.integers(0, 10, count))
+
+    return Dataset("random", tuple("abcdefghij"), split(images), split(images // 9), split(images * 2 // 9), digest="")
 
 
 def plain_module(layers: tuple[Layer, ...]) -> nn.Sequential:
     """The network as anybody would write it in PyTorch, with tanh."""
     modules: list[nn.Module] = []
-    shape: tuple[int, ...] = (3, 32, 32)
+    shape: tuple[int, ...] = IMAGE
     for layer, outgoing in zip(layers, output_shapes(layers), strict=True):
         if isinstance(layer, Pooling):
             modules.append(nn.MaxPool2d(2))
@@ -83,7 +210,7 @@ def plain_module(layers: tuple[Layer, ...]) -> nn.Sequential:
             else:
                 modules.append(nn.Conv2d(i, o, 3, padding=1, bias=b))
             modules.append(nn.Tanh())
-        else:
+        elif isinstance(layer, Dense):
             if len(shape) == 3:
                 modules.append(nn.Flatten())
             modules.append(nn.Linear(prod(shape), layer.units, bias=layer.bias))
@@ -93,143 +220,169 @@ def plain_module(layers: tuple[Layer, ...]) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def random_dataset(images: int = IMAGES) -> Dataset:
-    """Random images and labels; validation and test are one and two ninths of the training split, as in CIFAR-10."""
-    random = np.random.default_rng(0)
-
-    def split(count: int) -> Split:
-        return Split(random.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), random.integers(0, 10, count))
-
-    names = tuple("abcdefghij")
-    return Dataset("random", names, split(images), split(images // 9), split(images * 2 // 9), digest="")
-
-
-def pytorch_loop(
-    layers: tuple[Layer, ...],
-    batch_size: int,
-    batches: Callable[[], Iterable[tuple[Tensor, Tensor]]],
-    *,
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> Pass:
-    """The training loop of every PyTorch tutorial over the batches, at PyTorch's own number of threads."""
-    module: nn.Module = plain_module(layers)
-    if channels_last:
-        module = module.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(module.parameters(), lr=0.001, eps=EPSILON)
+def stepping(module: nn.Module, device: str, graph: bool, compiled: bool) -> Callable[[Tensor, Tensor], None]:
+    """The training step of every PyTorch tutorial, with the fastest of PyTorch's own optimizers."""
+    fused = device != "cpu"
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.001, eps=EPSILON, capturable=graph, fused=fused)
     run = torch.compile(module) if compiled else module
 
-    def one_pass() -> float:
-        started, seen = time.perf_counter(), 0
-        for images, labels in batches():
-            optimizer.zero_grad()
-            F.cross_entropy(run(images), labels).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            seen += len(labels)
-        return (time.perf_counter() - started) / seen * 1000
+    def step(images: Tensor, labels: Tensor) -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(run(images), labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
 
-    return one_pass
+    return step
 
 
-class _Items(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Images one by one, converted to floats one by one, as torchvision's CIFAR10 with ToTensor does it."""
-
-    def __init__(self, split: Split) -> None:
-        self.images = torch.from_numpy(np.array(split.images))
-        self.labels = split.labels.tolist()
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.images[i].float() / 255, self.labels[i]
+def _floats_one_by_one(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A batch whose images were converted one by one, as torchvision's CIFAR10 with ToTensor does it."""
+    return torch.stack([image.float() / 255 for image, _ in items]), torch.stack([label for _, label in items])
 
 
-def resident_batches(
-    split: Split, batch_size: int, channels_last: bool
-) -> Callable[[], Iterator[tuple[Tensor, Tensor]]]:
-    """Shuffled batches of whole float tensors in memory."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    images = (torch.from_numpy(np.array(split.images)).float() / 255).to(memory_format=layout)
-    labels = torch.from_numpy(np.array(split.labels))
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for where in torch.split(torch.randperm(len(labels)), batch_size):
-            yield images[where], labels[where]
-
-    return batches
-
-
-def engine_pass(engine: Engine, members: list[MemberConfig], layers: tuple[Layer, ...], images: int) -> Pass:
-    """An epoch of an array of members on one of our engines."""
-    states = [initial_state(m, layers) for m in members]
-
-    def one_pass() -> float:
-        started = time.perf_counter()
-        engine.train_epoch(states)
-        return (time.perf_counter() - started) / len(members) / images * 1000
-
-    return one_pass
-
-
-def whole_epoch(engine: Engine, members: list[MemberConfig], layers: tuple[Layer, ...], images: int) -> Pass:
-    """An epoch as a sweep has it: training, evaluation on both splits, gradients and their statistics."""
-    states = [replace(initial_state(m, layers), epoch=1) for m in members]
-
-    def one_pass() -> float:
-        training = Training([replace(s, member=replace(s.member, epochs=2)) for s in states], layers, engine)
-        started = time.perf_counter()
-        next(training)
-        return (time.perf_counter() - started) / len(members) / images * 1000
-
-    return one_pass
-
-
-def ways(regime: str, batch_size: int, threads: int, compiled: bool) -> dict[tuple[str, int], Pass]:
-    """Every way to train a regime, by its name and its number of members."""
-    data = random_dataset()
-    member = MemberConfig(regime=regime, batch_size=batch_size)
-    layers = layers_of(member, 10)
+def dataloader(layers: tuple[Layer, ...], batch_size: int, split: Split, workers: int) -> Pass:
+    """With PyTorch's DataLoader, on the CPU."""
     loader = torch.utils.data.DataLoader(
-        _Items(data.train), batch_size, shuffle=True, num_workers=threads, persistent_workers=True
+        torch.utils.data.TensorDataset(torch.tensor(split.images), torch.tensor(split.labels)),
+        batch_size,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=True,
+        collate_fn=_floats_one_by_one,
     )
-    last = resident_batches(data.train, batch_size, channels_last=True)
-    found = {
-        ("pytorch dataloader", 1): pytorch_loop(layers, batch_size, lambda: loader),
-        ("pytorch resident", 1): pytorch_loop(layers, batch_size, resident_batches(data.train, batch_size, False)),
-        ("pytorch channels_last", 1): pytorch_loop(layers, batch_size, last, channels_last=True),
-    }
-    if compiled:
-        found["pytorch compile", 1] = pytorch_loop(layers, batch_size, last, channels_last=True, compiled=True)
-    reference = ReferenceEngine(layers, data, "cpu", threads)
-    found["reference", 1] = engine_pass(reference, [member], layers, IMAGES)
-    if available():
-        lanes = LaneEngine(layers, data, "cpu", threads)
-        for count in MEMBERS:
-            members = [member.with_seed(seed) for seed in range(count)]
-            found["lanes", count] = engine_pass(lanes, members, layers, IMAGES)
-            found["lanes, whole epoch", count] = whole_epoch(lanes, members, layers, IMAGES)
-    return found
+    step = stepping(plain_module(layers), "cpu", graph=False, compiled=False)
+
+    def epoch() -> int:
+        for images, labels in loader:
+            step(images, labels)
+        return len(split)
+
+    return lambda: _timed(epoch, "cpu")
 
 
-def bench(regime: str, batch_size: int, *, threads: int, rounds: int = ROUNDS, compiled: bool = True) -> list[Row]:
-    """Time every way on a regime; in a round each way trains once over the images, and the first is not counted."""
-    found = ways(regime, batch_size, threads, compiled)
-    torch.set_num_threads(threads)
-    times: dict[tuple[str, int], list[float]] = {way: [] for way in found}
-    peaks = []
-    for i in range(rounds + 1):
-        for way, one_pass in found.items():
-            seconds = one_pass()
-            if i:
-                times[way].append(seconds)
-        if available():
-            peaks.append(multiply_adds_a_second(threads))
-    least = (
-        1000 * multiply_adds(layers_of(MemberConfig(regime=regime), 10)) / statistics.median(peaks) if peaks else 0.0
-    )
-    return [
-        Row(regime, batch_size, name, members, median, max(t) / min(t), least / median)
-        for (name, members), t in times.items()
-        if (median := statistics.median(t))
+def resident(
+    layers: tuple[Layer, ...],
+    batch_size: int,
+    split: Split,
+    device: str,
+    *,
+    channels_last: bool = False,
+    graph: bool = False,
+    compiled: bool = False,
+) -> Pass:
+    """Shuffled batches of whole float tensors on the device; `graph` records a step once and replays it."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    images = (torch.tensor(split.images, device=device).float() / 255).to(memory_format=layout)
+    labels = torch.tensor(split.labels, device=device)
+    step = stepping(plain_module(layers).to(device).to(memory_format=layout), device, graph, compiled)
+    chosen = torch.zeros(batch_size, dtype=torch.int64, device=device)
+    replay = _recorded(lambda: step(images[chosen], labels[chosen])) if graph else None
+
+    def epoch() -> int:
+        seen = 0
+        for where in torch.split(torch.randperm(len(labels), device=device), batch_size):
+            if replay is None:
+                step(images[where], labels[where])
+            elif len(where) < batch_size:
+                break
+            else:
+                chosen.copy_(where)
+                replay()
+            seen += len(where)
+        return seen
+
+    return lambda: _timed(epoch, device)
+
+
+def _recorded(step: Callable[[], None]) -> Callable[[], None]:
+    """The step as a CUDA graph; three ordinary ones on the side come first, as PyTorch asks for."""
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def trained(members: list[MemberConfig], layers: tuple[Layer, ...], engine: Engine, images: int, whole: bool) -> Pass:
+    """An epoch of an array of members on an engine; `whole` as a sweep has it: evaluation, gradients, statistics."""
+    states = [initial_state(m, layers) for m in members]
+    going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2)) for s in states]
+
+    def epoch() -> int:
+        if whole:
+            next(Training(going_on, layers, engine))
+        else:
+            engine.train_epoch(states)
+        return len(members) * images
+
+    # engines wait for their device
+    return lambda: _timed(epoch, "cpu")
+
+
+def _timed(work: Callable[[], int], device: str) -> float:
+    """Seconds for a thousand of the images that the work has seen."""
+    started = time.perf_counter()
+    seen = work()
+    _wait(device)
+    return (time.perf_counter() - started) / seen * 1000
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+# ---- what there is to do, and what the machine can do
+
+
+def multiply_adds(layers: tuple[Layer, ...]) -> int:
+    """Multiply-adds of one training step for one image: forward, weight gradients, and data gradients but the first."""
+    outgoing = [s for layer, s in zip(layers, output_shapes(layers), strict=True) if not isinstance(layer, Pooling)]
+    forward = [
+        (prod(shape[1:]) if len(shape) == 3 else 1) * sum(prod(weights) for weights in tensors if len(weights) > 1)
+        for (_, tensors), shape in zip(parameter_shapes(layers), outgoing, strict=True)
     ]
+    return 3 * sum(forward) - forward[0]
+
+
+def bytes_an_image(plan: Plan) -> int:
+    """Bytes that a step of the cuda engine has to move for one image: every area once a pass over it."""
+    pixels = 3 * plan.image[1] * plan.image[2]
+    floats = 2 * pixels  # gathered, and read by the first layer's gradient
+    for number, (height, width, _, _, pooled, *_) in enumerate(plan.convolutions.tolist()):
+        full = 3 * height * width
+        # in full: the input; the gradient by z, read for the weights and, but in the first layer, for the image
+        floats += full * (4 if number else 3)
+        # pooled: value and slope, each written once and read once, and where one is pooled which place was chosen
+        floats += full // 4 * 6 if pooled else full * 4
+    return 4 * floats + pixels
+
+
+def _peaks(device: str, engine: str, threads: int, side: int) -> tuple[float, float]:
+    """Multiply-adds and bytes a second: of the cores, or of a large matrix product in float32 and a large copy."""
+    if engine == "lanes":
+        return cores_peak(threads) if available() else 0.0, 0.0
+    a, b = (torch.randn(side, side, device=device) for _ in range(2))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        multiplying = side**3 / _fastest(lambda: torch.mm(a, b), device)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return multiplying, 2 * a.nbytes / _fastest(lambda: b.copy_(a), device)
+
+
+def _fastest(work: Callable[[], object], device: str) -> float:
+    """Seconds of the fastest of five after one that is not counted."""
+    times = []
+    for _ in range(6):
+        _wait(device)
+        started = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - started)
+    return min(times[1:])

@@ -128,6 +128,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def shown(value: object) -> str:
+    """A value in a message, in the words of YAML: one line, at most 60 characters."""
+    text = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def one_line(error: BaseException) -> str:
     """The first line of an exception's message after its type's name, at most 300 characters."""
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""Initial values: the paper's two, and Glorot's, He's and LeCun's.
+"""Initial values as one table: the paper's two, and Glorot's, He's and LeCun's.
 
 `uniform` and `normal` treat all parameters alike, biases included (the paper: "sampled independently and identically").
 The others scale each weight by its fans and leave biases at 0. Every initialization draws the same standard numbers
@@ -7,39 +7,73 @@ from a member's seed and only scales them, so that members with the same seed st
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod, sqrt
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from trainers.layers import Shape
 
-from trainers.layers import Layer, Shape, parameter_shapes
-from trainers.members import MemberConfig
-from trainers.streams import stream
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Draw = Callable[["np.random.Generator", Sequence[Shape]], "NDArray[np.float64]"]
 
 
-def initial_parameters(member: MemberConfig, layers: tuple[Layer, ...]) -> NDArray[np.float32]:
-    """The member's flat parameter vector before its first step, shape (parameters,)."""
-    family, _, law = str(member.initialization).rpartition("_")
-    shapes = [shape for _, tensors in parameter_shapes(layers) for shape in tensors]
-    random = stream(member.seed, "initial values")
-    count = sum(map(prod, shapes))
-    draws = random.standard_normal(count) if law == "normal" else random.uniform(-1.0, 1.0, count)
-    if family:
-        deviations = np.concatenate([np.full(prod(shape), _deviation(family, shape)) for shape in shapes])
+@dataclass(frozen=True)
+class Initialization:
+    """One way to draw the initial values.
+
+    `draw(random, shapes)` gives the values of all tensors of a network, flat, in their order; they are then multiplied
+    by `init_scale`, which must be given where it `needs_scale`, and is else 1.
+    """
+
+    draw: Draw
+    needs_scale: bool = False
+
+
+def _alike(law: str) -> Draw:
+    def draw(random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:
+        count = sum(map(prod, shapes))
+        return random.standard_normal(count) if law == "normal" else random.uniform(-1.0, 1.0, count)
+
+    return draw
+
+
+def _by_fans(law: str, deviation: Callable[[int, int], float]) -> Draw:
+    """Each weight scaled to a deviation that depends on how many inputs and outputs its units have."""
+
+    def draw(random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:
+        import numpy as np
+
+        deviations = [deviation(*_fans(shape)) if len(shape) > 1 else 0.0 for shape in shapes]
+        scales = np.concatenate([np.full(prod(s), d) for s, d in zip(shapes, deviations, strict=True)])
         # a uniform law on [-1, 1) has deviation 1/sqrt(3)
-        draws *= deviations if law == "normal" else deviations * sqrt(3.0)
-    return np.asarray(draws * float(member.init_scale or 1.0), dtype=np.float32)
+        return _alike(law)(random, shapes) * (scales if law == "normal" else scales * sqrt(3.0))
+
+    return draw
 
 
-def _deviation(family: str, shape: Shape) -> float:
-    """The standard deviation of a weight: Glorot and Bengio 2010, He et al. 2015, LeCun et al. 1998."""
-    if len(shape) == 1:
-        return 0.0
-    fan_in = prod(shape[1:])
+def _fans(shape: Shape) -> tuple[int, int]:
     # each input of a depthwise convolution (out, 1, 3, 3) feeds one filter alone
-    fan_out = prod(shape[2:]) if len(shape) == 4 and shape[1] == 1 else shape[0] * prod(shape[2:])
-    return {
-        "glorot": sqrt(2.0 / (fan_in + fan_out)),
-        "he": sqrt(2.0 / fan_in),
-        "lecun": sqrt(1.0 / fan_in),
-    }[family]
+    depthwise = len(shape) == 4 and shape[1] == 1
+    return prod(shape[1:]), prod(shape[2:]) * (1 if depthwise else shape[0])
+
+
+# Glorot and Bengio 2010, He et al. 2015, LeCun et al. 1998
+_FAMILIES: dict[str, Callable[[int, int], float]] = {
+    "glorot": lambda fan_in, fan_out: sqrt(2.0 / (fan_in + fan_out)),
+    "he": lambda fan_in, fan_out: sqrt(2.0 / fan_in),
+    "lecun": lambda fan_in, fan_out: sqrt(1.0 / fan_in),
+}
+
+INITIALIZATIONS: dict[str, Initialization] = {
+    "uniform": Initialization(_alike("uniform"), needs_scale=True),
+    "normal": Initialization(_alike("normal"), needs_scale=True),
+    **{
+        f"{family}_{law}": Initialization(_by_fans(law, deviation))
+        for family, deviation in _FAMILIES.items()
+        for law in ("uniform", "normal")
+    },
+}

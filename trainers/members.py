@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from trainers.regimes import REGIMES
+from trainers.activations import ACTIVATIONS, SCALINGS
+from trainers.activations import alpha_acts as alpha_acts
+from trainers.data import names as data_names
+from trainers.data import source_of
+from trainers.initialization import INITIALIZATIONS
+from trainers.layers import Layer
+from trainers.penalties import PENALTIES
+from trainers.regimes import REGIMES, network
 
-ACTIVATIONS = (
-    "tanh",
-    "sigmoid",
-    "logsigmoid",
-    "arctan",
-    "softsign",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "relu6",
-    "silu",
-    "hardswish",
-)
-# f(alpha z) = alpha f(z) for alpha > 0, so rescaling leaves them as they are: the paper, below its equation (1).
-HOMOGENEOUS = ("relu", "leaky_relu")
-SCALINGS = ("rescaled", "naive")
-PENALTIES = ("l2", "l1")
-INITIALIZATIONS = (
-    "uniform",
-    "normal",
-    "glorot_uniform",
-    "glorot_normal",
-    "he_uniform",
-    "he_normal",
-    "lecun_uniform",
-    "lecun_normal",
-)
 ENGINES = ("auto", "lanes", "cuda", "reference")
 CONVOLUTIONS = ("plain", "separable")
 # What every engine can do in float32: which engine trains a member must not depend on the others in its pack.
 ALPHAS = (1e-6, 1e6)
 LARGEST = sys.float_info.max  # whole numbers can be larger, and are then no floats any more
-MOST = 2**31 - 1  # epochs, and images a batch: what the engines count with
+MOST = 2**31 - 1  # epochs, and images per batch: what the engines count with
 
 
-def alpha_acts(activation: str, scaling: str) -> bool:
-    """Whether alpha changes anything: not where it cancels out, alpha f(z / alpha) = f(z)."""
-    return scaling != "rescaled" or activation not in HOMOGENEOUS
+def _lines(table: Mapping[str, Any]) -> str:
+    return " | ".join(f"{name}: {entry.line}" for name, entry in table.items())
 
 
 def _help(text: str, default: Any) -> Any:
@@ -64,17 +43,17 @@ class MemberConfig:
     ValueError, with the rule and the value, for what can't be trained.
     """
 
-    regime: str = _help("large-parameters (Table 1) | many-layers (Table 2) | combined (Table 3)", "combined")
-    activation: str = _help("the activation f of every convolution and hidden dense layer", "tanh")
+    regime: str = _help(_lines(REGIMES), "combined")
+    activation: str = _help(f"of every convolution and hidden dense layer: {' | '.join(ACTIVATIONS)}", "tanh")
     scaling: str = _help("rescaled: alpha f(z / alpha), the paper's (1) | naive: alpha f(z)", "rescaled")
     alpha: float = _help("the scale of the activation; 1 leaves it as it is", 1.0)
     r: float = _help("the strength of the penalty", 0.0)
-    penalty: str = _help("l2: r/2 times the sum of squares | l1: r times the sum of absolute values", "l2")
-    data: str = _help("digits | cifar10 | folder:PATH", "digits")
+    penalty: str = _help(_lines(PENALTIES), "l2")
+    data: str = _help(data_names(), "digits")
     epochs: int = _help("passes over the training split", 30)
-    batch_size: int = _help("images a step; the last batch of an epoch may be smaller", 32)
+    batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
     learning_rate: float = _help("Adam's", 0.001)
-    initialization: str | None = _help("uniform | normal | {glorot,he,lecun}_{uniform,normal}", None)
+    initialization: str | None = _help(" | ".join(INITIALIZATIONS), None)
     init_scale: float | None = _help("half-width of uniform, deviation of normal, factor of the others", None)
     convolution: str | None = _help("plain | separable 3x3 convolutions; the reading of the table", None)
     dense_bias: bool | None = _help("whether dense layers have a bias; the reading of the table", None)
@@ -82,16 +61,17 @@ class MemberConfig:
     seed: int = _help("decides initial values and the order of images", 0)
 
     def __post_init__(self) -> None:
-        _one_of("regime", self.regime, tuple(REGIMES))
+        _one_of("regime", self.regime, REGIMES)
         regime = REGIMES[self.regime]
         own: dict[str, str | bool | float] = {
             "initialization": regime.initialization,
-            "convolution": "separable" if regime.separable else "plain",
+            "convolution": regime.convolution,
             "dense_bias": regime.dense_bias,
         }
         if self.init_scale is None:
             kept = self.initialization in (None, regime.initialization)
-            if not kept and self.initialization in ("uniform", "normal"):
+            drawn = INITIALIZATIONS.get(str(self.initialization))
+            if not kept and drawn and drawn.needs_scale:
                 raise ValueError(
                     f"init_scale must be given where initialization is {self.initialization!r}: "
                     f"the {self.regime} regime's own is for {regime.initialization!r}"
@@ -121,12 +101,17 @@ class MemberConfig:
             _at_least(name, value, least)
             if name != "seed" and value > MOST:
                 raise ValueError(f"{name} <= {MOST} must hold, but got {value!r}")
-        if self.data not in ("digits", "cifar10") and not self.data.startswith("folder:"):
-            raise ValueError(f"data must be digits, cifar10 or folder:PATH, but got {self.data!r}")
+        if source_of(self.data) is None:
+            raise ValueError(f"data must be {data_names()}, but got {self.data!r}")
 
     def with_seed(self, seed: int) -> MemberConfig:
         """The same configuration under another seed."""
         return replace(self, seed=seed)
+
+
+def layers_of(member: MemberConfig, classes: int) -> tuple[Layer, ...]:
+    """The network of a member on data with so many classes."""
+    return network(member.regime, classes, member.convolution == "separable", member.dense_bias)
 
 
 FIELDS = {f.name: f for f in fields(MemberConfig)}
@@ -152,7 +137,7 @@ class EpochRecord:
         return not all(math.isfinite(self.metrics[name]) for name in ("train.loss", "validation.loss"))
 
 
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+def _one_of(name: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, but got {value!r}")
 

@@ -1,4 +1,4 @@
-"""The names of what is recorded, in one order: the contract between the engines, the records and the exports.
+"""What is recorded of every member and epoch, as one table: a name, a line, and how it is computed.
 
 Losses are the cross-entropy without the penalty. `train.loss` and `train.accuracy` are the means over the epoch's
 batches, each at the parameters before its step (as Keras reports them; at epoch 0, before any step, they are those
@@ -7,33 +7,113 @@ of the whole split at the initial values); `validation.*` and `test.*` are taken
 Gradients are those of the mean loss over the *probe*, a fixed sample of the training split, at the parameters after
 the epoch, so that epoch 0 shows the gradient at the start, and members can be compared image by image:
 `gradient.data` without the penalty, `gradient.total` with it. Statistics are over coordinate values, with sign for
-the quantiles. Every definition is written out in `trainers.statistics`.
+the quantiles; they are taken over all coordinates and over those of each layer.
 
 `seconds` is the time by the wall that the epoch took the array of members, evaluation and statistics in it, shared out
 equally: it says what one member costs, and nothing about two of the same array.
+
+The functions take arrays of members, in NumPy or PyTorch (`trainers.statistics`): what is measured must be written in
+what the two libraries have in common.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from trainers.layers import Layer, parameter_slices
+from trainers.layers import Layer, places
 
-SPLITS = ("train.loss", "train.accuracy", "validation.loss", "validation.accuracy", "test.accuracy")
-GRADIENT_STATISTICS = ("mean_abs", "rms", "max_abs", "q05", "q25", "q50", "q75", "q95", "vanished")
-GRADIENTS = tuple(f"gradient.{of}.{s}" for of in ("data", "total") for s in GRADIENT_STATISTICS)
-LAYER_STATISTICS = ("saturated", "dead", "weight_norm", "update_to_weight")
 VANISHED_BELOW = 1e-7
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A line about it, and its function, which gives (members,); None for what the training loop measures."""
+
+    line: str
+    of: Callable[[Any], Any] | None = None
+
+
+SPLITS: dict[str, Metric] = {
+    "train.loss": Metric("mean cross-entropy over the epoch's batches, each before its step"),
+    "train.accuracy": Metric("share of training images classified correctly, each before its step"),
+    "validation.loss": Metric("mean cross-entropy on the validation split after the epoch"),
+    "validation.accuracy": Metric("accuracy on the validation split after the epoch"),
+    "test.accuracy": Metric("accuracy on the test split after the epoch; only reported, never selected on"),
+}
+
+
+# Functions of `trainers.statistics.Coordinates`: recorded of the data's and of the total gradient, over all parameters
+# and over those of each layer.
+GRADIENT_STATISTICS: dict[str, Metric] = {
+    "mean_abs": Metric("mean absolute value", lambda g: g.means[0]),
+    "rms": Metric("root mean square", lambda g: g.by.library.sqrt(g.means[1])),
+    "max_abs": Metric("largest absolute value", lambda g: g.by.library.amax(g.size, -1)),
+    "q05": Metric("5 % quantile", lambda g: g.quantiles[0]),
+    "q25": Metric("25 % quantile", lambda g: g.quantiles[1]),
+    "q50": Metric("median", lambda g: g.quantiles[2]),
+    "q75": Metric("75 % quantile", lambda g: g.quantiles[3]),
+    "q95": Metric("95 % quantile", lambda g: g.quantiles[4]),
+    "vanished": Metric(f"share of coordinates below {VANISHED_BELOW:g} in absolute value", lambda g: g.means[2]),
+}
+GRADIENTS = tuple(f"gradient.{of}.{s}" for of in ("data", "total") for s in GRADIENT_STATISTICS)
+
+# Functions of `trainers.statistics.Part`, one layer with parameters.
+LAYER_METRICS: dict[str, Metric] = {
+    "saturated": Metric("share of (unit, image) pairs with |f'| below 1 % of sup |f'|", lambda layer: layer.saturated),
+    "dead": Metric("share of units that every image saturates", lambda layer: layer.dead),
+    "weight_norm": Metric("Euclidean norm of the parameters", lambda layer: layer.norms[0]),
+    "update_to_weight": Metric(
+        "norm of the parameters' change in the epoch over their norm before it; 0 where nothing changed",
+        lambda layer: layer.by.library.where(layer.norms[2] == 0, layer.norms[2], layer.norms[2] / layer.norms[1]),
+    ),
+}
+
+# Functions of a sequence of `trainers.statistics.Part`: the layers with parameters, from the input on.
+NETWORK_METRICS: dict[str, Metric] = {
+    "gradient.first_to_last": Metric(
+        "rms of the data gradient in the first layer over that in the last",
+        lambda layers: layers[0].gradients["rms"][0] / layers[-1].gradients["rms"][0],
+    ),
+    "saturated": Metric(
+        "share of (unit, image) pairs with |f'| below 1 % of sup |f'|, over all units",
+        lambda layers: _over_units(layers, "saturated"),
+    ),
+    "dead": Metric("share of units that every image saturates", lambda layers: _over_units(layers, "dead")),
+}
+
+
+def _over_units(layers: Sequence[Any], share: str) -> Any:
+    return sum(getattr(layer, share) * layer.units for layer in layers) / max(1, sum(layer.units for layer in layers))
+
+
+OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
 
 
 def layer_metrics(layer: str) -> tuple[str, ...]:
     """The metrics of one layer with parameters."""
-    return tuple(f"layer.{layer}.{s}" for s in (*GRADIENTS, *LAYER_STATISTICS))
+    return tuple(f"layer.{layer}.{metric}" for metric in (*GRADIENTS, *LAYER_METRICS))
 
 
-@functools.cache
 def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     """Every metric of one member and epoch, in the order in which they are stored."""
-    of_layers: Iterable[str] = (m for name in parameter_slices(layers) for m in layer_metrics(name))
-    return (*SPLITS, *GRADIENTS, "gradient.first_to_last", *of_layers, "seconds")
+    of_layers = (metric for place in places(layers) for metric in layer_metrics(place.name))
+    return (*SPLITS, *GRADIENTS, *NETWORK_METRICS, *of_layers, *OTHERS)
+
+
+def described() -> dict[str, str]:
+    """A line about each metric; those of a layer as `layer.NAME.…`, in the order in which they are stored."""
+    gradients = {
+        f"gradient.{of}.{name}": f"{whose}: {metric.line}"
+        for of, whose in (("data", "gradient of the loss"), ("total", "gradient of loss and penalty"))
+        for name, metric in GRADIENT_STATISTICS.items()
+    }
+    of_layers = gradients | {name: metric.line for name, metric in LAYER_METRICS.items()}
+    return {
+        **{name: metric.line for name, metric in SPLITS.items()},
+        **gradients,
+        **{name: metric.line for name, metric in NETWORK_METRICS.items()},
+        **{f"layer.NAME.{name}": line for name, line in of_layers.items()},
+        **{name: metric.line for name, metric in OTHERS.items()},
+    }

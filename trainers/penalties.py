@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
-A = TypeVar("A", NDArray[np.float64], "Tensor")
+A = TypeVar("A", "NDArray[np.float64]", "Tensor")
 
 
-def penalty(name: str, parameters: Tensor, r: float | Tensor) -> Tensor:
-    """l2: r/2 times the sum of squares; l1: r times the sum of absolute values. Sums over the last axis."""
-    if name == "l1":
-        return r * parameters.abs().sum(-1)
-    return r / 2 * parameters.square().sum(-1)
+@dataclass(frozen=True)
+class Penalty:
+    """One penalty: a line about it, its value of a strength r, and its gradient where r is 1.
+
+    `value(parameters, r)` sums over the last axis of PyTorch's tensors; `gradient(parameters, library)` takes NumPy's
+    arrays too, with their library.
+    """
+
+    line: str
+    value: Callable[[Tensor, float | Tensor], Tensor]
+    gradient: Callable[[Any, Any], Any]
 
 
-def penalty_gradient(l1: A, parameters: A, r: A, library: Any) -> A:
-    """Its gradient, of the shape of the parameters; l1's is 0 at 0, as autograd has it, and l2's where `l1` is false.
+PENALTIES: dict[str, Penalty] = {
+    "l2": Penalty(
+        "r/2 times the sum of squares",
+        lambda parameters, r: r / 2 * parameters.square().sum(-1),
+        lambda parameters, library: parameters,
+    ),
+    "l1": Penalty(
+        "r times the sum of absolute values",
+        lambda parameters, r: r * parameters.abs().sum(-1),
+        # 0 at 0, as autograd has it; what is no number stays none, though PyTorch's sign of it is 0
+        lambda parameters, library: library.where(parameters == parameters, library.sign(parameters), parameters),
+    ),
+}
+
+
+def penalty_gradient(kinds: A, parameters: A, r: A, library: Any) -> A:
+    """The penalties' gradient, of the shape of the parameters; `kinds` are places in PENALTIES, of a shape like r's.
 
     `library` is the arrays' own, NumPy or PyTorch.
     """
-    # what is no number stays none: PyTorch's sign of it is 0
-    signed = l1 & (parameters == parameters)
-    gradient: A = r * library.where(signed, library.sign(parameters), parameters)
-    return gradient
+    first, *others = PENALTIES.values()
+    gradient = first.gradient(parameters, library)
+    for place, kind in enumerate(others, 1):
+        gradient = library.where(kinds == place, kind.gradient(parameters, library), gradient)
+    result: A = r * gradient
+    return result

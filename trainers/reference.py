@@ -5,8 +5,8 @@ It is the judge of the faster engines. On a CPU it trains member after member, e
 number of threads; up to `threads` members are trained side by side. On a CUDA device the members that share an
 activation and a penalty are one batched array, `torch.func.vmap` over the very same functions, and its data lie there.
 
-The optimizer is Adam as in Algorithm 1 of Kingma and Ba (2015), and as `torch.optim.Adam` computes it, with
-TensorFlow's epsilon of 1e-7; the penalty is part of the loss, so its gradient is part of what Adam sees.
+The functions themselves, layers, activations, penalties and optimizers, are those of the tables; whatever is in them it
+trains.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainers.activations import FUNCTIONS, STEEPEST, activation, inner
-from trainers.data import Dataset, Split, probe
-from trainers.layers import Convolution, Layer, Pooling, parameter_shapes, parameter_slices
-from trainers.penalties import penalty
+from trainers.activations import ACTIVATIONS, SATURATED_BELOW, activation, inner
+from trainers.data import Dataset, Split
+from trainers.layers import Layer, parameter_shapes, places
+from trainers.optimizers import OPTIMIZER, OPTIMIZERS
+from trainers.penalties import PENALTIES
 from trainers.states import MemberState
 from trainers.statistics import Probe, layer_statistics
 from trainers.streams import order_of_images
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
-SATURATED_BELOW = 0.01
 IMAGES_AT_ONCE = 500
 
 T = TypeVar("T")
@@ -59,18 +58,9 @@ def forward(recipe: Recipe, parameters: Tensor, alpha: float | Tensor, images: T
     arguments = []
     x = images
     for layer in recipe.layers:
-        if isinstance(layer, Pooling):
-            x = F.max_pool2d(x, 2)
+        x = layer.forward(x, tensors)
+        if not layer.activated:
             continue
-        if isinstance(layer, Convolution):
-            if layer.separable:
-                x = F.conv2d(x, next(tensors), padding=1, groups=x.shape[1])
-            padding = 0 if layer.separable else 1
-            x = F.conv2d(x, next(tensors), next(tensors) if layer.bias else None, padding=padding)
-        else:
-            x = F.linear(x.flatten(1), next(tensors), next(tensors) if layer.bias else None)
-            if not layer.activated:
-                continue
         arguments.append(inner(recipe.scaling, x, alpha))
         x = f(x, alpha)
     return x, arguments
@@ -100,7 +90,7 @@ def objective(
     logits, _ = forward(recipe, parameters, alpha, images)
     loss = F.cross_entropy(logits, labels)
     hits = (logits.argmax(1) == labels).sum()
-    return loss + penalty(recipe.penalty, parameters, r), (loss, hits)
+    return loss + PENALTIES[recipe.penalty].value(parameters, r), (loss, hits)
 
 
 class Array:
@@ -114,8 +104,7 @@ class Array:
         self.recipe = Recipe(layers, member.activation, member.scaling, member.penalty)
         self.states = states
         self.parameters = tensor([s.parameters for s in states])
-        self.first_moment = tensor([s.first_moment for s in states])
-        self.second_moment = tensor([s.second_moment for s in states])
+        self.kept = tuple(tensor(vectors) for vectors in zip(*(s.kept for s in states), strict=True))
         self.alpha = tensor([s.member.alpha for s in states])
         self.r = tensor([s.member.r for s in states])
         self.learning_rate = tensor([s.member.learning_rate for s in states])[:, None]
@@ -136,28 +125,18 @@ class Array:
         gradients, (losses, hits) = torch.func.vmap(one)(self.parameters, self.alpha, self.r, images, labels)
         return gradients, losses, hits
 
-    def adam(self, gradients: Tensor) -> None:
+    def update(self, gradients: Tensor) -> None:
         """One optimizer step of every member."""
         self.step += 1
         self.parameters = self.parameters.detach()
-        self.first_moment.lerp_(gradients, 1 - BETA1)
-        self.second_moment.mul_(BETA2).addcmul_(gradients, gradients, value=1 - BETA2)
-        denominator = (self.second_moment.sqrt() / (1 - BETA2**self.step) ** 0.5).add_(EPSILON)
-        size = self.learning_rate / (1 - BETA1**self.step)
-        self.parameters.sub_(size * self.first_moment / denominator)
+        OPTIMIZERS[OPTIMIZER].update(self.parameters, gradients, self.kept, self.step, self.learning_rate)
 
     def after_epoch(self) -> list[MemberState]:
         """The members' states, one epoch on."""
-        rows = zip(
-            self.states,
-            self.parameters.detach().cpu().numpy(),
-            self.first_moment.cpu().numpy(),
-            self.second_moment.cpu().numpy(),
-            strict=True,
-        )
+        columns = (t.detach().cpu().numpy() for t in (self.parameters, *self.kept))
         return [
-            replace(s, epoch=s.epoch + 1, step=self.step, parameters=p, first_moment=m, second_moment=v)
-            for s, p, m, v in rows
+            replace(s, epoch=s.epoch + 1, step=self.step, parameters=p, kept=tuple(kept))
+            for s, p, *kept in zip(self.states, *columns, strict=True)
         ]
 
 
@@ -173,13 +152,7 @@ class ReferenceEngine:
         if self.device.type == "cuda":
             # PyTorch's default for convolutions is tf32, whose mantissa has 10 bits: not what a judge computes with.
             torch.backends.cudnn.allow_tf32 = False
-        splits = {
-            "train": dataset.train,
-            "validation": dataset.validation,
-            "test": dataset.test,
-            "probe": probe(dataset),
-        }
-        self.splits = {name: Images(split, self.device) for name, split in splits.items()}
+        self.splits = {name: Images(split, self.device) for name, split in dataset.splits().items()}
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         """Each member's state one epoch on, and its mean loss and accuracy over the epoch's batches."""
@@ -207,8 +180,8 @@ class ReferenceEngine:
         arrays = [Array(self.layers, [states[i] for i in where], self.device) for where in groups.values()]
         answers: dict[int, T] = {}
         with _one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
-            for where, found in zip(groups.values(), pool.map(work, arrays), strict=True):
-                answers |= zip(where, found, strict=True)
+            for where, results in zip(groups.values(), pool.map(work, arrays), strict=True):
+                answers |= zip(where, results, strict=True)
         return [answers[i] for i in range(len(states))]
 
     def _train_epoch(self, array: Array) -> list[tuple[MemberState, float, float]]:
@@ -220,7 +193,7 @@ class ReferenceEngine:
         for start in range(0, len(images), batch_size):
             batch, labels = images.take(orders[:, start : start + batch_size])
             gradients, loss, hit = array.gradients(batch, labels)
-            array.adam(gradients)
+            array.update(gradients)
             losses += loss.double() * labels.shape[1]
             hits += hit
         means = zip((losses / len(images)).tolist(), (hits / len(images)).tolist(), strict=True)
@@ -248,11 +221,14 @@ class ReferenceEngine:
             flat_here, gradient = self._probe_piece(array, batch, labels)
             gradients += gradient * (len(labels) / len(images))
             flat = [a + b for a, b in zip(flat, flat_here, strict=True)] if flat else flat_here
-        saturated = np.zeros((len(array), len(parameter_slices(self.layers))))
+        columns = {place.name: i for i, place in enumerate(places(self.layers))}
+        saturated = np.zeros((len(array), len(columns)))
         dead = np.zeros_like(saturated)
-        for i, often in enumerate(flat):
-            saturated[:, i] = (often.double() / len(images)).mean(1).cpu().numpy()
-            dead[:, i] = (often == len(images)).double().mean(1).cpu().numpy()
+        activated = (layer.name for layer in self.layers if layer.activated)
+        for name, often in zip(activated, flat, strict=True):
+            if (i := columns.get(name)) is not None:
+                saturated[:, i] = (often.double() / len(images)).mean(1).cpu().numpy()
+                dead[:, i] = (often == len(images)).double().mean(1).cpu().numpy()
         return [Probe(*rows) for rows in zip(gradients.cpu().numpy(), saturated, dead, strict=True)]
 
     def _probe_piece(self, array: Array, batch: Tensor, labels: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -261,7 +237,7 @@ class ReferenceEngine:
             return F.cross_entropy(logits, labels), arguments
 
         gradient, arguments = _over_members(torch.func.grad(loss, has_aux=True), array)
-        threshold = SATURATED_BELOW * STEEPEST[array.recipe.activation]
+        threshold = SATURATED_BELOW * ACTIVATIONS[array.recipe.activation].steepest
         often = [(_slope(array.recipe.activation, u).abs() < threshold).sum(1).flatten(1) for u in arguments]
         return often, gradient
 
@@ -310,15 +286,15 @@ def _over_members(one: Callable[..., Any], array: Array) -> Any:
     return torch.func.vmap(one)(array.parameters, array.alpha)
 
 
-def _with_axis(found: Any) -> Any:
-    return found[None] if isinstance(found, Tensor) else [_with_axis(f) for f in found]
+def _with_axis(results: Any) -> Any:
+    return results[None] if isinstance(results, Tensor) else [_with_axis(r) for r in results]
 
 
 def _slope(name: str, u: Tensor) -> Tensor:
     """f'(u), elementwise."""
     u = u.detach().requires_grad_()
     with torch.enable_grad():
-        (slope,) = torch.autograd.grad(FUNCTIONS[name](u).sum(), u)
+        (slope,) = torch.autograd.grad(ACTIVATIONS[name].f(u).sum(), u)
     return slope
 
 

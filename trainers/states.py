@@ -12,40 +12,42 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.initialization import initial_parameters
-from trainers.layers import Layer
+from trainers.initialization import INITIALIZATIONS
+from trainers.layers import Layer, parameter_shapes
 from trainers.members import MemberConfig
+from trainers.optimizers import OPTIMIZER, OPTIMIZERS
+from trainers.streams import stream
 
 Vector = NDArray[np.float32]
+KEPT = OPTIMIZERS[OPTIMIZER].state
 
 
 @dataclass(frozen=True, eq=False)
 class MemberState:
     """All that a member's next epoch depends on, besides the data.
 
-    `parameters` and Adam's two moments are float32 of shape (parameters,), laid out as in `trainers.layers`;
-    `epoch` epochs and `step` optimizer steps are done. The order of images needs no state: it is drawn anew from
-    the seed and the epoch.
+    `parameters` and what the optimizer keeps (`Optimizer.state`, in its order) are float32 of shape (parameters,), laid
+    out as in `trainers.layers`; `epoch` epochs and `step` optimizer steps are done. The order of images needs no
+    state: it is drawn anew from the seed and the epoch.
     """
 
     member: MemberConfig
     epoch: int
     step: int
     parameters: Vector
-    first_moment: Vector
-    second_moment: Vector
+    kept: tuple[Vector, ...]
 
     def __post_init__(self) -> None:
         for name in ("epoch", "step"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
                 raise ValueError(f"{name} must be a whole number >= 0, but got {value!r}")
-        for name in ("parameters", "first_moment", "second_moment"):
-            value = getattr(self, name)
+        for name, value in zip(("parameters", *KEPT), (self.parameters, *self.kept), strict=True):
             if value.dtype != np.float32 or value.shape != (len(self.parameters),):
                 raise ValueError(f"{name} must be float32 of shape (parameters,), but got {value.dtype} {value.shape}")
 
@@ -53,10 +55,17 @@ class MemberState:
 States = tuple[MemberState, ...]
 
 
+def initial_parameters(member: MemberConfig, layers: tuple[Layer, ...]) -> Vector:
+    """The member's flat parameter vector before its first step, shape (parameters,)."""
+    shapes = [shape for _, tensors in parameter_shapes(layers) for shape in tensors]
+    draws = INITIALIZATIONS[str(member.initialization)].draw(stream(member.seed, "initial values"), shapes)
+    return np.asarray(draws * float(member.init_scale or 1.0), dtype=np.float32)
+
+
 def initial_state(member: MemberConfig, layers: tuple[Layer, ...]) -> MemberState:
     """The member before its first step."""
     parameters = initial_parameters(member, layers)
-    return MemberState(member, 0, 0, parameters, np.zeros_like(parameters), np.zeros_like(parameters))
+    return MemberState(member, 0, 0, parameters, tuple(np.zeros_like(parameters) for _ in KEPT))
 
 
 def save_states(states: Sequence[MemberState], path: Path) -> None:
@@ -66,13 +75,9 @@ def save_states(states: Sequence[MemberState], path: Path) -> None:
     handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                about=np.array(about),
-                parameters=np.stack([s.parameters for s in states]),
-                first_moment=np.stack([s.first_moment for s in states]),
-                second_moment=np.stack([s.second_moment for s in states]),
-            )
+            vectors = zip(*((s.parameters, *s.kept) for s in states), strict=True)
+            arrays: dict[str, Any] = dict(zip(("parameters", *KEPT), map(np.stack, vectors), strict=True))
+            np.savez(file, about=np.array(about), **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
@@ -89,10 +94,10 @@ def load_states(path: Path) -> States:
             if any(part.file_size > part.compress_size for part in file.zip.infolist()):
                 raise ValueError("it is compressed, so that it may be larger than it looks")
             about = json.loads(str(file["about"]))
-            parameters, first, second = (file[k] for k in ("parameters", "first_moment", "second_moment"))
+            parameters, *kept = (file[name] for name in ("parameters", *KEPT))
         return tuple(
-            MemberState(MemberConfig(**a["member"]), a["epoch"], a["step"], p, m, v)
-            for a, p, m, v in zip(about, parameters, first, second, strict=True)
+            MemberState(MemberConfig(**a["member"]), a["epoch"], a["step"], p, tuple(rows))
+            for a, p, *rows in zip(about, parameters, *kept, strict=True)
         )
     except FileNotFoundError:
         raise

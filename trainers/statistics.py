@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.layers import Layer, parameter_slices
-from trainers.metrics import GRADIENT_STATISTICS, VANISHED_BELOW
-from trainers.penalties import penalty_gradient
+from trainers.layers import Layer, output_shapes, places
+from trainers.metrics import GRADIENT_STATISTICS, LAYER_METRICS, NETWORK_METRICS, VANISHED_BELOW
+from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.states import MemberState
 
 if TYPE_CHECKING:
@@ -62,34 +64,79 @@ NUMPY: Arithmetic[Array] = Arithmetic(
 
 
 class Columns(NamedTuple, Generic[A]):
-    """What is known of members before they are probed: parameters now and an epoch ago, and the penalty's kind and r.
+    """What is known of members before they are probed: parameters now and an epoch ago, and the penalty and its r.
 
-    The first two are (members, parameters), the others (members, 1).
+    The first two are (members, parameters), the others (members, 1); a penalty is its place in `PENALTIES`.
     """
 
     parameters: A
     earlier: A
-    l1: A
+    penalty: A
     r: A
 
 
 def columns(states: Sequence[MemberState], before: Sequence[MemberState]) -> Columns[Array]:
-    """The columns of an array of members; `l1` is of booleans."""
+    """The columns of an array of members."""
+    kinds = list(PENALTIES)
     return Columns(
         np.stack([s.parameters for s in states]).astype(np.float64),
         np.stack([s.parameters for s in before]).astype(np.float64),
-        np.array([[s.member.penalty == "l1"] for s in states]),
+        np.array([[kinds.index(s.member.penalty)] for s in states]),
         np.array([[s.member.r] for s in states]),
     )
 
 
-def gradient_statistics(gradients: A, by: Arithmetic[A]) -> dict[str, A]:
-    """The statistics of `trainers.metrics` over coordinate values; (..., coordinates) -> (...) each."""
-    size = abs(gradients)
-    mean_abs, mean_square, vanished = by.mean(by.library.stack((size, gradients * gradients, size < VANISHED_BELOW)))
-    largest = by.library.amax(size, -1)
-    values = (mean_abs, by.library.sqrt(mean_square), largest, *by.quantiles(gradients), vanished)
-    return dict(zip(GRADIENT_STATISTICS, values, strict=True))
+@dataclass(frozen=True, eq=False)
+class Coordinates(Generic[A]):
+    """Coordinates of gradients, (..., coordinates), for the functions of `GRADIENT_STATISTICS`; each gives (...)."""
+
+    values: A
+    by: Arithmetic[A]
+
+    @cached_property
+    def size(self) -> A:
+        """Their absolute values."""
+        return abs(self.values)
+
+    @cached_property
+    def means(self) -> A:
+        """The means of their absolute values, of their squares, and of whether they have vanished."""
+        size = self.size
+        return self.by.mean(self.by.library.stack((size, self.values * self.values, size < VANISHED_BELOW)))
+
+    @cached_property
+    def quantiles(self) -> A:
+        """(QUANTILES, ...)."""
+        return self.by.quantiles(self.values)
+
+
+def gradient_statistics(values: A, by: Arithmetic[A]) -> dict[str, A]:
+    """All of `GRADIENT_STATISTICS` of coordinates; (..., coordinates) -> (...) each."""
+    coordinates = Coordinates(values, by)
+    return {name: metric.of(coordinates) for name, metric in GRADIENT_STATISTICS.items() if metric.of}
+
+
+@dataclass(frozen=True, eq=False)
+class Part(Generic[A]):
+    """One layer of an array of members, for the functions of `LAYER_METRICS` and `NETWORK_METRICS`.
+
+    `parameters` and `earlier` (an epoch ago) are (members, coordinates), `saturated` and `dead` (members,);
+    `gradients` holds the statistics of the data's and of the total gradient, (2, members) each; `units` is how many
+    units it has, 0 without an activation.
+    """
+
+    parameters: A
+    earlier: A
+    saturated: A
+    dead: A
+    gradients: Mapping[str, A]
+    units: int
+    by: Arithmetic[A]
+
+    @cached_property
+    def norms(self) -> A:
+        """The norms of the parameters now, an epoch ago, and of their change: (3, members)."""
+        return self.by.norm(self.by.library.stack((self.parameters, self.earlier, self.parameters - self.earlier)))
 
 
 def statistics(
@@ -98,32 +145,41 @@ def statistics(
     """Everything of `trainers.metrics.names` that comes from the probe, (members,) each.
 
     `gradient` is the data's, (members, parameters), `saturated` and `dead` are (members, layers with parameters).
-    `update_to_weight` compares a layer's change over the epoch with its norm before it (0 where nothing changed, as at
-    epoch 0).
     """
-    penalized = gradient + penalty_gradient(of.l1, of.parameters, of.r, by.library)
+    penalized = gradient + penalty_gradient(of.penalty, of.parameters, of.r, by.library)
     gradients = by.library.stack((gradient, penalized))
-    slices = parameter_slices(layers)
-    places = {"": slice(None)} | {f"layer.{layer}.": where for layer, where in slices.items()}
-    found: dict[str, A] = {}
-    for prefix, where in places.items():
-        for name, (data, total) in gradient_statistics(gradients[:, :, where], by).items():
-            found |= {f"{prefix}gradient.data.{name}": data, f"{prefix}gradient.total.{name}": total}
-    for i, (layer, where) in enumerate(slices.items()):
-        now, earlier = of.parameters[:, where], of.earlier[:, where]
-        norm, norm_before, change = by.norm(by.library.stack((now, earlier, now - earlier)))
-        found[f"layer.{layer}.saturated"] = saturated[:, i]
-        found[f"layer.{layer}.dead"] = dead[:, i]
-        found[f"layer.{layer}.weight_norm"] = norm
-        found[f"layer.{layer}.update_to_weight"] = by.library.where(change == 0, change, change / norm_before)
-    first, last = (found[f"layer.{layer}.gradient.data.rms"] for layer in (list(slices)[0], list(slices)[-1]))
-    found["gradient.first_to_last"] = first / last
-    return found
+    values = _by_gradient("", gradient_statistics(gradients, by))
+    parts = []
+    units = {layer.name: prod(s) for layer, s in zip(layers, output_shapes(layers), strict=True) if layer.activated}
+    for i, place in enumerate(places(layers)):
+        where = place.where
+        of_layer = gradient_statistics(gradients[:, :, where], by)
+        part = Part(
+            parameters=of.parameters[:, where],
+            earlier=of.earlier[:, where],
+            saturated=saturated[:, i],
+            dead=dead[:, i],
+            gradients=of_layer,
+            units=units.get(place.name, 0),
+            by=by,
+        )
+        parts.append(part)
+        values |= _by_gradient(f"layer.{place.name}.", of_layer)
+        values |= {f"layer.{place.name}.{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}
+    return values | {name: metric.of(parts) for name, metric in NETWORK_METRICS.items() if metric.of}
 
 
-def by_member(found: Mapping[str, Array]) -> list[dict[str, float]]:
+def _by_gradient(prefix: str, statistics: Mapping[str, A]) -> dict[str, A]:
+    return {
+        f"{prefix}gradient.{of}.{name}": value[i]
+        for name, value in statistics.items()
+        for i, of in enumerate(("data", "total"))
+    }
+
+
+def by_member(values: Mapping[str, Array]) -> list[dict[str, float]]:
     """Statistics of all members as each member's."""
-    return [dict(zip(found, row, strict=True)) for row in np.stack(list(found.values()), axis=1).tolist()]
+    return [dict(zip(values, row, strict=True)) for row in np.stack(list(values.values()), axis=1).tolist()]
 
 
 def layer_statistics(
@@ -137,5 +193,4 @@ def layer_statistics(
     gradient, saturated, dead = (array.astype(np.float64) for array in probed)
     # a diverged member has no finite statistics; that is what shall be recorded, without a warning a layer
     with np.errstate(all="ignore"):
-        found = statistics(layers, columns(states, before), gradient, saturated, dead, NUMPY)
-    return by_member(found)
+        return by_member(statistics(layers, columns(states, before), gradient, saturated, dead, NUMPY))

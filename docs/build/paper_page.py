@@ -10,25 +10,29 @@ what people have to say to a section.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
-from sweeps.driver.status import look_at
-from sweeps.driver.sweep import stored_spec, verdict_of
+from sweeps.driver.status import look_at, opened, stored_spec
+from sweeps.driver.sweep import verdict_of
 from sweeps.spec.reading import SweepSpec
 from sweeps.theory_table import PARTS, sides, where
-from tracking.figures.paper import paper_figure
+from tracking.figures.album import draw
 from tracking.figures.style import write
 from tracking.figures.theory import save
-from tracking.origin import Origin, origin
-from tracking.results import load, outcomes
+from tracking.markdown import markdown, table
+from tracking.results import load_wide, outcomes
 from tracking.store import Store
-from tracking.verdict.verdict import ClaimVerdict, Verdict
-from trainers.errors import RequestError
+from tracking.types import Sweep
+from tracking.verdict.sections import sections
+from tracking.verdict.tables import Table, columns
+from tracking.verdict.types import ClaimVerdict, Verdict
+from trainers.errors import RequestError, SearchError
 from trainers.theory.check import check
 from trainers.theory.claims import Claim, Theory
 
+FIGURE = "accuracy-and-gradients"
 MEANS = {"confirmed": "confirmed", "not confirmed": "**not confirmed**", "undecided": "undecided"}
 
 
@@ -38,7 +42,7 @@ class Shown:
 
     batch_size: int
     spec: SweepSpec
-    origin: Origin
+    sweep: Sweep
     verdict: Verdict
     figure: str
 
@@ -74,14 +78,24 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
 def _shown(study: str, stores: Sequence[Store], figures: Path) -> Iterator[Shown]:
     for batch_size in BATCH_SIZES:
         name = sweep_name(study, batch_size)
-        finished = (s for s in stores if s.spool_file(name).is_file() and look_at(name, s)["state"] == "finished")
-        if (store := next(finished, None)) is None:
+        if (store := next((s for s in stores if _finished(name, s)), None)) is None:
             continue
         spec = stored_spec(name, store)
-        verdict = verdict_of(spec, store)
+        with opened(name, store) as (_, sweep):
+            verdict = verdict_of(spec, store)
         file = figures / f"{name}.svg"
-        write(paper_figure(load(name, store), outcomes(name, store), title=f"{study}, batch size {batch_size}"), file)
-        yield Shown(batch_size, spec, origin(name, store), verdict, f"{figures.name}/{file.name}")
+        picture = next(p for p in draw(load_wide(name, store), outcomes(name, store)).pictures if p.name == FIGURE)
+        picture.figure.axes[0].set_title(f"{study}, batch size {batch_size}", loc="left", fontweight="bold")
+        write(picture.figure, file)
+        shown = f"![{spec.name}: {picture.alt}]({figures.name}/{file.name})"
+        yield Shown(batch_size, spec, sweep, verdict, shown)
+
+
+def _finished(name: str, store: Store) -> bool:
+    try:
+        return bool(look_at(name, store)["state"] == "finished")
+    except SearchError:
+        return False
 
 
 def _overview(found: dict[str, list[Shown]]) -> str:
@@ -107,7 +121,7 @@ def _conditions(found: dict[str, list[Shown]]) -> str:
     for shown in found.values():
         for s in shown:
             base = s.spec.base
-            minutes = "" if s.origin.ended is None or s.origin.begun is None else _minutes(s.origin)
+            minutes = "" if s.sweep.ended is None else f"{(s.sweep.ended - s.sweep.begun) / 60_000:.0f}"
             rows.append(
                 [
                     s.spec.name,
@@ -117,13 +131,13 @@ def _conditions(found: dict[str, list[Shown]]) -> str:
                     str(base["epochs"]),
                     str(s.batch_size),
                     minutes,
-                    s.origin.commit[:12],
+                    (s.sweep.commit or "")[:12],
                 ]
             )
     head = ["sweep", "regime", "arms", "seeds", "epochs", "batch size", "minutes", "commit"]
     every = [s for shown in found.values() for s in shown]
-    versions = ", ".join(f"{name} {version}" for name, version in every[0].origin.versions.items())
-    digests = sorted({s.origin.digests.rpartition("=")[2] for s in every})
+    versions = ", ".join(f"{name} {version}" for name, version in every[0].sweep.versions.items())
+    digests = sorted({digest for s in every for digest in s.sweep.digests.values()})
     data = sorted(
         {"a folder of images" if d.startswith("folder:") else d for d in (s.spec.base["data"] for s in every)}
     )
@@ -143,20 +157,14 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} ({seeds[0]} to {seeds[-1]})" if neighbours else str(len(seeds))
 
 
-def _minutes(found: Origin) -> str:
-    assert found.ended is not None and found.begun is not None
-    return f"{(found.ended - found.begun) / 60_000:.0f}"
-
-
 def _section(study: str, shown: Sequence[Shown], out: Path) -> str:
     parts = [f"## {study}", shown[0].spec.question or ""]
-    parts += [f"![{s.spec.name}: accuracies above, gradients below]({s.figure})" for s in shown]
+    parts += [s.figure for s in shown]
     for name in dict.fromkeys(c.name for s in shown for c in s.verdict.claims):
         parts += _claim([(s.batch_size, c) for s in shown for c in s.verdict.claims if c.name == name])
     for s in shown:
-        if s.verdict.causes:
-            said = "\n".join(f"- {cause}" for cause in s.verdict.causes)
-            parts.append(f"What the gradients show, batch size {s.batch_size}:\n\n{said}")
+        gradients = [part for part in sections(s.verdict) if part.title.startswith("What the gradients show")]
+        parts.append(markdown(replace(part, title=f"{part.title}, batch size {s.batch_size}") for part in gradients))
     return "\n\n".join(part for part in [*parts, _note(out, study)] if part)
 
 
@@ -189,8 +197,7 @@ def _theory(theory: Theory) -> str:
         ]
         parts += [f"### {title}", _table(["claim", "f", "holds", "where, and how we know"], rows)]
     parts += ["### Counter-examples", _counter_examples(theory.claims)]
-    for number in "12":
-        parts += [f"### The proof of Theorem {number}, step by step", _proof(theory.claims, f"proof of {number}")]
+    parts.append("The arguments, and the paper's proofs step by step, are in [theory.md](theory.md).")
     return "\n\n".join(parts)
 
 
@@ -198,18 +205,9 @@ def _counter_examples(claims: Iterable[Claim]) -> str:
     rows = [
         [f"{c.part}, {c.name}", where(c.counter_example.at), c.counter_example.says, sides(c.counter_example)]
         for c in claims
-        if c.counter_example and not c.part.startswith("proof")
+        if c.counter_example
     ]
     return _table(["claim", "at", "what", "numbers"], rows)
-
-
-def _proof(claims: Iterable[Claim], part: str) -> str:
-    rows = [
-        [c.statement, c.region if c.counter_example else "always", c.evidence.removeprefix("proved").lstrip("; ")]
-        for c in claims
-        if c.part == part
-    ]
-    return _table(["step", "true", "why"], rows)
 
 
 def _note(out: Path, name: str) -> str:
@@ -218,5 +216,4 @@ def _note(out: Path, name: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(Table("", columns(*head), tuple(map(tuple, rows))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,120 +13,80 @@ from trainers.errors import RequestError
 
 
 def bench(
-    regimes: Sequence[str], batch_sizes: Sequence[int], threads: int | None, rounds: int, compiled: bool
+    regimes: Sequence[str],
+    batch_sizes: Sequence[int],
+    threads: int | None,
+    rounds: int,
+    compiled: bool,
+    device: str = "cpu",
 ) -> dict[str, Any]:
-    """Every way of training, for each regime and batch size, in one run; a line of progress each on standard error."""
+    """Every way of training, for each regime and batch size, in one run; a line of progress each on standard error.
+
+    Raises RequestError for a regime that isn't there, and for a CUDA device where there is none.
+    """
     from trainers.bench import bench as measure
+    from trainers.cuda import memory, missing
     from trainers.lanes import available
     from trainers.regimes import REGIMES
 
-    _check(regimes, REGIMES)
+    if unknown := [regime for regime in regimes if regime not in REGIMES]:
+        raise RequestError(f"there is no regime {unknown[0]!r}: the regimes are {', '.join(REGIMES)}")
     threads = threads or len(os.sched_getaffinity(0))
+    about: dict[str, Any] = {"threads": threads, "instructions": available() or "none"}
+    if device == "cuda":
+        found = memory.first_device()
+        if found is None:
+            raise RequestError("--device cuda: PyTorch sees no CUDA device here; without the option the CPU is timed")
+        if reason := missing("cuda"):
+            raise RequestError(reason)
+        about = {"device": found.name}
     rows = []
     for regime in regimes or REGIMES:
         for batch_size in batch_sizes or (32, 128):
-            print(f"timing {regime}, batch {batch_size} ...", file=sys.stderr, flush=True)
-            rows += [asdict(r) for r in measure(regime, batch_size, threads=threads, rounds=rounds, compiled=compiled)]
-    return {"threads": threads, "instructions": available() or "none", "rows": rows}
+            print(f"timing {regime}, batch {batch_size} on the {device} ...", file=sys.stderr, flush=True)
+            for row in measure(
+                regime,
+                batch_size,
+                device=device,
+                engine="cuda" if device == "cuda" else "lanes",
+                threads=threads,
+                rounds=rounds,
+                compiled=compiled,
+            ):
+                rows.append(asdict(row) | {"member_epochs_an_hour": row.member_epochs_an_hour})
+    return about | {"rows": rows}
 
 
-def bench_cuda(regimes: Sequence[str], batch_sizes: Sequence[int], rounds: int, compiled: bool) -> dict[str, Any]:
-    """The same on this machine's CUDA device, from 1 to 1,000 members. Raises RequestError where there is none."""
-    from trainers.bench_cuda import bench as measure
-    from trainers.bench_cuda import device_name, unavailable
-    from trainers.regimes import REGIMES
+def bench_text(found: dict[str, Any]) -> str:
+    """A table for each regime and batch size, with how many times as fast a way is as each of PyTorch's.
 
-    _check(regimes, REGIMES)
-    if reason := unavailable():
-        raise RequestError(reason)
-    rows = []
-    for regime in regimes or REGIMES:
-        for batch_size in batch_sizes or (32, 128):
-            print(f"timing {regime}, batch {batch_size} on the device ...", file=sys.stderr, flush=True)
-            found = measure(regime, batch_size, rounds=rounds, compiled=compiled)
-            rows += [asdict(r) | {"member_epochs_an_hour": r.member_epochs_an_hour} for r in found]
-    return {"device": device_name(), "rows": rows}
-
-
-def _check(regimes: Sequence[str], known: Iterable[str]) -> None:
-    if unknown := [regime for regime in regimes if regime not in known]:
-        raise RequestError(f"there is no regime {unknown[0]!r}: the regimes are {', '.join(known)}")
-
-
-def bench_cuda_text(found: dict[str, Any]) -> str:
-    """A table for each regime and batch size: member-epochs an hour, and how many times as many as each way of PyTorch.
-
-    The batched reference engine is compared at the same number of members, where it was timed.
+    On a device the batched reference engine is compared too, at the same number of members.
     """
+    on_device = "device" in found
+    machine = found["device"] if on_device else f"{found['threads']} threads, lanes built for {found['instructions']}"
     tables = []
     for regime, batch_size in dict.fromkeys((r["regime"], r["batch_size"]) for r in found["rows"]):
         rows = [r for r in found["rows"] if (r["regime"], r["batch_size"]) == (regime, batch_size)]
         pytorch = [r for r in rows if r["way"].startswith("pytorch")]
         reference = {r["members"]: r for r in rows if r["way"] == "reference"}
-        tables.append(
-            table(
-                [
-                    "way",
-                    "members#",
-                    "member-epochs/h#",
-                    "max/min#",
-                    "of fp32 peak#",
-                    "of bandwidth#",
-                    *(f"x {r['way'].removeprefix('pytorch ')}#" for r in pytorch),
-                    "x reference#",
-                ],
-                [
-                    [
-                        r["way"],
-                        r["members"],
-                        f"{r['member_epochs_an_hour']:,.0f}",
-                        f"{r['spread']:.2f}",
-                        f"{r['peak']:.1%}",
-                        f"{r['memory']:.1%}" if r["memory"] else "",
-                        *(_times(p, r) for p in pytorch),
-                        _times(reference[r["members"]], r) if r["members"] in reference else "",
-                    ]
-                    for r in rows
-                ],
-                title=f"{regime}, batch {batch_size}: medians, epochs of 45,000 images, {found['device']}",
-            )
-        )
+        columns = ["way", "members#", "ms per 1000 images#", "member-epochs/h#", "max/min#", "of fp32 peak#"]
+        columns += ["of bandwidth#"] * on_device
+        columns += [f"x {r['way'].removeprefix('pytorch ')}#" for r in pytorch] + ["x reference#"] * on_device
+        cells = []
+        for r in rows:
+            line = [r["way"], r["members"], f"{1000 * r['seconds_per_thousand']:.2f}"]
+            line += [f"{r['member_epochs_an_hour']:,.0f}", f"{r['spread']:.2f}", _share(r["peak"])]
+            line += [_share(r["memory"])] * on_device
+            line += [_times(p, r) for p in pytorch] + [_times(reference.get(r["members"]), r)] * on_device
+            cells.append(line)
+        title = f"{regime}, batch {batch_size}: medians per member, epochs of 45,000 images, {machine}"
+        tables.append(table(columns, cells, title=title))
     return "\n\n".join(tables)
 
 
-def _times(slow: dict[str, Any], fast: dict[str, Any]) -> str:
-    return f"{slow['seconds_per_thousand'] / fast['seconds_per_thousand']:.1f}"
+def _share(part: float) -> str:
+    return f"{part:.1%}" if part else ""
 
 
-def bench_text(found: dict[str, Any]) -> str:
-    """A table for each regime and batch size: seconds, and how many times as fast as each way of PyTorch."""
-    tables = []
-    for regime, batch_size in dict.fromkeys((r["regime"], r["batch_size"]) for r in found["rows"]):
-        rows = [r for r in found["rows"] if (r["regime"], r["batch_size"]) == (regime, batch_size)]
-        pytorch = [r for r in rows if r["way"].startswith("pytorch")]
-        tables.append(
-            table(
-                [
-                    "way",
-                    "members#",
-                    "ms per 1000 images#",
-                    "max/min#",
-                    "of peak#",
-                    *(f"x {r['way'].removeprefix('pytorch ')}#" for r in pytorch),
-                ],
-                [
-                    [
-                        r["way"],
-                        r["members"],
-                        f"{1000 * r['seconds_per_thousand']:.2f}",
-                        f"{r['spread']:.2f}",
-                        f"{r['peak']:.0%}" if r["peak"] else "",
-                        *(f"{p['seconds_per_thousand'] / r['seconds_per_thousand']:.1f}" for p in pytorch),
-                    ]
-                    for r in rows
-                ],
-                title=f"{regime}, batch {batch_size}: medians for one member, {found['threads']} threads, "
-                f"lanes built for {found['instructions']}",
-            )
-        )
-    return "\n\n".join(tables)
+def _times(slow: dict[str, Any] | None, fast: dict[str, Any]) -> str:
+    return f"{slow['seconds_per_thousand'] / fast['seconds_per_thousand']:.1f}" if slow else ""

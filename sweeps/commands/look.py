@@ -12,13 +12,13 @@ from trainers.errors import RequestError
 
 log = logging.getLogger("gradsweep")
 
-BY_TABLE = " (a table of measured times, without pruning)"
+BY_TABLE = " (from measured times, without pruning)"
 
 
 def plan(source: str, settings: list[str]) -> dict[str, Any]:
     """What a spec would run."""
     from sweeps.plan import plan_of
-    from sweeps.spec.claims import undecidable
+    from sweeps.spec.checks import undecidable
     from sweeps.spec.reading import read
 
     spec = read(source, settings)
@@ -33,7 +33,7 @@ def plan_text(plan: dict[str, Any]) -> str:
     device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
     at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
     seconds = plan["seconds"]
-    time = "unknown: no measurement, or no images here, to go by" if seconds is None else duration(seconds) + BY_TABLE
+    time = "unknown" if seconds is None else duration(seconds) + BY_TABLE
     lines = [
         ("sweep", plan["name"]),
         ("question", plan["question"] or "none stated"),
@@ -41,13 +41,13 @@ def plan_text(plan: dict[str, Any]) -> str:
         ("seeds", plan["seeds"]),
         (
             "confirmed",
-            f"{plan['confirmed']} of them at most, on {plan['fresh_seeds']} fresh seeds"
+            f"at most {plan['confirmed']} of them, on {plan['fresh_seeds']} fresh seeds"
             if plan["confirmed"]
             else "none",
         ),
-        ("members", f"{plan['members']}, at most {plan['epochs']} epochs each"),
+        ("networks", f"{plan['members']}, of at most {plan['epochs']} epochs each"),
         ("packs", f"{plan['packs']} of at most {plan['pack']} configurations"),
-        ("resources", f"{device} a pack, {at_once}"),
+        ("resources", f"{device} per pack, {at_once}"),
         ("time", time),
     ]
     if plan["device_memory"]:
@@ -58,7 +58,7 @@ def plan_text(plan: dict[str, Any]) -> str:
 def _device_memory(plan: dict[str, Any]) -> str:
     need = plan["device_memory"]
     part = f"{plan['gpus']:g} of " if plan["gpus"] < 1 else ""
-    here = "" if need["here"] is None else f"; here {need['here']} at a time"
+    here = "" if need["here"] is None else f"; {need['here']} at a time on this machine"
     return (
         f"{need['pack'] / GB:.1f} GB for a pack's {need['members']} members at once, {part}a GPU of "
         f"{need['device'] / GB:.1f} GB; in parts down to {need['least_device'] / GB:.1f} GB{here}"
@@ -94,13 +94,13 @@ def regimes(name: str | None) -> list[dict[str, Any]]:
         raise RequestError(f"there is no regime {name!r}: there are {', '.join(REGIMES)}")
     return [
         {
-            "name": regime.name,
+            "name": known,
             "table": regime.table,
             "initialization": f"{regime.initialization} {regime.init_scale:g}",
-            "layers": [asdict(row) for row in rows(regime.name)],
+            "layers": [asdict(row) for row in rows(known)],
         }
-        for regime in REGIMES.values()
-        if name in (None, regime.name)
+        for known, regime in REGIMES.items()
+        if name in (None, known)
     ]
 
 
@@ -117,11 +117,12 @@ def _regime_text(regime: dict[str, Any]) -> str:
             layer["kind"],
             "x".join(map(str, layer["output"])),
             layer["parameters"],
-            layer["paper"],
-            layer["paper_counts"],
+            "" if layer["paper"] is None else layer["paper"],
+            layer["paper_counts"] or "",
         )
         for layer in layers
     ]
     rows.append(("sum", "", "", sum(layer["parameters"] for layer in layers), "", ""))
-    title = f"{regime['name']} (Table {regime['table']}), initial values {regime['initialization']}"
+    of_paper = f" (Table {regime['table']})" if regime["table"] else ""
+    title = f"{regime['name']}{of_paper}, initial values {regime['initialization']}"
     return table(["layer", "kind", "output", "parameters#", "paper#", "paper counts"], rows, title)

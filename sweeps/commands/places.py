@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,15 @@ class Where:
 
 
 def submit(
-    source: str, settings: list[str], name: str | None, where: Where, *, resume: bool, dry_run: bool
+    source: Any,
+    settings: Sequence[str],
+    name: str | None,
+    where: Where,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Hand a sweep over: its name, and where to look."""
+    """Start a sweep elsewhere, or here in the background: its name, and where to look."""
     from sweeps.driver.sweep import with_absolute_paths
     from sweeps.spec.reading import read
 
@@ -42,7 +49,7 @@ def submit(
 
 
 def submitted_text(submitted: dict[str, Any]) -> str:
-    """The name, and a line for each thing that can be done now."""
+    """The name, and a line for each command that makes sense now."""
     if submitted["manifest"]:
         return str(submitted["manifest"]).rstrip()
     lines = [("sweep", submitted["name"]), ("where", submitted["to"] or "here, in the background")]
@@ -86,7 +93,7 @@ def status_text(status: dict[str, Any]) -> str:
     process = f" (process {status['process']})" if status["process"] else ""
     detail = f": {status['detail']}" if status["detail"] else ""
     lines = [("sweep", status["name"]), ("state", status["state"] + process + detail)]
-    lines += [(word, status[key]) for word, key in (("began", "started"), ("ended", "finished")) if status[key]]
+    lines += [(word, status[key]) for word, key in (("started", "started"), ("ended", "finished")) if status[key]]
     if status["total"] is not None:
         lines += _progress(status)
     if status["said"]:
@@ -99,9 +106,9 @@ def _progress(status: dict[str, Any]) -> list[tuple[str, Any]]:
     counts = ", ".join(f"{status[word]} {word}" for word in ENDS if status[word]) or "none yet"
     lines = [
         ("configurations", f"{status['ended']} of {status['total']} ended: {counts}"),
-        ("handed out", status["running"]),
+        ("running", status["running"]),
         ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
-        ("not in MLflow", f"{waiting} of its records, they wait in the spool" if waiting else "nothing"),
+        ("not in MLflow", f"{waiting} configurations: gradsweep sync {status['name']}" if waiting else "nothing"),
     ]
     return lines + [("failed", f"{count}: {reason}") for reason, count in status["failures"].items()]
 
@@ -115,12 +122,12 @@ def logs(name: str, where: Where, *, follow: bool) -> None:
 
 
 def stop(name: str, where: Where) -> dict[str, Any]:
-    """End a sweep's driver, and say how the sweep stands then."""
+    """Stop a sweep's driver; how the sweep stands then."""
     return _document(where.place().stop(name), where)
 
 
 def resume(name: str, where: Where) -> dict[str, Any]:
-    """Go on with a sweep."""
+    """Continue a sweep."""
     return asdict(where.place().resume(name))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +15,41 @@ from trainers.errors import RequestError
 if TYPE_CHECKING:
     from sweeps.spec.reading import SweepSpec
     from tracking.store import Store
-    from tracking.verdict.verdict import Verdict
+    from tracking.verdict.tables import Section, Table
+    from tracking.verdict.types import Verdict
 
-BEST = 10  # so many configurations are shown besides the arms
 
-
-def report(name: str, folder: str | None) -> dict[str, Any]:
-    """The verdict of a sweep, and whether it is running, finished or stopped, as `status` has it."""
+def report(name: str, folder: str | None) -> tuple[dict[str, Any], str]:
+    """The verdict of a sweep and whether it is running, finished or stopped, as a JSON document and as text."""
     from sweeps.driver.status import look_at
 
     _, store, verdict = _judged(name, folder)
-    return asdict(verdict) | {"state": look_at(name, store)["state"]}
+    state = look_at(name, store)["state"]
+    lead = "" if state == "finished" else f"{name} is {state}; these are the results so far.\n\n"
+    return asdict(verdict) | {"state": state}, lead + verdict_text(verdict)
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """A verdict for a terminal: the rankings, then its sections."""
+    from tracking.verdict.sections import rankings, sections
+
+    return "\n\n".join([*map(_table, rankings(verdict)), *map(_section, sections(verdict))])
+
+
+def _section(section: Section) -> str:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    lines = [
+        textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) if width else line
+        for line in section.lines
+    ]
+    title = [section.title] if section.title else []
+    return "\n".join([*title, *lines, *(f"\n{_table(content)}" for content in section.tables)])
+
+
+def _table(content: Table) -> str:
+    marks = {"number": "#", "words": "~"}
+    heads = [column.name + marks.get(column.kind, "") for column in content.columns]
+    return table(heads, content.rows, content.title)
 
 
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
@@ -39,48 +66,20 @@ def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
         raise RequestError(f"{error} (gradsweep status {name} says how far it is)") from None
 
 
-def report_text(report: dict[str, Any]) -> str:
-    """The best configurations and the arms of each objective, and what was confirmed, then the verdict in words."""
-    tables = [] if report["state"] == "finished" else [f"{report['sweep']} is {report['state']}: so far"]
-    for objective in report["objectives"]:
-        shown = [s for s in objective["ranking"] if s["arm"] or (s["rank"] or BEST + 1) <= BEST]
-        title = f"{objective['metric']}, {objective['goal']}"
-        if objective["confirmed"]:
-            tables.append(_ranking(f"{title}: on the search's own seeds", shown))
-            tables.append(_ranking(f"{title}: on fresh seeds, which the claims are judged on", objective["confirmed"]))
-        else:
-            tables.append(_ranking(title, shown))
-    return "\n\n".join([*tables, report["text"]])
-
-
-def _ranking(title: str, summaries: list[dict[str, Any]]) -> str:
-    from tracking.verdict.words import state_of
-
-    return table(
-        ["rank#", "configuration~", "state", "epoch#", "seeds#", "mean#", "deviation#", "q25#", "q75#"],
-        [
-            [_known(s["rank"]), s["name"], state_of(s["state"]), _known(s["epoch"]), len(s["seeds"])]
-            + [_known(s[key]) for key in ("mean", "deviation", "q25", "q75")]
-            for s in summaries
-        ],
-        title,
-    )
-
-
 def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write the verdict, the figures and the tables of a sweep as one HTML file."""
     from sweeps.driver.status import look_at
     from sweeps.report_page import make_report
     from tracking.files import replaced
 
-    # Known before the figures are drawn.
+    # Checked before the figures are drawn.
     if not file.parent.is_dir():
         raise RequestError(f"{file}: can't be written: there is no folder {file.parent}")
     if file.is_dir():
         raise RequestError(f"{file}: can't be written: it is a folder")
     spec, store, verdict = _judged(name, folder)
-    # What is recorded says "running" of a driver that was killed, too.
-    status = {"running": "RUNNING", "stopped": "KILLED"}.get(look_at(name, store)["state"])
+    # The records say "running" of a driver that was killed, too.
+    status = {"running": "running", "stopped": "killed"}.get(look_at(name, store)["state"])
     made = make_report(spec, store, verdict, status)
     try:
         with replaced(file) as new:
@@ -97,22 +96,18 @@ def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
 
 def html_text(html: dict[str, Any]) -> str:
     """A line."""
-    return f"{html['file']}: the verdict with {len(html['figures'])} figures, {html['bytes'] // 1000} kB"
+    return f"wrote the verdict with {len(html['figures'])} figures to {html['file']} ({html['bytes'] // 1000} kB)"
 
 
-def _known(value: object) -> object:
-    return "" if value is None else value
-
-
-def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
-    """Write every record to a file."""
+def export(name: str, file: Path, folder: str | None, *, layers: bool = False) -> dict[str, Any]:
+    """Write every record to a file; with `layers` one row per member, epoch and layer."""
     if file.suffix.lower() not in (".parquet", ".csv"):
-        raise RequestError(f"{file}: a table is written as Parquet or CSV, so its name must end in .parquet or .csv")
+        raise RequestError(f"{file}: a table is written as Parquet or CSV, so the name must end in .parquet or .csv")
     from sweeps.store_file import open_store
     from tracking.results import export as write
-    from tracking.results import load
+    from tracking.results import load, load_layers
 
-    frame = load(name, open_store(folder))
+    frame = (load_layers if layers else load)(name, open_store(folder))
     try:
         write(frame, file)
     except OSError as error:
@@ -122,4 +117,4 @@ def export(name: str, file: Path, folder: str | None) -> dict[str, Any]:
 
 def export_text(export: dict[str, Any]) -> str:
     """A line."""
-    return f"{export['rows']} rows of {export['columns']} columns in {export['file']}"
+    return f"wrote {export['rows']} rows of {export['columns']} columns to {export['file']}"

@@ -25,7 +25,7 @@ log = logging.getLogger("gradsweep")
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, so that it can be asked for again."""
+    """What `run` was asked for, so that it can be asked for again."""
 
     spec: str
     settings: tuple[str, ...]
@@ -35,9 +35,9 @@ class Request:
     executor: str
 
     def resuming(self) -> str:
-        """The command that goes on with this sweep; who has submitted it may know another one."""
-        if told := os.environ.get(RESUMING):
-            return told
+        """The command that continues this sweep; `submit` names one of its own."""
+        if named := os.environ.get(RESUMING):
+            return named
         words = ["gradsweep", "run", self.spec, "--resume"]
         words += [w for key, value in (("--name", self.name), ("--store", self.store)) if value for w in (key, value)]
         words += [w for setting in self.settings for w in ("--set", setting)]
@@ -46,11 +46,11 @@ class Request:
 
 
 def run(request: Request, *, as_json: bool) -> int:
-    """Run it and print the verdict; the exit status."""
-    again = f"gradsweep: interrupted; this goes on with it: {request.resuming()}"
+    """Run a sweep and print its verdict; the exit status."""
+    again = f"Interrupted. To continue: {request.resuming()}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
         from sweeps.driver.sweep import run as run_sweep
-        from sweeps.spec.claims import undecidable
+        from sweeps.spec.checks import undecidable
         from sweeps.spec.reading import read
         from sweeps.store_file import open_store
 
@@ -61,11 +61,11 @@ def run(request: Request, *, as_json: bool) -> int:
         try:
             outcome = run_sweep(spec, store, interrupt, executor=request.executor, resume=request.resume, show=_begun)
         except Interrupted as signal:
-            print("gradsweep: interrupted before the sweep began", file=sys.stderr)
+            print("Interrupted before the sweep began.", file=sys.stderr)
             return signal.exit_status
         except Exception as error:
             if not is_wrong_request(error):
-                log.error("the sweep has stopped; this goes on with it: %s", request.resuming())
+                log.error("The sweep has stopped. To continue: %s", request.resuming())
             raise
     viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
     if outcome.lag.waiting:
@@ -78,7 +78,9 @@ def run(request: Request, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_document(outcome, str(store.where), viewing, request.resuming()), indent=2, allow_nan=False))
     elif outcome.verdict:
-        print(outcome.verdict.text)
+        from sweeps.commands.results import verdict_text
+
+        print(verdict_text(outcome.verdict))
         print(f"\nIn the browser: {viewing}")
     if outcome.interrupted is not None:
         print(again, file=sys.stderr)

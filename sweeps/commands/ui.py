@@ -18,14 +18,14 @@ from typing import Any
 
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.mlflow_server import PASSWORD, Server, for_this_machine_only, login_from
-from trainers.errors import RequestError
+from trainers.errors import FailedError, RequestError
 
 PORT = 5000
 START_SECONDS = 120.0
 
 
 def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str, Any]], None]) -> int:
-    """Serve until a signal comes; `say` is told the URL when it answers. The exit status.
+    """Serve until a signal comes; `say` is told the URL once it answers. The exit status.
 
     A store with a server of its own is only told where. Raises RequestError where others would reach ours without a
     password, or there is nothing to show.
@@ -51,9 +51,15 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
     server = Server(host, _port(host, port), login)
     with TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
         settings = server.environment(uri, str(store.artifacts), Path(scratch), os.environ)
-        # A session of its own, so that Ctrl-C reaches it only through us.
+        # A session of its own, so that Ctrl-C reaches it only through us; a folder of its own, because the web server
+        # that MLflow starts puts the current one on Python's path.
         with subprocess.Popen(
-            server.command, env=os.environ | settings, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True
+            server.command,
+            cwd=scratch,
+            env=os.environ | settings,
+            stdout=sys.stderr,
+            stderr=sys.stderr,
+            start_new_session=True,
         ) as process:
             try:
                 with Interrupt() as interrupt:
@@ -74,7 +80,7 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
 def ui_text(started: dict[str, Any]) -> str:
     """Where to look."""
     user = f", as {started['user']}" if started["user"] else ""
-    ending = "   (Ctrl-C ends it)" if started["serving"] else ""
+    ending = "   (Ctrl-C stops it)" if started["serving"] else ""
     lines = [f"MLflow on {started['store']}: {started['url']}{user}{ending}"]
     return "\n".join(lines + [f"{name:<15} {page}" for name, page in started["sweeps"].items()])
 
@@ -113,10 +119,10 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes], interrupt: 
     while time.monotonic() < end:
         interrupt.check()
         if process.poll() is not None:
-            raise RuntimeError(f"the MLflow server ended at once, with status {process.returncode}")
+            raise FailedError(f"the MLflow server ended at once, with status {process.returncode}")
         try:
             with urllib.request.urlopen(f"{server.here}/health", timeout=1):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise RuntimeError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")
+    raise FailedError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")

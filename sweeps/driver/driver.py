@@ -30,8 +30,9 @@ from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
 from tracking.ledger import Ledger
 from tracking.types import Configuration, Epoch, Sweep
+from trainers.engines import kind_of
 from trainers.errors import SweepStopped
-from trainers.members import SHARED, EpochRecord, MemberConfig
+from trainers.members import EpochRecord, MemberConfig
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class Driver:
                 continue
             past = self._past[row.number]
             self._epochs_in_all += members[0].epochs - max(past, default=0)
-            key = (row.pack, _kind(members[0]))
+            key = (row.pack, _kind(members[0], "cuda" if self._spec.resources.gpus else "cpu"))
             fit.setdefault(key, []).append(PackedConfiguration(row.number, members, dict(past)))
         if failed:
             self._ledger.record(self._sweep, {}, [_end(row) for row in failed])
@@ -335,7 +336,7 @@ def _end(row: Row, traceback: str = "") -> Configuration:
     )
 
 
-def _kind(member: MemberConfig) -> str:
+def _kind(member: MemberConfig, device: str) -> str:
     """A short word for what members trained together must share, the same in every process."""
-    shared = "|".join(f"{name}={getattr(member, name)}" for name in SHARED)
+    shared = "|".join(map(str, kind_of(member, device)))
     return hashlib.sha256(shared.encode()).hexdigest()[:6]

@@ -33,7 +33,7 @@ from trainers.members import EpochRecord, MemberConfig
 
 if TYPE_CHECKING:
     from search_spaces.judge import Judge
-    from trainers.train import Training
+    from trainers.training import Training
 
 log = logging.getLogger("gradsweep")
 
@@ -180,7 +180,7 @@ def mean(records: Sequence[EpochRecord], metric: str) -> float:
 def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator[PackReport]:
     # The driver imports this module for its words; only a worker needs PyTorch.
     from trainers.data import load
-    from trainers.train import train
+    from trainers.training import train
 
     data = pack.configurations[0].members[0].data
     if pack.digest and (found := load(data).digest) != pack.digest:

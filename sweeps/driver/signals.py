@@ -34,29 +34,33 @@ class Interrupted(BaseException):
 
 
 class Interrupt:
-    """The signals of a run; a context manager, in the main thread only.
+    """The signals of a run, as a context manager; in another thread than the main one no signal comes here.
 
-    `farewell` is called, in another thread, before the process is ended on the spot;
-    `on_stop`, which may be set later, when `check` is about to raise: what must be noted before anything is closed.
+    `farewell` is called, in another thread, before the process is ended on the spot. Without one the process is not
+    ours to end, as in a notebook: SIGTERM is left alone, and a second Ctrl-C is Python's own KeyboardInterrupt.
+    `on_stop`, which may be set later, is called when `check` is about to raise: what must be noted before anything
+    is closed.
     """
 
-    def __init__(self, farewell: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, farewell: Callable[[], None] | None = lambda: None) -> None:
         self.number: int | None = None
         self.on_stop: Callable[[], None] = lambda: None
         self._farewell = farewell
         self._former: dict[int, Any] = {}
-        self._former_wakeup = -1
-        self._read, self._write = -1, -1
+        self._watcher: threading.Thread | None = None
 
     def __enter__(self) -> Interrupt:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        # Written to when a signal comes, even while this thread is deep in somebody's C code.
-        self._former_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._former = {s: signal.getsignal(s) for s in SIGNALS}
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        self._former = {s: signal.getsignal(s) for s in (SIGNALS if self._farewell else SIGNALS[:1])}
+        if self._farewell:
+            self._read, self._write = os.pipe()
+            os.set_blocking(self._write, False)
+            # Written to when a signal comes, even while this thread is deep in somebody's C code.
+            self._former_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            self._watcher = threading.Thread(target=self._watch, args=[self._farewell], name="signals", daemon=True)
+            self._watcher.start()
         self.install()
-        self._watcher = threading.Thread(target=self._watch, name="signals", daemon=True)
-        self._watcher.start()
         return self
 
     def __exit__(
@@ -64,6 +68,8 @@ class Interrupt:
     ) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+        if self._watcher is None:
+            return
         signal.set_wakeup_fd(self._former_wakeup)
         # Said rather than left to the closed pipe: a forked child may hold its other end.
         os.write(self._write, LEFT)
@@ -73,7 +79,7 @@ class Interrupt:
 
     def install(self) -> None:
         """Take the signals (again): starting Ray takes them away."""
-        for number in SIGNALS:
+        for number in self._former:
             signal.signal(number, self._handle)
 
     def check(self) -> None:
@@ -83,16 +89,18 @@ class Interrupt:
             raise Interrupted(self.number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.number and not self._farewell:
+            raise KeyboardInterrupt
         self.number = self.number or number
 
-    def _watch(self) -> None:
+    def _watch(self, farewell: Callable[[], None]) -> None:
         """Runs in a thread until the block is left, or the process ended."""
         first = self._next(None)
         if first is not None:
             self.number = self.number or first
             second = self._next(GRACE_SECONDS)
             if second is not None:
-                self._farewell()
+                farewell()
                 os._exit(128 + (second or first))
 
     def _next(self, seconds: float | None) -> int | None:

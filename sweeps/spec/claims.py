@@ -5,158 +5,166 @@
       - {as_good: paper, as: best, margin: 0.01}
       - {similar: l2, to: plain, margin: 2%, until: 10}
 
-The checks give their problems, each with its place, and raise nothing; `claims_of` makes what the verdict judges.
-`claim: ARM` is short for the two that `tracking.verdict.claims.default_claims` says.
+`claim: ARM` is short for the two that `tracking.verdict.claims.default_claims` makes.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
-from sweeps.spec.checks import Checked, Problem, close, near, shown
-from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims, named
-from trainers.errors import printable
+from pydantic import BaseModel, PlainValidator, model_validator
 
-if TYPE_CHECKING:
-    from sweeps.spec.model import ClaimSpec, SweepSpec
+from sweeps.spec.values import PERCENT, STRICT, Problem, amount, optional, refuse
+from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, named
+from trainers.errors import did_you_mean, shown
 
-_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *%")
 # key of a kind -> (the kind, the key of the other configuration, that of the margin)
 KINDS = {
     "better": (BETTER, "than", "by"),
     "as_good": (AS_GOOD, "as", "margin"),
     "similar": (SIMILAR, "to", "margin"),
 }
+Objectives = Sequence[tuple[str, str]]  # metric and goal
+Margin = Annotated[float | str, PlainValidator(amount)]
 
 
-def amount(value: Any) -> Checked:
-    """A number >= 0, or a text like 10%."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return float(value), []
-    if isinstance(value, str) and _PERCENT.fullmatch(value):
-        return value, []
-    return None, [Problem((), f"must be a number >= 0, or a percentage like 10%, but got {shown(value)}")]
+class ClaimSpec(BaseModel):
+    """What the verdict is to decide: better ... than, as_good ... as, or similar ... to.
 
-
-def problems(spec: SweepSpec, metrics: Sequence[str]) -> list[Problem]:
-    """What is wrong with a spec's claims; `metrics` are those that all of its networks have."""
-    found: list[Problem] = []
-    seen: set[str] = set()
-    if BEST in spec.arms:
-        found.append(Problem(("arms", BEST), "an arm can't be called best: in a claim that is whichever is the best"))
-    for i, claim in enumerate(spec.claims):
-        wrong = _problems(spec, claim, tuple(metrics))
-        found += [Problem(("claims", i, *p.path), p.message) for p in wrong]
-        if not wrong:
-            name = _claim(spec, claim).name
-            if name in seen:
-                hint = "give this one a name" if claim.name is None else "they must differ"
-                found.append(Problem(("claims", i, "name"), f"another claim has the name {shown(name)}; {hint}"))
-            seen.add(name)
-    return found
-
-
-def claims_of(spec: SweepSpec) -> tuple[Claim, ...]:
-    """What the verdict judges: the claims that are stated, or what `claim` stands for."""
-    if spec.claims:
-        return tuple(_claim(spec, claim) for claim in spec.claims)
-    if spec.claim is None:
-        return ()
-    return default_claims(spec.claim, spec.arms, [(o.metric, o.goal) for o in spec.objective])
-
-
-def undecidable(spec: SweepSpec) -> list[str]:
-    """A line for each claim about epochs that a side of it does not reach: no error, for fewer epochs are a quick look.
-
-    A shipped study is tried with `--set base.epochs=1`, whatever its claims are about.
+    A seed counts with its mean over the epochs from since to until: the last epoch where neither is given.
     """
-    found = []
-    for claim in claims_of(spec):
-        sides = [(_epochs(spec, side), side) for side in (claim.one, claim.other)]
-        most, side = min(sides, key=lambda has: has[0])
-        if claim.since is not None and claim.since > most:
-            who = "no configuration has more than" if side == BEST else f"{side} has"
-            about = f"is about epochs from {claim.since} on, but {who} {most}"
-            found.append(printable(f"claim {claim.name}: {about}: it will be undecided"))
-    return found
 
+    model_config = STRICT | {"frozen": True}
 
-def _epochs(spec: SweepSpec, side: str) -> int:
-    """How many an arm has, or the most that any configuration has."""
-    return spec.search_plan().epochs if side == BEST else spec.members(spec.arms[side])[0].epochs
-
-
-def _problems(spec: SweepSpec, claim: ClaimSpec, metrics: tuple[str, ...]) -> list[Problem]:
-    given = claim.model_dump(by_alias=True, exclude_none=True)
-    kinds = [key for key in KINDS if key in given]
-    if len(kinds) != 1:
-        rule = "must have one of better, as_good and similar"
-        return [Problem(kinds[1:2] and (kinds[1],) or (), f"{rule}, but got {' and '.join(kinds) or 'none of them'}")]
-    key = kinds[0]
-    _, other, margin = KINDS[key]
-    found = []
-    for word in ("than", "as", "to", "by", "margin"):
-        if word in given and word not in (other, margin):
-            found.append(Problem((word,), f"does not go with {key}: a claim of {key} has {other} and {margin}"))
-    if other not in given:
-        found.append(Problem((other,), f"is missing: {key} {shown(given[key])} {other} which arm?"))
-    if margin == "margin" and margin not in given:
-        found.append(
-            Problem((margin,), "is missing: the difference that does not matter, in the metric's unit or as 10%")
-        )
-    sides = [(word, given[word]) for word in (key, other) if word in given]
-    found += [p for word, side in sides if (p := _side(spec, word, side, key))]
-    if not found and sides[0][1] == sides[1][1]:
-        found.append(Problem((other,), f"must be another one than {key}, but got {shown(sides[1][1])} twice"))
-    return found + _what(spec, claim, metrics)
-
-
-def _side(spec: SweepSpec, word: str, side: str, key: str) -> Problem | None:
-    if side in spec.arms or (side == BEST and key != "similar"):
-        return None
-    if side == BEST:
-        return Problem((word,), "must be the name of an arm: to be similar to the best is to be as_good as it")
-    hint = close(side, (*spec.arms, BEST)) if spec.arms else "there are no arms"
-    return Problem((word,), f"must be the name of an arm, or best, but got {shown(side)}; {hint}")
-
-
-def _what(spec: SweepSpec, claim: ClaimSpec, metrics: tuple[str, ...]) -> list[Problem]:
-    found = []
-    if claim.metric is not None and claim.metric not in metrics:
-        found.append(Problem(("metric",), f"unknown metric {shown(claim.metric)}; {near(claim.metric, metrics)}"))
-    elif claim.goal is None and _goal(spec, claim) is None:
-        found.append(Problem(("goal",), f"is missing: which {claim.metric} is better? maximize | minimize"))
-    if claim.since is not None and claim.until is not None and claim.since > claim.until:
-        found.append(Problem(("until",), f"since <= until must hold, but got {claim.since} and {claim.until}"))
-    return found
-
-
-def _goal(spec: SweepSpec, claim: ClaimSpec) -> str | None:
-    """The goal stated, or the objective's of this metric."""
-    if claim.goal is not None or claim.metric is None:
-        return claim.goal or spec.objective[0].goal
-    return next((o.goal for o in spec.objective if o.metric == claim.metric), None)
-
-
-def _claim(spec: SweepSpec, written: ClaimSpec) -> Claim:
-    given = written.model_dump(by_alias=True, exclude_none=True)
-    key = next(key for key in KINDS if key in given)
-    kind, other, margin = KINDS[key]
-    size = given.get(margin, 0.0)
-    percent = _PERCENT.fullmatch(size) if isinstance(size, str) else None
-    claim = Claim(
-        kind=kind,
-        one=given[key],
-        other=given[other],
-        metric=written.metric or spec.objective[0].metric,
-        goal=_goal(spec, written) or "",
-        margin=float(percent[1]) / 100 if percent else float(size),
-        relative=percent is not None,
-        since=written.since,
-        until=written.until,
-        name=written.name or "",
-        says=written.says or "",
+    name: str | None = optional(None, "the claim's name; left out, it is made of what the claim says")
+    says: str | None = optional(None, "the claim in its author's words")
+    better: str | None = optional(None, "an arm, or best, that is better than the arm of than")
+    than: str | None = optional(None, "an arm, or best: the best of the other configurations")
+    by: Margin | None = optional(
+        None, "better by more than this, in the metric's unit or as 10%; left out, by anything"
     )
-    return named(claim)
+    as_good: str | None = optional(None, "an arm, or best, that is as good as the arm of as")
+    as_: str | None = optional(None, "an arm, or best", alias="as")
+    similar: str | None = optional(None, "an arm that is neither better nor worse than the arm of to")
+    to: str | None = optional(None, "an arm")
+    margin: Margin | None = optional(None, "the difference that does not matter, in the metric's unit or as 10%")
+    metric: str | None = optional(None, "a metric; left out, the first objective's")
+    goal: Literal["maximize", "minimize"] | None = optional(
+        None, "which way of the metric is better; left out, the objective's, if it is one"
+    )
+    since: int | None = optional(None, "the first epoch that counts; 0 is before the first step", ge=0)
+    until: int | None = optional(None, "the last epoch that counts", ge=0)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is written."""
+        return self.model_dump(by_alias=True, exclude_none=True)
+
+    @model_validator(mode="after")
+    def _is_one_claim(self) -> ClaimSpec:
+        given = self.given
+        kinds = [key for key in KINDS if key in given]
+        if len(kinds) != 1:
+            rule = f"must have one of better, as_good and similar, but got {' and '.join(kinds) or 'none of them'}"
+            refuse([(tuple(kinds[1:2]), rule)])
+        key = kinds[0]
+        _, other, margin = KINDS[key]
+        wrong: list[Problem] = [
+            ((word,), f"does not go with {key}: a claim of {key} has {other} and {margin}")
+            for word in ("than", "as", "to", "by", "margin")
+            if word in given and word not in (other, margin)
+        ]
+        if other not in given:
+            wrong.append(((other,), f"is missing: {key} {shown(given[key])} {other} which arm?"))
+        elif given[key] == given[other]:
+            wrong.append(((other,), f"must be another one than {key}, but got {shown(given[key])} twice"))
+        if margin == "margin" and margin not in given:
+            hint = "the difference that does not matter, in the metric's unit or as 10%"
+            wrong.append(((margin,), f"is missing: {hint}"))
+        if self.since is not None and self.until is not None and self.since > self.until:
+            wrong.append((("until",), f"since <= until must hold, but got {self.since} and {self.until}"))
+        refuse(wrong)
+        return self
+
+    def judged(self, objectives: Objectives) -> Claim:
+        """What the verdict judges; the goal is "" where it is neither given nor an objective's."""
+        given = self.given
+        key = next(key for key in KINDS if key in given)
+        kind, other, margin = KINDS[key]
+        size = given.get(margin, 0.0)
+        percent = PERCENT.fullmatch(size) if isinstance(size, str) else None
+        metric = self.metric or objectives[0][0]
+        return Claim(
+            kind=kind,
+            arm=given[key],
+            against=given[other],
+            metric=metric,
+            goal=self.goal or dict(reversed(objectives)).get(metric, ""),
+            margin=float(percent[1]) / 100 if percent else float(size),
+            relative=percent is not None,
+            since=self.since,
+            until=self.until,
+            name=self.name or "",
+            says=self.says or "",
+        )
+
+
+def judged(claims: Sequence[ClaimSpec], objectives: Objectives) -> tuple[Claim, ...]:
+    """What the verdict judges. Claims without a name get one each; it says what they differ in where it must."""
+    made = [claim.judged(objectives) for claim in claims]
+    names = [named(claim).name for claim in made]
+    for detail in (_metric, _epochs, _margin):
+        alike = [i for i, claim in enumerate(made) if not claim.name and names.count(names[i]) > 1]
+        for word in {names[i] for i in alike}:
+            same = [i for i in alike if names[i] == word]
+            if len({detail(made[i]) for i in same}) > 1:
+                for i in same:
+                    names[i] += detail(made[i])
+    return tuple(replace(claim, name=name) for claim, name in zip(made, names, strict=True))
+
+
+def _metric(claim: Claim) -> str:
+    return f"-in-{claim.metric}"
+
+
+def _epochs(claim: Claim) -> str:
+    since = "" if claim.since is None else f"-since-{claim.since}"
+    return since + ("" if claim.until is None else f"-until-{claim.until}")
+
+
+def _margin(claim: Claim) -> str:
+    return f"-by-{100 * claim.margin:g}%" if claim.relative else f"-by-{claim.margin:g}"
+
+
+def problems(
+    claims: Sequence[ClaimSpec], arms: Sequence[str], objectives: Objectives, metrics: Sequence[str]
+) -> Iterator[Problem]:
+    """What is wrong with claims of these arms; `metrics` are those that all of their networks have."""
+    seen: set[str] = set()
+    for i, (written, claim) in enumerate(zip(claims, judged(claims, objectives), strict=True)):
+        key = next(key for key in KINDS if key in written.given)
+        for word, side in ((key, claim.arm), (KINDS[key][1], claim.against)):
+            if side == BEST and key == "similar":
+                rule = "must be the name of an arm: to be similar to the best is to be as_good as it"
+                yield ("claims", i, word), rule
+            elif side not in (*arms, BEST):
+                hint = did_you_mean(side, (*arms, BEST)) if arms else "there are no arms"
+                yield ("claims", i, word), f"must be the name of an arm, or best, but got {shown(side)}; {hint}"
+        if claim.metric not in metrics:
+            yield ("claims", i, "metric"), unknown_metric(claim.metric, metrics)
+        elif not claim.goal:
+            yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
+        if claim.name in seen:
+            hint = "they must differ" if written.name else "give this one a name"
+            yield ("claims", i, "name"), f"another claim has the name {shown(claim.name)}; {hint}"
+        seen.add(claim.name)
+
+
+def unknown_metric(word: str, metrics: Sequence[str]) -> str:
+    """With the metric that may have been meant: there are too many to list."""
+    hint = did_you_mean(word, metrics)
+    if not hint.startswith("did"):
+        hint = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
+    return f"unknown metric {shown(word)}; {hint}"

@@ -18,17 +18,18 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from sweeps.spec.checks import Problem, close, shown
-from sweeps.spec.model import Arm, Base, ClaimSpec, Confirm, Objective, Resources, SearchSpec, SweepSpec, Tracking
-from sweeps.spec.yaml_lines import DEEPEST, Path, YamlError, load
+from search_spaces.space import SEARCHABLE
+from sweeps.spec.checks import problems
+from sweeps.spec.model import PARTS, Resources, SweepSpec
+from sweeps.spec.values import KINDS, RANGE_KEYS, Path, Problem
+from sweeps.spec.yaml_lines import DEEPEST, YamlError, dump, load
 from tracking.store import without_password
-from trainers.errors import SpecError
+from trainers.errors import MOST_PROBLEMS, SpecError, did_you_mean, shown
 from trainers.members import FIELDS
 
-__all__ = ["Objective", "Resources", "SearchSpec", "SpecError", "SweepSpec", "Tracking", "parse", "read", "studies"]
+__all__ = ["Resources", "SpecError", "SweepSpec", "parse", "read", "studies"]
 
 LARGEST = 1 << 20  # bytes
-MOST_PROBLEMS = 20
 
 
 def studies() -> dict[str, str]:
@@ -38,8 +39,10 @@ def studies() -> dict[str, str]:
     return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
 
 
-def read(source: str | pathlib.Path, settings: Sequence[str] = ()) -> SweepSpec:
-    """The spec of a file or of a shipped study, with `key=value` settings over it; raises SpecError."""
+def read(source: str | pathlib.Path | Mapping[str, Any], settings: Sequence[str] = ()) -> SweepSpec:
+    """The spec of a file, of a shipped study or of plain data, with `key=value` settings over it. Raises SpecError."""
+    if isinstance(source, Mapping):
+        return _of_data(source, settings)
     path = pathlib.Path(source)
     shipped = studies()
     if str(source) in shipped and not path.exists():
@@ -48,7 +51,7 @@ def read(source: str | pathlib.Path, settings: Sequence[str] = ()) -> SweepSpec:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except FileNotFoundError:
-        hint = close(str(source), tuple(shipped))
+        hint = did_you_mean(str(source), shipped)
         raise SpecError([f"{source}: there is no such file, and no shipped study of this name; {hint}"]) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -70,19 +73,39 @@ def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepS
     except YamlError as error:
         raise SpecError([f"{name}:{error.line}: {_dotted(error.path)}{error}"]) from None
     if not isinstance(data, dict):
-        found = "is empty" if data is None else f"is {shown(data)}"
-        raise SpecError([f"{name}:1: a spec is a mapping that begins with name: ..., but this {found}"])
-    places = {path: f"{name}:{line}" for path, line in lines.items()}
+        what = "is empty" if data is None else f"is {shown(data)}"
+        raise SpecError([f"{name}:1: a spec is a mapping that begins with name: ..., but this {what}"])
+    return _checked(data, {path: f"{name}:{line}" for path, line in lines.items()}, settings)
+
+
+def _of_data(source: Mapping[str, Any], settings: Sequence[str]) -> SweepSpec:
+    """By way of YAML: what could not be written there could not be kept either."""
+    try:
+        data, _ = load(dump(source))
+    except YamlError as error:
+        raise SpecError([f"spec: {_dotted(error.path)}{error}"]) from None
+    except Exception as error:  # PyYAML's own, of an object that is no plain data
+        raise SpecError([f"spec: must be plain data, as in YAML: {error}"]) from None
+    return _checked(data, {(): "spec"}, settings)
+
+
+def _checked(data: dict[str, Any], places: dict[Path, str], settings: Sequence[str]) -> SweepSpec:
     for setting in settings:
         _set(data, setting, places)
     try:
-        return SweepSpec.model_validate(data)
+        spec = SweepSpec.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
         # To find words for each takes longer than to read them: a file of a hundred thousand wrong keys takes no time.
-        problems = [p for detail in details[:MOST_PROBLEMS] for p in _problems(detail, data)]
+        wrong = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
         unsaid = max(0, len(details) - MOST_PROBLEMS)
-        raise SpecError([_line(problem, places) for problem in problems], unsaid) from None
+    else:
+        wrong, unsaid = problems(spec), 0
+        if not wrong:
+            return spec
+    if not isinstance(data.get("objective"), list):  # one is written without the list that it is in the model
+        wrong = [((path[0], *path[2:]) if path[:1] == ("objective",) else path, message) for path, message in wrong]
+    raise SpecError([_line(problem, places) for problem in wrong], unsaid) from None
 
 
 def _set(data: dict[str, Any], setting: str, places: dict[Path, str]) -> None:
@@ -120,67 +143,64 @@ def _step(inner: Any, part: str, path: Path, place: str) -> str | int:
     raise SpecError([f"{place}: {_dotted(path)}has no {part!r} to set: it is {shown(inner)}"])
 
 
-def _problems(detail: ErrorDetails, data: Mapping[str, Any]) -> list[Problem]:
+def _problem(detail: ErrorDetails) -> Problem:
     """Pydantic's words in ours."""
-    path = _written(detail["loc"], data)
-    kind, got, context = detail["type"], shown(detail["input"]), detail.get("ctx", {})
-    if kind == "problems":
-        found: list[Problem] = context["problems"]
-        return [Problem(_written((*path, *p.path), data), p.message) for p in found]
+    path, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
+    if kind == "rule":
+        return path, context["text"]
+    if kind == "value_error":
+        message = str(context["error"])
+        word = message.split()[0]  # a range's messages begin with the end that is wrong
+        return (*path, word) if word in ("low", "high") else path, message
     if kind == "missing":
-        return [Problem(path, "is missing")]
+        return path, "is missing"
     if kind == "extra_forbidden":
-        return [Problem(path, f"unknown key; {_hint(path)}")]
+        return path, _unknown(path)
+    mapping = "a mapping of keys to values"
     wanted = {
-        "string_type": "text",
-        "int_type": "a whole number",
-        "float_type": "a number",
-        "bool_type": "true or false",
+        "string_type": KINDS[str],
+        "int_type": KINDS[int],
+        "float_type": KINDS[float],
+        "bool_type": KINDS[bool],
         "tuple_type": "a list",
-        "dict_type": "a mapping of keys to values",
-        "model_type": "a mapping of keys to values",
+        "dict_type": mapping,
+        "model_type": mapping,
         "greater_than_equal": f"at least {context.get('ge', 0):g}",
         "less_than_equal": f"at most {context.get('le', 0):.15g}",
         "literal_error": str(context.get("expected")).replace("'", ""),
     }.get(kind)
-    return [Problem(path, f"must be {wanted}, but got {got}" if wanted else f"{detail['msg']}, but got {got}")]
+    what = f"must be {wanted}" if wanted else detail["msg"]
+    return path, f"{what}, but got {shown(detail['input'])}"
 
 
-def _written(path: Path, data: Mapping[str, Any]) -> Path:
-    """One objective is written without the list that it is in the model."""
-    if path[:1] == ("objective",) and not isinstance(data.get("objective"), list):
-        return (*path[:1], *path[2:])
-    return path
-
-
-def _hint(path: Path) -> str:
-    key = str(path[-1])
-    parts: dict[Any, Any] = {
-        "search": SearchSpec,
-        "objective": Objective,
-        "claims": ClaimSpec,
-        "confirm": Confirm,
-        "resources": Resources,
-        "tracking": Tracking,
-    }
+def _unknown(path: Path) -> str:
+    """What to say of a key that there is none of."""
+    first, key = path[0], str(path[-1])
     if len(path) == 1:
-        return close(key, tuple(SweepSpec.model_fields))
-    if path[0] in ("base", "arms"):
+        return f"unknown key; {did_you_mean(key, SweepSpec.model_fields)}"
+    if path[:2] == ("search", "space"):
+        if len(path) > 3:
+            return f"unknown key; {did_you_mean(key, RANGE_KEYS)}"
+        if key in FIELDS:
+            return f"can't be searched; can be: {', '.join(SEARCHABLE)}"
+        return f"unknown key; {did_you_mean(key, SEARCHABLE)}"
+    if first in ("base", "arms"):
         if key == "seed":
-            return "the seeds of all configurations are given by seeds"
-        if path[0] == "base" and key in ("alpha", "r"):
-            return f"{key} is given in arms and searched in search.space"
-        kept = (Base if path[0] == "base" else Arm).__annotations__
-        return close(key, tuple(name for name in FIELDS if name in kept))
-    return close(key, tuple(field.alias or name for name, field in parts[path[0]].model_fields.items()))
+            return "unknown key; the seeds of all configurations are given by seeds"
+        if first == "base" and key in ("alpha", "r"):
+            return f"unknown key; {key} is given in arms and searched in search.space"
+        kept = [name for name in FIELDS if name != "seed" and (first == "arms" or name not in ("alpha", "r"))]
+        return f"unknown key; {did_you_mean(key, kept)}"
+    return f"unknown key; {did_you_mean(key, [f.alias or name for name, f in PARTS[str(first)].model_fields.items()])}"
 
 
 def _line(problem: Problem, places: Mapping[Path, str]) -> str:
     """The problem with its place: that of its key, or of the nearest one around it that is written."""
-    path = problem.path
-    while path and path not in places:
-        path = path[:-1]
-    return f"{places[path]}: {_dotted(problem.path)}{problem.message}"
+    path, message = problem
+    nearby = path
+    while nearby and nearby not in places:
+        nearby = nearby[:-1]
+    return f"{places[nearby]}: {_dotted(path)}{message}"
 
 
 def _dotted(path: Path) -> str:

@@ -36,18 +36,20 @@ class Gradsweep:
     def __call__(self, *words: str) -> tuple[int, str, str]:
         """The exit status, standard output and standard error of a command."""
         self._capsys.readouterr()
-        with _memory():
+        with limited_memory():
             status = _status([*words, *(["--executor", "in-process"] if words[0] == "run" else [])])
         return (status, *self._capsys.readouterr())
 
-    def refuses(self, *words: str, says: str = "") -> str:
-        """A command that must be refused: one line, exit status 2, nothing written. The line."""
+    def refuses(self, *words: str, says: str = "", lines: int = 1, status: int = 2) -> str:
+        """A command that must be refused: so many lines, exit status 2, nothing written. The lines."""
         before = self.files()
-        status, out, err = self(*words)
-        assert (status, out) == (2, ""), f"{status}: {out}{err}"
+        ended, out, err = self(*words)
+        assert (ended, out) == (status, ""), f"{ended}: {out}{err}"
         after = self.files()
         assert after == before, sorted(set(after.items()) ^ set(before.items()))
-        one_line(err)
+        assert len(err.splitlines()) == lines, err[:3000]
+        for line in err.splitlines():
+            assert line.startswith("gradsweep: ") and line.isprintable() and len(line) < 2100, line[:3000]
         assert says in err
         return err
 
@@ -62,14 +64,8 @@ class Gradsweep:
         }
 
 
-def one_line(said: str) -> None:
-    """One line that begins as ours do, and that a terminal only shows."""
-    assert said.startswith("gradsweep: ") and said.endswith("\n") and said[:-1].isprintable(), said[:3000]
-    assert len(said) < 2100
-
-
 @contextmanager
-def _memory() -> Iterator[None]:
+def limited_memory() -> Iterator[None]:
     """No more than MEMORY is to be had in this block."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -37,7 +37,9 @@ def gradsweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "inputs(what, outcome): the kind of input, a line of docs/reliability.md")
+    config.addinivalue_line(
+        "markers", "inputs(what, cases=(), outcome='all refused'): the kind of input, a line of docs/reliability.md"
+    )
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -57,20 +59,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         outcomes = Counter(OUTCOMES.get(item.nodeid, "skipped") for item in items)
         mark = items[0].get_closest_marker("inputs")
         assert mark is not None
-        tried = f"{len(items)} case{'s' if len(items) > 1 else ''}: {', '.join(_cases(items))}"
-        said = mark.kwargs.get("outcome", "all refused")
+        cases = [
+            str(case) for case in mark.kwargs.get("cases", [items[0].name.removeprefix("test_").replace("_", " ")])
+        ]
+        shown = [case for case in cases if case.isascii() and case.isprintable() and len(case) <= 50][:MOST_NAMED]
+        more = ["..."] if len(cases) > MOST_NAMED else []
+        tried = f"{len(cases)} case{'s' if len(cases) > 1 else ''}: {', '.join(shown + more)}"
+        outcome = mark.kwargs.get("outcome", "all refused")
         if failed := outcomes["failed"]:
-            said = f"FAILED: {failed} of {len(items)} cases"
+            outcome = f"FAILED: {failed} of {len(items)} tests"
         elif skipped := outcomes["skipped"]:
-            said = f"{said}; {skipped} could not be tried here"
-        today = datetime.now(UTC).date().isoformat()
-        write(folder, Note("inputs", what, tried, said, date=today))
-
-
-def _cases(items: list[pytest.Item]) -> list[str]:
-    """The names of a few of them, as the tests have them."""
-    names = [str(item.callspec.id) for item in items if hasattr(item, "callspec")]
-    plain = [name for name in dict.fromkeys(names) if name.isascii() and name.isprintable() and len(name) <= 50]
-    if not plain:
-        return [items[0].name.removeprefix("test_").replace("_", " ")]
-    return plain[:MOST_NAMED] + (["..."] if len(names) > MOST_NAMED else [])
+            outcome = f"{outcome}; {skipped} of {len(items)} tests could not be tried here"
+        write(folder, Note("inputs", what, tried, outcome, date=datetime.now(UTC).date().isoformat()))

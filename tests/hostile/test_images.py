@@ -119,11 +119,12 @@ def tree(gradsweep: Gradsweep) -> Path:
     return root
 
 
-@pytest.mark.inputs("Images: broken, cut off, bombs, files of another kind, one each in a sound folder")
-@pytest.mark.parametrize("case", CONTENTS)
-def test_an_image_that_is_none(gradsweep: Gradsweep, tree: Path, case: str) -> None:
-    (tree / VICTIM).write_bytes(CONTENTS[case]())
-    gradsweep.refuses("run", "s.yaml", says=VICTIM)
+@pytest.mark.inputs("Images: broken, cut off, bombs, files of another kind, one each in a sound folder", cases=CONTENTS)
+def test_an_image_that_is_none(gradsweep: Gradsweep, tree: Path, subtests: pytest.Subtests) -> None:
+    for case, content in CONTENTS.items():
+        with subtests.test(case):
+            (tree / VICTIM).write_bytes(content())
+            gradsweep.refuses("run", "s.yaml", says=VICTIM)
     assert not (gradsweep.here / "owned").exists()
 
 
@@ -171,11 +172,16 @@ TREES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.inputs("Image folders: one class, none, empty, links out of the tree and in a ring, a pipe, 100 GB")
-@pytest.mark.parametrize("case", TREES)
-def test_a_tree_that_is_none(gradsweep: Gradsweep, tree: Path, case: str) -> None:
-    TREES[case](tree)
-    gradsweep.refuses("run", "s.yaml", says=str(tree))
+@pytest.mark.inputs(
+    "Image folders: one class, none, empty, links out of the tree and in a ring, a pipe, 100 GB", cases=TREES
+)
+def test_a_tree_that_is_none(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for i, (case, spoil) in enumerate(TREES.items()):
+        with subtests.test(case):
+            root = images(gradsweep.root / f"pictures {i}" / "tree")
+            gradsweep.spec.write_text(SPEC.replace("data: digits", f'data: "folder:{root}"'))
+            spoil(root)
+            gradsweep.refuses("run", "s.yaml", says=str(root))
 
 
 @pytest.fixture
@@ -191,22 +197,27 @@ def nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-@pytest.mark.inputs("Image folders: no permission to read the folder, a part, a class, a file")
-@pytest.mark.parametrize("closed", ["", "train", "test/dog", VICTIM])
-def test_no_permission(gradsweep: Gradsweep, nobody: None, monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
-    # pytest's own folders are for root alone.
-    with tempfile.TemporaryDirectory() as folder:
-        root = images(Path(folder) / "pictures")
-        (root / closed).chmod(0)
-        monkeypatch.setenv("GRADSWEEP_CACHE", f"{folder}/cache")
-        gradsweep.root = Path(folder) / "store"
-        spec, store = Path(folder) / "s.yaml", Path(folder) / "store"
-        spec.write_text(SPEC.replace("data: digits", f'data: "folder:{root}"'))
-        try:
-            gradsweep.refuses("run", str(spec), "--store", str(store), says=str(root / closed).rstrip("/"))
-            assert sorted(f.name for f in Path(folder).iterdir()) == ["pictures", "s.yaml"]
-        finally:
-            (root / closed).chmod(0o755)
+CLOSED = ["", "train", "test/dog", VICTIM]
+
+
+@pytest.mark.inputs("Image folders: no permission to read the folder, a part, a class, a file", cases=CLOSED)
+def test_no_permission(
+    gradsweep: Gradsweep, nobody: None, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
+    for closed in CLOSED:
+        # pytest's own folders are for root alone.
+        with subtests.test(closed), tempfile.TemporaryDirectory() as folder:
+            root = images(Path(folder) / "pictures")
+            (root / closed).chmod(0)
+            monkeypatch.setenv("GRADSWEEP_CACHE", f"{folder}/cache")
+            gradsweep.root = Path(folder) / "store"
+            spec, store = Path(folder) / "s.yaml", Path(folder) / "store"
+            spec.write_text(SPEC.replace("data: digits", f'data: "folder:{root}"'))
+            try:
+                gradsweep.refuses("run", str(spec), "--store", str(store), says=str(root / closed).rstrip("/"))
+                assert sorted(f.name for f in Path(folder).iterdir()) == ["pictures", "s.yaml"]
+            finally:
+                (root / closed).chmod(0o755)
 
 
 @pytest.mark.inputs("Images: a GIF of several frames, a JPEG of greys", outcome="read: the first frame, greys as RGB")

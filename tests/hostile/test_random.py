@@ -68,14 +68,14 @@ def read_or_refused(make: Callable[[], SweepSpec]) -> None:
 
 
 @pytest.mark.inputs("Specs: random documents", outcome="read, or refused in lines; nothing else is raised")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60)
 @given(DOCUMENTS)
 def test_random_documents(document: Any) -> None:
     read_or_refused(lambda: parse(yaml.safe_dump(document, allow_unicode=True)))
 
 
 @pytest.mark.inputs("Specs: a sound one with one random entry", outcome="read, or refused in lines")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_one_random_entry(data: st.DataObject) -> None:
     document = yaml.safe_load(WHOLE)
@@ -92,14 +92,14 @@ def test_one_random_entry(data: st.DataObject) -> None:
 @pytest.mark.inputs(
     "Specs: a sound one with characters taken away, put in, doubled", outcome="read, or refused in lines"
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, len(WHOLE)), st.integers(0, 40), st.text(string.printable + "\0é\u2028\ufeff", max_size=12))
 def test_mutilated_text(at: int, length: int, put: str) -> None:
     read_or_refused(lambda: parse(WHOLE[:at] + put + WHOLE[at + length :]))
 
 
 @pytest.mark.inputs("Specs: random bytes", outcome="read, or refused in lines")
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.integers(0, len(SPEC)))
 def test_random_bytes(tmp_path: Path, noise: bytes, cut: int) -> None:
     file = tmp_path / "s.yaml"
@@ -108,7 +108,7 @@ def test_random_bytes(tmp_path: Path, noise: bytes, cut: int) -> None:
 
 
 @pytest.mark.inputs("--set: random keys and values", outcome="read, or refused in lines")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.text(max_size=20) | st.tuples(KEYS, KEYS, st.text(max_size=10)).map(lambda t: f"{t[0]}.{t[1]}={t[2]}"))
 )
@@ -119,7 +119,7 @@ def test_random_settings(given_: list[str]) -> None:
 @pytest.mark.inputs(
     "Command lines of random words", outcome="exit status 0 or 2, the latter with lines that a terminal only shows"
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["plan", "status", "report", "studies", "regimes", "export", "list"]),
     st.lists(st.text(max_size=12) | st.sampled_from(["--json", "--set", "--store", "--", "-h", "x.csv"]), max_size=4),

@@ -15,7 +15,7 @@ import pytest
 
 from tests.hostile.command import SPEC, images
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 SECRETS = {
     name: f"Manx-{name}-5f1c" for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY")
 }

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.spec.reading import LARGEST
+from sweeps.spec.reading import LARGEST, parse
 from tests.hostile.command import SPEC, Gradsweep
+from trainers.errors import SpecError
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -137,38 +138,36 @@ ENCODED = {
 }
 
 
-@pytest.mark.inputs("Specs: bombs, aliases, tags, depth and numbers out of all measure")
-@pytest.mark.parametrize("case", BOMBS)
-def test_bombs(gradsweep: Gradsweep, case: str) -> None:
-    gradsweep.spec.write_text(BOMBS[case])
-    if case.startswith("3,000 keys"):
-        # Twenty of them are said.
-        before = gradsweep.files()
-        status, out, err = gradsweep("run", "s.yaml")
-        assert (status, out, len(err.splitlines())) == (2, "", 21) and gradsweep.files() == before
-    else:
-        gradsweep.refuses("run", "s.yaml", says="s.yaml:")
+@pytest.mark.inputs("Specs: bombs, aliases, tags, depth and numbers out of all measure", cases=BOMBS)
+def test_bombs(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for case, text in BOMBS.items():
+        with subtests.test(case):
+            gradsweep.spec.write_text(text)
+            # Of 3,000 problems twenty are told.
+            gradsweep.refuses("run", "s.yaml", says="s.yaml:", lines=21 if case.startswith("3,000 keys") else 1)
+    assert not (gradsweep.here / "owned").exists()
 
 
-@pytest.mark.inputs("Specs: a key given twice")
-@pytest.mark.parametrize("case", TWICE)
-def test_a_key_given_twice(gradsweep: Gradsweep, case: str) -> None:
-    gradsweep.spec.write_text(TWICE[case])
-    before = gradsweep.files()
-    status, out, err = gradsweep("run", "s.yaml")
-    assert (status, out) == (2, "") and gradsweep.files() == before
-    assert ("given twice" in err) == (case != "once as a merge key")
+@pytest.mark.inputs("Specs: a key given twice", cases=TWICE)
+def test_a_key_given_twice(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for case, text in TWICE.items():
+        with subtests.test(case):
+            gradsweep.spec.write_text(text)
+            if case == "once as a merge key":
+                assert gradsweep("plan", "s.yaml")[0] == 2
+            else:
+                gradsweep.refuses("run", "s.yaml", says="given twice")
 
 
-@pytest.mark.inputs("Specs: other encodings, control characters, files that are no YAML")
-@pytest.mark.parametrize("case", ENCODED)
-def test_what_is_no_text(gradsweep: Gradsweep, case: str) -> None:
-    gradsweep.spec.write_bytes(ENCODED[case])
-    before = gradsweep.files()
-    status, out, err = gradsweep("run", "s.yaml")
-    assert (status, out) == (2, ""), err
-    assert gradsweep.files() == before
-    assert err.startswith("gradsweep: s.yaml:") and all(line.isprintable() for line in err.splitlines())
+@pytest.mark.inputs("Specs: other encodings, control characters, files that are no YAML", cases=ENCODED)
+def test_what_is_no_text(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for case, content in ENCODED.items():
+        with subtests.test(case):
+            gradsweep.spec.write_bytes(content)
+            before = gradsweep.files()
+            status, out, err = gradsweep("run", "s.yaml")
+            assert (status, out) == (2, "") and gradsweep.files() == before, err
+            assert all(line.startswith("gradsweep: s.yaml:") and line.isprintable() for line in err.splitlines())
 
 
 FILES = {
@@ -185,20 +184,23 @@ FILES = {
 }
 
 
-@pytest.mark.inputs("Specs: 100 MB, endless and odd files")
-@pytest.mark.parametrize("case", FILES)
-def test_odd_files(gradsweep: Gradsweep, case: str) -> None:
-    gradsweep.spec.unlink()
-    FILES[case](gradsweep.spec)
-    gradsweep.refuses("run", "s.yaml", says="s.yaml")
+@pytest.mark.inputs("Specs: 100 MB, endless and odd files", cases=FILES)
+def test_odd_files(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for case, make in FILES.items():
+        with subtests.test(case):
+            gradsweep.spec = gradsweep.here / f"{case}.yaml".replace(" ", "-")
+            make(gradsweep.spec)
+            gradsweep.refuses("run", gradsweep.spec.name, says=gradsweep.spec.name)
 
 
-@pytest.mark.inputs("Specs: paths that are none, or that a terminal would obey")
-@pytest.mark.parametrize(
-    "path", ["", ".", "..", "/", "a\0b", "a\nb", "\x1b[2J", "x" * 300, "/".join("x" * 5000), "../s", "\udcff", "-"]
-)
-def test_odd_paths(gradsweep: Gradsweep, path: str) -> None:
-    gradsweep.refuses("run", "--", path) if path == "-" else gradsweep.refuses("run", path)
+PATHS = ["", ".", "..", "/", "a\0b", "a\nb", "\x1b[2J", "x" * 300, "/".join("x" * 5000), "../s", "\udcff", "-"]
+
+
+@pytest.mark.inputs("Specs: paths that are none, or that a terminal would obey", cases=PATHS)
+def test_odd_paths(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for path in PATHS:
+        with subtests.test(path[:20]):
+            gradsweep.refuses("run", *(["--"] if path == "-" else []), path)
 
 
 NUMBERS = {
@@ -236,12 +238,17 @@ NO_NUMBERS = (
 )
 
 
-@pytest.mark.inputs("Specs: NaN, infinities, numbers of the wrong sign or size, in every field that is a number")
-@pytest.mark.parametrize("value", NO_NUMBERS)
-@pytest.mark.parametrize("field", NUMBERS)
-def test_no_numbers(gradsweep: Gradsweep, field: str, value: str) -> None:
-    gradsweep.spec.write_text("name: x\n" + NUMBERS[field].format(value))
-    gradsweep.refuses("run", "s.yaml", says="s.yaml:")
+@pytest.mark.inputs(
+    "Specs: NaN, infinities, numbers of the wrong sign or size, in every field that is a number",
+    cases=[f"{value} for {field}" for field in NUMBERS for value in NO_NUMBERS],
+)
+def test_no_numbers(subtests: pytest.Subtests) -> None:
+    for field, text in NUMBERS.items():
+        for value in NO_NUMBERS:
+            with subtests.test(f"{value} for {field}"), pytest.raises(SpecError) as caught:
+                parse("name: x\n" + text.format(value), "s.yaml")
+            (problem,) = caught.value.problems
+            assert problem.startswith("s.yaml:") and problem.isprintable()
 
 
 NAMES = [
@@ -283,24 +290,21 @@ NAMES = [
 ]
 
 
-@pytest.mark.inputs("Names with slashes, shell words, quotes: of a sweep in its spec, by --name, of an arm")
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("where", ["name", "--name", "arm"])
-def test_odd_names(gradsweep: Gradsweep, where: str, name: str) -> None:
-    quoted = json.dumps(name, ensure_ascii=False)
-    if where == "--name":
-        gradsweep.refuses("run", "s.yaml", "--name", name)
-        return
-    written = (f"name: {quoted}", "plain") if where == "name" else ("name: x", quoted)
-    gradsweep.spec.write_text(SPEC.replace("name: x", written[0]).replace("plain", written[1]))
-    gradsweep.refuses("run", "s.yaml", says="s.yaml:")
-
-
-@pytest.mark.inputs("Names with slashes, shell words, quotes: of a sweep that is looked for")
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "x" * 100_000] + ["a\0b", "\udcff", "X", "x" * 48])
-@pytest.mark.parametrize("command", ["status", "report"])
-def test_odd_names_looked_for(gradsweep: Gradsweep, command: str, name: str) -> None:
-    gradsweep.refuses(command, "--", name)
+@pytest.mark.inputs(
+    "Names with slashes, shell words, quotes: of a sweep, of an arm, of one that is looked for", cases=NAMES
+)
+def test_odd_names(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for name in NAMES:
+        quoted = json.dumps(name, ensure_ascii=False)
+        with subtests.test(name[:50]):
+            gradsweep.refuses("run", "s.yaml", "--name", name)
+            for text in (SPEC.replace("name: x", f"name: {quoted}"), SPEC.replace("plain", quoted)):
+                with pytest.raises(SpecError) as caught:
+                    parse(text, "s.yaml")
+                assert all(p.startswith("s.yaml:") and p.isprintable() for p in caught.value.problems)
+    for name in [*(n for n in NAMES if len(n) < 1000), "a\0b", "\udcff", "X", "x" * 48]:
+        with subtests.test(f"{name} looked for"):
+            gradsweep.refuses("status", "--", name)
 
 
 SETTINGS = [
@@ -353,12 +357,15 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.inputs("--set: keys and values that make no sense, addresses with a password or of no MLflow")
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_settings(gradsweep: Gradsweep, setting: str) -> None:
-    said = gradsweep.refuses("run", "s.yaml", "--set", setting)
+@pytest.mark.inputs(
+    "--set: keys and values that make no sense, addresses with a password or of no MLflow", cases=SETTINGS
+)
+def test_settings(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for setting in SETTINGS:
+        with subtests.test(setting[:50]):
+            line = gradsweep.refuses("run", "s.yaml", "--set", setting)
+            assert "secret" not in line and "token@" not in line
     assert not (gradsweep.here / "owned").exists()
-    assert "secret" not in said and "token@" not in said
 
 
 DATA = [
@@ -391,11 +398,12 @@ DATA = [
 ]
 
 
-@pytest.mark.inputs("Specs: data that are nowhere, no folder, or of no kind that is known")
-@pytest.mark.parametrize("data", DATA)
-def test_odd_data(gradsweep: Gradsweep, data: str) -> None:
-    gradsweep.spec.write_text(SPEC.replace("data: digits", f"data: {json.dumps(data)}"))
-    gradsweep.refuses("run", "s.yaml")
+@pytest.mark.inputs("Specs: data that are nowhere, no folder, or of no kind that is known", cases=DATA)
+def test_odd_data(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
+    for data in DATA:
+        with subtests.test(data[:50]):
+            gradsweep.spec.write_text(SPEC.replace("data: digits", f"data: {json.dumps(data)}"))
+            gradsweep.refuses("run", "s.yaml")
     assert not (gradsweep.here / "owned").exists()
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,15 @@ import pytest
 from sweeps.cli import _status
 from sweeps.commands.text import table
 from sweeps.driver import sweep as service
-from sweeps.driver.lock import driver_lock
-from sweeps.driver.packing import Books
+from sweeps.driver.driver import Driver
+from tracking.ledger import Ledger
 from tracking.store import Store
+from tracking.types import Sweep
+from trainers.activations import ACTIVATIONS
+from trainers.errors import FailedError, TargetError
+from trainers.members import FIELDS
+from trainers.metrics import names
+from trainers.regimes import network
 
 SPEC = """\
 name: first
@@ -76,7 +82,7 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         (["run", "first.yaml", "--store", "postgresql://here"], "postgresql://here"),
         (["plan", "first.yaml", "--set", "base.epochs=none"], "base.epochs"),
         *(
-            ([*words[:1], "second", *words[1:]], "no sweep named 'second' in /")
+            ([*words[:1], "second", *words[1:]], "there is no sweep ")
             for words in (
                 ["status"],
                 ["logs"],
@@ -132,28 +138,29 @@ def test_a_claim_that_can_not_be_decided_is_warned_of(
 def test_the_report_of_a_stopped_sweep_does_not_call_it_running(
     say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    record, store = Books.record, ["--store", str(tmp_path)]
+    record, store = Driver.record, ["--store", str(tmp_path)]
 
-    def dying(books: Books, report: Any) -> Any:
+    def dying(driver: Driver, report: Any) -> Any:
         if report.epoch:
             raise SystemError("the driver dies")
-        return record(books, report)
+        return record(driver, report)
 
-    monkeypatch.setattr(Books, "record", dying)
+    monkeypatch.setattr(Driver, "record", dying)
     words = ["--name", "half", "--executor", "in-process", "--set", "resources.pack=1", *store]
     assert say("run", "first.yaml", *words)[0] == 1
     status = json.loads(say("status", "half", "--json", *store)[1])
     report = json.loads(say("report", "half", "--json", *store)[1])
     assert report["state"] == status["state"] == "stopped" and report["total"] == status["total"] == 2
     text = say("report", "half", *store)[1]
-    assert text.startswith("half is stopped: so far") and "running" not in text
-    assert "half: 1 of 2 configurations (1 handed out, not through)." in text
+    assert text.startswith("half is stopped; these are the results so far.") and "running" not in text
+    assert "half: 1 of 2 configurations (1 unfinished)." in text
     page = tmp_path / "half.html"
-    with sqlite3.connect(tmp_path / "spool" / "half.db") as spool:  # as where the driver is killed
-        spool.execute("update sweep set status = NULL, ended = NULL")
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:  # as where the driver is killed
+        ledger.execute("UPDATE gradsweep_sweeps SET status = 'running', ended = NULL")
+        ledger.commit()
     assert say("report", "half", "--html", str(page), *store)[0] == 0
     said = page.read_text()
-    assert "This sweep was interrupted before its end" in said and "1 of 2 configurations (1 handed out" in said
+    assert "This sweep was interrupted: " in said and "1 of 2 configurations (1 unfinished)." in said
 
 
 def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,20 +168,18 @@ def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypa
     monkeypatch.delenv("GRADSWEEP_DEBUG", raising=False)
     status, _, err = say("plan", "first.yaml")
     assert status == 1
-    assert err == "gradsweep: ZeroDivisionError: division by zero (--debug shows where)\n"
+    assert err == "gradsweep: ZeroDivisionError: division by zero (gradsweep --debug COMMAND shows the traceback)\n"
     monkeypatch.setenv("GRADSWEEP_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         say("plan", "first.yaml")
 
 
-def test_why_there_is_no_report_is_said(say: Say, folder: Path, tmp_path: Path) -> None:
-    optuna = shutil.copy(folder / "gradsweep-store" / "optuna.db", tmp_path)
-    file = tmp_path / "store.yaml"
-    for mlflow, why in (("", f"there are no records in {tmp_path}"), ("mlflow: http://127.0.0.1:9\n", "MLflow: ")):
-        file.write_text(f"folder: {tmp_path}\noptuna: sqlite:///{optuna}\n{mlflow}")
-        status, _, err = say("report", "first", "--store", str(file))
-        assert (status, len(err.splitlines())) == (2, 1)
-        assert why in err and "gradsweep status first" in err
+def test_why_there_is_no_report_is_said(say: Say, tmp_path: Path) -> None:
+    with closing(Ledger.create(Store.at(tmp_path).create().ledger_url)) as ledger:
+        ledger.begin(Sweep("new", "name: new\narms: {plain: {}}\n"))
+    status, _, err = say("report", "new", "--store", str(tmp_path))
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "no records" in err and "gradsweep status new" in err
 
 
 @pytest.mark.parametrize(("columns", "widest"), [("", 163), ("200", 163), ("80", 80), ("20", 69)])
@@ -213,9 +218,11 @@ def test_a_store_without_sweeps_is_named_and_so_is_what_makes_one(say: Say, tmp_
 
 def test_the_ui_says_that_a_sweep_is_just_starting(say: Say, tmp_path: Path) -> None:
     words = ["ui", "--store", str(tmp_path)]
-    with driver_lock(Store.at(tmp_path).lock_file("new")):
-        status, _, err = say(*words)
-        assert (status, err.count("\n")) == (2, 1) and f"is just starting in {tmp_path}" in err and "try again" in err
+    with closing(Ledger.create(Store.at(tmp_path).create().ledger_url)) as ledger:
+        ledger.begin(Sweep("new", "name: new\narms: {plain: {}}\n"))
+    status, _, err = say(*words)
+    assert (status, err.count("\n")) == (2, 1) and f"{tmp_path} has just started" in err and "try again" in err
+    (tmp_path / "ledger.db").unlink()
     assert say(*words)[2] == (
         f"gradsweep: there is no sweep in {tmp_path} yet: gradsweep run quickstart --store {tmp_path}\n"
     )
@@ -257,10 +264,69 @@ def test_nothing_heavy_is_imported_to_answer_at_once(words: list[str]) -> None:
 def test_a_configuration_that_fails_says_why_and_the_status_is_1(
     say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("trainers.train.layers_of", lambda member, classes: 1 / 0)
+    monkeypatch.setattr("trainers.training.layers_of", lambda member, classes: 1 / 0)
     elsewhere = ["--store", str(tmp_path / "store")]
     status, out, _ = say("run", "first.yaml", "--executor", "in-process", "--json", *elsewhere)
     assert status == 1
     assert json.loads(out)["failures"] == {"ZeroDivisionError: division by zero": 2}
     assert caplog.messages[-1] == "2 of 2 configurations failed: ZeroDivisionError: division by zero"
     assert "2: ZeroDivisionError: division by zero" in say("status", "first", *elsewhere)[1]
+
+
+def test_an_error_on_purpose_keeps_its_exit_status_under_debug(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADSWEEP_DEBUG", "1")
+    status, out, err = say("plan", "nowhere.yaml")
+    assert (status, out) == (2, "")
+    assert err.startswith("Traceback") and err.splitlines()[-1].startswith("gradsweep: nowhere.yaml: there is no such")
+
+
+@pytest.mark.parametrize(("error", "status"), [(FailedError("no luck"), 1), (TargetError("no cluster", 3), 3)])
+def test_the_exit_status_is_the_errors(
+    say: Say, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    def fail(spec: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sweeps.plan.plan_of", fail)
+    assert say("plan", "first.yaml") == (status, "", f"gradsweep: {error}\n")
+
+
+def test_every_field_of_a_spec_is_listed_with_a_line(say: Say) -> None:
+    entries = json.loads(say("fields", "--json")[1])
+    keys = {entry["key"]: entry for entry in entries}
+    assert all(entry["line"] and entry["type"] for entry in entries)
+    assert set(FIELDS) - {"seed"} == {key.rpartition(".")[2] for key in keys if key.startswith(("base.", "arms.NAME."))}
+    assert keys["base.activation"]["choices"] == list(ACTIVATIONS) and keys["base.activation"]["default"] == "tanh"
+    assert keys["objective.goal"]["choices"] == ["maximize", "minimize"]
+    assert keys["name"]["needed"] and keys["seeds"]["default"] == 5 and keys["claims.as"]["default"] is None
+    assert keys["search.sampler.name"]["choices"][0] == "tpe"
+    text = say("fields", "resources")[1]
+    assert "resources.pack" in text and "base." not in text
+    assert [entry["key"] for entry in json.loads(say("fields", "alpha", "--json")[1])] == ["arms.NAME.alpha"]
+    assert say("fields", "epoch") == (2, "", "gradsweep: a spec has no field 'epoch'; did you mean epochs?\n")
+
+
+def test_every_metric_is_listed_with_a_line(say: Say) -> None:
+    entries = json.loads(say("metrics", "--json")[1])
+    assert all(entry["line"] for entry in entries)
+    recorded = {entry["name"] for entry in entries if entry["per"] == "network"}
+    layers = {entry["name"].removeprefix("layer.NAME.") for entry in entries if entry["per"] == "layer"}
+    assert recorded | {f"layer.output.{name}" for name in layers} <= set(names(network("combined")))
+    assert {"validation.accuracy", "seconds"} < recorded and "weight_norm" in layers
+    assert "weight_norm" in say("metrics", "weight_norm")[1]
+    assert "did you mean train.loss?" in say("metrics", "trian.loss")[2]
+
+
+def test_export_has_a_row_per_layer(say: Say, tmp_path: Path) -> None:
+    rows = {}
+    for options in ([], ["--layers"]):
+        file = tmp_path / f"{len(options)}.csv"
+        rows[len(options)] = json.loads(say("export", "first", str(file), "--json", *options)[1])["rows"]
+        assert ("layer" in file.read_text().split("\n")[0].split(",")) == bool(options)
+    assert rows[1] == 10 * rows[0]  # the layers with parameters of `combined`
+
+
+def test_mirrors_are_made_again(say: Say, folder: Path) -> None:
+    (folder / "gradsweep-store" / "optuna.db").unlink()
+    assert say("sync", "first", "--rebuild")[0] == 0
+    assert say("audit", "first")[0] == 0

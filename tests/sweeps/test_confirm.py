@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from sweeps.commands.results import report_text
+from sweeps.commands.results import verdict_text
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, train_pack
 from sweeps.driver.signals import Interrupt
@@ -100,24 +100,25 @@ def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
     assert list(frame[frame.configuration == 7].batch_size.unique()) == [16]
 
     verdict = ended.verdict
-    assert verdict is not None and "Judged on 7 fresh seeds alone" in verdict.text
+    assert verdict is not None and "Judged on 7 fresh seeds that were not used for selection." in verdict.text
     for claim in verdict.claims:
         assert claim.comparison is not None and claim.comparison.pairs == tuple(range(2, 9))
     assert verdict.claims[0].candidates == 3
     assert len(verdict.objectives[0].ranking) == 6 and len(verdict.objectives[0].confirmed) == 4
-    assert "The claim is rank" not in verdict.text
+    assert "(the claim)" not in verdict.text
     singled = verdict_of(spec.model_copy(update={"claim": "paper"}), sweep.store).text
-    assert "of 4 there: confirm paper with" in singled and "What the gradients show on the fresh seeds: " in singled
-    shown = report_text(asdict(verdict) | {"state": "finished"})
-    assert shown.index("maximize: on the search's own seeds") < shown.index("maximize: on fresh seeds, which")
+    assert re.search(r"On fresh seeds: .*`paper` \(the claim\) ranks \d.. of 4, at ", singled)
+    shown = verdict_text(verdict)
+    assert shown.index("last epoch on the search's own seeds") < shown.index("last epoch on fresh seeds, on which")
+    assert "What the gradients show on the fresh seeds\n" in shown
     assert all(shown.count(f"  {s.name} ") == 1 for o in verdict.objectives for s in o.confirmed)
     page = " ".join(make_report(spec, sweep.store, verdict).page.split())
     for title in (
-        "<h3>What the gradients show on the fresh seeds</h3>",
+        '<h3 class="part">What the gradients show on the fresh seeds</h3>',
         "validation.accuracy after the last epoch on the search&#39;s own seeds (",
-        "validation.accuracy, trained again on fresh seeds: the claims are judged on these",
+        "validation.accuracy after the last epoch on fresh seeds, on which the claims are judged",
         "Means over the search&#39;s own seeds",
-        "Of the search's own seeds, where a figure does not name the fresh ones.",
+        "The figures show the search's own seeds, except where they name the fresh ones.",
     ):
         assert title in page
     status = look_at("confirmed", sweep.store)
@@ -130,7 +131,7 @@ def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
     (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     assert len(runs) == 1 + len(found)
     note = parent.data.tags["mlflow.note.content"]
-    assert note == f"Does it hold?\n\n{verdict.markdown}" and "| **undecided** |" in note
+    assert note == f"Does it hold?\n\n{verdict.markdown}" and "| undecided |" in note
 
 
 def test_a_driver_that_dies_anywhere_is_succeeded_by_one_that_ends_the_same(spec: SweepSpec, tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_claims_may_be_stated_anew_without_training(spec: SweepSpec, sweep: Run,
     again = sweep(parse(other), resume=True)
     assert again.verdict is not None
     assert [(c.kind, c.stated_later) for c in again.verdict.claims] == [("as good", False), ("similar", True)]
-    assert '"no difference" (stated after the first results were there)' in again.verdict.text
+    assert '"no difference" (post hoc: stated after results were available)' in again.verdict.text
     pd.testing.assert_frame_equal(everything(sweep.store), before)
     # It stays so, and what report reads is what was said last.
     told = verdict_of(stored_spec("confirmed", sweep.store), sweep.store)

@@ -10,7 +10,7 @@ from rich.console import Console
 from search_spaces.search import Counts
 from sweeps import display
 from sweeps.display import Display
-from sweeps.driver.packing import Best, Progress
+from sweeps.driver.driver import Best, Progress
 
 STATE = Progress(Counts(62, 20, 3, 1, 0, 16), epochs=400, epochs_in_all=1800, best=Best("paper", 0.88123))
 

@@ -1,24 +1,25 @@
-"""What a plan says must be what the books do."""
+"""What a plan says must be what the driver does."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from search_spaces.search import Search
 from sweeps.commands.look import plan_text
 from sweeps.commands.text import duration
-from sweeps.driver.packing import Books
-from sweeps.plan import Plan, pack_size, plan_of, train_images
+from sweeps.driver.driver import Driver
+from sweeps.plan import Plan, pack_size, plan_of
 from sweeps.spec.reading import parse
 from tests.trainers.cuda.fake_device import GB, Device
-from tracking.spool import Spool
+from tracking.ledger import Ledger
+from tracking.types import Sweep
 from trainers.cuda import memory
 from trainers.cuda.engine import CudaEngine
-from trainers.data import load
+from trainers.data import images_of, load
 from trainers.errors import RequestError
 from trainers.members import MemberConfig
 from trainers.regimes import network
@@ -40,21 +41,16 @@ resources: {{pack: 4, concurrent: 1}}
 """
 
 
-def test_the_packs_of_a_plan_are_those_of_the_books(images: str, tmp_path: Path) -> None:
+def test_the_packs_of_a_plan_are_those_of_the_driver(images: str, tmp_path: Path) -> None:
     spec = parse(SPEC.format(images=images))
     plan = plan_of(spec)
     assert (plan.configurations, plan.arms, plan.searched) == (9, 3, 6)
     assert (plan.seeds, plan.members, plan.epochs) == (2, 18, 5)
-    search = Search.create("planned", f"sqlite:///{tmp_path}/optuna.db", spec.search_plan(), {})
-    spool = Spool.at(tmp_path / "planned.db")
-    try:
-        books = Books(spec, search, spool, tmp_path / "packs")
+    with closing(Ledger.create(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
+        driver = Driver(spec, ledger, ledger.begin(Sweep("planned", spec.to_yaml())), tmp_path / "packs")
         packs = 0
-        while books.next_pack():
+        while driver.next_pack():
             packs += 1
-    finally:
-        spool.close()
-        search.close()
     assert plan.packs == packs == 5
 
 
@@ -73,9 +69,9 @@ def test_without_images_there_is_no_time() -> None:
 
 
 def test_the_number_of_images_is_about_right(images: str) -> None:
-    assert train_images("digits") == len(load("digits").train)
-    assert abs(train_images(images) - len(load(images).train)) <= 1
-    assert train_images("folder:/nowhere") == 0
+    assert images_of("digits").train == len(load("digits").train)
+    assert abs(images_of(images).train - len(load(images).train)) <= 1
+    assert images_of("folder:/nowhere").train == 0
 
 
 def test_durations_are_no_more_exact_than_they_are() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.spec.claims import undecidable
+from sweeps.spec.checks import undecidable
 from sweeps.spec.reading import parse, read
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
 from trainers.errors import SpecError
@@ -30,6 +30,33 @@ def test_what_is_written_is_what_is_judged() -> None:
         Claim(SIMILAR, "l2", "plain", accuracy, margin=1.0, until=10, name="l2-similar-to-plain"),
         Claim(BETTER, "l2", "plain", accuracy, name="l2-better-than-plain"),
     )
+    assert parse(spec.to_yaml()) == spec
+
+
+def test_names_that_would_be_the_same_say_what_differs() -> None:
+    pair = "better: l2, than: plain"
+    text = "claims:\n" + "".join(
+        f"  - {{{claim}}}\n"
+        for claim in (
+            f"{pair}, by: 0.01, since: 11",
+            f"{pair}, metric: gradient.data.rms, goal: maximize, until: 0",
+            "similar: l2, to: plain, margin: 1, until: 10",
+            "as_good: l2, as: plain, margin: 1%",
+            "as_good: l2, as: plain, margin: 0.02",
+            "as_good: plain, as: l2, margin: 1, since: 3, until: 5",
+            "as_good: plain, as: l2, margin: 1, since: 3",
+        )
+    )
+    spec = parse(ARMS + text)
+    assert [claim.name for claim in spec.judged_claims()] == [
+        "l2-better-than-plain-in-validation.accuracy",
+        "l2-better-than-plain-in-gradient.data.rms",
+        "l2-similar-to-plain",
+        "l2-as-good-as-plain-by-1%",
+        "l2-as-good-as-plain-by-0.02",
+        "plain-as-good-as-l2-since-3-until-5",
+        "plain-as-good-as-l2-since-3",
+    ]
     assert parse(spec.to_yaml()) == spec
 
 
@@ -91,7 +118,7 @@ def test_a_claim_about_epochs_that_are_not_trained_is_no_error_but_said() -> Non
 
 CLAIM = ARMS + "claims:\n  - "
 WRONG = [
-    ("{better: l3, than: plain}", "6: claims.0.better: must be the name of an arm, or best, but got 'l3'; known here are plain, l2, best"),
+    ("{better: l3, than: plain}", "6: claims.0.better: must be the name of an arm, or best, but got 'l3'; known are plain, l2, best"),
     ("{better: l2}", "6: claims.0.than: is missing: better 'l2' than which arm?"),
     ("{better: l2, as_good: plain}", "6: claims.0.as_good: must have one of better, as_good and similar, but got better and as_good"),
     ("{says: nothing}", "6: claims.0: must have one of better, as_good and similar, but got none of them"),
@@ -110,10 +137,8 @@ WRONG = [
     ("{better: l2, then: plain}", "6: claims.0.then: unknown key; did you mean than?"),
     ("{better: 5, than: plain}", "6: claims.0.better: must be text, but got 5"),
     ("l2", "6: claims.0: must be a mapping of keys to values, but got 'l2'"),
-    (
-        "{better: l2, than: plain}\n  - {better: l2, than: plain, since: 4}",
-        "7: claims.1.name: another claim has the name 'l2-better-than-plain'; give this one a name",
-    ),
+    ("{better: l2, than: plain}\n  - {better: l2, than: plain}", "7: claims.1.name: another claim has the name 'l2-better-than-plain'; give this one a name"),
+    ("{better: l2, than: plain, name: a}\n  - {better: l2, than: plain, name: a}", "7: claims.1.name: another claim has the name 'a'; they must differ"),
 ]  # fmt: skip
 
 
@@ -142,7 +167,7 @@ def test_a_wrong_claim_says_where_and_what_would_be_right(claim: str, message: s
         (SEARCH + "confirm: 5\n", "6: confirm: must be a mapping of keys to values, but got 5"),
         (
             "name: x\narms: {plain: {}, best: {}}\n",
-            "2: arms.best: an arm can't be called best: in a claim that is whichever is the best",
+            "2: arms.best: an arm can't be called best: in a claim, best is whichever configuration is the best",
         ),
     ],
 )

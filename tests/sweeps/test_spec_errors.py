@@ -86,14 +86,14 @@ WRONG = [
         "name: x\narms:\n  paper: {initialization: normal}\n",
         "3: arms.paper: init_scale must be given where initialization is 'normal': the combined regime's own is for 'uniform'",
     ),
-    (ARMS + "claim: paper\n", "3: claim: must be the name of an arm, but got 'paper'; known here are plain"),
+    (ARMS + "claim: paper\n", "3: claim: must be the name of an arm, but got 'paper'; known are plain"),
     (
         ARMS + "objective: {metric: validation.acc}\n",
         "3: objective.metric: unknown metric 'validation.acc'; did you mean validation.accuracy?",
     ),
     (
         ARMS + "objective: {metric: nonsense}\n",
-        "3: objective.metric: unknown metric 'nonsense'; gradsweep's records have validation.accuracy, validation.loss, train.loss, ...",
+        "3: objective.metric: unknown metric 'nonsense'; gradsweep metrics lists what is recorded, as validation.accuracy and train.loss",
     ),
     (
         ARMS + "objective: {metric: test.accuracy}\n",
@@ -137,7 +137,7 @@ WRONG = [
     ),
     (
         SPACE + "alpha: {low: 1, high: 2, step: 1}\n",
-        "5: search.space.alpha.step: unknown key; known here are low, high, log, integer",
+        "5: search.space.alpha.step: unknown key; known are low, high, log, integer",
     ),
     (SPACE + "alpha: 5\n", "5: search.space.alpha: must be a range like {low: 1, high: 2} or a list, but got 5"),
     (SPACE + "alpha: []\n", "5: search.space.alpha: a choice must have at least one value, but got none"),
@@ -306,7 +306,7 @@ SETTINGS = [
     ("arms=null", "arms: must be a mapping of keys to values, but got null"),
     ("search.configurations=3", "search.space: is missing"),
     ("base.epochs={a: 1, a: 2}", "base.epochs: given twice, first in line 1"),
-    ("objective.2.metric=x", "objective.2: unknown key; known here are metric, goal"),
+    ("objective.2.metric=x", "objective.2: unknown key; known are metric, goal"),
     (
         "objective.metric=test.accuracy",
         "objective.metric: must not be of the test split, which is only reported; validation.accuracy is its like",

@@ -11,11 +11,11 @@ from trainers.errors import RequestError
 from trainers.theory.claims import Argument, Network
 
 
-def test_text_has_verdicts_counter_examples_and_steps(tmp_path) -> None:
+def test_text_has_verdicts_counter_examples_and_where_the_proofs_are(tmp_path) -> None:
     text = io.StringIO()
     figure = tmp_path / "theory.svg"
     assert run(json=False, figure=figure, console=Console(file=text, width=200)) == 0
-    for said in ("t <= 0.73849", "t <= 0.62304", "2.6982, not <= 2.1696", "hence |f^i| >= tanh(1.3)", "0.39431"):
+    for said in ("t <= 0.73849", "t <= 0.62304", "2.6982, not <= 2.1696", "docs/theory.md", "0.39431"):
         assert said in text.getvalue()
     assert "Theorem 2" in figure.read_text()
 

@@ -4,95 +4,106 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.tracking.tables import table
 from tracking.verdict.causes import causes
 
 VALUES = {"plain": [0.5] * 3, "paper": [0.6] * 3}
+PAIR = ((0, "plain"), (1, "paper"))
 
 
-def said(**columns: Any) -> tuple[str, ...]:
+def sentences(**columns: Any) -> tuple[str, ...]:
     frame, _ = table(VALUES, **columns)
-    return causes(frame, 0, 1, ("plain", "paper"))
+    return causes(frame, [PAIR])[1]
 
 
-def test_numbers_beside_each_other() -> None:
-    found = said(
+def test_the_numbers_of_both_at_both_ends() -> None:
+    frame, _ = table(
+        VALUES,
         **{
             "gradient.data.rms": {"plain": 1e-9, "paper": 1e-3},
             "gradient.data.vanished": {"plain": 0.97, "paper": 0.02},
-            "layer.conv1.saturated": {"plain": 0.88, "paper": 0.45},
-        }
+            "layer.conv1.saturated": {"plain": 0.875, "paper": (0.5, 0.25)},
+        },
     )
-    assert found[0] == (
-        "At epoch 0, plain and paper: rms of the data gradient 1e-09 and 0.001; vanished coordinates 97% and 2%; "
-        "saturated units 88% and 45%; dead units 0% and 0%."
+    moments, words = causes(frame, [PAIR, PAIR])
+    numbers = [(m.configuration, m.epoch, m.rms, m.vanished, m.saturated, m.dead) for m in moments]
+    assert numbers == [
+        ("plain", 0, pytest.approx(1e-9), pytest.approx(0.97), 0.875, 0.0),
+        ("plain", 1, pytest.approx(1e-9), pytest.approx(0.97), 0.875, 0.0),
+        ("paper", 0, pytest.approx(1e-3), pytest.approx(0.02), 0.5, 0.0),
+        ("paper", 1, pytest.approx(1e-3), pytest.approx(0.02), 0.25, 0.0),
+    ]
+    assert words == (
+        "Most of the gradient of `plain` had vanished before the first step.",
+        "Most units of `plain` (88%) were saturated at the start; with rescaling by alpha, 50% were.",
     )
-    assert found[1].startswith("At epoch 1, plain and paper:")
-    assert "Most units of plain were saturated at the start (88%); with rescaling by alpha 45% were." in found
-    assert "Most of plain's gradient had vanished before the first step." in found
 
 
 def test_rescaling_without_saturation() -> None:
-    assert "No unit of plain was ever saturated, so that rescaling by alpha had nothing to act on." in said(
+    assert "No unit of `plain` was ever saturated, so rescaling by alpha had nothing to act on." in sentences(
         **{"layer.conv1.saturated": {"plain": 0.0, "paper": 0.0}}
     )
     assert any(
-        s.startswith("Never more than 0.40% of plain's units in a layer were saturated")
-        for s in said(**{"layer.conv1.saturated": {"plain": (0.0, 0.004), "paper": 0.0}})
+        s.startswith("At most 0.40% of the units in any layer of `plain` were saturated")
+        for s in sentences(**{"layer.conv1.saturated": {"plain": (0.0, 0.004), "paper": 0.0}})
     )
-    late = said(**{"layer.conv1.saturated": {"plain": (0.0, 0.3), "paper": 0.0}})
+    late = sentences(**{"layer.conv1.saturated": {"plain": (0.0, 0.3), "paper": 0.0}})
     assert not any("rescaling" in s for s in late), "it was saturated once: no more is said than that"
-    other = said(**{"layer.conv1.saturated": {"plain": 0.0}, "activation": {"paper": "relu"}})
-    assert not any("rescaling" in s for s in other), "another activation is no rescaling"
-    alike = said(**{"layer.conv1.saturated": {"plain": 0.0}, "alpha": {"paper": 1.0}})
+    relu = sentences(**{"layer.conv1.saturated": {"plain": 0.0}, "activation": {"paper": "relu"}})
+    assert not any("rescaling" in s for s in relu), "another activation is no rescaling"
+    alike = sentences(**{"layer.conv1.saturated": {"plain": 0.0}, "alpha": {"paper": 1.0}})
     assert not any("rescaling" in s for s in alike)
 
 
 def test_the_penalty_and_the_layers() -> None:
-    found = said(
+    words = sentences(
         **{
             "r": {"plain": 0.0, "paper": 0.01},
             "gradient.total.rms": {"plain": 0.001, "paper": 0.05},
-            "layer.conv1.saturated": {"plain": (0.9, 0.8), "paper": (0.9, 0.1)},
             "gradient.first_to_last": {"plain": 1e-6, "paper": 0.3},
         }
     )
-    assert "Before the first step the penalty made paper's gradient 50 times that of the data." in found
+    assert "Before the first step, the penalty made the gradient of `paper` 50 times as large." in words
     assert (
-        "From the first epoch to the last, saturated units went from 90% to 80% in plain and from 90% to 10% in paper."
-        in found
-    )
-    assert (
-        "Before the first step the first layer's gradient was 1e-06 of the last layer's in plain, 0.3 in paper."
-        in found
+        "Before the first step, the first layer's gradient was 1e-06 times the last layer's in `plain` and 0.3 times "
+        "in `paper`." in words
     )
 
 
 def test_without_records_nothing_is_said() -> None:
     frame, _ = table(VALUES)
-    assert causes(frame, 0, 7, ("plain", "other")) == ()
+    assert causes(frame, [((0, "plain"), (7, "other"))]) == ((), ())
 
 
 def test_nothing_is_said_of_a_network_that_is_no_longer_finite() -> None:
-    found = said(
+    frame, _ = table(
+        VALUES,
         **{
-            "r": {"plain": 0.0, "paper": 0.01},
             "validation.loss": {"plain": (2.3, float("nan")), "paper": 2.0},
             "gradient.data.rms": {"plain": (0.001, float("nan"))},
             "layer.conv1.saturated": {"plain": (0.9, 0.0), "paper": (0.9, 0.1)},
-        }
+        },
     )
-    assert [s for s in found if "nan" in s] == []
-    assert not any(s.startswith("From the first epoch to the last") and "to 0% in plain" in s for s in found), found
+    moments, words = causes(frame, [PAIR])
+    assert [(m.configuration, m.epoch) for m in moments] == [("plain", 0), ("paper", 0), ("paper", 1)]
+    assert not any("nan" in s for s in words)
+
+
+def test_a_number_that_one_seed_does_not_have_is_none() -> None:
+    frame, _ = table(VALUES)
+    frame.loc[(frame["configuration"] == 0) & (frame["seed"] == 2), "gradient.data.rms"] = float("nan")
+    assert [m.rms for m in causes(frame, [PAIR])[0]] == [None, None, pytest.approx(0.001), pytest.approx(0.001)]
 
 
 def test_what_is_said_of_all_seeds_holds_for_each() -> None:
     frame, _ = table(VALUES, **{"layer.conv1.saturated": {"plain": 0.0}})
-    one = (frame["configuration"] == 0) & (frame["seed"] == 2)
-    frame.loc[one, "layer.conv1.saturated"] = 0.02
+    one_seed = (frame["configuration"] == 0) & (frame["seed"] == 2)
+    frame.loc[one_seed, "layer.conv1.saturated"] = 0.02
     frame["gradient.first_to_last"] = 0.1
-    found = causes(frame, 0, 1, ("plain", "paper"))
-    assert not any("Never more than" in s for s in found), "one seed had more than the mean"
-    assert any("the first layer's gradient was 0.1 of the last layer's" in s for s in found)
-    frame.loc[one, "gradient.first_to_last"] = float("nan")
-    assert not any("the first layer's" in s for s in causes(frame, 0, 1, ("plain", "paper"))), "0 by 0 on one seed"
+    words = causes(frame, [PAIR])[1]
+    assert not any("At most" in s for s in words), "one seed had more than the mean"
+    assert any("the first layer's gradient was 0.1 times the last layer's" in s for s in words)
+    frame.loc[one_seed, "gradient.first_to_last"] = float("nan")
+    assert not any("the first layer's" in s for s in causes(frame, [PAIR])[1]), "0 by 0 on one seed"

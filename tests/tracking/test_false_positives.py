@@ -27,8 +27,8 @@ NOISES: dict[str, Noise] = {
 }
 
 
-def claim(kind: str, one: str, other: str, margin: float = 0.0) -> Claim:
-    return Claim(kind, one, other, METRIC, margin=margin)
+def claim(kind: str, arm: str, against: str, margin: float = 0.0) -> Claim:
+    return Claim(kind, arm, against, METRIC, margin=margin)
 
 
 def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
@@ -43,8 +43,8 @@ def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
         }
     )
     outcomes = {n: Outcome(n, f"a{n}", f"a{n}", "complete", "") for n in range(arms)}
-    found = judge_claims(claims, Stage(frame, outcomes, {f"a{n}": n for n in range(arms)}))
-    return [c.answer for c in found]
+    verdicts = judge_claims(claims, Stage(frame, outcomes, {f"a{n}": n for n in range(arms)}))
+    return [c.answer for c in verdicts]
 
 
 def wrong_rate(sweeps: int, simulate: Callable[[np.random.Generator], bool], seed: int = 0) -> float:
@@ -60,7 +60,7 @@ def at_most(rate: float, level: float, sweeps: int) -> bool:
 
 def no_difference(random: np.random.Generator, noise: Noise, seeds: int = 25) -> bool:
     """Four claims of better, three of which share an arm, where there is nothing to be found."""
-    claims = [claim(BETTER, one, other) for one, other in (("a1", "a0"), ("a2", "a0"), ("a3", "a0"), ("a2", "a1"))]
+    claims = [claim(BETTER, arm, against) for arm, against in (("a1", "a0"), ("a2", "a0"), ("a3", "a0"), ("a2", "a1"))]
     return any(answer != "undecided" for answer in answers(noise(random, (4, seeds)), claims))
 
 
@@ -89,7 +89,7 @@ def test_the_corrected_p_of_two_thousand_sweeps_without_a_difference(noise: str)
 
     def any_small(random: np.random.Generator) -> bool:
         values = NOISES[noise](random, (4, 25))
-        gains = [values[one] - values[other] for one, other in ((1, 0), (2, 0), (3, 0), (2, 1))]
+        gains = [values[arm] - values[against] for arm, against in ((1, 0), (2, 0), (3, 0), (2, 1))]
         above, below = zip(*map(one_sided, gains), strict=True)
         return 2 * min(*holm(above), *holm(below)) <= 0.05
 
@@ -105,11 +105,11 @@ def test_at_most_one_sweep_in_twenty_gets_a_wrong_answer(simulate: Callable[...,
 
 def test_what_is_there_is_found() -> None:
     """No rate is low because nothing is ever said: a difference of one deviation is found almost always."""
-    random, found = np.random.default_rng(1), 0
+    random, hits = np.random.default_rng(1), 0
     for _ in range(50):
         values = random.normal(0, 0.02, (2, 25)) + np.array([0.0, 0.02])[:, None]
-        found += answers(values, [claim(BETTER, "a1", "a0")]) == ["confirmed"]
-    assert found >= 40
+        hits += answers(values, [claim(BETTER, "a1", "a0")]) == ["confirmed"]
+    assert hits >= 40
 
 
 @pytest.mark.slow

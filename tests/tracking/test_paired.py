@@ -29,8 +29,8 @@ def test_both_directions_are_scipys() -> None:
     assert above == stats.wilcoxon(GAINS, method="exact", alternative="greater").pvalue == 1 / 2**8
     assert below == stats.wilcoxon(GAINS, method="exact", alternative="less").pvalue == 1.0
     assert one_sided(-GAINS) == (below, above)
-    found = stats.bootstrap((GAINS,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
-    assert interval(GAINS) == (found.low, found.high) == interval(GAINS)
+    result = stats.bootstrap((GAINS,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    assert interval(GAINS) == (result.low, result.high) == interval(GAINS)
 
 
 def test_a_textbook_case() -> None:
@@ -89,6 +89,6 @@ def test_holm() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_lies_between_no_correction_and_bonferronis(ps: list[float]) -> None:
-    found = holm(ps)
-    assert all(p <= f <= min(1.0, len(ps) * p) + 1e-12 for p, f in zip(ps, found, strict=True))
-    assert sorted(range(len(ps)), key=ps.__getitem__) == sorted(range(len(ps)), key=lambda i: (found[i], ps[i], i))
+    result = holm(ps)
+    assert all(p <= f <= min(1.0, len(ps) * p) + 1e-12 for p, f in zip(ps, result, strict=True))
+    assert sorted(range(len(ps)), key=ps.__getitem__) == sorted(range(len(ps)), key=lambda i: (result[i], ps[i], i))

@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 
 from tests.tracking.tables import table
-from tracking.report.tables import claims_table
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
-from tracking.verdict.judge import ClaimVerdict
-from tracking.verdict.verdict import Verdict, judge, summaries
+from tracking.verdict.rankings import summaries
+from tracking.verdict.sections import sections
+from tracking.verdict.tables import number
+from tracking.verdict.types import ClaimVerdict, Verdict
+from tracking.verdict.verdict import judge
 
 ACCURACY = ("validation.accuracy", "maximize")
 PLAIN = [0.50, 0.52, 0.49, 0.51, 0.53, 0.50, 0.48, 0.51]
@@ -25,8 +27,8 @@ PAPER = [p + g for p, g in zip(PLAIN, GAINS, strict=True)]
 CLOSE = [p + g for p, g in zip(PLAIN, [0.01, -0.01, 0.02, -0.02, 0.01, -0.005, 0.02, -0.01], strict=True)]
 
 
-def claim(kind: str = BETTER, one: str = "paper", other: str = "plain", **more: Any) -> Claim:
-    return Claim(kind, one, other, **{"metric": "validation.accuracy", **more})
+def claim(kind: str = BETTER, arm: str = "paper", against: str = "plain", **more: Any) -> Claim:
+    return Claim(kind, arm, against, **{"metric": "validation.accuracy", **more})
 
 
 def verdict_of(values: Mapping[str, list[float]], *claims: Claim, **more: Any) -> Verdict:
@@ -34,14 +36,14 @@ def verdict_of(values: Mapping[str, list[float]], *claims: Claim, **more: Any) -
     frame, outcomes = table(values, **more)
     arms = [o.arm for o in outcomes.values() if o.arm]
     stated = claims or default_claims("paper", arms, [ACCURACY])
-    found = judge(frame, outcomes, [ACCURACY], stated, claim="paper", sweep="alpha-r", **judging)
-    json.dumps(asdict(found), allow_nan=False)
-    return found
+    result = judge(frame, outcomes, [ACCURACY], stated, claim="paper", sweep="alpha-r", **judging)
+    json.dumps(asdict(result), allow_nan=False)
+    return result
 
 
-def answer(values: Mapping[str, list[float]], one: Claim, **more: Any) -> ClaimVerdict:
-    (found,) = verdict_of(values, one, **more).claims
-    return found
+def answer(values: Mapping[str, list[float]], stated: Claim, **more: Any) -> ClaimVerdict:
+    (result,) = verdict_of(values, stated, **more).claims
+    return result
 
 
 def shifted(by: float) -> list[float]:
@@ -63,27 +65,26 @@ def test_what_naming_an_arm_claims() -> None:
     assert as_good.threshold == -0.01
     (o,) = verdict.objectives
     assert o.claim is not None and o.claim.rank == 1
-    assert verdict.text.splitlines()[:4] == [
+    assert verdict.text.splitlines()[:3] == [
         "alpha-r: 3 configurations (3 complete).",
-        "validation.accuracy (higher is better): the best is paper with 0.61 "
+        "validation.accuracy (higher is better): `paper` (the claim) ranks 1st of 3, at 0.61 "
         "(mean of 8 seeds, standard deviation 0.03).",
-        "The claim is rank 1 of 3: paper with 0.61 (mean of 8 seeds, standard deviation 0.03).",
         "2 claims: 2 confirmed.",
     ]
     assert (
-        "- Is validation.accuracy of paper higher than that of plain after the last epoch? Confirmed: higher by 0.105 "
-        "on average over 8 seeds (8 higher, 0 lower; 95% interval " in verdict.text
+        "- Is validation.accuracy of `paper` higher than that of `plain` after the last epoch? Confirmed: higher by "
+        "0.105 on average over 8 seeds (8 higher, 0 lower); 95% interval +0.0" in verdict.text
     )
 
 
 def test_default_claims() -> None:
     arms = ("plain", "paper", "other")
-    assert [(c.kind, c.other) for c in default_claims("paper", arms, [ACCURACY])] == [
+    assert [(c.kind, c.against) for c in default_claims("paper", arms, [ACCURACY])] == [
         (BETTER, "plain"),
         (AS_GOOD, BEST),
     ]
     without_plain = default_claims("paper", arms[1:], [("train.loss", "minimize")])
-    assert [(c.kind, c.other, c.goal) for c in without_plain] == [(BETTER, "other", "minimize")]
+    assert [(c.kind, c.against, c.goal) for c in without_plain] == [(BETTER, "other", "minimize")]
     both = default_claims("paper", arms, [ACCURACY, ("train.loss", "minimize")])
     assert len({c.name for c in both}) == len(both) == 3
 
@@ -106,9 +107,9 @@ def test_better(by: float, expected: str) -> None:
     ],
 )
 def test_better_by_a_margin_excludes_what_is_too_small_to_matter(by: float, expected: str) -> None:
-    found = answer({"plain": PLAIN, "paper": shifted(by)}, claim(margin=0.01))
-    assert (found.answer, found.threshold) == (expected, 0.01)
-    assert "higher than that of plain by more than 0.01 after the last epoch?" in found.question
+    result = answer({"plain": PLAIN, "paper": shifted(by)}, claim(margin=0.01))
+    assert (result.answer, result.threshold) == (expected, 0.01)
+    assert "higher than that of `plain` by more than 0.01 after the last epoch?" in result.question
 
 
 @pytest.mark.parametrize(
@@ -116,9 +117,9 @@ def test_better_by_a_margin_excludes_what_is_too_small_to_matter(by: float, expe
     [(0.02, "confirmed"), (0.0, "confirmed"), (-0.005, "confirmed"), (-0.01, "undecided"), (-0.02, "not confirmed")],
 )
 def test_as_good_is_non_inferiority_by_a_margin(by: float, expected: str) -> None:
-    found = answer({"plain": PLAIN, "paper": shifted(by)}, claim(AS_GOOD, margin=0.01))
-    assert (found.answer, found.threshold) == (expected, -0.01)
-    assert "at most 0.01 lower than that of plain" in found.question
+    result = answer({"plain": PLAIN, "paper": shifted(by)}, claim(AS_GOOD, margin=0.01))
+    assert (result.answer, result.threshold) == (expected, -0.01)
+    assert "at most 0.01 lower than that of `plain`" in result.question
 
 
 @pytest.mark.parametrize(
@@ -133,29 +134,32 @@ def test_a_margin_in_per_cent_is_of_the_other_value() -> None:
     twice = [2 * p for p in shifted(0.0)]
     half = claim(AS_GOOD, margin=0.6, relative=True, goal="minimize")
     assert answer({"plain": PLAIN, "paper": twice}, half).answer == "not confirmed"
-    found = answer({"plain": PLAIN, "paper": twice}, claim(AS_GOOD, margin=1.2, relative=True, goal="minimize"))
-    assert found.answer == "confirmed" and found.threshold == pytest.approx(-1.2 * np.mean(PLAIN))
-    assert "at most 120% higher than that of plain" in found.question
+    result = answer({"plain": PLAIN, "paper": twice}, claim(AS_GOOD, margin=1.2, relative=True, goal="minimize"))
+    assert result.answer == "confirmed" and result.threshold == pytest.approx(-1.2 * np.mean(PLAIN))
+    assert "at most 120% higher than that of `plain`" in result.question
 
 
 def test_few_seeds_settle_nothing() -> None:
-    found = answer({"plain": PLAIN[:3], "paper": PAPER[:3]}, claim())
-    assert (found.answer, found.p) == ("undecided", 0.25)
-    assert "With 3 seeds and 1 claim the corrected p can't be below 0.25: it takes 6 seeds or more" in found.sentence
+    result = answer({"plain": PLAIN[:3], "paper": PAPER[:3]}, claim())
+    assert (result.answer, result.p) == ("undecided", 0.25)
+    assert (
+        "With 3 seeds and 1 claim, the corrected p cannot fall below 0.25; a decision needs at least 6 seeds."
+        in result.sentence
+    )
     assert answer({"plain": PLAIN[:1], "paper": PAPER[:1]}, claim()).answer == "undecided"
 
 
 def test_more_claims_take_more_evidence() -> None:
     six = {"plain": PLAIN[:6], "paper": PAPER[:6], "other": PLAIN[:6]}
     assert answer(six, claim()).answer == "confirmed"
-    both = verdict_of(six, claim(), claim(one="other")).claims
+    both = verdict_of(six, claim(), claim(arm="other")).claims
     assert [c.p for c in both] == [2 / 2**6, 1.0] and both[0].p_corrected == 4 / 2**6
     assert [c.answer for c in both] == ["undecided", "not confirmed"]
 
 
 def test_what_is_the_same_on_every_seed_is_not_better() -> None:
-    found = answer({"plain": PLAIN, "paper": PLAIN}, claim())
-    assert found.answer == "not confirmed" and "the same to the last digit on 8 seeds" in found.sentence
+    result = answer({"plain": PLAIN, "paper": PLAIN}, claim())
+    assert result.answer == "not confirmed" and "identical on all 8 seeds" in result.sentence
     assert answer({"plain": PLAIN, "paper": PLAIN}, claim(SIMILAR, margin=0.01)).answer == "confirmed"
 
 
@@ -164,8 +168,8 @@ def test_the_best_is_each_of_the_others() -> None:
     behind = answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01))
     assert (behind.answer, behind.candidates) == ("not confirmed", 3)
     assert behind.comparison is not None and behind.comparison.other == "alpha=4"
-    assert "than that of the best, alpha=4, after the last epoch" in behind.question
-    assert "Judged against each of the 3 others" in behind.sentence
+    assert "than that of the best, `alpha=4`, after the last epoch" in behind.question
+    assert "Tested against each of the 3 other configurations" in behind.sentence
     values.pop("alpha=4")
     assert answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01)).answer == "confirmed"
     assert answer(values, claim(BETTER, "paper", BEST)).answer == "not confirmed", "alpha=3 is its equal on every seed"
@@ -194,12 +198,12 @@ def test_that_many_were_tried_counts_against_the_best() -> None:
 def test_lower_is_better_when_it_is_to_be_minimized() -> None:
     values = {"plain": PLAIN, "paper": PAPER}
     loss = claim(metric="validation.loss", goal="minimize")
-    found = answer(values, loss)
-    assert found.answer == "confirmed" and "lower by 0.105 on average" in found.sentence
-    assert found.comparison is not None and found.comparison.low is not None and found.comparison.high is not None
-    low, high = found.comparison.low, found.comparison.high
+    result = answer(values, loss)
+    assert result.answer == "confirmed" and "lower by 0.105 on average" in result.sentence
+    assert result.comparison is not None and result.comparison.low is not None and result.comparison.high is not None
+    low, high = result.comparison.low, result.comparison.high
     assert 0 < low < 0.105 < high, "as a gain"
-    assert f"95% interval {-high:+.3g} to {-low:+.3g}; Wilcoxon" in found.sentence, "as a difference, like the mean"
+    assert f"95% interval {-high:+.3g} to {-low:+.3g}; Wilcoxon" in result.sentence, "as a difference, like the mean"
     frame, outcomes = table(values)
     both = judge(frame, outcomes, [ACCURACY, ("validation.loss", "minimize")], [loss], claim="paper")
     assert [o.claim and o.claim.rank for o in both.objectives] == [1, 1]
@@ -216,29 +220,31 @@ def test_epochs_are_averaged_by_seed() -> None:
         ({"since": 1}, "not confirmed", "at epoch 1"),
         ({"until": 5}, "not confirmed", "over epochs 0 to 1"),
     ):
-        found = answer(values, claim(**at, **more), **rms)
-        assert (found.answer, found.epochs) == (expected, epochs)
-    found = answer(values, claim(**at, until=5), **rms)
-    assert found.comparison is not None and found.comparison.gain == pytest.approx(1e-3 - 2.5e-3)
+        result = answer(values, claim(**at, **more), **rms)
+        assert (result.answer, result.epochs) == (expected, epochs)
+    result = answer(values, claim(**at, until=5), **rms)
+    assert result.comparison is not None and result.comparison.gain == pytest.approx(1e-3 - 2.5e-3)
     beyond = answer(values, claim(**at, since=11), **rms)
-    assert beyond.answer == "undecided" and "no value of gradient.data.rms in common" in beyond.sentence
+    assert (
+        beyond.answer == "undecided" and "no value of gradient.data.rms in common from epoch 11 on" in beyond.sentence
+    )
 
 
 def test_tiny_differences_of_tiny_numbers_count() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
     frame["gradient.data.rms"] = frame["validation.accuracy"] * 1e-20
-    found = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
-    assert found.answer == "confirmed" and found.p == 2 / 2**8
-    shown = claims_table(judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]))
-    assert shown is not None and shown.rows[0][2] == "+1.05e-21"
+    result = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
+    assert result.answer == "confirmed" and result.p == 2 / 2**8
+    (table_of_claims,) = sections(judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]))[1].tables
+    assert table_of_claims.rows[0][2] == "+1.05e-21"
 
 
 def test_one_huge_number_does_not_make_the_others_nothing() -> None:
     """Gradients span decades: one seed's of 1e9 took away the digits of those of 1e-5, and their pairs as ties."""
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
     frame["gradient.data.rms"] = frame["validation.accuracy"] * np.where(frame["seed"] == 7, 1e9, 1e-5)
-    found = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
-    assert found.p == 2 / 2**8
+    result = judge(frame, outcomes, [], [claim(metric="gradient.data.rms")]).claims[0]
+    assert result.p == 2 / 2**8
 
 
 def test_seconds_are_paired_over_epochs_for_seeds_share_the_clock() -> None:
@@ -259,17 +265,17 @@ def test_what_so_few_seeds_can_say_beside_a_claim_with_more_pairs() -> None:
             [frame.assign(epoch=e, seconds=1 + frame["configuration"] / 2 + e / 99) for e in range(1, 13)]
         )
         judged = judge(longer, outcomes, [], claims).claims[1]
-        assert judged.answer == expected and "can't be below" not in judged.sentence
+        assert judged.answer == expected and "cannot fall below" not in judged.sentence
 
 
-@pytest.mark.parametrize("other", ["plain", BEST])
-def test_seconds_of_one_pack_are_no_comparison(other: str) -> None:
+@pytest.mark.parametrize("against", ["plain", BEST])
+def test_seconds_of_one_pack_are_no_comparison(against: str) -> None:
     """They are the pack's time shared out equally: the same to the bit, whatever each configuration costs."""
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER})
     longer = pd.concat([frame.assign(epoch=e, seconds=1 + e / 99) for e in range(1, 12)])
-    as_good = claim(AS_GOOD, "paper", other, metric="seconds", goal="minimize", margin=0.1, relative=True)
+    as_good = claim(AS_GOOD, "paper", against, metric="seconds", goal="minimize", margin=0.1, relative=True)
     judged = judge(longer, outcomes, [], [as_good]).claims[0]
-    assert judged.answer == "undecided" and "share its clock: resources.pack must be 1" in judged.sentence
+    assert judged.answer == "undecided" and "share its clock; set resources.pack to 1" in judged.sentence
 
 
 @pytest.mark.parametrize(
@@ -286,9 +292,11 @@ def test_seconds_of_one_pack_are_no_comparison(other: str) -> None:
 def test_what_is_not_complete_is_no_answer_but_a_claim_that_breaks_down_is(
     states: dict[str, str], expected: str
 ) -> None:
-    found = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(), states=states)
-    assert found.answer == expected and found.p is None
-    assert " and ".join(f"{name} is {states[name]}" for name in ("paper", "plain") if name in states) in found.sentence
+    result = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(), states=states)
+    assert result.answer == expected and result.p is None
+    words = {"diverged": "diverged", "failed": "failed", "running": "is unfinished", "pruned": "was pruned"}
+    broken = [f"`{name}` {words[states[name]]}" for name in ("paper", "plain") if name in states]
+    assert result.sentence.endswith(f": {' and '.join(broken)}.")
     best = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(AS_GOOD, "paper", BEST), states=states)
     assert best.answer == {"diverged": "not confirmed", None: "confirmed"}.get(states.get("paper"), "undecided")
 
@@ -303,28 +311,31 @@ def test_what_is_not_complete_is_no_answer_but_a_claim_that_breaks_down_is(
     ],
 )
 def test_breaking_down_refutes_no_claim_that_gradients_grow(metric: str, goal: str, expected: str) -> None:
-    one = claim(metric=metric, goal=goal)
-    found = answer({"plain": PLAIN, "paper": PAPER}, one, states={"paper": "diverged"})
-    assert found.answer == expected and "paper is diverged" in found.sentence
+    stated = claim(metric=metric, goal=goal)
+    result = answer({"plain": PLAIN, "paper": PAPER}, stated, states={"paper": "diverged"})
+    assert result.answer == expected and "`paper` diverged" in result.sentence
     against = claim(AS_GOOD, "paper", BEST, metric=metric, goal=goal, margin=0.01)
     assert answer({"plain": PLAIN, "paper": PAPER}, against, states={"paper": "diverged"}).answer == expected
 
 
 def test_what_has_no_records_or_no_numbers_is_undecided() -> None:
-    assert "other has no records yet" in answer({"plain": PLAIN, "paper": PAPER}, claim(one="other")).sentence
+    assert "`other` has no records yet" in answer({"plain": PLAIN, "paper": PAPER}, claim(arm="other")).sentence
     nan = {"gradient.data.rms": {"plain": math.nan}}
-    found = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms"), **nan)
-    assert found.answer == "undecided" and "not a finite number for 8 of 8 pairs" in found.sentence
+    result = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms"), **nan)
+    assert result.answer == "undecided" and "gradient.data.rms is not finite for 8 of 8 pairs" in result.sentence
     in_part = {"gradient.data.rms": {"plain": (math.nan, 1e-9)}}
-    found = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms", until=1), **in_part)
-    assert found.answer == "undecided" and "not a finite number for 8 of 8 pairs" in found.sentence
+    result = answer({"plain": PLAIN, "paper": PAPER}, claim(metric="gradient.data.rms", until=1), **in_part)
+    assert result.answer == "undecided" and "gradient.data.rms is not finite for 8 of 8 pairs" in result.sentence
     alone = answer({"paper": PAPER}, claim(AS_GOOD, "paper", BEST, margin=0.01))
-    assert alone.answer == "undecided" and "no complete configuration to hold paper against" in alone.sentence
+    assert (
+        alone.answer == "undecided"
+        and "no other configuration is complete that `paper` could be compared with" in alone.sentence
+    )
 
 
 def test_only_common_seeds_are_paired() -> None:
-    found = answer({"plain": PLAIN[:6], "paper": PAPER}, claim()).comparison
-    assert found is not None and found.pairs == tuple(range(6))
+    result = answer({"plain": PLAIN[:6], "paper": PAPER}, claim()).comparison
+    assert result is not None and result.pairs == tuple(range(6))
 
 
 def test_with_a_confirming_stage_the_fresh_seeds_alone_count() -> None:
@@ -332,7 +343,7 @@ def test_with_a_confirming_stage_the_fresh_seeds_alone_count() -> None:
     claims = (claim(AS_GOOD, "paper", BEST, margin=0.01), claim())
     waiting = verdict_of(lucky, *claims, confirming=True)
     assert [c.answer for c in waiting.claims] == ["undecided", "undecided"]
-    assert "paper has no records yet" in waiting.claims[0].sentence
+    assert "`paper` has no records yet" in waiting.claims[0].sentence
     again = {"confirm plain": PLAIN, "confirm paper": shifted(0.05), "confirm alpha=3": shifted(0.05)}
     verdict = verdict_of(lucky | again, *claims, confirming=True)
     assert [c.answer for c in verdict.claims] == ["confirmed", "confirmed"]
@@ -342,31 +353,57 @@ def test_with_a_confirming_stage_the_fresh_seeds_alone_count() -> None:
     (o,) = verdict.objectives
     assert [s.name for s in o.ranking] == ["alpha=3", "plain", "paper"]
     assert len(o.confirmed) == 3 and o.claim is not None and o.claim.name == "paper"
-    assert "Judged on 8 fresh seeds alone, which no choice has seen." in verdict.text
-    assert "Trained again on fresh seeds, the best is confirm " in verdict.text
+    assert "Judged on 8 fresh seeds that were not used for selection." in verdict.text
+    assert "On fresh seeds: `paper` (the claim) ranks 1st of 3, at 0.555" in verdict.text
 
 
 def test_the_best_is_not_known_before_all_have_ended() -> None:
     verdict = verdict_of({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, left=4)
     assert [c.answer for c in verdict.claims] == ["confirmed", "undecided"]
-    assert "the best is not known, 4 configurations are still to come" in verdict.claims[1].sentence
+    assert "the best is unknown while 4 configurations remain unfinished" in verdict.claims[1].sentence
 
 
 def test_a_claim_stated_later_says_so() -> None:
     verdict = verdict_of({"plain": PLAIN, "paper": PAPER}, claim(name="after", says="it works"), later=["after"])
     assert verdict.claims[0].stated_later
-    assert '- "it works" (stated after the first results were there): Is validation.accuracy' in verdict.text
+    assert '- "it works" (post hoc: stated after results were available): Is validation.accuracy' in verdict.text
 
 
 def test_the_description_in_mlflow() -> None:
     values = {"plain": PLAIN, "paper": PAPER, **{f"alpha={i}": PLAIN for i in range(9)}}
     text = verdict_of(values, claim(says="a | b"), claim(SIMILAR, margin=0.01)).markdown
-    assert text.startswith("**2 claims: 1 confirmed, 1 not confirmed.**\n\n| verdict | claim | gain |")
-    assert '| **confirmed** | "a \\| b": Is validation.accuracy of paper higher than that of plain' in text
-    assert "| +0.105 | +0.0" in text
-    assert "| paper | 0.61 | 0.0298 | 8 | complete |" in text and text.count("| alpha=") == 3, "five, and the arms"
-    assert "What the gradients show:\n\n- At epoch 0, plain and paper:" in text
+    assert text.startswith(
+        '**2 claims: 1 confirmed, 1 not confirmed.**\n\n- "a | b": Is validation.accuracy of `paper` higher'
+    )
+    assert "| claim | answer | gain | 95% interval | required | pairs | p | Holm p |\n| --- | --- | ---: |" in text
+    assert "| paper-better-than-plain | confirmed | +0.105 | +0.0899 to +0.121 | above 0 | 8 |" in text
+    assert "| 1 | paper | 0.61 | 0.03 | 0.58 to 0.63 | 8 | 1 | complete |" in text
+    assert text.count("| alpha=") == 9, "all share rank 2; more is cut off by rank"
+    assert "**What the gradients show**" in text and "| plain | 0 | 0.001 | 25% | 50% | 0% |" in text
     assert len(text) < 8000
+
+
+def test_a_description_too_long_for_mlflow_ends_with_a_whole_line() -> None:
+    claims = [claim(margin=by / 1000, name=f"by-{by}") for by in range(40)]
+    verdict = verdict_of({"plain": PLAIN, "paper": PAPER}, *claims)
+    assert 7000 < len(verdict.markdown) <= 8000
+    assert verdict.markdown.splitlines()[-1].endswith((".", " |"))
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "text"),
+    [
+        (None, ".4g", ""),
+        (math.nan, ".4g", "not finite"),
+        (0.61234, ".4g", "0.6123"),
+        (1.05e-21, "+.3g", "+1.05e-21"),
+        (113.4, ".2g", "113"),
+        (1234.5, "+.3g", "+1234"),
+        (1.5e9, ".2g", "1.5e+09"),
+    ],
+)
+def test_powers_of_ten_are_shown_where_they_are_needed(value: float | None, shape: str, text: str) -> None:
+    assert number(value, shape) == text
 
 
 def test_only_complete_configurations_are_ranked() -> None:
@@ -379,7 +416,7 @@ def test_only_complete_configurations_are_ranked() -> None:
     assert ranking[3].values[-1] is None and ranking[3].mean is None
     assert (ranking[4].values, ranking[4].epoch) == ((), None)
     assert verdict.states == {"complete": 2, "pruned": 1, "diverged": 1, "running": 1}
-    counts = "5 of 8 configurations (2 complete, 1 diverged, 1 handed out, not through, 1 pruned)"
+    counts = "5 of 8 configurations (2 complete, 1 diverged, 1 pruned, 1 unfinished)"
     of_more = verdict_of(values, states=states, left=4)
     assert of_more.text.startswith(f"alpha-r: {counts}.") and (of_more.total, verdict.total) == (8, 5)
     assert verdict.claims[1].candidates == 1
@@ -394,14 +431,14 @@ def test_the_metrics_must_be_recorded_and_the_goals_goals() -> None:
         judge(frame, outcomes, [("validation.accuracy", "up")])
     assert judge(frame.iloc[:0], outcomes, [ACCURACY], [claim()]).claims[0].answer == "undecided"
     alone = judge(frame, outcomes, [ACCURACY])
-    assert alone.objectives[0].claim is None and alone.claims == () and "the best is plain" in alone.text
+    assert alone.objectives[0].claim is None and alone.claims == () and "the best is `plain`" in alone.text
     assert "nothing to compare" in judge(pd.DataFrame(), {}, [ACCURACY]).text
 
 
 def test_equal_means_share_a_rank() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER, "a": PLAIN, "b": [0.1] * 8})
-    found = summaries(frame, outcomes, "validation.accuracy")
-    assert [(s.name, s.rank) for s in found] == [("paper", 1), ("plain", 2), ("a", 2), ("b", 4)]
+    result = summaries(frame, outcomes, "validation.accuracy")
+    assert [(s.name, s.rank) for s in result] == [("paper", 1), ("plain", 2), ("a", 2), ("b", 4)]
 
 
 def test_spread_is_over_seeds() -> None:

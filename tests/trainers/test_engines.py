@@ -12,18 +12,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.cuda.device import DEVICE
+from tests.trainers.lanes.judge import Case, smooth
 from trainers import reference
+from trainers.activations import ACTIVATIONS
 from trainers.cuda.engine import CudaEngine
 from trainers.data import Dataset, Split, probe
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
-from trainers.members import ACTIVATIONS, EpochRecord, MemberConfig
+from trainers.members import EpochRecord, MemberConfig
 from trainers.metrics import names
 from trainers.reference import Recipe, ReferenceEngine, forward
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state, load_states, save_states
 from trainers.statistics import layer_statistics
-from trainers.train import Engine, Training, layers_of, train
+from trainers.training import Engine, Training, layers_of, train
 
 BuildEngine = Callable[..., Engine]
 
@@ -90,7 +92,7 @@ def test_a_record_a_member_and_epoch_with_every_metric(build: BuildEngine, regim
 
 member_configs = st.builds(
     lambda **kw: replace(BASE, **kw),
-    activation=st.sampled_from(ACTIVATIONS),
+    activation=st.sampled_from(list(ACTIVATIONS)),
     scaling=st.sampled_from(["rescaled", "naive"]),
     penalty=st.sampled_from(["l1", "l2"]),
     alpha=st.floats(0.5, 4.0),
@@ -101,7 +103,7 @@ member_configs = st.builds(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     members=st.lists(member_configs, min_size=1, max_size=4, unique=True),
     regime=st.sampled_from(list(REGIMES)),
@@ -267,11 +269,18 @@ def test_an_epoch_is_torchs_adam_on_the_penalized_loss(
 
 
 def test_the_batched_array_agrees_with_one_by_one() -> None:
-    """What a CUDA device does with a pack, here on the CPU: the same numbers within float32."""
-    members = [replace(BASE, seed=s, alpha=a, initialization="glorot_uniform") for s in range(2) for a in (1.0, 2.0)]
+    """What a CUDA device does with a pack, here on the CPU: the same numbers within float32.
+
+    For one step on images without near-ties, of which rounding could take either side: the two sum in different orders.
+    """
+    base = replace(BASE, initialization="glorot_uniform", batch_size=70)
+    members = [replace(base, seed=s, alpha=a) for s in range(2) for a in (1.0, 2.0)]
     layers = layers_of(BASE, 10)
     states = [initial_state(m, layers) for m in members]
-    engine = ReferenceEngine(layers, TINY, "cpu", 1)
+    case = smooth(Case(layers, TINY.train, tuple(members), np.stack([s.parameters for s in states])))
+    assert case is not None and len(case.split.labels) > 10
+    train_split = Split(case.split.images, case.split.labels)
+    engine = ReferenceEngine(layers, replace(TINY, train=train_split), "cpu", 1)
     array = reference.Array(layers, states, torch.device("cpu"))
     for one, many in zip(engine.probe(states), engine._probe(array), strict=True):
         assert np.allclose(one.gradient, many.gradient, rtol=1e-3, atol=1e-7)

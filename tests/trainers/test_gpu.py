@@ -10,7 +10,7 @@ from tests.trainers.test_engines import BASE, TINY
 from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
 from trainers.states import initial_state
-from trainers.train import layers_of
+from trainers.training import layers_of
 
 pytestmark = [
     pytest.mark.gpu,

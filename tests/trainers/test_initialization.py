@@ -6,10 +6,11 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from trainers.initialization import initial_parameters
+from trainers.initialization import INITIALIZATIONS
 from trainers.layers import parameter_slices
-from trainers.members import INITIALIZATIONS, MemberConfig
+from trainers.members import MemberConfig
 from trainers.regimes import network
+from trainers.states import initial_parameters
 
 MANY = [MemberConfig(regime="large-parameters", seed=s) for s in range(200)]
 

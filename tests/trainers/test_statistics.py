@@ -1,5 +1,6 @@
 """The statistics against their definitions, on numbers small enough to work out."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from trainers.cuda.statistics import TORCH
 from trainers.members import MemberConfig
-from trainers.metrics import names
-from trainers.penalties import penalty, penalty_gradient
+from trainers.metrics import described, names
+from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.regimes import network
 from trainers.states import initial_state
 from trainers.statistics import NUMPY, Columns, Probe, gradient_statistics, layer_statistics, statistics
@@ -37,6 +38,9 @@ def test_of_layers_and_of_the_penalty() -> None:
     assert set(found) | {"seconds", *names(layers)[:5]} == set(names(layers))
     assert found["layer.conv2.saturated"] == 0.1
     assert found["layer.conv2.dead"] == 0.05
+    units = [3 * 32 * 32] * 2 + [3 * 16 * 16] * 2 + [3 * 8 * 8] * 2 + [8] * 3
+    assert found["saturated"] == pytest.approx(np.average(np.arange(9) / 10, weights=units))
+    assert found["dead"] == pytest.approx(np.average(np.arange(9) / 20, weights=units))
     assert found["layer.conv1.weight_norm"] == pytest.approx(np.linalg.norm(state.parameters[:81]))
     assert found["layer.conv1.update_to_weight"] == 0.0
     total = gradient.astype(float) + 0.5 * state.parameters
@@ -78,15 +82,22 @@ def test_a_diverged_member_has_no_finite_ones_and_leaves_the_others_alone() -> N
 
 
 @pytest.mark.parametrize("name", ["l1", "l2"])
-@given(st.lists(st.floats(-50, 50), min_size=1, max_size=8), st.floats(0, 3))
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=8), st.floats(0, 3, allow_subnormal=False))
 def test_the_penaltys_gradient_is_autograds(name: str, values: list[float], r: float) -> None:
     parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
-    (expected,) = torch.autograd.grad(penalty(name, parameters, r), parameters)
-    found = penalty_gradient(np.array(name == "l1"), parameters.detach().numpy(), np.array(r), np)
+    (expected,) = torch.autograd.grad(PENALTIES[name].value(parameters, r), parameters)
+    found = penalty_gradient(np.array(list(PENALTIES).index(name)), parameters.detach().numpy(), np.array(r), np)
     assert np.array_equal(found, expected.numpy())
 
 
 def test_the_penalties_are_the_papers() -> None:
     parameters = torch.tensor([3.0, -4.0])
-    assert penalty("l2", parameters, 0.01).item() == pytest.approx(0.01 / 2 * 25)
-    assert penalty("l1", parameters, 0.01).item() == pytest.approx(0.01 * 7)
+    assert PENALTIES["l2"].value(parameters, 0.01).item() == pytest.approx(0.01 / 2 * 25)
+    assert PENALTIES["l1"].value(parameters, 0.01).item() == pytest.approx(0.01 * 7)
+
+
+def test_every_metric_has_a_line() -> None:
+    layers = network("combined")
+    generic = {re.sub(r"^layer\.\w+\.", "layer.NAME.", name) for name in names(layers)}
+    assert generic == set(described())
+    assert all(line and "\n" not in line for line in described().values())

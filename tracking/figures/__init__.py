@@ -1,9 +1,6 @@
-"""The figures of a sweep, one kind a module; `tracking.figures.album` knows which of them apply.
+"""The figures of a sweep, one file each: title, caption, drawing and alternative text (`tracking.figures.kind`).
 
-    >>> from tracking.figures.paper import paper_figure
-    >>> from tracking.figures.style import write
-    >>> write(paper_figure(load("figure-1")), Path("figure-1.svg"))
-
-Each is a function of the tidy table that returns a matplotlib `Figure` of no window and no global state, or raises
-`NotDrawn`, which says in words why the figure does not apply.
+>>> from tracking.figures.album import draw
+>>> draw(load("alpha-r"), outcomes("alpha-r"), [("validation.accuracy", "maximize")], searched).figures
+{'accuracy-and-gradients': <Figure size 500x625 with 3 Axes>, 'seeds': ...}
 """

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
-
+from tracking.figures.data import FigureData
+from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import symbol
-from tracking.figures.searched import Searched
-from tracking.figures.style import PALETTE, RC, NotDrawn, new_figure
+from tracking.figures.style import PALETTE, NotDrawn, new_figure, percent
+from tracking.verdict.tables import SHARE, number
 
 
-@rc_context(rc=RC)
-def importance_figure(searched: Searched, metric: str) -> Figure:
-    """A bar a field, the largest on top, with its share. Raises NotDrawn where there is nothing to compare."""
+def draw(data: FigureData) -> Drawing:
+    """A bar per field, the largest on top, with its share."""
+    searched, metric = data.searched, data.objective[0]
     if len(searched.axes) < 2:
-        names = [symbol(axis.name) for axis in searched.axes]
-        raise NotDrawn(f"only {names[0]} was searched" if names else "nothing was searched")
+        raise NotDrawn(
+            f"only {symbol(searched.axes[0].name)} was searched" if searched.axes else "nothing was searched"
+        )
     if not searched.importance.get(metric):
         raise NotDrawn("too few searched configurations are complete, or the best do not stand out")
     ordered = sorted(searched.importance[metric].items(), key=lambda item: -item[1])
+    shares = [number(share, SHARE) for _, share in ordered]
     figure = new_figure(0.7 + 0.32 * len(ordered))
     axes = figure.subplots()
     bars = axes.barh([symbol(name) for name, _ in ordered], [share for _, share in ordered], color=PALETTE[0])
-    axes.bar_label(bars, labels=[f"{share:.0%}" for _, share in ordered], padding=3)
+    axes.bar_label(bars, labels=shares, padding=3)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.xaxis.set_major_formatter(percent())
     axes.set_xlabel("share of the importance")
-    return figure
+    return Drawing(
+        figure,
+        f"How much each parameter decides whether a configuration is among the best by {metric}: Optuna's PED-ANOVA "
+        "over the complete configurations. It shows how much a parameter matters within the searched range, not which "
+        "value is good.",
+        f"Bars: {', '.join(f'{name} {share}' for (name, _), share in zip(ordered, shares, strict=True))}.",
+    )
+
+
+FIGURE = Kind("Parameter importance", place=60, draw=draw, each_objective=True)

@@ -6,21 +6,22 @@ saturation is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from tracking.figures.data import FigureData
+from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import Line, lines
-from tracking.figures.style import COLOURS, MISSING_COLOUR, RC, NotDrawn, new_figure
-from tracking.results import Outcome
+from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, new_figure
+from tracking.verdict.tables import number
 from trainers.regimes import network
 
 STATISTIC = "gradient.data.rms"
@@ -28,61 +29,43 @@ ZERO_COLOUR = "#ffffff"
 FAINTEST = 0.005  # of the cells may lie below the scale, so that a few that are next to 0 do not take all of it
 
 
-@rc_context(rc=RC)
-def layers_figure(
-    frame: pd.DataFrame,
-    outcomes: Mapping[int, Outcome] | None = None,
-    *,
-    statistic: str = STATISTIC,
-    objective: tuple[str, str] = ("validation.accuracy", "maximize"),
-) -> Figure:
-    """A panel a line: epochs to the right, layers from the input (top) to the output, the median over the seeds.
-
-    White is exactly 0 or below the scale, grey is not finite. Raises NotDrawn.
-    """
-    found = [(line, *layer_table(frame, line, statistic)) for line in lines(frame, outcomes, objective)]
-    found = [(line, names, table) for line, names, table in found if names]
-    sizes = [table[np.isfinite(table) & (table > 0)] for _, _, table in found]
+def draw(data: FigureData) -> Drawing:
+    """A panel per line: epochs to the right, layers from the input (top) to the output, the median over the seeds."""
+    panels = [(line, *_medians(data.rows(line.configuration))) for line in lines(data)]
+    panels = [panel for panel in panels if panel[1]]
+    sizes = [medians[np.isfinite(medians) & (medians > 0)] for _, _, medians in panels]
     positive = np.concatenate(sizes) if sizes else np.array([])
     if not len(positive):
-        raise NotDrawn(f"the records have no {statistic} of a layer that is finite and above 0")
-    top = float(positive.max())
-    least = float(np.quantile(positive, FAINTEST)) / 1.0001
-    norm = LogNorm(least, top)
-    columns = min(2, len(found))
-    rows = -(-len(found) // columns)
-    depth = max(len(names) for _, names, _ in found)
-    figure = new_figure(rows * (0.5 + 0.15 * depth) + 0.9)
+        raise NotDrawn(f"the records have no {STATISTIC} of a layer that is finite and above 0")
+    top, least = float(positive.max()), float(np.quantile(positive, FAINTEST)) / 1.0001
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(rows * (0.5 + 0.15 * max(len(names) for _, names, _ in panels)) + 0.9)
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(found) :]:
+    for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    for axes, (line, names, table) in zip(grid.flat, found, strict=False):
-        image = _panel(axes, line, names, table, norm)
-    for axes in grid.flat[max(0, len(found) - columns) : len(found)]:
+    norm = LogNorm(least, top)
+    for axes, (line, names, medians) in zip(grid.flat, panels, strict=False):
+        image = _panel(axes, line, names, medians, norm)
+    for axes in grid.flat[max(0, len(panels) - columns) : len(panels)]:
         axes.set_xlabel("epoch")
-    clipped = positive.min() < least or any((table == 0).any() for _, _, table in found)
-    bar = figure.colorbar(
-        image, ax=grid, location="bottom", shrink=0.8, aspect=40, extend="min" if clipped else "neither"
-    )
-    if top < 30 * least:
-        # Else matplotlib names every step of a short scale.
-        steps = [m * 10.0**d for d in range(-40, 40) for m in (1, 2, 5) if least <= m * 10.0**d <= top]
+    clipped = positive.min() < least or any((medians == 0).any() for _, _, medians in panels)
+    extend = "min" if clipped else "neither"
+    bar = figure.colorbar(image, ax=grid, location="bottom", shrink=0.8, aspect=40, extend=extend)
+    if top < 1000 * least:
+        # Else matplotlib labels every step of a short scale, one over the other.
+        multiples = (1, 2, 5) if top < 30 * least else (1, 3)
+        steps = [m * 10.0**d for d in range(-40, 40) for m in multiples if least <= m * 10.0**d <= top]
         bar.set_ticks(steps, labels=[f"{step:g}" for step in steps])
         bar.minorticks_off()
     bar.set_label("rms of the loss's gradient in the layer (log scale)")
-    return figure
-
-
-def layer_table(frame: pd.DataFrame, line: Line, statistic: str) -> tuple[list[str], NDArray[np.float64]]:
-    """(layers from the input to the output, medians over the seeds): float64 (layers, epochs).
-
-    A diverged member's are NaN, and then so is the median.
-    """
-    own = frame[frame["configuration"] == line.configuration]
-    names = [name for name in layer_names(own) if f"layer.{name}.{statistic}" in own]
-    columns = [f"layer.{name}.{statistic}" for name in names]
-    by_epoch = [rows[columns].to_numpy(dtype=np.float64) for _, rows in own.groupby("epoch")]
-    return names, np.stack([np.median(values, axis=0) for values in by_epoch], axis=1)
+    return Drawing(
+        figure,
+        "The root mean square of the loss's gradient (without the penalty) over the parameters of each layer, from "
+        "the input (top) to the output, over the epochs: the median over the seeds, on one log scale. White is exactly "
+        "0 or below the scale; grey is not finite.",
+        f"Heat maps of the gradient's size by layer and epoch. {'; '.join(_ends(*panel) for panel in panels)}.",
+    )
 
 
 def layer_names(own: pd.DataFrame) -> list[str]:
@@ -92,21 +75,38 @@ def layer_names(own: pd.DataFrame) -> list[str]:
     return [layer.name for layer in network(str(first["regime"]), **reading)]
 
 
-def _panel(axes: Axes, line: Line, names: Sequence[str], table: NDArray[np.float64], norm: LogNorm) -> AxesImage:
+def _medians(own: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
+    """(layers from the input to the output, medians over the seeds): float64 (layers, epochs).
+
+    A diverged member's are NaN, and then so is the median.
+    """
+    names = [name for name in layer_names(own) if f"layer.{name}.{STATISTIC}" in own]
+    columns = [f"layer.{name}.{STATISTIC}" for name in names]
+    by_epoch = [rows[columns].to_numpy(dtype=np.float64) for _, rows in own.groupby("epoch")]
+    return names, np.stack([np.median(values, axis=0) for values in by_epoch], axis=1)
+
+
+def _panel(axes: Axes, line: Line, names: Sequence[str], medians: NDArray[np.float64], norm: LogNorm) -> AxesImage:
     colours = colormaps[COLOURS].with_extremes(bad=MISSING_COLOUR, under=ZERO_COLOUR)
     # LogNorm masks what is not positive; 0 is to be seen as below the scale, only what is not finite as missing.
-    below = np.where(table <= 0, float(norm.vmin or 0.0) / 10, table)
-    image = axes.imshow(
-        np.ma.masked_invalid(below),
-        cmap=colours,
-        norm=norm,
-        aspect="auto",
-        interpolation="nearest",
-        extent=(-0.5, table.shape[1] - 0.5, len(names) - 0.5, -0.5),
-    )
+    below = np.where(medians <= 0, float(norm.vmin or 0.0) / 10, medians)
+    extent = (-0.5, medians.shape[1] - 0.5, len(names) - 0.5, -0.5)
+    shown = np.ma.masked_invalid(below)
+    image = axes.imshow(shown, cmap=colours, norm=norm, aspect="auto", interpolation="nearest", extent=extent)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.grid(False)
     axes.set_title(line.label if len(line.label) < 28 else line.name, loc="left", fontsize=9)
     axes.spines["left"].set(color=line.colour, linewidth=3.5)
     return image
+
+
+def _ends(line: Line, names: Sequence[str], medians: NDArray[np.float64]) -> str:
+    start, end = (
+        f"{number(medians[0, e], '.1g')} in {names[0]} and {number(medians[-1, e], '.1g')} in {names[-1]}"
+        for e in (0, -1)
+    )
+    return f"{line.name} at the start {start}, at the end {end}"
+
+
+FIGURE = Kind("Gradient by layer", place=30, draw=draw)

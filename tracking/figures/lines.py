@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from tracking.figures.bands import best_searched, own
+from tracking.figures.data import FigureData
 from tracking.figures.style import BEST_COLOUR, BEST_DASHES, DASHES, PALETTE, NotDrawn
-from tracking.results import Outcome
 from tracking.tidy import MEMBER
 
-# What a label says; the others as `name = value`.
-_PLAIN = {"activation": "{}", "regime": "{}", "penalty": "{} penalty", "scaling": "{} scaling", "alpha": "α = {}"}
-_UNSAID = {"engine", "epochs"}
+# How a label puts a field; the others as `name = value`.
+_SHAPES = {"activation": "{}", "regime": "{}", "penalty": "{} penalty", "scaling": "{} scaling", "alpha": "α = {}"}
+_LEFT_OUT = {"engine", "epochs"}
 
 
 @dataclass(frozen=True)
@@ -28,41 +26,38 @@ class Line:
     dashes: str
 
 
-def lines(
-    frame: pd.DataFrame,
-    outcomes: Mapping[int, Outcome] | None = None,
-    objective: tuple[str, str] = ("validation.accuracy", "maximize"),
-) -> tuple[Line, ...]:
+def lines(data: FigureData) -> tuple[Line, ...]:
     """The arms in their order, then the best searched configuration where there is a search. Raises NotDrawn."""
-    frame = own(frame, outcomes)
-    if not len(frame):
+    if not len(data.own):
         raise NotDrawn("nothing has been recorded yet")
-    firsts = frame.drop_duplicates("configuration").set_index("configuration").sort_index()
-    arms = [int(str(number)) for number in firsts.index[firsts["arm"] != ""]]
-    best = best_searched(frame, outcomes, *objective)
-    shown = arms + ([best] if best is not None else [])
+    firsts = data.own.drop_duplicates("configuration").set_index("configuration").sort_index()
+    shown = [int(str(number)) for number in firsts.index[firsts["arm"] != ""]]
+    best = int(str(data.tried.index[-1])) if len(data.tried) else None
+    shown += [best] if best is not None else []
     if not shown:
         raise NotDrawn("there is no arm, and no searched configuration is complete yet")
     differing = _differing(firsts.loc[shown])
-    found = []
+    chosen = []
     for place, number in enumerate(shown):
         fields = firsts.loc[number]
         name = str(fields["arm"]) or "best searched"
-        what = ", ".join(filter(None, (said(field, fields[field]) for field in differing)))
-        state = outcomes[number].state if outcomes and number in outcomes else "complete"
+        what = described({field: fields[field] for field in differing})
+        state = data.outcomes[number].state
         colour = BEST_COLOUR if number == best else PALETTE[place % len(PALETTE)]
         dashes = BEST_DASHES if number == best else DASHES[place % len(DASHES)]
         label = (f"{name}: {what}" if what else name) + ("" if state == "complete" else f" ({state})")
-        found.append(Line(number, name, label, colour, dashes))
-    return tuple(found)
+        chosen.append(Line(number, name, label, colour, dashes))
+    return tuple(chosen)
 
 
-def said(field: str, value: object) -> str:
-    """A field of a member as a label has it: `α = 2`, `relu`, `r = 0.01`; nothing for the paper's own scaling."""
-    if (field, value) == ("scaling", "rescaled"):
-        return ""
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return _PLAIN.get(field, field.replace("_", " ") + " = {}").format(text)
+def described(fields: dict[str, object]) -> str:
+    """Fields of a member as a label has them: `relu, α = 2, r = 0.01`; nothing for the paper's own scaling."""
+    parts = []
+    for field, value in fields.items():
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        if (field, value) != ("scaling", "rescaled"):
+            parts.append(_SHAPES.get(field, field.replace("_", " ") + " = {}").format(text))
+    return ", ".join(parts)
 
 
 def symbol(field: str) -> str:
@@ -72,5 +67,5 @@ def symbol(field: str) -> str:
 
 def _differing(firsts: pd.DataFrame) -> list[str]:
     """The fields in which these configurations are not all the same."""
-    fields = [field for field in MEMBER if field in firsts and field not in _UNSAID]
+    fields = [field for field in MEMBER if field in firsts and field not in _LEFT_OUT]
     return [field for field in fields if firsts[field].nunique(dropna=False) > 1]

@@ -3,73 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import textwrap
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tracking.figures.lines import symbol
-from tracking.figures.paper import axis_label
-from tracking.figures.searched import Axis, Searched, results
-from tracking.figures.style import COLOURS, RC, NotDrawn, new_figure
-from tracking.results import Outcome
+from tracking.figures.data import Axis, FigureData
+from tracking.figures.kind import Drawing, Kind
+from tracking.figures.lines import described, symbol
+from tracking.figures.style import COLOURS, NotDrawn, axis_label, new_figure
+from tracking.verdict.tables import number
 from trainers.members import alpha_acts
 
 LEAST = 3  # lines
 TICKS = 5
 
 
-@rc_context(rc=RC)
-def parallel_figure(
-    frame: pd.DataFrame,
-    outcomes: Mapping[int, Outcome] | None,
-    searched: Searched,
-    *,
-    objective: tuple[str, str] = ("validation.accuracy", "maximize"),
-) -> Figure:
-    """An upright axis a searched field and one for the result; the best lines on top, in the colour of their result.
-
-    Raises NotDrawn where fewer than LEAST searched configurations are complete.
-    """
-    metric, goal = objective
-    found = results(frame, outcomes, metric)
-    found = found[found["arm"] == ""]
-    if not searched.axes:
+def draw(data: FigureData) -> Drawing:
+    """An upright axis per searched field and one for the result; the best lines are on top."""
+    metric, tried, searched = data.objective[0], data.tried, data.searched.axes
+    if not searched:
         raise NotDrawn("nothing was searched")
-    if len(found) < LEAST:
-        raise NotDrawn(f"it takes {LEAST} complete searched configurations, and there are {len(found)}")
-    # The best last, so that it is drawn on top.
-    found = found.sort_values("value", ascending=goal == "maximize")
-    values = found["value"].to_numpy(dtype=np.float64)
-    heights = [_heights(axis, _searched(found, axis.name)) for axis in searched.axes]
+    if len(tried) < LEAST:
+        raise NotDrawn(f"it takes {LEAST} complete searched configurations, and there are {len(tried)}")
+    values = tried["value"].to_numpy(dtype=np.float64)
     result = Axis(metric, float(values.min()), float(values.max()))
-    heights.append(_heights(result, found["value"]))
+    heights = [_heights(axis, _searched(tried, axis.name)) for axis in searched]
+    heights.append(_heights(result, tried["value"]))
     figure = new_figure(3.6)
     axes = figure.subplots()
-    norm = Normalize(float(values.min()), float(values.max()))
+    norm = Normalize(result.low, result.high)
     lines = [np.column_stack([np.arange(len(heights)), row]) for row in np.column_stack(heights)]
     axes.add_collection(LineCollection(lines, colors=colormaps[COLOURS](norm(values)), linewidths=1.1, alpha=0.8))
-    for place, axis in enumerate((*searched.axes, result)):
-        _upright(axes, place, axis, last=place == len(searched.axes))
+    for place, axis in enumerate((*searched, result)):
+        _upright(axes, place, axis, width=max(10, 52 // len(heights)), last=place == len(searched))
     axes.plot(*lines[-1].T, color="#D55E00", linewidth=2.4)
     axes.set_xlim(-0.25, len(heights) - 1 + 0.3)
     axes.set_ylim(-0.03, 1.03)
     axes.axis("off")
-    return figure
+    best = tried.iloc[-1]
+    through = described({axis.name: best[axis.name] for axis in searched})
+    return Drawing(
+        figure,
+        "One line per complete searched configuration, from its searched values to its result on the right, coloured "
+        "by that result (bright is high). The thick line is the best.",
+        f"{len(tried)} lines. The best, {number(best['value'])}, goes through {through}.",
+    )
 
 
-def _searched(found: pd.DataFrame, name: str) -> pd.Series[float]:
+def _searched(tried: pd.DataFrame, name: str) -> pd.Series[float]:
     """The values of one field, NaN where it was not searched: alpha beside relu, which rescaling does not change."""
     if name != "alpha":
-        return found[name]
-    acts = [alpha_acts(*both) for both in zip(found["activation"], found["scaling"], strict=True)]
-    return found[name].where(np.array(acts))
+        return tried[name]
+    acts = [alpha_acts(*both) for both in zip(tried["activation"], tried["scaling"], strict=True)]
+    return tried[name].where(np.array(acts))
 
 
 def _heights(axis: Axis, values: pd.Series[float]) -> NDArray[np.float64]:
@@ -89,10 +81,10 @@ def _place(axis: Axis, value: float) -> float:
     return (value - axis.low) / (axis.high - axis.low)
 
 
-def _upright(axes: Axes, place: int, axis: Axis, last: bool) -> None:
+def _upright(axes: Axes, place: int, axis: Axis, width: int, last: bool) -> None:
     axes.axvline(place, ymin=0.03 / 1.06, ymax=1.03 / 1.06, color="black", linewidth=0.8)
-    label = f"{axis_label(axis.name)}" if last else symbol(axis.name) + (" (log)" if axis.log else "")
-    axes.text(place, 1.07, label, ha="right" if last else "center", va="bottom", fontweight="bold")
+    label = axis_label(axis.name) if last else symbol(axis.name) + (" (log)" if axis.log else "")
+    axes.text(place, 1.07, textwrap.fill(label, width), ha="center", va="bottom", fontweight="bold")
     for height, text in _ticks(axis):
         axes.plot([place - 0.015, place + 0.015], [height, height], color="black", linewidth=0.8)
         axes.annotate(
@@ -119,3 +111,6 @@ def _ticks(axis: Axis) -> list[tuple[float, str]]:
         values = (np.geomspace if axis.log else np.linspace)(axis.low, axis.high, TICKS).tolist()
     percent = axis.name.endswith("accuracy")
     return [(_place(axis, v), f"{v:.1%}" if percent else f"{v:.3g}") for v in values]
+
+
+FIGURE = Kind("Parallel coordinates", place=70, draw=draw, each_objective=True)

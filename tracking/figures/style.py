@@ -7,6 +7,7 @@ it is scaled by 0.7 and its letters are still 9 px and more, in print it is a co
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 WIDTH = 5.0  # inches
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -43,6 +45,9 @@ RC: dict[Any, Any] = {  # matplotlib's type is a list of all names
 }
 
 
+_STATISTICS = {"mean_abs": "mean |g|", "rms": "rms of g", "max_abs": "max |g|", "vanished": "|g| < 1e-7"}
+
+
 class NotDrawn(ValueError):
     """This figure does not apply to this sweep: a clause that says why, without a capital or a full stop."""
 
@@ -58,7 +63,25 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     """The legend of one panel under all of them, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     columns = 1 if max(map(len, labels), default=0) > 34 else 2
+    labels = [textwrap.fill(label, 60) for label in labels]
+    figure.set_figheight(figure.get_figheight() + 0.15 * sum(label.count("\n") for label in labels))
     figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+
+
+def axis_label(metric: str) -> str:
+    """What a metric is called on an axis, with its unit."""
+    kind, _, statistic = metric.rpartition(".")
+    if metric.endswith("accuracy"):
+        return f"{kind} accuracy"
+    if kind in ("gradient.data", "gradient.total"):
+        of = "g: loss" if kind == "gradient.data" else "g: loss + penalty"
+        return f"{_STATISTICS.get(statistic, statistic)}\n({of})"
+    return f"{kind} loss (nats)" if metric.endswith("loss") else metric
+
+
+def percent(decimals: int | None = 0) -> PercentFormatter:
+    """The ticks of an axis of shares."""
+    return PercentFormatter(1.0, decimals=decimals)
 
 
 def svg(figure: Figure) -> str:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.tri import Triangulation
 from numpy.typing import NDArray
 
-from tracking.figures.paper import axis_label
-from tracking.figures.searched import alike, results
-from tracking.figures.style import COLOURS, RC, NotDrawn, legend_below, new_figure
-from tracking.results import Outcome
+from tracking.figures.data import FigureData
+from tracking.figures.kind import Drawing, Kind
+from tracking.figures.style import COLOURS, NotDrawn, axis_label, legend_below, new_figure, percent
+from tracking.tidy import MEMBER
+from tracking.verdict.tables import number
 
 PAPER = (2.0, 0.01)  # alpha, r
 LEAST = 4  # points
@@ -36,117 +34,113 @@ class Surface:
     zero: float | None
 
 
-@rc_context(rc=RC)
-def surface_figure(
-    frame: pd.DataFrame,
-    outcomes: Mapping[int, Outcome] | None = None,
-    *,
-    objective: tuple[str, str] = ("validation.accuracy", "maximize"),
-    free: Collection[str] = (),
-) -> Figure:
+def draw(data: FigureData) -> Drawing:
     """A dot for each complete configuration, coloured by its mean; between them linear interpolation.
 
-    A ring marks each configuration whose mean is within one standard error of the best one's. `free` are the other
-    fields that were searched: they may differ from dot to dot. Raises NotDrawn where alpha and r were not both varied.
+    A ring marks each configuration whose mean is within one standard error of the best one's. The other fields that
+    were searched may differ from dot to dot.
     """
-    found = surface(frame, outcomes, objective, free)
+    points, metric = surface(data), data.objective[0]
     figure = new_figure(4.6)
     axes = figure.subplots()
-    shown: dict[str, Any] = {"cmap": COLOURS, "vmin": found.values.min(), "vmax": found.values.max()}
-    if triangles := _triangles(found):
-        axes.tricontourf(triangles, found.values[found.x != found.zero], levels=14, alpha=0.55, **shown)
-    dots = axes.scatter(found.x, found.y, c=found.values, s=26, edgecolors="white", linewidths=0.5, zorder=3, **shown)
-    near: dict[str, Any] = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.3, "zorder": 4}
-    axes.scatter(found.x[found.near], found.y[found.near], s=80, label="within a standard error of the best", **near)
+    shown: dict[str, Any] = {"cmap": COLOURS, "vmin": points.values.min(), "vmax": points.values.max()}
+    if triangles := _triangles(points):
+        axes.tricontourf(triangles, points.values[points.x != points.zero], levels=14, alpha=0.55, **shown)
+    dots = axes.scatter(
+        points.x, points.y, c=points.values, s=26, edgecolors="white", linewidths=0.5, zorder=3, **shown
+    )
+    ring: dict[str, Any] = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.3, "zorder": 4}
+    axes.scatter(
+        points.x[points.near], points.y[points.near], s=80, label="within a standard error of the best", **ring
+    )
     # Open and larger than the star, which may lie on it.
-    best: dict[str, Any] = {
-        "marker": "D",
-        "facecolors": "none",
-        "edgecolors": "#D55E00",
-        "linewidths": 2.2,
-        "zorder": 5,
-    }
-    axes.scatter(found.x[found.best], found.y[found.best], s=150, label="the best", **best)
-    paper: dict[str, Any] = {
-        "marker": "*",
-        "facecolors": "white",
-        "edgecolors": "black",
-        "linewidths": 1.0,
-        "zorder": 6,
-    }
-    axes.scatter(np.log10(PAPER[1]), np.log10(PAPER[0]), s=120, label="the paper's point: α = 2, r = 0.01", **paper)
+    best = {**ring, "marker": "D", "edgecolors": "#D55E00", "linewidths": 2.2, "zorder": 5}
+    axes.scatter(points.x[points.best], points.y[points.best], s=150, label="the best", **best)
+    star = {**ring, "marker": "*", "facecolors": "white", "linewidths": 1.0, "zorder": 6}
+    axes.scatter(np.log10(PAPER[1]), np.log10(PAPER[0]), s=120, label="the paper's point: α = 2, r = 0.01", **star)
     # Else the surface's edge is the panel's, and cuts through the dots there.
     axes.use_sticky_edges = False
-    _ticks(axes, found)
+    _ticks(axes, points)
     bar = figure.colorbar(dots, ax=axes, location="top", aspect=40, shrink=0.9)
-    bar.set_label(f"{axis_label(objective[0])}, mean over the seeds")
-    if objective[0].endswith("accuracy"):
-        bar.ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    bar.set_label(f"{axis_label(metric)}, mean over the seeds")
+    if metric.endswith("accuracy"):
+        bar.ax.xaxis.set_major_formatter(percent(None))
     legend_below(figure, axes)
-    return figure
+    others = ", ".join(a.name for a in data.searched.axes if a.name not in ("alpha", "r"))
+    also = f" The dots also differ in {others}, which is not shown." if others else ""
+    r = 0.0 if points.x[points.best] == points.zero else 10.0 ** points.x[points.best]
+    place = f"alpha = {number(10.0 ** points.y[points.best], '.3g')}, r = {number(r, '.3g')}"
+    return Drawing(
+        figure,
+        f"The mean over the seeds of {metric} over alpha and r: one dot per complete configuration, with linear "
+        "interpolation between them. The diamond is the best, circles mark those within one standard error of it, and "
+        f"the star is the paper's recommendation.{also}",
+        f"{len(points.values)} points over alpha and r. The best, {number(points.values[points.best])}, is at {place}; "
+        f"{int(points.near.sum())} within its standard error.",
+    )
 
 
-def surface(
-    frame: pd.DataFrame,
-    outcomes: Mapping[int, Outcome] | None,
-    objective: tuple[str, str],
-    free: Collection[str] = (),
-) -> Surface:
-    """The points of the figure. Raises NotDrawn."""
-    metric, goal = objective
-    found = alike(results(frame, outcomes, metric), {"alpha", "r", *free})
-    if len(found) < LEAST:
+def surface(data: FigureData) -> Surface:
+    """The points of the figure. Raises NotDrawn where alpha and r were not both varied."""
+    free = {"alpha", "r", *(axis.name for axis in data.searched.axes)}
+    results = _alike(data.results, [f for f in MEMBER if f not in free and f not in ("engine", "epochs")])
+    if len(results) < LEAST:
         raise NotDrawn(
-            f"it takes {LEAST} complete configurations that differ in alpha and r, and there are {len(found)}"
+            f"it takes {LEAST} complete configurations that differ in alpha and r, and there are {len(results)}"
         )
-    if found["alpha"].nunique() < 2 or found["r"].nunique() < 2:
+    if results["alpha"].nunique() < 2 or results["r"].nunique() < 2:
         raise NotDrawn("alpha and r were not both varied among the complete configurations")
-    values = found["value"].to_numpy(dtype=np.float64)
-    place = int(values.argmax() if goal == "maximize" else values.argmin())
-    gap = np.abs(values - values[place])
-    positive = found.loc[found["r"] > 0, "r"]
-    least = min(float(np.log10(positive.min())), np.log10(PAPER[1]))
-    zero = least - 1.0 if (found["r"] == 0).any() else None
-    with np.errstate(divide="ignore"):
-        x = np.log10(found["r"].to_numpy(dtype=np.float64))
+    values = results["value"].to_numpy(dtype=np.float64)
+    best = int(values.argmax() if data.objective[1] == "maximize" else values.argmin())
+    of_best = data.ends(int(str(results.index[best])))[1][data.objective[0]]
+    error = float(of_best.std(ddof=1) / np.sqrt(len(of_best))) if len(of_best) > 1 else 0.0
+    r = results["r"].to_numpy(dtype=np.float64)
+    zero = min(float(np.log10(r[r > 0].min())), np.log10(PAPER[1])) - 1.0 if (r == 0).any() else None
     return Surface(
-        x=np.where(np.isfinite(x), x, zero if zero is not None else np.nan),
-        y=np.log10(found["alpha"].to_numpy(dtype=np.float64)),
+        x=np.log10(r, where=r > 0, out=np.full(len(r), np.nan if zero is None else zero)),
+        y=np.log10(results["alpha"].to_numpy(dtype=np.float64)),
         values=values,
-        near=gap <= _standard_error(frame, int(str(found.index[place])), metric),
-        best=place,
+        near=np.abs(values - values[best]) <= error,
+        best=best,
         zero=zero,
     )
 
 
-def _standard_error(frame: pd.DataFrame, configuration: int, metric: str) -> float:
-    own = frame[frame["configuration"] == configuration]
-    values = own.loc[own["epoch"] == own["epoch"].max(), metric]
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+def _alike(results: pd.DataFrame, fields: list[str]) -> pd.DataFrame:
+    """The largest part of a table of results that is the same in all of these fields."""
+    fixed = [field for field in fields if field in results]
+    if not len(results) or not fixed:
+        return results
+    group = results.groupby(fixed, dropna=False, sort=False).ngroup()
+    return results[group == group.value_counts(sort=False).idxmax()]
 
 
-def _triangles(found: Surface) -> Triangulation | None:
+def _triangles(points: Surface) -> Triangulation | None:
     """Between the points on the log scale; none where they are few, or all on one straight line."""
-    inside = found.x != found.zero
-    x, y = found.x[inside], found.y[inside]
+    inside = points.x != points.zero
+    x, y = points.x[inside], points.y[inside]
     if len(set(zip(x.tolist(), y.tolist(), strict=True))) < LEAST:
         return None
     spread = np.linalg.svd(np.column_stack([x - x.mean(), y - y.mean()]), compute_uv=False)
     return Triangulation(x, y) if spread[-1] > 1e-6 * spread[0] else None
 
 
-def _ticks(axes: Axes, found: Surface) -> None:
+def _ticks(axes: Axes, points: Surface) -> None:
     """Decades as powers of ten, and 0 apart from them."""
-    low, high = np.floor(min(found.x[found.x != found.zero].min(), np.log10(PAPER[1]))), np.ceil(found.x.max())
-    decades = [d for d in np.arange(low, max(high, np.log10(PAPER[1])) + 1)]
-    zero = [] if found.zero is None else [found.zero]
+    paper = np.log10(PAPER[1])
+    low = np.floor(min(points.x[points.x != points.zero].min(), paper))
+    decades = np.arange(low, max(np.ceil(points.x.max()), paper) + 1).tolist()
+    zero = [] if points.zero is None else [points.zero]
     axes.xaxis.set_major_locator(FixedLocator([*zero, *decades]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if x in zero else f"{10.0**x:g}"))
     if zero:
         axes.axvline(zero[0] + 0.5, color="black", linewidth=0.7, linestyle=":")
-    axes.yaxis.set_major_locator(FixedLocator([a for a in np.log10([0.01, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 100, 1000])]))
+    axes.yaxis.set_major_locator(FixedLocator(np.log10([0.01, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 100, 1000]).tolist()))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{10.0**y:.3g}"))
     axes.set_xlabel("r, the strength of the penalty (log scale)")
     axes.set_ylabel("α, the scale of the activation (log scale)")
     axes.margins(0.06)
+
+
+FIGURE = Kind("Response surface", place=50, draw=draw, each_objective=True)

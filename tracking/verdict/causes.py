@@ -1,4 +1,4 @@
-"""What the gradients of two configurations show beside each other, as sentences with the numbers in them.
+"""What the gradients of the compared configurations show: their numbers, and what these suggest as a cause.
 
 Means over seeds; saturation and dead units over the layers that have an activation. No more is said than what was
 recorded: where it suggests a cause, the sentence says which number does.
@@ -6,24 +6,19 @@ recorded: where it suggests a cause, the sentence says which number does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+
+from tracking.verdict.tables import SHARE, P, code, number
+from tracking.verdict.types import Moment
 
 FEW = 0.01  # fewer saturated units than this leave rescaling nothing to act on
 MOST = 0.5
 LOSSES = ("train.loss", "validation.loss")
 APART = 2.0  # times: gradients of less different size are called about the same
-
-
-@dataclass(frozen=True)
-class _Moment:
-    epoch: int
-    rms: float
-    vanished: float
-    saturated: float
-    dead: float
 
 
 class _Course:
@@ -42,107 +37,94 @@ class _Course:
         self.largest = numbers.max()
         self.name = name
         self.fields = rows.iloc[0]
-        self.first, self.last = self._moment(int(self.means.index.min())), self._moment(int(self.means.index.max()))
+        self.epochs = int(self.means.index.min()), int(self.means.index.max())
 
-    def of_layers(self, statistic: str) -> pd.DataFrame:
-        return self.means[self._layers(statistic)]
+    def at(self, metric: str, epoch: int | None = None) -> float:
+        """A mean at an epoch, the first where none is given; of a layer's statistic over the layers. NaN without it."""
+        chosen = self.layers(metric) if metric in ("saturated", "dead") else [m for m in (metric,) if m in self.means]
+        row = self.epochs[0] if epoch is None else epoch
+        return float(self.means.loc[self.means.index == row, chosen].mean(axis=1).iloc[0]) if chosen else math.nan
 
-    def most_of_a_layer(self, statistic: str) -> float:
-        """The most of any layer, epoch and seed."""
-        return float(self.largest[self._layers(statistic)].max())
-
-    def _layers(self, statistic: str) -> list[str]:
-        # The output has no activation: it would only dilute the mean.
+    def layers(self, statistic: str) -> list[str]:
+        """A statistic's columns. The output has no activation: it would only dilute the mean."""
         own = [c for c in self.means.columns if c.startswith("layer.") and c.endswith(f".{statistic}")]
         return [c for c in own if c != f"layer.output.{statistic}"]
 
-    def at(self, metric: str, epoch: int) -> float:
-        return float(self.means[metric].to_dict()[epoch]) if metric in self.means else float("nan")
+    def most_of_a_layer(self, statistic: str) -> float:
+        """The most of any layer, epoch and seed."""
+        return float(self.largest[self.layers(statistic)].max())
 
-    def at_start(self, metric: str) -> float:
-        return self.at(metric, self.first.epoch)
+    def moments(self) -> list[Moment]:
+        """At the first and the last epoch, once where these are one."""
+        metrics = ("gradient.data.rms", "gradient.data.vanished", "saturated", "dead")
+        table = {epoch: [self.at(metric, epoch) for metric in metrics] for epoch in self.epochs}
+        return [Moment(self.name, e, *(x if math.isfinite(x) else None for x in row)) for e, row in table.items()]
 
-    def _moment(self, epoch: int) -> _Moment:
-        return _Moment(
-            epoch=epoch,
-            rms=self.at("gradient.data.rms", epoch),
-            vanished=self.at("gradient.data.vanished", epoch),
-            saturated=float(self.of_layers("saturated").mean(axis=1).to_dict()[epoch]),
-            dead=float(self.of_layers("dead").mean(axis=1).to_dict()[epoch]),
+
+def causes(
+    frame: pd.DataFrame, pairs: Iterable[tuple[tuple[int, str], tuple[int, str]]]
+) -> tuple[tuple[Moment, ...], tuple[str, ...]]:
+    """The numbers of each configuration, and sentences on each pair: (number, name) of the plainer one first.
+
+    Of a pair without records nothing is said.
+    """
+    moments: dict[int, list[Moment]] = {}
+    sentences: dict[str, None] = {}
+    for pair in pairs:
+        rows = [frame[frame["configuration"] == number] for number, _ in pair]
+        if not all(map(len, rows)):
+            continue
+        plain, changed = (_Course(own, name) for own, (_, name) in zip(rows, pair, strict=True))
+        moments |= {number: c.moments() for (number, _), c in zip(pair, (plain, changed), strict=True)}
+        sentences |= dict.fromkeys(
+            [*_vanishing(plain, changed), *_rescaling(plain, changed), *_penalty(plain, changed)]
         )
+    return tuple(m for own in moments.values() for m in own), tuple(sentences)
 
 
-def causes(frame: pd.DataFrame, other: int, one: int, names: tuple[str, str]) -> tuple[str, ...]:
-    """Sentences on the configurations `other` and `one`, called `names` in this order; none without their records."""
-    rows = [frame[frame["configuration"] == number] for number in (other, one)]
-    if any(not len(found) for found in rows):
-        return ()
-    a, b = (_Course(found, name) for found, name in zip(rows, names, strict=True))
-    said = [_beside(a.first, b.first, a, b)]
-    if a.last.epoch > 0 and b.last.epoch > 0:
-        said.append(_beside(a.last, b.last, a, b))
-    return (*said, *_vanishing(a, b), *_rescaling(a, b), *_penalty(a, b))
-
-
-def _beside(of_a: _Moment, of_b: _Moment, a: _Course, b: _Course) -> str:
-    when = f"epoch {of_a.epoch}" if of_a.epoch == of_b.epoch else f"epochs {of_a.epoch} and {of_b.epoch}"
-    return (
-        f"At {when}, {a.name} and {b.name}: rms of the data gradient {of_a.rms:.2g} and {of_b.rms:.2g}; vanished "
-        f"coordinates {of_a.vanished:.0%} and {of_b.vanished:.0%}; saturated units {of_a.saturated:.0%} and "
-        f"{of_b.saturated:.0%}; dead units {of_a.dead:.0%} and {of_b.dead:.0%}."
-    )
-
-
-def _vanishing(a: _Course, b: _Course) -> list[str]:
-    said = []
-    if a.first.vanished >= MOST:
-        said.append(f"Most of {a.name}'s gradient had vanished before the first step.")
-    depth = a.at_start("gradient.first_to_last"), b.at_start("gradient.first_to_last")
+def _vanishing(plain: _Course, changed: _Course) -> list[str]:
+    sentences = []
+    if plain.at("gradient.data.vanished") >= MOST:
+        sentences.append(f"Most of the gradient of {code(plain.name)} had vanished before the first step.")
+    depth = [c.at("gradient.first_to_last") for c in (plain, changed)]
     if all(d > 0 for d in depth) and min(depth) < 1 / APART:
-        said.append(
-            f"Before the first step the first layer's gradient was {depth[0]:.2g} of the last layer's in {a.name}, "
-            f"{depth[1]:.2g} in {b.name}."
+        sentences.append(
+            f"Before the first step, the first layer's gradient was {number(depth[0], P)} times the last layer's in "
+            f"{code(plain.name)} and {number(depth[1], P)} times in {code(changed.name)}."
         )
-    return said
+    return sentences
 
 
-def _rescaling(a: _Course, b: _Course) -> list[str]:
-    if a.fields["alpha"] != 1 or b.fields["alpha"] == 1 or b.fields["scaling"] != "rescaled" or not _alike(a, b):
+def _rescaling(plain: _Course, changed: _Course) -> list[str]:
+    a, b = plain.fields, changed.fields
+    if a["alpha"] != 1 or b["alpha"] == 1 or b["scaling"] != "rescaled" or not _alike(plain, changed):
         return []
-    most = a.most_of_a_layer("saturated")
+    most, start, name = plain.most_of_a_layer("saturated"), plain.at("saturated"), code(plain.name)
     if most == 0:
-        return [f"No unit of {a.name} was ever saturated, so that rescaling by alpha had nothing to act on."]
+        return [f"No unit of {name} was ever saturated, so rescaling by alpha had nothing to act on."]
     if most < FEW:
         return [
-            f"Never more than {most:.2%} of {a.name}'s units in a layer were saturated, so that rescaling by alpha had "
-            "next to nothing to act on."
+            f"At most {number(most, '.2%')} of the units in any layer of {name} were saturated, so rescaling by alpha "
+            "had almost nothing to act on."
         ]
-    if a.first.saturated >= MOST:
+    if start >= MOST:
         return [
-            f"Most units of {a.name} were saturated at the start ({a.first.saturated:.0%}); with rescaling by alpha "
-            f"{b.first.saturated:.0%} were."
+            f"Most units of {name} ({number(start, SHARE)}) were saturated at the start; with rescaling by alpha, "
+            f"{number(changed.at('saturated'), SHARE)} were."
         ]
     return []
 
 
-def _alike(a: _Course, b: _Course) -> bool:
-    """Whether a remedy is what tells them apart, not another activation or other initial values."""
-    return all(a.fields[name] == b.fields[name] for name in ("activation", "initialization", "init_scale"))
-
-
-def _penalty(a: _Course, b: _Course) -> list[str]:
-    if a.fields["r"] or not b.fields["r"] or not _alike(a, b):
+def _penalty(plain: _Course, changed: _Course) -> list[str]:
+    if plain.fields["r"] or not changed.fields["r"] or not _alike(plain, changed):
         return []
-    said = []
-    data, total = b.at_start("gradient.data.rms"), b.at_start("gradient.total.rms")
-    if data > 0 and total / data >= APART:
-        said.append(
-            f"Before the first step the penalty made {b.name}'s gradient {total / data:.2g} times that of the data."
-        )
-    if a.first.saturated >= FEW and a.last.epoch > 0 and b.last.epoch > 0:
-        said.append(
-            "From the first epoch to the last, saturated units went from "
-            f"{a.first.saturated:.0%} to {a.last.saturated:.0%} in {a.name} and "
-            f"from {b.first.saturated:.0%} to {b.last.saturated:.0%} in {b.name}."
-        )
-    return said
+    data, total = changed.at("gradient.data.rms"), changed.at("gradient.total.rms")
+    if not (data > 0 and total / data >= APART):
+        return []
+    times = number(total / data, P)
+    return [f"Before the first step, the penalty made the gradient of {code(changed.name)} {times} times as large."]
+
+
+def _alike(plain: _Course, changed: _Course) -> bool:
+    """Whether a remedy is what tells them apart, not another activation or other initial values."""
+    return all(plain.fields[name] == changed.fields[name] for name in ("activation", "initialization", "init_scale"))

@@ -1,4 +1,4 @@
-"""A claim as data: which configuration is said to be better than, as good as, or similar to which other, on what.
+"""A claim as data: one configuration is better than, as good as, or similar to another on a metric.
 
     >>> Claim("better", "l2", "plain", "validation.accuracy", margin=0.01, since=11, says="improves considerably")
 
@@ -18,17 +18,17 @@ MARGIN = 0.01  # of an accuracy, where none is stated: one point in a hundred
 
 @dataclass(frozen=True)
 class Claim:
-    """`one` is better than `other` by more than `margin`; or at most `margin` worse; or within `margin` of it.
+    """`arm` is better than `against` by more than `margin`; or at most `margin` worse; or within `margin` of it.
 
-    `one` and `other` are arms, or one of them is BEST. `goal`, maximize or minimize, says which way of `metric` is
-    better. `margin` is in the metric's unit, or with `relative` a fraction of the other's value. What is compared is
-    a seed's mean over the epochs from `since` to `until`, both included; the last epoch where neither is given, all
+    `arm` and `against` are arms, or one of them is BEST. `goal`, maximize or minimize, says which way of `metric` is
+    better. `margin` is in the metric's unit, or with `relative` a fraction of the value of `against`. What is compared
+    is a seed's mean over the epochs from `since` to `until`, both included; the last epoch where neither is given, all
     before or after where one is. `says` are the claim's own words.
     """
 
     kind: str
-    one: str
-    other: str
+    arm: str
+    against: str
     metric: str
     goal: str = "maximize"
     margin: float = 0.0
@@ -42,7 +42,7 @@ class Claim:
 def named(claim: Claim) -> Claim:
     """The claim with a name made of what it says, where its author has given none: l2-better-than-plain."""
     word = {BETTER: "better-than", AS_GOOD: "as-good-as"}.get(claim.kind, "similar-to")
-    return claim if claim.name else replace(claim, name=f"{claim.one}-{word}-{claim.other}")
+    return claim if claim.name else replace(claim, name=f"{claim.arm}-{word}-{claim.against}")
 
 
 def default_claims(claim: str, arms: Iterable[str], objectives: Sequence[tuple[str, str]]) -> tuple[Claim, ...]:
@@ -53,11 +53,11 @@ def default_claims(claim: str, arms: Iterable[str], objectives: Sequence[tuple[s
     """
     others = [arm for arm in arms if arm != claim]
     rivals = [PLAIN] if PLAIN in others else others
-    found = []
+    claims = []
     for metric, goal in objectives:
-        found += [Claim(BETTER, claim, rival, metric, goal) for rival in rivals]
+        claims += [Claim(BETTER, claim, rival, metric, goal) for rival in rivals]
         if metric.endswith(".accuracy"):
-            found.append(Claim(AS_GOOD, claim, BEST, metric, goal, MARGIN))
+            claims.append(Claim(AS_GOOD, claim, BEST, metric, goal, MARGIN))
     if len({metric for metric, _ in objectives}) == 1:
-        return tuple(map(named, found))
-    return tuple(replace(named(c), name=f"{named(c).name}-in-{c.metric}") for c in found)
+        return tuple(map(named, claims))
+    return tuple(replace(named(c), name=f"{named(c).name}-in-{c.metric}") for c in claims)

@@ -1,4 +1,4 @@
-"""The statistics of paired differences: one number a pair, positive where the claim is better."""
+"""The statistics of paired differences: one number per pair, positive where the claim's arm is better."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def interval(gains: Gains) -> tuple[float | None, float | None]:
     """The 95% percentile bootstrap interval of the mean; None with fewer than two. The same numbers give the same."""
     if len(gains) < 2:
         return None, None
-    found = stats.bootstrap(
+    ends = stats.bootstrap(
         (gains,),
         np.mean,
         confidence_level=1 - LEVEL,
@@ -27,7 +27,7 @@ def interval(gains: Gains) -> tuple[float | None, float | None]:
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(ends.low), float(ends.high)
 
 
 def one_sided(gains: Gains) -> tuple[float, float]:
@@ -71,11 +71,11 @@ def holm(ps: Sequence[float]) -> tuple[float, ...]:
     S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6 (1979).
     """
     order = sorted(range(len(ps)), key=ps.__getitem__)
-    found, least = [1.0] * len(ps), 0.0
+    adjusted, least = [1.0] * len(ps), 0.0
     for place, i in enumerate(order):
         least = max(least, min(1.0, (len(ps) - place) * ps[i]))
-        found[i] = least
-    return tuple(found)
+        adjusted[i] = least
+    return tuple(adjusted)
 
 
 def least_p(pairs: int, claims: int = 1) -> float | None:

@@ -1,11 +1,10 @@
-"""What a sweep's table says of its claims: rankings, and differences paired over seeds with their uncertainty.
+"""The verdict on a sweep's claims: rankings, and differences paired over seeds with their uncertainty.
 
     >>> claims = [Claim("better", "paper", "plain", "validation.accuracy")]
     >>> verdict = judge(load("alpha-r"), outcomes("alpha-r"), [("validation.accuracy", "maximize")], claims)
     >>> print(verdict.text)
 
-Everything here is a function of the table alone: numbers in, frozen dataclasses out. A number that does not exist (of
-a diverged member, or of an empty set) is None, so that `dataclasses.asdict` gives JSON.
+Everything here is a function of the table alone: numbers in, frozen dataclasses out.
 
 **One rule for every claim.** A claim says that the gain of one configuration over another is above a threshold: above
 0, or above the margin that it names, if it is "better"; above minus the margin if it is "as good" (a non-inferiority
@@ -29,59 +28,34 @@ This holds where differences scatter evenly around their centre. What goes wrong
 on 8 seeds in 43% of sweeps, on 25 in 7%, and no test counts what it has not seen.
 
 **The best.** "As good as the best" is judged against every other complete configuration: it is confirmed where it
-holds against each of them, and not confirmed where it fails against any, of so many (Bonferroni). So it does not
+holds against each of them, and not confirmed where it fails against any (Bonferroni over their number). So it does not
 matter that the best was found by looking. But a searched configuration is the best in part by luck, on the very seeds
 that chose it: a sweep with a confirming stage is judged on that stage's fresh seeds alone.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pandas as pd
 
 from tracking.markdown import markdown
-from tracking.results import Outcome
-from tracking.verdict import words as wording
+from tracking.results import CONFIRM, Outcome
 from tracking.verdict.causes import causes
 from tracking.verdict.claims import BETTER, PLAIN, Claim
 from tracking.verdict.comparisons import SECONDS
-from tracking.verdict.judge import ClaimVerdict, Stage, judge_claims
-from tracking.verdict.rankings import Summary, summaries
+from tracking.verdict.judge import Stage, judge_claims
+from tracking.verdict.rankings import summaries
+from tracking.verdict.sections import rankings, sections
+from tracking.verdict.tables import Section, plain
+from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Verdict
 
-__all__ = ["ClaimVerdict", "ObjectiveVerdict", "Summary", "Verdict", "judge", "summaries"]
+__all__ = ["ClaimVerdict", "ObjectiveVerdict", "Verdict", "judge"]
 
 MOST_CAUSES = 3  # pairs of configurations whose gradients are described
-
-
-@dataclass(frozen=True)
-class ObjectiveVerdict:
-    """One objective: the sweep's own configurations by rank, those of the confirming stage, the claim's arm."""
-
-    metric: str
-    goal: str
-    ranking: tuple[Summary, ...]
-    confirmed: tuple[Summary, ...]
-    claim: Summary | None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to a sweep's claims: what each objective shows, each claim, the gradients, and all in plain words.
-
-    `states` counts the configurations that have records, of `total`. `markdown` is the same for MLflow.
-    """
-
-    sweep: str
-    claim: str | None
-    states: Mapping[str, int]
-    total: int
-    objectives: tuple[ObjectiveVerdict, ...]
-    claims: tuple[ClaimVerdict, ...]
-    causes: tuple[str, ...]
-    text: str
-    markdown: str
+MOST_RANKED = 5  # in MLflow's description
 
 
 def judge(
@@ -99,7 +73,7 @@ def judge(
     """The verdict on `claims`; `objectives` are (metric, maximize | minimize), `claim` the arm that is singled out.
 
     With `confirming` the claims are judged on the confirming stage alone. `later` are the names of claims stated after
-    the first results were there; `left` is how many configurations are still to come, of which one may be the best.
+    results were available; `left` configurations are unfinished, of which one may be the best.
     Raises ValueError where a metric is not in the table, or a goal is no goal.
     """
     for metric, goal in [*objectives, *((c.metric, c.goal) for c in claims)]:
@@ -110,47 +84,35 @@ def judge(
     own = {n: o for n, o in outcomes.items() if o.confirms is None}
     again = {n: o for n, o in outcomes.items() if o.confirms is not None}
     arms = {o.arm: n for n, o in own.items() if o.arm}
-    judged = tuple(_objective(frame, own, again, metric, goal, arms, claim) for metric, goal in objectives)
-    stage = Stage(frame, again, {a: n for n, o in again.items() if (a := o.confirms)}) if confirming else None
-    stage = stage or Stage(frame, own, arms)
-    found = judge_claims(claims, stage, later, left)
-    fresh = (
-        sorted({s for n in again if (rows := stage.rows(n)) is not None for s in rows["seed"]}) if confirming else []
-    )
-    why = _causes(frame, found, stage, claim)
-    states: dict[str, int] = {}
-    for o in outcomes.values():
-        states[o.state] = states.get(o.state, 0) + 1
-    ended = sum(count for state, count in states.items() if state != "running")
-    total = max(ended + left, len(outcomes))
-    text = wording.text(sweep, claim, states, total, judged, found, fresh, why)
-    return Verdict(sweep, claim, states, total, judged, found, why, text, markdown(judged, found, fresh, why))
+    fresh = {a: n for n, o in again.items() if (a := o.confirms)}
+    stage = Stage(frame, again, fresh) if confirming else Stage(frame, own, arms)
+    judged = []
+    for metric, goal in objectives:
+        ranking = summaries(frame, own, metric, goal)
+        claimed = next((s for s in ranking if s.configuration == arms.get(claim or "")), None)
+        judged.append(ObjectiveVerdict(metric, goal, ranking, summaries(frame, again, metric, goal), claimed))
+    answers = judge_claims(claims, stage, later, left)
+    gradients, sentences = causes(frame, _compared(answers, stage, claim))
+    states = dict(Counter(o.state for o in outcomes.values()))
+    total = max(sum(states.values()) - states.get("running", 0) + left, len(outcomes))
+    verdict = Verdict(sweep, claim, states, total, tuple(judged), answers, gradients, sentences)
+    parts = sections(verdict)
+    # The whole of it: a list of the best closes what is read from the top.
+    described = (*parts[1:], Section("", (), rankings(verdict, MOST_RANKED)))
+    return replace(verdict, text=plain(parts), markdown=markdown(described))
 
 
-def _objective(
-    frame: pd.DataFrame,
-    own: Mapping[int, Outcome],
-    again: Mapping[int, Outcome],
-    metric: str,
-    goal: str,
-    arms: Mapping[str, int],
-    claim: str | None,
-) -> ObjectiveVerdict:
-    ranking = summaries(frame, own, metric, goal)
-    mine = next((s for s in ranking if s.configuration == arms.get(claim or "")), None)
-    return ObjectiveVerdict(metric, goal, ranking, summaries(frame, again, metric, goal), mine)
-
-
-def _causes(frame: pd.DataFrame, claims: Sequence[ClaimVerdict], stage: Stage, claim: str | None) -> tuple[str, ...]:
-    """Of the arm singled out beside plain, then of every two that a claim calls better and worse."""
+def _compared(
+    claims: Sequence[ClaimVerdict], stage: Stage, claim: str | None
+) -> list[tuple[tuple[int, str], tuple[int, str]]]:
+    """The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first."""
     arms = stage.arms
-    pairs: dict[tuple[int, int], tuple[str, str]] = {}
+    pairs: dict[tuple[int, int], tuple[tuple[int, str], tuple[int, str]]] = {}
     if claim is not None and claim in arms and claim != PLAIN and PLAIN in arms:
-        pairs[arms[claim], arms[PLAIN]] = (PLAIN, claim)
+        pairs[arms[claim], arms[PLAIN]] = (arms[PLAIN], PLAIN), (arms[claim], claim)
     for c in claims:
         if c.kind == BETTER and c.comparison is not None and c.metric != SECONDS:
-            pairs.setdefault(c.comparison.configurations, (c.comparison.other, c.comparison.one))
-    said: dict[str, None] = {}
-    for (one, other), names in list(pairs.items())[:MOST_CAUSES]:
-        said |= dict.fromkeys(causes(frame, other, one, names))
-    return tuple(said)
+            names = (name.removeprefix(CONFIRM) for name in (c.comparison.one, c.comparison.other))
+            better, worse = zip(c.comparison.configurations, names, strict=True)
+            pairs.setdefault(c.comparison.configurations, (worse, better))
+    return list(pairs.values())[:MOST_CAUSES]

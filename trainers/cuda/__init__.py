@@ -4,8 +4,9 @@ How it works, and what has been seen of it where, is told in README.md beside th
 Linux and compiles what launches its kernels with the machine's C compiler; where either is missing members go to the
 reference engine.
 
-    >>> from trainers.cuda import missing
+    >>> from trainers.cuda import SUPPORT, missing
     >>> missing("cuda")     # None, or why it can't run there
+    >>> SUPPORT.refusal(MemberConfig(activation="tanh"))    # None, or which of its fields the kernels have no code for
 """
 
 from __future__ import annotations
@@ -15,6 +16,23 @@ import os
 import shutil
 import sysconfig
 from pathlib import Path
+
+from trainers.support import Support
+
+# What the kernels have code for; an activation's place here is its number in them.
+SUPPORT = Support(
+    engine="cuda",
+    fields={
+        "activation": (
+            *("tanh", "sigmoid", "logsigmoid", "arctan", "softsign"),
+            *("relu", "leaky_relu", "elu", "relu6", "silu", "hardswish"),
+        ),
+        "scaling": ("rescaled", "naive"),
+        "penalty": ("l2", "l1"),
+    },
+    layers=("convolution", "pooling", "dense"),
+    optimizers=("adam",),
+)
 
 
 def interpreted() -> bool:

@@ -72,8 +72,9 @@ class Array:
         members = [s.member for s in states]
         self.count = len(states)
         self.parameters = self._tensor(np.stack([s.parameters for s in states]))
-        self.first_moment = self._tensor(np.stack([s.first_moment for s in states]))
-        self.second_moment = self._tensor(np.stack([s.second_moment for s in states]))
+        self.first_moment, self.second_moment = (
+            self._tensor(np.stack(moments)) for moments in zip(*(s.kept for s in states), strict=True)
+        )
         self.settings = self._tensor(rows(members))
         self.kinds = self._tensor(kinds(members))
         self.learning_rates = self._tensor(np.array([m.learning_rate for m in members], dtype=np.float64))

@@ -19,7 +19,7 @@ from trainers.cuda import interpreted, memory, missing
 from trainers.cuda.array import Array, Workshop, resident
 from trainers.cuda.plan import DEVICE, INTERPRETED, plan_of, refusal
 from trainers.cuda.statistics import TORCH
-from trainers.data import Dataset, probe
+from trainers.data import Dataset
 from trainers.layers import IMAGE, Layer
 from trainers.states import MemberState
 from trainers.statistics import Columns, Probe, by_member, columns, statistics
@@ -54,12 +54,7 @@ class CudaEngine:
         self.layers = layers
         self.device = numbered(device)
         self.plan = plan_of(layers, IMAGE, INTERPRETED if interpreted() else DEVICE)
-        splits = {
-            "train": dataset.train,
-            "validation": dataset.validation,
-            "test": dataset.test,
-            "probe": probe(dataset),
-        }
+        splits = dataset.splits()
         self.sizes = memory.Sizes(*(len(split) for split in splits.values()))
         self.programs = programs(self.device)
         self._room = self._check_room()
@@ -114,7 +109,7 @@ class CudaEngine:
         columns = (t.cpu().numpy() for t in (array.parameters, array.first_moment, array.second_moment))
         return [
             (
-                replace(s, epoch=s.epoch + 1, step=s.step + steps, parameters=p, first_moment=m, second_moment=v),
+                replace(s, epoch=s.epoch + 1, step=s.step + steps, parameters=p, kept=(m, v)),
                 float(loss / len(images)),
                 float(hit / len(images)),
             )

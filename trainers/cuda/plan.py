@@ -15,6 +15,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.cuda import SUPPORT
 from trainers.layers import Convolution, Dense, Layer, Pooling, Shape, output_shapes, parameter_shapes
 
 CHANNELS = 3
@@ -97,6 +98,8 @@ def refusal(layers: tuple[Layer, ...], image: Shape, blocks: Blocks = DEVICE) ->
     """Why the kernels can't run this network on images (channels, height, width), in a line; None where they can."""
     if len(image) != 3 or image[0] != CHANNELS:
         return f"the cuda engine takes images of {CHANNELS} channels, but got {image}"
+    if reason := SUPPORT.refusal_of(layers):
+        return reason
     shape: Shape = image
     before: Layer | None = None
     for i, (layer, outgoing) in enumerate(zip(layers, output_shapes(layers, image), strict=True)):
@@ -128,7 +131,7 @@ def _wrong(layer: Layer, before: Layer | None, shape: Shape, blocks: Blocks) -> 
         if not isinstance(before, Convolution):
             return "the cuda engine pools after a convolution"
         return "the cuda engine pools even sizes" if height % 2 or width % 2 else None
-    if layer.channels != CHANNELS or layer.bias:
+    if not isinstance(layer, Convolution) or layer.channels != CHANNELS or layer.bias:
         return f"the cuda engine runs convolutions of {CHANNELS} channels without bias"
     if width % blocks.strip or width // blocks.strip > blocks.slots:
         return f"the cuda engine runs widths of {blocks.strip} to {blocks.strip * blocks.slots} by {blocks.strip}"
@@ -200,7 +203,7 @@ def plan_of(layers: tuple[Layer, ...], image: Shape, blocks: Blocks) -> Plan:
                 }
             )
             source, count = value, prod(shapes[i + 1])
-        else:
+        elif isinstance(layer, Dense):
             inputs = prod(shapes[i])
             if not dense:
                 flat = _power_of_two(inputs, 16)

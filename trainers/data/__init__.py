@@ -1,4 +1,4 @@
-"""Images to train on, by name: `digits`, `cifar10`, `folder:PATH`.
+"""Images to train on, by name: `digits`, `cifar10`, `folder:PATH`; one table of where they come from.
 
 >>> dataset = load("folder:~/pictures")
 >>> dataset.train.images.shape, dataset.classes
@@ -11,18 +11,89 @@ machine: the arrays are then mapped from files. What a loader needs is imported 
 from __future__ import annotations
 
 import functools
+import os
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trainers.data.dataset import Dataset, Split, probe
 from trainers.errors import DataError
 
-__all__ = ["DataError", "Dataset", "Split", "load", "probe"]
+if TYPE_CHECKING:
+    from trainers.data.dataset import Dataset, Split, probe
+
+__all__ = ["DATA", "DataError", "Dataset", "Images", "Split", "images_of", "load", "names", "probe"]
+
+
+class Images(NamedTuple):
+    """How many images each split has, and of how many classes they are."""
+
+    train: int
+    validation: int
+    test: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of data: its loader, as "module:function", and about how many images it has.
+
+    Where it `takes_path` it is named `name:PATH`, and both functions are given the path; else they are given nothing.
+    The loader returns a `Dataset` (`trainers.data.dataset.assemble`) or raises DataError.
+    """
+
+    loader: str
+    images: Callable[..., Images]
+    takes_path: bool = False
+
+
+def _count_folder(path: str) -> Images:
+    """A tenth of a folder's training images is for validation; zeros for one that can't be read."""
+    folder = Path(os.path.expanduser(path))
+    try:
+        train, test = (
+            [len(os.listdir(c)) for c in (folder / part).iterdir() if c.is_dir()] for part in ("train", "test")
+        )
+    except OSError:
+        return Images(0, 0, 0, 0)
+    validation = sum(train) // 10
+    return Images(sum(train) - validation, validation, sum(test), len(train))
+
+
+DATA: dict[str, Source] = {
+    "digits": Source("trainers.data.digits:load_digits", lambda: Images(1295, 143, 359, 10)),
+    "cifar10": Source("trainers.data.cifar10:load_cifar10", lambda: Images(45000, 5000, 10000, 10)),
+    "folder": Source("trainers.data.folder:load_folder", _count_folder, takes_path=True),
+}
 
 _ONE_AT_A_TIME = threading.Lock()
 
 
+def names() -> str:
+    """What data can be, in words."""
+    *most, last = (f"{name}:PATH" if source.takes_path else name for name, source in DATA.items())
+    return f"{', '.join(most)} or {last}"
+
+
+def source_of(name: str) -> tuple[Source, list[str]] | None:
+    """The source of data of that name, and what its functions are given; None for an unknown name."""
+    word, colon, path = name.partition(":")
+    source = DATA.get(word)
+    if source is None or source.takes_path != bool(colon):
+        return None
+    return source, [path] if source.takes_path else []
+
+
+def images_of(name: str) -> Images:
+    """About how many images this data has, before it is loaded; zeros for a folder that can't be read."""
+    source, arguments = _known(name)
+    return source.images(*arguments)
+
+
 def load(name: str) -> Dataset:
-    """The data set of that name: `digits`, `cifar10` or `folder:PATH`.
+    """The data set of that name.
 
     Kept for the life of the process, so a folder that changes later is not read again. Raises DataError, in one line,
     for an unknown name and for data that are missing, broken or can't be kept.
@@ -34,16 +105,19 @@ def load(name: str) -> Dataset:
 
 @functools.cache
 def _load(name: str) -> Dataset:
-    if name == "digits":
-        from trainers.data.digits import load_digits
+    source, arguments = _known(name)
+    module, _, function = source.loader.partition(":")
+    dataset: Dataset = getattr(import_module(module), function)(*arguments)
+    return dataset
 
-        return load_digits()
-    if name == "cifar10":
-        from trainers.data.cifar10 import load_cifar10
 
-        return load_cifar10()
-    if name.startswith("folder:"):
-        from trainers.data.folder import load_folder
+def _known(name: str) -> tuple[Source, list[str]]:
+    if (known := source_of(name)) is None:
+        raise DataError(f"data {name!r} is unknown: it must be {names()}")
+    return known
 
-        return load_folder(name.removeprefix("folder:"))
-    raise DataError(f"data {name!r} is unknown: it must be digits, cifar10 or folder:PATH")
+
+def __getattr__(name: str) -> Any:
+    if name in ("Dataset", "Split", "probe"):
+        return getattr(import_module("trainers.data.dataset"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

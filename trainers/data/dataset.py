@@ -55,6 +55,10 @@ class Dataset:
     test: Split
     digest: str
 
+    def splits(self) -> dict[str, Split]:
+        """By name, with the `probe`: the sample of the training split on which gradients are recorded."""
+        return {"train": self.train, "validation": self.validation, "test": self.test, "probe": probe(self)}
+
 
 def assemble(name: str, classes: tuple[str, ...], train: Split, test: Split) -> Dataset:
     """A data set whose validation split is a tenth of `train`, the same for every member; the rest stays in `train`.

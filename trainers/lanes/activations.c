@@ -6,7 +6,15 @@
  * soon be denormal numbers, which are slow. */
 #include "network.h"
 
-enum { TANH, SIGMOID, LOGSIGMOID, ARCTAN, SOFTSIGN, RELU, LEAKY_RELU, ELU, RELU6, SILU, HARDSWISH };
+/* Those that `evaluate` has code for: nothing else is ever evaluated (has_activation). */
+#define EACH(x) \
+    x(TANH) x(SIGMOID) x(LOGSIGMOID) x(ARCTAN) x(SOFTSIGN) x(RELU) x(LEAKY_RELU) x(ELU) x(RELU6) x(SILU) x(HARDSWISH)
+
+/* A unit is saturated where |f'(u)| < 0.01 sup |f'|: below the first, above the second, or between the next two. */
+static const struct {
+    float low, high, from, to;
+    int monotone;
+} table[] = {ACTIVATION_ROWS};
 
 typedef struct {
     vec e, minus_one; /* exp(x) and exp(x) - 1, each to full relative precision */
@@ -98,6 +106,7 @@ INLINE Pair evaluate(int kind, const Scaled *f, vec z) {
         vec slope = choose(positive, choose(below(u, all(6.0f)), one, zero), zero);
         return scale(f, at_most(at_least(u, zero), all(6.0f)), slope);
     }
+    if (kind != HARDSWISH) return (Pair){all(__builtin_nanf("")), all(__builtin_nanf(""))};
     vec gate = at_most(at_least(u + all(3.0f), zero), all(6.0f)) * all(1.0f / 6.0f);
     vec middle = fma_(u, all(1.0f / 3.0f), all(0.5f));
     return scale(f, u * gate, choose(below(u, all(-3.0f)), zero, choose(below(all(3.0f), u), one, middle)));
@@ -119,20 +128,28 @@ INLINE void over(int kind, const Scaled *f, const vec *z, vec *value, vec *slope
 void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count) {
 #define CASE(kind) \
     case kind: over(kind, f, z, value, slope, count); break;
-    switch (f->activation) {
-        CASE(TANH) CASE(SIGMOID) CASE(LOGSIGMOID) CASE(ARCTAN) CASE(SOFTSIGN) CASE(RELU)
-        CASE(LEAKY_RELU) CASE(ELU) CASE(RELU6) CASE(SILU) CASE(HARDSWISH)
+    switch (f->activation) { EACH(CASE) }
+#undef CASE
+}
+
+/* Whether there is code and a row for the activation of this number; whoever has none is refused before a call. */
+int has_activation(int activation) {
+#define CASE(kind) \
+    case kind: return kind < ACTIVATION_COUNT;
+    switch (activation) {
+        EACH(CASE)
+        default: return 0;
     }
 #undef CASE
 }
 
 Scaled scaled(const Settings *s) {
-    double inner = s->naive ? 1.0 : 1.0 / s->alpha;
+    double inner = s->scaling == NAIVE ? 1.0 : 1.0 / s->alpha;
     double rate = inner * (s->activation == TANH ? -2.0 : -1.0) * 1.4426950408889634;
     Scaled f = {.activation = s->activation};
     f.inner = all((float)inner);
     f.outer = all((float)s->alpha);
-    f.steep = all(s->naive ? (float)s->alpha : 1.0f);
+    f.steep = all(s->scaling == NAIVE ? (float)s->alpha : 1.0f);
     f.rate = all((float)rate);
     f.reach = all((float)((s->activation == TANH ? 20.0 : 87.0) / inner));
     f.flat = all((float)((s->activation == TANH ? 19.06 : 36.8) / inner));
@@ -140,28 +157,11 @@ Scaled scaled(const Settings *s) {
 }
 
 /* Where f increases (or stays), the largest z of a pool is also the largest f(z). */
-int is_monotone(int activation) { return activation != SILU && activation != HARDSWISH; }
-
-/* A unit is saturated where |f'(u)| < 0.01 sup |f'|: below the first, above the second, or between the last two. */
-static const struct {
-    float low, high, from, to;
-} flat[] = {
-    [TANH] = {-2.99322285f, 2.99322285f, 1, -1},
-    [SIGMOID] = {-5.98644570f, 5.98644570f, 1, -1},
-    [LOGSIGMOID] = {-__builtin_inff(), 4.59511985f, 1, -1},
-    [ARCTAN] = {-9.94987437f, 9.94987437f, 1, -1},
-    [SOFTSIGN] = {-9.0f, 9.0f, 1, -1},
-    [RELU] = {1.17549435e-38f, __builtin_inff(), 1, -1},
-    [LEAKY_RELU] = {-__builtin_inff(), __builtin_inff(), 1, -1},
-    [ELU] = {-4.60517019f, __builtin_inff(), 1, -1},
-    [RELU6] = {1.17549435e-38f, 5.99999952f, 1, -1},
-    [SILU] = {-6.1429157f, __builtin_inff(), -1.33078999f, -1.22958773f},
-    [HARDSWISH] = {-3.0f, __builtin_inff(), -1.545f, -1.455f},
-};
+int is_monotone(int activation) { return table[activation].monotone; }
 
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit) {
-    vec low = all(flat[f->activation].low), high = all(flat[f->activation].high);
-    vec from = all(flat[f->activation].from), to = all(flat[f->activation].to);
+    vec low = all(table[f->activation].low), high = all(table[f->activation].high);
+    vec from = all(table[f->activation].from), to = all(table[f->activation].to);
     int64_t often = 0;
     for (size_t i = 0; i < count; i++) {
         vec u = z[i] * f->inner;

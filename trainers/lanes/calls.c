@@ -19,9 +19,18 @@ static void *allocate(size_t bytes) {
     return memory;
 }
 
-/* Plans the network and gives each thread its memory. 0, -1 without memory, or the row that can't be run. */
+/* Whether the kernels have code for what each member asks for. */
+static int known(const int32_t *choices, int members) {
+    for (const int32_t *c = choices; c < choices + 3 * (size_t)members; c += 3)
+        if (!has_activation(c[0]) || c[1] < 0 || c[1] >= SCALING_COUNT || c[2] < 0 || c[2] >= PENALTY_COUNT) return 0;
+    return 1;
+}
+
+/* Plans the network and gives each thread its memory. 0, -1 without memory, -2 for a member that asks for what the
+ * kernels don't have, or the row that can't be run. */
 static int open_call(Call *c, const int32_t *table, int rows, const int32_t *shape) {
     Network *n = &c->network;
+    if (!known(c->choices, c->members)) return -2;
     int wrong = plan(n, table, rows, shape[0], shape[1], shape[2]);
     if (wrong) return wrong;
     c->split.image_bytes = (size_t)shape[0] * shape[1] * shape[2];
@@ -60,6 +69,9 @@ static int close_call(Call *c, int result) {
     free(c->packed);
     return result;
 }
+
+/* Which tables this build was compiled from. */
+EXPORT const char *lanes_tables(void) { return TABLES; }
 
 /* How many images are side by side in this build. */
 EXPORT int lanes_width(void) { return LANES; }
@@ -143,10 +155,11 @@ EXPORT int lanes_evaluate(const int32_t *table, int rows, const int32_t *shape, 
     return close_call(&c, wrong);
 }
 
-/* alpha f(z / alpha), or alpha f(z), and its derivative by z, for tests: z, value and slope of (count, LANES). */
-EXPORT void lanes_activate(int activation, int naive, double alpha, const float *z, float *value, float *slope,
+/* alpha f(z / alpha), or alpha f(z), and its derivative by z, for tests: z, value and slope of (count, LANES). 0, or -2. */
+EXPORT int lanes_activate(int activation, int scaling, double alpha, const float *z, float *value, float *slope,
                            int64_t count) {
-    Settings settings = {activation, naive, 0, alpha, 0, 0};
+    if (!known((int32_t[]){activation, scaling, 0}, 1)) return -2;
+    Settings settings = {activation, scaling, 0, alpha, 0, 0};
     Scaled f = scaled(&settings);
     for (int64_t i = 0; i < count; i++) {
         vec in, a, d;
@@ -155,4 +168,5 @@ EXPORT void lanes_activate(int activation, int naive, double alpha, const float 
         memcpy(value + i * LANES, &a, sizeof a);
         memcpy(slope + i * LANES, &d, sizeof d);
     }
+    return 0;
 }

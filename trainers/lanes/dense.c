@@ -35,7 +35,7 @@ void dense_back(const vec *in, int count, const float *weights, const vec *gradi
 /* The cross-entropy of the valid lanes: adds up losses and hits, and gives scale times the gradient by the logits.
  *
  * The gradient at the label is minus the other classes' probability, summed, not the label's minus 1: it keeps its
- * precision where the network is sure. In double precision, lane by lane: ten numbers an image. */
+ * precision where the network is sure. In double precision, lane by lane: ten numbers per image. */
 void softmax(const vec *logits, int classes, const int *labels, int valid, float scale, vec *gradient, double *loss,
              int64_t *hits) {
     for (int j = 0; gradient && j < classes; j++) gradient[j] = all(0.0f);

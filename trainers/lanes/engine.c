@@ -109,7 +109,7 @@ static void take_part(Call *c, int member, int leader, int rank, int size, Works
     work(&p);
 }
 
-/* Members one a thread while there are enough for all threads, then a team for each that is left. */
+/* Members, one per thread, while there are enough for all threads, then a team for each that is left. */
 static void share_out(Call *c, int thread, int threads, void (*work)(const Part *)) {
     Workspace *w = &c->workspaces[thread];
     int left = c->members % threads, alone = c->members - left;
@@ -123,7 +123,7 @@ void train_thread(void *call, int thread, int threads) { share_out(call, thread,
 
 void probe_thread(void *call, int thread, int threads) { share_out(call, thread, threads, probe); }
 
-/* Groups one a thread, each for all members: the images are transposed once. */
+/* Groups, one per thread, each for all members: the images are transposed once. */
 void evaluate_thread(void *call, int thread, int threads) {
     Call *c = call;
     const Network *n = &c->network;

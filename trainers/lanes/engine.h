@@ -23,7 +23,7 @@ typedef struct {
     float *parameters, *first, *second; /* (members, parameters) */
     int64_t *steps;                     /* (members,) */
     const double *numbers;              /* (members, 3): alpha, r, learning rate */
-    const int32_t *choices;             /* (members, 3): activation, naive, l1 */
+    const int32_t *choices;             /* (members, 3): activation, scaling, penalty */
     const int64_t *orders;              /* (members, images), or (images,) */
     double *losses, *accuracies;        /* (members,) */
     float *gradients;                   /* (members, parameters) */

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainers.data import Dataset, probe
+from trainers.data import Dataset
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
 from trainers.members import MemberConfig
@@ -19,7 +19,7 @@ from trainers.states import MemberState
 from trainers.statistics import Probe, layer_statistics
 from trainers.streams import order_of_images
 
-# Members a call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
+# Members per call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
 MEMBERS_A_CALL = 4
 # An evaluation is short, and transposes the images once a call; a probe is shorter still.
 EVALUATED_A_CALL = 16
@@ -32,9 +32,7 @@ def applies(layers: tuple[Layer, ...], device: str = "cpu") -> str | None:
     """
     if device != "cpu":
         return f"the lane engine runs on the CPU, not on {device}"
-    if not kernels.builds():
-        return "the lane engine was not compiled: there was no C compiler when the package was installed"
-    return kernels.refusal(layers, IMAGE)
+    return kernels.missing() or kernels.refusal(layers, IMAGE)
 
 
 class LaneEngine:
@@ -47,66 +45,45 @@ class LaneEngine:
             raise ValueError(reason)
         self.layers = layers
         self.threads = threads
-        self.splits = {
-            "train": dataset.train,
-            "validation": dataset.validation,
-            "test": dataset.test,
-            "probe": probe(dataset),
-        }
+        self.splits = dataset.splits()
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         """Each member's state one epoch on, and its mean loss and accuracy over the epoch's batches."""
-        found = []
-        for start in range(0, len(states), MEMBERS_A_CALL * self.threads):
-            found += self._train_epoch(states[start : start + MEMBERS_A_CALL * self.threads])
-        return found
+        size = MEMBERS_A_CALL * self.threads
+        parts = (states[start : start + size] for start in range(0, len(states), size))
+        return [trained for part in parts for trained in self._train_epoch(part)]
 
     def _train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
-        members = [s.member for s in states]
-        split = self.splits["train"]
+        members, split = [s.member for s in states], self.splits["train"]
         orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(split)) for s in states])
-        parameters, first, second = (
-            np.stack([getattr(s, name) for s in states]) for name in ("parameters", "first_moment", "second_moment")
-        )
+        parameters, first, second = [
+            np.stack(vectors) for vectors in zip(*((s.parameters, *s.kept) for s in states), strict=True)
+        ]
         steps = np.array([s.step for s in states], dtype=np.int64)
-        losses, accuracies = kernels.train_epoch(
-            self.layers,
-            members,
-            parameters,
-            first,
-            second,
-            steps,
-            split,
-            orders,
-            members[0].batch_size,
-            self.threads,
+        scores = kernels.train_epoch(
+            self.layers, members, parameters, first, second, steps, split, orders, members[0].batch_size, self.threads
         )
+        rows = zip(*(column.tolist() for column in (steps, *scores)), strict=True)
         return [
-            (
-                replace(s, epoch=s.epoch + 1, step=int(step), parameters=p, first_moment=m, second_moment=v),
-                float(loss),
-                float(accuracy),
-            )
-            for s, step, p, m, v, loss, accuracy in zip(
-                states, steps, parameters, first, second, losses, accuracies, strict=True
-            )
+            (replace(s, epoch=s.epoch + 1, step=step, parameters=p, kept=tuple(kept)), loss, accuracy)
+            for s, (step, loss, accuracy), p, *kept in zip(states, rows, parameters, first, second, strict=True)
         ]
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
         """Each member's mean loss and accuracy on a split: train, validation or test."""
-        found: list[tuple[float, float]] = []
+        scores: list[tuple[float, float]] = []
         for members, parameters in self._in_calls(states):
             columns = kernels.evaluate(self.layers, members, parameters, self.splits[split], self.threads)
-            found += zip(*(column.tolist() for column in columns), strict=True)
-        return found
+            scores += zip(*(column.tolist() for column in columns), strict=True)
+        return scores
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
         """Each member's data gradient and layer statistics on the probe images."""
-        found: list[Probe] = []
+        probes: list[Probe] = []
         for members, parameters in self._in_calls(states):
             columns = kernels.probe_gradient(self.layers, members, parameters, self.splits["probe"], self.threads)
-            found += (Probe(*rows) for rows in zip(*columns, strict=True))
-        return found
+            probes += (Probe(*rows) for rows in zip(*columns, strict=True))
+        return probes
 
     def _in_calls(self, states: Sequence[MemberState]) -> Iterator[tuple[list[MemberConfig], kernels.Floats]]:
         """The members and their parameters (members, parameters), as many as one evaluation or probe takes."""

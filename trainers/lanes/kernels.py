@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.data import Split
-from trainers.layers import Convolution, Layer, Pooling, output_shapes
-from trainers.members import ACTIVATIONS, MemberConfig
+from trainers.lanes.tables import SUPPORT, header, row
+from trainers.layers import Layer, output_shapes
+from trainers.members import MemberConfig
 
 BUILDS = ("avx512", "avx2", "portable")  # the best first
+NOT_KNOWN = -2
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -37,12 +40,20 @@ def _path(build: str) -> Path | None:
 
 @functools.cache
 def builds() -> tuple[str, ...]:
-    """The builds that were compiled and that this processor can run, the best first."""
-    path = _path("portable")
-    if path is None:
+    """The builds that were compiled from the tables as they are and that this processor can run, the best first."""
+    compiled = [build for build in BUILDS if _path(build) and _tables(build) in header()]
+    if "portable" not in compiled:
         return ()
-    supported = ctypes.CDLL(str(path)).lanes_supported
-    return tuple(b for b in BUILDS if _path(b) is not None and supported(b.encode()))
+    return tuple(b for b in compiled if _library("portable").lanes_supported(b.encode()))
+
+
+def missing() -> str | None:
+    """Why there are no kernels to run, in a line; None where there are."""
+    if builds():
+        return None
+    if _path("portable"):
+        return "the lane engine was compiled from other tables: run python setup.py build_ext --inplace"
+    return "the lane engine was not compiled: there was no C compiler when the package was installed"
 
 
 def chosen() -> str:
@@ -51,6 +62,16 @@ def chosen() -> str:
     if wanted not in builds():
         raise ValueError(f"the lane kernels have no build {wanted!r} here, only: {', '.join(builds()) or 'none'}")
     return wanted
+
+
+def _tables(build: str) -> str:
+    """The digest of the tables that a build was compiled from; it ends their header."""
+    try:
+        tables = _library(build).lanes_tables
+    except AttributeError:
+        return "compiled before there were such tables"
+    tables.restype = ctypes.c_char_p
+    return bytes(tables()).decode()
 
 
 @functools.cache
@@ -72,21 +93,13 @@ def multiply_adds_a_second(threads: int, rounds: int = 20_000_000) -> float:
 
 def table(layers: tuple[Layer, ...]) -> NDArray[np.int32]:
     """The layers as the kernels read them: a row (kind, outputs, bias, activated) each."""
-    rows = []
-    for layer in layers:
-        if isinstance(layer, Convolution):
-            rows.append((int(layer.separable), layer.channels, int(layer.bias), 1))
-        elif isinstance(layer, Pooling):
-            rows.append((2, 0, 0, 0))
-        else:
-            rows.append((3, layer.units, int(layer.bias), int(layer.activated)))
-    return np.array(rows, dtype=np.int32).reshape(len(rows), 4)
+    return np.array([row(layer) for layer in layers], dtype=np.int32).reshape(len(layers), 4)
 
 
 def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
     """Why the kernels can't run this network on images (channels, height, width); None where they can."""
-    found = _plan(layers, image)
-    return found if isinstance(found, str) else None
+    plan = _plan(layers, image)
+    return plan if isinstance(plan, str) else None
 
 
 @functools.cache
@@ -96,6 +109,8 @@ def _plan(layers: tuple[Layer, ...], image: tuple[int, ...]) -> tuple[int, int] 
         return f"images must have a shape (channels, height, width), but got {image}"
     if not layers:
         return "a network without layers"
+    if reason := SUPPORT.refusal_of(layers):
+        return reason
     sizes = np.zeros(2, dtype=np.int64)
     rows, shape = table(layers), np.array(image, dtype=np.int32)
     wrong = _library(chosen()).lanes_plan(_at(rows), len(rows), _at(shape), _at(sizes))
@@ -163,8 +178,8 @@ def probe_gradient(
     that every image saturates; 0 for the output. Raises ValueError for arrays that don't fit.
     """
     call = _Call(layers, members, parameters, split, threads)
-    shapes = zip(layers, [split.images.shape[1:], *output_shapes(layers, split.images.shape[1:])], strict=False)
-    units = [_units(layer, incoming) for layer, incoming in shapes if not isinstance(layer, Pooling)]
+    shapes = zip(layers, output_shapes(layers, split.images.shape[1:]), strict=True)
+    units = [prod(shape) if layer.activated else 0 for layer, shape in shapes if layer.kind != "pooling"]
     gradients = np.zeros_like(parameters)
     often = np.zeros((len(members), len(units)), dtype=np.int64)
     alive = np.zeros((len(members), max(sum(units), 1)), dtype=np.uint8)
@@ -178,12 +193,6 @@ def probe_gradient(
             dead[:, i] = 1 - alive[:, start : start + count].mean(axis=1)
             start += count
     return gradients, saturated, dead
-
-
-def _units(layer: Layer, incoming: tuple[int, ...]) -> int:
-    if isinstance(layer, Convolution):
-        return layer.channels * incoming[1] * incoming[2]
-    return layer.units if not isinstance(layer, Pooling) and layer.activated else 0
 
 
 class _Call:
@@ -209,9 +218,11 @@ class _Call:
         classes = table(layers)[-1, 1]
         labels = _indices("labels", split.labels, (-1,), classes)
         numbers = np.array([(m.alpha, m.r, m.learning_rate) for m in members], dtype=np.float64)
+        for refused in filter(None, map(SUPPORT.refusal, members)):
+            raise ValueError(refused)
+        numbers_of = {name: values.index for name, values in SUPPORT.fields.items()}
         choices = np.array(
-            [(ACTIVATIONS.index(m.activation), m.scaling == "naive", m.penalty == "l1") for m in members],
-            dtype=np.int32,
+            [[number(getattr(m, name)) for name, number in numbers_of.items()] for m in members], dtype=np.int32
         )
         rows, shape = table(layers), np.array(split.images.shape[1:], dtype=np.int32)
         everything = np.arange(len(labels), dtype=np.int64)
@@ -223,6 +234,8 @@ class _Call:
 
     def __call__(self, function: str, *arguments: Any) -> None:
         result = getattr(_library(chosen()), function)(*self._network, *arguments)
+        if result == NOT_KNOWN:
+            raise ValueError(f"{function}: the kernels have no code for what a member asks for, though SUPPORT says so")
         if result:
             raise MemoryError(f"{function}: not enough memory")
 

@@ -2,7 +2,7 @@
  *
  * The same sources are compiled once for each instruction set, and this is the only file that knows which. Multiply-adds
  * are written out as `fma` and the compiler may not contract others (-ffp-contract=off), so that every build's bits are
- * fixed by the sources. Comparisons give a `mask`, a truth a lane; at_least and at_most keep a NaN in their first
+ * fixed by the sources. Comparisons give a `mask`, one truth value per lane; at_least and at_most keep a NaN in their first
  * argument, so that a diverged member's loss shows it. */
 #ifndef LANES_H
 #define LANES_H

@@ -8,8 +8,8 @@
 #include <stddef.h>
 
 #include "lanes.h"
+#include "tables.h" /* from Python's tables: the kinds of layers, activations, scalings and penalties */
 
-enum { PLAIN, SEPARABLE, POOLING, DENSE }; /* the kinds of layers, as in the table that Python hands over */
 enum { MOST_LAYERS = 64, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
 
 typedef struct {
@@ -37,7 +37,7 @@ typedef struct {
 } Network;
 
 typedef struct {
-    int activation, naive, l1;
+    int activation, scaling, penalty;
     double alpha, r, learning_rate;
 } Settings;
 
@@ -49,8 +49,8 @@ typedef struct {
 } Scaled;
 
 typedef struct {
-    int64_t *often;       /* a number a layer: saturated (unit, image) pairs */
-    unsigned char *alive; /* a number a unit: whether any image did not saturate it */
+    int64_t *often;       /* one per layer: saturated (unit, image) pairs */
+    unsigned char *alive; /* one per unit: whether any image did not saturate it */
     unsigned valid;       /* the lanes that hold images */
 } Saturation;
 
@@ -89,6 +89,7 @@ void gather(Workspace *w, const Split *split, const int64_t *order, int count);
 Scaled scaled(const Settings *settings);
 void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count);
 int is_monotone(int activation);
+int has_activation(int activation);
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit);
 
 /* convolution.c */

@@ -30,6 +30,7 @@ int plan(Network *n, const int32_t *table, int rows, int channels, int height, i
             width /= 2;
             continue;
         }
+        if (kind != PLAIN && kind != SEPARABLE && kind != DENSE) return row + 1;
         if (n->count == MOST_LAYERS || out < 1 || (n->count && !n->layers[n->count - 1].activated)) return row + 1;
         if (kind == DENSE ? out > MOST_UNITS : dense || out > MOST_CHANNELS) return row + 1;
         Layer *l = &n->layers[n->count++];

@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from trainers.theory import formulas, proofs, properties, theorem1, theorem1_claims, theorem2
+from trainers.theory import formulas, properties, theorem1, theorem2
 from trainers.theory.claims import Theory
 from trainers.theory.curves import curves, settled
-from trainers.theory.sigmoids import SIGMOIDS, peak
+from trainers.theory.sigmoids import ODD, peak
 
 
 def check(seed: int = 0, draws: int = 60_000) -> Theory:
@@ -28,13 +26,12 @@ def check(seed: int = 0, draws: int = 60_000) -> Theory:
     return Theory(
         claims=(
             *formulas.claims(rng),
-            *theorem1_claims.claims(draws, rng),
-            *proofs.claims(),
+            *theorem1.claims(draws, rng),
             *theorem2.claims(),
             *properties.claims(),
         ),
         constants=constants(),
-        curves=curves(),
+        curves=tuple(curves()),
         seed=seed,
         draws=draws,
         disagreement=disagreement,
@@ -44,21 +41,10 @@ def check(seed: int = 0, draws: int = 60_000) -> Theory:
 
 def constants() -> dict[str, float]:
     """The numbers behind the regions: `m` and `u*` of each odd sigmoid, the limits of t, the settled deep network."""
-    found: dict[str, float] = {}
-    for f in SIGMOIDS.values():
-        if f.odd:
-            low, high = theorem1.first_region(f)
-            value, factor = settled(f)
-            found |= {
-                f"{f.name}.u*": peak(f).z,
-                f"{f.name}.m": peak(f).m,
-                f"{f.name}.first_bound_from": low,
-                f"{f.name}.first_bound_to": high,
-                f"{f.name}.second_bound_to": theorem1.second_region(f),
-                f"{f.name}.settles_at": value,
-                f"{f.name}.layer_factor": factor,
-            }
-    first, second = theorem1.printed_regions()
-    found |= {"tanh.printed_first_bound_to": first, "tanh.printed_second_bound_to": second}
-    found |= {f"proof_of_1.step_{number}_to": t for number, t in proofs.limits().items()}
-    return found | {"tanh.tanh(1.3)": math.tanh(1.3)}
+    numbers: dict[str, float] = {}
+    names = "u*", "m", "first_bound_from", "first_bound_to", "second_bound_to", "settles_at", "layer_factor"
+    for f in ODD:
+        values = *peak(f), *theorem1.first_region(f), theorem1.second_region(f), *settled(f)
+        numbers |= {f"{f.name}.{name}": value for name, value in zip(names, values, strict=True)}
+    printed = theorem1.printed_regions()
+    return numbers | dict(zip(("tanh.printed_first_bound_to", "tanh.printed_second_bound_to"), printed, strict=True))

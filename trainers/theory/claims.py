@@ -1,16 +1,17 @@
 """What a check says: a claim of the paper, where it holds, and a counter-example where it does not.
 
-Words: draws and grids are evidence only, so the best that they can say is "everywhere tested"; an explicit
-counter-example proves that a claim fails. Where `evidence` begins with "proved", the argument is in the docstring of
-the module that made the claim.
+Draws and grids are evidence only, so the best that they can say is "everywhere tested"; an explicit counter-example
+proves that a claim fails. Where `evidence` begins with "proved", the argument is in docs/theory.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+Part = Literal["formulas", "theorem 1", "theorem 2", "properties", "in passing"]
 Holds = Literal["everywhere tested", "in a region", "fails"]
+NOWHERE = "for no t"
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,22 @@ class Claim:
     """One statement of the paper about one activation function, and what became of it.
 
     `statement` is the paper's, in plain letters. `region` says exactly where it holds, "" where that is everywhere or
-    nowhere. `broken_step` names the step of the paper's proof that breaks first, "" where none does or none is given.
+    nowhere; `holds` follows from it and from whether there is a counter-example.
     """
 
+    part: Part
     name: str
-    part: Literal["formulas", "theorem 1", "theorem 2", "properties", "in passing", "proof of 1", "proof of 2"]
     activation: str
     statement: str
-    holds: Holds
     region: str
     evidence: str
     worst: Worst | None = None
     counter_example: CounterExample | None = None
-    broken_step: str = ""
+    holds: Holds = field(init=False)
+
+    def __post_init__(self) -> None:
+        wrong: Holds = "fails" if self.region in ("", NOWHERE) else "in a region"
+        object.__setattr__(self, "holds", wrong if self.counter_example else "everywhere tested")
 
 
 @dataclass(frozen=True)

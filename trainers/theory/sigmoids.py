@@ -16,8 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.theory.roots import root
-
 Array = NDArray[np.float64]
 
 
@@ -61,29 +59,37 @@ SIGMOIDS = {
         Sigmoid("logsigmoid", lambda z: -_softplus(-z), lambda z: -_softplus(z), odd=False),
     )
 }
+ODD = tuple(f for f in SIGMOIDS.values() if f.odd)
 # (z f'(z))' = 0 at z > 0, as a function of z that changes its sign there; worked out from f'' by hand.
 _TURNS: dict[str, Callable[[float], float]] = {
     "tanh": lambda z: 1 - 2 * z * math.tanh(z),
     "arctan": lambda z: 1 - z * z,
     "softsign": lambda z: 1 - z,
-    "sigmoid": lambda z: 1 - z * math.tanh(z / 2),
 }
 
 
-@dataclass(frozen=True)
-class Peak:
-    """The largest value m of z f'(z) over z >= 0, and the z where it is taken."""
+def root(f: Callable[[float], float], low: float, high: float) -> float:
+    """Where f changes its sign between low and high, to the last bits of float64.
 
-    z: float
-    m: float
+    Raises ValueError where f has the same sign at both ends.
+    """
+    rising = f(high) > 0
+    if (f(low) > 0) == rising:
+        raise ValueError(f"f must change its sign between {low:g} and {high:g}, but is {f(low):g} and {f(high):g}")
+    while low < (middle := low + (high - low) / 2) < high:
+        if (f(middle) > 0) == rising:
+            high = middle
+        else:
+            low = middle
+    return low
 
 
-def peak(sigmoid: Sigmoid) -> Peak:
-    """Of tanh, arctan, softsign or sigmoid (KeyError for logsigmoid, whose z f'(z) has no bound at -inf)."""
-    z = root(_TURNS[sigmoid.name], 0.1, 5.0)
-    return Peak(z, z * sigmoid.slope(z))
+def peak(f: Sigmoid) -> tuple[float, float]:
+    """Of an odd sigmoid, u* and m: where z f'(z) is largest over z >= 0, and how large."""
+    z = root(_TURNS[f.name], 0.1, 5.0)
+    return z, z * f.slope(z)
 
 
-def fixed_point(sigmoid: Sigmoid, theta: float) -> float:
-    """The f > 0 with f(theta f) = f: where a deep network's neurons settle. Needs theta > 1 and an odd sigmoid."""
-    return root(lambda v: sigmoid.value(theta * v) - v, 1e-9, 10.0)
+def fixed_point(f: Sigmoid, theta: float) -> float:
+    """The value v > 0 with f(theta v) = v: where a deep network's neurons settle. Needs theta > 1 and an odd f."""
+    return root(lambda v: f.value(theta * v) - v, 1e-9, 10.0)

@@ -1,63 +1,47 @@
-"""Theorem 1, the large-parameters regime: its two bounds, the exact t for which they hold, for tanh and its kin.
+"""Theorem 1, the large-parameters regime: its two bounds, and the exact t for which they hold.
 
-With L = log(1/t), u_i = |theta^i f^(i-1)| (f^0 = x) and P_k = |dg/dtheta^k|, the theorem assumes r >= |d| and
-|theta^i| >= L / min(|x|, 1/2), and claims P_k <= t, and |r theta^k - d (+-P_k)| >= |d| L: for every t in (0, 1).
-
-One identity settles it. |theta^i| = u_i / f(u_(i-1)) for i >= 2, so for an odd f
-
-    P_k = (1 / |theta^k|) * (product over k <= i < l of u_i f'(u_i) / f(u_i)) * u_l f'(u_l).                      (*)
-
-For f concave on [0, inf) with f(0) = 0 each factor u f'(u) / f(u) is at most 1. With m the maximum of u f'(u), taken
-at u*, this gives P_k <= m / |theta^k| for *every* network, depth and point, without any assumption of the theorem.
-
-First bound. |theta^k| >= 2 L, so P_k <= m / (2 L); one neuron (l = 1, theta = 2 L, x = u* / (2 L)) attains it if
-L <= u* (so that x >= 1/2). If L >= u* and f(L) >= 1/2 (so for all three functions here), then by induction all
-u_i >= L, where u f'(u) falls, so P_k <= L f'(L) / (2 L) = f'(L) / 2, attained by l = 1, x = 1/2, theta = 2 L. So the
-largest P_k under the theorem's assumptions is exactly S(L) = max over u >= L of u f'(u), divided by 2 L, and the
-bound holds where S(L) <= e^-L. tanh: f'(L) / 2 = 2 t^2 / (1 + t^2)^2 <= t always; only t near 1 fails. arctan and
-softsign have slopes that fall like 1 / z^2, and no such bound is below t = e^-L for large L: small t fail as well.
-
-Second bound. It is |theta^k| - P_k >= L at its worst (r = |d|, opposite signs). By P_k <= m / |theta^k| the left side
-is at least 2 L - m / (2 L), which is >= L where L >= sqrt(m / 2); the same one neuron attains it. Where P_k >=
-|theta^k| is possible, some r >= |d| makes the regularised gradient exactly 0.
-
-With the formula as printed (f^0 := 1 in P_1), for tanh: the first bound needs sech^2(L) <= t (l = 1, x = 1/2), that is
-t^3 + t^2 + 3 t <= 1, and that suffices (steps 3, 5 and 10 of `proofs` hold there). The second needs sech^2(L) <= L.
-
-Depth is no way out: with theta^1 = theta^2 = 2 L at x = 1/2 and theta^3 = u* / f^2, P_2 comes near m / (2 L) as well.
-
-sigmoid is not odd: with x < 0 and theta^1 > 0 the first neuron's value is tiny, and theta^2 = z / f^1 undoes it, so
-P_1 = |x| (1 - f^1) z f'(z) at any z > 0: no bound, for any t. logsigmoid has slope 1 at -inf: P_1 -> |x| for l = 1.
+With L = log(1/t) and P_k = |dg/dtheta^k| it assumes r >= |d| and |theta^i| >= L / min(|x|, 1/2), and claims P_k <= t
+and |r theta^k - d (+-P_k)| >= |d| L for every t in (0, 1). docs/theory.md proves the regions that are computed here;
+random networks are held against them.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from trainers.theory.roots import root
-from trainers.theory.sigmoids import Array, Sigmoid, peak
+from trainers.theory.claims import NOWHERE, Claim, CounterExample, Network, Worst
+from trainers.theory.network import derivative, forward, partials, printed
+from trainers.theory.sigmoids import SIGMOIDS, Array, Sigmoid, peak, root
+
+GRID = (1e-6, 1e-4, 0.01, 0.03, 0.1, 0.2, 0.29, 0.3, 0.4, 0.5, 0.6, 0.62, 0.63, 0.69, 0.7, 0.73, 0.74, 0.8, 0.9, 0.99)
+DEPTH = 6
+ROUNDING = 1e-12
+FIRST = "|d/dtheta^k h| <= |d| t, for all t in (0, 1), |theta^i| >= log(1/t) / min(|x|, 1/2)"
+SECOND = "|d/dtheta^k (h + r/2 sum theta^2)| >= |d| log(1/t), for all t in (0, 1), r >= |d|"
+SIDES = "|d/dtheta^k (h + penalty)| against |d| log(1/t)"
 
 
 def largest(f: Sigmoid, t: float) -> float:
     """The largest |dg/dtheta^k| under the theorem's assumptions, over all l, k, theta and x: exact, f odd."""
-    size, top = math.log(1 / t), peak(f)
-    return (top.m if size <= top.z else size * f.slope(size)) / (2 * size)
+    size, (top, m) = math.log(1 / t), peak(f)
+    return (m if size <= top else size * f.slope(size)) / (2 * size)
 
 
 def first_region(f: Sigmoid) -> tuple[float, float]:
     """The t from and to which the first bound holds, f odd; from 0 where no small t fails."""
-    top = peak(f)
-    low = root(lambda size: top.m / (2 * size) - math.exp(-size), 1e-6, top.z)
+    top, m = peak(f)
+    low = root(lambda size: m / (2 * size) - math.exp(-size), 1e-6, top)
     if f.slope(50.0) / 2 <= math.exp(-50.0):
         return 0.0, math.exp(-low)
-    return math.exp(-root(lambda size: f.slope(size) / 2 - math.exp(-size), top.z, 50.0)), math.exp(-low)
+    return math.exp(-root(lambda size: f.slope(size) / 2 - math.exp(-size), top, 50.0)), math.exp(-low)
 
 
 def second_region(f: Sigmoid) -> float:
     """The t up to which the second bound holds, f odd."""
-    return math.exp(-math.sqrt(peak(f).m / 2))
+    return math.exp(-math.sqrt(peak(f)[1] / 2))
 
 
 def printed_regions() -> tuple[float, float]:
@@ -72,3 +56,121 @@ def draw(t: float, count: int, depth: int, rng: np.random.Generator) -> tuple[Ar
     least = math.log(1 / t) / np.minimum(np.abs(x), 0.5)
     excess = np.where(rng.random((count, depth)) < 0.5, 0.0, np.abs(rng.normal(0.0, 1.0, (count, depth))))
     return rng.choice([-1.0, 1.0], (count, depth)) * least[:, None] * np.exp(excess), x
+
+
+def claims(draws: int, rng: np.random.Generator) -> tuple[Claim, ...]:
+    """Both bounds for every sigmoid type, and for tanh with the formula as printed.
+
+    `draws` random networks for each odd function, spread over a grid of t and over depths 1 to 6. Raises
+    ArithmeticError if one of them contradicts a region that is said to be exact.
+    """
+    tanh, *others = SIGMOIDS.values()
+    ours = _odd(tanh, draws, rng)
+    return (*ours, *_as_printed(), *(c for f in others for c in (_odd(f, draws, rng) if f.odd else _unbounded(f))))
+
+
+def _odd(f: Sigmoid, draws: int, rng: np.random.Generator) -> tuple[Claim, Claim]:
+    low, high = first_region(f)
+    second = second_region(f)
+    each = max(1, draws // (len(GRID) * DEPTH))
+    tight: list[tuple[float, str]] = []
+    slack: list[tuple[float, str]] = []
+    beyond = 0
+    for t in GRID:
+        for depth in range(1, DEPTH + 1):
+            theta, x = draw(t, each, depth, rng)
+            log = partials(f, theta, x).log
+            where = f"t = {t:g}, l = {depth}"
+            if log.max() > math.log(largest(f, t)) + ROUNDING:
+                raise ArithmeticError(f"{f.name}: a draw at {where} is above what is the largest gradient there")
+            beyond += int((log > math.log(t)).any(axis=-1).sum())
+            if low <= t <= high:
+                tight.append((float(log.max() - math.log(t)), where))
+            if t <= second:
+                left = np.maximum(np.abs(theta) - np.exp(log), 0.0)
+                slack.append((float(left.min() / math.log(1 / t)), where))
+    tightest, slackest = max(tight, key=lambda met: met[0]), min(slack, key=lambda met: met[0])
+    if slackest[0] < 1 - ROUNDING:
+        raise ArithmeticError(f"{f.name}: a draw at {slackest[1]} is below the second bound, inside its region")
+    evidence = f"proved; {each * len(GRID) * DEPTH} draws agree"
+    # round numbers: near t = 1 for tanh, at t = 0.01 where small t fail
+    example = _first(f.name, 0.01, 0.5, 1.0, 9.3) if low else _first(f.name, 0.8, 1.7, 2.0, 0.45)
+    # one neuron at x = 1 whose slope is its theta: there r = |d| cancels the data gradient
+    cancelling = root(lambda theta: theta - f.slope(theta), 1e-3, 1.0)
+    return (
+        Claim(
+            "theorem 1", "first bound", f.name, FIRST,
+            f"t <= {high:.5f}" if low == 0 else f"{low:.5f} <= t <= {high:.5f}",
+            f"{evidence}; outside, {beyond} of them are above the bound",
+            Worst(math.exp(tightest[0]), 1.0, f"largest |dg| / t of the draws inside: {tightest[1]}"),
+            example,
+        ),
+        Claim(
+            "theorem 1", "second bound", f.name, SECOND, f"t <= {second:.5f}", evidence,
+            Worst(slackest[0], 1.0, f"least (|theta^k| - |dg|) / log(1/t) of the draws inside: {slackest[1]}"),
+            _cancelled(f, 0.8, 1.0, cancelling),
+        ),
+    )  # fmt: skip
+
+
+def _unbounded(f: Sigmoid) -> tuple[Claim, ...]:
+    if f.name == "sigmoid":
+        examples = _first(f.name, 0.01, -1.0, 1.0, 9.3, 17_000.0), _cancelled(f, 0.5, -7.0, 1.4, 28_000.0)
+    else:
+        examples = _first(f.name, 0.01, -1.0, 1.0, 9.3), _cancelled(f, 0.01, -10.0, 9.3)
+    evidence = "proved: for every t there is a counter-example"
+    return tuple(
+        Claim("theorem 1", name, f.name, statement, NOWHERE, evidence, Worst(e.left, e.right, e.says), e)
+        for name, statement, e in zip(("first bound", "second bound"), (FIRST, SECOND), examples, strict=True)
+    )
+
+
+def _as_printed() -> tuple[Claim, ...]:
+    """For tanh: the bounds with the formula as printed, and what the theorem says of the r of the experiments."""
+    first, second = printed_regions()
+    above = Network("tanh", x=0.5, y=1.0, theta=(1.4,), k=1, t=0.5)
+    left, d = printed(above)
+    below = Network("tanh", x=0.5, y=-1.0, theta=(1.22,), k=1, t=0.55)
+    below = replace(below, r=abs(printed(below)[1]))
+    regularised, below_d = printed(below)
+    at = Network("tanh", x=0.5, y=2.0, theta=(9.3,), k=1, r=0.01, t=0.01)
+    gradient, at_d = derivative(at)
+    return (
+        Claim(
+            "theorem 1", "first bound, f^0 := 1 as printed", "tanh", FIRST, f"t <= {first:.5f}", "proved", None,
+            CounterExample("|d/dtheta^k h| as printed against |d| t", above, abs(left), "<=", abs(d) * 0.5),
+        ),
+        Claim(
+            "theorem 1", "second bound, f^0 := 1 as printed", "tanh", SECOND, f"t <= {second:.5f}", "proved", None,
+            CounterExample(
+                SIDES.replace(" against", " as printed against"),
+                below, abs(regularised), ">=", abs(below_d) * -math.log(0.55),
+            ),
+        ),
+        Claim(
+            "theorem 1", "the experiments' r = 0.01", "tanh",
+            "regularization can avoid this problem: by r >= |d|, where |d| >~ 1", "|d| <= 0.01",
+            "by the assumption r >= |d|; at smaller r the gradient is within |d| m / |theta^k| of r |theta^k|",
+            Worst(abs(gradient), at.r * at.theta[0], "the gradient against r |theta|, at the counter-example"),
+            CounterExample(SIDES, at, abs(gradient), ">=", abs(at_d) * -math.log(0.01)),
+        ),
+    )  # fmt: skip
+
+
+def _first(name: str, t: float, x: float, y: float, *theta: float) -> CounterExample:
+    """Both sides of the first bound, by autograd."""
+    at = Network(name, x, y, theta, 1, t=t)
+    left, d = derivative(at)
+    return CounterExample("|d/dtheta^k h| against |d| t", at, abs(left), "<=", abs(d) * t)
+
+
+def _cancelled(f: Sigmoid, t: float, x: float, *theta: float) -> CounterExample:
+    """Both sides of the second bound where the penalty undoes the data gradient of theta^1, with some r >= |d|."""
+    g = float(forward(f, np.array(theta), x).output)
+    size = float(partials(f, np.array(theta), x).value[0])
+    # d/dtheta h = -d dg/dtheta must be against r theta: the sign of y - g is that of dg / theta
+    y = round(g + math.copysign(2.0, size * theta[0]), 3)
+    data, d = derivative(Network(f.name, x, y, theta, 1))
+    at = Network(f.name, x, y, theta, 1, r=max(-data / theta[0], abs(d)), t=t)
+    left, d = derivative(at)
+    return CounterExample(SIDES, at, abs(left), ">=", abs(d) * -math.log(t))

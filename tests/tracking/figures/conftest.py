@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from sweeps.driver.driver import epoch_of
-from tracking.figures.searched import Axis, Searched
+from tracking.figures.data import Axis, Searched
 from tracking.ledger import Ledger
 from tracking.results import CONFIRM, Outcome, load_wide, outcomes
 from tracking.store import Store
@@ -76,40 +76,40 @@ class Maker:
     def read(self, name: str = "made") -> tuple[pd.DataFrame, dict[int, Outcome]]:
         return load_wide(name, self.store), outcomes(name, self.store)
 
-    def write(self, made: Sequence[Made], name: str = "made", status: str | None = "finished") -> None:
-        versions = {"python": "3.11.7", "torch": "2.15.0"}
+    def sweep(self, name: str = "made") -> Sweep:
         with closing(Ledger.create(self.store.ledger_url)) as ledger:
-            sweep = ledger.begin(
-                Sweep(name, f"name: {name}", versions=versions, digests={"digits": "abc123"}, commit="f00ba7")
-            )
-            for number, one in enumerate(made):
-                members = [MemberConfig(**{"epochs": 4, **one.fields, "seed": seed}) for seed in one.seeds]
-                called = one.name or one.arm or f"alpha={members[0].alpha:.4g} r={members[0].r:.4g}"
-                configuration = Configuration(
-                    number,
-                    called.removeprefix(CONFIRM),
-                    {key: value for key, value in vars(members[0]).items() if key != "seed"},
-                    tuple(one.seeds),
-                    arm=one.arm,
-                    confirms=0 if called.startswith(CONFIRM) else None,
-                )
-                ledger.add(sweep, [configuration])
-                for epoch in range(one.epochs + 1):
-                    records = [_record(one, m, epoch) for m in members]
+            return ledger.sweep(name)
+
+    def write(self, made: Sequence[Made], name: str = "made", status: str | None = "finished") -> None:
+        with closing(Ledger.create(self.store.ledger_url)) as ledger:
+            versions = {"python": "3.11.7", "torch": "2.15.0"}
+            digests = {"digits": "abc123"}
+            sweep = ledger.begin(Sweep(name, f"name: {name}\n", versions=versions, digests=digests, commit="f00ba7"))
+            numbers = {written.name or written.arm: number for number, written in enumerate(made)}
+            for number, written in enumerate(made):
+                members = [MemberConfig(**{"epochs": 4, **written.fields, "seed": seed}) for seed in written.seeds]
+                called = written.name or written.arm or f"alpha={members[0].alpha:.4g} r={members[0].r:.4g}"
+                again = called.removeprefix(CONFIRM)
+                confirms = numbers.get(again, 0) if called != again else None
+                fields = {k: v for k, v in vars(members[0]).items() if k != "seed"}
+                added = Configuration(number, again, fields, tuple(written.seeds), arm=written.arm, confirms=confirms)
+                ledger.add(sweep, [added])
+                for epoch in range(written.epochs + 1):
+                    records = [_record(written, m, epoch) for m in members]
                     ledger.record(sweep, {number: epoch_of(records, "validation.accuracy")}, [])
-                if one.state != "running":
-                    values = (0.5,) if one.state == "complete" else None
-                    end = replace(configuration, state=one.state, values=values, reason=one.state, order=number)
+                if written.state != "running":
+                    values = (0.5,) if written.state == "complete" else None
+                    end = replace(added, state=written.state, values=values, reason=written.state, order=number)
                     ledger.record(sweep, {}, [end])
             if status:
                 ledger.finish(sweep, status, "done", trained=True)
 
 
-def _record(one: Made, member: MemberConfig, epoch: int) -> EpochRecord:
+def _record(written: Made, member: MemberConfig, epoch: int) -> EpochRecord:
     known = network(member.regime)
     layers = [layer.name for layer in known]
-    found = {k: one.change(k, epoch, member.seed, _value(k, member, epoch, layers)) for k in names(known)}
-    return EpochRecord(member, epoch, "lanes", found)
+    result = {k: written.change(k, epoch, member.seed, _value(k, member, epoch, layers)) for k in names(known)}
+    return EpochRecord(member, epoch, "lanes", result)
 
 
 def _value(metric: str, member: MemberConfig, epoch: int, layers: Sequence[str]) -> float:

@@ -14,13 +14,11 @@ from typing import Any
 
 import pytest
 
-from tracking.figures.album import album
-from tracking.origin import origin
-from tracking.report.conditions import conditions
+from tracking.figures.album import draw
 from tracking.report.page import page
-from tracking.report.tables import rankings
+from tracking.report.tables import conditions
 from tracking.store import Store
-from tracking.verdict import judge
+from tracking.verdict.verdict import judge
 
 ACCURACY = ("validation.accuracy", "maximize")
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -63,8 +61,8 @@ class Browser:
         while (answer := self._next()).get("id") != self._number:
             self.events.append(answer)
         assert "error" not in answer, answer
-        found: dict[str, Any] = answer["result"]
-        return found
+        result: dict[str, Any] = answer["result"]
+        return result
 
     def show(self, file: Path, width: int, **features: str) -> None:
         """Load a page at this width, to its end."""
@@ -91,8 +89,8 @@ class Browser:
             assert chunk, "the browser is gone"
             self._buffer += chunk
         message, self._buffer = self._buffer.split(b"\0", 1)
-        found: dict[str, Any] = json.loads(message)
-        return found
+        result: dict[str, Any] = json.loads(message)
+        return result
 
 
 @pytest.fixture
@@ -108,8 +106,8 @@ def report(maker: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     make = maker(Store.at(folder / "store").create())
     frame, ended = make([*make.arms(), *make.search(8)])
     verdict = judge(frame, ended, [ACCURACY], sweep="made")
-    found = album(frame, ended, [ACCURACY], make.searched)
-    text = page(verdict, found, rankings(verdict), conditions(frame, origin("made", make.store)), spec="name: made\n")
+    album = draw(frame, ended, [ACCURACY], make.searched)
+    text = page(verdict, album, [], conditions(frame, make.sweep()), spec="name: made\n")
     file = folder / "report.html"
     file.write_text(text, encoding="utf-8")
     return file

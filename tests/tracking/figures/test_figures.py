@@ -6,25 +6,36 @@ import math
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from tracking.figures.album import album
-from tracking.figures.layers import layers_figure
+from tracking.figures import accuracy_and_gradients, layers, parallel, saturation, seeds, surface
+from tracking.figures.album import draw
+from tracking.figures.data import Axis, FigureData, Searched
+from tracking.figures.kind import Kind
 from tracking.figures.lines import lines
-from tracking.figures.paper import paper_figure
-from tracking.figures.parallel import parallel_figure
-from tracking.figures.saturation import saturation_figure
-from tracking.figures.searched import Axis, Searched
-from tracking.figures.seeds import seeds_figure
 from tracking.figures.style import NotDrawn, svg, write
-from tracking.figures.surface import surface, surface_figure
 
 ACCURACY = ("validation.accuracy", "maximize")
+points_of = surface.surface
+
+
+def drawn_by(kind: Kind) -> Callable[..., Figure]:
+    def figure(frame: pd.DataFrame, ended: Any, searched: Searched | None = None) -> Figure:
+        return kind(FigureData(frame, ended, ACCURACY, searched or Searched())).figure
+
+    return figure
+
+
+paper_figure, seeds_figure = drawn_by(accuracy_and_gradients.FIGURE), drawn_by(seeds.FIGURE)
+layers_figure, saturation_figure = drawn_by(layers.FIGURE), drawn_by(saturation.FIGURE)
+surface_figure, parallel_figure = drawn_by(surface.FIGURE), drawn_by(parallel.FIGURE)
 
 
 def over_seeds(frame: pd.DataFrame, number: int, metric: str) -> np.ndarray:
@@ -58,7 +69,7 @@ def test_the_gradient_with_the_penalty_is_shown_where_there_is_a_penalty(make: A
 
 def test_a_line_says_what_it_is_and_has_one_colour_in_all_figures(make: Any) -> None:
     frame, ended = make([*make.arms(), *make.search(6)])
-    chosen = lines(frame, ended)
+    chosen = lines(FigureData(frame, ended))
     assert [line.name for line in chosen] == ["plain", "paper", "relu", "best searched"]
     assert chosen[1].label == "paper: tanh, α = 2, r = 0.01" and chosen[2].label == "relu: relu, α = 1, r = 0"
     best = max(range(3, 9), key=lambda n: over_seeds(frame, n, "validation.accuracy")[-1].mean())
@@ -81,7 +92,7 @@ def test_no_mean_is_off_the_scale_and_no_label_says_the_usual(make: Any) -> None
     _, axes = paper_figure(frame, ended).axes
     low, high = axes.get_ylim()
     assert 1e-11 < low < 1e-9 and 2.5e9 < high < 1e11
-    assert [line.label for line in lines(frame, ended)] == ["plain: α = 1", "naive: naive scaling, α = 2"]
+    assert [line.label for line in lines(FigureData(frame, ended))] == ["plain: α = 1", "naive: naive scaling, α = 2"]
 
 
 def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
@@ -91,7 +102,7 @@ def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
     frame, ended = make([make.one("plain"), make.one("wild", alpha=3.0, change=diverging, state="diverged")])
     figure = paper_figure(frame, ended)
     assert np.isfinite(figure.axes[0].lines[1].get_ydata()).tolist() == [True, True, False, False, False]
-    assert lines(frame, ended)[1].label.endswith("(diverged)")
+    assert lines(FigureData(frame, ended))[1].label.endswith("(diverged)")
     for drawn in (figure, layers_figure(frame, ended), saturation_figure(frame, ended), seeds_figure(frame, ended)):
         assert svg(drawn)
 
@@ -134,18 +145,18 @@ def test_saturation_is_of_the_first_and_the_last_epoch_without_the_output(make: 
 
 def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: Any) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
-    found = surface(frame, ended, ACCURACY)
-    assert len(found.values) == 14  # relu is another network
+    result = points_of(FigureData(frame, ended))
+    assert len(result.values) == 14  # relu is another network
     own = frame[(frame.epoch == 4) & (frame.activation == "tanh")].groupby("configuration")["validation.accuracy"]
     means = own.mean()
-    assert found.values[found.best] == means.max() and found.values.tolist() == means.tolist()
+    assert result.values[result.best] == means.max() and result.values.tolist() == means.tolist()
     error = own.std()[means.idxmax()] / 2
-    assert found.near.tolist() == (means >= means.max() - error).tolist()
-    assert (found.x == found.zero).tolist() == [True] + [False] * 13  # plain: r is 0
+    assert result.near.tolist() == (means >= means.max() - error).tolist()
+    assert (result.x == result.zero).tolist() == [True] + [False] * 13  # plain: r is 0
     figure = surface_figure(frame, ended)
     star = figure.axes[0].collections[-1]
     np.testing.assert_allclose(star.get_offsets()[0], (-2.0, np.log10(2.0)))
-    worst = surface(frame, ended, ("validation.accuracy", "minimize"))
+    worst = points_of(FigureData(frame, ended, ("validation.accuracy", "minimize")))
     assert worst.values[worst.best] == means.min()
 
 
@@ -178,8 +189,10 @@ def test_parallel_coordinates_put_every_value_on_its_axis(make: Any) -> None:
     frame, ended = make(points)
     axes = (Axis("alpha", 2.0, 8.0, log=True), Axis("activation", choices=("tanh", "relu")))
     figure = parallel_figure(frame, ended, Searched(axes))
-    found = {tuple(np.round(line[:2, 1], 9)) for line in figure.axes[0].collections[0].get_segments() if len(line) == 3}
-    assert found == {(0.0, 0.0), (0.5, 0.0)}  # alpha beside relu is 1, which is not on the axis: that line is broken
+    result = {
+        tuple(np.round(line[:2, 1], 9)) for line in figure.axes[0].collections[0].get_segments() if len(line) == 3
+    }
+    assert result == {(0.0, 0.0), (0.5, 0.0)}  # alpha beside relu is 1, which is not on the axis: that line is broken
     with pytest.raises(NotDrawn, match="nothing was searched"):
         parallel_figure(frame, ended, Searched())
     with pytest.raises(NotDrawn, match="it takes 3 complete searched configurations, and there are 0"):
@@ -192,24 +205,24 @@ def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
         make.one("", name="confirm alpha=8 r=1", alpha=8.0, r=1.0),
     ]
     frame, ended = make([*make.arms(), *make.search(4), *again])
-    assert {line.configuration for line in lines(frame, ended)} <= set(range(7))
-    assert len(surface(frame, ended, ACCURACY).values) == 6
+    assert {line.configuration for line in lines(FigureData(frame, ended))} <= set(range(7))
+    assert len(points_of(FigureData(frame, ended)).values) == 6
     rows = [label.get_text() for label in seeds_figure(frame, ended).axes[0].get_yticklabels()]
     assert rows[-2:] == ["paper\nfresh seeds", "alpha=8 r=1\nfresh seeds"]
 
 
 def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
-    found = album(frame, ended, [ACCURACY], make.searched)
+    result = draw(frame, ended, [ACCURACY], make.searched)
     names = ["accuracy-and-gradients", "seeds", "layers", "saturation", "surface", "importance", "parallel"]
-    assert [p.name for p in found.pictures] == names and found.left_out == ()
-    for picture in found.pictures:
+    assert [p.name for p in result.pictures] == names and result.left_out == ()
+    for picture in result.pictures:
         root = ElementTree.fromstring(picture.svg)
         assert root.tag.endswith("svg") and len(picture.svg) < 100_000
         # Letters are letters: a reader finds them, and a screen shows them sharp at any size.
         assert any(e.tag.endswith("}text") for e in root.iter())
         assert picture.caption.endswith(".") and len(picture.alt) > 20 and "nan" not in picture.alt
-    assert svg(layers_figure(frame, ended)) == found.pictures[2].svg  # to the byte
+    assert svg(layers_figure(frame, ended)) == result.pictures[2].svg  # to the byte
     for ending in ("svg", "png", "pdf"):
         file = tmp_path / f"figure.{ending}"
         write(paper_figure(frame, ended), file)
@@ -218,31 +231,31 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
 
 def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
-    found = album(frame, ended, [ACCURACY, ("train.loss", "minimize")], make.searched)
-    assert [p.name for p in found.pictures][4:] == [
+    result = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], make.searched)
+    assert [p.name for p in result.pictures][4:] == [
         *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
     ]
-    assert [missing.title for missing in found.left_out] == ["Parameter importance: train.loss"]
+    assert [missing.title for missing in result.left_out] == ["Parameter importance: train.loss"]
 
 
 def test_what_does_not_apply_says_why(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,))], "alone", status=None)
-    found = album(frame, ended, [ACCURACY], Searched())
-    assert [p.name for p in found.pictures] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
-    assert "one seed" in found.pictures[0].caption
-    assert {missing.title: missing.why for missing in found.left_out} == {
+    result = draw(frame, ended, [ACCURACY], Searched())
+    assert [p.name for p in result.pictures] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
+    assert "the only seed" in result.pictures[0].caption
+    assert {missing.title: missing.why for missing in result.left_out} == {
         "Response surface": "it takes 4 complete configurations that differ in alpha and r, and there are 1",
         "Parameter importance": "nothing was searched",
         "Parallel coordinates": "nothing was searched",
     }
     frame, ended = make([], "empty")
-    assert album(frame, ended, [ACCURACY], Searched()).pictures == ()
+    assert draw(frame, ended, [ACCURACY], Searched()).pictures == ()
     running = [make.one("plain", state="running", epochs=0), make.one("paper", alpha=2.0, state="running", epochs=2)]
     frame, ended = make([*running, *make.search(3, state="running", epochs=1)], "running", status=None)
-    found = album(frame, ended, [ACCURACY], make.searched)
-    assert [p.name for p in found.pictures][:4] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
-    assert "paper: α = 2 (running)" in found.pictures[0].alt
+    result = draw(frame, ended, [ACCURACY], make.searched)
+    assert [p.name for p in result.pictures][:4] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
+    assert "paper: α = 2 (running)" in result.pictures[0].alt
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 0.0, -1.0, 1e-300, 1e300])
@@ -261,17 +274,18 @@ def test_odd_values_do_not_crash_the_album(make: Any, odd: float) -> None:
     keywords: dict[str, Any] = {"seeds": (0, 1), "epochs": 1}
     arms = [make.one("all", change=everywhere, **keywords), make.one("seed", alpha=2.0, change=a_seed, **keywords)]
     frame, ended = make([*arms, *make.search(4, change=an_epoch, **keywords)])
-    for picture in album(frame, ended, [ACCURACY], make.searched).pictures:
+    for picture in draw(frame, ended, [ACCURACY], make.searched).pictures:
         ElementTree.fromstring(picture.svg)
 
 
 def test_drawing_leaves_no_global_state() -> None:
     code = (
         "import matplotlib, sys; before = matplotlib.rcParams.copy()\n"
-        "from tracking.figures.album import Searched, importance_figure, svg\n"
-        "from tracking.figures.searched import Axis\n"
+        "from tracking.figures.importance import FIGURE\n"
+        "from tracking.figures.style import svg\n"
+        "from tracking.figures.data import Axis, Searched, FigureData\n"
         "searched = Searched((Axis('alpha', 1, 2), Axis('r', 1, 2)), {'x': {'alpha': 0.25, 'r': 0.75}})\n"
-        "assert '75%' in svg(importance_figure(searched, 'x'))\n"
+        "assert '75%' in svg(FIGURE(FigureData(None, {}, ('x', 'maximize'), searched)).figure)\n"
         "assert matplotlib.rcParams.copy() == before and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
-from tracking.delivery import Delivered, Delivery
+from sweeps.commands.results import verdict_text
 from tracking.figures.album import Album, LeftOut, Picture
-from tracking.origin import Origin, origin
-from tracking.report.conditions import conditions
+from tracking.figures.data import FigureData
 from tracking.report.page import page
-from tracking.report.tables import Column, Table, measured, rankings
+from tracking.report.tables import conditions, measured
+from tracking.types import Sweep
 from tracking.verdict.claims import Claim
-from tracking.verdict.verdict import Verdict, judge
-from trainers.errors import ResultsError
+from tracking.verdict.sections import rankings, sections
+from tracking.verdict.tables import Column, Table
+from tracking.verdict.types import Verdict
+from tracking.verdict.verdict import judge
 
 ACCURACY = ("validation.accuracy", "maximize")
-SVG = '<?xml version="1.0"?><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 36 72"></svg>'
-PICTURE = Picture("one", "A title", "A caption.", "In words.", SVG)
+PICTURE = Picture("one", "A title", "A caption.", "In words.", Figure(figsize=(0.5, 1.0)))
 NOTHING = Album((), ())
 NO_TABLE = Table("Conditions", (Column("condition"),), ())
 
@@ -34,7 +36,7 @@ class Parsed(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -42,7 +44,7 @@ class Parsed(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if data.strip():
-            self.said.append(" ".join(data.split()))
+            self.texts.append(" ".join(data.split()))
 
     def of(self, *tags: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.elements if tag in tags]
@@ -61,27 +63,51 @@ def verdict(make: Any) -> Verdict:
 
 def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdict) -> None:
     frame, ended = make.read()
-    tables = [*rankings(verdict), *measured(frame, ended, ACCURACY)]
+    tables = measured(FigureData(frame, ended))
     album = Album((PICTURE,), (LeftOut("Response surface", "nothing was searched"),))
-    found = conditions(frame, origin("made", make.store))
-    text = page(verdict, album, tables, found, question="Is it?", spec="name: made\n", version="9.9")
-    said = Parsed(text).said
-    order = ["made", "Is it?", "Verdict", "1 claim: 1 confirmed.", "A title", "A caption.", "Results", "Conditions"]
-    assert [s for s in said if s in order][-len(order) :] == order
+    result = conditions(frame, make.sweep())
+    text = page(verdict, album, tables, result, question="Is it?", spec="name: made\n", version="9.9")
+    texts = Parsed(text).texts
+    order = [
+        "made",
+        "Is it?",
+        "Verdict",
+        "1 claim: 1 confirmed.",
+        "Figures",
+        "A title",
+        "A caption.",
+        "Results",
+        "Conditions",
+    ]
+    assert [s for s in texts if s in order][-len(order) :] == order
     (claim,) = verdict.claims
-    assert claim.answer == "confirmed" and claim.sentence in said and "“the paper's words”" in said
-    assert "is not drawn: nothing was searched." in said
-    assert any(s.startswith("Of the configurations 1 diverged:") for s in said)
-    for expected in ("lanes", "digits=abc123", "f00ba7", "2.15.0", "0 to 4", "8: 0, 1, … 7", "name: made"):
-        assert expected in said
-    assert any(s.startswith("Made by gradsweep 9.9 on ") for s in said)
-    ranked = next(t for t in tables if t.title.startswith("validation.accuracy"))
+    assert (
+        claim.answer == "confirmed"
+        and claim.sentence.replace("`", "") in " ".join(texts)
+        and '"the paper\'s words"' in texts
+    )
+    assert "is not drawn: nothing was searched." in texts
+    assert any(s.startswith("Of the configurations, 1 diverged.") for s in texts)
+    for expected in ("lanes", "abc123", "f00ba7", "2.15.0", "0 to 4", "8: 0, 1, … 7", "name: made"):
+        assert expected in texts
+    assert any(s.startswith("Made by gradsweep 9.9 on ") for s in texts)
+    (ranked,) = rankings(verdict)
     assert [row[1] for row in ranked.rows] == ["paper", "plain", "relu", "wild"]
     means = frame[frame.epoch == 4].groupby("arm")["validation.accuracy"].mean()
     assert [row[2] for row in ranked.rows] == [f"{means[a]:.4g}" for a in ("paper", "plain", "relu")] + [""]
     of_arms = tables[-1]
     assert of_arms.columns[3].name == "test accuracy"
     assert of_arms.rows[1][3] == f"{frame[(frame.epoch == 4) & (frame.arm == 'paper')]['test.accuracy'].mean():.1%}"
+
+
+def test_every_output_shows_the_same_sentences_and_cells(verdict: Verdict) -> None:
+    without = html.unescape(re.sub("<[^>]+>", "", page(verdict, NOTHING, [], NO_TABLE)))
+    for text in (without, verdict.markdown.replace("`", ""), verdict_text(verdict).replace("`", "")):
+        for section in sections(verdict)[1:]:
+            assert section.title in text
+            assert all(s.text.replace("`", "") in text for s in section.statements)
+            assert all(cell in text for t in section.tables for row in t.rows for cell in row)
+        assert all(cell in text for t in rankings(verdict) for row in t.rows for cell in row)
 
 
 def test_the_page_needs_nothing_else(verdict: Verdict) -> None:
@@ -109,14 +135,16 @@ def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
         causes=(evil,),
         objectives=(replace(verdict.objectives[0], ranking=(replace(verdict.objectives[0].ranking[0], name=evil),)),),
     )
-    album = Album((Picture(evil, evil, evil, evil, SVG),), (LeftOut(evil, evil),))
+    album = Album((Picture(evil, evil, evil, evil, PICTURE.figure),), (LeftOut(evil, evil),))
     table = Table(evil, (Column(evil),), ((evil,),))
-    found = conditions(measured_frame(evil), Origin(versions={evil: evil}, digests=evil, commit=evil))
-    text = page(hostile, album, [*rankings(hostile), table], found, question=evil, spec=evil, version=evil)
+    result = conditions(
+        measured_frame(evil), Sweep(evil, evil, versions={evil: evil}, digests={evil: evil}, commit=evil)
+    )
+    text = page(hostile, album, [table], result, question=evil, spec=evil, version=evil)
     parsed = Parsed(text)
     assert parsed.of("script") == [] and len(parsed.of("img")) == 1
     assert parsed.of("img")[0]["alt"] == evil
-    assert parsed.said.count(evil) >= 10 and "49" not in parsed.said
+    assert parsed.texts.count(evil) >= 10 and "49" not in parsed.texts
 
 
 def measured_frame(text: str) -> Any:
@@ -126,79 +154,20 @@ def measured_frame(text: str) -> Any:
 
 
 def test_a_sweep_without_claims_says_its_verdict_in_words(verdict: Verdict) -> None:
-    said = Parsed(page(replace(verdict, claims=()), NOTHING, [], NO_TABLE)).said
-    assert verdict.text.splitlines()[0] in said
+    without = re.sub("<[^>]+>", "", page(replace(verdict, claims=()), NOTHING, [], NO_TABLE))
+    for line in verdict.text.splitlines()[:2]:
+        assert line.replace("`", "") in without
 
 
 @pytest.mark.parametrize(
     ("status", "note"),
-    [("RUNNING", "This sweep is running:"), ("KILLED", "This sweep was interrupted before its end:")],
+    [("running", "This sweep is running:"), ("killed", "This sweep was interrupted:")],
 )
 def test_an_unfinished_sweep_is_said_to_be_one(verdict: Verdict, status: str, note: str) -> None:
-    assert any(s.startswith(note) for s in Parsed(page(verdict, NOTHING, [], NO_TABLE, status=status)).said)
-    assert not any(s.startswith("This sweep") for s in Parsed(page(verdict, NOTHING, [], NO_TABLE)).said)
-
-
-def test_records_come_from_where_they_were_made(make: Any) -> None:
-    make(make.arms())
-    make.write([], "begun", status=None)
-    found = origin("made", make.store)
-    assert (found.commit, found.digests, found.status) == ("f00ba7", "digits=abc123", "FINISHED")
-    assert found.begun is not None and found.ended is not None and found.begun <= found.ended <= time.time() * 1000
-    assert (origin("begun", make.store).status, origin("begun", make.store).ended) == ("RUNNING", None)
-    delivery = Delivery(make.store, "made")
-    delivery.start()
-    assert delivery.drain(60) == Delivered(0, None)
-    # Where no spool lies, MLflow says the same.
-    file = make.store.spool_file("made")
-    file.rename(file.with_suffix(".hidden"))
-    assert origin("made", make.store) == replace(found, digests="abc123")
-    with pytest.raises(ResultsError, match="there is no sweep 'other' in"):
-        origin("other", make.store)
-
-
-def test_the_page_and_the_figures_become_artifacts_of_the_sweeps_run(make: Any) -> None:
-    from mlflow import MlflowClient
-
-    make([make.one("plain", seeds=(0,), epochs=0)])
-    folder = make.store.report("made")
-    (folder / "figures").mkdir(parents=True)
-    (folder / "report.html").write_text("a page")
-    (folder / "figures" / "seeds.svg").write_text(SVG)
-    delivery = Delivery(make.store, "made")
-    delivery.start()
-    assert delivery.drain(60) == Delivered(0, None)
-    assert not folder.exists()
-    client = MlflowClient(make.store.mlflow_uri)
-    experiment = client.get_experiment_by_name("made")
-    (parent,) = [r for r in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags]
-    assert parent.info.status == "FINISHED"
-    assert {f.path for f in client.list_artifacts(parent.info.run_id)} == {
-        "configurations.json",
-        "figures",
-        "report.html",
-    }
-    assert [f.path for f in client.list_artifacts(parent.info.run_id, "figures")] == ["figures/seeds.svg"]
-
-
-def test_refused_figures_do_not_keep_a_sweep_from_its_end(
-    make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from tracking.mlflow_api import Tracker
-    from trainers.errors import Unmendable
-
-    def refuse(*_: Any) -> None:
-        raise Unmendable("MLflow: no permission to write artifacts")
-
-    monkeypatch.setattr(Tracker, "log_folder", refuse)
-    make([make.one("plain", seeds=(0,), epochs=0)])
-    make.store.report("made").mkdir()
-    delivery = Delivery(make.store, "made")
-    delivery.start()
-    assert delivery.drain(60) == Delivered(0, None)
-    assert "the figures of made are not in MLflow: MLflow: no permission to write artifacts" in caplog.messages
+    assert any(s.startswith(note) for s in Parsed(page(verdict, NOTHING, [], NO_TABLE, status=status)).texts)
+    assert not any(s.startswith("This sweep") for s in Parsed(page(verdict, NOTHING, [], NO_TABLE)).texts)
 
 
 def test_no_line_no_table_of_measurements(make: Any) -> None:
     frame, ended = make(make.search(2, state="running", epochs=0), status=None)
-    assert measured(frame, ended, ACCURACY) == []
+    assert measured(FigureData(frame, ended)) == []

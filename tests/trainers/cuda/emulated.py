@@ -78,7 +78,7 @@ def array_of(case: Case, which: slice = slice(None), programs: int = 3) -> Array
     zeros = np.zeros_like(case.parameters[0])
     members = zip(case.members[which], case.parameters[which], strict=True)
     return Array(
-        Workshop(plan, torch.device("cpu"), programs), [MemberState(m, 0, 0, p, zeros, zeros) for m, p in members]
+        Workshop(plan, torch.device("cpu"), programs), [MemberState(m, 0, 0, p, (zeros, zeros)) for m, p in members]
     )
 
 

@@ -9,10 +9,11 @@ import triton
 import triton.language as tl
 
 from tests.trainers.lanes.test_functions import Z, exact
+from trainers.cuda import SUPPORT
 from trainers.cuda.array import launching
 from trainers.cuda.kernels.activations import activate
 from trainers.cuda.settings import kinds, rows
-from trainers.members import ACTIVATIONS, MemberConfig
+from trainers.members import MemberConfig
 
 
 @triton.jit
@@ -38,7 +39,7 @@ def activated(member: MemberConfig, z: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.parametrize("scaling", ["rescaled", "naive"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
 def test_values_and_slopes_to_a_few_units_in_the_last_place(activation: str, scaling: str) -> None:
     naive = scaling == "naive"
     z = Z[np.abs(np.abs(Z / (1.0 if naive else 1.3)) - 3) > 1e-5]  # where hardswish' jumps
@@ -49,7 +50,7 @@ def test_values_and_slopes_to_a_few_units_in_the_last_place(activation: str, sca
     assert (np.abs(slope - true_slope) <= 4 * unit * (np.abs(true_slope) + np.abs(z * bend)) + 3e-16).all()
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
 def test_nan_stays_nan(activation: str) -> None:
     value, _ = activated(MemberConfig(activation=activation, alpha=2.0), np.array([np.nan, 1.0], np.float32))
     assert np.isnan(value[0]) and not np.isnan(value[1])

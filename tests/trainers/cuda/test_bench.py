@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from sweeps.cli import _status
-from sweeps.commands.bench import bench_cuda_text
+from sweeps.commands.bench import bench_text
 from tests.trainers.cuda.device import DEVICE
-from trainers.bench_cuda import Row, Sizes, bench, bytes_an_image
+from trainers.bench import Row, Sizes, bench, bytes_an_image
 from trainers.cuda.plan import DEVICE as COMPILED
 from trainers.cuda.plan import plan_of
+from trainers.lanes import available
 from trainers.regimes import network
+
+SMALL = Sizes(images=64, epoch=32, members=(1, 2), matrix=64)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -24,10 +27,21 @@ def test_without_a_device_it_is_one_line_and_2(capsys: pytest.CaptureFixture[str
     assert found.err.count("\n") == 1
 
 
+def test_every_way_is_timed_on_the_cpu() -> None:
+    """PyTorch's as everybody writes it, the reference engine alone, and the lane engine with several members."""
+    threads = torch.get_num_threads()
+    rows = bench("combined", 32, threads=threads, rounds=1, compiled=False, sizes=Sizes(64, 64, (1, 2)))
+    ours = [(way, n) for n in (1, 2) for way in ("lanes", "lanes, whole epoch")] if available() else []
+    plain = [(f"pytorch {how}", 1) for how in ("dataloader", "resident", "channels_last")]
+    assert [(r.way, r.members) for r in rows] == [*plain, ("reference", 1), *ours]
+    for row in rows:
+        assert row.seconds_per_thousand > 0 and row.spread >= 1 and row.memory == 0
+        assert 0 < row.peak < 1 or not available()
+
+
 @pytest.mark.slow
-def test_every_way_is_timed() -> None:
-    sizes = Sizes(images=64, epoch=32, members=(1, 2), matrix=256)
-    rows = bench("combined", 32, device=DEVICE, rounds=1, compiled=False, sizes=sizes)
+def test_every_way_is_timed_on_a_device() -> None:
+    rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, compiled=False, sizes=SMALL)
     graphs = [("pytorch graphs", 1)] if DEVICE == "cuda" else []
     ours = [(way, n) for n in (1, 2) for way in ("reference", "cuda", "cuda, whole epoch")]
     assert [(r.way, r.members) for r in rows] == [("pytorch eager", 1), *graphs, *ours]
@@ -47,15 +61,15 @@ def test_what_the_device_cannot_do_is_left_out_and_the_rest_is_timed(
 
     full, broken = torch.OutOfMemoryError("CUDA out of memory\nmore"), torch.AcceleratorError("illegal address")
     found = [("first", 1, failing(full)), ("later", 2, lambda: failing(full)), ("fine", 1, lambda: lambda: 0.001)]
-    monkeypatch.setattr("trainers.bench_cuda.ways", lambda *_: found)
-    rows = bench("combined", 32, device=DEVICE, rounds=1, sizes=Sizes(matrix=64))
+    monkeypatch.setattr("trainers.bench.ways", lambda *_: found)
+    rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, sizes=SMALL)
     assert [row.way for row in rows] == ["fine"]
     assert caplog.messages == [
         f"{way} members is left out: CUDA out of memory" for way in ("first with 1", "later with 2")
     ]
     found.append(("broken", 1, failing(broken)))
     with pytest.raises(torch.AcceleratorError, match="illegal address"):
-        bench("combined", 32, device=DEVICE, rounds=1, sizes=Sizes(matrix=64))
+        bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, sizes=SMALL)
 
 
 def test_the_table() -> None:
@@ -64,10 +78,10 @@ def test_the_table() -> None:
         return vars(made) | {"member_epochs_an_hour": made.member_epochs_an_hour}
 
     rows = [row("pytorch eager", 1, 0.03), row("reference", 225, 0.003), row("cuda", 225, 0.0001)]
-    text = bench_cuda_text({"device": "Some GPU", "rows": json.loads(json.dumps(rows))})
+    text = bench_text({"device": "Some GPU", "rows": json.loads(json.dumps(rows))})
     ours = next(line for line in text.splitlines() if line.startswith("cuda"))
     # 3600 s / (45 thousand images x 0.0001 s), and how many times as fast as eager and as the reference
-    assert ours.split() == ["cuda", "225", "800,000", "1.10", "20.0%", "50.0%", "300.0", "30.0"]
+    assert ours.split() == ["cuda", "225", "0.10", "800,000", "1.10", "20.0%", "50.0%", "300.0", "30.0"]
     assert "Some GPU" in text
 
 

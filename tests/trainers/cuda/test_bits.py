@@ -1,4 +1,4 @@
-"""The same bits: alone or among others, whatever runs side by side, straight through or resumed."""
+"""The same bits: alone or among others, one of them diverged, whatever runs side by side, and resumed."""
 
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from trainers.members import MemberConfig
 from trainers.states import MemberState
 from trainers.streams import order_of_images
 
+# The first one diverges at once.
 MEMBERS = (
     MemberConfig(seed=1),
     MemberConfig(seed=2, activation="silu", scaling="naive", alpha=1.5, r=0.01, penalty="l1"),
@@ -51,7 +52,7 @@ def epoch(
     if number == 1:
         found += [*members.evaluate(split), *(t.cpu().numpy() for t in members.probe(split))]
     after = [
-        replace(s, epoch=number, step=s.step + 2, parameters=p, first_moment=m, second_moment=v)
+        replace(s, epoch=number, step=s.step + 2, parameters=p, kept=(m, v))
         for s, p, m, v in zip(start, *columns, strict=True)
     ]
     return after, [tuple(a[i].tobytes() for a in found) for i in range(len(start))]
@@ -59,24 +60,16 @@ def epoch(
 
 def test_alone_in_a_pack_in_any_number_of_programs_and_resumed() -> None:
     together = case_of(MEMBERS)
+    together.parameters[0] = np.nan
     split = resident(together.split, torch.device(DEVICE))
     after, first = epoch(together, states(together), 1, split, programs=2)
-    _, second = epoch(together, after, 2, split, programs=6)
     assert len(set(first)) == len(MEMBERS)
+    assert np.isnan(after[0].parameters).all()
+    assert np.isnan(np.frombuffer(first[0][0])).all()  # its loss says so
+    _, second = epoch(case_of(MEMBERS[1:]), after[1:], 2, split, programs=6)
     alone = case_of(MEMBERS[2:])
     rest, same = epoch(alone, states(alone), 1, split, programs=1)
     assert same == first[2:]
     # from the numbers alone, as a checkpoint keeps them
     resumed = [replace(s, parameters=np.frombuffer(s.parameters.tobytes(), np.float32)) for s in rest]
-    assert epoch(alone, resumed, 2, split, programs=1)[1] == second[2:]
-
-
-def test_a_diverged_member_leaves_the_others_alone() -> None:
-    one, both = case_of(MEMBERS[:1]), case_of(MEMBERS[:2])
-    both.parameters[1] = np.nan
-    split = resident(one.split, torch.device(DEVICE))
-    _, alone = epoch(one, states(one), 1, split)
-    after, found = epoch(both, states(both), 1, split)
-    assert found[0] == alone[0]
-    assert np.isnan(after[1].parameters).all()
-    assert np.isnan(np.frombuffer(found[1][0])).all()  # its loss says so
+    assert epoch(alone, resumed, 2, split, programs=1)[1] == second[1:]

@@ -16,7 +16,7 @@ from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state
 from trainers.statistics import Columns, columns, layer_statistics, statistics
-from trainers.train import layers_of
+from trainers.training import layers_of
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,7 +35,7 @@ def pack(regime: str, seeds: int) -> list[MemberState]:
 
 
 def bits(states: list[tuple[MemberState, float, float]]) -> list[tuple[bytes, ...]]:
-    return [(s.parameters.tobytes(), s.first_moment.tobytes(), s.second_moment.tobytes()) for s, _, _ in states]
+    return [tuple(v.tobytes() for v in (s.parameters, *s.kept)) for s, _, _ in states]
 
 
 @pytest.mark.parametrize("regime", REGIMES)

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from tests.trainers.cuda.device import DEVICE
 from tests.trainers.cuda.harness import SMALL, array, probed, small_case, smooth_case, trained
 from tests.trainers.lanes.judge import Case, error, forward, gradient, regime_case, smooth
-from trainers.activations import FUNCTIONS, STEEPEST, inner
+from trainers.activations import ACTIVATIONS, inner
 from trainers.cuda.array import _Batch, launching, resident
 from trainers.layers import parameter_slices
-from trainers.members import ACTIVATIONS, MemberConfig
+from trainers.members import MemberConfig
 from trainers.regimes import REGIMES
 
 CHOICES = [("rescaled", "l2", 2.0), ("naive", "l1", 1.5)]
@@ -50,7 +50,10 @@ def of_regime(regime: str, activation: str, scaling: str, penalty: str, alpha: f
     hold(next(c for c in tried if c is not None), probe)
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+# Now the one that has it all, separable convolutions and biases.
+@pytest.mark.parametrize(
+    "regime", [pytest.param(r, marks=[] if r == "large-parameters" else pytest.mark.slow) for r in REGIMES]
+)
 def test_of_every_regime(regime: str) -> None:
     of_regime(regime, "tanh", "rescaled", "l2", 2.0, probe=False)
 
@@ -101,8 +104,8 @@ def test_saturated_and_dead_units(activation: str) -> None:
     assert saturated[0, -1] == dead[0, -1] == 0  # the output has no activation
     for i, (z, _) in enumerate(arguments):
         u = inner("rescaled", z, 2.0).requires_grad_()
-        (slope,) = torch.autograd.grad(FUNCTIONS[activation](u).sum(), u)
-        true = (slope.abs() < 0.01 * STEEPEST[activation]).flatten(1)
+        (slope,) = torch.autograd.grad(ACTIVATIONS[activation].f(u).sum(), u)
+        true = (slope.abs() < 0.01 * ACTIVATIONS[activation].steepest).flatten(1)
         assert saturated[0, i] == pytest.approx(float(true.double().mean()), abs=1e-12)
         assert dead[0, i] == pytest.approx(float(true.all(0).double().mean()), abs=1e-12)
 

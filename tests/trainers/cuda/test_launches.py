@@ -39,7 +39,7 @@ def a_device(
 
 def members(count: int, regime: str = "combined") -> list[MemberState]:
     state = initial_state(BASE, network(regime))
-    return [MemberState(BASE.with_seed(s), 0, 0, *[state.parameters] * 3) for s in range(count)]
+    return [MemberState(BASE.with_seed(s), 0, 0, state.parameters, (state.parameters,) * 2) for s in range(count)]
 
 
 @pytest.mark.parametrize("regime", REGIMES)

@@ -12,7 +12,7 @@ from tests.trainers.cuda.harness import BLOCKS, IMAGE, SMALL
 from tests.trainers.lanes.judge import glorot
 from trainers import cuda, reference
 from trainers.cuda import engine as engine_of
-from trainers.cuda import memory
+from trainers.cuda import memory, self_check
 from trainers.cuda.array import Array, Workshop, _Batch, resident
 from trainers.cuda.plan import DEVICE as COMPILED
 from trainers.cuda.plan import INTERPRETED, plan_of, refusal
@@ -22,7 +22,7 @@ from trainers.layers import Convolution, Dense, Pooling, parameter_count
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES, network
 from trainers.states import MemberState
-from trainers.train import _engine, layers_of
+from trainers.training import _engine, layers_of
 
 TINY = Dataset("tiny", tuple("abcdefghij"), *[Split(np.zeros((4, 3, 32, 32), np.uint8), np.arange(4))] * 3, digest="")
 
@@ -88,7 +88,7 @@ def test_no_two_warps_of_a_program_write_where_they_read() -> None:
 
 
 def chosen(device: str, member: MemberConfig) -> object:
-    return _engine([member], layers_of(member, 10), TINY, device, 1)
+    return _engine(member, layers_of(member, 10), TINY, device, 1)
 
 
 def test_who_trains_where(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -100,7 +100,18 @@ def test_who_trains_where(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
     # what is chosen on a device, without one: both engines stand still before they touch it
     for engine, name in ((engine_of, "CudaEngine"), (reference, "ReferenceEngine")):
         monkeypatch.setattr(engine, name, lambda layers, data, device, threads, name=name: f"{name} on {device}")
-    assert chosen("cuda", auto) == chosen("cuda", asked) == "CudaEngine on cuda"
+    monkeypatch.setattr(self_check, "earned", lambda device: "its gradient is wrong")
+    assert chosen("cuda", asked) == "CudaEngine on cuda"
+    assert chosen("cuda", auto) == "ReferenceEngine on cuda"
+    assert caplog.messages == ["trained by the reference engine: its gradient is wrong"]
+    caplog.clear()
+    monkeypatch.setattr(self_check, "earned", lambda device: None)
+    assert chosen("cuda", auto) == "CudaEngine on cuda"
+    toy = MemberConfig()
+    object.__setattr__(toy, "activation", "toy")
+    assert chosen("cuda", toy) == "ReferenceEngine on cuda"
+    assert caplog.messages == ["trained by the reference engine: the cuda engine does not have the activation 'toy'"]
+    caplog.clear()
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "no" / "folder"))
     assert chosen("cuda", asked) == "CudaEngine on cuda"  # it would be made
     (tmp_path / "no").write_text("a file")
@@ -142,7 +153,7 @@ def test_the_stated_need_covers_every_tensor(members: int, batch_size: int) -> N
     workshop = Workshop(plan, torch.device("cpu"), programs=2)
     parameters = glorot(SMALL, IMAGE, 0)
     zeros = np.zeros_like(parameters)
-    states = [MemberState(MemberConfig(seed=s), 0, 0, parameters, zeros, zeros) for s in range(members)]
+    states = [MemberState(MemberConfig(seed=s), 0, 0, parameters, (zeros, zeros)) for s in range(members)]
     array = Array(workshop, states)
 
     def size(*owners: object) -> int:
@@ -169,7 +180,8 @@ def test_a_pack_that_does_not_fit_is_trained_in_parts(
     engine.plan, engine.sizes, engine.programs = plan_of(SMALL, IMAGE, BLOCKS), memory.Sizes(100, 10, 20, 70), 2
     engine._room = memory.need(engine.plan, engine.sizes, 2, 32, 2)
     engine._at_once = None
-    states = [MemberState(replace(MemberConfig(), seed=s), 0, 0, *[np.zeros(1, np.float32)] * 3) for s in range(5)]
+    one = np.zeros(1, np.float32)
+    states = [MemberState(replace(MemberConfig(), seed=s), 0, 0, one, (one, one)) for s in range(5)]
     with caplog.at_level(logging.WARNING, "gradsweep"):
         seen = engine._in_parts(lambda part: [len(part)] * len(part), states)
         assert seen == engine._in_parts(lambda part: [len(part)] * len(part), states) == [2, 2, 2, 2, 1]

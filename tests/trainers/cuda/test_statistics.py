@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.cuda.device import DEVICE
@@ -56,6 +56,7 @@ def agree(found: dict[str, torch.Tensor], expected: dict[str, np.ndarray]) -> No
             assert np.array_equal(ours, column, equal_nan=True), name
 
 
+@settings(max_examples=50)
 @given(rows)
 def test_of_coordinates_they_are_numpys(members: list[list[float]]) -> None:
     gradients = np.array(members)

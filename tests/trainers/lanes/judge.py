@@ -12,13 +12,12 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainers.activations import activation, inner
+from trainers.activations import ACTIVATIONS, activation, inner
 from trainers.layers import Convolution, Dense, Layer, Pooling, parameter_count, parameter_shapes
-from trainers.members import ACTIVATIONS, MemberConfig
+from trainers.members import MemberConfig
 from trainers.regimes import REGIMES, network
 
 NEAR = 1e-6  # of the largest: a few times what float32 gets wrong
-KINKS = {"relu": (0.0,), "leaky_relu": (0.0,), "relu6": (0.0, 6.0), "hardswish": (-3.0, 3.0)}
 
 
 class Split(NamedTuple):
@@ -105,13 +104,13 @@ def smooth(case: Case) -> Case | None:
         _, arguments = forward(case.layers, member, torch.tensor(row).double(), x)
         for z, pooled in arguments:
             u = inner(member.scaling, z, member.alpha)
-            for kink in KINKS.get(member.activation, ()):
+            for kink in ACTIVATIONS[member.activation].kinks:
                 keep &= ((u - kink).abs().flatten(1).amin(1) > NEAR * float(u.abs().max())).numpy()
             if pooled:
                 value = activation(member.activation, member.scaling)(z, member.alpha)
                 windows = F.unfold(value.flatten(0, 1)[:, None], 2, stride=2)  # (images * channels, 4, windows)
                 gaps = windows.sort(1).values.diff(dim=1)[:, -1].reshape(len(keep), -1)
-                flat = 0.0 if member.activation in KINKS else -1.0  # exact ties of a flat piece carry no gradient
+                flat = 0.0 if ACTIVATIONS[member.activation].kinks else -1.0  # ties of a flat piece carry no gradient
                 keep &= ((gaps > NEAR * float(value.abs().max())) | (gaps == flat)).all(1).numpy()
     if not keep.any():
         return None
@@ -124,7 +123,7 @@ def error(found: np.ndarray, true: np.ndarray) -> float:
 
 members = st.builds(
     MemberConfig,
-    activation=st.sampled_from(ACTIVATIONS),
+    activation=st.sampled_from(list(ACTIVATIONS)),
     scaling=st.sampled_from(["rescaled", "naive"]),
     penalty=st.sampled_from(["l1", "l2"]),
     alpha=st.sampled_from([0.5, 1.0, 2.0, 3.7]),

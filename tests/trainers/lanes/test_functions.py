@@ -8,10 +8,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from tests.trainers.lanes.judge import Case, Split, cases, forward, images
-from trainers.activations import FUNCTIONS, STEEPEST, inner
+from trainers.activations import ACTIVATIONS, inner
 from trainers.lanes import kernels
+from trainers.lanes.tables import SUPPORT
 from trainers.layers import Convolution, Dense, Pooling
-from trainers.members import ACTIVATIONS, MemberConfig
+from trainers.members import MemberConfig
 
 
 def activate(activation: str, naive: bool, alpha: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -21,16 +22,16 @@ def activate(activation: str, naive: bool, alpha: float, z: np.ndarray) -> tuple
     padded[: len(z)] = z
     value, slope = np.zeros_like(padded), np.zeros_like(padded)
     at = [ctypes.c_void_p(a.ctypes.data) for a in (padded, value, slope)]
-    kernels._library(kernels.chosen()).lanes_activate(
-        ACTIVATIONS.index(activation), int(naive), ctypes.c_double(alpha), *at, ctypes.c_int64(len(padded) // width)
-    )
+    kind, count = SUPPORT.fields["activation"].index(activation), ctypes.c_int64(len(padded) // width)
+    library = kernels._library(kernels.chosen())
+    assert library.lanes_activate(kind, int(naive), ctypes.c_double(alpha), *at, count) == 0
     return value[: len(z)], slope[: len(z)]
 
 
 def exact(activation: str, naive: bool, alpha: float, z: np.ndarray) -> list[np.ndarray]:
     """The scaled activation and its first two derivatives in double precision."""
     t = torch.tensor(z, dtype=torch.float64).requires_grad_()
-    y = alpha * FUNCTIONS[activation](t if naive else t / alpha)
+    y = alpha * ACTIVATIONS[activation].f(t if naive else t / alpha)
     (slope,) = torch.autograd.grad(y.sum(), t, create_graph=True)
     bend = torch.zeros_like(t)
     if slope.requires_grad:
@@ -90,8 +91,8 @@ def test_saturated_and_dead_units(build: str, activation: str, case: Case) -> No
     assert saturated[0, -1] == dead[0, -1] == 0  # the output has no activation
     for i, (z, _) in enumerate(arguments):
         u = inner(member.scaling, z, member.alpha).requires_grad_()
-        (slope,) = torch.autograd.grad(FUNCTIONS[activation](u).sum(), u)
-        bound = 0.01 * STEEPEST[activation]
+        (slope,) = torch.autograd.grad(ACTIVATIONS[activation].f(u).sum(), u)
+        bound = 0.01 * ACTIVATIONS[activation].steepest
         surely = (slope.abs() < bound * (1 - 1e-4) - 1e-9).flatten(1)
         maybe = (slope.abs() < bound * (1 + 1e-4) - 1e-9).flatten(1) | (
             (u.abs() < 1e-6) | ((u - 6).abs() < 1e-5)

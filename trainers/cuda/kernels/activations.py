@@ -10,7 +10,9 @@ used, whose approximations differ from one device to the next and from the inter
 import triton
 import triton.language as tl
 
-from trainers.members import ACTIVATIONS
+from trainers.cuda import SUPPORT
+
+ACTIVATIONS = SUPPORT.fields["activation"]
 
 TANH = tl.constexpr(ACTIVATIONS.index("tanh"))
 SIGMOID = tl.constexpr(ACTIVATIONS.index("sigmoid"))
@@ -23,7 +25,6 @@ ELU = tl.constexpr(ACTIVATIONS.index("elu"))
 RELU6 = tl.constexpr(ACTIVATIONS.index("relu6"))
 SILU = tl.constexpr(ACTIVATIONS.index("silu"))
 HARDSWISH = tl.constexpr(ACTIVATIONS.index("hardswish"))
-KINDS = tl.constexpr(len(ACTIVATIONS))
 
 
 @triton.jit

@@ -14,13 +14,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Protocol
 
 from trainers import metrics
 from trainers.data import Dataset, load
+from trainers.engines import kind_of, resolve
 from trainers.layers import Layer, parameter_count
 from trainers.members import SHARED, EpochRecord, MemberConfig
-from trainers.regimes import network
+from trainers.members import layers_of as layers_of
 from trainers.states import MemberState, States, initial_state
 from trainers.statistics import Probe
 
@@ -28,7 +30,7 @@ log = logging.getLogger("gradsweep")
 
 
 class Engine(Protocol):
-    """What does the arithmetic: an array of members in, an answer a member out, in the same order."""
+    """What does the arithmetic: an array of members in, an answer per member out, in the same order."""
 
     name: str
 
@@ -45,17 +47,12 @@ class Engine(Protocol):
         """Everything of `trainers.metrics.names` that comes from a probe; `before` are the states an epoch ago."""
 
 
-def layers_of(member: MemberConfig, classes: int) -> tuple[Layer, ...]:
-    """The network of a member on data with so many classes."""
-    return network(member.regime, classes, member.convolution == "separable", member.dense_bias)
-
-
 class Training(Iterator[EpochRecord]):
     """The stream of records of one array of members; see `train`."""
 
     def __init__(self, states: Sequence[MemberState], layers: tuple[Layer, ...], engine: Engine) -> None:
         self._states = list(states)
-        self._layers = layers
+        self._names = metrics.names(layers)
         self._engine = engine
         self._waiting: deque[EpochRecord] = deque()
         self._begun = False
@@ -119,7 +116,7 @@ class Training(Iterator[EpochRecord]):
             splits = (*train[i], *validation[i], test[i][1])
             values = dict(zip(metrics.SPLITS, splits, strict=True)) | {"seconds": seconds}
             values |= gradients[i]
-            ordered = {name: values[name] for name in metrics.names(self._layers)}
+            ordered = {name: values[name] for name in self._names}
             records.append(EpochRecord(state.member, state.epoch, self._engine.name, ordered))
         return records
 
@@ -131,7 +128,7 @@ def train(
     device: str = "cpu",
     threads: int = 1,
 ) -> Training:
-    """Train an array of members and yield an `EpochRecord` a member and epoch, epoch by epoch from 0.
+    """Train an array of members and yield an `EpochRecord` per member and epoch, epoch by epoch from 0.
 
     The members may differ in all but `SHARED`, which decides the network, the data and the batches. `resume` holds
     the states (`Training.state`) from which members go on; those without one start anew. A member whose loss is no
@@ -143,9 +140,9 @@ def train(
         raise ValueError("members must not be empty")
     if threads < 1:
         raise ValueError(f"threads must be at least 1, but got {threads}")
-    for name in SHARED:
-        if len(values := {getattr(m, name) for m in members}) > 1:
-            raise ValueError(f"members trained together must share {name}, but got {sorted(map(str, values))}")
+    for name, *values in zip((*SHARED, "the engine"), *{kind_of(m, device) for m in members}, strict=True):
+        if len(set(values)) > 1:
+            raise ValueError(f"members trained together must share {name}, but got {sorted(set(map(str, values)))}")
     dataset = load(members[0].data)
     layers = layers_of(members[0], len(dataset.classes))
     known = {s.member: s for s in resume}
@@ -154,38 +151,21 @@ def train(
     for had in (len(s.parameters) for s in states):
         if had != size:
             raise ValueError(f"states to resume must be of the members' network, {size} parameters, but one has {had}")
-    return Training(states, layers, _engine(members, layers, dataset, device, threads))
+    return Training(states, layers, _engine(members[0], layers, dataset, device, threads))
 
 
-def _engine(
-    members: Sequence[MemberConfig], layers: tuple[Layer, ...], dataset: Dataset, device: str, threads: int
-) -> Engine:
-    """The engine that was asked for; `auto` is the fastest that applies: cuda on a device, lanes on the CPU."""
-    asked = members[0].engine
-    # imported here: the other engines bring PyTorch, which the lane engine does not need
-    reason = None
-    if asked == "cuda" or (asked == "auto" and device != "cpu"):
-        from trainers.cuda import missing
-
-        reason = missing(device)
-        if reason is None:
-            from trainers.cuda.engine import CudaEngine
-            from trainers.cuda.engine import applies as cuda_applies
-
-            reason = cuda_applies(layers, device)
-            if reason is None:
-                return CudaEngine(layers, dataset, device, threads)
-    elif asked != "reference":
-        from trainers.lanes.engine import LaneEngine, applies
-
-        reason = applies(layers, device)
-        if reason is None:
-            return LaneEngine(layers, dataset, device, threads)
-    if reason is not None:
-        if asked != "auto":
-            raise ValueError(reason)
+def _engine(member: MemberConfig, layers: tuple[Layer, ...], dataset: Dataset, device: str, threads: int) -> Engine:
+    """The engine that trains members like this one."""
+    name, reason = resolve(member, device, len(dataset.classes))
+    if reason:
         # whoever asks for a device asks for its speed
         log.log(logging.INFO if device == "cpu" else logging.WARNING, "trained by the reference engine: %s", reason)
-    from trainers.reference import ReferenceEngine
-
-    return ReferenceEngine(layers, dataset, device, threads)
+    engine = {
+        "lanes": "trainers.lanes.engine:LaneEngine",
+        "cuda": "trainers.cuda.engine:CudaEngine",
+        "reference": "trainers.reference:ReferenceEngine",
+    }[name]
+    # imported here: the others bring PyTorch, which the lane engine does not need
+    module, _, kind = engine.partition(":")
+    made: Engine = getattr(import_module(module), kind)(layers, dataset, device, threads)
+    return made

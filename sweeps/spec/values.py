@@ -1,0 +1,186 @@
+"""The values of a spec that need more than a type: seeds, ranges and choices, samplers, addresses, names.
+
+Each function is a pydantic validator: it takes what was written and gives what is meant. It raises ValueError with
+what is wrong and what would be right; or `refuse`s with several problems, each at its place below the value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NotRequired, get_type_hints
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WrapValidator, with_config
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import TypedDict
+
+from search_spaces.plan import Settings
+from search_spaces.space import SEARCHABLE, Choice, Range
+from tracking.verdict.claims import BEST
+from trainers.errors import shown
+from trainers.members import MemberConfig
+
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?")
+ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,46}")
+PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *%")
+MOST_SEEDS = 10_000
+URI_SCHEMES = ("http", "https", "sqlite", "postgresql")
+KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+Path = tuple[str | int, ...]
+Problem = tuple[Path, str]  # where, below the value; what is wrong and what would be right
+
+
+def optional(default: Any, description: str, **bounds: Any) -> Any:
+    """A field that may be left out, and what `gradsweep fields` says of it."""
+    return Field(default=default, description=description, **bounds)
+
+
+def refuse(problems: list[Problem]) -> None:
+    """Raise ValidationError for these problems, if there are any."""
+    if problems:
+        raise ValidationError.from_exception_data("spec", [_detail(path, message) for path, message in problems])
+
+
+def _detail(path: Path, message: str) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("rule", "{text}", {"text": message}), loc=path, input=None)
+
+
+def name(value: str) -> str:
+    """The name of a sweep."""
+    if not NAME.fullmatch(value):
+        rule = "must be 1 to 47 of a-z, 0-9 and -, begin with a letter and not end with -"
+        raise ValueError(f"{rule}, but got {shown(value)}")
+    return value
+
+
+def arms(value: dict[str, Any]) -> dict[str, Any]:
+    """Arms whose names can be used in claims, on command lines and in file names."""
+    rule = "the name of an arm must be 1 to 47 of a-z, A-Z, 0-9, _ and -"
+    taken = "an arm can't be called best: in a claim, best is whichever configuration is the best"
+    refuse([((arm,), taken if arm == BEST else rule) for arm in value if arm == BEST or not ARM.fullmatch(arm)])
+    return value
+
+
+def seeds(value: Any) -> tuple[int, ...]:
+    """A count, or a list of different seeds."""
+    if type(value) is int:
+        if not 1 <= value <= MOST_SEEDS:
+            raise ValueError(f"must be a count from 1 to {MOST_SEEDS} or a list of seeds, but got {value}")
+        return tuple(range(value))
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MOST_SEEDS:
+        raise ValueError(f"must be a count or a list of seeds, but got {shown(value)}")
+    wrong = [(i, seed) for i, seed in enumerate(value) if type(seed) is not int or seed < 0]
+    refuse([((i,), f"must be a whole number >= 0, but got {shown(seed)}") for i, seed in wrong])
+    first: dict[int, int] = {}
+    again = [(i, seed) for i, seed in enumerate(value) if first.setdefault(seed, i) != i]
+    refuse([((i,), f"the seeds must differ, but got {seed} twice") for i, seed in again])
+    return tuple(value)
+
+
+def fresh_seeds(value: Any) -> int | tuple[int, ...]:
+    """A count, which stays one, or a list of different seeds."""
+    listed = seeds(value)
+    return value if isinstance(value, int) else listed
+
+
+def concurrent(value: Any) -> Any:
+    """auto, or how many."""
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"must be auto or a whole number >= 1, but got {shown(value)}")
+
+
+def amount(value: Any) -> float | str:
+    """A number >= 0, or a percentage like 10%."""
+    if type(value) in (int, float) and value >= 0:
+        return float(value)
+    if isinstance(value, str) and PERCENT.fullmatch(value):
+        return value
+    raise ValueError(f"must be a number >= 0, or a percentage like 10%, but got {shown(value)}")
+
+
+def tracking_uri(uri: str) -> str:
+    """MLflow's address without a password: a spec is shown to everybody who may see the sweep."""
+    right = "must be like http://HOST:5000"
+    try:
+        parts = urlsplit(uri)
+        parts.port  # noqa: B018 (raises where it is none)
+    except ValueError as error:
+        raise ValueError(f"{right}: {error}") from None
+    if parts.password is not None or (parts.username and parts.scheme in ("http", "https")):
+        raise ValueError("must not hold a password: give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+    if parts.scheme.partition("+")[0] not in URI_SCHEMES or not (parts.netloc or parts.scheme == "sqlite"):
+        raise ValueError(f"{right} (or {', '.join(URI_SCHEMES[1:])}), but got {shown(uri)}")
+    return uri
+
+
+def settings(value: Any) -> Settings:
+    """A sampler or pruner; its options are checked with the rest, where Optuna is imported."""
+    if isinstance(value, Settings):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a mapping with a name, but got {shown(value)}")
+    name = value.get("name")
+    if not isinstance(name, str):
+        refuse([(("name",), "is missing" if name is None else f"must be text, but got {shown(name)}")])
+    return Settings(str(name), {key: option for key, option in value.items() if key != "name"})
+
+
+def space(value: Any, validate: Callable[[Any], Any]) -> Any:
+    """What is searched, in the order in which it is written, on which some samplers depend."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a mapping of what is searched, but got {shown(value)}")
+    if not value:
+        raise ValueError("must have something to search; leave search out for the arms alone")
+    entries = validate(value)
+    return {key: entries[key] for key in value}
+
+
+def _as_written(value: Any, validate: Callable[[Any], Any]) -> Any:
+    validate(value)
+    return value  # 1 stays 1, also where a number is wanted
+
+
+@with_config(STRICT)
+class _Ends(TypedDict):
+    low: Annotated[float, WrapValidator(_as_written)]
+    high: Annotated[float, WrapValidator(_as_written)]
+    log: NotRequired[bool]
+    integer: NotRequired[bool]
+
+
+_ENDS = TypeAdapter(_Ends)
+RANGE_KEYS = tuple(_Ends.__annotations__)
+
+
+def _entry(name: str, kind: type) -> Callable[[Any], Range | Choice]:
+    """What may be said of one field of the space: `{low, high, log, integer}`, or a list to choose from."""
+    values = TypeAdapter(list[kind], config=ConfigDict(strict=True))  # type: ignore[valid-type]
+
+    def entry(what: Any) -> Range | Choice:
+        if isinstance(what, Range | Choice):
+            return what
+        if isinstance(what, list):
+            return Choice(tuple(values.validate_python(what)))
+        if not isinstance(what, Mapping):
+            raise ValueError(f"must be a range like {{low: 1, high: 2}} or a list, but got {shown(what)}")
+        if kind not in (int, float):
+            raise ValueError(f"{name} is {KINDS[kind]}: give a list to choose from, not a range")
+        ends = _ENDS.validate_python(what)
+        if kind is int and ends.setdefault("integer", True) is False:
+            refuse([(("integer",), "must be true, or left out: this field is a whole number")])
+        return Range(**ends)
+
+    return entry
+
+
+def _kind(hint: Any) -> type:
+    """int of `int`, and of `int | None`."""
+    return next(kind for kind in (bool, int, float, str) if hint == kind or hint == kind | None)
+
+
+MEMBER_TYPES = {name: hint for name, hint in get_type_hints(MemberConfig).items()}
+SPACE = {name: Annotated[Any, PlainValidator(_entry(name, _kind(MEMBER_TYPES[name])))] for name in SEARCHABLE}

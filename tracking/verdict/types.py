@@ -1,0 +1,131 @@
+"""What a verdict is, as plain data: `gradsweep report --json` is these fields under these names.
+
+A number that does not exist (of a diverged member or an empty set) is None, so `dataclasses.asdict` gives JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One configuration under one objective: its last epoch's value per seed, and their mean and spread.
+
+    `deviation` is the sample standard deviation (n - 1); `rank` counts from 1 among complete configurations, equal
+    means sharing the better one, None for the others.
+    """
+
+    configuration: int
+    arm: str
+    name: str
+    state: str
+    epoch: int | None
+    seeds: tuple[int, ...]
+    values: tuple[float | None, ...]
+    mean: float | None
+    deviation: float | None
+    q25: float | None
+    q50: float | None
+    q75: float | None
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class ObjectiveVerdict:
+    """One objective: the sweep's own configurations by rank, those of the confirming stage, the claim's arm."""
+
+    metric: str
+    goal: str
+    ranking: tuple[Summary, ...]
+    confirmed: tuple[Summary, ...]
+    claim: Summary | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two configurations under one claim; all differences are positive where `one`, the claim's own side, is better.
+
+    `ones` and `others` are the two values of each of `pairs` (seeds, or epochs where `paired_over` says so), `gains`
+    their differences, `gain` the mean of these, and `low` to `high` its 95% bootstrap interval.
+    """
+
+    one: str
+    other: str
+    configurations: tuple[int, int]
+    paired_over: str
+    pairs: tuple[int, ...]
+    ones: tuple[float, ...]
+    others: tuple[float, ...]
+    gains: tuple[float, ...]
+    gain: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """The answer to a claim, confirmed | not confirmed | undecided, with its numbers.
+
+    `epochs` says which, in words; the gain has to be above `threshold` (its size below it where the claim is that two
+    are similar). `comparison` is that with the best where the claim names it, of `candidates` (0 where it does not).
+    `p` is two-sided, `p_corrected` that for all claims of the sweep. `stated_later`: after results were available.
+    """
+
+    name: str
+    says: str
+    kind: str
+    metric: str
+    goal: str
+    epochs: str
+    threshold: float | None
+    question: str
+    answer: str
+    sentence: str
+    comparison: Comparison | None
+    candidates: int
+    p: float | None
+    p_corrected: float | None
+    stated_later: bool
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A configuration's gradient and units at one epoch, means over the seeds (None where one has no number).
+
+    `rms` is of the data gradient; `vanished` the share of its coordinates below 1e-7; `saturated` and `dead` the shares
+    of units, over the layers that have an activation.
+    """
+
+    configuration: str
+    epoch: int
+    rms: float | None
+    vanished: float | None
+    saturated: float | None
+    dead: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a sweep's claims: what each objective shows, each claim, and the gradients.
+
+    `states` counts the configurations that have records, of `total`. `text` is all of it in sentences, `markdown` with
+    tables; `causes` says what of `gradients` suggests a cause.
+    """
+
+    sweep: str
+    claim: str | None
+    states: Mapping[str, int]
+    total: int
+    objectives: tuple[ObjectiveVerdict, ...]
+    claims: tuple[ClaimVerdict, ...]
+    gradients: tuple[Moment, ...]
+    causes: tuple[str, ...]
+    text: str = ""
+    markdown: str = ""
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """The seeds of the confirming stage, on which the claims are judged; none without one."""
+        return tuple(sorted({seed for o in self.objectives for s in o.confirmed for seed in s.seeds}))
