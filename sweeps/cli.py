@@ -108,7 +108,7 @@ def run(
 
 @app.command()
 def plan(spec: Spec, set_: Set = None, json_: Json = False) -> None:
-    """Show what a spec would run, and about how long it takes; train nothing."""
+    """Show what a spec would run, and about how long it takes."""
     from sweeps.commands import look
 
     _print(look.plan(spec, set_ or []), look.plan_text, json_)
@@ -128,7 +128,7 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would be sent to Kubernetes")] = False,
     json_: Json = False,
 ) -> None:
-    """Run a sweep in the background, here or on a cluster, and print where to look."""
+    """Run a sweep in the background, here or on a cluster."""
     from sweeps.commands import places
 
     where = places.Where(to, store, pool)
@@ -176,7 +176,10 @@ def stop(name: Name, to: To = None, store: StoreFolder = None, json_: Json = Fal
 
 @app.command()
 def resume(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
-    """Continue a stopped sweep in the background, with the spec it was started with."""
+    """Continue a stopped sweep in the background.
+
+    It keeps the spec it was started with.
+    """
     from sweeps.commands import places
 
     _print(places.resume(name, places.Where(to, store)), places.submitted_text, json_)
@@ -204,11 +207,14 @@ def report(
 def export(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="ends in .parquet or .csv")],
-    layers: Annotated[bool, typer.Option("--layers", help="one row per member, epoch and layer")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="one row per network, epoch and layer")] = False,
     store: StoreFolder = None,
     json_: Json = False,
 ) -> None:
-    """Write every record to one tidy table, one row per member and epoch."""
+    """Write every record to one tidy table.
+
+    One row per network and epoch.
+    """
     from sweeps.commands import results
 
     _print(results.export(name, file, store, layers=layers), results.export_text, json_)
@@ -216,7 +222,10 @@ def export(
 
 @app.command()
 def audit(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
-    """Check that a sweep's records are complete, and the same in the ledger and its mirrors."""
+    """Check that a sweep's records are complete and consistent.
+
+    Its ledger, its mirrors in MLflow and Optuna, and its artifacts are held against each other.
+    """
     from sweeps.commands import audit as command
 
     audited = command.audit(name, store)
@@ -227,11 +236,14 @@ def audit(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
 @app.command()
 def sync(
     name: Name,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="make the mirrors anew")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="delete the mirrors and make them again")] = False,
     store: StoreFolder = None,
     json_: Json = False,
 ) -> None:
-    """Bring a sweep's mirrors, in MLflow and Optuna, up to date with its ledger."""
+    """Bring a sweep's mirrors up to date with its ledger.
+
+    The mirrors are its runs in MLflow and its studies in Optuna's database.
+    """
     from sweeps.commands import sync as command
 
     status, synced = command.sync(name, store, rebuild=rebuild)
@@ -248,7 +260,10 @@ def ui(
     port: Annotated[int | None, typer.Option(help="default: 5000, or a free one if that is taken")] = None,
     json_: Json = False,
 ) -> None:
-    """Serve the MLflow UI on the store until Ctrl-C: for this machine, or with a password for others too."""
+    """Serve the MLflow UI on the store until Ctrl-C.
+
+    For this machine, or with a password for others too.
+    """
     from sweeps.commands import ui as command
 
     raise typer.Exit(command.ui(store, host, port, lambda started: _print(started, command.ui_text, json_)))
@@ -270,7 +285,7 @@ def regimes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="only this one")] = None,
     json_: Json = False,
 ) -> None:
-    """Show the networks layer by layer, with parameter counts beside the paper's."""
+    """Show the networks layer by layer, beside the paper's counts."""
     from sweeps.commands import look
 
     _print(look.regimes(name), look.regimes_text, json_)

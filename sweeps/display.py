@@ -86,8 +86,8 @@ class Display:
 def ends(state: State) -> str:
     """How many configurations ended how, in words: only what there is."""
     words = ("complete", "pruned", "diverged", "failed", "running")
-    found = [f"{getattr(state.counts, word)} {word}" for word in words if getattr(state.counts, word)]
-    return ", ".join(found) or "none yet"
+    parts = [f"{getattr(state.counts, word)} {word}" for word in words if getattr(state.counts, word)]
+    return ", ".join(parts) or "none yet"
 
 
 def best(state: State) -> str:

@@ -115,10 +115,10 @@ def login_from(given: Mapping[str, str]) -> Login | None:
 def for_this_machine_only(host: str) -> bool:
     """Whether nobody elsewhere can reach what listens there. Raises RequestError for a host that is none."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise RequestError(f"--host {host}: this machine knows no such address; try 127.0.0.1 or 0.0.0.0") from None
-    return all(ipaddress.ip_address(str(address[4][0])).is_loopback for address in found)
+    return all(ipaddress.ip_address(str(address[4][0])).is_loopback for address in addresses)
 
 
 def _word(name: str, given: Mapping[str, str]) -> str:

@@ -138,7 +138,7 @@ def added(folder: Path) -> dict[str, Any]:
     return used(folder, SPEC)
 
 
-def said(arm: dict[str, Any], reason: str) -> bool:
+def by_the_reference_engine(arm: dict[str, Any], reason: str) -> bool:
     """Whether the reference engine trained it, and one line says why."""
     line = f"trained by the reference engine: {reason}"
     return {engine for engine, _, _ in arm["records"]} == {"reference"} and (not builds() or arm["lines"] == [line])
@@ -156,13 +156,15 @@ def test_each_is_planned_and_trained(added: dict[str, Any]) -> None:
 
 def test_an_activation(added: dict[str, Any]) -> None:
     assert "softplus" in added["fields"]["activation"]
-    assert said(added["arms"]["activation"], "the lanes engine does not have the activation 'softplus'")
+    assert by_the_reference_engine(
+        added["arms"]["activation"], "the lanes engine does not have the activation 'softplus'"
+    )
 
 
 def test_an_optimizer(folder: Path) -> None:
     spec = SPEC[: SPEC.index("  activation")]
     by_adam, by_momentum = (used(folder, spec, name)["arms"]["plain"] for name in ("adam", "momentum"))
-    assert said(by_momentum, "the lanes engine does not have the optimizer 'momentum'")
+    assert by_the_reference_engine(by_momentum, "the lanes engine does not have the optimizer 'momentum'")
     (_, _, first), (_, _, last) = by_momentum["records"]
     assert last["train.loss"] != by_adam["records"][1][2]["train.loss"]
     assert last["layer.conv1.update_to_weight"] > 0
@@ -171,14 +173,14 @@ def test_an_optimizer(folder: Path) -> None:
 def test_a_penalty(added: dict[str, Any]) -> None:
     arm = added["arms"]["penalty"]
     assert "log: r times the sum of log(1 + w^2)" in added["fields"]["penalty"]
-    assert said(arm, "the lanes engine does not have the penalty 'log'")
+    assert by_the_reference_engine(arm, "the lanes engine does not have the penalty 'log'")
     _, _, first = arm["records"][0]
     assert first["gradient.total.rms"] != first["gradient.data.rms"]
 
 
 def test_a_kind_of_layer(added: dict[str, Any]) -> None:
     arm = added["arms"]["layer"]
-    assert said(arm, "layer gate: the lanes engine does not have layers of the kind 'gate'")
+    assert by_the_reference_engine(arm, "layer gate: the lanes engine does not have layers of the kind 'gate'")
     assert ["gate", 4, "gate"] in arm["places"] and "a gain per channel or unit" in arm["rows"]
     _, _, last = arm["records"][1]
     assert last["layer.gate.update_to_weight"] > 0

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from tracking import tidy
 from tracking.ledger import Ledger, cause
-from tracking.mirrors import mlflow, optuna
+from tracking.mirrors import client, mlflow, optuna, run_data
 from tracking.mirrors.follower import waiting
 from tracking.store import Store
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
@@ -52,7 +52,7 @@ def audit(ledger: Ledger, name: str, store: Store, uri: str | None = None) -> li
     taken = {mirror: ledger.taken(sweep, mirror) for mirror in (mlflow.NAME, optuna.NAME)}
     runs, metrics, artifacts, trials = Law("runs"), Law("metrics"), Law("artifacts"), Law("trials")
     with _asked(runs, "MLflow"):
-        if not mlflow.untouched(store, uri):
+        if not client.untouched(store, uri):
             with closing(mlflow.MlflowMirror(store, ledger, uri)) as mirror:
                 _Runs(ledger, sweep, mirror, taken[mlflow.NAME]).audit(runs, metrics, artifacts)
         elif taken[mlflow.NAME]:
@@ -116,7 +116,7 @@ class _Runs:
         self._ledger, self._mirror, self._taken = ledger, mirror, taken
         self._runs: dict[int, list[Run]] = defaultdict(list)
         for run in mirror.runs(sweep):
-            self._runs[int(run.data.tags.get(mlflow.NUMBER, SWEEP))].append(run)
+            self._runs[int(run.data.tags.get(run_data.NUMBER, SWEEP))].append(run)
         self._sweep = ledger.sweep(sweep.name)
         self._configurations = {c.number: c for c in ledger.configurations(sweep)}
 
@@ -139,7 +139,7 @@ class _Runs:
                 stored = list(self._stored(run))
                 epochs = [e for _, e in self._ledger.epochs(self._sweep, [number])]
                 runs.problems += [f"configuration {number}: {p}" for p in self._differing(run, c, taken, own, parents)]
-                if problem := _points_differ(stored, mlflow.metrics_of(epochs), taken.epoch):
+                if problem := _points_differ(stored, run_data.metrics_of(epochs), taken.epoch):
                     metrics.problems.append(f"configuration {number}: {problem}")
                 points_seen += len(stored)
                 if taken.ended and epochs:
@@ -159,23 +159,23 @@ class _Runs:
 
     def _parent(self, run: Run, runs: Law, metrics: Law) -> None:
         sweep = self._sweep
-        expected = (mlflow.SWEEP_STATUS[sweep.status], sweep.ended, mlflow.description(sweep))
-        if (there := (run.info.status, run.info.end_time, run.data.tags.get(mlflow.NOTE))) != expected:
+        expected = (run_data.SWEEP_STATUS[sweep.status], sweep.ended, run_data.description(sweep))
+        if (there := (run.info.status, run.info.end_time, run.data.tags.get(run_data.NOTE))) != expected:
             runs.problems.append(f"the sweep's (status, end, description) are {there} in MLflow, not {expected}")
         ended = {n: c for n, c in self._configurations.items() if c.state != "running"}
-        if problem := _points_differ(list(self._stored(run)), mlflow.chart(sweep, ended)[0], len(ended)):
+        if problem := _points_differ(list(self._stored(run)), run_data.chart(sweep, ended)[0], len(ended)):
             metrics.problems.append(f"the sweep: {problem}")
 
     def _differing(self, run: Run, c: Configuration, taken: Taken, own: Taken, parents: set[str]) -> Iterator[str]:
         tags = run.data.tags
-        if tags.get(mlflow.PARENT) not in parents:
+        if tags.get(run_data.PARENT) not in parents:
             yield "its run is not under the sweep's"
-        there = (tags.get(mlflow.STATE), run.info.status, run.info.end_time, tags.get(mlflow.REASON, ""))
-        expected = (c.state, mlflow.STATUS[c.state], c.ended, c.reason[: mlflow.MOST_IN_TAG])
+        there = (tags.get(run_data.STATE), run.info.status, run.info.end_time, tags.get(run_data.REASON, ""))
+        expected = (c.state, run_data.STATUS[c.state], c.ended, c.reason[: run_data.MOST_IN_TAG])
         if taken.ended:
             if there != expected:
                 yield f"(state, status, end, reason) are {there} in MLflow, not {expected}"
-            if run.data.params != mlflow.params_of(c) | {"state": c.state}:
+            if run.data.params != run_data.params_of(c) | {"state": c.state}:
                 yield "its params are not the ledger's"
         elif own.ended and own.epoch == self._sweep.revision and taken.run is not None:
             if (run.info.status, run.info.end_time) != ("KILLED", self._sweep.ended):
@@ -183,17 +183,17 @@ class _Runs:
 
     def _stored(self, run: Run) -> Iterator[Metric]:
         for key in run.data.metrics:
-            with mlflow.translated():
+            with client.translated():
                 yield from self._mirror.client.get_metric_history(run.info.run_id, key)
 
     def _files(self, run: Run, c: Configuration, epochs: Sequence[Epoch], folder: str) -> Iterator[str]:
-        with mlflow.translated():
+        with client.translated():
             there = {info.path for info in self._mirror.client.list_artifacts(run.info.run_id)}
-        for file, columns in mlflow.tables(self._sweep, c, epochs).items():
+        for file, columns in run_data.tables(self._sweep, c, epochs).items():
             if file not in there:
                 yield f" has no {file}"
                 continue
-            with mlflow.translated():
+            with client.translated():
                 path = Path(self._mirror.client.download_artifacts(run.info.run_id, file, folder))
             try:
                 if not _same_table(pq.read_table(path), columns):

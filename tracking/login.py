@@ -23,7 +23,7 @@ def check_login(uri: str) -> None:
     """
     if not uri.startswith(SERVERS):
         return
-    from tracking.mirrors.mlflow import connected, settings, translated
+    from tracking.mirrors.client import connected, settings, translated
 
     try:
         with settings(timeout=SECONDS), translated():

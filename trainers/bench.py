@@ -28,7 +28,7 @@ from trainers.data import Dataset, Split
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
-from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, output_shapes, parameter_shapes
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, multiply_adds, output_shapes
 from trainers.members import MemberConfig
 from trainers.optimizers import EPSILON
 from trainers.reference import ReferenceEngine
@@ -38,28 +38,15 @@ from trainers.training import Engine, Training, layers_of
 log = logging.getLogger("gradsweep")
 
 EPOCH = 45_000  # images of CIFAR-10
+# How many are timed, on a device by the cuda engine and in all other ways: the probe is as large a part of both.
+IMAGES = {"cuda": EPOCH, "lanes": 6144}
+MEMBERS = {"lanes": (1, 8, 32), "cuda": (1, 25, 100, 225, 1000)}
+MATRIX = 8192  # the side of the matrices whose product measures a device's peak
 ROUNDS = 5
 
 Pass = Callable[[], float]  # trains once over the images; seconds for one member and a thousand images
 Engines = Literal["lanes", "cuda"]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is timed: `images` for PyTorch and the reference engine, `epoch` for the fast engine.
-
-    6144 are so many that the probe is as large a part of them as of CIFAR-10. `matrix` is the side of the matrices
-    whose product measures a device's peak.
-    """
-
-    images: int
-    epoch: int
-    members: tuple[int, ...]
-    matrix: int = 8192
-
-
-SIZES = {"lanes": Sizes(6144, 6144, (1, 8, 32)), "cuda": Sizes(6144, EPOCH, (1, 25, 100, 225, 1000))}
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,6 @@ def bench(
     threads: int = 1,
     rounds: int = ROUNDS,
     compiled: bool = True,
-    sizes: Sizes | None = None,
 ) -> list[Row]:
     """Time every way to train a regime but those that the device can't do; the first round is not counted.
 
@@ -102,10 +88,9 @@ def bench(
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(threads)
-    sizes = sizes or SIZES[engine]
     layers = layers_of(MemberConfig(regime=regime), 10)
     passes: dict[tuple[str, int], Pass] = {}
-    for name, members, prepare in ways(regime, batch_size, device, engine, threads, compiled, sizes):
+    for name, members, prepare in ways(regime, batch_size, device, engine, threads, compiled):
         if ready := _attempt(prepare, name, members):
             passes[name, members] = ready
     times: dict[tuple[str, int], list[float]] = {way: [] for way in passes}
@@ -116,9 +101,9 @@ def bench(
                 times[way].append(seconds)
             else:
                 del times[way]
-        peaks.append(_peaks(device, engine, threads, sizes.matrix))
+        peaks.append(_peaks(device, engine, threads))
     multiplying, moving = map(statistics.median, zip(*peaks, strict=True))
-    least = 1000 * multiply_adds(layers) / multiplying if multiplying else 0.0
+    least = 1000 * of_a_step(layers) / multiplying if multiplying else 0.0
     moved = 1000 * bytes_an_image(plan_of(layers, IMAGE, DEVICE)) / moving if moving else 0.0
     rows = []
     for (name, members), (_, *counted) in times.items():
@@ -129,12 +114,12 @@ def bench(
 
 
 def ways(
-    regime: str, batch_size: int, device: str, engine: Engines, threads: int, compiled: bool, sizes: Sizes
+    regime: str, batch_size: int, device: str, engine: Engines, threads: int, compiled: bool
 ) -> Iterator[tuple[str, int, Callable[[], Pass]]]:
     """Every way to train a regime: its name, its number of members, and what makes it ready."""
     member = MemberConfig(regime=regime, batch_size=batch_size)
     layers = layers_of(member, 10)
-    few, many = random_dataset(sizes.images), random_dataset(sizes.epoch)
+    few, many = random_dataset(IMAGES["lanes"]), random_dataset(IMAGES[engine])
 
     def plain(**options: bool) -> Callable[[], Pass]:
         return lambda: resident(layers, batch_size, few.train, device, **options)
@@ -157,15 +142,16 @@ def ways(
 
         fast = CudaEngine(layers, many, device, threads)
 
-    def arrays(engine: Engine, members: int, images: int, whole: bool = False) -> Callable[[], Pass]:
-        return lambda: trained([member.with_seed(seed) for seed in range(members)], layers, engine, images, whole)
+    def arrays(trainer: Engine, members: int, whole: bool = False) -> Callable[[], Pass]:
+        images = len((few if trainer is reference else many).train)
+        return lambda: trained([member.with_seed(seed) for seed in range(members)], layers, trainer, images, whole)
 
-    for count in sizes.members:
+    for count in MEMBERS[engine]:
         if engine == "cuda" or count == 1:
-            yield "reference", count, arrays(reference, count, sizes.images)
+            yield "reference", count, arrays(reference, count)
         if fast:
-            yield engine, count, arrays(fast, count, sizes.epoch)
-            yield f"{engine}, whole epoch", count, arrays(fast, count, sizes.epoch, whole=True)
+            yield engine, count, arrays(fast, count)
+            yield f"{engine}, whole epoch", count, arrays(fast, count, whole=True)
 
 
 def _attempt(work: Callable[[], T], way: str, members: int) -> T | None:
@@ -339,13 +325,9 @@ def _wait(device: str) -> None:
 # ---- what there is to do, and what the machine can do
 
 
-def multiply_adds(layers: tuple[Layer, ...]) -> int:
+def of_a_step(layers: tuple[Layer, ...]) -> int:
     """Multiply-adds of one training step for one image: forward, weight gradients, and data gradients but the first."""
-    outgoing = [s for layer, s in zip(layers, output_shapes(layers), strict=True) if not isinstance(layer, Pooling)]
-    forward = [
-        (prod(shape[1:]) if len(shape) == 3 else 1) * sum(prod(weights) for weights in tensors if len(weights) > 1)
-        for (_, tensors), shape in zip(parameter_shapes(layers), outgoing, strict=True)
-    ]
+    forward = multiply_adds(layers)
     return 3 * sum(forward) - forward[0]
 
 
@@ -362,15 +344,15 @@ def bytes_an_image(plan: Plan) -> int:
     return 4 * floats + pixels
 
 
-def _peaks(device: str, engine: str, threads: int, side: int) -> tuple[float, float]:
+def _peaks(device: str, engine: Engines, threads: int) -> tuple[float, float]:
     """Multiply-adds and bytes a second: of the cores, or of a large matrix product in float32 and a large copy."""
     if engine == "lanes":
         return cores_peak(threads) if available() else 0.0, 0.0
-    a, b = (torch.randn(side, side, device=device) for _ in range(2))
+    a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        multiplying = side**3 / _fastest(lambda: torch.mm(a, b), device)
+        multiplying = MATRIX**3 / _fastest(lambda: torch.mm(a, b), device)
     finally:
         torch.set_float32_matmul_precision(before)
     return multiplying, 2 * a.nbytes / _fastest(lambda: b.copy_(a), device)

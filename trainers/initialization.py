@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod, sqrt
 from typing import TYPE_CHECKING
 
@@ -33,26 +34,20 @@ class Initialization:
     needs_scale: bool = False
 
 
-def _alike(law: str) -> Draw:
-    def draw(random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:
-        count = sum(map(prod, shapes))
-        return random.standard_normal(count) if law == "normal" else random.uniform(-1.0, 1.0, count)
-
-    return draw
+def _alike(law: str, random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:
+    count = sum(map(prod, shapes))
+    return random.standard_normal(count) if law == "normal" else random.uniform(-1.0, 1.0, count)
 
 
-def _by_fans(law: str, deviation: Callable[[int, int], float]) -> Draw:
+def _by_fans(
+    law: str, deviation: Callable[[int, int], float], random: np.random.Generator, shapes: Sequence[Shape]
+) -> NDArray[np.float64]:
     """Each weight scaled to a deviation that depends on how many inputs and outputs its units have."""
-
-    def draw(random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:
-        import numpy as np
-
-        deviations = [deviation(*_fans(shape)) if len(shape) > 1 else 0.0 for shape in shapes]
-        scales = np.concatenate([np.full(prod(s), d) for s, d in zip(shapes, deviations, strict=True)])
-        # a uniform law on [-1, 1) has deviation 1/sqrt(3)
-        return _alike(law)(random, shapes) * (scales if law == "normal" else scales * sqrt(3.0))
-
-    return draw
+    deviations = [deviation(*_fans(shape)) if len(shape) > 1 else 0.0 for shape in shapes]
+    # a uniform law on [-1, 1) has deviation 1/sqrt(3)
+    factors = (d if law == "normal" else d * sqrt(3.0) for d in deviations)
+    scales = [factor for shape, factor in zip(shapes, factors, strict=True) for _ in range(prod(shape))]
+    return _alike(law, random, shapes) * scales
 
 
 def _fans(shape: Shape) -> tuple[int, int]:
@@ -69,10 +64,10 @@ _FAMILIES: dict[str, Callable[[int, int], float]] = {
 }
 
 INITIALIZATIONS: dict[str, Initialization] = {
-    "uniform": Initialization(_alike("uniform"), needs_scale=True),
-    "normal": Initialization(_alike("normal"), needs_scale=True),
+    "uniform": Initialization(partial(_alike, "uniform"), needs_scale=True),
+    "normal": Initialization(partial(_alike, "normal"), needs_scale=True),
     **{
-        f"{family}_{law}": Initialization(_by_fans(law, deviation))
+        f"{family}_{law}": Initialization(partial(_by_fans, law, deviation))
         for family, deviation in _FAMILIES.items()
         for law in ("uniform", "normal")
     },

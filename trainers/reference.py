@@ -121,8 +121,8 @@ class Array:
             value, (loss, hits) = objective(self.recipe, parameters, member.alpha, member.r, images[0], labels[0])
             (gradient,) = torch.autograd.grad(value, parameters)
             return gradient[None], loss.detach()[None], hits[None]
-        one = torch.func.grad(functools.partial(objective, self.recipe), has_aux=True)
-        gradients, (losses, hits) = torch.func.vmap(one)(self.parameters, self.alpha, self.r, images, labels)
+        gradient_of = torch.func.grad(functools.partial(objective, self.recipe), has_aux=True)
+        gradients, (losses, hits) = torch.func.vmap(gradient_of)(self.parameters, self.alpha, self.r, images, labels)
         return gradients, losses, hits
 
     def update(self, gradients: Tensor) -> None:
@@ -279,11 +279,11 @@ class Images:
         return images.float() / 255
 
 
-def _over_members(one: Callable[..., Any], array: Array) -> Any:
+def _over_members(of_member: Callable[..., Any], array: Array) -> Any:
     """A function of (parameters, alpha) over an array of members, which becomes the first axis of all it returns."""
     if len(array) == 1:
-        return _with_axis(one(array.parameters[0], array.states[0].member.alpha))
-    return torch.func.vmap(one)(array.parameters, array.alpha)
+        return _with_axis(of_member(array.parameters[0], array.states[0].member.alpha))
+    return torch.func.vmap(of_member)(array.parameters, array.alpha)
 
 
 def _with_axis(results: Any) -> Any:

@@ -34,12 +34,12 @@ def bench(
     threads = threads or len(os.sched_getaffinity(0))
     about: dict[str, Any] = {"threads": threads, "instructions": available() or "none"}
     if device == "cuda":
-        found = memory.first_device()
-        if found is None:
+        gpu = memory.first_device()
+        if gpu is None:
             raise RequestError("--device cuda: PyTorch sees no CUDA device here; without the option the CPU is timed")
         if reason := missing("cuda"):
             raise RequestError(reason)
-        about = {"device": found.name}
+        about = {"device": gpu.name}
     rows = []
     for regime in regimes or REGIMES:
         for batch_size in batch_sizes or (32, 128):
@@ -57,16 +57,16 @@ def bench(
     return about | {"rows": rows}
 
 
-def bench_text(found: dict[str, Any]) -> str:
+def bench_text(timed: dict[str, Any]) -> str:
     """A table for each regime and batch size, with how many times as fast a way is as each of PyTorch's.
 
     On a device the batched reference engine is compared too, at the same number of members.
     """
-    on_device = "device" in found
-    machine = found["device"] if on_device else f"{found['threads']} threads, lanes built for {found['instructions']}"
+    on_device = "device" in timed
+    machine = timed["device"] if on_device else f"{timed['threads']} threads, lanes built for {timed['instructions']}"
     tables = []
-    for regime, batch_size in dict.fromkeys((r["regime"], r["batch_size"]) for r in found["rows"]):
-        rows = [r for r in found["rows"] if (r["regime"], r["batch_size"]) == (regime, batch_size)]
+    for regime, batch_size in dict.fromkeys((r["regime"], r["batch_size"]) for r in timed["rows"]):
+        rows = [r for r in timed["rows"] if (r["regime"], r["batch_size"]) == (regime, batch_size)]
         pytorch = [r for r in rows if r["way"].startswith("pytorch")]
         reference = {r["members"]: r for r in rows if r["way"] == "reference"}
         columns = ["way", "members#", "ms per 1000 images#", "member-epochs/h#", "max/min#", "of fp32 peak#"]

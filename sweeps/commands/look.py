@@ -22,10 +22,10 @@ def plan(source: str, settings: list[str]) -> dict[str, Any]:
     from sweeps.spec.reading import read
 
     spec = read(source, settings)
-    found = plan_of(spec)
+    planned = plan_of(spec)
     for line in undecidable(spec):
         log.warning(line)
-    return asdict(found) | {"configurations": found.configurations}
+    return asdict(planned) | {"configurations": planned.configurations}
 
 
 def plan_text(plan: dict[str, Any]) -> str:
@@ -70,12 +70,12 @@ def studies(name: str | None) -> Any:
     from sweeps.spec.reading import parse
     from sweeps.spec.reading import studies as shipped
 
-    found = shipped()
+    texts = shipped()
     if name is not None:
-        if name not in found:
-            raise RequestError(f"there is no study {name!r}: there are {', '.join(found)}")
-        return {"name": name, "yaml": found[name]}
-    return [{"name": key, "question": parse(text, key).question} for key, text in found.items()]
+        if name not in texts:
+            raise RequestError(f"there is no study {name!r}: there are {', '.join(texts)}")
+        return {"name": name, "yaml": texts[name]}
+    return [{"name": key, "question": parse(text, key).question} for key, text in texts.items()]
 
 
 def studies_text(studies: Any) -> str:

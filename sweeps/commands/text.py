@@ -26,16 +26,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         file=file, force_terminal=terminal, width=None if terminal else WIDE, highlight=False, markup=False
     )
     cells = [[_cell(value) for value in row] for row in rows]
-    found = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         name, folded = column.rstrip("#~"), column.endswith("~")
         least = max(map(cell_len, (name, *(row[i] for row in cells if not folded))))
         justify: JustifyMethod = "right" if column.endswith("#") else "left"
-        found.add_column(name, justify=justify, min_width=least, no_wrap=not folded, overflow="fold")
+        grid.add_column(name, justify=justify, min_width=least, no_wrap=not folded, overflow="fold")
     for row in cells:
-        found.add_row(*map(Text, row))
-    console.width = max(console.width, Measurement.get(console, console.options.update(width=WIDE), found).minimum)
-    console.print(found)
+        grid.add_row(*map(Text, row))
+    console.width = max(console.width, Measurement.get(console, console.options.update(width=WIDE), grid).minimum)
+    console.print(grid)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
 
 

@@ -108,10 +108,10 @@ def _pages(server: Server) -> dict[str, str]:
         headers={"Content-Type": "application/json", **server.headers},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
-        found = json.load(answer).get("experiments", [])
+        experiments = json.load(answer).get("experiments", [])
     # Without its last part MLflow shows what it has for language models.
     page = f"{server.url}/#/experiments/{{}}/runs?workflowType=machine_learning"
-    return {e["name"]: page.format(e["experiment_id"]) for e in found if e["name"] != "Default"}
+    return {e["name"]: page.format(e["experiment_id"]) for e in experiments if e["name"] != "Default"}
 
 
 def _wait_until_up(server: Server, process: subprocess.Popen[bytes], interrupt: Interrupt) -> None:

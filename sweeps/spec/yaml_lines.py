@@ -149,8 +149,8 @@ def _scalar(tag: str, text: str, line: int, path: Path) -> Any:
 
 
 def _text(text: str, line: int, path: Path) -> str:
-    if found := _NO_TEXT.search(text):
-        raise _no_text(found[0], line, path)
+    if character := _NO_TEXT.search(text):
+        raise _no_text(character[0], line, path)
     return text
 
 

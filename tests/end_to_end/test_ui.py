@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -111,3 +112,49 @@ def test_a_store_with_a_server_of_its_own_is_only_told_where(seen: Any) -> None:
     file.write_text(f"mlflow: https://mlflow.example.com\nfolder: {seen.folder}/team\n")
     found = seen.json("ui", "--store", str(file))
     assert found["url"] == "https://mlflow.example.com" and not found["serving"]
+
+
+SHADOWS = (
+    "trainers",
+    "sweeps",
+    "tracking",
+    "search_spaces",
+    "click",
+    "flask",
+    "mlflow",
+    "yaml",
+    "numpy",
+    "types",
+    "json",
+)
+
+
+def test_modules_beside_the_spec_disturb_nothing(seen: Any, images: str, tmp_path: Path) -> None:
+    """Neither the sweep nor the server imports what lies in the current folder, whatever its name."""
+    (tmp_path / "s.yaml").write_text(SPEC.replace("IMAGES", images).replace("name: seen", "name: beside"))
+    for name in SHADOWS:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write({name!r})\n1 / 0\n")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text((tmp_path / f"{name}.py").read_text())
+    gradsweep = str(Path(sys.executable).with_name("gradsweep"))
+    environment = os.environ | {"GRADSWEEP_STORE": str(seen.store.folder), "GRADSWEEP_CACHE": str(tmp_path / "cache")}
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [gradsweep, *words],
+            cwd=tmp_path,
+            env=environment,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            start_new_session=True,
+        )
+
+    with start("run", "s.yaml", "--executor", "in-process") as sweep:
+        _, errors = sweep.communicate()
+        assert sweep.returncode == 0, errors
+    process = start("ui", "--json")
+    assert {"seen", "beside"} == set(document(process)["sweeps"])
+    end(process, seen)
+    assert not (tmp_path / "imported").exists()

@@ -22,7 +22,7 @@ def imported() -> None:
     import sklearn.datasets  # noqa: F401
 
     import sweeps.driver.sweep  # noqa: F401
-    import tracking.mirrors.follower  # noqa: F401
+    import tracking.mirrors.client  # noqa: F401
     import trainers.reference  # noqa: F401
 
 

@@ -104,3 +104,19 @@ def test_an_import_changes_nothing_and_brings_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_thread_may_run_ray(images: str, tmp_path: Path) -> None:
+    """In a process of its own: Ray leaves threads and connections behind in the one that it was started in."""
+    code = (
+        "import sweeps, threading\n"
+        f"spec = dict(name='x', base=dict(data={images!r}, epochs=1, batch_size=8), seeds=1, arms=dict(a={{}}))\n"
+        f"run = lambda: print(len(sweeps.run(spec, store={str(tmp_path / 'store')!r}).frame))\n"
+        "thread = threading.Thread(target=run)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr

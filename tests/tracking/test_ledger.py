@@ -6,6 +6,8 @@ import math
 import os
 import sqlite3
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import warnings
@@ -26,6 +28,14 @@ from tracking.locks import ELSEWHERE, driver_lock, holder
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
 
+HOLD = """
+import sys
+from pathlib import Path
+from tracking.locks import driver_lock
+with driver_lock(sys.argv[1], "s", Path(sys.argv[2])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 ANY_FLOAT = st.floats() | st.sampled_from([float("nan"), float("inf"), float("-inf"), -0.0, 5e-324])
 
 
@@ -395,6 +405,23 @@ def test_one_driver_per_sweep(url: str, tmp_path: Path) -> None:
         with driver_lock(url, "t", tmp_path / "t.lock"):
             pass
     assert holder(url, "s", file) is None
+    with driver_lock(url, "s", file):
+        pass
+
+
+def test_a_killed_driver_gives_the_lock_back(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "s.lock"
+    Ledger.create(url).close()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, url, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert holder(url, "s", file) == (str(process.pid) if url.startswith("sqlite") else ELSEWHERE)
+        process.kill()
+        process.wait()
+    while holder(url, "s", file):  # a server may need a moment to see that the connection is gone
+        pass
     with driver_lock(url, "s", file):
         pass
 

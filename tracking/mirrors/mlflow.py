@@ -9,108 +9,41 @@ It imports mlflow, which takes more than a second: import it where it is used.
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import math
-import os
-import shutil
-import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import sqlalchemy as sa
 
-from tracking import tidy
 from tracking.files import synchronize
-from tracking.ledger import CONNECT_SECONDS, Ledger, cause, with_driver
-from tracking.mirrors.metrics import points
-from tracking.store import Store, scratch, without_password
+from tracking.ledger import Ledger, with_driver
+from tracking.mirrors import run_data
+from tracking.mirrors.client import (
+    Experiment,
+    LocalArtifactRepository,
+    MlflowClient,
+    Param,
+    Run,
+    RunTag,
+    connected,
+    get_artifact_repository,
+    settings,
+    translated,
+    untouched,
+)
+from tracking.store import Store, scratch
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
 
-# Its own retries would keep the thread for minutes; ours can be interrupted. It prints where a run can be seen to
-# standard output, which is not its own.
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-_users = 0
-_set_here: list[str] = []
-_counting = threading.Lock()
-
-
-@contextmanager
-def settings(timeout: int = 60) -> Iterator[None]:
-    """MLflow's settings as we need them while any thread is in this block; the user's own stand.
-
-    `timeout` is the seconds that an HTTP request may take, as the first in the block says.
-    """
-    global _users
-    wanted = _SETTINGS | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout)}
-    with _counting:
-        if _users == 0:
-            _set_here[:] = [name for name in wanted if name not in os.environ]
-            os.environ.update({name: wanted[name] for name in _set_here})
-        _users += 1
-    try:
-        yield
-    finally:
-        with _counting:
-            _users -= 1
-            if _users == 0:
-                for name in _set_here:
-                    os.environ.pop(name, None)
-
-
-with settings():
-    from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Metric, Param, Run, RunTag
-    from mlflow.exceptions import MlflowException
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
-
 NAME = "mlflow"
-STATUS = {
-    "running": "RUNNING",
-    "complete": "FINISHED",
-    "pruned": "KILLED",
-    "diverged": "FAILED",
-    "failed": "FAILED",
-}
-SWEEP_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-MARK, SWEEP_TAG, KIND, NUMBER = "gradsweep.mark", "gradsweep.sweep", "gradsweep.kind", "gradsweep.configuration"
-STATE, REASON = "gradsweep.state", "gradsweep.reason"
-PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
-RECORDS, LAYERS = "records.parquet", "layers.parquet"
-# What MLflow's database takes.
-MOST_IN_TAG, MOST_IN_PARAM, LONGEST_NAME = 8000, 6000, 100
 BATCH = 8  # configurations per round: half a second on SQLite, so that a sweep that is stopped is soon said to be
 MOST_EPOCHS = 150  # per configuration and round
 SHARE = 0.1  # of the time for configurations that still run: each of their epochs costs a batch of its own
 LINGER = 1.0  # seconds between them at least
 _PAGE = 200
-_REFUSALS = {
-    "PERMISSION_DENIED",
-    "UNAUTHENTICATED",
-    "CUSTOMER_UNAUTHORIZED",
-    "RESOURCE_DOES_NOT_EXIST",
-    "ENDPOINT_NOT_FOUND",
-    "NOT_FOUND",
-    "INVALID_STATE",
-    "INVALID_PARAMETER_VALUE",
-    "BAD_REQUEST",
-    "FEATURE_DISABLED",
-}
 _OF_ONE_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "INVALID_PARAMETER_VALUE"}
 
 
@@ -173,8 +106,8 @@ class MlflowMirror:
     def clear(self, sweep: Sweep) -> None:
         """Delete the runs of this sweep; its experiment stays, with whatever else is in it."""
         experiment = self.experiment(sweep)
-        while runs := next(self._pages(experiment, {MARK: sweep.mark})):
-            for run in runs:
+        while page := next(self._pages(experiment, {run_data.MARK: sweep.mark})):
+            for run in page:
                 with translated():
                     self.client.delete_run(run.info.run_id)
         self.problems.clear()
@@ -186,7 +119,7 @@ class MlflowMirror:
             experiment = self.client.get_experiment_by_name(sweep.name)
         if experiment is None:
             return []
-        return [run for page in self._pages(experiment.experiment_id, {MARK: sweep.mark}) for run in page]
+        return [run for page in self._pages(experiment.experiment_id, {run_data.MARK: sweep.mark}) for run in page]
 
     def close(self) -> None:
         """The user's settings are as they were."""
@@ -200,12 +133,16 @@ class MlflowMirror:
                 # A server knows better where its clients can put artifacts.
                 remote = self.uri.startswith(("http://", "https://"))
                 place = None if remote else (self._store.artifacts / sweep.name).as_uri()
-                tags = {SWEEP_TAG: sweep.name, MARK: sweep.mark, NOTE: sweep.question[:MOST_IN_TAG]}
+                tags = {
+                    run_data.SWEEP_TAG: sweep.name,
+                    run_data.MARK: sweep.mark,
+                    run_data.NOTE: sweep.question[: run_data.MOST_IN_TAG],
+                }
                 return str(self.client.create_experiment(sweep.name, place, tags))
             if problem := _not_ours(there, sweep.mark):
                 raise Unmendable(problem)
-            if there.tags.get(NOTE) != (note := sweep.question[:MOST_IN_TAG]):
-                self.client.set_experiment_tag(there.experiment_id, NOTE, note)
+            if there.tags.get(run_data.NOTE) != (note := sweep.question[: run_data.MOST_IN_TAG]):
+                self.client.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
         return str(there.experiment_id)
 
     def _begin(self, sweep: Sweep, own: Taken) -> None:
@@ -214,7 +151,7 @@ class MlflowMirror:
             self._stop(sweep, own.run)
         self._experiment = self.experiment(sweep)
         if own.run is None:
-            own, _ = self._made(sweep, own, parent_tags(sweep), sweep.name, sweep.begun)
+            own, _ = self._made(sweep, own, run_data.parent_tags(sweep), sweep.name, sweep.begun)
             self._ledger.take(sweep, NAME, [own])
             if sweep.status == "killed":
                 self._stop(sweep, str(own.run))
@@ -223,7 +160,7 @@ class MlflowMirror:
             if sweep.status == "running" and own.epoch >= 0:
                 self.client.update_run(run, "RUNNING")
             if own.epoch < 0:
-                params = [Param(key, value[:MOST_IN_PARAM]) for key, value in sweep.settings.items()]
+                params = [Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
                 self.client.log_batch(run, params=params)
             if sweep.spec:
                 self.client.log_text(run, sweep.spec, "spec.yaml")
@@ -256,11 +193,11 @@ class MlflowMirror:
         self._stop_running(sweep)
         self._chart(sweep, run, [])
         with translated():
-            self.client.set_tag(run, NOTE, description(sweep))
+            self.client.set_tag(run, run_data.NOTE, run_data.description(sweep))
             report = self._store.report(sweep.name)
             if report.is_dir():
                 self.client.log_artifacts(run, str(report))
-            self.client.set_terminated(run, SWEEP_STATUS[sweep.status], sweep.ended)
+            self.client.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
         self._ledger.take(sweep, NAME, [replace(own, ended=True)])
 
     def _send(self, sweep: Sweep, own: Taken, numbers: Sequence[int]) -> None:
@@ -277,8 +214,8 @@ class MlflowMirror:
                 with self._one_run(sweep, before):
                     tags: Mapping[str, str] = {}
                     if before.run is None:
-                        wanted = child_tags(sweep, str(own.run), c)
-                        before, tags = self._made(sweep, before, wanted, run_name(c), c.started)
+                        wanted = run_data.child_tags(sweep, str(own.run), c)
+                        before, tags = self._made(sweep, before, wanted, run_data.run_name(c), c.started)
                         taken[c.number] = before
                     taken[c.number] = self._sent(sweep, before, c, tags)
                     ended += [c] if taken[c.number].ended else []
@@ -294,22 +231,24 @@ class MlflowMirror:
         epochs = [e for _, e in self._ledger.epochs(sweep, [c.number], after=-1 if whole else before.epoch)]
         lacking = [e for e in epochs if e.epoch > before.epoch]
         lacking, later = lacking[:MOST_EPOCHS], lacking[MOST_EPOCHS:]
-        params = params_of(c) if before.epoch < 0 else {}
+        params = run_data.params_of(c) if before.epoch < 0 else {}
         tags: dict[str, str] = {}
         if whole and not later:
             params["state"] = c.state
-            tags = {STATE: c.state, REASON: c.reason[:MOST_IN_TAG]}
+            tags = {run_data.STATE: c.state, run_data.REASON: c.reason[: run_data.MOST_IN_TAG]}
             tags = {key: value for key, value in tags.items() if has.get(key, "") != value}
         with translated():
             self.client.log_batch(
                 run,
-                metrics_of(lacking),
+                run_data.metrics_of(lacking),
                 [Param(key, value) for key, value in params.items()],
                 [RunTag(key, value) for key, value in tags.items()],
             )
             if whole and not later:
                 self._log_records(sweep, c, epochs, str(before.place))
-                self.client.set_terminated(run, STATUS[c.state], c.ended)
+                self.client.set_terminated(run, run_data.STATUS[c.state], c.ended)
+            elif not whole and sweep.status != "running":
+                self.client.set_terminated(run, "KILLED", sweep.ended)
         last = lacking[-1].epoch if lacking else before.epoch
         return replace(before, epoch=last, ended=whole and not later)
 
@@ -318,7 +257,7 @@ class MlflowMirror:
         if not epochs:
             return
         with scratch(self._store.outgoing(sweep.name)) as folder:
-            for file, columns in tables(sweep, c, epochs).items():
+            for file, columns in run_data.tables(sweep, c, epochs).items():
                 # Dictionaries and statistics would cost more than the data.
                 pq.write_table(pa.table(columns), folder / file, use_dictionary=False, write_statistics=False)
             repository = get_artifact_repository(place, tracking_uri=self.uri)
@@ -333,7 +272,7 @@ class MlflowMirror:
             ended = [c for c in self._ledger.configurations(sweep) if c.state != "running"]
             self._next = 0
         self._ended |= {c.number: c for c in ended if c.number >= self._next}
-        metrics, place, best = chart(sweep, self._ended, self._next, self._best)
+        metrics, place, best = run_data.chart(sweep, self._ended, self._next, self._best)
         with translated():
             self.client.log_batch(run, metrics)
         self._ended = {number: c for number, c in self._ended.items() if number >= place}
@@ -346,7 +285,7 @@ class MlflowMirror:
         assert self._experiment is not None
         run = None
         if before.attempted:
-            own = {key: tags[key] for key in (MARK, KIND, NUMBER) if key in tags}
+            own = {key: tags[key] for key in (run_data.MARK, run_data.KIND, run_data.NUMBER) if key in tags}
             run = next(iter(next(self._pages(self._experiment, own))), None)
             # What was asked for then may still be on its way, through a server that takes its time.
             self._doubtful |= run is None
@@ -392,76 +331,6 @@ class MlflowMirror:
             self._ledger.take(sweep, NAME, [replace(latest, problem=str(error))])
 
 
-def parent_tags(sweep: Sweep) -> dict[str, str]:
-    """The tags of a sweep's run."""
-    tags = {
-        MARK: sweep.mark,
-        SWEEP_TAG: sweep.name,
-        KIND: "sweep",
-        NOTE: description(sweep),
-        "mlflow.source.name": "gradsweep",
-        "gradsweep.data.digest": ", ".join(f"{data}={digest}" for data, digest in sweep.digests.items())[:MOST_IN_TAG],
-    }
-    if sweep.commit:
-        tags["mlflow.source.git.commit"] = sweep.commit
-    return tags | {f"gradsweep.version.{package}": version for package, version in sweep.versions.items()}
-
-
-def child_tags(sweep: Sweep, parent: str, c: Configuration) -> dict[str, str]:
-    """The tags of a configuration's run."""
-    tags = {PARENT: parent, MARK: sweep.mark, NUMBER: str(c.number), STATE: c.state}
-    optional = {
-        "gradsweep.arm": c.arm,
-        "gradsweep.confirms": "" if c.confirms is None else str(c.confirms),
-        REASON: c.reason[:MOST_IN_TAG],
-    }
-    return tags | {key: value for key, value in optional.items() if value}
-
-
-def chart(
-    sweep: Sweep, ended: Mapping[int, Configuration], place: int = 0, best: float | None = None
-) -> tuple[list[Metric], int, float | None]:
-    """The parent's metrics by configuration from `place` on, the first number that has not ended, the best before it.
-
-    `best` is the best before `place`.
-    """
-    metrics = []
-    better = max if sweep.objectives[0][1] == "maximize" else min
-    while place in ended:
-        c, place = ended[place], place + 1
-        if c.state == "complete" and c.phase == "search" and c.values and not math.isnan(c.values[0]):
-            best = c.values[0] if best is None else better(best, c.values[0])
-            values = {"objective": c.values[0], "best so far": best}
-            metrics += [Metric(key, value, c.ended or 0, c.number) for key, value in values.items()]
-    return metrics, place, best
-
-
-def metrics_of(epochs: Sequence[Epoch]) -> list[Metric]:
-    """The metrics of a configuration's run."""
-    return [Metric(key, value, e.at, e.epoch) for e in epochs for key, value in points(e)]
-
-
-def params_of(c: Configuration) -> dict[str, str]:
-    """The fields of a configuration's members, and their seeds."""
-    params = {name: str(value) for name, value in c.member.items()} | {"seeds": ", ".join(map(str, c.seeds))}
-    return {name: value[:MOST_IN_PARAM] for name, value in params.items()}
-
-
-def run_name(c: Configuration) -> str:
-    """Short, and not the same as another's in its first 20 characters."""
-    return f"#{c.number} {'confirm ' if c.confirms is not None else ''}{c.name}"[:LONGEST_NAME]
-
-
-def description(sweep: Sweep) -> str:
-    """What is said of a sweep: the verdict, before there is one the question."""
-    return (sweep.note or sweep.question)[:MOST_IN_TAG]
-
-
-def tables(sweep: Sweep, c: Configuration, epochs: Sequence[Epoch]) -> dict[str, tidy.Columns]:
-    """The Parquet files of a configuration that has ended, as columns; NaN is NaN there, not null."""
-    return {RECORDS: tidy.records(sweep.name, [(c, epochs)]), LAYERS: tidy.layers(sweep.name, [(c, epochs)])}
-
-
 def taken_name(store: Store, name: str, uri: str | None) -> str | None:
     """Why a new sweep can't have this name in MLflow, None where it can or nobody answers."""
     if untouched(store, uri):
@@ -474,70 +343,17 @@ def taken_name(store: Store, name: str, uri: str | None) -> str | None:
     return None if experiment is None else _not_ours(experiment, None)
 
 
-def untouched(store: Store, uri: str | None) -> bool:
-    """Whether MLflow can have no records yet, since its database would be in the folder and is not."""
-    return uri is None and store.mlflow is None and not store.mlflow_db.exists()
-
-
-def connected(uri: str) -> MlflowClient:
-    """A client; of a database the tables are made where they are missing."""
-    for logger in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(logger).setLevel(logging.CRITICAL if logger.startswith("mlflow") else logging.WARNING)
-    if uri.startswith("sqlite:///"):
-        _prepare(Path(uri.removeprefix("sqlite:///")))
-    elif not uri.startswith(("http://", "https://")):
-        # Before MLflow, which would try for minutes to reach a server that is not there.
-        engine = sa.create_engine(uri, poolclass=sa.NullPool, connect_args={"connect_timeout": CONNECT_SECONDS})
-        engine.connect().close()
-    return MlflowClient(uri, registry_uri=uri)
-
-
-def _prepare(file: Path) -> None:
-    """Make MLflow's SQLite database where it is missing, at once or not at all."""
-    descriptor = os.open(file.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # no other process or thread is here for the same folder
-        place = file.with_name(f"{file.name}.new")
-        # What a process that was killed left behind is made anew, or is of no use any more.
-        shutil.rmtree(place, ignore_errors=True)
-        if not file.exists():
-            with scratch(place) as folder:
-                MlflowClient(uri := f"sqlite:///{folder / file.name}", registry_uri=uri)
-                synchronize(folder / file.name)
-                os.replace(folder / file.name, file)
-        with closing(sqlite3.connect(file)) as database:
-            # One write to the disk per transaction instead of three; the file keeps it.
-            database.execute("PRAGMA journal_mode=WAL")
-    finally:
-        os.close(descriptor)
-
-
 def _not_ours(experiment: Experiment, mark: str | None) -> str | None:
     """Why a sweep with this mark can't write into an experiment."""
-    if mark is None or experiment.tags.get(MARK) != mark:
+    deleted = experiment.lifecycle_stage != "active"
+    if mark is None or experiment.tags.get(run_data.MARK) != mark:
+        if deleted:
+            return f"a deleted MLflow experiment still has the name {experiment.name!r}; choose another with --name"
         return (
             f"an MLflow experiment named {experiment.name!r} that is not this sweep's is there; "
             "choose another name with --name"
         )
-    if experiment.lifecycle_stage != "active":
+    if deleted:
         restore = f"mlflow experiments restore -x {experiment.experiment_id}"
         return f"the MLflow experiment {experiment.name!r} is deleted; to restore it: {restore}"
     return None
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Whatever goes wrong as one of two kinds of error, in one line: a later try may mend it, or none can."""
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in _REFUSALS:
-            raise Unmendable(_line(error), error.error_code) from None
-        raise Unavailable(_line(error)) from None
-    except (sa.exc.SQLAlchemyError, OSError, sqlite3.Error) as error:
-        raise Unavailable(_line(error)) from None
-
-
-def _line(error: Any) -> str:
-    lines = str(cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error).strip().splitlines()
-    return without_password(f"MLflow: {lines[0][:500] if lines else type(error).__name__}")

@@ -200,7 +200,7 @@ def _opened(url: str) -> RDBStorage:
 
 
 def _not_ours(name: str) -> str:
-    return f"a study named {name!r} that is no sweep is in Optuna's database; choose another name with --name"
+    return f"a study named {name!r} that is no sweep is in this database; choose another name with --name"
 
 
 def _time(milliseconds: int) -> datetime:

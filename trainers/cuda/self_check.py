@@ -153,8 +153,8 @@ def first_difference(
     data = dataset(images)
     engines = CudaEngine(LAYERS, data, device, 1), ReferenceEngine(LAYERS, data, device, 1)
     for (what, ours), (_, theirs) in zip(*(_results(e, states) for e in engines), strict=True):
-        for state, found, true in zip(states, ours, theirs, strict=True):
-            difference = float(np.linalg.norm(found - true) / max(float(np.linalg.norm(true)), 1e-30))
+        for state, its, true in zip(states, ours, theirs, strict=True):
+            difference = float(np.linalg.norm(its - true) / max(float(np.linalg.norm(true)), 1e-30))
             if not difference <= LIMIT:
                 return (
                     f"with {state.member.activation} the cuda engine's {what} differs from the reference engine's "

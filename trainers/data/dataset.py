@@ -87,15 +87,15 @@ def probe_size(count: int) -> int:
 
 
 def _digest(classes: tuple[str, ...], splits: tuple[Split, ...]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in classes:
         # No name can hold a zero byte, and the counts below end the lists: two data sets can't look alike.
-        found.update(os.fsencode(name) + b"\0")
+        digest.update(os.fsencode(name) + b"\0")
     for split in splits:
-        found.update(len(split).to_bytes(8, "little"))
-        found.update(np.ascontiguousarray(split.images).data)
-        found.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
-    return found.hexdigest()
+        digest.update(len(split).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(split.images).data)
+        digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+    return digest.hexdigest()
 
 
 def _read_only(split: Split) -> Split:

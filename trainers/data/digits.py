@@ -19,16 +19,16 @@ def load_digits() -> Dataset:
         from sklearn import datasets
     except ImportError as e:
         raise DataError(f"digits need scikit-learn ({e}): install it, or use cifar10 or folder:PATH") from e
-    found = datasets.load_digits()
-    greys = np.rint(found.images * (255 / 16)).astype(np.uint8)
+    digits = datasets.load_digits()
+    greys = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     factor = SIDE // greys.shape[1]
     large = greys.repeat(factor, axis=1).repeat(factor, axis=2)
-    whole = Split(np.repeat(large[:, None], 3, axis=1), found.target.astype(np.int64))
+    whole = Split(np.repeat(large[:, None], 3, axis=1), digits.target.astype(np.int64))
     order = stream(0, "test split").permutation(len(whole))
     cut = len(whole) // 5
     return assemble(
         "digits",
-        tuple(str(name) for name in found.target_names),
+        tuple(str(name) for name in digits.target_names),
         train=whole.take(np.sort(order[cut:])),
         test=whole.take(np.sort(order[:cut])),
     )

@@ -107,16 +107,16 @@ def _walk(path: str) -> _Tree:
     if not path or not os.path.isdir(root):
         raise DataError(f"folder:{path}: there is no folder {root}: {RIGHT}")
     entries = functools.partial(_entries, root)
-    found = {entry.name: entry for entry in entries(root) if _is(entry, "is_dir")}
+    folders = {entry.name: entry for entry in entries(root) if _is(entry, "is_dir")}
     for part in PARTS:
-        if part not in found:
-            inner = [n for n, e in found.items() if all(os.path.isdir(os.path.join(e.path, p)) for p in PARTS)]
+        if part not in folders:
+            inner = [n for n, e in folders.items() if all(os.path.isdir(os.path.join(e.path, p)) for p in PARTS)]
             hint = f"use folder:{os.path.join(path, inner[0])}" if inner else RIGHT
             raise DataError(f"folder:{path}: there is no folder {os.path.join(root, part)}: {hint}")
-    classes = {part: {e.name: e.path for e in entries(found[part].path) if _is(e, "is_dir")} for part in PARTS}
-    for part, other in (PARTS, PARTS[::-1]):
-        if missing := sorted(classes[part].keys() - classes[other].keys()):
-            where = os.path.join(root, other)
+    classes = {part: {e.name: e.path for e in entries(folders[part].path) if _is(e, "is_dir")} for part in PARTS}
+    for part, twin in (PARTS, PARTS[::-1]):
+        if missing := sorted(classes[part].keys() - classes[twin].keys()):
+            where = os.path.join(root, twin)
             raise DataError(f"{where} lacks the classes {', '.join(missing)} of {part}: both must have the same")
     names = tuple(classes["train"])
     if len(names) < 2:
@@ -134,8 +134,8 @@ def _walk(path: str) -> _Tree:
 
 def _entries(root: str, folder: str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as found:
-            entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+        with os.scandir(folder) as scan:
+            entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
     except OSError as e:
         raise DataError(f"{folder} can't be read ({e.strerror}): allow it, or use another folder") from e
     for entry in entries:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -186,12 +187,10 @@ def probe_gradient(
     answers = (_at(gradients), _at(often), _at(alive))
     call("lanes_probe", _at(parameters), *call.settings, *call.data, *call.order, threads, *answers)
     saturated, dead = np.zeros(often.shape), np.zeros(often.shape)
-    start = 0
-    for i, count in enumerate(units):
+    for i, (count, stop) in enumerate(zip(units, itertools.accumulate(units), strict=True)):
         if count:
             saturated[:, i] = often[:, i] / (count * len(split.labels))
-            dead[:, i] = 1 - alive[:, start : start + count].mean(axis=1)
-            start += count
+            dead[:, i] = 1 - alive[:, stop - count : stop].mean(axis=1)
     return gradients, saturated, dead
 
 
@@ -254,8 +253,7 @@ def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...], 
 
 def _indices(name: str, array: NDArray[np.int64], shape: tuple[int, ...], bound: int) -> NDArray[np.int64]:
     """The array, after a check that it has the shape (-1: any length but 0) and holds numbers from 0 below `bound`."""
-    fits = isinstance(array, np.ndarray) and array.ndim == len(shape)
-    if fits:
+    if isinstance(array, np.ndarray) and array.ndim == len(shape):
         shape = tuple(n if wanted < 0 else wanted for n, wanted in zip(array.shape, shape, strict=True))
     _check(name, array, np.int64, shape)
     if array.size == 0 or array.min() < 0 or array.max() >= bound:

@@ -11,6 +11,7 @@ from typing import Literal
 
 Part = Literal["formulas", "theorem 1", "theorem 2", "properties", "in passing"]
 Holds = Literal["everywhere tested", "in a region", "fails"]
+Relation = Literal["<=", ">=", "=", ">"]
 NOWHERE = "for no t"
 
 
@@ -49,7 +50,7 @@ class CounterExample:
     says: str
     at: Network | Argument
     left: float
-    relation: Literal["<=", ">=", "=", ">"]
+    relation: Relation
     right: float
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainers.activations import activation
-from trainers.theory.claims import Network
+from trainers.theory.claims import CounterExample, Network, Relation
 from trainers.theory.sigmoids import SIGMOIDS, Array, Sigmoid
 
 
@@ -130,3 +130,11 @@ def derivative(at: Network) -> tuple[float, float]:
     loss = residual**2 + at.r / 2 * (theta**2).sum()
     (gradient,) = torch.autograd.grad(loss, theta)
     return float(gradient[at.k - 1]), 2 * float(residual.detach())
+
+
+def against(
+    says: str, at: Network, relation: Relation, bound: float, by: Callable[[Network], tuple[float, float]] = derivative
+) -> CounterExample:
+    """The size of the derivative at a point against |d| times a bound: `by` autograd or as `printed`."""
+    left, d = by(at)
+    return CounterExample(says, at, abs(left), relation, abs(d) * bound)

@@ -15,8 +15,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from tracking.ledger import Ledger, with_driver
+from tracking.mirrors.client import MlflowClient
 from tracking.mirrors.follower import Lag, Mirrors
-from tracking.mirrors.mlflow import MlflowClient
 from tracking.store import Store
 from tracking.types import Sweep
 

@@ -19,7 +19,8 @@ import pytest
 
 from tests.tracking.mirrors.conftest import client_of, in_mlflow, in_optuna, mirrored, runs_of
 from tracking.ledger import Ledger
-from tracking.mirrors import follower, mlflow
+from tracking.mirrors import follower
+from tracking.mirrors.client import LocalArtifactRepository, MlflowClient
 from tracking.mirrors.follower import Lag, Mirror
 from tracking.mirrors.mlflow import MlflowMirror
 from tracking.mirrors.optuna import OptunaMirror
@@ -32,9 +33,9 @@ CONTENT = {"mlflow": in_mlflow, "optuna": in_optuna}
 CALLS = {
     "mlflow": [
         (Ledger, "take"),
-        *((mlflow.MlflowClient, name) for name in ("create_experiment", "create_run", "log_batch", "log_text")),
-        *((mlflow.MlflowClient, name) for name in ("set_tag", "set_terminated", "update_run")),
-        (mlflow.LocalArtifactRepository, "log_artifacts"),
+        *((MlflowClient, name) for name in ("create_experiment", "create_run", "log_batch", "log_text")),
+        *((MlflowClient, name) for name in ("set_tag", "set_terminated", "update_run")),
+        (LocalArtifactRepository, "log_artifacts"),
     ],
     "optuna": [
         (Ledger, "take"),

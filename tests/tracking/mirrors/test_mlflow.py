@@ -21,11 +21,12 @@ import pytest
 
 from tests.tracking.mirrors.conftest import Made, client_of, in_mlflow, mirrored, runs_of
 from tracking.ledger import Ledger
-from tracking.mirrors import mlflow
+from tracking.mirrors import client, mlflow
+from tracking.mirrors.client import MlflowClient
 from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign, waiting
 from tracking.mirrors.metrics import points
 from tracking.store import Store
-from tracking.types import Epoch, Sweep
+from tracking.types import Epoch, Sweep, Taken
 from trainers.errors import SearchError
 from trainers.metrics import names
 from trainers.regimes import network
@@ -220,7 +221,7 @@ def test_that_a_sweep_was_stopped_is_said_first(
     calls: list[tuple[str, str]] = []
 
     def noting(method: str) -> Callable[..., Any]:
-        original = getattr(mlflow.MlflowClient, method)
+        original = getattr(MlflowClient, method)
 
         def noted(self: Any, run: str, *more: Any, **rest: Any) -> Any:
             calls.append((method, run))
@@ -229,7 +230,7 @@ def test_that_a_sweep_was_stopped_is_said_first(
         return noted
 
     for method in ("set_terminated", "create_run", "log_batch"):
-        monkeypatch.setattr(mlflow.MlflowClient, method, noting(method))
+        monkeypatch.setattr(MlflowClient, method, noting(method))
     assert mirrored(store) == UP_TO_DATE
     runs = runs_of(store)
     first = [("set_terminated", runs[name].info.run_id) for name in ("sweep", "#0 plain", "#1 paper")]
@@ -288,7 +289,7 @@ def test_somebody_elses_experiment_is_not_written_into(store: Store, ledger: Led
     assert client.get_experiment_by_name("sweep").tags == {"whose": "mine"}
     assert [r.info.run_id for r in client.search_runs([experiment])] == [run]
     client.delete_experiment(experiment)
-    with pytest.raises(SearchError, match="choose another name"):
+    with pytest.raises(SearchError, match="deleted MLflow experiment .*choose another with --name"):
         refuse_foreign(store, "sweep")
 
 
@@ -314,7 +315,7 @@ def test_a_run_that_comes_into_being_late_is_put_away(store: Store, ledger: Ledg
     mirror = mlflow.MlflowMirror(store, ledger)
     mirror.clear(sweep)
     ledger.forget(sweep, "mlflow")
-    ledger.take(sweep, "mlflow", [mlflow.Taken(0, attempted=True)])
+    ledger.take(sweep, "mlflow", [Taken(0, attempted=True)])
     while mirror.round(ledger.sweep("sweep"), True):
         pass
     made_again = runs_of(store)["#0 plain"]
@@ -335,7 +336,7 @@ def test_a_database_is_made_once_in_whatever_folder(tmp_path: Path, maker: Any) 
 
     def connect() -> int:
         both.wait(30)
-        return len(mlflow.connected(store.mlflow_uri).search_experiments())
+        return len(client.connected(store.mlflow_uri).search_experiments())
 
     with ThreadPoolExecutor(2) as pool:
         assert [made.result() for made in [pool.submit(connect) for _ in range(2)]] == [1, 1]
@@ -374,8 +375,8 @@ def test_the_users_own_settings_stand_and_ours_go(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
     before = dict(os.environ)
-    with mlflow.settings():
-        with mlflow.settings(timeout=5):
+    with client.settings():
+        with client.settings(timeout=5):
             pass
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "60"

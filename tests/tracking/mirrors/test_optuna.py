@@ -120,7 +120,7 @@ def test_somebody_elses_study_is_not_touched(store: Store, ledger: Ledger, sweep
     theirs = optuna.create_study(study_name=name, storage=store.optuna_url, directions=["minimize"])
     theirs.add_trial(optuna.trial.create_trial(value=1.0))
     before = study_of(store, name).trials
-    with pytest.raises(SearchError, match="that is no sweep is in Optuna's database; choose another name with --name"):
+    with pytest.raises(SearchError, match="that is no sweep is in this database; choose another name with --name"):
         refuse_foreign(store, "sweep")
     refuse_foreign(store, "free")
     added = [maker.added(0), replace(maker.added(1), confirms=0)]

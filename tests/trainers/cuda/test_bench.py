@@ -9,13 +9,19 @@ import torch
 from sweeps.cli import _status
 from sweeps.commands.bench import bench_text
 from tests.trainers.cuda.device import DEVICE
-from trainers.bench import Row, Sizes, bench, bytes_an_image
+from trainers import bench as timing
+from trainers.bench import Row, bench, bytes_an_image
 from trainers.cuda.plan import DEVICE as COMPILED
 from trainers.cuda.plan import plan_of
 from trainers.lanes import available
 from trainers.regimes import network
 
-SMALL = Sizes(images=64, epoch=32, members=(1, 2), matrix=64)
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "IMAGES", {"cuda": 32, "lanes": 64})
+    monkeypatch.setattr(timing, "MEMBERS", {"cuda": (1, 2), "lanes": (1, 2)})
+    monkeypatch.setattr(timing, "MATRIX", 256)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -27,21 +33,27 @@ def test_without_a_device_it_is_one_line_and_2(capsys: pytest.CaptureFixture[str
     assert found.err.count("\n") == 1
 
 
-def test_every_way_is_timed_on_the_cpu() -> None:
+def test_every_way_is_timed_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     """PyTorch's as everybody writes it, the reference engine alone, and the lane engine with several members."""
+    asked = ["--regime", "combined", "--batch", "32", "--rounds", "1", "--no-compile"]
     threads = torch.get_num_threads()
-    rows = bench("combined", 32, threads=threads, rounds=1, compiled=False, sizes=Sizes(64, 64, (1, 2)))
+    assert _status(["bench", *asked, "--threads", str(threads), "--json"]) == 0
+    timed = json.loads(capsys.readouterr().out)
     ours = [(way, n) for n in (1, 2) for way in ("lanes", "lanes, whole epoch")] if available() else []
     plain = [(f"pytorch {how}", 1) for how in ("dataloader", "resident", "channels_last")]
-    assert [(r.way, r.members) for r in rows] == [*plain, ("reference", 1), *ours]
-    for row in rows:
-        assert row.seconds_per_thousand > 0 and row.spread >= 1 and row.memory == 0
-        assert 0 < row.peak < 1 or not available()
+    assert [(r["way"], r["members"]) for r in timed["rows"]] == [*plain, ("reference", 1), *ours]
+    for row in timed["rows"]:
+        assert row["seconds_per_thousand"] > 0 and row["spread"] >= 1 and row["memory"] == 0
+        assert 0 < row["peak"] < 1 or not available()
+    assert timed["threads"] == threads
+    header = bench_text(timed).splitlines()[1].split("  ")
+    assert "x dataloader" in map(str.strip, header) and "x channels_last" in map(str.strip, header)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_way_is_timed_on_a_device() -> None:
-    rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, compiled=False, sizes=SMALL)
+    rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, compiled=False)
     graphs = [("pytorch graphs", 1)] if DEVICE == "cuda" else []
     ours = [(way, n) for n in (1, 2) for way in ("reference", "cuda", "cuda, whole epoch")]
     assert [(r.way, r.members) for r in rows] == [("pytorch eager", 1), *graphs, *ours]
@@ -62,14 +74,14 @@ def test_what_the_device_cannot_do_is_left_out_and_the_rest_is_timed(
     full, broken = torch.OutOfMemoryError("CUDA out of memory\nmore"), torch.AcceleratorError("illegal address")
     found = [("first", 1, failing(full)), ("later", 2, lambda: failing(full)), ("fine", 1, lambda: lambda: 0.001)]
     monkeypatch.setattr("trainers.bench.ways", lambda *_: found)
-    rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, sizes=SMALL)
+    rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1)
     assert [row.way for row in rows] == ["fine"]
     assert caplog.messages == [
         f"{way} members is left out: CUDA out of memory" for way in ("first with 1", "later with 2")
     ]
     found.append(("broken", 1, failing(broken)))
     with pytest.raises(torch.AcceleratorError, match="illegal address"):
-        bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, sizes=SMALL)
+        bench("combined", 32, device=DEVICE, engine="cuda", rounds=1)
 
 
 def test_the_table() -> None:

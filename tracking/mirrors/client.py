@@ -1,0 +1,152 @@
+"""MLflow's public client: with the settings that we need, and its errors as one of two of ours.
+
+It imports mlflow, which takes more than a second: import it where it is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from tracking.files import synchronize
+from tracking.ledger import CONNECT_SECONDS, cause
+from tracking.store import Store, scratch, without_password
+from trainers.errors import Unavailable, Unmendable
+
+# Its own retries would keep the thread for minutes; ours can be interrupted. It prints where a run can be seen to
+# standard output, which is not its own.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_users = 0
+_set_here: list[str] = []
+_counting = threading.Lock()
+
+
+@contextmanager
+def settings(timeout: int = 60) -> Iterator[None]:
+    """MLflow's settings as we need them while any thread is in this block; the user's own stand.
+
+    `timeout` is the seconds that an HTTP request may take, as the first in the block says.
+    """
+    global _users
+    wanted = _SETTINGS | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout)}
+    with _counting:
+        if _users == 0:
+            _set_here[:] = [name for name in wanted if name not in os.environ]
+            os.environ.update({name: wanted[name] for name in _set_here})
+        _users += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _users -= 1
+            if _users == 0:
+                for name in _set_here:
+                    os.environ.pop(name, None)
+
+
+with settings():
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Metric, Param, Run, RunTag
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+__all__ = [
+    "Experiment",
+    "LocalArtifactRepository",
+    "Metric",
+    "MlflowClient",
+    "Param",
+    "Run",
+    "RunTag",
+    "connected",
+    "get_artifact_repository",
+    "settings",
+    "translated",
+    "untouched",
+]
+
+_REFUSALS = {
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "CUSTOMER_UNAUTHORIZED",
+    "RESOURCE_DOES_NOT_EXIST",
+    "ENDPOINT_NOT_FOUND",
+    "NOT_FOUND",
+    "INVALID_STATE",
+    "INVALID_PARAMETER_VALUE",
+    "BAD_REQUEST",
+    "FEATURE_DISABLED",
+}
+
+
+def untouched(store: Store, uri: str | None) -> bool:
+    """Whether MLflow can have no records yet, since its database would be in the folder and is not."""
+    return uri is None and store.mlflow is None and not store.mlflow_db.exists()
+
+
+def connected(uri: str) -> MlflowClient:
+    """A client; of a database the tables are made where they are missing."""
+    for logger in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL if logger.startswith("mlflow") else logging.WARNING)
+    if uri.startswith("sqlite:///"):
+        _prepare(Path(uri.removeprefix("sqlite:///")))
+    elif not uri.startswith(("http://", "https://")):
+        # Before MLflow, which would try for minutes to reach a server that is not there.
+        engine = sa.create_engine(uri, poolclass=sa.NullPool, connect_args={"connect_timeout": CONNECT_SECONDS})
+        engine.connect().close()
+    return MlflowClient(uri, registry_uri=uri)
+
+
+def _prepare(file: Path) -> None:
+    """Make MLflow's SQLite database where it is missing, at once or not at all."""
+    descriptor = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # no other process or thread is here for the same folder
+        place = file.with_name(f"{file.name}.new")
+        # What a process that was killed left behind is made anew, or is of no use any more.
+        shutil.rmtree(place, ignore_errors=True)
+        if not file.exists():
+            with scratch(place) as folder:
+                MlflowClient(uri := f"sqlite:///{folder / file.name}", registry_uri=uri)
+                synchronize(folder / file.name)
+                os.replace(folder / file.name, file)
+        with closing(sqlite3.connect(file)) as database:
+            # One write to the disk per transaction instead of three; the file keeps it.
+            database.execute("PRAGMA journal_mode=WAL")
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Whatever goes wrong as one of two kinds of error, in one line: a later try may mend it, or none can."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in _REFUSALS:
+            raise Unmendable(_line(error), error.error_code) from None
+        raise Unavailable(_line(error)) from None
+    except (sa.exc.SQLAlchemyError, OSError, sqlite3.Error) as error:
+        raise Unavailable(_line(error)) from None
+
+
+def _line(error: Any) -> str:
+    lines = str(cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error).strip().splitlines()
+    return without_password(f"MLflow: {lines[0][:500] if lines else type(error).__name__}")
