@@ -71,7 +71,7 @@ def test_submit_follow_stop_resume(
     assert [sweep.status for sweep in sweeps(store)] == ["killed"], "MLflow would show it as running"
     out, err = follower.communicate()
     assert follower.returncode == 0, err
-    assert out.splitlines()[-1] == f"gradsweep: interrupted; this goes on with it: gradsweep resume away {' '.join(to)}"
+    assert out.splitlines()[-1] == f"Interrupted. To continue: gradsweep resume away {' '.join(to)}"
     assert out.splitlines() == list(target.logs("away", follow=False))
     assert "is not running" in refusal(lambda: target.stop("away"))
     assert "--resume" in refusal(lambda: target.submit(sweep))
