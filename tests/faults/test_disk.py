@@ -1,4 +1,4 @@
-"""A disk that is full while states, spool and databases are written; a file of states that is torn."""
+"""A disk that is full while states, the ledger and the mirrors are written; a file of states that is torn."""
 
 from __future__ import annotations
 

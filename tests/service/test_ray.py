@@ -80,7 +80,7 @@ def test_submit_follow_stop_resume(
     target_at(cluster.address).resume("away")
     assert [(s.name, s.state) for s in target.list()] == [("away", "running")]
     assert target.stop("away").state == "stopped"
-    assert target.status("away").last_line.startswith("gradsweep: interrupted")
+    assert target.status("away").last_line.startswith("Interrupted.")
 
 
 @pytest.mark.ray

@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import sweeps.targets
 from sweeps.cli import _status
 from sweeps.targets import target
-from sweeps.targets.target import Kind, Submission, Submitted, SweepStatus, commands
-from trainers.errors import WRONG_REQUEST, TargetError
+from sweeps.targets.target import Kind  # noqa: F401 (in the line that is added)
 
-
-class NotebookTarget:
-    """Sweeps that are only noted: `--to note://FILE` appends their names to a file."""
-
-    def __init__(self, address: str, store: str | None, pool: Path | None) -> None:
-        self._address = address
-        self._file = Path(address.removeprefix("note://"))
-
-    def submit(self, sweep: Submission) -> Submitted:
-        if sweep.name in self._names() and not sweep.resume:
-            raise TargetError(f"sweep {sweep.name!r} already exists in {self._file}", WRONG_REQUEST)
-        self._file.write_text("\n".join([*self._names(), sweep.name]))
-        return Submitted(sweep.name, self._address, commands(sweep.name, self._address))
-
-    def list(self) -> Sequence[SweepStatus]:
-        return [SweepStatus(name, "queued", "noted") for name in self._names()]
-
-    def status(self, name: str) -> SweepStatus:
-        return next(status for status in self.list() if status.name == name)
-
-    def logs(self, name: str, follow: bool) -> Iterator[str]:
-        yield f"{name} was noted"
-
-    def stop(self, name: str) -> SweepStatus:
-        self._file.write_text("\n".join(other for other in self._names() if other != name))
-        return SweepStatus(name, "stopped")
-
-    def resume(self, name: str) -> Submitted:
-        return self.submit(Submission(name, "", resume=True))
-
-    def _names(self) -> Sequence[str]:
-        return self._file.read_text().splitlines() if self._file.exists() else []
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 
 @pytest.fixture
-def to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The options that name the target, which is one line in TARGETS."""
-    line = Kind(("note",), "note://FILE", "a list of names", __name__, NotebookTarget.__name__)
-    monkeypatch.setattr(target, "TARGETS", (*target.TARGETS, line))
-    return ["--to", f"note://{tmp_path / 'names'}"]
+def to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The options that name the target of "How to add a target" in docs/architecture.md, followed literally."""
+    file, line = re.findall(r"```python\n(.*?)```", PAGE.read_text().partition("## How to add a target")[2], re.S)
+    (tmp_path / "note.py").write_text(file)
+    monkeypatch.setattr(sweeps.targets, "__path__", [*sweeps.targets.__path__, str(tmp_path)])
+    (kind,) = eval(f"({line.strip()})")
+    monkeypatch.setattr(target, "TARGETS", (*target.TARGETS, kind))
+    yield ["--to", f"note://{tmp_path / 'names'}"]
+    sys.modules.pop("sweeps.targets.note", None)
 
 
 def test_every_command_knows_a_target_that_is_added(to: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,7 +113,7 @@ def test_a_programming_error_keeps_its_traceback(configuration: Make, monkeypatc
     def broken(*_: object, **__: object) -> None:
         raise KeyError("no such thing")
 
-    monkeypatch.setattr("trainers.train.train", broken)
+    monkeypatch.setattr("trainers.training.train", broken)
     report = pickle.loads(pickle.dumps(next(train_pack(pack(configuration(1))))))
     assert report.ended[1].reason == "KeyError: 'no such thing'"
     assert "in broken" in report.ended[1].traceback
@@ -121,7 +121,7 @@ def test_a_programming_error_keeps_its_traceback(configuration: Make, monkeypatc
 
 def test_what_can_not_be_imported_is_no_end(configuration: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pack could be trained here: it is for the executor to end the sweep."""
-    monkeypatch.setitem(sys.modules, "trainers.train", None)
+    monkeypatch.setitem(sys.modules, "trainers.training", None)
     with pytest.raises(ImportError):
         next(train_pack(pack(configuration(1))))
 

@@ -64,19 +64,15 @@ with settings():
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Metric, Param, Run, RunTag
     from mlflow.exceptions import MlflowException
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 __all__ = [
     "Experiment",
-    "LocalArtifactRepository",
     "Metric",
     "MlflowClient",
     "Param",
     "Run",
     "RunTag",
     "connected",
-    "get_artifact_repository",
     "settings",
     "translated",
     "untouched",

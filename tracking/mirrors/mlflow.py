@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,13 +24,11 @@ from tracking.ledger import Ledger, with_driver
 from tracking.mirrors import run_data
 from tracking.mirrors.client import (
     Experiment,
-    LocalArtifactRepository,
     MlflowClient,
     Param,
     Run,
     RunTag,
     connected,
-    get_artifact_repository,
     settings,
     translated,
     untouched,
@@ -245,14 +244,14 @@ class MlflowMirror:
                 [RunTag(key, value) for key, value in tags.items()],
             )
             if whole and not later:
-                self._log_records(sweep, c, epochs, str(before.place))
+                self._log_records(sweep, before, c, epochs)
                 self.client.set_terminated(run, run_data.STATUS[c.state], c.ended)
             elif not whole and sweep.status != "running":
                 self.client.set_terminated(run, "KILLED", sweep.ended)
         last = lacking[-1].epoch if lacking else before.epoch
         return replace(before, epoch=last, ended=whole and not later)
 
-    def _log_records(self, sweep: Sweep, c: Configuration, epochs: Sequence[Epoch], place: str) -> None:
+    def _log_records(self, sweep: Sweep, taken: Taken, c: Configuration, epochs: Sequence[Epoch]) -> None:
         """The Parquet files; where the artifacts are a folder here, they are on the disk then."""
         if not epochs:
             return
@@ -260,11 +259,11 @@ class MlflowMirror:
             for file, columns in run_data.tables(sweep, c, epochs).items():
                 # Dictionaries and statistics would cost more than the data.
                 pq.write_table(pa.table(columns), folder / file, use_dictionary=False, write_statistics=False)
-            repository = get_artifact_repository(place, tracking_uri=self.uri)
-            repository.log_artifacts(str(folder))  # type: ignore[no-untyped-call]
-            if isinstance(repository, LocalArtifactRepository):
+            self.client.log_artifacts(str(taken.run), str(folder))
+            parts = urlsplit(str(taken.place))
+            if parts.scheme in ("", "file"):
                 for path in folder.iterdir():
-                    synchronize(Path(repository.artifact_dir) / path.name)
+                    synchronize(Path(unquote(parts.path)) / path.name)
 
     def _chart(self, sweep: Sweep, run: str, ended: Sequence[Configuration]) -> None:
         """The objective by configuration, and the best so far: as soon as all with lower numbers have ended."""

@@ -20,7 +20,7 @@ import pytest
 from tests.tracking.mirrors.conftest import client_of, in_mlflow, in_optuna, mirrored, runs_of
 from tracking.ledger import Ledger
 from tracking.mirrors import follower
-from tracking.mirrors.client import LocalArtifactRepository, MlflowClient
+from tracking.mirrors.client import MlflowClient
 from tracking.mirrors.follower import Lag, Mirror
 from tracking.mirrors.mlflow import MlflowMirror
 from tracking.mirrors.optuna import OptunaMirror
@@ -35,7 +35,7 @@ CALLS = {
         (Ledger, "take"),
         *((MlflowClient, name) for name in ("create_experiment", "create_run", "log_batch", "log_text")),
         *((MlflowClient, name) for name in ("set_tag", "set_terminated", "update_run")),
-        (LocalArtifactRepository, "log_artifacts"),
+        (MlflowClient, "log_artifacts"),
     ],
     "optuna": [
         (Ledger, "take"),
