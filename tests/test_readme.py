@@ -54,10 +54,10 @@ AWAY = [command for command in OURS if "--to" in command]
 class Cluster:
     """A target that notes what it is asked."""
 
-    asked: list[tuple[str, str, str, str | None, bool]] = []
+    asked: list[tuple[str, str, str, str | None, str | None, bool]] = []
 
     def __init__(self, address: str, store: str | None, pool: Path | None) -> None:
-        self._place = (address, store)
+        self._place = (address, store, str(pool) if pool else None)
 
     def _note(self, word: str, name: str, option: bool = False) -> None:
         self.asked.append((word, name, *self._place, option))
@@ -92,7 +92,7 @@ class Followed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
     folder, python = tmp_path_factory.mktemp("reader"), dict[str, Any]()
     printed, drivers = dict[str, tuple[int, str]](), list[subprocess.Popen[bytes]]()
 
@@ -104,6 +104,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("GRADSWEEP_STORE", raising=False)
+        (folder / "k8s").symlink_to(ROOT / "k8s")
         clusters = [Kind((s,), f"{s}://x", "a cluster", __name__, "Cluster", pool=True) for s in ("http", "k8s")]
         patch.setattr(target, "TARGETS", (target.TARGETS[0], *clusters))
         run = driving.run
@@ -123,7 +124,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
                     printed[typed] = _gradsweep(typed)
         for driver in drivers:
             driver.wait()
-        yield Followed(folder, printed, python)
+    return Followed(folder, printed, python)
 
 
 def _made(command: str) -> list[str]:
@@ -172,7 +173,19 @@ def test_a_command_reaches_the_cluster(command: str, followed: Followed) -> None
     option = dict(zip(words, words[1:], strict=False))
     name = "" if words[0] == "list" else words[1].removesuffix(".yaml")
     marked = "-f" in words or "--resume" in words
-    assert (words[0], name, option["--to"], option.get("--store"), marked) in Cluster.asked
+    assert (words[0], name, option["--to"], option.get("--store"), option.get("--pool"), marked) in Cluster.asked
+
+
+@pytest.mark.parametrize("command", [command for command in AWAY if command.startswith("gradsweep submit ")])
+def test_a_submission_is_right_for_its_cluster(
+    command: str, followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the real targets: as far as a manifest for Kubernetes, and the network for Ray."""
+    monkeypatch.chdir(followed.folder)
+    kubernetes = "k8s://" in command
+    status, printed = _gradsweep(command + " --dry-run" * kubernetes)
+    assert ("kind: RayJob" if kubernetes else "no Ray cluster answers at http://head:8265") in printed
+    assert status == (0 if kubernetes else 1)
 
 
 def test_make_runs_the_quickstart_and_the_tests(followed: Followed) -> None:
