@@ -1,6 +1,6 @@
 """What came out of a fault, a load or a hostile input: a line of JSON, from which docs/reliability.md is made.
 
-One file per table, `faults.json`, `load.json` and `inputs.json`, with one object per line, sorted by `what`. A new run of
+One file per table, `faults.json`, `load.json` and `inputs.json`, one object per line, sorted by `what`. A new run of
 the same `what` replaces its line.
 """
 
