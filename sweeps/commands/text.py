@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
+from rich.console import Console, ConsoleDimensions, JustifyMethod
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -34,7 +34,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         grid.add_column(name, justify=justify, min_width=least, no_wrap=not folded, overflow="fold")
     for row in cells:
         grid.add_row(*map(Text, row))
-    console.width = max(console.width, Measurement.get(console, console.options.update(width=WIDE), grid).minimum)
+    least = Measurement.get(console, console.options.update(width=WIDE), grid).minimum
+    console.size = ConsoleDimensions(max(console.width, least), 25)  # whatever TERM says
     console.print(grid)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
 

@@ -51,28 +51,28 @@ def sync(
     check_login(uri or store.mlflow_uri)
     with driver_lock(store.ledger_url, name, store.lock_file(name)):
         mirrors = Mirrors(store, name, uri)
-        before = configurations + 1 if rebuild else mirrors.waiting()
-        ended = None
-        if before:
-            mirrors.start(rebuild=rebuild)
-            try:
-                _wait_for(mirrors, interrupt, say)
-            except Interrupted as signal:
-                ended = signal.exit_status
+        before, ended = mirrors.waiting(), None
+        mirrors.start(rebuild=rebuild)
+        try:
+            before = max(before, _wait_for(mirrors, interrupt, say))
+        except Interrupted as signal:
+            ended = signal.exit_status
         left = mirrors.close(0.5)
-    return Synced(before, left.waiting, left.problem, ended)
+    return Synced(configurations + 1 if rebuild else before, left.waiting, left.problem, ended)
 
 
-def _wait_for(mirrors: Mirrors, interrupt: Interrupt | None, say: Callable[[int], None]) -> None:
-    """Until the mirrors have everything, or have taken nothing for a while."""
+def _wait_for(mirrors: Mirrors, interrupt: Interrupt | None, say: Callable[[int], None]) -> int:
+    """Until the mirrors have everything, or have taken nothing for a while; how much they lacked at most."""
     since = told = time.monotonic()
-    least = None
-    while (now := mirrors.waiting()) and time.monotonic() - since < PATIENCE_SECONDS:
-        if least is None or now < least:
+    least, most = None, 0
+    while ((now := mirrors.waiting()) or not mirrors.ready) and time.monotonic() - since < PATIENCE_SECONDS:
+        most = max(most, now)
+        if least is None or now != least:
             least, since = now, time.monotonic()
         if interrupt is not None:
             interrupt.check()
-        if time.monotonic() - told > SAY_SECONDS:
+        if now and time.monotonic() - told > SAY_SECONDS:
             told = time.monotonic()
             say(now)
         time.sleep(0.05)
+    return most

@@ -223,7 +223,7 @@ def test_restricted_takes_every_pod_of_ours(modern: Server, parts: SimpleNamespa
 
 
 def test_restricted_refuses_kuberays_default_submitter(modern: Server) -> None:
-    container = {"name": "ray-job-submitter", "image": "gradsweep:0.1.0-cpu"}
+    container = {"name": "ray-job-submitter", "image": "gradsweep:0.2.0-cpu"}
     amounts = {"cpu": "1", "memory": "1Gi"}
     container |= {"resources": {"requests": amounts, "limits": amounts}}
     done = modern.apply(

@@ -13,7 +13,7 @@ import yaml
 from sweeps.targets.kubernetes.pool import Pool, Redis, Size, SweepJob, Workers, read_pool
 from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
 
-IMAGE = "registry.example.com/gradsweep:0.1.0"
+IMAGE = "registry.example.com/gradsweep:0.2.0"
 
 
 def test_the_spec_and_the_pool_come_back(parts: SimpleNamespace) -> None:

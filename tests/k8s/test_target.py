@@ -169,7 +169,7 @@ def test_why_pods_do_not_run() -> None:
     assert pods_in_words([pod("head", phase="Pending", containerStatuses=waiting("ContainerCreating"))]) == (
         "0 of 1 Pods run"
     )
-    image = waiting("ImagePullBackOff", "Back-off pulling gradsweep:0.1.0")
+    image = waiting("ImagePullBackOff", "Back-off pulling gradsweep:0.2.0")
     secret = waiting("CreateContainerConfigError", 'secret "gradsweep-database" not found')
     found = pods_in_words(
         [
@@ -181,7 +181,7 @@ def test_why_pods_do_not_run() -> None:
     )
     assert found == (
         '0 of 3 Pods run (head: CreateContainerConfigError secret "gradsweep-database" not found; '
-        "2 x worker: ImagePullBackOff Back-off pulling gradsweep:0.1.0)"
+        "2 x worker: ImagePullBackOff Back-off pulling gradsweep:0.2.0)"
     )
 
 
@@ -279,7 +279,7 @@ def test_an_address_without_a_namespace(to: str) -> None:
 
 
 FOLDER = "name: a\nbase: {{regime: combined, data: 'folder:{}'}}\narms: {{plain: {{alpha: 1.0}}}}\n"
-POOL = "image: gradsweep:0.1.0-cpu\nworkers: {size: {cpus: 2, memory: 4Gi}, maximum: 2}\n"
+POOL = "image: gradsweep:0.2.0-cpu\nworkers: {size: {cpus: 2, memory: 4Gi}, maximum: 2}\n"
 
 
 @pytest.mark.parametrize(

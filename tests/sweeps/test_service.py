@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from sweeps.driver.audit import audit
 from sweeps.driver.signals import Interrupt
 from sweeps.driver.sweep import Outcome, run
+from sweeps.driver.sync import sync
 from sweeps.spec.reading import parse
 from tracking.results import load, sweeps
 from tracking.store import Store
@@ -65,6 +67,8 @@ def test_the_mirrors_may_be_lost(go: Run, store: Store) -> None:
     before = load("small", store)
     for file in (*store.folder.glob("optuna.db*"), *store.folder.glob("mlflow.db*")):
         file.unlink()
+    assert sync("small", store).waiting == 0
+    assert audit("small", store).sound
     assert go(resume=True).counts.complete == 2
     assert load("small", store).equals(before)
 

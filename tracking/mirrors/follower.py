@@ -86,6 +86,11 @@ class Mirrors:
             follower.anew = rebuild
             follower.start()
 
+    @property
+    def ready(self) -> bool:
+        """Whether each mirror has been looked at: one that was lost lacks everything."""
+        return not any(follower.fresh for follower in self._followers)
+
     def waiting(self) -> int:
         """Of how many configurations a mirror lacks something; the sweep itself counts as one."""
         return waiting(self._ledger, self._sweep) + sum(follower.anew for follower in self._followers)
@@ -115,7 +120,7 @@ class _Follower(threading.Thread):
         self.anew = False
         self._mirror, self._ledger, self._sweep = mirror, ledger, sweep
         self._problem: str | None = None
-        self._fresh = True
+        self.fresh = True
         self._wake = threading.Event()
         self._deadline: float | None = None
 
@@ -157,12 +162,15 @@ class _Follower(threading.Thread):
             self._mirror.clear(sweep)
             self._ledger.forget(sweep, self._mirror.name)
             self.anew = False
-        if self._fresh:
+        fresh = self.fresh
+        if fresh:
             # What was refused to a former process may have been mended.
             taken = self._ledger.taken(sweep, self._mirror.name).values()
             self._ledger.take(sweep, self._mirror.name, [replace(t, problem="") for t in taken if t.problem])
-            self._fresh = False
-        return self._mirror.round(sweep, everything)
+        worked = self._mirror.round(sweep, everything)
+        if fresh:
+            self.fresh = False
+        return worked
 
     def _pause(self, seconds: float) -> None:
         if self._deadline is not None:

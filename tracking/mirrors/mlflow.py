@@ -9,6 +9,7 @@ It imports mlflow, which takes more than a second: import it where it is used.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,7 @@ from tracking.store import Store, scratch
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
 
+log = logging.getLogger("gradsweep")
 NAME = "mlflow"
 BATCH = 8  # configurations per round: half a second on SQLite, so that a stopped sweep is soon KILLED in MLflow
 MOST_EPOCHS = 150  # per configuration and round
@@ -66,6 +68,7 @@ class MlflowMirror:
         self._next: int | None = None  # number of the first of them
         self._best: float | None = None
         self._running_again = 0.0  # when configurations that still run are due
+        self._looked = False  # whether what the ledger says was written was seen to be there
 
     @property
     def client(self) -> MlflowClient:
@@ -81,6 +84,11 @@ class MlflowMirror:
         own = self._ledger.taken(sweep, NAME, [SWEEP]).get(SWEEP) or Taken(SWEEP)
         if own.problem and own.run is None:
             return False
+        if own.run is not None and not self._looked and self._is_gone(own.run):
+            log.warning("MLflow no longer has the runs of %s; writing them again", sweep.name)
+            self._ledger.forget(sweep, NAME)
+            return True
+        self._looked = True
         if not own.problem and (own.run is None or own.epoch < sweep.revision):
             with self._one_run(sweep, own):
                 self._begin(sweep, own)
@@ -99,6 +107,17 @@ class MlflowMirror:
         if not pending and sweep.status != "running" and not own.ended and not own.problem:
             with self._one_run(sweep, own):
                 self._finish(sweep, own)
+            return True
+        return False
+
+    def _is_gone(self, run: str) -> bool:
+        """Whether MLflow has lost a run: another machine's folder, or a database that was deleted."""
+        try:
+            with translated():
+                self.client.get_run(run)
+        except Unmendable as error:
+            if error.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             return True
         return False
 

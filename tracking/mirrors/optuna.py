@@ -7,6 +7,7 @@ mark is written into or deleted; that a study will be created is noted in the le
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
 import warnings
@@ -29,6 +30,7 @@ from tracking.store import Store
 from tracking.types import SWEEP, Configuration, Sweep, Taken
 from trainers.errors import Unmendable
 
+log = logging.getLogger("gradsweep")
 NAME = "optuna"
 MARK = "gradsweep.mark"
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
@@ -58,7 +60,10 @@ class OptunaMirror:
             raise
 
     def _round(self, sweep: Sweep) -> bool:
-        self._study(sweep, "search")
+        _, there = self._study(sweep, "search")
+        if not there and any(t.ended for t in self._ledger.taken(sweep, NAME).values()):
+            log.warning("Optuna's database no longer has the trials of %s; writing them again", sweep.name)
+            self._ledger.forget(sweep, NAME)
         pending = sorted(self._ledger.pending(sweep, NAME))
         numbers = [number for number, _ in takewhile(lambda p: p[1], pending)][:BATCH]
         objectives = self._ledger.objectives(sweep, numbers) if numbers else {}
