@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,10 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeps.driver.audit import audit
 from sweeps.driver.signals import Interrupt
 from sweeps.driver.sweep import Outcome, run
-from sweeps.driver.sync import sync
 from sweeps.spec.reading import parse
 from tracking.results import load, sweeps
 from tracking.store import Store
@@ -67,8 +67,10 @@ def test_the_mirrors_may_be_lost(go: Run, store: Store) -> None:
     before = load("small", store)
     for file in (*store.folder.glob("optuna.db*"), *store.folder.glob("mlflow.db*")):
         file.unlink()
-    assert sync("small", store).waiting == 0
-    assert audit("small", store).sound
+    # In a process of its own: MLflow keeps what it knows of a database for as long as it runs.
+    for command in ("sync", "audit"):
+        words = [sys.executable, "-m", "sweeps.cli", command, "small", "--store", str(store.folder)]
+        subprocess.run(words, check=True, capture_output=True)
     assert go(resume=True).counts.complete == 2
     assert load("small", store).equals(before)
 
