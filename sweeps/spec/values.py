@@ -21,6 +21,7 @@ from tracking.verdict.claims import BEST
 from trainers.errors import shown
 from trainers.members import MemberConfig
 
+# KubeRay appends six characters to make a cluster's name, and "-serve-svc" to that: 63 in all.
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?")
 ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,46}")
 PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *%")

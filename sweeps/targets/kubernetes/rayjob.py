@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from sweeps.targets.kubernetes.pool import Places, Redis, SecretKey, Size, SweepJob, write_pool
+from sweeps.targets.kubernetes.pool import Places, SecretKey, Size, SweepJob, write_pool
 
 Object = dict[str, Any]
 
@@ -90,7 +90,10 @@ def _cluster(job: SweepJob) -> Object:
         if job.pool.queue
         else {"enableInTreeAutoscaling": True, "autoscalerOptions": _autoscaler(job.pool.workers.idle_seconds)}
     )
-    redis = {} if job.pool.redis is None else {"gcsFaultToleranceOptions": _redis(job.pool.redis)}
+    redis = {}
+    if job.pool.redis is not None:
+        options = {"redisAddress": job.pool.redis.address, "redisPassword": _secret(job.pool.redis.password)}
+        redis["gcsFaultToleranceOptions"] = options
     return {
         "rayVersion": RAY_VERSION,
         # Whoever reaches Ray's dashboard runs code as us; the operator makes a token for every cluster.
@@ -200,13 +203,6 @@ def _autoscaler(idle_seconds: int) -> Object:
     }
 
 
-def _redis(redis: Redis) -> Object:
-    return {
-        "redisAddress": redis.address,
-        "redisPassword": {"valueFrom": {"secretKeyRef": _reference(redis.password)}},
-    }
-
-
 # On every node; HOME because the root file system is read-only.
 _RAY = {
     "HOME": "/tmp",
@@ -294,11 +290,11 @@ def _driver(places: Places) -> list[Object]:
         "MLFLOW_TRACKING_USERNAME": places.mlflow_username,
         "MLFLOW_TRACKING_PASSWORD": places.mlflow_password,
     }
-    return [{"name": name, "valueFrom": {"secretKeyRef": _reference(key)}} for name, key in secrets.items()]
+    return [{"name": name, **_secret(key)} for name, key in secrets.items()]
 
 
-def _reference(key: SecretKey) -> Object:
-    return {"name": key.secret, "key": key.key}
+def _secret(key: SecretKey) -> Object:
+    return {"valueFrom": {"secretKeyRef": {"name": key.secret, "key": key.key}}}
 
 
 def _store(places: Places) -> str:

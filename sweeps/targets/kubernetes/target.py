@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sweeps.targets.kubernetes.errors import NoSuchSweep
 from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
-from sweeps.targets.kubernetes.rayjob_status import RayJobStatus, pods_in_words
+from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
 from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded
 from trainers.errors import WRONG_REQUEST, TargetError
 
@@ -54,18 +54,19 @@ class KubernetesTarget:
 
     def list(self) -> list[SweepStatus]:
         """What the RayJobs say."""
-        return [_status(rayjob) for rayjob in self._connect().list()]
+        return self._connect().list()
 
     def status(self, name: str) -> SweepStatus:
         """What RayJob, Pods and driver say, and the store, where it can be read from here."""
         namespace, stored = self._connect(), recorded(name, self._store)
         try:
-            rayjob = namespace.status(name)
+            status = namespace.status(name)
         except NoSuchSweep:
             if stored is None:
                 raise
             return SweepStatus(name, stored["state"], f"no RayJob in {self._to} any more", recorded=stored)
-        status = _status(rayjob, pods_in_words(namespace.pods(name)))
+        if pods := pods_in_words(namespace.pods(name)[0]):
+            status = replace(status, detail=f"{status.detail}; {pods}")
         with suppress(TargetError):  # its Pod may end at this moment
             status = replace(status, last_line=namespace.last_line(name))
         return replace(status, recorded=stored)
@@ -79,7 +80,7 @@ class KubernetesTarget:
         namespace = self._connect()
         before = namespace.status(name)
         namespace.delete(name)
-        state = before.state if before.finished else "stopped"
+        state = before.state if before.state in ENDED else "stopped"
         return SweepStatus(name, state, f"RayJob deleted from {self._to}; its records stay in its store")
 
     def resume(self, name: str) -> Submitted:
@@ -125,7 +126,7 @@ class KubernetesTarget:
             status = namespace.status(name)
         except NoSuchSweep:
             return
-        if not status.finished:
+        if status.state not in ENDED:
             raise TargetError(
                 f"sweep {name!r} is {status.state} in {self._to}: gradsweep logs {name} -f --to {self._to}",
                 WRONG_REQUEST,
@@ -160,8 +161,3 @@ def _parsed(text: str, where: str) -> Pool:
         return read_pool(text)
     except ValueError as error:
         raise TargetError(f"{where}: {'; '.join(str(error).splitlines())}", WRONG_REQUEST) from None
-
-
-def _status(rayjob: RayJobStatus, pods: str = "") -> SweepStatus:
-    detail = f"{rayjob.words}; {pods}" if pods else rayjob.words
-    return SweepStatus(rayjob.name, rayjob.state, detail, rayjob.started or rayjob.created, rayjob.ended)
