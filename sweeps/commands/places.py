@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.commands.text import table
+from sweeps.driver.status import COUNTS
 from sweeps.targets.target import Submission, SweepStatus, target_at
 
 # What the store knows of a sweep, see sweeps.driver.status.look_at; null where the store can't be read from here.
-COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running")
 BOOKS = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
 ENDS = ("complete", "pruned", "diverged", "failed")
 

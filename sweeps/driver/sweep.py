@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of, opened
+from sweeps.driver.sync import wait_for
 from sweeps.driver.versions import git_commit, versions
 from sweeps.report_page import leave_for_mlflow
 from sweeps.spec.reading import SweepSpec, parse
@@ -50,7 +50,6 @@ log = logging.getLogger("gradsweep")
 # A mirror may be away for that long at the end; what it then lacks stays in the ledger.
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 2.0
-SAY_SECONDS = 5.0
 # What is said about the results and trains nothing: it may be said anew when a sweep is gone on with.
 SAID = ("question", "claim", "claims")
 
@@ -118,7 +117,12 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             leave_for_mlflow(spec, store, verdict, status)
             end(status, _description(spec, verdict))
             interrupt.on_stop = lambda: None
-            _wait_for(mirrors, interrupt)
+            wait_for(
+                mirrors,
+                interrupt,
+                PATIENCE_SECONDS,
+                lambda left: log.info("writing to MLflow: %d configurations left", left),
+            )
         except Interrupted as signal:
             interrupted = signal.exit_status
         except Exception as error:
@@ -270,17 +274,3 @@ def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
         digests=digests,
         commit=git_commit(),
     )
-
-
-def _wait_for(mirrors: Mirrors, interrupt: Interrupt) -> None:
-    """Until the mirrors have everything, or have taken nothing for a while."""
-    least, since = mirrors.waiting(), time.monotonic()
-    told = since
-    while least and time.monotonic() - since < PATIENCE_SECONDS:
-        interrupt.check()
-        time.sleep(0.05)
-        if time.monotonic() - told > SAY_SECONDS:
-            log.info("writing to MLflow: %d configurations left", least)
-            told = time.monotonic()
-        if (now := mirrors.waiting()) < least:
-            least, since = now, time.monotonic()

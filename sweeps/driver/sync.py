@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tracking.login import check_login
 from tracking.mirrors.follower import Mirrors
 from tracking.store import Store
 
-PATIENCE_SECONDS = 30.0  # a mirror may take nothing for that long
+PATIENCE_SECONDS = 30.0
 SAY_SECONDS = 5.0
 
 
@@ -56,22 +57,21 @@ def sync(
         if before:
             mirrors.start(rebuild=rebuild)
             try:
-                _wait_for(mirrors, interrupt, say)
+                wait_for(mirrors, interrupt or Interrupt(), PATIENCE_SECONDS, say)
             except Interrupted as signal:
                 ended = signal.exit_status
         left = mirrors.close(0.5)
     return Synced(before, left.waiting, left.problem, ended)
 
 
-def _wait_for(mirrors: Mirrors, interrupt: Interrupt | None, say: Callable[[int], None]) -> None:
-    """Until the mirrors have everything, or have taken nothing for a while."""
+def wait_for(mirrors: Mirrors, interrupt: Interrupt, patience: float, say: Callable[[int], None]) -> None:
+    """Until the mirrors have everything, or have taken nothing for `patience` seconds."""
     since = told = time.monotonic()
-    least = None
-    while (now := mirrors.waiting()) and time.monotonic() - since < PATIENCE_SECONDS:
-        if least is None or now < least:
+    least = math.inf
+    while (now := mirrors.waiting()) and time.monotonic() - since < patience:
+        if now < least:
             least, since = now, time.monotonic()
-        if interrupt is not None:
-            interrupt.check()
+        interrupt.check()
         if time.monotonic() - told > SAY_SECONDS:
             told = time.monotonic()
             say(now)

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from sweeps.executors.environment import environment
+from sweeps.environment import environment
 
 log = logging.getLogger("gradsweep")
 

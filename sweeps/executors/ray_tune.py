@@ -32,8 +32,8 @@ from sweeps.driver.bucket import forget, forget_others
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
+from sweeps.environment import environment
 from sweeps.executors import cluster
-from sweeps.executors.environment import environment
 from sweeps.executors.ray_session import ray_session
 from sweeps.spec.reading import Resources
 from tracking.store import Store

@@ -25,7 +25,7 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from sweeps.executors.environment import environment
+from sweeps.environment import environment
 from trainers.errors import FAILED, WRONG_REQUEST, GradsweepError, TargetError
 
 TIMEOUT = (2.0, 30.0)  # seconds to connect and to answer
