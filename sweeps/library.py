@@ -8,7 +8,7 @@ Errors are those of `trainers.errors`. Ctrl-C leaves a sweep that `run(..., resu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,8 +20,6 @@ from tracking.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweeps.display import Display
-    from sweeps.driver.driver import Progress
     from sweeps.spec.reading import SweepSpec
     from tracking.figures.album import Picture
     from tracking.verdict.types import Summary, Verdict
@@ -108,14 +106,15 @@ def run(
 
     Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed.
     """
+    from sweeps.display import Display
     from sweeps.driver.sweep import run as run_sweep
     from sweeps.spec.reading import read
 
-    checked, place = read(spec, _settings(set, name)), _store(store)
+    checked, place = read(spec, set, name), _store(store)
     again = f"Interrupted. To continue: sweeps.run(..., resume=True) for {checked.name!r}"
     try:
         with Interrupt(farewell=None) as interrupt:
-            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=_show)
+            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=Display)
     except Interrupted:
         raise KeyboardInterrupt(again) from None
     if outcome.interrupted is not None:
@@ -135,8 +134,7 @@ def submit(
     """Run a sweep in the background, here or at a cluster's address: its name, and where to look."""
     from sweeps.commands import places
 
-    where = places.Where(to, None if store is None else str(store))
-    return places.submit(spec, set, name, where, resume=resume)
+    return places.submit(spec, set, name, to, None if store is None else str(store), resume=resume)
 
 
 def status(name: str, store: str | Path | Store | None = None, to: str | None = None) -> dict[str, Any]:
@@ -144,7 +142,7 @@ def status(name: str, store: str | Path | Store | None = None, to: str | None = 
     from sweeps.commands import places
 
     where = str(store.where) if isinstance(store, Store) else None if store is None else str(store)
-    return places.status(name, places.Where(to, where))
+    return places.status(name, to, where)
 
 
 def report(name: str, store: str | Path | Store | None = None) -> Result:
@@ -154,15 +152,5 @@ def report(name: str, store: str | Path | Store | None = None) -> Result:
     return result
 
 
-def _settings(settings: Sequence[str], name: str | None) -> list[str]:
-    return [*settings, *([] if name is None else [f"name={name}"])]
-
-
 def _store(store: str | Path | Store | None) -> Store:
     return store if isinstance(store, Store) else open_store(store)
-
-
-def _show(name: str, state: Callable[[], Progress]) -> Display:
-    from sweeps.display import Display
-
-    return Display(name, state)

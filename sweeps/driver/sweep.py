@@ -110,7 +110,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         verdict = interrupted = None
         try:
             with show(spec.name, lambda: driver.progress):
-                workers.run(driver, spec.resources, interrupt, store.states(spec.name), store.checkpoints)
+                workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
             verdict = verdict_of(spec, store)
             status = "finished" if driver.progress.counts.complete else "failed"

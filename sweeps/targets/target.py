@@ -124,7 +124,7 @@ class Target(Protocol):
         """Continue a sweep that has stopped or failed, with the spec that it was submitted with."""
 
 
-def target_at(to: str | None, *, store: str | None = None, pool: Path | None = None) -> Target:
+def target_at(to: str | None, store: str | None = None, pool: Path | None = None) -> Target:
     """The target that `--to` names, this machine for None; `store` and `pool` are the options of these names.
 
     It may or may not connect yet. Raises TargetError.
