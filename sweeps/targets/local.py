@@ -56,7 +56,7 @@ class LocalTarget:
                         output.unlink()
                     raise
         except BlockingIOError:
-            raise TargetError(f"sweep {sweep.name!r} is being submitted by another process", WRONG_REQUEST) from None
+            raise TargetError(f"sweep {sweep.name!r} is being submitted by another process") from None
         ui = shlex.join(["gradsweep", "ui", *(["--store", self._option] if self._option else [])])
         look = {**commands(sweep.name, "", self._option), "ui": ui, "output": str(output)}
         return Submitted(sweep.name, "", look)
@@ -72,14 +72,14 @@ class LocalTarget:
         output = self._output(name)
         if not output.exists():
             look_at(name, self._store)
-            raise TargetError(f"sweep {name!r} was not submitted: its output went to its terminal", WRONG_REQUEST)
+            raise TargetError(f"sweep {name!r} was not submitted: its output went to its terminal")
         yield from split_lines(self._read(output, name if follow else ""))
 
     def stop(self, name: str) -> SweepStatus:
         self.status(name)
         process = self._process(name)
         if process is None:
-            raise TargetError(f"sweep {name!r} is not running", WRONG_REQUEST)
+            raise TargetError(f"sweep {name!r} is not running")
         if not process.isdecimal() or not _is_ours(int(process)):
             raise TargetError(f"sweep {name!r} is run by process {process}, which is not on this machine", FAILED)
         os.kill(int(process), signal.SIGTERM)
@@ -96,12 +96,11 @@ class LocalTarget:
     def _refuse(self, sweep: Submission) -> None:
         """What the driver would refuse too, said without starting one."""
         if (process := self._process(sweep.name)) is not None:
-            raise TargetError(f"sweep {sweep.name!r} is already running (process {process})", WRONG_REQUEST)
+            raise TargetError(f"sweep {sweep.name!r} is already running (process {process})")
         if not sweep.resume and sweep.name in self._names():
             raise TargetError(
                 f"sweep {sweep.name!r} already exists in {self._store.where}: continue it with --resume, or choose "
-                "another --name",
-                WRONG_REQUEST,
+                "another --name"
             )
 
     def _start(self, sweep: Submission, output: Path, printed: int) -> None:

@@ -28,7 +28,7 @@ from sweeps.targets.kubernetes.errors import NoSuchNamespace, NoSuchSweep, flat,
 from sweeps.targets.kubernetes.rayjob import SUBMITTER
 from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
 from sweeps.targets.target import SweepStatus, split_lines
-from trainers.errors import FAILED, WRONG_REQUEST, TargetError
+from trainers.errors import FAILED, TargetError
 
 GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
 TIMEOUT = (5, 30)  # seconds to connect and to answer
@@ -55,8 +55,7 @@ def connect(namespace: str) -> Namespace:
             loading.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=settings)
     except (config.ConfigException, OSError, yaml.YAMLError) as error:
         raise TargetError(
-            f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts",
-            WRONG_REQUEST,
+            f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts"
         ) from None
     settings.retries = False  # a dead address fails at once, not after three more tries
     return Namespace(namespace, settings)

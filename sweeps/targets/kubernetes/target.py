@@ -18,7 +18,7 @@ from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
 from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded
-from trainers.errors import WRONG_REQUEST, TargetError
+from trainers.errors import TargetError
 
 if TYPE_CHECKING:
     from sweeps.targets.kubernetes.client import Namespace
@@ -35,14 +35,14 @@ class KubernetesTarget:
     def __init__(self, address: str, store: str | None, pool: Path | None) -> None:
         self._to, self._name = address, address.partition("://")[2]
         if "/" in self._name:
-            raise TargetError(f"--to {address}: must be k8s://NAMESPACE, like k8s://gradsweep", WRONG_REQUEST)
+            raise TargetError(f"--to {address}: must be k8s://NAMESPACE, like k8s://gradsweep")
         self._store = store
         self._pool = pool
 
     def submit(self, sweep: Submission) -> Submitted:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
         if self._store is not None:
-            raise TargetError("--store: on Kubernetes the pool says where records go, as `places`", WRONG_REQUEST)
+            raise TargetError("--store: on Kubernetes the pool says where records go, as `places`")
         rayjob = render(_job(sweep.name, sweep.spec, self._read_pool()))
         if sweep.dry_run:
             return Submitted(sweep.name, self._to, manifest=as_yaml(rayjob))
@@ -90,9 +90,9 @@ class KubernetesTarget:
         try:
             documents = documents_of(namespace.rayjob(name))
         except NoSuchSweep as error:
-            raise NoSuchSweep(f"{error}; {again}", WRONG_REQUEST) from None
+            raise NoSuchSweep(f"{error}; {again}") from None
         if documents is None:
-            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {again}", WRONG_REQUEST)
+            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {again}")
         spec, pool = documents
         rayjob = render(_job(name, spec, _parsed(pool, f"the pool of RayJob {name}")))
         self._remove_ended(namespace, name)
@@ -111,14 +111,13 @@ class KubernetesTarget:
         chosen = self._pool or os.environ.get(POOL_VARIABLE)
         if not chosen:
             raise TargetError(
-                f"--pool FILE (or ${POOL_VARIABLE}) is needed: it describes the cluster, see k8s/overlays/*/pool.yaml",
-                WRONG_REQUEST,
+                f"--pool FILE (or ${POOL_VARIABLE}) is needed: it describes the cluster, see k8s/overlays/*/pool.yaml"
             )
         try:
             return _parsed(Path(chosen).read_text(encoding="utf-8"), f"--pool {chosen}")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not a text"
-            raise TargetError(f"--pool {chosen}: can't be read: {reason}", WRONG_REQUEST) from None
+            raise TargetError(f"--pool {chosen}: can't be read: {reason}") from None
 
     def _remove_ended(self, namespace: Namespace, name: str) -> None:
         """Delete an ended RayJob of this name, if there is one; one that runs is refused."""
@@ -128,8 +127,7 @@ class KubernetesTarget:
             return
         if status.state not in ENDED:
             raise TargetError(
-                f"sweep {name!r} is {status.state} in {self._to}: gradsweep logs {name} -f --to {self._to}",
-                WRONG_REQUEST,
+                f"sweep {name!r} is {status.state} in {self._to}: gradsweep logs {name} -f --to {self._to}"
             )
         namespace.delete(name)
 
@@ -146,18 +144,16 @@ def _job(name: str, spec: str, pool: Pool) -> SweepJob:
     for fields in (parsed.base, *parsed.arms.values()):
         kind, _, folder = str(fields.get("data", "")).partition(":")
         if kind == "folder" and not Path(os.path.normpath(folder)).is_relative_to(SHARED):
-            raise TargetError(
-                f"data: folder:{folder}: Pods see no folder but {SHARED}, the pool's claim", WRONG_REQUEST
-            )
+            raise TargetError(f"data: folder:{folder}: Pods see no folder but {SHARED}, the pool's claim")
     try:
         packs = pool.workers.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
         return SweepJob(name, spec, pool, packs)
     except ValueError as error:
-        raise TargetError(str(error), WRONG_REQUEST) from None
+        raise TargetError(str(error)) from None
 
 
 def _parsed(text: str, where: str) -> Pool:
     try:
         return read_pool(text)
     except ValueError as error:
-        raise TargetError(f"{where}: {'; '.join(str(error).splitlines())}", WRONG_REQUEST) from None
+        raise TargetError(f"{where}: {'; '.join(str(error).splitlines())}") from None
