@@ -342,7 +342,6 @@ def bench(
 
 
 def _print(document: Any, text: Any, as_json: bool) -> None:
-    """Print what a command has to say, as its text or as JSON."""
     print(json.dumps(document, indent=2, allow_nan=False) if as_json else text(document))
 
 

@@ -89,7 +89,6 @@ class Result:
         return f"Result({self.name!r}, {str(self.store.where)!r})"
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows of it."""
         return self.verdict.markdown
 
 

@@ -51,13 +51,12 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
 
     with opened(spec.name, store) as (_, sweep):
         frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
-    objectives = [(o.metric, o.goal) for o in spec.objective]
     search = _searched(spec, lambda metric, fields: points(frame, ended, metric, fields))
-    album = draw(frame, ended, objectives, search)
+    album = draw(frame, ended, spec.objectives, search)
     text = page(
         verdict,
         album,
-        measured(FigureData(frame, ended, objectives[0])),
+        measured(FigureData(frame, ended, spec.objectives[0])),
         conditions(frame, sweep),
         question=spec.question or "",
         spec=spec.to_yaml(),

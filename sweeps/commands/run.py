@@ -86,7 +86,6 @@ def _begun(name: str, state: Callable[[], Progress]) -> Display:
 
 
 def _resuming(spec: str, settings: Sequence[str], name: str | None, store: str | None, executor: str) -> str:
-    """The command that continues this sweep."""
     words = ["gradsweep", "run", spec, "--resume"]
     words += [w for key, value in (("--name", name), ("--store", store)) if value for w in (key, value)]
     words += [w for setting in settings for w in ("--set", setting)]

@@ -164,7 +164,6 @@ class Driver:
             self._write(live, {}, {c.number: End("failed", reason=reason) for c in live.configurations})
 
     def _write(self, pack: Pack, records: Mapping[int, tuple[EpochRecord, ...]], ends: Mapping[int, End]) -> None:
-        """Records and ends into the ledger, then what follows from them."""
         epochs = {number: epoch_of(of_seeds, self._metrics[0]) for number, of_seeds in records.items()}
         past = {n: self._past[n] | ({e.epoch: e.objective} if (e := epochs.get(n)) else {}) for n in (*epochs, *ends)}
         rows = {n: self._ended(n, end, past[n], i) for i, (n, end) in enumerate(ends.items())}
@@ -175,8 +174,7 @@ class Driver:
             self._past[number] = past[number]
         for row in rows.values():
             self._through(row)
-        left = tuple(c for c in pack.configurations if c.number not in ends)
-        if left:
+        if left := tuple(c for c in pack.configurations if c.number not in ends):
             self._live[pack.id] = replace(pack, configurations=left)
         else:
             del self._live[pack.id]
@@ -200,7 +198,6 @@ class Driver:
         )
 
     def _through(self, row: Row) -> None:
-        """A configuration has ended, and the ledger knows."""
         self._rows[row.number] = row
         self._past.pop(row.number, None)
         now = getattr(self._counts, row.state) + 1
@@ -214,7 +211,6 @@ class Driver:
             self._best = Best(self._names[row.number], row.values[0])
 
     def _add(self, rows: Sequence[Row]) -> None:
-        """New configurations into the ledger."""
         configurations = []
         for row in rows:
             try:

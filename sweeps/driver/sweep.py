@@ -35,7 +35,7 @@ from tracking.ledger import Ledger
 from tracking.locks import driver_lock
 from tracking.login import check_login
 from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign
-from tracking.results import load_wide, outcomes
+from tracking.results import load_wide, outcomes, sweeps
 from tracking.store import Store
 from tracking.types import Sweep
 from tracking.verdict.claims import Claim
@@ -115,7 +115,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             verdict = verdict_of(spec, store)
             status = "finished" if driver.progress.counts.complete else "failed"
             leave_for_mlflow(spec, store, verdict, status)
-            end(status, _description(spec, verdict))
+            end(status, f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown)
             interrupt.on_stop = lambda: None
             wait_for(
                 mirrors,
@@ -141,7 +141,7 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     return judge(
         load_wide(spec.name, store),
         outcomes(spec.name, store),
-        [(o.metric, o.goal) for o in spec.objective],
+        spec.objectives,
         spec.judged_claims(),
         claim=spec.claim,
         sweep=spec.name,
@@ -174,11 +174,6 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
     )
 
 
-def _description(spec: SweepSpec, verdict: Verdict) -> str:
-    """What is said of the sweep: the question, then the answer."""
-    return f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown
-
-
 def _failure(error: Exception) -> str:
     """What is said of a sweep that failed: one line, and of a programming error where it came from."""
     if isinstance(error, GradsweepError):
@@ -203,12 +198,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
     Raises RequestError.
     """
-    ledger = Ledger.open(store.ledger_url)
-    try:
-        there = ledger is not None and spec.name in [sweep.name for sweep in ledger.sweeps()]
-    finally:
-        if ledger is not None:
-            ledger.close()
+    there = spec.name in [sweep.name for sweep in sweeps(store)]
     if there and not resume:
         raise RequestError(
             f"the sweep {spec.name!r} is in {store.where} already: "
@@ -268,7 +258,7 @@ def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
             "claim": spec.claim or "none",
             "confirm": f"{plan.confirm} and the arms, {len(spec.fresh_seeds)} seeds" if plan.confirm else "none",
         },
-        objectives=tuple((o.metric, o.goal) for o in spec.objective),
+        objectives=tuple(spec.objectives),
         space=distributions_as_json(plan.space),
         versions=versions(),
         digests=digests,

@@ -39,11 +39,6 @@ class Kind:
     name: str
     pool: bool = False
 
-    def open(self, address: str, store: str | None, pool: Path | None) -> Target:
-        """The target at an address."""
-        target: Target = getattr(import_module(self.module), self.name)(address, store, pool)
-        return target
-
 
 TARGETS = (
     Kind(("",), "", "this machine", "sweeps.targets.local", "LocalTarget"),
@@ -136,7 +131,8 @@ def target_at(to: str | None, store: str | None = None, pool: Path | None = None
     if pool is not None and not kind.pool:
         takers = " or ".join(f"{kind.what} (--to {kind.example})" for kind in TARGETS if kind.pool)
         raise TargetError(f"--pool: only for {takers}")
-    return kind.open(to or "", store, pool)
+    target: Target = getattr(import_module(kind.module), kind.name)(to or "", store, pool)
+    return target
 
 
 def addresses() -> str:

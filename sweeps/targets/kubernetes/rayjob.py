@@ -76,11 +76,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, "|" if "\n" in text else None)
+)
 
 
 def _cluster(job: SweepJob) -> Object:
@@ -121,6 +119,8 @@ def _head(job: SweepJob) -> Object:
         {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
         _STORE_MOUNT,
     )
+    # The store file, which names passwords and has none.
+    store = {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": job.pool.places.mlflow_uri, "folder": SHARED}
     container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
     # `stop` sends the driver SIGTERM through Ray and then deletes this Pod: the driver has this long to end.
     container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "30"]}}}
@@ -129,7 +129,7 @@ def _head(job: SweepJob) -> Object:
             "labels": _labels(job, "head"),
             "annotations": {
                 SPEC: job.spec,
-                STORE: _store(job.pool.places),
+                STORE: yaml.safe_dump(store, sort_keys=False),
                 "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
                 "karpenter.sh/do-not-disrupt": "true",
             },
@@ -295,13 +295,6 @@ def _driver(places: Places) -> list[Object]:
 
 def _secret(key: SecretKey) -> Object:
     return {"valueFrom": {"secretKeyRef": {"name": key.secret, "key": key.key}}}
-
-
-def _store(places: Places) -> str:
-    """The store file, which names passwords and has none."""
-    return yaml.safe_dump(
-        {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}, sort_keys=False
-    )
 
 
 def _document(annotation: str) -> Object:
