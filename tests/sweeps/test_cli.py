@@ -70,10 +70,10 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     ("words", "says"),
     [
         (["run", "first.yaml"], "--resume"),
-        (["run", "first.yaml", "--resume", "--set", "base.epochs=3"], "another base.epochs"),
+        (["run", "first.yaml", "--resume", "--set", "base.epochs=3"], "a different base.epochs"),
         (
             ["run", "first.yaml", "--resume", "--set", "arms.plain.r=0.5", "--set", "seeds=1"],
-            "another seeds, arms.plain.r",
+            "a different seeds, arms.plain.r",
         ),
         (["run", "first.yaml", "--name", "Not A Name"], "name"),
         (["run", "nowhere.yaml"], "nowhere.yaml"),
