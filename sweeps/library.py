@@ -28,12 +28,7 @@ Source = str | Path | Mapping[str, Any]
 
 
 class Result:
-    """What a sweep has found so far; each part is read from the store when it is asked for first.
-
-    `verdict`: the claims and their answers. `frame`: one row per member and epoch; `layers`: one row per member, epoch
-    and layer. `best`: the configuration that ranks first by the first objective, None if none is complete.
-    `figures`: name -> figure, with its title, caption and SVG. `failures`: reason -> how many configurations.
-    """
+    """What a sweep has found so far; each part is read from the store when it is asked for first."""
 
     def __init__(self, name: str, store: Store) -> None:
         self.name, self.store = name, store
@@ -47,7 +42,7 @@ class Result:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Raises ResultsError where nothing has been recorded."""
+        """The claims and their answers. Raises ResultsError where nothing has been recorded."""
         from sweeps.driver.sweep import verdict_of
 
         return verdict_of(self.spec, self.store)
@@ -68,14 +63,14 @@ class Result:
 
     @cached_property
     def best(self) -> Summary | None:
-        """The configuration that ranks first, on fresh seeds where the sweep has confirmed on some."""
+        """The configuration that is first by the first objective, on fresh seeds where it was confirmed; or None."""
         objective = self.verdict.objectives[0]
         ranked = (summary for summary in objective.confirmed or objective.ranking if summary.rank == 1)
         return next(ranked, None)
 
     @cached_property
     def figures(self) -> dict[str, Picture]:
-        """The figures of the report, by name."""
+        """The figures of the report by name, each with its title, caption and SVG."""
         from sweeps.report_page import make_report
 
         return {picture.name: picture for picture in make_report(self.spec, self.store, self.verdict).album.pictures}

@@ -207,7 +207,7 @@ class Namespace:
                 follow=follow,
                 _preload_content=False,
                 _request_timeout=(TIMEOUT[0], SILENT_SECONDS if follow else TIMEOUT[1]),
-                **({} if tail_lines is None else {"tail_lines": tail_lines}),
+                tail_lines=tail_lines,
             )
             try:
                 yield from split_lines(codecs.iterdecode(answer.stream(2**14), "utf-8", errors="replace"))
