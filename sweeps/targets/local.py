@@ -39,7 +39,7 @@ class LocalTarget:
     def submit(self, sweep: Submission) -> Submitted:
         refuse_dry_run(sweep)
         self._store.create()
-        spec, output = self._spec_file(sweep.name), self._output(sweep.name)
+        spec, output = self._file(sweep.name, "yaml"), self._file(sweep.name, "log")
         spec.parent.mkdir(exist_ok=True)
         try:
             with file_lock(spec.with_suffix(".lock")):
@@ -69,7 +69,7 @@ class LocalTarget:
         return SweepStatus(name, recorded["state"], recorded=recorded)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
-        output = self._output(name)
+        output = self._file(name, "log")
         if not output.exists():
             look_at(name, self._store)
             raise TargetError(f"sweep {name!r} was not submitted: its output went to its terminal")
@@ -105,7 +105,7 @@ class LocalTarget:
 
     def _start(self, sweep: Submission, output: Path, printed: int) -> None:
         """Start the driver, and return when it is ready; raises TargetError in its own words if it ends before."""
-        words = ["run", str(self._spec_file(sweep.name)), "--store", str(self._store.where)]
+        words = ["run", str(self._file(sweep.name, "yaml")), "--store", str(self._store.where)]
         read, write = os.pipe()
         settings = {
             ready_signal.READY: str(write),
@@ -151,11 +151,8 @@ class LocalTarget:
     def _process(self, name: str) -> str | None:
         return holder(self._store.ledger_url, name, self._store.lock_file(name))
 
-    def _spec_file(self, name: str) -> Path:
-        return self._store.folder / "logs" / f"{name}.yaml"
-
-    def _output(self, name: str) -> Path:
-        return self._store.folder / "logs" / f"{name}.log"
+    def _file(self, name: str, ending: str) -> Path:
+        return self._store.folder / "logs" / f"{name}.{ending}"
 
 
 def _is_ours(process: int) -> bool:
