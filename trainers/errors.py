@@ -10,10 +10,10 @@
     │   └── ResultsError        records that aren't there
     └── FailedError             something went wrong while a sweep ran: exit status 1
         ├── LedgerError         the ledger can't be read or written
-        ├── SweepStopped        the sweep can't go on before somebody does something about it
-        ├── DeviceLost          this process's GPU takes no more work
+        ├── SweepStopped        the sweep can't continue until somebody fixes the cause
+        ├── DeviceLost          this process's GPU no longer works
         ├── Unavailable         MLflow doesn't answer as it should; a later try may succeed
-        ├── Unmendable          MLflow refuses; no later try can succeed by itself
+        ├── Unmendable          MLflow refuses; a retry alone cannot succeed
         └── TargetError         a target's answer, with an exit status of its own
 
 Each message is one line that says what went wrong, where, and what would be right. Whatever is not in this tree is a
@@ -90,11 +90,11 @@ class LedgerError(FailedError):
 
 
 class SweepStopped(FailedError):
-    """The sweep can't go on before somebody does something about it."""
+    """The sweep can't continue until somebody fixes the cause."""
 
 
 class DeviceLost(FailedError):
-    """This process's GPU takes no more work, whatever the pack."""
+    """This process's GPU no longer works, whatever the pack."""
 
 
 class Unavailable(FailedError):

@@ -68,7 +68,7 @@ def _none_yet(to: str | None, store: str | None) -> str:
         words = ["gradsweep", "submit", "quickstart", "--to", to, *given]
         return f"no sweeps at {to} yet: {shlex.join(words)}"
     here = open_store(store)
-    there = " yet" if here.folder.is_dir() else ", which is not there yet"
+    there = " yet" if here.folder.is_dir() else ", which does not exist yet"
     return f"no sweeps in {here.where}{there}: {shlex.join(['gradsweep', 'run', 'quickstart', *given])}"
 
 
@@ -78,7 +78,7 @@ def status(name: str, to: str | None, store: str | None) -> dict[str, Any]:
 
 
 def status_text(status: dict[str, Any]) -> str:
-    """A line a fact."""
+    """One line per fact."""
     process = f" (process {status['process']})" if status["process"] else ""
     detail = f": {status['detail']}" if status["detail"] else ""
     lines = [("sweep", status["name"]), ("state", status["state"] + process + detail)]

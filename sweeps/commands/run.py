@@ -57,7 +57,7 @@ def run(
     viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
     if outcome.lag.waiting:
         log.warning(
-            "%d configurations are not in MLflow yet (%s): gradsweep sync %s writes them",
+            "%d configurations are not in MLflow yet (%s): to write them: gradsweep sync %s",
             outcome.lag.waiting,
             outcome.lag.problem or "no time left",
             spec.name,

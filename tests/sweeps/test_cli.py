@@ -207,7 +207,7 @@ def test_a_store_without_sweeps_is_named_and_so_is_what_makes_one(say: Say, tmp_
     words = ["list", "--store", str(tmp_path / "typo")]
     assert say(*words) == (
         0,
-        f"no sweeps in {tmp_path / 'typo'}, which is not there yet: "
+        f"no sweeps in {tmp_path / 'typo'}, which does not exist yet: "
         f"gradsweep run quickstart --store {tmp_path / 'typo'}\n",
         "",
     )

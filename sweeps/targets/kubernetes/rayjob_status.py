@@ -26,7 +26,7 @@ DEPLOYMENT = {
     "Failed": "failed",
     "ValidationFailed": "failed",
 }
-ENDED = frozenset({"finished", "failed", "stopped"})  # it runs no more, and will not by itself
+ENDED = frozenset({"finished", "failed", "stopped"})  # it has stopped for good
 
 
 def status_of(rayjob: Mapping[str, Any]) -> SweepStatus:
