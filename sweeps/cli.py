@@ -58,10 +58,8 @@ StoreFolder = Annotated[
         "./gradsweep-store",
     ),
 ]
-To = Annotated[
-    str | None,
-    typer.Option("--to", metavar="ADDRESS", help=addresses()),
-]
+To = Annotated[str | None, typer.Option("--to", metavar="ADDRESS", help=addresses())]
+One = Annotated[str | None, typer.Argument(metavar="[NAME]", help="more about this one")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="continue this sweep where it stopped, or start it if there is none yet")
 ]
@@ -102,8 +100,8 @@ def run(
     """Run a sweep here and wait: live progress, then the verdict."""
     from sweeps.commands import run as command
 
-    request = command.Request(spec, tuple(set_ or ()), name, store, resume, executor)
-    raise typer.Exit(command.run(request, as_json=json_))
+    status = command.run(spec, set_ or [], name, store, resume=resume, executor=executor, as_json=json_)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -131,8 +129,7 @@ def submit(
     """Run a sweep in the background, here or on a cluster."""
     from sweeps.commands import places
 
-    where = places.Where(to, store, pool)
-    submitted = places.submit(spec, set_ or [], name, where, resume=resume, dry_run=dry_run)
+    submitted = places.submit(spec, set_ or [], name, to, store, pool, resume=resume, dry_run=dry_run)
     _print(submitted, places.submitted_text, json_)
 
 
@@ -141,8 +138,7 @@ def list_(to: To = None, store: StoreFolder = None, json_: Json = False) -> None
     """List the sweeps in the store, or on a cluster."""
     from sweeps.commands import places
 
-    where = places.Where(to, store)
-    _print(places.sweeps(where), lambda listed: places.sweeps_text(listed, where), json_)
+    _print(places.sweeps(to, store), lambda listed: places.sweeps_text(listed, to, store), json_)
 
 
 @app.command()
@@ -150,7 +146,7 @@ def status(name: Name, to: To = None, store: StoreFolder = None, json_: Json = F
     """Show how far a sweep is, and whether it is running."""
     from sweeps.commands import places
 
-    _print(places.status(name, places.Where(to, store)), places.status_text, json_)
+    _print(places.status(name, to, store), places.status_text, json_)
 
 
 @app.command()
@@ -163,7 +159,7 @@ def logs(
     """Print the output of a submitted sweep."""
     from sweeps.commands import places
 
-    places.logs(name, places.Where(to, store), follow=follow)
+    places.logs(name, to, store, follow=follow)
 
 
 @app.command()
@@ -171,7 +167,7 @@ def stop(name: Name, to: To = None, store: StoreFolder = None, json_: Json = Fal
     """Stop a running sweep cleanly; it can be resumed."""
     from sweeps.commands import places
 
-    _print(places.stop(name, places.Where(to, store)), places.status_text, json_)
+    _print(places.stop(name, to, store), places.status_text, json_)
 
 
 @app.command()
@@ -182,7 +178,7 @@ def resume(name: Name, to: To = None, store: StoreFolder = None, json_: Json = F
     """
     from sweeps.commands import places
 
-    _print(places.resume(name, places.Where(to, store)), places.submitted_text, json_)
+    _print(places.resume(name, to, store), places.submitted_text, json_)
 
 
 @app.command()
@@ -292,10 +288,7 @@ def regimes(
 
 
 @app.command()
-def fields(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="more about this one")] = None,
-    json_: Json = False,
-) -> None:
+def fields(name: One = None, json_: Json = False) -> None:
     """List everything a spec may say, with defaults and choices."""
     from sweeps.commands import fields as command
 
@@ -303,10 +296,7 @@ def fields(
 
 
 @app.command()
-def metrics(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="more about this one")] = None,
-    json_: Json = False,
-) -> None:
+def metrics(name: One = None, json_: Json = False) -> None:
     """List what is recorded of every network and epoch."""
     from sweeps.commands import fields as command
 
@@ -352,7 +342,6 @@ def bench(
 
 
 def _print(document: Any, text: Any, as_json: bool) -> None:
-    """Print what a command has to say, as its text or as JSON."""
     print(json.dumps(document, indent=2, allow_nan=False) if as_json else text(document))
 
 
@@ -395,7 +384,8 @@ def _status(arguments: list[str] | None) -> int:
     except GradsweepError as error:
         if os.environ.get(DEBUG):
             traceback.print_exc()
-        _complain(*getattr(error, "problems", [str(error)]))
+        for problem in getattr(error, "problems", [str(error)]):
+            _complain(problem)
         return error.exit_code
     except Exception as error:  # a mistake of ours
         if os.environ.get(DEBUG):
@@ -404,17 +394,13 @@ def _status(arguments: list[str] | None) -> int:
         return FAILED
 
 
-def _complain(*problems: str) -> None:
-    for problem in problems:
-        print(_line(problem), file=sys.stderr)
-
-
-def _line(message: str) -> str:
+def _complain(problem: str) -> None:
     """One line that a terminal shows and does not obey, whatever the message quotes; without passwords."""
     from tracking.store import without_password
 
-    text = without_password(message)
-    return f"gradsweep: {printable(text[:MOST_CHARACTERS])}" + (" ..." if len(text) > MOST_CHARACTERS else "")
+    text = without_password(problem)
+    more = " ..." if len(text) > MOST_CHARACTERS else ""
+    print(f"gradsweep: {printable(text[:MOST_CHARACTERS])}{more}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -30,32 +29,19 @@ class Display:
         self._console = console or Console(stderr=True)
         self._started = time.monotonic()
         self._stop = threading.Event()
-        self._live: Live | None = None
-        self._thread: threading.Thread | None = None
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
+        self._thread = threading.Thread(target=self._lines, name="display", daemon=True)
+        self._bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._tasks = [self._bars.add_task(text) for text in ("configurations", "epochs")]
+        self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Display:
-        if self._console.is_terminal:
-            self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4, transient=True)
-            self._live.start()
-        else:
-            self._thread = threading.Thread(target=self._lines, name="display", daemon=True)
-            self._thread.start()
+        (self._live if self._console.is_terminal else self._thread).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stop.set()
-        if self._live:
-            self._live.stop()
-        if self._thread:
+        self._live.stop()
+        if self._thread.ident is not None:
             self._thread.join()
         self._print_line()
 

@@ -8,7 +8,7 @@ Errors are those of `trainers.errors`. Ctrl-C leaves a sweep that `run(..., resu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,8 +20,6 @@ from tracking.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweeps.display import Display
-    from sweeps.driver.driver import Progress
     from sweeps.spec.reading import SweepSpec
     from tracking.figures.album import Picture
     from tracking.verdict.types import Summary, Verdict
@@ -30,12 +28,7 @@ Source = str | Path | Mapping[str, Any]
 
 
 class Result:
-    """What a sweep has found so far; each part is read from the store when it is asked for first.
-
-    `verdict`: the claims and their answers. `frame`: one row per member and epoch; `layers`: one row per member, epoch
-    and layer. `best`: the configuration that ranks first by the first objective, None if none is complete.
-    `figures`: name -> figure, with its title, caption and SVG. `failures`: reason -> how many configurations.
-    """
+    """What a sweep has found so far; each part is read from the store when it is asked for first."""
 
     def __init__(self, name: str, store: Store) -> None:
         self.name, self.store = name, store
@@ -49,7 +42,7 @@ class Result:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Raises ResultsError where nothing has been recorded."""
+        """The claims and their answers. Raises ResultsError where nothing has been recorded."""
         from sweeps.driver.sweep import verdict_of
 
         return verdict_of(self.spec, self.store)
@@ -70,14 +63,14 @@ class Result:
 
     @cached_property
     def best(self) -> Summary | None:
-        """The configuration that ranks first, on fresh seeds where the sweep has confirmed on some."""
+        """The configuration that is first by the first objective, on fresh seeds where it was confirmed; or None."""
         objective = self.verdict.objectives[0]
         ranked = (summary for summary in objective.confirmed or objective.ranking if summary.rank == 1)
         return next(ranked, None)
 
     @cached_property
     def figures(self) -> dict[str, Picture]:
-        """The figures of the report, by name."""
+        """The figures of the report by name, each with its title, caption and SVG."""
         from sweeps.report_page import make_report
 
         return {picture.name: picture for picture in make_report(self.spec, self.store, self.verdict).album.pictures}
@@ -91,7 +84,6 @@ class Result:
         return f"Result({self.name!r}, {str(self.store.where)!r})"
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows of it."""
         return self.verdict.markdown
 
 
@@ -108,14 +100,15 @@ def run(
 
     Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed.
     """
+    from sweeps.display import Display
     from sweeps.driver.sweep import run as run_sweep
     from sweeps.spec.reading import read
 
-    checked, place = read(spec, _settings(set, name)), _store(store)
+    checked, place = read(spec, set, name), _store(store)
     again = f"Interrupted. To continue: sweeps.run(..., resume=True) for {checked.name!r}"
     try:
         with Interrupt(farewell=None) as interrupt:
-            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=_show)
+            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=Display)
     except Interrupted:
         raise KeyboardInterrupt(again) from None
     if outcome.interrupted is not None:
@@ -135,8 +128,7 @@ def submit(
     """Run a sweep in the background, here or at a cluster's address: its name, and where to look."""
     from sweeps.commands import places
 
-    where = places.Where(to, None if store is None else str(store))
-    return places.submit(spec, set, name, where, resume=resume)
+    return places.submit(spec, set, name, to, None if store is None else str(store), resume=resume)
 
 
 def status(name: str, store: str | Path | Store | None = None, to: str | None = None) -> dict[str, Any]:
@@ -144,7 +136,7 @@ def status(name: str, store: str | Path | Store | None = None, to: str | None = 
     from sweeps.commands import places
 
     where = str(store.where) if isinstance(store, Store) else None if store is None else str(store)
-    return places.status(name, places.Where(to, where))
+    return places.status(name, to, where)
 
 
 def report(name: str, store: str | Path | Store | None = None) -> Result:
@@ -154,15 +146,5 @@ def report(name: str, store: str | Path | Store | None = None) -> Result:
     return result
 
 
-def _settings(settings: Sequence[str], name: str | None) -> list[str]:
-    return [*settings, *([] if name is None else [f"name={name}"])]
-
-
 def _store(store: str | Path | Store | None) -> Store:
     return store if isinstance(store, Store) else open_store(store)
-
-
-def _show(name: str, state: Callable[[], Progress]) -> Display:
-    from sweeps.display import Display
-
-    return Display(name, state)

@@ -9,7 +9,6 @@ its environment, never among its arguments, which everybody on the machine can r
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import secrets
 import socket
@@ -65,14 +64,6 @@ class Server:
     def here(self) -> str:
         """Its address from this machine."""
         return _url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What a request of the login's has to carry."""
-        if self.login is None:
-            return {}
-        pair = f"{self.login.username}:{self.login.password}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
     def environment(self, uri: str, artifacts: str, folder: Path, given: Mapping[str, str]) -> dict[str, str]:
         """The settings on a store; with a login, its users' database and file are written to `folder`.

@@ -55,8 +55,7 @@ def plan_of(spec: SweepSpec) -> Plan:
     """Read a plan off a spec. What is confirmed is taken for arms and for searched ones like base."""
     search = spec.search_plan()
     arms = [spec.members(arm)[0] for arm in search.arms.values()]
-    searched = spec.members({})[0] if search.configurations else None
-    configurations = arms + [m for m in [searched] if m for _ in range(search.configurations)]
+    configurations = arms + [spec.members({})[0]] * search.configurations
     resources = spec.resources
     at_once = _at_once(resources)
     size, device = pack_size(spec), "cuda" if resources.gpus else "cpu"

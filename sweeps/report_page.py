@@ -51,13 +51,12 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
 
     with opened(spec.name, store) as (_, sweep):
         frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
-    objectives = [(o.metric, o.goal) for o in spec.objective]
-    search = searched(spec, lambda metric, fields: points(frame, ended, metric, fields))
-    album = draw(frame, ended, objectives, search)
+    search = _searched(spec, lambda metric, fields: points(frame, ended, metric, fields))
+    album = draw(frame, ended, spec.objectives, search)
     text = page(
         verdict,
         album,
-        measured(FigureData(frame, ended, objectives[0])),
+        measured(FigureData(frame, ended, spec.objectives[0])),
         conditions(frame, sweep),
         question=spec.question or "",
         spec=spec.to_yaml(),
@@ -82,7 +81,7 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
         log.warning("the figures of %s could not be made: %s", spec.name, one_line(error))
 
 
-def searched(spec: SweepSpec, points: Callable[[str, Sequence[str]], Sequence[Point]]) -> Searched:
+def _searched(spec: SweepSpec, points: Callable[[str, Sequence[str]], Sequence[Point]]) -> Searched:
     """The search as the figures see it; `points` gives the values of some fields and what was reached by a metric."""
     from search_spaces.importance import importance
     from tracking.figures.data import Axis, Searched

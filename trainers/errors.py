@@ -110,9 +110,9 @@ class Unmendable(FailedError):
 
 
 class TargetError(FailedError):
-    """What went wrong where a sweep runs or was to run, with its exit status."""
+    """What went wrong where a sweep runs or was to run; with its exit status, by itself that of a wrong request."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    def __init__(self, message: str, exit_code: int = WRONG_REQUEST) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel
 
@@ -37,15 +37,11 @@ def fields(name: str | None) -> list[dict[str, Any]]:
         entries[at:at] = below()
     if name is None:
         return entries
-    matching = [
-        e for e in entries if name in (e["key"], e["key"].rpartition(".")[2]) or e["key"].startswith(f"{name}.")
-    ]
-    if not matching:
-        words = dict.fromkeys(word for e in entries for word in (e["key"], e["key"].rpartition(".")[2]))
-        hint = did_you_mean(name, [*words])
-        hint = hint if hint.startswith("did") else "gradsweep fields lists them"
-        raise RequestError(f"a spec has no field {shown(name)}; {hint}")
-    return matching
+    short = {e["key"]: e["key"].rpartition(".")[2] for e in entries}
+    words = dict.fromkeys(word for pair in short.items() for word in pair)
+    return [e for e in entries if name in (e["key"], short[e["key"]]) or e["key"].startswith(f"{name}.")] or _unknown(
+        "a spec has no field", name, words, "gradsweep fields"
+    )
 
 
 def fields_text(fields: list[dict[str, Any]]) -> str:
@@ -65,12 +61,12 @@ def metrics(name: str | None) -> list[dict[str, Any]]:
     ]
     if name is None:
         return entries
-    matching = [e for e in entries if name in _names_of(e["name"]) or e["name"].startswith(f"{name}.")]
-    if not matching:
-        hint = did_you_mean(name, [*lines])
-        hint = hint if hint.startswith("did") else "gradsweep metrics lists them"
-        raise RequestError(f"there is no metric {shown(name)}; {hint}")
-    return matching
+    # A layer's as `layer.NAME.dead` and as `dead`.
+    return [
+        e
+        for e in entries
+        if name in (e["name"], e["name"].removeprefix("layer.NAME.")) or e["name"].startswith(f"{name}.")
+    ] or _unknown("there is no metric", name, lines, "gradsweep metrics")
 
 
 def metrics_text(metrics: list[dict[str, Any]]) -> str:
@@ -78,21 +74,15 @@ def metrics_text(metrics: list[dict[str, Any]]) -> str:
     return table(["metric", "per", "meaning~"], [[m["name"], m["per"], m["line"]] for m in metrics])
 
 
-def _names_of(metric: str) -> tuple[str, str]:
-    """As `layer.NAME.dead` and as `dead`."""
-    return metric, metric.removeprefix("layer.NAME.")
+def _unknown(rule: str, name: str, known: Iterable[str], command: str) -> NoReturn:
+    hint = did_you_mean(name, [*known])
+    raise RequestError(f"{rule} {shown(name)}; {hint if hint.startswith('did') else f'{command} lists them'}")
 
 
 def _entry(key: str, line: str, kind: str, default: Any, choices: Iterable[str] = ()) -> dict[str, Any]:
     needed = default is NEEDED
-    return {
-        "key": key,
-        "line": line,
-        "type": kind,
-        "needed": needed,
-        "default": None if needed else default,
-        "choices": [*choices],
-    }
+    entry = {"key": key, "line": line, "type": kind, "needed": needed, "default": None if needed else default}
+    return entry | {"choices": [*choices]}
 
 
 def _of_model(model: type[BaseModel], prefix: str) -> Iterator[dict[str, Any]]:
@@ -176,12 +166,9 @@ def _kind(hint: Any) -> str:
 def _plain(default: Any) -> Any:
     if isinstance(default, BaseModel):
         return default.model_dump()
-    if (
-        isinstance(default, tuple) and default and default == tuple(range(len(default)))
-    ):  # of seeds, whose count says it all
-        return len(default)
     if isinstance(default, tuple):
-        return [_plain(value) for value in default]
+        # Of seeds the count says it all.
+        return len(default) if default and default == (*range(len(default)),) else [*map(_plain, default)]
     if isinstance(default, Settings):
         return {"name": default.name, **default.options}
     return default

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from math import prod
 from typing import Any
 
 from sweeps.commands.text import duration, table
@@ -86,8 +87,7 @@ def studies_text(studies: Any) -> str:
 
 
 def regimes(name: str | None) -> list[dict[str, Any]]:
-    """Every regime, or one, layer by layer."""
-    from sweeps.regime_table import rows
+    """Every regime, or one, layer by layer from the input on, with our parameter counts beside the paper's."""
     from trainers.regimes import REGIMES
 
     if name is not None and name not in REGIMES:
@@ -97,10 +97,31 @@ def regimes(name: str | None) -> list[dict[str, Any]]:
             "name": known,
             "table": regime.table,
             "initialization": f"{regime.initialization} {regime.init_scale:g}",
-            "layers": [asdict(row) for row in rows(known)],
+            "layers": _layers(known),
         }
         for known, regime in REGIMES.items()
         if name in (None, known)
+    ]
+
+
+def _layers(regime: str) -> list[dict[str, Any]]:
+    """`paper_counts` is what the paper's number is of, parameters or filters; None where the network is not its."""
+    from trainers.layers import Dense, output_shapes, parameter_shapes
+    from trainers.regimes import REGIMES, network
+
+    layers, what = network(regime), REGIMES[regime].paper_counts_what
+    papers = REGIMES[regime].paper_counts or [None] * len(layers)
+    own = {layer: sum(map(prod, shapes)) for layer, shapes in parameter_shapes(layers)}
+    return [
+        {
+            "layer": layer.name,
+            "kind": layer.description,
+            "output": shape,
+            "parameters": own.get(layer.name, 0),
+            "paper": paper,
+            "paper_counts": None if paper is None else "parameters" if isinstance(layer, Dense) else what,
+        }
+        for layer, shape, paper in zip(layers, output_shapes(layers), papers, strict=True)
     ]
 
 

@@ -5,37 +5,26 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sweeps.commands.text import table
+from sweeps.driver.status import COUNTS
 from sweeps.targets.target import Submission, SweepStatus, target_at
 
 # What the store knows of a sweep, see sweeps.driver.status.look_at; null where the store can't be read from here.
-COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running")
 BOOKS = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
 ENDS = ("complete", "pruned", "diverged", "failed")
-
-
-@dataclass(frozen=True)
-class Where:
-    """What --to, --store and --pool say."""
-
-    to: str | None
-    store: str | None
-    pool: Path | None = None
-
-    def place(self) -> Any:
-        """The place; raises TargetError."""
-        return target_at(self.to, store=self.store, pool=self.pool)
 
 
 def submit(
     source: Any,
     settings: Sequence[str],
     name: str | None,
-    where: Where,
+    to: str | None,
+    store: str | None,
+    pool: Path | None = None,
     *,
     resume: bool = False,
     dry_run: bool = False,
@@ -44,8 +33,8 @@ def submit(
     from sweeps.driver.sweep import with_absolute_paths
     from sweeps.spec.reading import read
 
-    spec = with_absolute_paths(read(source, [*settings, *([f"name={name}"] if name else [])]))
-    return asdict(where.place().submit(Submission(spec.name, spec.to_yaml(), resume, dry_run)))
+    spec = with_absolute_paths(read(source, settings, name))
+    return asdict(target_at(to, store, pool).submit(Submission(spec.name, spec.to_yaml(), resume, dry_run)))
 
 
 def submitted_text(submitted: dict[str, Any]) -> str:
@@ -56,36 +45,36 @@ def submitted_text(submitted: dict[str, Any]) -> str:
     return _facts([*lines, *submitted["look"].items()])
 
 
-def sweeps(where: Where) -> list[dict[str, Any]]:
+def sweeps(to: str | None, store: str | None) -> list[dict[str, Any]]:
     """The sweeps of a place, oldest first."""
-    return [_document(standing, where) for standing in where.place().list()]
+    return [_document(standing, to) for standing in target_at(to, store).list()]
 
 
-def sweeps_text(sweeps: list[dict[str, Any]], where: Where) -> str:
+def sweeps_text(sweeps: list[dict[str, Any]], to: str | None, store: str | None) -> str:
     """A table; what only the store knows is left out where it could not be read."""
     if not sweeps:
-        return _none_yet(where)
+        return _none_yet(to, store)
     known = any(s["total"] is not None for s in sweeps)
     columns = ["sweep", "state", *(["ended#", "of#", *(f"{e}#" for e in ENDS)] if known else ["started", "ended"])]
     keys = ("ended", "total", *ENDS) if known else ("started", "finished")
     return table(columns, [[s["name"], s["state"], *("" if s[k] is None else s[k] for k in keys)] for s in sweeps])
 
 
-def _none_yet(where: Where) -> str:
+def _none_yet(to: str | None, store: str | None) -> str:
     from sweeps.store_file import open_store
 
-    given = ["--store", where.store] if where.store else []
-    if where.to:
-        words = ["gradsweep", "submit", "quickstart", "--to", where.to, *given]
-        return f"no sweeps at {where.to} yet: {shlex.join(words)}"
-    store = open_store(where.store)
-    there = " yet" if store.folder.is_dir() else ", which does not exist yet"
-    return f"no sweeps in {store.where}{there}: {shlex.join(['gradsweep', 'run', 'quickstart', *given])}"
+    given = ["--store", store] if store else []
+    if to:
+        words = ["gradsweep", "submit", "quickstart", "--to", to, *given]
+        return f"no sweeps at {to} yet: {shlex.join(words)}"
+    here = open_store(store)
+    there = " yet" if here.folder.is_dir() else ", which does not exist yet"
+    return f"no sweeps in {here.where}{there}: {shlex.join(['gradsweep', 'run', 'quickstart', *given])}"
 
 
-def status(name: str, where: Where) -> dict[str, Any]:
+def status(name: str, to: str | None, store: str | None) -> dict[str, Any]:
     """How far one sweep is."""
-    return _document(where.place().status(name), where)
+    return _document(target_at(to, store).status(name), to)
 
 
 def status_text(status: dict[str, Any]) -> str:
@@ -113,30 +102,30 @@ def _progress(status: dict[str, Any]) -> list[tuple[str, Any]]:
     return lines + [("failed", f"{count}: {reason}") for reason, count in status["failures"].items()]
 
 
-def logs(name: str, where: Where, *, follow: bool) -> None:
+def logs(name: str, to: str | None, store: str | None, *, follow: bool) -> None:
     """Print the driver's output, as it comes."""
-    for line in where.place().logs(name, follow):
+    for line in target_at(to, store).logs(name, follow):
         print(line)
         if follow:
             sys.stdout.flush()
 
 
-def stop(name: str, where: Where) -> dict[str, Any]:
+def stop(name: str, to: str | None, store: str | None) -> dict[str, Any]:
     """Stop a sweep's driver; how the sweep stands then."""
-    return _document(where.place().stop(name), where)
+    return _document(target_at(to, store).stop(name), to)
 
 
-def resume(name: str, where: Where) -> dict[str, Any]:
+def resume(name: str, to: str | None, store: str | None) -> dict[str, Any]:
     """Continue a sweep."""
-    return asdict(where.place().resume(name))
+    return asdict(target_at(to, store).resume(name))
 
 
-def _document(status: SweepStatus, where: Where) -> dict[str, Any]:
+def _document(status: SweepStatus, to: str | None) -> dict[str, Any]:
     recorded = status.recorded or {}
     return {
         "name": status.name,
         "state": status.state,
-        "to": where.to,
+        "to": to,
         "detail": status.detail,
         "started": status.started,
         "finished": status.ended,

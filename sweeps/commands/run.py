@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sweeps.driver.ready_signal import RESUME_COMMAND
@@ -15,7 +15,7 @@ from sweeps.driver.signals import Interrupt, Interrupted
 from trainers.errors import is_wrong_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sweeps.display import Display
     from sweeps.driver.driver import Progress
@@ -23,49 +23,36 @@ if TYPE_CHECKING:
 log = logging.getLogger("gradsweep")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What `run` was asked for, so that it can be asked for again."""
-
-    spec: str
-    settings: tuple[str, ...]
-    name: str | None
-    store: str | None
-    resume: bool
-    executor: str
-
-    def resuming(self) -> str:
-        """The command that continues this sweep; `submit` names one of its own."""
-        if named := os.environ.get(RESUME_COMMAND):
-            return named
-        words = ["gradsweep", "run", self.spec, "--resume"]
-        words += [w for key, value in (("--name", self.name), ("--store", self.store)) if value for w in (key, value)]
-        words += [w for setting in self.settings for w in ("--set", setting)]
-        words += ["--executor", self.executor] if self.executor != "ray" else []
-        return shlex.join(words)
-
-
-def run(request: Request, *, as_json: bool) -> int:
+def run(
+    source: str,
+    settings: Sequence[str],
+    name: str | None,
+    folder: str | None,
+    *,
+    resume: bool,
+    executor: str,
+    as_json: bool,
+) -> int:
     """Run a sweep and print its verdict; the exit status."""
-    again = f"Interrupted. To continue: {request.resuming()}"
+    command = os.environ.get(RESUME_COMMAND) or _resuming(source, settings, name, folder, executor)
+    again = f"Interrupted. To continue: {command}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
         from sweeps.driver.sweep import run as run_sweep
         from sweeps.spec.checks import undecidable
         from sweeps.spec.reading import read
         from sweeps.store_file import open_store
 
-        settings = [*request.settings, *([f"name={request.name}"] if request.name is not None else [])]
-        spec, store = read(request.spec, settings), open_store(request.store)
+        spec, store = read(source, settings, name), open_store(folder)
         for line in undecidable(spec):
             log.warning(line)
         try:
-            outcome = run_sweep(spec, store, interrupt, executor=request.executor, resume=request.resume, show=_begun)
+            outcome = run_sweep(spec, store, interrupt, executor=executor, resume=resume, show=_begun)
         except Interrupted as signal:
             print("Interrupted before the sweep began.", file=sys.stderr)
             return signal.exit_status
         except Exception as error:
             if not is_wrong_request(error):
-                log.error("The sweep has stopped. To continue: %s", request.resuming())
+                log.error("The sweep has stopped. To continue: %s", command)
             raise
     viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
     if outcome.lag.waiting:
@@ -76,7 +63,7 @@ def run(request: Request, *, as_json: bool) -> int:
             spec.name,
         )
     if as_json:
-        print(json.dumps(_document(outcome, str(store.where), viewing, request.resuming()), indent=2, allow_nan=False))
+        print(json.dumps(_document(outcome, str(store.where), viewing, command), indent=2, allow_nan=False))
     elif outcome.verdict:
         from sweeps.commands.results import verdict_text
 
@@ -98,9 +85,15 @@ def _begun(name: str, state: Callable[[], Progress]) -> Display:
     return Display(name, state)
 
 
-def _document(outcome: Any, store: str, viewing: str, again: str) -> dict[str, Any]:
-    from dataclasses import asdict
+def _resuming(spec: str, settings: Sequence[str], name: str | None, store: str | None, executor: str) -> str:
+    words = ["gradsweep", "run", spec, "--resume"]
+    words += [w for key, value in (("--name", name), ("--store", store)) if value for w in (key, value)]
+    words += [w for setting in settings for w in ("--set", setting)]
+    words += ["--executor", executor] if executor != "ray" else []
+    return shlex.join(words)
 
+
+def _document(outcome: Any, store: str, viewing: str, again: str) -> dict[str, Any]:
     return {
         "name": outcome.spec.name,
         "store": store,

@@ -13,8 +13,11 @@ def sync(name: str, folder: str | None, rebuild: bool = False) -> tuple[int, dic
     from sweeps.driver.sync import sync as sync_sweep
     from sweeps.store_file import open_store
 
+    def say(waiting: int) -> None:
+        print(f"{waiting} configurations left", file=sys.stderr)
+
     with Interrupt() as interrupt:
-        synced = sync_sweep(name, open_store(folder), interrupt, _say, rebuild=rebuild)
+        synced = sync_sweep(name, open_store(folder), interrupt, say, rebuild=rebuild)
     if synced.interrupted is not None:
         print(f"Interrupted. To continue: gradsweep sync {name}", file=sys.stderr)
     status = synced.interrupted if synced.interrupted is not None else 1 if synced.waiting else 0
@@ -26,7 +29,3 @@ def sync_text(sync: dict[str, Any]) -> str:
     """A line."""
     left = f"; {sync['waiting']} are still lacking: {sync['problem']}" if sync["waiting"] else ""
     return f"{sync['name']}: {sync['delivered']} configurations written{left}"
-
-
-def _say(waiting: int) -> None:
-    print(f"{waiting} configurations left", file=sys.stderr)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import requests
 
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.mlflow_server import PASSWORD, Server, for_this_machine_only, login_from
@@ -102,13 +101,12 @@ def _port(host: str, wanted: int | None) -> int:
 
 def _pages(server: Server) -> dict[str, str]:
     """Each sweep's page, the newest first."""
-    request = urllib.request.Request(
-        f"{server.here}/api/2.0/mlflow/experiments/search",
-        data=json.dumps({"max_results": 1000, "order_by": ["creation_time DESC"]}).encode(),
-        headers={"Content-Type": "application/json", **server.headers},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        experiments = json.load(answer).get("experiments", [])
+    search = f"{server.here}/api/2.0/mlflow/experiments/search"
+    login = (server.login.username, server.login.password) if server.login else None
+    newest_first = ["creation_time DESC"]
+    answer = requests.post(search, json={"max_results": 1000, "order_by": newest_first}, auth=login, timeout=30)
+    answer.raise_for_status()
+    experiments = answer.json().get("experiments", [])
     # Without its last part MLflow shows what it has for language models.
     page = f"{server.url}/#/experiments/{{}}/runs?workflowType=machine_learning"
     return {e["name"]: page.format(e["experiment_id"]) for e in experiments if e["name"] != "Default"}
@@ -121,8 +119,8 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes], interrupt: 
         if process.poll() is not None:
             raise FailedError(f"the MLflow server ended at once, with status {process.returncode}")
         try:
-            with urllib.request.urlopen(f"{server.here}/health", timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
+            requests.get(f"{server.here}/health", timeout=1).raise_for_status()
+            return
+        except requests.RequestException:
             time.sleep(0.1)
     raise FailedError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")

@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Callable, Collection
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 
 from pyarrow import fs
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -34,15 +33,10 @@ class Bucket:
         self._files, root = fs.FileSystem.from_uri("/".join([url.rstrip("/"), *inside]))
         self._root = root.rstrip("/")
 
-    def names(self) -> set[str]:
-        """The files in it."""
-        found = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
-        return {info.base_name for info in found if info.type == fs.FileType.File}
-
-    def folders(self) -> set[str]:
-        """The folders in it."""
-        found = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
-        return {info.base_name for info in found if info.type == fs.FileType.Directory}
+    def names(self, kind: fs.FileType = fs.FileType.File) -> set[str]:
+        """The files in it, or the folders."""
+        entries = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+        return {info.base_name for info in entries if info.type == kind}
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file; in a bucket it is there whole or not at all."""
@@ -86,9 +80,7 @@ class Mirror:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._temporary.cleanup()
 
     def push(self) -> None:
@@ -110,13 +102,12 @@ class Mirror:
 
 
 def _patiently(do: Callable[[], None]) -> None:
-    retrying = Retrying(
+    Retrying(
         retry=retry_if_exception_type(OSError),
         wait=wait_random_exponential(multiplier=0.25, max=10),
         stop=stop_after_delay(PATIENCE_SECONDS),
         reraise=True,
-    )
-    retrying(do)
+    )(do)
 
 
 def forget(url: str, sweep: str, pack: str) -> None:
@@ -128,5 +119,5 @@ def forget(url: str, sweep: str, pack: str) -> None:
 
 def forget_others(url: str, sweep: str, packs: Collection[str]) -> None:
     """Delete the states of all packs but these, which a killed driver left. Raises OSError."""
-    for pack in Bucket(url, sweep).folders() - set(packs):
+    for pack in Bucket(url, sweep).names(fs.FileType.Directory) - set(packs):
         forget(url, sweep, pack)

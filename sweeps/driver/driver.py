@@ -14,7 +14,7 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from tracking.types import Configuration, Epoch, Sweep
 from trainers.engines import kind_of
 from trainers.errors import SweepStopped
 from trainers.members import EpochRecord, MemberConfig
+
+_SHARED = sorted({f.name for f in fields(Row)} & {f.name for f in fields(Configuration)})
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ class Driver:
         self._epochs = sum(max(past, default=0) for past in objectives.values())
         self._epochs_in_all = self._epochs
         self._hand_out([row for row in self._rows if row.state == "running"])
-        self._forget_states_of_others()
+        for file in self.states.glob("*.npz*"):
+            # Of a pack that has ended, left by a driver that died before it could delete them.
+            if file.name.partition(".npz")[0] not in self.waiting:
+                file.unlink(missing_ok=True)
 
     @property
     def progress(self) -> Progress:
@@ -159,7 +164,6 @@ class Driver:
             self._write(live, {}, {c.number: End("failed", reason=reason) for c in live.configurations})
 
     def _write(self, pack: Pack, records: Mapping[int, tuple[EpochRecord, ...]], ends: Mapping[int, End]) -> None:
-        """Records and ends into the ledger, then what follows from them."""
         epochs = {number: epoch_of(of_seeds, self._metrics[0]) for number, of_seeds in records.items()}
         past = {n: self._past[n] | ({e.epoch: e.objective} if (e := epochs.get(n)) else {}) for n in (*epochs, *ends)}
         rows = {n: self._ended(n, end, past[n], i) for i, (n, end) in enumerate(ends.items())}
@@ -170,8 +174,7 @@ class Driver:
             self._past[number] = past[number]
         for row in rows.values():
             self._update(row)
-        left = tuple(c for c in pack.configurations if c.number not in ends)
-        if left:
+        if left := tuple(c for c in pack.configurations if c.number not in ends):
             self._live[pack.id] = replace(pack, configurations=left)
         else:
             del self._live[pack.id]
@@ -209,7 +212,6 @@ class Driver:
             self._best = Best(self._names[row.number], row.values[0])
 
     def _add(self, rows: Sequence[Row]) -> None:
-        """New configurations into the ledger."""
         configurations = []
         for row in rows:
             try:
@@ -230,26 +232,12 @@ class Driver:
 
     def _configuration(self, row: Row, fields: Mapping[str, Any]) -> Configuration:
         return Configuration(
-            number=row.number,
             name=name_of(row.arm, row.parameters),
             member={name: value for name, value in fields.items() if name != "seed"},
             seeds=self._spec.seeds if row.confirms is None else self._spec.fresh_seeds,
-            arm=row.arm,
-            confirms=row.confirms,
-            parameters=row.parameters,
             point=point(self._plan, row) if row.confirms is None and self._plan.space else None,
-            drawn=row.drawn,
-            notes=row.notes,
-            study_notes=row.study_notes,
-            pack=row.pack,
-            known=row.known,
+            **_shared(row),
         )
-
-    def _forget_states_of_others(self) -> None:
-        """Delete the states of packs that have ended: a killed driver could not."""
-        for file in self.states.glob("*.npz*"):
-            if file.name.partition(".npz")[0] not in self.waiting:
-                file.unlink(missing_ok=True)
 
     def _hand_out(self, rows: Sequence[Row]) -> None:
         """Queue configurations as packs of what can be trained together."""
@@ -288,23 +276,7 @@ class Driver:
 
 def row_of(c: Configuration, objectives: Mapping[int, float]) -> Row:
     """A configuration as samplers and pruners see it."""
-    return Row(
-        number=c.number,
-        arm=c.arm,
-        parameters=c.parameters,
-        drawn=c.drawn,
-        notes=c.notes,
-        study_notes=c.study_notes,
-        pack=c.pack,
-        known=c.known,
-        confirms=c.confirms,
-        state=c.state,
-        values=c.values,
-        reason=c.reason,
-        order=c.order,
-        intermediate=objectives if c.state != "running" else {},
-        pruner_attributes=c.pruner_attributes,
-    )
+    return Row(**_shared(c), intermediate=objectives if c.state != "running" else {})
 
 
 def epoch_of(records: Sequence[EpochRecord], objective: str) -> Epoch:
@@ -322,18 +294,12 @@ def name_of(arm: str, parameters: Mapping[str, Value]) -> str:
 
 
 def _end(row: Row, traceback: str = "") -> Configuration:
-    return Configuration(
-        number=row.number,
-        name="",
-        member={},
-        seeds=(),
-        state=row.state,
-        values=row.values,
-        reason=row.reason,
-        traceback=traceback,
-        order=row.order,
-        pruner_attributes=row.pruner_attributes,
-    )
+    return Configuration(**_shared(row), name="", member={}, seeds=(), traceback=traceback)
+
+
+def _shared(record: Row | Configuration) -> dict[str, Any]:
+    """What a row and a configuration both have."""
+    return {name: getattr(record, name) for name in _SHARED}
 
 
 def _kind(member: MemberConfig, device: str) -> str:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from sweeps.environment import environment
 from tracking.store import Store
 
 VARIABLE = "GRADSWEEP_SWEEP"
 
 
-@contextmanager
-def marked(sweep: str, store: Store) -> Iterator[None]:
+def marked(sweep: str, store: Store) -> AbstractContextManager[None]:
     """Mark all processes that are started in this block as the sweep's."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = _mark(sweep, store)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
+    return environment({VARIABLE: _mark(sweep, store)})
 
 
 def processes_of(sweep: str, store: Store) -> dict[int, str]:

@@ -107,27 +107,16 @@ class PackReport:
         values = np.array([[r.metrics[name] for name in names] for r in flat], dtype=np.float64)
         members = {number: tuple(r.member for r in records) for number, records in self.records.items()}
         engine = flat[0].engine if flat else ""
-        rest = (dict(self.ended), self.last, self.stop)
-        return _unpickled, (self.pack, self.epoch, members, engine, names, values, *rest)
+        return _unpickled, (vars(self) | {"records": members}, engine, names, values)
 
 
-def _unpickled(
-    pack: str,
-    epoch: int,
-    members: dict[int, tuple[MemberConfig, ...]],
-    engine: str,
-    names: tuple[str, ...],
-    values: NDArray[np.float64],
-    ended: dict[int, End],
-    last: bool,
-    stop: str,
-) -> PackReport:
+def _unpickled(report: dict[str, Any], engine: str, names: tuple[str, ...], values: NDArray[np.float64]) -> PackReport:
     rows = iter(values.tolist())
     records = {
-        number: tuple(EpochRecord(m, epoch, engine, dict(zip(names, next(rows), strict=True))) for m in ms)
-        for number, ms in members.items()
+        number: tuple(EpochRecord(m, report["epoch"], engine, dict(zip(names, next(rows), strict=True))) for m in ms)
+        for number, ms in report["records"].items()
     }
-    return PackReport(pack, epoch, records, ended, last, stop)
+    return PackReport(**report | {"records": records})
 
 
 def train_pack(

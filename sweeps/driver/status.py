@@ -18,6 +18,7 @@ from tracking.types import Configuration, Sweep
 from trainers.errors import SearchError
 
 FEW = 5  # so many sweeps are named where one is looked for that is not there
+COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running")
 MIRRORS = ("mlflow", "optuna")
 
 
@@ -66,20 +67,9 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         "name": name,
         "state": "running" if process else "finished" if so_far.ended >= so_far.total else "stopped",
         "process": process,
-        "total": so_far.total,
-        "ended": so_far.ended,
-        "complete": so_far.complete,
-        "pruned": so_far.pruned,
-        "diverged": so_far.diverged,
-        "failed": so_far.failed,
-        "running": so_far.running,
+        **{word: getattr(so_far, word) for word in COUNTS},
         "best": best
-        and {
-            "configuration": best[1].number,
-            "name": best[1].name,
-            "metric": objective.metric,
-            "value": best[0],
-        },
+        and {"configuration": best[1].number, "name": best[1].name, "metric": objective.metric, "value": best[0]},
         "failures": Counter(c.reason for c in configurations if c.state == "failed"),
         "undelivered": lacking["mlflow"],
         "question": spec.question,

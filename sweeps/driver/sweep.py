@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of, opened
+from sweeps.driver.sync import wait_for
 from sweeps.driver.versions import git_commit, versions
 from sweeps.report_page import leave_for_mlflow
 from sweeps.spec.reading import SweepSpec, parse
@@ -35,7 +35,7 @@ from tracking.ledger import Ledger
 from tracking.locks import driver_lock
 from tracking.login import check_login
 from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign
-from tracking.results import load_wide, outcomes
+from tracking.results import load_wide, outcomes, sweeps
 from tracking.store import Store
 from tracking.types import Sweep
 from tracking.verdict.claims import Claim
@@ -50,7 +50,6 @@ log = logging.getLogger("gradsweep")
 # How long a mirror may be unreachable at the end; `gradsweep sync` writes what it then lacks.
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 2.0
-PROGRESS_SECONDS = 5.0
 # These change no training, so they may change when a sweep is resumed.
 REWORDABLE = ("question", "claim", "claims")
 
@@ -111,14 +110,19 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         verdict = interrupted = None
         try:
             with show(spec.name, lambda: driver.progress):
-                workers.run(driver, spec.resources, interrupt, store.states(spec.name), store.checkpoints)
+                workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
             verdict = verdict_of(spec, store)
             status = "finished" if driver.progress.counts.complete else "failed"
             leave_for_mlflow(spec, store, verdict, status)
-            end(status, _description(spec, verdict))
+            end(status, f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown)
             interrupt.on_stop = lambda: None
-            _wait_for(mirrors, interrupt)
+            wait_for(
+                mirrors,
+                interrupt,
+                PATIENCE_SECONDS,
+                lambda left: log.info("updating the mirrors: %d configurations left", left),
+            )
         except Interrupted as signal:
             interrupted = signal.exit_status
         except Exception as error:
@@ -137,7 +141,7 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     return judge(
         load_wide(spec.name, store),
         outcomes(spec.name, store),
-        [(o.metric, o.goal) for o in spec.objective],
+        spec.objectives,
         spec.judged_claims(),
         claim=spec.claim,
         sweep=spec.name,
@@ -170,11 +174,6 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
     )
 
 
-def _description(spec: SweepSpec, verdict: Verdict) -> str:
-    """The question, then the verdict."""
-    return f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown
-
-
 def _failure(error: Exception) -> str:
     """Why a sweep failed, in one line; with the traceback of a programming error."""
     if isinstance(error, GradsweepError):
@@ -199,12 +198,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
     Raises RequestError.
     """
-    ledger = Ledger.open(store.ledger_url)
-    try:
-        there = ledger is not None and spec.name in [sweep.name for sweep in ledger.sweeps()]
-    finally:
-        if ledger is not None:
-            ledger.close()
+    there = spec.name in [sweep.name for sweep in sweeps(store)]
     if there and not resume:
         raise RequestError(
             f"sweep {spec.name!r} already exists in {store.where}: continue it with --resume, or choose another --name"
@@ -261,23 +255,9 @@ def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
             "claim": spec.claim or "none",
             "confirm": f"{plan.confirm} and the arms, {len(spec.fresh_seeds)} seeds" if plan.confirm else "none",
         },
-        objectives=tuple((o.metric, o.goal) for o in spec.objective),
+        objectives=tuple(spec.objectives),
         space=distributions_as_json(plan.space),
         versions=versions(),
         digests=digests,
         commit=git_commit(),
     )
-
-
-def _wait_for(mirrors: Mirrors, interrupt: Interrupt) -> None:
-    """Wait until the mirrors have everything, or have made no progress for a while."""
-    least, since = mirrors.waiting(), time.monotonic()
-    told = since
-    while least and time.monotonic() - since < PATIENCE_SECONDS:
-        interrupt.check()
-        time.sleep(0.05)
-        if time.monotonic() - told > PROGRESS_SECONDS:
-            log.info("updating the mirrors: %d configurations left", least)
-            told = time.monotonic()
-        if (now := mirrors.waiting()) < least:
-            least, since = now, time.monotonic()

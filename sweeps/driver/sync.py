@@ -14,7 +14,7 @@ from tracking.login import check_login
 from tracking.mirrors.follower import Mirrors
 from tracking.store import Store
 
-PATIENCE_SECONDS = 30.0  # a mirror may take nothing for that long
+PATIENCE_SECONDS = 30.0
 SAY_SECONDS = 5.0
 
 
@@ -54,23 +54,22 @@ def sync(
         before, ended = mirrors.waiting(), None
         mirrors.start(rebuild=rebuild)
         try:
-            before = max(before, _wait_for(mirrors, interrupt, say))
+            before = max(before, wait_for(mirrors, interrupt or Interrupt(), PATIENCE_SECONDS, say))
         except Interrupted as signal:
             ended = signal.exit_status
         left = mirrors.close(0.5)
     return Synced(configurations + 1 if rebuild else before, left.waiting, left.problem, ended)
 
 
-def _wait_for(mirrors: Mirrors, interrupt: Interrupt | None, say: Callable[[int], None]) -> int:
-    """Until the mirrors have everything, or have taken nothing for a while; how much they lacked at most."""
+def wait_for(mirrors: Mirrors, interrupt: Interrupt, patience: float, say: Callable[[int], None]) -> int:
+    """Until the mirrors have everything, or have taken nothing for `patience` seconds; what they lacked at most."""
     since = told = time.monotonic()
     least, most = None, 0
-    while ((now := mirrors.waiting()) or not mirrors.ready) and time.monotonic() - since < PATIENCE_SECONDS:
+    while ((now := mirrors.waiting()) or not mirrors.ready) and time.monotonic() - since < patience:
         most = max(most, now)
         if least is None or now != least:
             least, since = now, time.monotonic()
-        if interrupt is not None:
-            interrupt.check()
+        interrupt.check()
         if now and time.monotonic() - told > SAY_SECONDS:
             told = time.monotonic()
             say(now)

@@ -29,24 +29,16 @@ def git_commit() -> str | None:
     """
     if given := os.environ.get("GRADSWEEP_COMMIT"):
         return given
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve()
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        commit = _git(here.parent, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
         # A checkout of something else that merely has us in its virtual environment says nothing about us.
-        subprocess.run(
-            ["git", "ls-files", "--error-unmatch", Path(__file__).name],
-            cwd=here,
-            capture_output=True,
-            timeout=10,
-            check=True,
-        )
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip() or None
+    return commit or None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()

@@ -25,14 +25,14 @@ log = logging.getLogger("gradsweep")
 
 LOOK_SECONDS = 60.0  # a machine's first worker takes some seconds to start
 # A cluster that may grow: KubeRay's, or one that Ray's own launcher has started.
-GROWS = ("RAY_USAGE_STATS_KUBERAY_IN_USE",)
+GROWS = "RAY_USAGE_STATS_KUBERAY_IN_USE"
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")
 
 
 def check(resources: Resources, store: Store) -> None:
     """Raises RequestError. Ray must be connected."""
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    grows = any(name in os.environ for name in GROWS) or LAUNCHED.expanduser().exists()
+    grows = GROWS in os.environ or LAUNCHED.expanduser().exists()
     if not grows:
         check_size(resources, [node["Resources"] for node in nodes])
     if grows or len(nodes) > 1:

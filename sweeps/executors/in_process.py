@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import train_pack
@@ -31,8 +30,8 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     yield
 
 
-def run(driver: Driver, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
-    """Train all packs of the driver; `folder` and `bucket` are not needed here. Raises Interrupted after a signal.
+def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str | None = None) -> None:
+    """Train all packs of the driver; `bucket` is not needed here. Raises Interrupted after a signal.
 
     Raises SweepStopped where the GPU, and with it this process, can't go on.
     """

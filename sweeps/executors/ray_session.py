@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from sweeps.executors.environment import environment
+from sweeps.environment import environment
 
 log = logging.getLogger("gradsweep")
 
@@ -79,31 +79,25 @@ def _patched_ray(*, loopback: bool) -> Iterator[None]:
     from ray._private import ray_constants, worker
     from ray.tune.execution import class_cache
 
-    patches: list[tuple[Any, str, Any]] = [
+    with ExitStack() as stack:
+
+        def patch(module: Any, name: str, value: Any) -> None:
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+
         # Ray prints the errors of its workers, each time, to standard output.
-        (worker, "print_to_stdstream", lambda data, **_: log.debug("Ray: %s", "\n".join(data["lines"]))),
+        patch(worker, "print_to_stdstream", lambda data, **_: log.debug("Ray: %s", "\n".join(data["lines"])))
         # Tune would hand the driver's AWS keys to workers on their command line, where everybody can read them.
-        (class_cache, "ENV_VARS_TO_PROPAGATE", {n for n in class_cache.ENV_VARS_TO_PROPAGATE if "AWS_" not in n}),
-    ]
-    settings = {}
-    if loopback:
-        # As Ray has it by itself on Windows and macOS.
-        patches.append((ray_constants, "ENABLE_RAY_CLUSTER", False))
-        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    former = [(module, name, getattr(module, name)) for module, name, _ in patches]
-    tune_log = logging.getLogger("ray.tune")
-    level = tune_log.level
-    # What has become of a trial is in the ledger.
-    tune_log.setLevel(logging.INFO if _debugging() else logging.CRITICAL)
-    try:
-        for module, name, value in patches:
-            setattr(module, name, value)
-        with environment(settings):
-            yield
-    finally:
-        for module, name, value in former:
-            setattr(module, name, value)
-        tune_log.setLevel(level)
+        patch(class_cache, "ENV_VARS_TO_PROPAGATE", {n for n in class_cache.ENV_VARS_TO_PROPAGATE if "AWS_" not in n})
+        if loopback:
+            # As Ray has it by itself on Windows and macOS.
+            patch(ray_constants, "ENABLE_RAY_CLUSTER", False)
+            stack.enter_context(environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}))
+        tune_log = logging.getLogger("ray.tune")
+        stack.callback(tune_log.setLevel, tune_log.level)
+        # What has become of a trial is in the ledger.
+        tune_log.setLevel(logging.INFO if _debugging() else logging.CRITICAL)
+        yield
 
 
 def _has_working_dir() -> bool:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +32,8 @@ from sweeps.driver.bucket import forget, forget_others
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
+from sweeps.environment import environment
 from sweeps.executors import cluster
-from sweeps.executors.environment import environment
 from sweeps.executors.ray_session import ray_session
 from sweeps.spec.reading import Resources
 from tracking.store import Store
@@ -132,8 +132,7 @@ class PackSearcher(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the truth."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the database is the truth."""
+    restore = save
 
 
 class Bookkeeper(tune.Callback):
@@ -271,22 +270,23 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
         yield
 
 
-def run(driver: Driver, resources: Resources, interrupt: Interrupt, folder: Path, bucket: str | None = None) -> None:
-    """Train all packs of the driver; `folder` is where the sweep keeps Ray's files and the states of members.
+def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str | None = None) -> None:
+    """Train all packs of the driver, whose folder of states has Ray's files too; `bucket` has the states instead.
 
-    `bucket` is the URL of one in which the states are instead.
     Raises Interrupted after a signal, ValueError where a pack fits on no node of a local Ray.
     """
-    limit = _limit(resources)
+    limit, folder = _limit(resources), driver.states
     # By itself Tune lets one worker start at a time: 64 would take minutes.
     pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(limit or 1)}
-    with environment(pending), _folder_of_tune(folder):
-        driver.states.mkdir(parents=True, exist_ok=True)
+    with environment(pending), ExitStack() as stack:
+        # Tune keeps a folder a trial and a last snapshot, which nobody reads.
+        stack.callback(shutil.rmtree, folder / TUNE, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(driver, interrupt, (bucket, folder.name) if bucket else None)
         if bucket:
             forget_others(bucket, folder.name, driver.waiting)
         config = {
-            "states": str(driver.states),
+            "states": str(folder),
             "bucket": bucket,
             "sweep": folder.name,
             "cpus": resources.cpus,
@@ -320,12 +320,3 @@ def _limit(resources: Resources) -> int | None:
         return int(room) if room else None
     have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return min(int(have[name] / need) for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)) if need)
-
-
-@contextmanager
-def _folder_of_tune(folder: Path) -> Iterator[None]:
-    """Tune keeps a folder a trial and a last snapshot, which nobody reads."""
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder / TUNE, ignore_errors=True)

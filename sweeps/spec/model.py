@@ -49,10 +49,6 @@ def _written(space: Mapping[str, Range | Choice]) -> dict[str, Any]:
     }
 
 
-def _named(settings: Settings) -> dict[str, Any]:
-    return {"name": settings.name, **settings.options}
-
-
 if TYPE_CHECKING:
     Base = dict[str, Any]
     Arm = dict[str, Any]
@@ -61,7 +57,7 @@ else:
     Base = _members("Base", without=("alpha", "r", "seed"))
     Arm = _members("Arm", without=("seed",))
     Space = Annotated[_mapping("Space", values.SPACE), WrapValidator(values.space), PlainSerializer(_written)]
-Named = Annotated[Settings, PlainValidator(values.settings), PlainSerializer(_named)]
+Named = Annotated[Settings, PlainValidator(values.settings), PlainSerializer(lambda s: {"name": s.name, **s.options})]
 
 
 class _Part(BaseModel):

@@ -39,8 +39,14 @@ def studies() -> dict[str, str]:
     return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
 
 
-def read(source: str | pathlib.Path | Mapping[str, Any], settings: Sequence[str] = ()) -> SweepSpec:
-    """The spec of a file, of a shipped study or of plain data, with `key=value` settings over it. Raises SpecError."""
+def read(
+    source: str | pathlib.Path | Mapping[str, Any], settings: Sequence[str] = (), name: str | None = None
+) -> SweepSpec:
+    """The spec of a file, of a shipped study or of plain data, with `key=value` settings and a name over it.
+
+    Raises SpecError.
+    """
+    settings = [*settings, *([] if name is None else [f"name={name}"])]
     if isinstance(source, Mapping):
         return _of_data(source, settings)
     path = pathlib.Path(source)

@@ -21,6 +21,7 @@ from tracking.verdict.claims import BEST
 from trainers.errors import shown
 from trainers.members import MemberConfig
 
+# KubeRay appends six characters to make a cluster's name, and "-serve-svc" to that: 63 in all.
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?")
 ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,46}")
 PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *%")
@@ -41,11 +42,11 @@ def optional(default: Any, description: str, **bounds: Any) -> Any:
 def refuse(problems: list[Problem]) -> None:
     """Raise ValidationError for these problems, if there are any."""
     if problems:
-        raise ValidationError.from_exception_data("spec", [_detail(path, message) for path, message in problems])
-
-
-def _detail(path: Path, message: str) -> InitErrorDetails:
-    return InitErrorDetails(type=PydanticCustomError("rule", "{text}", {"text": message}), loc=path, input=None)
+        details = [
+            InitErrorDetails(type=PydanticCustomError("rule", "{text}", {"text": message}), loc=path, input=None)
+            for path, message in problems
+        ]
+        raise ValidationError.from_exception_data("spec", details)
 
 
 def name(value: str) -> str:
@@ -182,5 +183,5 @@ def _kind(hint: Any) -> type:
     return next(kind for kind in (bool, int, float, str) if hint == kind or hint == kind | None)
 
 
-MEMBER_TYPES = {name: hint for name, hint in get_type_hints(MemberConfig).items()}
+MEMBER_TYPES = get_type_hints(MemberConfig)
 SPACE = {name: Annotated[Any, PlainValidator(_entry(name, _kind(MEMBER_TYPES[name])))] for name in SEARCHABLE}

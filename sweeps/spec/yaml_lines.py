@@ -26,6 +26,7 @@ _RULES = (
     (_FLOAT, r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
     (_FLOAT, r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
 )
+_BASES = {"0o": 8, "0x": 16}
 _PLAIN = "tag:yaml.org,2002:str"
 # What YAML does not let stand in a file may not come as an escape ("\0", "\e[2J", half a surrogate pair) either.
 _NO_TEXT = yaml.reader.Reader.NON_PRINTABLE
@@ -137,7 +138,9 @@ def _scalar(tag: str, text: str, line: int, path: Path) -> Any:
         return _text(text, line, path)
     try:
         number: int | float = (
-            _whole(text) if tag == _INT else float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+            int(text, _BASES.get(text[:2], 10))
+            if tag == _INT
+            else float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         )
     except ValueError:  # !!int x, or more digits than Python reads
         raise YamlError(f"must be a number, but got {text[:40]!r}", line, path) from None
@@ -156,11 +159,6 @@ def _text(text: str, line: int, path: Path) -> str:
 
 def _no_text(character: str, line: int, path: Path = ()) -> YamlError:
     return YamlError(f"not text: it has the character U+{ord(character):04X}", line, path)
-
-
-def _whole(text: str) -> int:
-    bases = {"0o": 8, "0x": 16}
-    return int(text, bases.get(text[:2], 10))
 
 
 def dump(data: Mapping[str, Any]) -> str:

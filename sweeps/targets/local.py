@@ -39,7 +39,7 @@ class LocalTarget:
     def submit(self, sweep: Submission) -> Submitted:
         refuse_dry_run(sweep)
         self._store.create()
-        spec, output = self._spec_file(sweep.name), self._output(sweep.name)
+        spec, output = self._file(sweep.name, "yaml"), self._file(sweep.name, "log")
         spec.parent.mkdir(exist_ok=True)
         try:
             with file_lock(spec.with_suffix(".lock")):
@@ -56,7 +56,7 @@ class LocalTarget:
                         output.unlink()
                     raise
         except BlockingIOError:
-            raise TargetError(f"sweep {sweep.name!r} is being submitted by another process", WRONG_REQUEST) from None
+            raise TargetError(f"sweep {sweep.name!r} is being submitted by another process") from None
         ui = shlex.join(["gradsweep", "ui", *(["--store", self._option] if self._option else [])])
         look = {**commands(sweep.name, "", self._option), "ui": ui, "output": str(output)}
         return Submitted(sweep.name, "", look)
@@ -69,17 +69,17 @@ class LocalTarget:
         return SweepStatus(name, recorded["state"], recorded=recorded)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
-        output = self._output(name)
+        output = self._file(name, "log")
         if not output.exists():
             look_at(name, self._store)
-            raise TargetError(f"sweep {name!r} was not submitted: its output went to its terminal", WRONG_REQUEST)
+            raise TargetError(f"sweep {name!r} was not submitted: its output went to its terminal")
         yield from split_lines(self._read(output, name if follow else ""))
 
     def stop(self, name: str) -> SweepStatus:
         self.status(name)
         process = self._process(name)
         if process is None:
-            raise TargetError(f"sweep {name!r} is not running", WRONG_REQUEST)
+            raise TargetError(f"sweep {name!r} is not running")
         if not process.isdecimal() or not _is_ours(int(process)):
             raise TargetError(f"sweep {name!r} is run by process {process}, which is not on this machine", FAILED)
         os.kill(int(process), signal.SIGTERM)
@@ -96,17 +96,16 @@ class LocalTarget:
     def _refuse(self, sweep: Submission) -> None:
         """Refuse what the driver would refuse, without starting one."""
         if (process := self._process(sweep.name)) is not None:
-            raise TargetError(f"sweep {sweep.name!r} is already running (process {process})", WRONG_REQUEST)
+            raise TargetError(f"sweep {sweep.name!r} is already running (process {process})")
         if not sweep.resume and sweep.name in self._names():
             raise TargetError(
                 f"sweep {sweep.name!r} already exists in {self._store.where}: continue it with --resume, or choose "
-                "another --name",
-                WRONG_REQUEST,
+                "another --name"
             )
 
     def _start(self, sweep: Submission, output: Path, printed: int) -> None:
         """Start the driver, and return when it is ready; raises TargetError in its own words if it ends before."""
-        words = ["run", str(self._spec_file(sweep.name)), "--store", str(self._store.where)]
+        words = ["run", str(self._file(sweep.name, "yaml")), "--store", str(self._store.where)]
         read, write = os.pipe()
         settings = {
             ready_signal.READY: str(write),
@@ -152,11 +151,8 @@ class LocalTarget:
     def _process(self, name: str) -> str | None:
         return holder(self._store.ledger_url, name, self._store.lock_file(name))
 
-    def _spec_file(self, name: str) -> Path:
-        return self._store.folder / "logs" / f"{name}.yaml"
-
-    def _output(self, name: str) -> Path:
-        return self._store.folder / "logs" / f"{name}.log"
+    def _file(self, name: str, ending: str) -> Path:
+        return self._store.folder / "logs" / f"{name}.{ending}"
 
 
 def _is_ours(process: int) -> bool:

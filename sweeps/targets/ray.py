@@ -79,7 +79,7 @@ class RayTarget:
     def stop(self, name: str) -> SweepStatus:
         job = self._job(name)
         if job.status.is_terminal():
-            raise TargetError(f"sweep {name!r} at {self._to} is not running: it is {STATES[job.status]}", WRONG_REQUEST)
+            raise TargetError(f"sweep {name!r} at {self._to} is not running: it is {STATES[job.status]}")
         with speaking(self._to):
             self._client.stop_job(job.submission_id)
             end = time.monotonic() + 2 * STOP_SECONDS
@@ -97,7 +97,7 @@ class RayTarget:
 
     def _submit(self, sweep: Submission, documents: Mapping[str, str]) -> Submitted:
         if sum(len(text.encode()) for text in documents.values()) > LARGEST:
-            raise TargetError(f"the spec and the store file have more than {LARGEST} bytes together", WRONG_REQUEST)
+            raise TargetError(f"the spec and the store file have more than {LARGEST} bytes together")
         jobs = self._jobs().get(sweep.name, ())
         self._refuse(sweep, _attempts(jobs))
         attempt = 1 + max((int(job.metadata["attempt"]) for job in jobs), default=0)
@@ -124,7 +124,7 @@ class RayTarget:
                 if "already exists" not in str(error):
                     raise
                 raise TargetError(
-                    f"sweep {sweep.name!r} has just been submitted to {self._to} by another process", WRONG_REQUEST
+                    f"sweep {sweep.name!r} has just been submitted to {self._to} by another process"
                 ) from None
             self._wait_until_ready(job)
         look = {**commands(sweep.name, self._to), "dashboard": f"{self._to}/#/jobs/{job}"}
@@ -141,7 +141,7 @@ class RayTarget:
             hint = "continue it with --resume, or choose another --name"
         else:
             return
-        raise TargetError(f"sweep {sweep.name!r} already exists at {self._to} and is {state}: {hint}", WRONG_REQUEST)
+        raise TargetError(f"sweep {sweep.name!r} already exists at {self._to} and is {state}: {hint}")
 
     def _wait_until_ready(self, job: str) -> None:
         """Return when the driver trains; raises TargetError in its own words where it ends first."""
@@ -164,8 +164,7 @@ class RayTarget:
         if not self._store:
             raise TargetError(
                 "--store: says where the records of a sweep on a cluster go: a store file with the keys ledger, mlflow "
-                "and folder, or an absolute path on its head",
-                WRONG_REQUEST,
+                "and folder, or an absolute path on its head"
             )
         if names_a_file(self._store):
             file = Path(self._store).expanduser().absolute()
@@ -173,9 +172,7 @@ class RayTarget:
             parse_store(text, file)
             return "", text
         if not Path(self._store).is_absolute():
-            raise TargetError(
-                f"--store {self._store}: on a cluster it must be a store file or an absolute path", WRONG_REQUEST
-            )
+            raise TargetError(f"--store {self._store}: on a cluster it must be a store file or an absolute path")
         return self._store, ""
 
     def _jobs(self) -> dict[str, Sequence[Any]]:
@@ -191,9 +188,7 @@ class RayTarget:
         """The latest attempt. Raises TargetError where there is none."""
         jobs = self._jobs().get(name)
         if not jobs:
-            raise TargetError(
-                f"there is no sweep {name!r} at {self._to}: see gradsweep list --to {self._to}", WRONG_REQUEST
-            )
+            raise TargetError(f"there is no sweep {name!r} at {self._to}: see gradsweep list --to {self._to}")
         return (_attempts(jobs) or jobs)[-1]
 
     def _status(self, job: Any, whole: bool = False) -> SweepStatus:

@@ -25,8 +25,8 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from sweeps.executors.environment import environment
-from trainers.errors import FAILED, WRONG_REQUEST, GradsweepError, TargetError
+from sweeps.environment import environment
+from trainers.errors import FAILED, GradsweepError, TargetError
 
 TIMEOUT = (2.0, 30.0)  # seconds to connect and to answer
 TALKATIVE = ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging")
@@ -57,8 +57,7 @@ def connect(to: str) -> Client:
     if client.ray_version.split(".")[:2] != ray.__version__.split(".")[:2]:
         raise TargetError(
             f"the cluster at {to} has Ray {client.ray_version}, this gradsweep needs {ray.__version__}: "
-            "use our image there, or the gradsweep that fits",
-            WRONG_REQUEST,
+            "use our image there, or the gradsweep that fits"
         )
     return client
 
@@ -72,7 +71,7 @@ def speaking(to: str) -> Iterator[None]:
         raise
     except AuthenticationError:
         hint = f"the one in {WHERE} is another cluster's" if token() else f"set {MODE}=token, and put it in {WHERE}"
-        raise TargetError(f"the cluster at {to} wants a token: {hint}", WRONG_REQUEST) from None
+        raise TargetError(f"the cluster at {to} wants a token: {hint}") from None
     except (ConnectionError, requests.ConnectionError, requests.Timeout, aiohttp.ClientError) as error:
         raise TargetError(f"no Ray cluster answers at {to}: {_reason(error)}", FAILED) from None
     except requests.RequestException as error:
@@ -88,7 +87,7 @@ def token() -> str:
         return ""
     found = os.environ.get("RAY_AUTH_TOKEN", "").strip() or _token_in_file()
     if mode and not found:
-        raise TargetError(f"{MODE}=token, but there is no token in {WHERE}", WRONG_REQUEST)
+        raise TargetError(f"{MODE}=token, but there is no token in {WHERE}")
     return found
 
 
@@ -101,9 +100,7 @@ def _token_in_file() -> str:
         if not named:
             return ""
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise TargetError(
-            f"the token file {named} of RAY_AUTH_TOKEN_PATH can't be read: {reason}", WRONG_REQUEST
-        ) from None
+        raise TargetError(f"the token file {named} of RAY_AUTH_TOKEN_PATH can't be read: {reason}") from None
 
 
 def _reason(error: BaseException) -> str:

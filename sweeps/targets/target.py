@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainers.errors import WRONG_REQUEST, SearchError, StoreError, TargetError
+from trainers.errors import SearchError, StoreError, TargetError
 
 # queued: accepted, and waiting for its turn; stopped: it can be resumed, as a failed one can.
 STATES = ("queued", "starting", "running", "stopping", "stopped", "finished", "failed")
@@ -38,11 +38,6 @@ class Kind:
     module: str
     name: str
     pool: bool = False
-
-    def open(self, address: str, store: str | None, pool: Path | None) -> Target:
-        """The target at an address."""
-        target: Target = getattr(import_module(self.module), self.name)(address, store, pool)
-        return target
 
 
 TARGETS = (
@@ -124,7 +119,7 @@ class Target(Protocol):
         """Continue a sweep that has stopped or failed, with the spec that it was submitted with."""
 
 
-def target_at(to: str | None, *, store: str | None = None, pool: Path | None = None) -> Target:
+def target_at(to: str | None, store: str | None = None, pool: Path | None = None) -> Target:
     """The target that `--to` names, this machine for None; `store` and `pool` are the options of these names.
 
     It may or may not connect yet. Raises TargetError.
@@ -132,11 +127,12 @@ def target_at(to: str | None, *, store: str | None = None, pool: Path | None = N
     scheme, separator, rest = (to or "").partition("://")
     kind = next((kind for kind in TARGETS if scheme in kind.schemes), None)
     if kind is None or (to is not None and not (separator and rest)):
-        raise TargetError(f"--to {to}: must be {addresses()}", WRONG_REQUEST)
+        raise TargetError(f"--to {to}: must be {addresses()}")
     if pool is not None and not kind.pool:
         takers = " or ".join(f"{kind.what} (--to {kind.example})" for kind in TARGETS if kind.pool)
-        raise TargetError(f"--pool: only for {takers}", WRONG_REQUEST)
-    return kind.open(to or "", store, pool)
+        raise TargetError(f"--pool: only for {takers}")
+    target: Target = getattr(import_module(kind.module), kind.name)(to or "", store, pool)
+    return target
 
 
 def addresses() -> str:
@@ -176,4 +172,4 @@ def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
 def refuse_dry_run(sweep: Submission) -> None:
     """For a target that has no manifest to show."""
     if sweep.dry_run:
-        raise TargetError("--dry-run: only for Kubernetes (--to k8s://NAMESPACE); see gradsweep plan", WRONG_REQUEST)
+        raise TargetError("--dry-run: only for Kubernetes (--to k8s://NAMESPACE); see gradsweep plan")

@@ -7,9 +7,9 @@ cluster's machines.
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 PACKAGES = ("sweeps", "trainers", "search_spaces", "tracking")
@@ -20,9 +20,7 @@ NOT_NEEDED = shutil.ignore_patterns("__pycache__", "*.c", "*.h", "*.md")
 def fill(folder: Path, spec: str, store: str) -> None:
     """Put all of it into an empty folder; `store` is the text of the store file, "" where there is none."""
     for name in PACKAGES:
-        file = importlib.import_module(name).__file__
-        assert file is not None
-        shutil.copytree(Path(file).parent, folder / name, ignore=NOT_NEEDED)
+        shutil.copytree(str(files(name)), folder / name, ignore=NOT_NEEDED)
     # What importlib.metadata looks for: a sweep notes the version it was run with.
     about = folder / f"gradsweep-{version('gradsweep')}.dist-info"
     about.mkdir()

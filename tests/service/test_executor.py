@@ -59,7 +59,7 @@ Books.packs.append(Pack("p0", (PackedConfiguration(0, (member.with_seed(0),), {}
 
 def sweep():
     with ray_tune.opened(Resources(cpus=1), SimpleNamespace(variables=[]), Interrupt()):
-        ray_tune.run(Books(), Resources(cpus=1), Interrupt(), Path("ray").absolute())
+        ray_tune.run(Books(), Resources(cpus=1), Interrupt())
 
 thread = threading.Thread(target=sweep)
 thread.start()

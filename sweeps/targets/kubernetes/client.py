@@ -26,9 +26,9 @@ from kubernetes import client, config, watch
 
 from sweeps.targets.kubernetes.errors import NoSuchNamespace, NoSuchSweep, flat, refusal
 from sweeps.targets.kubernetes.rayjob import SUBMITTER
-from sweeps.targets.kubernetes.rayjob_status import RayJobStatus, status_of
-from sweeps.targets.target import split_lines
-from trainers.errors import FAILED, WRONG_REQUEST, TargetError
+from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
+from sweeps.targets.target import SweepStatus, split_lines
+from trainers.errors import FAILED, TargetError
 
 GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
 TIMEOUT = (5, 30)  # seconds to connect and to answer
@@ -55,8 +55,7 @@ def connect(namespace: str) -> Namespace:
             loading.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=settings)
     except (config.ConfigException, OSError, yaml.YAMLError) as error:
         raise TargetError(
-            f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts",
-            WRONG_REQUEST,
+            f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts"
         ) from None
     settings.retries = False  # a dead address fails at once, not after three more tries
     return Namespace(namespace, settings)
@@ -85,7 +84,7 @@ class Namespace:
                 _request_timeout=TIMEOUT,
             )
 
-    def list(self) -> list[RayJobStatus]:
+    def list(self) -> list[SweepStatus]:
         """All sweeps of the namespace, the oldest first."""
         with self._speaking("list"):
             answer = self._objects.list_namespaced_custom_object(
@@ -93,7 +92,8 @@ class Namespace:
             )
         if not answer["items"]:
             self._check_existence()
-        return sorted(map(status_of, answer["items"]), key=lambda status: status.created)
+        oldest_first = sorted(answer["items"], key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", ""))
+        return [*map(status_of, oldest_first)]
 
     def _check_existence(self) -> None:
         """The API lists nothing, and no error, for a namespace that doesn't exist."""
@@ -111,13 +111,18 @@ class Namespace:
             rayjob: Object = self._objects.get_namespaced_custom_object(*self._rayjobs, name, _request_timeout=TIMEOUT)
         return rayjob
 
-    def status(self, name: str) -> RayJobStatus:
+    def status(self, name: str) -> SweepStatus:
         """The sweep's state now."""
         return status_of(self.rayjob(name))
 
-    def pods(self, name: str, component: str = "") -> Sequence[Object]:
-        """The sweep's Pods, or those that are its `component`: head, worker or submitter."""
-        return self._list_pods(name, component)[0]
+    def pods(self, name: str, component: str = "") -> tuple[Sequence[Object], str]:
+        """The sweep's Pods, or those that are its `component` (head, worker or submitter), and their version."""
+        with self._speaking("list pods", name):
+            answer = self._core.list_namespaced_pod(
+                self.name, label_selector=_selector(name, component), _preload_content=False, _request_timeout=TIMEOUT
+            )
+            pods = json.loads(answer.data)
+        return pods["items"], pods["metadata"]["resourceVersion"]
 
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """The driver's output as the submitter prints it, line by line.
@@ -132,7 +137,7 @@ class Namespace:
                 if not seen:
                     raise
                 return
-            pods, version = self._list_pods(name, "submitter")
+            pods, version = self.pods(name, "submitter")
             pod = _newest([pod for pod in pods if pod["metadata"]["uid"] not in seen])
             if pod:
                 seen |= {pod["metadata"]["uid"] for pod in pods if _has_started(pod)}
@@ -140,15 +145,15 @@ class Namespace:
                 if not follow:
                     return
             elif not follow:
-                raise TargetError(f"sweep {name} has no output yet: {status.words}", FAILED)
-            elif status.finished:
+                raise TargetError(f"sweep {name} has no output yet: {status.detail}", FAILED)
+            elif status.state in ENDED:
                 return
             else:
                 self._wait_for_pods(name, "submitter", version)
 
     def last_line(self, name: str) -> str:
         """What the driver printed last; "" where it has printed nothing."""
-        pod = _newest(self.pods(name, "submitter"))
+        pod = _newest(self.pods(name, "submitter")[0])
         lines = list(self._output(name, pod["metadata"]["name"], tail_lines=1)) if pod else []
         return lines[-1] if lines else ""
 
@@ -182,19 +187,10 @@ class Namespace:
             return any(event["type"] == "DELETED" for event in events)
 
     def _head_is_gone(self, name: str) -> bool:
-        pods, version = self._list_pods(name, "head")
+        pods, version = self.pods(name, "head")
         if pods:
             self._wait_for_pods(name, "head", version)
         return not pods
-
-    def _list_pods(self, name: str, component: str) -> tuple[Sequence[Object], str]:
-        """The Pods, and the version from which to watch for changes."""
-        with self._speaking("list pods", name):
-            answer = self._core.list_namespaced_pod(
-                self.name, label_selector=_selector(name, component), _preload_content=False, _request_timeout=TIMEOUT
-            )
-            pods = json.loads(answer.data)
-        return pods["items"], pods["metadata"]["resourceVersion"]
 
     def _wait_for_pods(self, name: str, component: str, version: str) -> None:
         """Return when they change, or after some seconds: the RayJob may have changed instead."""
@@ -211,7 +207,7 @@ class Namespace:
                 follow=follow,
                 _preload_content=False,
                 _request_timeout=(TIMEOUT[0], SILENT_SECONDS if follow else TIMEOUT[1]),
-                **({} if tail_lines is None else {"tail_lines": tail_lines}),
+                tail_lines=tail_lines,
             )
             try:
                 yield from split_lines(codecs.iterdecode(answer.stream(2**14), "utf-8", errors="replace"))

@@ -10,33 +10,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
-NAME_CHARACTERS = 47  # KubeRay appends six to make the cluster's name, and "-serve-svc" to that: 63 in all
 SPEC_BYTES = 200_000  # of the 256 KiB that an object's annotations may have together
 
-_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _QUANTITY = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
-_STRICT = {"extra": "forbid"}  # read_pool refuses a key that it does not know
+
+
+class _Part:
+    __pydantic_config__ = {"extra": "forbid"}  # read_pool refuses a key that it does not know
 
 
 @dataclass(frozen=True)
-class SecretKey:
+class SecretKey(_Part):
     """One key of a Secret in the sweep's namespace."""
-
-    __pydantic_config__ = _STRICT
 
     secret: str
     key: str
 
 
 @dataclass(frozen=True)
-class Places:
+class Places(_Part):
     """Where the sweep's records go, as seen from inside of the namespace; passwords by reference only."""
-
-    __pydantic_config__ = _STRICT
 
     ledger_url: SecretKey = SecretKey("gradsweep-database", "ledger-url")
     mlflow_uri: str = "http://mlflow:5000"
@@ -46,10 +44,8 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Size:
+class Size(_Part):
     """What one Pod asks for and is limited to, the same: whole cores and GPUs, memory as Kubernetes writes it."""
-
-    __pydantic_config__ = _STRICT
 
     cpus: int
     memory: str
@@ -63,10 +59,8 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Workers:
+class Workers(_Part):
     """The one group of workers: `size` each, from `minimum` to `maximum` of them, on the nodes selected."""
-
-    __pydantic_config__ = _STRICT
 
     size: Size = Size(cpus=4, memory="16Gi", gpus=1)
     minimum: int = 0
@@ -95,25 +89,21 @@ class Workers:
 
 
 @dataclass(frozen=True)
-class Redis:
+class Redis(_Part):
     """Where the head keeps Ray's own tables (k8s/components/gcs-ft-redis)."""
-
-    __pydantic_config__ = _STRICT
 
     address: str = "redis:6379"
     password: SecretKey = SecretKey("gradsweep-redis", "password")
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(_Part):
     """What a cluster's owner says once for all sweeps: the image, the sizes, the queue, where records go.
 
     `queue` is a Kueue LocalQueue. `retries` are fresh clusters after a failed one, `deadline_seconds` counts for each
     of them, and `keep_seconds` after the end the cluster goes; the RayJob and the driver's output stay until `stop`.
     Raises ValueError, quoting rule and value.
     """
-
-    __pydantic_config__ = _STRICT
 
     image: str
     workers: Workers = Workers()
@@ -146,33 +136,23 @@ class SweepJob:
     packs: int | None = None
 
     def __post_init__(self) -> None:
-        if len(self.name) > NAME_CHARACTERS or not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"on Kubernetes a sweep's name must be at most {NAME_CHARACTERS} of a-z, 0-9 and -, start with a "
-                f"letter and not end with -, but got {self.name!r}"
-            )
         if len(self.spec.encode()) > SPEC_BYTES:
             raise ValueError(f"the spec must have at most {SPEC_BYTES} bytes, but got {len(self.spec.encode())}")
 
 
+_POOL = TypeAdapter(Pool)
+
+
 def write_pool(pool: Pool) -> str:
     """The pool as YAML, what `read_pool` reads."""
-    text: str = yaml.safe_dump(_lists(asdict(pool)), sort_keys=False)
+    text: str = yaml.safe_dump(_POOL.dump_python(pool, mode="json"), sort_keys=False)
     return text
-
-
-def _lists(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _lists(one) for key, one in value.items()}
-    return [_lists(one) for one in value] if isinstance(value, tuple) else value
 
 
 def read_pool(text: str) -> Pool:
     """The pool in a YAML text, its keys being Pool's fields; raises ValueError with one line for each problem."""
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        return TypeAdapter(Pool).validate_python(yaml.safe_load(text))
+        return _POOL.validate_python(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise ValueError(f"the pool is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:

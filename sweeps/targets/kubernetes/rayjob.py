@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from sweeps.targets.kubernetes.pool import Places, Redis, SecretKey, Size, SweepJob, write_pool
+from sweeps.targets.kubernetes.pool import Places, SecretKey, Size, SweepJob, write_pool
 
 Object = dict[str, Any]
 
@@ -76,11 +76,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, "|" if "\n" in text else None)
+)
 
 
 def _cluster(job: SweepJob) -> Object:
@@ -90,7 +88,10 @@ def _cluster(job: SweepJob) -> Object:
         if job.pool.queue
         else {"enableInTreeAutoscaling": True, "autoscalerOptions": _autoscaler(job.pool.workers.idle_seconds)}
     )
-    redis = {} if job.pool.redis is None else {"gcsFaultToleranceOptions": _redis(job.pool.redis)}
+    redis = {}
+    if job.pool.redis is not None:
+        options = {"redisAddress": job.pool.redis.address, "redisPassword": _secret(job.pool.redis.password)}
+        redis["gcsFaultToleranceOptions"] = options
     return {
         "rayVersion": RAY_VERSION,
         # Anyone who can reach Ray's dashboard can run code as us; the operator makes a token for every cluster.
@@ -118,6 +119,8 @@ def _head(job: SweepJob) -> Object:
         {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
         _STORE_MOUNT,
     )
+    # The store file, which names passwords and has none.
+    store = {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": job.pool.places.mlflow_uri, "folder": SHARED}
     container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
     # `stop` sends the driver SIGTERM through Ray and then deletes this Pod: the driver has this long to end.
     container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "30"]}}}
@@ -126,7 +129,7 @@ def _head(job: SweepJob) -> Object:
             "labels": _labels(job, "head"),
             "annotations": {
                 SPEC: job.spec,
-                STORE: _store(job.pool.places),
+                STORE: yaml.safe_dump(store, sort_keys=False),
                 "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
                 "karpenter.sh/do-not-disrupt": "true",
             },
@@ -197,13 +200,6 @@ def _autoscaler(idle_seconds: int) -> Object:
             {"name": "autoscaler-tmp", "mountPath": "/tmp"},
             {"name": "api-access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True},
         ],
-    }
-
-
-def _redis(redis: Redis) -> Object:
-    return {
-        "redisAddress": redis.address,
-        "redisPassword": {"valueFrom": {"secretKeyRef": _reference(redis.password)}},
     }
 
 
@@ -294,18 +290,11 @@ def _driver(places: Places) -> list[Object]:
         "MLFLOW_TRACKING_USERNAME": places.mlflow_username,
         "MLFLOW_TRACKING_PASSWORD": places.mlflow_password,
     }
-    return [{"name": name, "valueFrom": {"secretKeyRef": _reference(key)}} for name, key in secrets.items()]
+    return [{"name": name, **_secret(key)} for name, key in secrets.items()]
 
 
-def _reference(key: SecretKey) -> Object:
-    return {"name": key.secret, "key": key.key}
-
-
-def _store(places: Places) -> str:
-    """The store file, which names passwords and has none."""
-    return yaml.safe_dump(
-        {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}, sort_keys=False
-    )
+def _secret(key: SecretKey) -> Object:
+    return {"valueFrom": {"secretKeyRef": {"name": key.secret, "key": key.key}}}
 
 
 def _document(annotation: str) -> Object:

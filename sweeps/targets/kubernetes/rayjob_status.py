@@ -1,17 +1,17 @@
 """The status of a sweep on Kubernetes, read from its RayJob and its Pods: plain data, no cluster.
 
 >>> status_of({"metadata": {"name": "a"}, "status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}})
-RayJobStatus(name='a', state='finished', ...)
+SweepStatus(name='a', state='finished', detail='RayJob Complete, Ray job SUCCEEDED', ...)
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sweeps.targets.kubernetes.errors import flat
+from sweeps.targets.target import SweepStatus
 
 # KubeRay's JobDeploymentStatus in our words; Running and Complete are refined by Ray's own.
 DEPLOYMENT = {
@@ -26,39 +26,11 @@ DEPLOYMENT = {
     "Failed": "failed",
     "ValidationFailed": "failed",
 }
-ENDED = frozenset({"finished", "failed", "stopped"})
+ENDED = frozenset({"finished", "failed", "stopped"})  # it has stopped for good
 
 
-@dataclass(frozen=True)
-class RayJobStatus:
-    """A RayJob's state in our words, with KubeRay's beside it; times are RFC 3339 texts, "" where unknown."""
-
-    name: str
-    state: str  # one of sweeps.targets.target.STATES
-    deployment: str  # KubeRay's jobDeploymentStatus
-    job: str  # Ray's job status
-    message: str
-    failures: int  # clusters that failed so far; each retry is a fresh one
-    created: str
-    started: str
-    ended: str
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has stopped for good."""
-        return self.state in ENDED
-
-    @property
-    def words(self) -> str:
-        """KubeRay's and Ray's own, in one line."""
-        parts = [f"RayJob {self.deployment}" if self.deployment else "KubeRay's operator has not looked at it yet"]
-        parts += [f"Ray job {self.job}"] if self.job else []
-        parts += [f"{self.failures} clusters failed"] if self.failures else []
-        return ", ".join(parts) + (f": {self.message}" if self.message else "")
-
-
-def status_of(rayjob: Mapping[str, Any]) -> RayJobStatus:
-    """What a RayJob says of itself."""
+def status_of(rayjob: Mapping[str, Any]) -> SweepStatus:
+    """What a RayJob says of itself; `detail` is KubeRay's and Ray's own words for it."""
     metadata, status = rayjob["metadata"], rayjob.get("status") or {}
     deployment, job = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
     state = DEPLOYMENT.get(deployment, "running")
@@ -68,15 +40,16 @@ def status_of(rayjob: Mapping[str, Any]) -> RayJobStatus:
         state = "starting"
     if metadata.get("deletionTimestamp"):
         state = "stopping"
-    return RayJobStatus(
-        name=metadata["name"],
-        state=state,
-        deployment=deployment,
-        job=job,
-        message=flat(status.get("message") or status.get("reason") or ""),
-        failures=int(status.get("failed") or 0),
-        created=metadata.get("creationTimestamp", ""),
-        started=status.get("startTime") or "",
+    parts = [f"RayJob {deployment}" if deployment else "KubeRay's operator has not looked at it yet"]
+    parts += [f"Ray job {job}"] if job else []
+    # Each retry is a fresh cluster.
+    parts += [f"{status['failed']} clusters failed"] if status.get("failed") else []
+    message = flat(status.get("message") or status.get("reason") or "")
+    return SweepStatus(
+        metadata["name"],
+        state,
+        ", ".join(parts) + (f": {message}" if message else ""),
+        started=status.get("startTime") or metadata.get("creationTimestamp", ""),
         ended=status.get("endTime") or "",
     )
 

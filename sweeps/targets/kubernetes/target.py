@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from sweeps.targets.kubernetes.errors import NoSuchSweep
 from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
-from sweeps.targets.kubernetes.rayjob_status import RayJobStatus, pods_in_words
+from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
 from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded
-from trainers.errors import WRONG_REQUEST, TargetError
+from trainers.errors import TargetError
 
 if TYPE_CHECKING:
     from sweeps.targets.kubernetes.client import Namespace
@@ -35,14 +35,14 @@ class KubernetesTarget:
     def __init__(self, address: str, store: str | None, pool: Path | None) -> None:
         self._to, self._name = address, address.partition("://")[2]
         if "/" in self._name:
-            raise TargetError(f"--to {address}: must be k8s://NAMESPACE, like k8s://gradsweep", WRONG_REQUEST)
+            raise TargetError(f"--to {address}: must be k8s://NAMESPACE, like k8s://gradsweep")
         self._store = store
         self._pool = pool
 
     def submit(self, sweep: Submission) -> Submitted:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
         if self._store is not None:
-            raise TargetError("--store: on Kubernetes the pool says where records go, as `places`", WRONG_REQUEST)
+            raise TargetError("--store: on Kubernetes the pool says where records go, as `places`")
         rayjob = render(_job(sweep.name, sweep.spec, self._read_pool()))
         if sweep.dry_run:
             return Submitted(sweep.name, self._to, manifest=as_yaml(rayjob))
@@ -54,18 +54,19 @@ class KubernetesTarget:
 
     def list(self) -> list[SweepStatus]:
         """What the RayJobs say."""
-        return [_status(rayjob) for rayjob in self._connect().list()]
+        return self._connect().list()
 
     def status(self, name: str) -> SweepStatus:
         """What RayJob, Pods and driver say, and the store, where it can be read from here."""
         namespace, stored = self._connect(), recorded(name, self._store)
         try:
-            rayjob = namespace.status(name)
+            status = namespace.status(name)
         except NoSuchSweep:
             if stored is None:
                 raise
             return SweepStatus(name, stored["state"], f"no RayJob in {self._to} any more", recorded=stored)
-        status = _status(rayjob, pods_in_words(namespace.pods(name)))
+        if pods := pods_in_words(namespace.pods(name)[0]):
+            status = replace(status, detail=f"{status.detail}; {pods}")
         with suppress(TargetError):  # its Pod may end at this moment
             status = replace(status, last_line=namespace.last_line(name))
         return replace(status, recorded=stored)
@@ -79,7 +80,7 @@ class KubernetesTarget:
         namespace = self._connect()
         before = namespace.status(name)
         namespace.delete(name)
-        state = before.state if before.finished else "stopped"
+        state = before.state if before.state in ENDED else "stopped"
         return SweepStatus(name, state, f"RayJob deleted from {self._to}; its records stay in its store")
 
     def resume(self, name: str) -> Submitted:
@@ -89,9 +90,9 @@ class KubernetesTarget:
         try:
             documents = documents_of(namespace.rayjob(name))
         except NoSuchSweep as error:
-            raise NoSuchSweep(f"{error}; {again}", WRONG_REQUEST) from None
+            raise NoSuchSweep(f"{error}; {again}") from None
         if documents is None:
-            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {again}", WRONG_REQUEST)
+            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {again}")
         spec, pool = documents
         rayjob = render(_job(name, spec, _parsed(pool, f"the pool of RayJob {name}")))
         self._remove_ended(namespace, name)
@@ -110,14 +111,13 @@ class KubernetesTarget:
         chosen = self._pool or os.environ.get(POOL_VARIABLE)
         if not chosen:
             raise TargetError(
-                f"--pool FILE (or ${POOL_VARIABLE}) is needed: it describes the cluster, see k8s/overlays/*/pool.yaml",
-                WRONG_REQUEST,
+                f"--pool FILE (or ${POOL_VARIABLE}) is needed: it describes the cluster, see k8s/overlays/*/pool.yaml"
             )
         try:
             return _parsed(Path(chosen).read_text(encoding="utf-8"), f"--pool {chosen}")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not a text"
-            raise TargetError(f"--pool {chosen}: can't be read: {reason}", WRONG_REQUEST) from None
+            raise TargetError(f"--pool {chosen}: can't be read: {reason}") from None
 
     def _remove_ended(self, namespace: Namespace, name: str) -> None:
         """Delete an ended RayJob of this name, if there is one; one that runs is refused."""
@@ -125,10 +125,9 @@ class KubernetesTarget:
             status = namespace.status(name)
         except NoSuchSweep:
             return
-        if not status.finished:
+        if status.state not in ENDED:
             raise TargetError(
-                f"sweep {name!r} is {status.state} in {self._to}: gradsweep logs {name} -f --to {self._to}",
-                WRONG_REQUEST,
+                f"sweep {name!r} is {status.state} in {self._to}: gradsweep logs {name} -f --to {self._to}"
             )
         namespace.delete(name)
 
@@ -145,23 +144,16 @@ def _job(name: str, spec: str, pool: Pool) -> SweepJob:
     for fields in (parsed.base, *parsed.arms.values()):
         kind, _, folder = str(fields.get("data", "")).partition(":")
         if kind == "folder" and not Path(os.path.normpath(folder)).is_relative_to(SHARED):
-            raise TargetError(
-                f"data: folder:{folder}: Pods see no folder but {SHARED}, the pool's claim", WRONG_REQUEST
-            )
+            raise TargetError(f"data: folder:{folder}: Pods see no folder but {SHARED}, the pool's claim")
     try:
         packs = pool.workers.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
         return SweepJob(name, spec, pool, packs)
     except ValueError as error:
-        raise TargetError(str(error), WRONG_REQUEST) from None
+        raise TargetError(str(error)) from None
 
 
 def _parsed(text: str, where: str) -> Pool:
     try:
         return read_pool(text)
     except ValueError as error:
-        raise TargetError(f"{where}: {'; '.join(str(error).splitlines())}", WRONG_REQUEST) from None
-
-
-def _status(rayjob: RayJobStatus, pods: str = "") -> SweepStatus:
-    detail = f"{rayjob.words}; {pods}" if pods else rayjob.words
-    return SweepStatus(rayjob.name, rayjob.state, detail, rayjob.started or rayjob.created, rayjob.ended)
+        raise TargetError(f"{where}: {'; '.join(str(error).splitlines())}") from None
