@@ -52,7 +52,7 @@ class MlflowMirror:
     name, title = NAME, "MLflow"
 
     def __init__(self, store: Store, ledger: Ledger, uri: str | None = None) -> None:
-        self.problems: dict[int, str] = {}
+        self.problems: dict[int, str] = {}  # what is wrong with single configurations, by number
         self.uri = with_driver(uri or store.mlflow_uri)
         self._store, self._ledger = store, ledger
         self._held = ExitStack()
