@@ -268,15 +268,13 @@ def _bits(value: float) -> bytes:
 
 def _same_table(table: pa.Table, columns: tidy.Columns) -> bool:
     """Whether a table has these columns, rows in the same order, to the bit."""
+    pairs = [(table[name].to_numpy(), columns[name]) for name in table.column_names if name in columns]
     return table.column_names == list(columns) and all(
-        _same_column(table[name].to_numpy(), values) for name, values in columns.items()
+        stored.dtype == values.dtype and stored.tobytes() == values.tobytes()
+        if isinstance(values, np.ndarray)
+        else list(stored) == values
+        for stored, values in pairs
     )
-
-
-def _same_column(stored: Any, values: Any) -> bool:
-    if isinstance(values, np.ndarray):
-        return bool(stored.dtype == values.dtype and stored.tobytes() == values.tobytes())
-    return bool(list(stored) == values)
 
 
 def _few(numbers: Sequence[int]) -> str:
