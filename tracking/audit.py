@@ -120,6 +120,7 @@ class _Runs:
         self._sweep = ledger.sweep(sweep.name)
         self._configurations = {c.number: c for c in ledger.configurations(sweep)}
 
+    @client.translated()
     def audit(self, runs: Law, metrics: Law, artifacts: Law) -> None:
         """One run each in the state that the ledger says, every point once, the Parquet files: to the bit."""
         own = self._taken.get(SWEEP, Taken(SWEEP))
@@ -183,18 +184,15 @@ class _Runs:
 
     def _stored(self, run: Run) -> Iterator[Metric]:
         for key in run.data.metrics:
-            with client.translated():
-                yield from self._mirror.client.get_metric_history(run.info.run_id, key)
+            yield from self._mirror.client.get_metric_history(run.info.run_id, key)
 
     def _files(self, run: Run, c: Configuration, epochs: Sequence[Epoch], folder: str) -> Iterator[str]:
-        with client.translated():
-            there = {info.path for info in self._mirror.client.list_artifacts(run.info.run_id)}
+        there = {info.path for info in self._mirror.client.list_artifacts(run.info.run_id)}
         for file, columns in run_data.tables(self._sweep, c, epochs).items():
             if file not in there:
                 yield f" has no {file}"
                 continue
-            with client.translated():
-                path = Path(self._mirror.client.download_artifacts(run.info.run_id, file, folder))
+            path = Path(self._mirror.client.download_artifacts(run.info.run_id, file, folder))
             try:
                 if not _same_table(pq.read_table(path), columns):
                     yield f": its {file} is not what the ledger has"
@@ -270,15 +268,13 @@ def _bits(value: float) -> bytes:
 
 def _same_table(table: pa.Table, columns: tidy.Columns) -> bool:
     """Whether a table has these columns, rows in the same order, to the bit."""
+    pairs = [(table[name].to_numpy(), columns[name]) for name in table.column_names if name in columns]
     return table.column_names == list(columns) and all(
-        _same_column(table[name].to_numpy(), values) for name, values in columns.items()
+        stored.dtype == values.dtype and stored.tobytes() == values.tobytes()
+        if isinstance(values, np.ndarray)
+        else list(stored) == values
+        for stored, values in pairs
     )
-
-
-def _same_column(stored: Any, values: Any) -> bool:
-    if isinstance(values, np.ndarray):
-        return bool(stored.dtype == values.dtype and stored.tobytes() == values.tobytes())
-    return bool(list(stored) == values)
 
 
 def _few(numbers: Sequence[int]) -> str:

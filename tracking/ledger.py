@@ -14,24 +14,26 @@ a transaction that a restart of the server interrupts is made again until the se
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import math
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from tracking.files import locked
 from tracking.types import ENDS, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
 
@@ -72,58 +74,28 @@ def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, kind, **{"nullable": False} | options)
 
 
+def _columns(of: type, key: str = "") -> list[sa.Column[Any]]:
+    """A column per field of a dataclass."""
+    kinds = {"str": sa.Text, "int": sa.Integer, "bool": sa.Boolean}
+    columns = []
+    for f in fields(of):
+        declared = str(f.type).removesuffix(" | None")
+        time_of = declared == "int" and f.name in ("begun", "started", "ended")
+        kind = sa.BigInteger if time_of else kinds.get(declared, _Json)
+        more: dict[str, Any] = {"primary_key": True, "autoincrement": False} if f.name == key else {}
+        columns.append(_column(f.name, kind, nullable=declared != f.type, **more))
+    return columns
+
+
 _ledger = _table("ledger", _column("format", sa.Integer, primary_key=True))
-_sweeps = _table(
-    "sweeps",
-    _column("id", sa.Integer, primary_key=True),
-    _column("name", sa.Text, unique=True),
-    _column("mark", sa.Text),
-    _column("spec", sa.Text),
-    _column("first_spec", sa.Text, nullable=True),
-    _column("question", sa.Text),
-    _column("settings", _Json),
-    _column("objectives", _Json),
-    _column("space", _Json),
-    _column("versions", _Json),
-    _column("digests", _Json),
-    _column("commit", sa.Text, nullable=True),
-    _column("begun", sa.BigInteger),
-    _column("ended", sa.BigInteger, nullable=True),
-    _column("status", sa.Text),
-    _column("note", sa.Text),
-    _column("revision", sa.Integer),
-)
+_sweeps = _table("sweeps", *_columns(Sweep), sa.PrimaryKeyConstraint("id"), sa.UniqueConstraint("name"))
 
 
 def _key(*more: sa.schema.SchemaItem) -> tuple[sa.schema.SchemaItem, ...]:
     return _column("sweep", sa.ForeignKey(_sweeps.c.id), primary_key=True, autoincrement=False), *more
 
 
-_configurations = _table(
-    "configurations",
-    *_key(_column("number", sa.Integer, primary_key=True, autoincrement=False)),
-    _column("name", sa.Text),
-    _column("member", _Json),
-    _column("seeds", _Json),
-    _column("arm", sa.Text),
-    _column("confirms", sa.Integer, nullable=True),
-    _column("parameters", _Json),
-    _column("point", _Json, nullable=True),
-    _column("drawn", _Json),
-    _column("notes", _Json),
-    _column("study_notes", _Json),
-    _column("pack", sa.Text),
-    _column("known", sa.Integer),
-    _column("started", sa.BigInteger),
-    _column("epoch", sa.Integer),
-    _column("ended", sa.BigInteger, nullable=True),
-    _column("state", sa.Text),
-    _column("values", _Json, nullable=True),
-    _column("reason", sa.Text),
-    _column("traceback", sa.Text),
-    _column("order", sa.Integer),
-    _column("pruner_attributes", _Json),
-)
+_configurations = _table("configurations", *_key(*_columns(Configuration, key="number")))
 _metrics = _table("metrics", _column("id", sa.Integer, primary_key=True), _column("names", sa.Text, unique=True))
 _epochs = _table(
     "epochs",
@@ -136,17 +108,7 @@ _epochs = _table(
     _column("objective", sa.Double, nullable=True),  # NaN is NULL
     _column("again", sa.Integer, default=0),
 )
-_mirrors = _table(
-    "mirrors",
-    *_key(_column("mirror", sa.Text, primary_key=True)),
-    _column("number", sa.Integer, primary_key=True, autoincrement=False),
-    _column("attempted", sa.Boolean),
-    _column("run", sa.Text, nullable=True),
-    _column("place", sa.Text, nullable=True),
-    _column("epoch", sa.Integer),
-    _column("ended", sa.Boolean),
-    _column("problem", sa.Text),
-)
+_mirrors = _table("mirrors", *_key(_column("mirror", sa.Text, primary_key=True)), *_columns(Taken, key="number"))
 _SWEEP_FIELDS = [f.name for f in fields(Sweep)]
 _END_FIELDS = ("ended", "state", "values", "reason", "traceback", "order", "pruner_attributes")
 
@@ -183,24 +145,27 @@ class Ledger:
         except (SQLAlchemyError, OSError) as error:
             ledger.close()
             raise StoreError(f"can't open {shown(url)}: {cause(error)}") from None
-        if formats and formats != [FORMAT]:
-            ledger.close()
+        if formats == [FORMAT]:
+            return ledger
+        ledger.close()
+        if formats:
             raise StoreError(f"{shown(url)} has a ledger of the format {formats[0]}, but this gradsweep reads {FORMAT}")
-        if not formats:
-            ledger.close()
-            return None
-        return ledger
+        return None
 
     @classmethod
     def create(cls, url: str) -> Ledger:
         """The ledger of a database, made if it has none. Raises StoreError."""
         if (ledger := cls.open(url)) is not None:
             return ledger
-        ledger = cls(url)
+        ledger, file = cls(url), Path(url.removeprefix(_SQLITE))
         try:
             # Two processes that make the tables at the same moment get into each other's way.
-            with _alone(ledger), ledger._engine.begin() as connection:
-                connection = connection.execution_options(**{_WRITING: True})
+            with (
+                locked(file.parent) if url.startswith(_SQLITE) else nullcontext(),
+                ledger._engine.begin() as connection,
+            ):
+                if connection.dialect.name == "postgresql":
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(advisory_key("tables"))))
                 _tables.create_all(connection)
                 if connection.scalar(sa.select(_ledger.c.format)) is None:
                     connection.execute(sa.insert(_ledger), {"format": FORMAT})
@@ -229,7 +194,7 @@ class Ledger:
             if db.scalar(sa.select(_sweeps.c.id).where(_sweeps.c.name == sweep.name)) is None:
                 db.execute(sa.insert(_sweeps), row)
             elif not again:
-                self._change(db, _sweeps.c.name == sweep.name, status="running", note="")
+                _change(db, _sweeps.c.name == sweep.name, status="running", note="")
 
         self._write(write)
         return self.sweep(sweep.name)
@@ -243,7 +208,7 @@ class Ledger:
             late = row.first_spec is None and db.scalar(sa.select(sa.exists().where(*ends)))
             if row.spec != spec:
                 first = row.spec if late else row.first_spec
-                self._change(db, _sweeps.c.id == sweep.id, spec=spec, first_spec=first)
+                _change(db, _sweeps.c.id == sweep.id, spec=spec, first_spec=first)
 
         self._write(write)
 
@@ -254,25 +219,19 @@ class Ledger:
         """
         if status not in STATUSES:
             raise ValueError(f"status must be one of {', '.join(STATUSES)}, but got {status!r}")
-        now = _now()
-
-        def write(db: sa.Connection, again: bool) -> None:
-            ended = now if trained else sa.func.coalesce(_sweeps.c.ended, now)
-            self._change(db, _sweeps.c.id == sweep.id, status=status, note=note, ended=ended)
-
-        self._write(write)
+        ended = _now() if trained else sa.func.coalesce(_sweeps.c.ended, _now())
+        self._write(lambda db, again: _change(db, _sweeps.c.id == sweep.id, status=status, note=note, ended=ended))
 
     def add(self, sweep: Sweep, configurations: Sequence[Configuration]) -> None:
         """New configurations, all of them or none."""
+        if not configurations:
+            return
         now = _now()
         rows = [asdict(c) | {"sweep": sweep.id, "started": c.started or now} for c in configurations]
+        first = _configurations.c.sweep == sweep.id, _configurations.c.number == rows[0]["number"]
 
         def write(db: sa.Connection, again: bool) -> None:
-            if again and rows:
-                known = _configurations.c.sweep == sweep.id, _configurations.c.number == rows[0]["number"]
-                if db.scalar(sa.select(sa.exists().where(*known))):
-                    return
-            if rows:
+            if not again or not db.scalar(sa.select(sa.exists().where(*first))):
                 db.execute(sa.insert(_configurations), rows)
 
         self._write(write)
@@ -286,31 +245,49 @@ class Ledger:
             if c.state not in ENDS:
                 raise ValueError(f"state must be one of {', '.join(ENDS)}, but got {c.state!r}")
         now = _now()
-        ids = {e.names: self._metrics_id(e.names) for e in epochs.values()}
+        rows = {
+            (number, e.epoch): {
+                "sweep": sweep.id,
+                "configuration": number,
+                "epoch": e.epoch,
+                "at": e.at or now,
+                "engine": e.engine,
+                "metrics": self._metrics_id(e.names),
+                "values": e.values.tobytes(),
+                "objective": None if math.isnan(e.objective) else e.objective,
+            }
+            for number, e in epochs.items()
+        }
+        pair = _epochs.c.configuration, _epochs.c.epoch
+        there = _epochs.c.sweep == sweep.id, sa.tuple_(*pair).in_(list(rows))
+        own, numbers = sa.update(_configurations).where(_configurations.c.sweep == sweep.id), _configurations.c.number
 
         def write(db: sa.Connection, again: bool) -> None:
-            _add_epochs(db, sweep, epochs, ids, now, again)
+            known = {tuple(row) for row in db.execute(sa.select(*pair).where(*there))}
+            if known and not again:
+                db.execute(sa.update(_epochs).where(*there).values(again=_epochs.c.again + 1))
+            if fresh := [row for place, row in rows.items() if place not in known]:
+                db.execute(sa.insert(_epochs), fresh)
+                last = {row["configuration"]: row["epoch"] for row in fresh}
+                db.execute(own.where(numbers.in_(last)).values(epoch=sa.case(last, value=numbers)))
             for c in ended:
                 end = {name: getattr(c, name) for name in _END_FIELDS} | {"ended": c.ended or now}
-                own = _configurations.c.sweep == sweep.id, _configurations.c.number == c.number
-                db.execute(sa.update(_configurations).where(*own, _configurations.c.ended.is_(None)).values(end))
+                db.execute(own.where(numbers == c.number, _configurations.c.ended.is_(None)).values(end))
 
         self._write(write)
 
     def configurations(self, sweep: Sweep, numbers: Sequence[int] | None = None) -> list[Configuration]:
         """The configurations of a sweep, or some of them, by number."""
-        query = sa.select(_configurations).where(_configurations.c.sweep == sweep.id)
-        if numbers is not None:
-            query = query.where(_configurations.c.number.in_(numbers))
-        rows = self._read(lambda db: db.execute(query.order_by(_configurations.c.number)).all())
+        c = _configurations.c
+        query = sa.select(_configurations).where(c.sweep == sweep.id, _among(c.number, numbers)).order_by(c.number)
+        rows = self._read(lambda db: db.execute(query).all())
         return [_configuration(row) for row in rows]
 
     def objectives(self, sweep: Sweep, numbers: Sequence[int] | None = None) -> dict[int, dict[int, float]]:
         """The mean of the first objective over the seeds: configuration -> epoch -> value."""
         columns = _epochs.c.configuration, _epochs.c.epoch, _epochs.c.objective
-        query = sa.select(*columns).where(_epochs.c.sweep == sweep.id).order_by(*columns[:2])
-        if numbers is not None:
-            query = query.where(_epochs.c.configuration.in_(numbers))
+        which = _epochs.c.sweep == sweep.id, _among(_epochs.c.configuration, numbers)
+        query = sa.select(*columns).where(*which).order_by(*columns[:2])
         values: dict[int, dict[int, float]] = {}
         for number, epoch, value in self._read(lambda db: db.execute(query).all()):
             values.setdefault(number, {})[epoch] = math.nan if value is None else value
@@ -320,10 +297,8 @@ class Ledger:
         self, sweep: Sweep, numbers: Sequence[int] | None = None, after: int = -1
     ) -> Iterator[tuple[int, Epoch]]:
         """(configuration, epoch) of a sweep, or of some of its configurations, in this order; those after an epoch."""
-        query = sa.select(_epochs).where(_epochs.c.sweep == sweep.id, _epochs.c.epoch > after)
-        if numbers is not None:
-            query = query.where(_epochs.c.configuration.in_(numbers))
-        query = query.order_by(_epochs.c.configuration, _epochs.c.epoch)
+        which = _epochs.c.sweep == sweep.id, _epochs.c.epoch > after, _among(_epochs.c.configuration, numbers)
+        query = sa.select(_epochs).where(*which).order_by(_epochs.c.configuration, _epochs.c.epoch)
         rows = self._read(lambda db: db.execute(query).all())
         missing = {row.metrics for row in rows} - self._names.keys()
         if missing:
@@ -343,9 +318,8 @@ class Ledger:
 
     def taken(self, sweep: Sweep, mirror: str, numbers: Sequence[int] | None = None) -> dict[int, Taken]:
         """What a mirror has taken, by configuration (SWEEP: the sweep itself)."""
-        query = sa.select(_mirrors).where(_mirrors.c.sweep == sweep.id, _mirrors.c.mirror == mirror)
-        if numbers is not None:
-            query = query.where(_mirrors.c.number.in_(numbers))
+        m = _mirrors.c
+        query = sa.select(_mirrors).where(m.sweep == sweep.id, m.mirror == mirror, _among(m.number, numbers))
         names = [f.name for f in fields(Taken)]
         rows = self._read(lambda db: db.execute(query).all())
         return {row.number: Taken(**{name: getattr(row, name) for name in names}) for row in rows}
@@ -364,11 +338,7 @@ class Ledger:
     def forget(self, sweep: Sweep, mirror: str) -> None:
         """Forget what a mirror has taken: it is made again."""
         own = _mirrors.c.sweep == sweep.id, _mirrors.c.mirror == mirror
-
-        def write(db: sa.Connection, again: bool) -> None:
-            db.execute(sa.delete(_mirrors).where(*own))
-
-        self._write(write)
+        self._write(lambda db, again: db.execute(sa.delete(_mirrors).where(*own)))
 
     def pending(self, sweep: Sweep, mirror: str, *, problems: bool = False) -> list[tuple[int, bool]]:
         """(number, whether it has ended) of each configuration of which a mirror lacks something; the ended ones first.
@@ -390,121 +360,64 @@ class Ledger:
         """Close the connections."""
         self._engine.dispose()
 
-    def _change(self, db: sa.Connection, which: sa.ColumnElement[bool], **values: Any) -> None:
-        db.execute(sa.update(_sweeps).where(which).values(revision=_sweeps.c.revision + 1, **values))
-
     def _metrics_id(self, names: tuple[str, ...]) -> int:
         """The id of a list of metrics; a new one is added in a transaction of its own, before that which needs it."""
-        if names in self._ids:
-            return self._ids[names]
-        text = json.dumps(names)
-        which = sa.select(_metrics.c.id).where(_metrics.c.names == text)
-        known = self._read(lambda db: db.scalar(which))
-        if known is None:
-
-            def write(db: sa.Connection, again: bool) -> None:
-                if db.scalar(which) is None:
-                    db.execute(sa.insert(_metrics), {"names": text})
-
-            try:
-                self._write(write)
-            except LedgerError as error:
-                # The driver of another sweep has added it at the same moment.
-                if not isinstance(error.__cause__, IntegrityError):
-                    raise
-            known = self._read(lambda db: db.scalar(which))
-        assert known is not None
-        self._ids[names] = int(known)
-        return int(known)
+        if names not in self._ids:
+            text = json.dumps(names)
+            which = sa.select(_metrics.c.id).where(_metrics.c.names == text)
+            if self._read(lambda db: db.scalar(which)) is None:
+                # The driver of another sweep may add it at the same moment.
+                add = sa.text(f"INSERT INTO {_metrics.name} (names) VALUES (:names) ON CONFLICT DO NOTHING")
+                self._write(lambda db, again: db.execute(add, {"names": text}))
+            self._ids[names] = self._read(lambda db: db.scalars(which).one())
+        return self._ids[names]
 
     def _read(self, query: Callable[[sa.Connection], T]) -> T:
-        def attempt(again: bool) -> T:
-            with self._engine.connect() as connection:
-                return query(connection)
+        return self._transaction(lambda db, again: query(db), writing=False)
 
-        return self._patiently(attempt)
-
-    def _write(self, work: Callable[[sa.Connection, bool], None]) -> None:
+    def _write(self, work: Callable[[sa.Connection, bool], object]) -> None:
         """One transaction; `work` is told whether it is made again: the first attempt may have been committed."""
+        self._transaction(work, writing=True)
 
-        def attempt(again: bool) -> None:
-            with self._engine.connect().execution_options(**{_WRITING: True}) as connection, connection.begin():
-                work(connection, again)
-
-        self._patiently(attempt)
-
-    def _patiently(self, attempt: Callable[[bool], T]) -> T:
-        lost = False
-
-        def once() -> T:
-            if lost:
-                self.reconnected()
-            return attempt(lost)
-
-        def note(state: RetryCallState) -> None:
-            nonlocal lost
-            if not lost:
-                log.warning("sweep database unreachable; retrying")
-            lost = True
-
+    def _transaction(self, work: Callable[[sa.Connection, bool], T], writing: bool) -> T:
         retrying = Retrying(
             retry=retry_if_exception(_connection_lost),
             wait=wait_random_exponential(multiplier=0.25, max=10),
             stop=stop_after_delay(PATIENCE_SECONDS),
-            before_sleep=note,
+            before_sleep=_note,
             reraise=True,
         )
         try:
-            answer = retrying(once)
+            for attempt in retrying:
+                with attempt:
+                    if again := attempt.retry_state.attempt_number > 1:
+                        self.reconnected()
+                    with self._engine.connect().execution_options(**{_WRITING: writing}) as db:
+                        with db.begin() if writing else nullcontext():
+                            answer = work(db, again)
         except (SQLAlchemyError, OSError) as error:
             raise LedgerError(f"can't use the ledger {shown(self.url)}: {cause(error)}") from error
-        if lost:
+        if again:
             log.info("sweep database reachable again")
         return answer
 
 
-def _add_epochs(
-    db: sa.Connection,
-    sweep: Sweep,
-    epochs: Mapping[int, Epoch],
-    ids: Mapping[tuple[str, ...], int],
-    now: int,
-    again: bool,
-) -> None:
-    """Insert the epochs that are not there yet; the others are counted, unless the transaction is made again."""
-    of_sweep = _epochs.c.sweep == sweep.id
-    pairs = [(number, e.epoch) for number, e in epochs.items()]
-    where = of_sweep, sa.tuple_(_epochs.c.configuration, _epochs.c.epoch).in_(pairs)
-    known = {tuple(row) for row in db.execute(sa.select(_epochs.c.configuration, _epochs.c.epoch).where(*where))}
-    if known and not again:
-        db.execute(sa.update(_epochs).where(*where).values(again=_epochs.c.again + 1))
-    rows = [
-        {
-            "sweep": sweep.id,
-            "configuration": number,
-            "epoch": e.epoch,
-            "at": e.at or now,
-            "engine": e.engine,
-            "metrics": ids[e.names],
-            "values": e.values.tobytes(),
-            "objective": None if math.isnan(e.objective) else e.objective,
-        }
-        for number, e in epochs.items()
-        if (number, e.epoch) not in known
-    ]
-    if rows:
-        db.execute(sa.insert(_epochs), rows)
-        last = sa.case({row["configuration"]: row["epoch"] for row in rows}, value=_configurations.c.number)
-        own = _configurations.c.sweep == sweep.id, _configurations.c.number.in_([r["configuration"] for r in rows])
-        db.execute(sa.update(_configurations).where(*own).values(epoch=last))
+def _note(state: RetryCallState) -> None:
+    if state.attempt_number == 1:
+        log.warning("sweep database unreachable; retrying")
+
+
+def _change(db: sa.Connection, which: sa.ColumnElement[bool], **values: Any) -> None:
+    db.execute(sa.update(_sweeps).where(which).values(revision=_sweeps.c.revision + 1, **values))
+
+
+def _among(column: sa.Column[Any], numbers: Sequence[int] | None) -> sa.ColumnElement[bool]:
+    return sa.true() if numbers is None else column.in_(numbers)
 
 
 def with_driver(url: str) -> str:
     """The URL with the PostgreSQL driver that we install."""
-    for short in ("postgres://", "postgresql://"):
-        if url.startswith(short):
-            return "postgresql+psycopg://" + url.removeprefix(short)
-    return url
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
 def shown(url: str) -> str:
@@ -538,25 +451,6 @@ def _engine(url: str) -> sa.Engine:
     sa.event.listen(engine, "connect", connected)
     sa.event.listen(engine, "begin", begun)
     return engine
-
-
-@contextmanager
-def _alone(ledger: Ledger) -> Iterator[None]:
-    """No other process or thread is in this block for the same database."""
-    if ledger.url.startswith(_SQLITE):
-        descriptor = os.open(os.path.dirname(ledger.url.removeprefix(_SQLITE)) or ".", os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-        return
-    with ledger._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.select(sa.func.pg_advisory_lock(advisory_key("tables"))))
-        try:
-            yield
-        finally:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(advisory_key("tables"))))
 
 
 def advisory_key(what: str) -> int:

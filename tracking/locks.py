@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
+from tenacity import Retrying, stop_after_attempt, wait_fixed
 
 from tracking.ledger import CONNECT_SECONDS, advisory_key, cause, shown, with_driver
 from trainers.errors import SearchError, StoreError
 
-ATTEMPTS = 3
 ELSEWHERE = "perhaps on another machine"
 _HELD = """
 SELECT EXISTS (
@@ -54,15 +53,12 @@ def file_lock(file: Path) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a+") as handle:
         # `holder` takes the lock for a moment, which must not be mistaken for a driver.
-        for attempt in range(ATTEMPTS):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == ATTEMPTS - 1:
-                    handle.seek(0)
-                    raise BlockingIOError(handle.read().strip() or "unknown") from None
-                time.sleep(0.1)
+        patient = Retrying(stop=stop_after_attempt(3), wait=wait_fixed(0.1), reraise=True)
+        try:
+            patient(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            raise BlockingIOError(handle.read().strip() or "unknown") from None
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
@@ -110,16 +106,12 @@ def _advisory(url: str, name: str) -> Iterator[Callable[[], None]]:
         yield take
 
 
-@contextmanager
-def _connect(url: str) -> Iterator[sa.Connection]:
+def _connect(url: str) -> sa.Connection:
+    timeout = {"connect_timeout": CONNECT_SECONDS}
     engine = sa.create_engine(
-        with_driver(url),
-        poolclass=sa.NullPool,
-        isolation_level="AUTOCOMMIT",
-        connect_args={"connect_timeout": CONNECT_SECONDS},
+        with_driver(url), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=timeout
     )
-    with engine.connect() as connection:
-        yield connection
+    return engine.connect()
 
 
 def _alive(connection: sa.Connection) -> bool:

@@ -34,7 +34,6 @@ class Outcome:
     arm: str
     name: str
     state: str
-    reason: str
 
     @property
     def confirms(self) -> str | None:
@@ -68,7 +67,12 @@ def load_wide(sweep: str, store: Store | str | Path | None = None) -> pd.DataFra
 def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, Outcome]:
     """The state of every configuration of a sweep, by number. Raises ResultsError, StoreError, LedgerError."""
     with _opened(sweep, store) as (ledger, row):
-        return {c.number: _outcome(c) for c in ledger.configurations(row)}
+        return {
+            c.number: Outcome(c.number, c.arm, c.name, c.state)
+            if c.confirms is None
+            else Outcome(c.number, "", f"{CONFIRM}{c.name}", c.state)
+            for c in ledger.configurations(row)
+        }
 
 
 def sweeps(store: Store | str | Path | None = None) -> list[Sweep]:
@@ -93,12 +97,6 @@ def export(frame: pd.DataFrame, file: str | Path) -> None:
             frame.to_csv(new, index=False)
         else:
             frame.to_parquet(new, index=False)
-
-
-def _outcome(c: Configuration) -> Outcome:
-    if c.confirms is None:
-        return Outcome(c.number, c.arm, c.name, c.state, c.reason)
-    return Outcome(c.number, "", f"{CONFIRM}{c.name}", c.state, c.reason)
 
 
 def _parts(sweep: str, store: Store | str | Path | None) -> list[tuple[Configuration, list[Epoch]]]:

@@ -48,7 +48,7 @@ def layers(sweep: str, parts: Parts) -> Columns:
     """One row per member, epoch and layer with parameters: KEYS, LAYER_KEYS, then the layer's metrics."""
     rows, of_layer = [], []
     for c, epochs in parts:
-        shapes = _layers_of(c.member)
+        shapes = layers_of(c.member)
         for e in epochs:
             for layer in dict.fromkeys(n.split(".")[1] for n in e.names if n.startswith(LAYER)):
                 rows.append((c, e))
@@ -61,25 +61,16 @@ def layers(sweep: str, parts: Parts) -> Columns:
     return columns | _metrics(rows, [names[layer] for layer, _, _ in of_layer])
 
 
-def column_kind(name: str) -> str:
-    """float | int | bool | str: what a column holds, by its field's declared type; a metric is a float."""
-    if name in (*KEYS, *LAYER_KEYS):
-        return "str" if name in _TEXTS else "int"
-    return str(FIELDS[name].type).split(" ")[0] if name in FIELDS else "float"
+def layers_of(member: Any) -> dict[str, tuple[int, str]]:
+    """(depth, kind) of each layer with parameters, by its name; depth 1 is the first. `member` has fields by name."""
+    shapes = network(member["regime"], 10, member["convolution"] == "separable", bool(member["dense_bias"]))
+    with_parameters = [layer for layer in shapes if type(layer).__name__ != "Pooling"]
+    return {layer.name: (i + 1, type(layer).__name__.lower()) for i, layer in enumerate(with_parameters)}
 
 
 def _keys(sweep: str, rows: Sequence[tuple[Configuration, Epoch]]) -> Columns:
-    seeds = [len(c.seeds) for c, _ in rows]
-    keys: dict[str, list[Any]] = {
-        "sweep": [sweep] * sum(seeds),
-        "configuration": _repeated([c.number for c, _ in rows], seeds),
-        "arm": _repeated([c.arm for c, _ in rows], seeds),
-        "phase": _repeated([c.phase for c, _ in rows], seeds),
-        "state": _repeated([c.state for c, _ in rows], seeds),
-        "seed": [seed for c, _ in rows for seed in c.seeds],
-        "epoch": _repeated([e.epoch for _, e in rows], seeds),
-    }
-    return {name: _column(name, values) for name, values in keys.items()}
+    own = [(sweep, c.number, c.arm, c.phase, c.state, seed, e.epoch) for c, e in rows for seed in c.seeds]
+    return {name: _column(name, [row[i] for row in own]) for i, name in enumerate(KEYS)}
 
 
 def _metrics(
@@ -107,15 +98,11 @@ def _repeated(values: Iterable[Any], times: Sequence[int]) -> list[Any]:
 
 
 def _column(name: str, values: list[Any]) -> NDArray[Any] | list[Any]:
-    """Its type depends on no value: alpha = 2 is 2.0."""
-    kind = column_kind(name)
+    """Its type is that of its field, a metric's float, and depends on no value: alpha = 2 is 2.0."""
+    if name in (*KEYS, *LAYER_KEYS):
+        kind = "str" if name in _TEXTS else "int"
+    else:
+        kind = str(FIELDS[name].type).removesuffix(" | None") if name in FIELDS else "float"
     if kind == "float":
         return np.array(values, dtype=np.float64)
     return np.array(values, dtype=np.int64) if kind == "int" else values
-
-
-def _layers_of(member: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    """(depth, kind) of each layer with parameters, by its name; depth 1 is the first."""
-    shapes = network(member["regime"], 10, member["convolution"] == "separable", member["dense_bias"])
-    with_parameters = [layer for layer in shapes if type(layer).__name__ != "Pooling"]
-    return {layer.name: (i + 1, type(layer).__name__.lower()) for i, layer in enumerate(with_parameters)}

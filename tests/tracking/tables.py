@@ -22,7 +22,7 @@ def table(
     """
     rows, outcomes = [], {}
     for number, (name, of_seeds) in enumerate(values.items()):
-        outcomes[number] = Outcome(number, name if name in ARMS else "", name, (states or {}).get(name, "complete"), "")
+        outcomes[number] = Outcome(number, name if name in ARMS else "", name, (states or {}).get(name, "complete"))
         for epoch in (0, 1):
             for seed, value in enumerate(of_seeds, 100 if name.startswith("confirm ") else 0):
                 row = {

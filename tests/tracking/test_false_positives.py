@@ -42,7 +42,7 @@ def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
             METRIC: values.ravel(),
         }
     )
-    outcomes = {n: Outcome(n, f"a{n}", f"a{n}", "complete", "") for n in range(arms)}
+    outcomes = {n: Outcome(n, f"a{n}", f"a{n}", "complete") for n in range(arms)}
     verdicts = judge_claims(claims, Stage(frame, outcomes, {f"a{n}": n for n in range(arms)}))
     return [c.answer for c in verdicts]
 

@@ -21,8 +21,8 @@ from tracking.figures.data import FigureData
 from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import Line, lines
 from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, new_figure
+from tracking.tidy import layers_of
 from tracking.verdict.tables import number
-from trainers.regimes import network
 
 STATISTIC = "gradient.data.rms"
 ZERO_COLOUR = "#ffffff"
@@ -68,19 +68,12 @@ def draw(data: FigureData) -> Drawing:
     )
 
 
-def layer_names(own: pd.DataFrame) -> list[str]:
-    """The layers with parameters of one configuration's network, from the input to the output."""
-    first = own.iloc[0]
-    reading = {"separable": first["convolution"] == "separable", "dense_bias": bool(first["dense_bias"])}
-    return [layer.name for layer in network(str(first["regime"]), **reading)]
-
-
 def _medians(own: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
     """(layers from the input to the output, medians over the seeds): float64 (layers, epochs).
 
     A diverged member's are NaN, and then so is the median.
     """
-    names = [name for name in layer_names(own) if f"layer.{name}.{STATISTIC}" in own]
+    names = [name for name in layers_of(own.iloc[0]) if f"layer.{name}.{STATISTIC}" in own]
     columns = [f"layer.{name}.{STATISTIC}" for name in names]
     by_epoch = [rows[columns].to_numpy(dtype=np.float64) for _, rows in own.groupby("epoch")]
     return names, np.stack([np.median(values, axis=0) for values in by_epoch], axis=1)

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 
 from tracking.figures.data import FigureData
 from tracking.figures.kind import Drawing, Kind
-from tracking.figures.layers import layer_names
 from tracking.figures.lines import Line, lines
 from tracking.figures.style import NotDrawn, legend_below, new_figure, percent
+from tracking.tidy import layers_of
 from tracking.verdict.tables import SHARE, number
 
 
@@ -57,7 +57,8 @@ def _column(layer: str) -> str:
 
 
 def _activated(rows: pd.DataFrame) -> list[str]:
-    return [name for name in layer_names(rows) if name != "output" and _column(name) in rows] if len(rows) else []
+    names = layers_of(rows.iloc[0]) if len(rows) else ()
+    return [name for name in names if name != "output" and _column(name) in rows]
 
 
 def _line(axes: Axes, rows: pd.DataFrame, line: Line, layers: Sequence[str], shift: float) -> None:

@@ -5,30 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from tracking.figures.style import write
+from tracking.figures.style import new_figure, write
 from trainers.theory.claims import Curve, Theory
 
-WIDTH, HEIGHT = 11.0, 8.0
 COLOURS = {"tanh": "C0", "arctan": "C1", "softsign": "C2"}
 DASHED = ("bound", "limit", "rescaled")
 
 
-def theory_figure(theory: Theory) -> Figure:
-    """Four panels in the order of the curves, in a figure that belongs to no window."""
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)
+def save(theory: Theory, file: Path) -> None:
+    """Write four panels in the order of the curves; the ending says the format.
+
+    Raises ValueError for an ending that matplotlib doesn't know.
+    """
+    figure = new_figure(8.0, 11.0)
     panels = dict.fromkeys(curve.panel for curve in theory.curves)
     for axes, panel in zip(figure.subplots(2, -(-len(panels) // 2)).flat, panels, strict=True):
         _panel(axes, panel, [curve for curve in theory.curves if curve.panel == panel], theory)
-    return figure
-
-
-def save(theory: Theory, file: Path) -> None:
-    """Writes the figure; the ending says the format. Raises ValueError for an ending that matplotlib doesn't know."""
-    write(theory_figure(theory), file)
+    write(figure, file)
 
 
 def _panel(axes: Axes, panel: str, curves: list[Curve], theory: Theory) -> None:

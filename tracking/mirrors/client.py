@@ -5,7 +5,6 @@ It imports mlflow, which takes more than a second: import it where it is used.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -18,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tracking.files import synchronize
+from tracking.files import locked, synchronize
 from tracking.ledger import CONNECT_SECONDS, cause
 from tracking.store import Store, scratch, without_password
 from trainers.errors import Unavailable, Unmendable
@@ -65,18 +64,7 @@ with settings():
     from mlflow.entities import Experiment, Metric, Param, Run, RunTag
     from mlflow.exceptions import MlflowException
 
-__all__ = [
-    "Experiment",
-    "Metric",
-    "MlflowClient",
-    "Param",
-    "Run",
-    "RunTag",
-    "connected",
-    "settings",
-    "translated",
-    "untouched",
-]
+__all__ = ["Experiment", "Metric", "MlflowClient", "Param", "Run", "RunTag"]  # what others import from here
 
 _REFUSALS = {
     "PERMISSION_DENIED",
@@ -99,8 +87,8 @@ def untouched(store: Store, uri: str | None) -> bool:
 
 def connected(uri: str) -> MlflowClient:
     """A client; of a database the tables are made where they are missing."""
-    for logger in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(logger).setLevel(logging.CRITICAL if logger.startswith("mlflow") else logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     if uri.startswith("sqlite:///"):
         _prepare(Path(uri.removeprefix("sqlite:///")))
     elif not uri.startswith(("http://", "https://")):
@@ -112,9 +100,7 @@ def connected(uri: str) -> MlflowClient:
 
 def _prepare(file: Path) -> None:
     """Make MLflow's SQLite database where it is missing, at once or not at all."""
-    descriptor = os.open(file.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # no other process or thread is here for the same folder
+    with locked(file.parent):
         place = file.with_name(f"{file.name}.new")
         # What a killed process left behind is made again, or is no longer needed.
         shutil.rmtree(place, ignore_errors=True)
@@ -126,8 +112,6 @@ def _prepare(file: Path) -> None:
         with closing(sqlite3.connect(file)) as database:
             # One write to the disk per transaction instead of three; the file keeps it.
             database.execute("PRAGMA journal_mode=WAL")
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

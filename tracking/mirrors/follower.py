@@ -19,14 +19,18 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from tracking.ledger import Ledger, cause
 from tracking.store import Store
-from tracking.types import SWEEP, Sweep
+from tracking.types import SWEEP
 from trainers.errors import FailedError, GradsweepError, SearchError, Unmendable
+
+if TYPE_CHECKING:
+    from tracking.mirrors.mlflow import MlflowMirror
+    from tracking.mirrors.optuna import OptunaMirror
 
 log = logging.getLogger("gradsweep")
 POLL = 0.25  # seconds between looks at a ledger of which nothing is lacking
@@ -43,26 +47,6 @@ class Lag:
     problem: str | None
 
 
-class Mirror(Protocol):
-    """One mirror: `round` may be called again after whatever it raises, and does no harm.
-
-    `problems` says what is wrong with single configurations, by number.
-    """
-
-    name: str
-    title: str
-    problems: dict[int, str]
-
-    def round(self, sweep: Sweep, everything: bool) -> bool:
-        """Take a part of what is lacking, and say whether there was any; `everything`: without waiting for more."""
-
-    def clear(self, sweep: Sweep) -> None:
-        """Delete what was made of this sweep."""
-
-    def close(self) -> None:
-        """Give the connections back."""
-
-
 class Mirrors:
     """See the module. `uri` is MLflow's tracking URI, None for the store's own.
 
@@ -77,7 +61,7 @@ class Mirrors:
         from tracking.mirrors.mlflow import MlflowMirror
         from tracking.mirrors.optuna import OptunaMirror
 
-        mirrors: list[Mirror] = [MlflowMirror(store, self._ledger, uri), OptunaMirror(store, self._ledger)]
+        mirrors = MlflowMirror(store, self._ledger, uri), OptunaMirror(store, self._ledger)
         self._followers = [_Follower(mirror, self._ledger, sweep) for mirror in mirrors]
 
     def start(self, *, rebuild: bool = False) -> None:
@@ -113,9 +97,9 @@ class Mirrors:
 
 
 class _Follower(threading.Thread):
-    """The thread of one mirror."""
+    """The thread of one mirror, whose `round` may be called again after whatever it raises, and does no harm."""
 
-    def __init__(self, mirror: Mirror, ledger: Ledger, sweep: str) -> None:
+    def __init__(self, mirror: MlflowMirror | OptunaMirror, ledger: Ledger, sweep: str) -> None:
         super().__init__(name=f"gradsweep-{mirror.name}", daemon=True)
         self.anew = False
         self._mirror, self._ledger, self._sweep = mirror, ledger, sweep

@@ -39,10 +39,11 @@ def points(epoch: Epoch) -> list[tuple[str, float]]:
     """(key, value) of one epoch."""
     means, quartiles = _columns(epoch.names)
     keys = [*means, *(f"{key}.q{percent}" for percent in (25, 75) for key in quartiles)]
-    values = [_mean(epoch.values[:, list(means.values())])]
     of_quartiles = epoch.values[:, list(quartiles.values())]
-    values += [quantile(of_quartiles, 0.25), quantile(of_quartiles, 0.75)]
-    return sorted(zip(keys, np.concatenate(values).tolist(), strict=True))
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = epoch.values[:, list(means.values())].mean(axis=0)
+        values = np.concatenate([mean, quantile(of_quartiles, 0.25), quantile(of_quartiles, 0.75)])
+    return sorted(zip(keys, values.tolist(), strict=True))
 
 
 def quantile(values: NDArray[np.float64], q: float) -> NDArray[np.float64]:
@@ -52,15 +53,9 @@ def quantile(values: NDArray[np.float64], q: float) -> NDArray[np.float64]:
     """
     ordered, place = np.sort(values, axis=0), q * (len(values) - 1)
     low, high = ordered[int(place)], ordered[min(int(place) + 1, len(values) - 1)]
-    with np.errstate(invalid="ignore", over="ignore"):
-        between = np.where(low == high, low, low + (high - low) * (place - int(place)))
+    between = np.where(low == high, low, low + (high - low) * (place - int(place)))
     # NaN is sorted last.
     return np.where(np.isnan(ordered[-1]), np.nan, low if place == int(place) else between)
-
-
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(values.mean(axis=0))
 
 
 @cache

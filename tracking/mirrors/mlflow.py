@@ -54,7 +54,7 @@ class MlflowMirror:
     name, title = NAME, "MLflow"
 
     def __init__(self, store: Store, ledger: Ledger, uri: str | None = None) -> None:
-        self.problems: dict[int, str] = {}
+        self.problems: dict[int, str] = {}  # what is wrong with single configurations, by number
         self.uri = with_driver(uri or store.mlflow_uri)
         self._store, self._ledger = store, ledger
         self._held = ExitStack()
@@ -75,10 +75,10 @@ class MlflowMirror:
         """MLflow's client, connected at its first use."""
         if self._client is None:
             self._held.enter_context(settings())
-            with translated():
-                self._client = connected(self.uri)
+            self._client = connected(self.uri)
         return self._client
 
+    @translated()
     def round(self, sweep: Sweep, everything: bool) -> bool:
         """Write a part of what MLflow lacks, and say whether there was any; `everything`: running ones at once."""
         own = self._ledger.taken(sweep, NAME, [SWEEP]).get(SWEEP) or Taken(SWEEP)
@@ -121,20 +121,20 @@ class MlflowMirror:
             return True
         return False
 
+    @translated()
     def clear(self, sweep: Sweep) -> None:
         """Delete the runs of this sweep; its experiment stays, with whatever else is in it."""
-        experiment = self.experiment(sweep)
+        experiment = self._own_experiment(sweep)
         while page := next(self._pages(experiment, {run_data.MARK: sweep.mark})):
             for run in page:
-                with translated():
-                    self.client.delete_run(run.info.run_id)
+                self.client.delete_run(run.info.run_id)
         self.problems.clear()
         self._reset()
 
+    @translated()
     def runs(self, sweep: Sweep) -> list[Run]:
         """The runs of this sweep; none if there is no experiment of its name."""
-        with translated():
-            experiment = self.client.get_experiment_by_name(sweep.name)
+        experiment = self.client.get_experiment_by_name(sweep.name)
         if experiment is None:
             return []
         return [run for page in self._pages(experiment.experiment_id, {run_data.MARK: sweep.mark}) for run in page]
@@ -143,60 +143,54 @@ class MlflowMirror:
         """The user's settings are as they were."""
         self._held.close()
 
-    def experiment(self, sweep: Sweep) -> str:
+    def _own_experiment(self, sweep: Sweep) -> str:
         """The id of the sweep's experiment, made where it is missing. Raises Unmendable for somebody else's."""
-        with translated():
-            there = self.client.get_experiment_by_name(sweep.name)
-            if there is None:
-                # A server knows better where its clients can put artifacts.
-                remote = self.uri.startswith(("http://", "https://"))
-                place = None if remote else (self._store.artifacts / sweep.name).as_uri()
-                tags = {
-                    run_data.SWEEP_TAG: sweep.name,
-                    run_data.MARK: sweep.mark,
-                    run_data.NOTE: sweep.question[: run_data.MOST_IN_TAG],
-                }
-                return str(self.client.create_experiment(sweep.name, place, tags))
-            if problem := _not_ours(there, sweep.mark):
-                raise Unmendable(problem)
-            if there.tags.get(run_data.NOTE) != (note := sweep.question[: run_data.MOST_IN_TAG]):
-                self.client.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
+        there = self.client.get_experiment_by_name(sweep.name)
+        note = sweep.question[: run_data.MOST_IN_TAG]
+        if there is None:
+            # A server knows better where its clients can put artifacts.
+            remote = self.uri.startswith(("http://", "https://"))
+            place = None if remote else (self._store.artifacts / sweep.name).as_uri()
+            tags = {run_data.SWEEP_TAG: sweep.name, run_data.MARK: sweep.mark, run_data.NOTE: note}
+            return str(self.client.create_experiment(sweep.name, place, tags))
+        if problem := _not_ours(there, sweep.mark):
+            raise Unmendable(problem)
+        if there.tags.get(run_data.NOTE) != note:
+            self.client.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
         return str(there.experiment_id)
 
     def _begin(self, sweep: Sweep, own: Taken) -> None:
         """The experiment and the parent run as the sweep is now; if it was stopped, that comes first."""
         if own.run is not None and sweep.status == "killed":
             self._stop(sweep, own.run)
-        self._experiment = self.experiment(sweep)
+        self._experiment = self._own_experiment(sweep)
         if own.run is None:
             own, _ = self._made(sweep, own, run_data.parent_tags(sweep), sweep.name, sweep.begun)
             self._ledger.take(sweep, NAME, [own])
             if sweep.status == "killed":
                 self._stop(sweep, str(own.run))
-        run = str(own.run)
-        with translated():
-            if sweep.status == "running" and own.epoch >= 0:
-                self.client.update_run(run, "RUNNING")
-            if own.epoch < 0:
-                params = [Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
-                self.client.log_batch(run, params=params)
-            if sweep.spec:
-                self.client.log_text(run, sweep.spec, "spec.yaml")
-        if sweep.status == "running" and own.epoch >= 0:
+        run, goes_on = str(own.run), sweep.status == "running" and own.epoch >= 0
+        if goes_on:
+            self.client.update_run(run, "RUNNING")
+        if own.epoch < 0:
+            params = [Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
+            self.client.log_batch(run, params=params)
+        if sweep.spec:
+            self.client.log_text(run, sweep.spec, "spec.yaml")
+        if goes_on:
             for child in self._running(sweep):
-                with self._one_run(sweep, child), translated():
+                with self._one_run(sweep, child):
                     self.client.update_run(str(child.run), "RUNNING")
         self._chart(sweep, run, [])
         self._ledger.take(sweep, NAME, [replace(own, epoch=sweep.revision, ended=False)])
 
     def _stop(self, sweep: Sweep, run: str) -> None:
-        with translated():
-            self.client.set_terminated(run, "KILLED", sweep.ended)
+        self.client.set_terminated(run, "KILLED", sweep.ended)
         self._stop_running(sweep)
 
     def _stop_running(self, sweep: Sweep) -> None:
         for child in self._running(sweep):
-            with self._one_run(sweep, child), translated():
+            with self._one_run(sweep, child):
                 self.client.set_terminated(str(child.run), "KILLED", sweep.ended)
 
     def _running(self, sweep: Sweep) -> list[Taken]:
@@ -210,18 +204,17 @@ class MlflowMirror:
             self._remove_strays(sweep)
         self._stop_running(sweep)
         self._chart(sweep, run, [])
-        with translated():
-            self.client.set_tag(run, run_data.NOTE, run_data.description(sweep))
-            report = self._store.report(sweep.name)
-            if report.is_dir():
-                self.client.log_artifacts(run, str(report))
-            self.client.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
+        self.client.set_tag(run, run_data.NOTE, run_data.description(sweep))
+        report = self._store.report(sweep.name)
+        if report.is_dir():
+            self.client.log_artifacts(run, str(report))
+        self.client.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
         self._ledger.take(sweep, NAME, [replace(own, ended=True)])
 
     def _send(self, sweep: Sweep, own: Taken, numbers: Sequence[int]) -> None:
         """What MLflow lacks of some configurations; one that it refuses keeps no other waiting."""
         if self._experiment is None:
-            self._experiment = self.experiment(sweep)
+            self._experiment = self._own_experiment(sweep)
         taken = self._ledger.taken(sweep, NAME, numbers)
         if fresh := [Taken(number, attempted=True) for number in numbers if number not in taken]:
             self._ledger.take(sweep, NAME, fresh)
@@ -248,27 +241,26 @@ class MlflowMirror:
         run, whole = str(before.run), c.state != "running"
         epochs = [e for _, e in self._ledger.epochs(sweep, [c.number], after=-1 if whole else before.epoch)]
         lacking = [e for e in epochs if e.epoch > before.epoch]
-        lacking, later = lacking[:MOST_EPOCHS], lacking[MOST_EPOCHS:]
+        complete = whole and len(lacking) <= MOST_EPOCHS
+        lacking = lacking[:MOST_EPOCHS]
         params = run_data.params_of(c) if before.epoch < 0 else {}
         tags: dict[str, str] = {}
-        if whole and not later:
+        if complete:
             params["state"] = c.state
             tags = {run_data.STATE: c.state, run_data.REASON: c.reason[: run_data.MOST_IN_TAG]}
             tags = {key: value for key, value in tags.items() if has.get(key, "") != value}
-        with translated():
-            self.client.log_batch(
-                run,
-                run_data.metrics_of(lacking),
-                [Param(key, value) for key, value in params.items()],
-                [RunTag(key, value) for key, value in tags.items()],
-            )
-            if whole and not later:
-                self._log_records(sweep, before, c, epochs)
-                self.client.set_terminated(run, run_data.STATUS[c.state], c.ended)
-            elif not whole and sweep.status != "running":
-                self.client.set_terminated(run, "KILLED", sweep.ended)
-        last = lacking[-1].epoch if lacking else before.epoch
-        return replace(before, epoch=last, ended=whole and not later)
+        self.client.log_batch(
+            run,
+            run_data.metrics_of(lacking),
+            [Param(key, value) for key, value in params.items()],
+            [RunTag(key, value) for key, value in tags.items()],
+        )
+        if complete:
+            self._log_records(sweep, before, c, epochs)
+            self.client.set_terminated(run, run_data.STATUS[c.state], c.ended)
+        elif not whole and sweep.status != "running":
+            self.client.set_terminated(run, "KILLED", sweep.ended)
+        return replace(before, epoch=lacking[-1].epoch if lacking else before.epoch, ended=complete)
 
     def _log_records(self, sweep: Sweep, taken: Taken, c: Configuration, epochs: Sequence[Epoch]) -> None:
         """The Parquet files; where the artifacts are a folder here, they are on the disk then."""
@@ -291,8 +283,7 @@ class MlflowMirror:
             self._next = 0
         self._ended |= {c.number: c for c in ended if c.number >= self._next}
         metrics, place, best = run_data.chart(sweep, self._ended, self._next, self._best)
-        with translated():
-            self.client.log_batch(run, metrics)
+        self.client.log_batch(run, metrics)
         self._ended = {number: c for number, c in self._ended.items() if number >= place}
         self._next, self._best = place, best
 
@@ -310,8 +301,7 @@ class MlflowMirror:
         elif before.number == SWEEP:
             self._ledger.take(sweep, NAME, [replace(before, attempted=True)])
         if run is None:
-            with translated():
-                run = self.client.create_run(self._experiment, started, dict(tags), name)
+            run = self.client.create_run(self._experiment, started, dict(tags), name)
         return replace(before, attempted=True, run=run.info.run_id, place=run.info.artifact_uri), run.data.tags
 
     def _remove_strays(self, sweep: Sweep) -> None:
@@ -319,31 +309,29 @@ class MlflowMirror:
         known = {taken.run for taken in self._ledger.taken(sweep, NAME).values()}
         for run in self.runs(sweep):
             if run.info.run_id not in known:
-                with translated():
-                    self.client.delete_run(run.info.run_id)
+                self.client.delete_run(run.info.run_id)
 
     def _pages(self, experiment: str, tags: Mapping[str, str]) -> Iterator[list[Run]]:
         """All runs with these tags."""
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         token = None
         while True:
-            with translated():
-                page = self.client.search_runs([experiment], query, max_results=_PAGE, page_token=token)
+            page = self.client.search_runs([experiment], query, max_results=_PAGE, page_token=token)
             yield list(page)
-            token = page.token
-            if not token:
+            if not (token := page.token):
                 return
 
     @contextmanager
     def _one_run(self, sweep: Sweep, taken: Taken) -> Iterator[None]:
         """What is refused in this block concerns this run alone, unless the experiment is gone."""
         try:
-            yield
+            with translated():
+                yield
             self.problems.pop(taken.number, None)
         except Unmendable as error:
             if error.code not in _OF_ONE_RUN:
                 raise
-            self.experiment(sweep)
+            self._own_experiment(sweep)
             self.problems[taken.number] = str(error)
             latest = self._ledger.taken(sweep, NAME, [taken.number]).get(taken.number, taken)
             self._ledger.take(sweep, NAME, [replace(latest, problem=str(error))])

@@ -46,7 +46,7 @@ class OptunaMirror:
     name, title = NAME, "Optuna's database"
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
-        self.problems: dict[int, str] = {}
+        self.problems: dict[int, str] = {}  # what is wrong with single configurations, by number
         self._url, self._ledger = with_driver(store.optuna_url), ledger
         self._storage: RDBStorage | None = None
         self._studies: dict[str, tuple[Study, set[int]]] = {}  # with the numbers of the configurations that are there
@@ -66,10 +66,12 @@ class OptunaMirror:
             self._ledger.forget(sweep, NAME)
         pending = sorted(self._ledger.pending(sweep, NAME))
         numbers = [number for number, _ in takewhile(lambda p: p[1], pending)][:BATCH]
-        objectives = self._ledger.objectives(sweep, numbers) if numbers else {}
+        if not numbers:
+            return False
+        objectives = self._ledger.objectives(sweep, numbers)
         taken: list[Taken] = []
         try:
-            for c in self._ledger.configurations(sweep, numbers) if numbers else ():
+            for c in self._ledger.configurations(sweep, numbers):
                 study, there = self._study(sweep, c.phase)
                 problem = ""
                 if c.number not in there:
@@ -81,7 +83,7 @@ class OptunaMirror:
                 taken.append(Taken(c.number, attempted=True, epoch=c.epoch, ended=not problem, problem=problem))
         finally:
             self._ledger.take(sweep, NAME, taken)
-        return bool(numbers)
+        return True
 
     def clear(self, sweep: Sweep) -> None:
         """Delete the studies of this sweep."""
@@ -153,19 +155,18 @@ def study_name(sweep: str, phase: str) -> str:
 
 def trial_of(sweep: Sweep, c: Configuration, objectives: Mapping[int, float]) -> FrozenTrial:
     """A configuration that has ended, as a trial; `objectives` are those of its epochs. Raises ValueError."""
-    distributions = {
-        name: json_to_distribution(text) for name, text in sweep.space.items() if c.point and name in c.point
-    }
+    point = c.point or {}
+    distributions = {name: json_to_distribution(text) for name, text in sweep.space.items() if name in point}
     values = c.values if c.values and not any(map(math.isnan, c.values)) else None
     state = STATES.get(c.state, TrialState.FAIL)
-    if state == TrialState.FAIL or (state == TrialState.COMPLETE and values is None):
-        state, values = TrialState.FAIL, None
+    if state == TrialState.COMPLETE and values is None:
+        state = TrialState.FAIL
     about = {"configuration": c.number, "name": c.name, "state": c.state}
     more = {"arm": c.arm, "confirms": c.confirms, "reason": c.reason}
     trial = create_trial(
         state=state,
-        values=values,
-        params={name: c.point[name] for name in distributions} if c.point else {},
+        values=None if state == TrialState.FAIL else values,
+        params={name: point[name] for name in distributions},
         distributions=distributions,
         user_attrs=about | {key: value for key, value in more.items() if value not in ("", None)},
         intermediate_values=dict(objectives),

@@ -21,14 +21,17 @@ from tests.tracking.mirrors.conftest import client_of, in_mlflow, in_optuna, mir
 from tracking.ledger import Ledger
 from tracking.mirrors import follower
 from tracking.mirrors.client import MlflowClient
-from tracking.mirrors.follower import Lag, Mirror
+from tracking.mirrors.follower import Lag
 from tracking.mirrors.mlflow import MlflowMirror
 from tracking.mirrors.optuna import OptunaMirror
 from tracking.store import Store
 from trainers.errors import Unavailable
 
 UP_TO_DATE = Lag(0, None)
-MIRRORS: dict[str, Callable[[Store, Ledger], Mirror]] = {"mlflow": MlflowMirror, "optuna": OptunaMirror}
+MIRRORS: dict[str, Callable[[Store, Ledger], MlflowMirror | OptunaMirror]] = {
+    "mlflow": MlflowMirror,
+    "optuna": OptunaMirror,
+}
 CONTENT = {"mlflow": in_mlflow, "optuna": in_optuna}
 CALLS = {
     "mlflow": [
