@@ -89,14 +89,10 @@ EXPORT int lanes_supported(const char *build) {
     return !strcmp(build, "portable");
 }
 
-/* (parameters, activated units) of a table; or the first row that can't be run (plan), as the result. */
-EXPORT int lanes_plan(const int32_t *table, int rows, const int32_t *shape, int64_t *sizes) {
+/* The first row of a table that can't be run (plan), or 0. */
+EXPORT int lanes_refusal(const int32_t *table, int rows, const int32_t *shape) {
     Network n;
-    int wrong = plan(&n, table, rows, shape[0], shape[1], shape[2]);
-    if (wrong) return wrong;
-    sizes[0] = (int64_t)n.parameters;
-    sizes[1] = (int64_t)n.units;
-    return 0;
+    return plan(&n, table, rows, shape[0], shape[1], shape[2]);
 }
 
 /* Trains every member for one epoch, in place. losses and accuracies: over its batches, before their steps. */

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainers.data import Dataset
+from trainers.data.dataset import Dataset
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
 from trainers.members import MemberConfig
