@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.cuda.plan import DEVICE, Plan, plan_of
-from trainers.data import Dataset, Split
+from trainers.data.dataset import Dataset, Split
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, SATURATED_BELOW, activation, inner
-from trainers.data import Dataset, Split
+from trainers.data.dataset import Dataset, Split
 from trainers.layers import Layer, parameter_shapes, places
 from trainers.optimizers import OPTIMIZER, OPTIMIZERS
 from trainers.penalties import PENALTIES

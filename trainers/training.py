@@ -18,7 +18,8 @@ from importlib import import_module
 from typing import Protocol
 
 from trainers import metrics
-from trainers.data import Dataset, load
+from trainers.data import load
+from trainers.data.dataset import Dataset
 from trainers.engines import kind_of, resolve
 from trainers.layers import Layer, parameter_count
 from trainers.members import SHARED, EpochRecord, MemberConfig

@@ -16,7 +16,7 @@ from tests.trainers.lanes.judge import Case, smooth
 from trainers import reference
 from trainers.activations import ACTIVATIONS
 from trainers.cuda.engine import CudaEngine
-from trainers.data import Dataset, Split, probe
+from trainers.data.dataset import Dataset, Split, probe
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.members import EpochRecord, MemberConfig

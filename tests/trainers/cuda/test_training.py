@@ -14,7 +14,7 @@ from tests.trainers.lanes.judge import Case, glorot, images
 from tests.trainers.test_engines import BASE, split
 from trainers.cuda.array import Array, Resident, resident
 from trainers.cuda.engine import CudaEngine
-from trainers.data import Dataset
+from trainers.data.dataset import Dataset
 from trainers.layers import Dense
 from trainers.members import EpochRecord, MemberConfig
 from trainers.reference import ReferenceEngine
