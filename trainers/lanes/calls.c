@@ -21,8 +21,9 @@ static void *allocate(size_t bytes) {
 
 /* Whether the kernels have code for what each member asks for. */
 static int known(const int32_t *choices, int members) {
-    for (const int32_t *c = choices; c < choices + 3 * (size_t)members; c += 3)
-        if (!has_activation(c[0]) || c[1] < 0 || c[1] >= SCALING_COUNT || c[2] < 0 || c[2] >= PENALTY_COUNT) return 0;
+    static const int counts[3] = {ACTIVATION_COUNT, SCALING_COUNT, PENALTY_COUNT};
+    for (size_t i = 0; i < 3 * (size_t)members; i++)
+        if (choices[i] < 0 || choices[i] >= counts[i % 3]) return 0;
     return 1;
 }
 

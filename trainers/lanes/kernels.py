@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.data.dataset import Split
-from trainers.lanes.tables import SUPPORT, header, row
+from trainers.lanes.tables import ROWS, SUPPORT, header
 from trainers.layers import Layer, output_shapes, parameter_count
 from trainers.members import MemberConfig
 
@@ -89,7 +89,7 @@ def multiply_adds_a_second(threads: int, rounds: int = 20_000_000) -> float:
 
 def table(layers: tuple[Layer, ...]) -> NDArray[np.int32]:
     """The layers as the kernels read them: a row (kind, outputs, bias, activated) each."""
-    return np.array([row(layer) for layer in layers], dtype=np.int32).reshape(len(layers), 4)
+    return np.array([ROWS[layer.kind](layer) for layer in layers], dtype=np.int32).reshape(len(layers), 4)
 
 
 @functools.cache

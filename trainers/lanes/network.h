@@ -89,7 +89,6 @@ void gather(Workspace *w, const Split *split, const int64_t *order, int count);
 Scaled scaled(const Settings *settings);
 void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count);
 int is_monotone(int activation);
-int has_activation(int activation);
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit);
 
 /* convolution.c */
