@@ -300,7 +300,7 @@ def trained(members: list[MemberConfig], layers: tuple[Layer, ...], engine: Engi
 
     def epoch() -> int:
         if whole:
-            next(Training(going_on, layers, engine))
+            next(Training(going_on, engine))
         else:
             engine.train_epoch(states)
         return len(members) * images

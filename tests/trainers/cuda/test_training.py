@@ -65,7 +65,7 @@ def test_odd_numbers_of_images_and_classes(count: int, batch_size: int, classes:
 
 def records(engine: CudaEngine, members: list[MemberConfig]) -> list[EpochRecord]:
     layers = layers_of(members[0], 10)
-    return list(Training([initial_state(m, layers) for m in members], layers, engine))
+    return list(Training([initial_state(m, layers) for m in members], engine))
 
 
 @pytest.mark.slow
