@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.cuda.engine import CudaEngine
 from trainers.cuda.plan import DEVICE, Plan, plan_of
 from trainers.data.dataset import Dataset, Split
 from trainers.lanes import available
@@ -136,15 +137,15 @@ def ways(
         yield "pytorch compile", 1, plain(compiled=True, channels_last=engine == "lanes")
 
     reference = ReferenceEngine(layers, few, device, threads)
-    fast: Engine | None = LaneEngine(layers, many, "cpu", threads) if engine == "lanes" and available() else None
+    fast: Engine | None = None
     if engine == "cuda":
-        from trainers.cuda.engine import CudaEngine
-
         fast = CudaEngine(layers, many, device, threads)
+    elif available():
+        fast = LaneEngine(layers, many, device, threads)
 
     def arrays(trainer: Engine, members: int, whole: bool = False) -> Callable[[], Pass]:
         images = len((few if trainer is reference else many).train)
-        return lambda: trained([member.with_seed(seed) for seed in range(members)], layers, trainer, images, whole)
+        return lambda: trained([member.with_seed(seed) for seed in range(members)], trainer, images, whole)
 
     for count in MEMBERS[engine]:
         if engine == "cuda" or count == 1:
@@ -291,9 +292,9 @@ def _recorded(step: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
-def trained(members: list[MemberConfig], layers: tuple[Layer, ...], engine: Engine, images: int, whole: bool) -> Pass:
+def trained(members: list[MemberConfig], engine: Engine, images: int, whole: bool) -> Pass:
     """An epoch of an array of members on an engine; `whole` as a sweep has it: evaluation, gradients, statistics."""
-    states = [initial_state(m, layers) for m in members]
+    states = [initial_state(m, engine.layers) for m in members]
     going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2)) for s in states]
 
     def epoch() -> int:
