@@ -59,11 +59,11 @@ def parameter_shapes(layers: tuple[Layer, ...], image: Shape = IMAGE) -> list[tu
     return [(name, tensors) for name, tensors in shapes if tensors]
 
 
-def places(layers: tuple[Layer, ...]) -> tuple[Place, ...]:
+def places(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Place, ...]:
     """The layers with parameters, from the input on."""
     kinds = {layer.name: layer.kind for layer in layers}
     placed: list[Place] = []
-    for name, shapes in parameter_shapes(layers):
+    for name, shapes in parameter_shapes(layers, image):
         start = placed[-1].where.stop if placed else 0
         where = slice(start, start + sum(map(prod, shapes)))
         placed.append(Place(name, len(placed) + 1, kinds[name], where))
