@@ -1,4 +1,4 @@
-"""What a pruner in a worker is told about the other configurations: plain data that can be pickled."""
+"""What a pruner in a worker knows about the other configurations: plain data that can be pickled."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Judge:
             return
         own = [row.number for row in history.own]
         past = {row.number: row for row in history.past if row.number not in (*numbers, *own)}
-        # Hyperband draws a configuration's bracket by its number, so each must stand in its place.
+        # Hyperband draws a configuration's bracket by its number, so each must keep its number.
         trials = [Shown(TrialState.FAIL) for _ in range(max([*numbers, *own, *past], default=-1) + 1)]
         for number in (*numbers, *own):
             trials[number] = Shown(TrialState.RUNNING)

@@ -43,5 +43,5 @@ class Row:
 
     @property
     def last(self) -> dict[int, float]:
-        """The last epoch known and the objective after it; empty where there is none."""
+        """The last epoch known and the objective after it; empty if there is none."""
         return {epoch: self.intermediate[epoch] for epoch in sorted(self.intermediate)[-1:]}

@@ -1,7 +1,7 @@
 """A sweep's search as functions of its plan and its rows: what to train next, how it ended, how far the sweep is.
 
 `rows` are always all configurations of the sweep, by number. Nothing else is remembered: the same rows get the same
-answer in any process, so a driver that was killed goes on from the rows in its ledger as if nothing had happened.
+answer in any process, so a driver that was killed continues from the rows in its ledger as if nothing had happened.
 
     >>> rows = ask(plan, [], 8, pack="p0")
     >>> rows[0] = ended(rows[0], "complete", [0.93], goals=1, order=0)

@@ -44,7 +44,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Server:
-    """Where it listens, and for whom: without a login for everybody who reaches it."""
+    """Where it listens, and whether it needs a login."""
 
     host: str
     port: int
@@ -86,7 +86,7 @@ class Server:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PYTHONSAFEPATH": "1",
         }
-        # A browser names the host it asked for, and where its page is from; MLflow answers those it has been told of.
+        # MLflow answers only the hosts and origins that it knows.
         names = sorted({"localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn(), self.host})
         urls = [_url(name, self.port) for name in names if name not in EVERYWHERE]
         settings[HOSTS] = given.get(HOSTS) or ",".join(url.removeprefix("http://") for url in urls)
@@ -117,7 +117,7 @@ def for_this_machine_only(host: str) -> bool:
     try:
         addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise RequestError(f"--host {host}: this machine knows no such address; try 127.0.0.1 or 0.0.0.0") from None
+        raise RequestError(f"--host {host}: not an address of this machine; try 127.0.0.1 or 0.0.0.0") from None
     return all(ipaddress.ip_address(str(address[4][0])).is_loopback for address in addresses)
 
 

@@ -96,7 +96,7 @@ def plan_of(spec: SweepSpec) -> Plan:
 
 
 def _packs(configurations: list[MemberConfig], size: int, device: str) -> Iterator[list[MemberConfig]]:
-    """As the books make them: so many are asked for at a time, and those that can be trained together go together."""
+    """As the driver makes them: `size` at a time, and of these what can be trained together."""
     for first in range(0, len(configurations), size):
         kinds: dict[tuple[object, ...], list[MemberConfig]] = {}
         for member in configurations[first : first + size]:

@@ -36,7 +36,7 @@ def open_store(chosen: str | Path | None = None) -> Store:
         return Store.at(chosen)
     try:
         file = Path(text).expanduser().absolute()
-    except RuntimeError as error:  # a home of nobody
+    except RuntimeError as error:  # ~nobody
         raise StoreError(f"there is no store file {text!r}: {error}") from None
     return parse_store(read_text(file), file).check()
 
@@ -47,7 +47,7 @@ def names_a_file(text: str) -> bool:
         return False
     try:
         return text.endswith(ENDINGS) or Path(text).expanduser().is_file()
-    except (OSError, RuntimeError):  # too long a name, a home of nobody
+    except (OSError, RuntimeError):  # too long a name, ~nobody
         return False
 
 
@@ -118,7 +118,7 @@ def _check_open(address: str, place: str) -> None:
         parts = urlsplit(address)
         secret = parts.password is not None or any(key == "password" for key, _ in parse_qsl(parts.query))
     except ValueError:
-        raise StoreError(f"{place}: is no address") from None
+        raise StoreError(f"{place}: is not an address") from None
     if secret:
         hint = (
             "leave it out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

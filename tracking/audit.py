@@ -4,7 +4,7 @@
     ...     print(law.name, law.checked, law.problems or "holds")
 
 What a mirror has taken is read first, then the mirror, then the ledger. So whatever had been taken must be in the
-mirror, and whatever is in the mirror must be in the ledger, while a driver goes on with both. Nothing is written.
+mirror, and whatever is in the mirror must be in the ledger, while a driver continues to write both. Nothing is written.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _ledger_laws(ledger: Ledger, sweep: Sweep) -> Iterator[Law]:
         numbers = [e.epoch for _, e in ledger.epochs(sweep, [c.number])]
         count += len(numbers)
         asked = int(c.member["epochs"])
-        if c.state == "running":  # a driver may have gone on since
+        if c.state == "running":  # a driver may have continued since
             numbers = numbers[: c.epoch + 1]
         if numbers != list(range(len(numbers))) or len(numbers) != c.epoch + 1:
             epochs.problems.append(f"configuration {c.number}: the ledger has the epochs {_few(numbers)}")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then renamed; and that outlive a power cut."""
+"""Files that are either whole or absent, and survive a power failure: written under another name, then renamed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def replaced(target: Path) -> Iterator[Path]:
 
 
 def synchronize(file: Path) -> None:
-    """See that what is in a file is on the disk. Raises OSError."""
+    """Write a file's content through to the disk. Raises OSError."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 FORMAT = 2
 STATUSES = ("finished", "failed", "killed")
-PATIENCE_SECONDS = 600.0  # a server may be away for that long
+PATIENCE_SECONDS = 600.0  # a server may be unreachable for that long
 CONNECT_SECONDS = 10
 BUSY_SECONDS = 60  # another connection may hold a SQLite file for that long
 _SQLITE = "sqlite:///"
@@ -154,8 +154,7 @@ _END_FIELDS = ("ended", "state", "values", "reason", "traceback", "order", "prun
 class Ledger:
     """See the module. May be used by several threads; methods raise LedgerError.
 
-    `reconnected` is called after a server was away, before a transaction is made again: what a driver has to take
-    back then (its lock) is its own.
+    `reconnected` is called when a server answers again, before a transaction is repeated: a driver retakes its lock.
     """
 
     def __init__(self, url: str) -> None:
@@ -171,7 +170,7 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str) -> Ledger | None:
-        """The ledger of a database, None where it has none; nothing is written. Raises StoreError."""
+        """The ledger of a database, None if it has none; nothing is written. Raises StoreError."""
         if url.startswith(_SQLITE) and not os.path.lexists(url.removeprefix(_SQLITE)):
             return None
         if url.startswith(_SQLITE) and not os.path.isfile(url.removeprefix(_SQLITE)):
@@ -194,7 +193,7 @@ class Ledger:
 
     @classmethod
     def create(cls, url: str) -> Ledger:
-        """The ledger of a database, made where it has none. Raises StoreError."""
+        """The ledger of a database, made if it has none. Raises StoreError."""
         if (ledger := cls.open(url)) is not None:
             return ledger
         ledger = cls(url)
@@ -215,14 +214,14 @@ class Ledger:
         return self._read(lambda db: [_sweep(row) for row in db.execute(sa.select(_sweeps).order_by(_sweeps.c.id))])
 
     def sweep(self, name: str) -> Sweep:
-        """One sweep. Raises SearchError where there is none of this name."""
+        """One sweep. Raises SearchError if there is none of this name."""
         row = self._read(lambda db: db.execute(sa.select(_sweeps).where(_sweeps.c.name == name)).first())
         if row is None:
             raise SearchError(f"there is no sweep named {name!r}")
         return _sweep(row)
 
     def begin(self, sweep: Sweep) -> Sweep:
-        """The sweep starts, or goes on: what is known of it is kept, its status is running again."""
+        """The sweep starts or continues: what is recorded of it is kept, and its status is running again."""
         row = {name: getattr(sweep, name) for name in _SWEEP_FIELDS if name not in ("id", "mark", "begun", "revision")}
         row |= {"mark": uuid.uuid4().hex, "begun": _now(), "revision": 1, "status": "running", "note": ""}
 
@@ -236,7 +235,7 @@ class Ledger:
         return self.sweep(sweep.name)
 
     def respecify(self, sweep: Sweep, spec: str) -> None:
-        """Other claims: the spec in their place; what it was first is kept once configurations have ended."""
+        """Replace the spec (other claims); the first one is kept as well once configurations have ended."""
 
         def write(db: sa.Connection, again: bool) -> None:
             row = db.execute(sa.select(_sweeps).where(_sweeps.c.id == sweep.id)).one()
@@ -249,9 +248,9 @@ class Ledger:
         self._write(write)
 
     def finish(self, sweep: Sweep, status: str, note: str, *, trained: bool) -> None:
-        """The sweep ends: finished | failed | killed, and what is said of that in Markdown; the last one wins.
+        """The sweep ends: finished | failed | killed, with a note in Markdown; the last call wins.
 
-        Where nothing was trained since it went on, the time of its end stays what it was.
+        If nothing was `trained` since it was resumed, the time of its end stays what it was.
         """
         if status not in STATUSES:
             raise ValueError(f"status must be one of {', '.join(STATUSES)}, but got {status!r}")
@@ -337,7 +336,7 @@ class Ledger:
             yield row.configuration, Epoch(row.epoch, row.engine, names, values, objective, row.at)
 
     def trained_again(self, sweep: Sweep) -> dict[tuple[int, int], int]:
-        """How often an epoch that was recorded already was trained again, by (configuration, epoch)."""
+        """How often a recorded epoch was trained again, by (configuration, epoch)."""
         columns = _epochs.c.configuration, _epochs.c.epoch, _epochs.c.again
         query = sa.select(*columns).where(_epochs.c.sweep == sweep.id, _epochs.c.again > 0)
         return {(number, epoch): times for number, epoch, times in self._read(lambda db: db.execute(query).all())}
@@ -363,7 +362,7 @@ class Ledger:
             self._write(write)
 
     def forget(self, sweep: Sweep, mirror: str) -> None:
-        """A mirror is to be made anew: it has taken nothing."""
+        """Forget what a mirror has taken: it is made again."""
         own = _mirrors.c.sweep == sweep.id, _mirrors.c.mirror == mirror
 
         def write(db: sa.Connection, again: bool) -> None:
@@ -388,7 +387,7 @@ class Ledger:
         return [(number, bool(ended)) for number, ended in self._read(lambda db: db.execute(query).all())]
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._engine.dispose()
 
     def _change(self, db: sa.Connection, which: sa.ColumnElement[bool], **values: Any) -> None:

@@ -1,7 +1,7 @@
-"""One driver per sweep: a lock that its owner's end gives back, however it ends.
+"""One driver per sweep: a lock that is released when its owner ends, however that happens.
 
-A SQLite ledger is of one machine: the lock is the operating system's, on a file. A PostgreSQL server keeps the lock
-itself, as long as the driver's connection lives, so that it holds for all machines.
+With a SQLite ledger, which one machine uses, it is the operating system's lock on a file. A PostgreSQL server keeps the
+lock itself while the driver's connection lives, so it holds for all machines.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SELECT EXISTS (
 
 @contextmanager
 def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]:
-    """Be the sweep's driver in this block; `file` is the lock file where the ledger is a SQLite file.
+    """Be the sweep's driver in this block; `file` is the lock file for a SQLite ledger.
 
-    Yields a function that takes the lock again where a server was restarted; it raises SearchError where another driver
-    was faster. Raises SearchError where the sweep has a driver, StoreError where the server can't be reached.
+    Yields a function that takes the lock again after a server was restarted; it raises SearchError if another driver
+    was faster. Raises SearchError if the sweep has a driver, StoreError if the server can't be reached.
     """
     if with_driver(url).startswith("postgresql"):
         with _advisory(url, name) as take:
@@ -53,7 +53,7 @@ def file_lock(file: Path) -> Iterator[None]:
     """Hold the lock on a file in this block. Raises BlockingIOError, with the process that has it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a+") as handle:
-        # `holder` looks by taking the lock for a moment, which must not pass for a driver.
+        # `holder` takes the lock for a moment, which must not be mistaken for a driver.
         for attempt in range(ATTEMPTS):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,10 +71,7 @@ def file_lock(file: Path) -> Iterator[None]:
 
 
 def holder(url: str, name: str, file: Path) -> str | None:
-    """Who drives a sweep: its process, `ELSEWHERE` where a server keeps the lock, None where nobody does.
-
-    Nobody is disturbed. Raises StoreError.
-    """
+    """A sweep's driver: its process, `ELSEWHERE` if a server keeps the lock, None without one. Raises StoreError."""
     if with_driver(url).startswith("postgresql"):
         key = advisory_key(f"driver of {name}") % 2**64  # which pg_locks shows as its two halves
         try:

@@ -1,4 +1,4 @@
-"""A sweep's records as tables, read from the ledger: a running sweep's as far as they are.
+"""A sweep's records as tables, read from the ledger; those of a running sweep as far as they go.
 
 >>> frame = load("alpha-r")                    # one row per member and epoch
 >>> frame[frame.epoch == 0].groupby("alpha")["gradient.data.rms"].median()
@@ -38,14 +38,14 @@ class Outcome:
 
     @property
     def confirms(self) -> str | None:
-        """What it was trained again for, on fresh seeds: an arm, or a searched point by its name; None for others."""
+        """The arm or searched point that this trains again on fresh seeds, by name; None for others."""
         return self.name.removeprefix(CONFIRM) if self.name.startswith(CONFIRM) else None
 
 
 def load(sweep: str, store: Store | str | Path | None = None) -> pd.DataFrame:
     """One row per member and epoch, by configuration, seed and epoch: keys, the member's fields, its metrics.
 
-    Raises ResultsError where there is no such sweep, StoreError, LedgerError.
+    Raises ResultsError if there is no such sweep, StoreError, LedgerError.
     """
     return _sorted(tidy.records(sweep, _parts(sweep, store)), ORDER)
 
@@ -56,9 +56,9 @@ def load_layers(sweep: str, store: Store | str | Path | None = None) -> pd.DataF
 
 
 def load_wide(sweep: str, store: Store | str | Path | None = None) -> pd.DataFrame:
-    """As `load`, with the metrics of every layer as columns; what confirms an arm does not bear its name.
+    """As `load`, with the metrics of every layer as columns, for the verdict and the figures.
 
-    The form in which the verdict and the figures compare arms: an arm's name stands for its own records alone.
+    A confirmation does not carry its arm's name here: that stands for the arm's own records alone.
     """
     frame = _sorted(tidy.records(sweep, _parts(sweep, store), layers=True), ORDER)
     frame.loc[frame.phase == "confirm", "arm"] = ""
@@ -66,13 +66,13 @@ def load_wide(sweep: str, store: Store | str | Path | None = None) -> pd.DataFra
 
 
 def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, Outcome]:
-    """How every configuration of a sweep stands, by number. Raises ResultsError, StoreError, LedgerError."""
+    """The state of every configuration of a sweep, by number. Raises ResultsError, StoreError, LedgerError."""
     with _opened(sweep, store) as (ledger, row):
         return {c.number: _outcome(c) for c in ledger.configurations(row)}
 
 
 def sweeps(store: Store | str | Path | None = None) -> list[Sweep]:
-    """The sweeps of a store, oldest first; empty where there is no store yet. Raises StoreError, LedgerError."""
+    """The sweeps of a store, oldest first; empty if there is no store yet. Raises StoreError, LedgerError."""
     ledger = Ledger.open(_store(store).ledger_url)
     if ledger is None:
         return []
@@ -83,10 +83,10 @@ def sweeps(store: Store | str | Path | None = None) -> list[Sweep]:
 
 
 def export(frame: pd.DataFrame, file: str | Path) -> None:
-    """Write a table as Parquet or CSV, by the file's ending; written, then renamed. Raises RequestError and OSError."""
+    """Write a table as Parquet or CSV, by the file's ending, all or nothing. Raises RequestError and OSError."""
     target = Path(file)
     if target.suffix.lower() not in (".parquet", ".csv"):
-        raise RequestError(f"a table is exported to a file that ends in .parquet or .csv, but got {str(file)!r}")
+        raise RequestError(f"the file of an export must end in .parquet or .csv, but got {str(file)!r}")
     with replaced(target) as new:
         if target.suffix.lower() == ".csv":
             # Python's own shortest form of a float: it reads back to the same bits.

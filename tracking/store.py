@@ -39,31 +39,31 @@ class Address:
     file: str = ""
 
     def read(self) -> str:
-        """The address itself. Raises StoreError where its variable or its file is not there, or empty."""
+        """The address itself. Raises StoreError if its variable or file is missing or empty."""
         if self.plain:
             return self.plain
         if self.env:
-            found, place = os.environ.get(self.env, ""), f"the environment variable {self.env}"
+            address, place = os.environ.get(self.env, ""), f"the environment variable {self.env}"
         else:
             place = f"the file {self.file}"
             try:
-                found = Path(self.file).read_text(encoding="utf-8")
+                address = Path(self.file).read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise StoreError(
                     f"the store's address can't be read from {place}: {getattr(error, 'strerror', None) or 'not text'}"
                 ) from None
-        if not found.strip():
-            raise StoreError(f"the store's address is to be in {place}, which is not set or empty")
-        return found.strip()
+        if not address.strip():
+            raise StoreError(f"the store's address must be in {place}, which is unset or empty")
+        return address.strip()
 
 
 @dataclass(frozen=True)
 class Store:
-    """The places of a store; `folder` is absolute. Nothing is made before `create`.
+    """The parts of a store; `folder` is absolute. Nothing exists before `create`.
 
-    `ledger` is a team's PostgreSQL database, which holds the Optuna mirror as well; it and `mlflow` are None where the
-    folder has SQLite files in their place, `checkpoints` where it has the states of members in training. `file` is
-    the store file that says so, None for a mere folder.
+    `ledger` is a team's PostgreSQL database, which holds the Optuna mirror as well. It and `mlflow` are None if they
+    are SQLite files in the folder, `checkpoints` if the states of members in training are there. `file` is the store
+    file that names these parts, None for a plain folder.
     """
 
     folder: Path
@@ -89,12 +89,12 @@ class Store:
                 # In a database's URL that is another character: its file would be in another folder.
                 raise StoreError(f"a store's folder needs a name without {escape[0]!r}, but got {str(folder)!r}")
             return cls(folder).check()
-        except RuntimeError as error:  # a home of nobody
-            raise StoreError(f"a store can't be in {str(chosen)!r}: {error}") from None
+        except RuntimeError as error:  # ~nobody
+            raise StoreError(f"can't use {str(chosen)!r} as a store: {error}") from None
 
     @property
     def where(self) -> Path:
-        """What `--store` is to be told to come here again."""
+        """What to pass to `--store` to get here again."""
         return self.file or self.folder
 
     @property
@@ -109,7 +109,7 @@ class Store:
 
     @property
     def mlflow_db(self) -> Path:
-        """The file of MLflow's database, where it is in the folder."""
+        """The file of MLflow's database, if it is in the folder."""
         return self.folder / "mlflow.db"
 
     @property
@@ -133,7 +133,7 @@ class Store:
 
     @property
     def artifacts(self) -> Path:
-        """The folder of MLflow's artifacts, a subfolder a sweep."""
+        """The folder of MLflow's artifacts, one subfolder per sweep."""
         return self.folder / "artifacts"
 
     def states(self, sweep: str) -> Path:
@@ -142,16 +142,16 @@ class Store:
 
     @property
     def checkpoints_folder(self) -> Path:
-        """The folder of the states of members in training, a subfolder a sweep."""
+        """The folder of the states of members in training, one subfolder per sweep."""
         return self.folder / "checkpoints"
 
     @property
     def locks(self) -> Path:
-        """The folder of the files that drivers hold locked."""
+        """The folder of the drivers' lock files."""
         return self.folder / "locks"
 
     def lock_file(self, sweep: str) -> Path:
-        """The file that one sweep's driver holds locked."""
+        """The lock file of one sweep's driver."""
         return self.locks / f"{sweep}.lock"
 
     def outgoing(self, sweep: str) -> Path:
@@ -168,36 +168,36 @@ class Store:
         return self.folder / "format"
 
     def check(self) -> Store:
-        """See that what is in the folder is laid out as here; there may be nothing yet. Raises StoreError."""
+        """Check that the folder, if it exists, has this version's format. Raises StoreError."""
         try:
-            found = self.format_file.read_text(encoding="utf-8").strip()
+            written = self.format_file.read_text(encoding="utf-8").strip()
         except (FileNotFoundError, NotADirectoryError):
             # The first version's oldest stores have no such file.
-            found = "1" if (self.folder / "spool").is_dir() else ""
+            written = "1" if (self.folder / "spool").is_dir() else ""
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(
                 f"can't read {self.format_file}: {getattr(error, 'strerror', None) or 'not text'}"
             ) from None
-        if found not in (str(FORMAT), ""):  # nothing: it is just being written
-            hint = "gradsweep 0.1 reads it" if found == "1" else "another gradsweep made it"
+        if written not in (str(FORMAT), ""):  # empty: it is just being written
+            maker = "version 0.1" if written == "1" else "another version"
             raise StoreError(
-                f"the store {self.folder} has the format {found[:20]!r}, but this gradsweep reads {FORMAT}: {hint}; "
-                "choose another one with --store"
+                f"the store {self.folder} was made by {maker} of gradsweep (format {written[:20]!r}, not {FORMAT}): "
+                "choose another store with --store"
             )
         return self
 
     def create(self) -> Store:
-        """Make the folders that are missing, and see that one can write there. Raises StoreError.
+        """Make the missing folders, and check that they can be written. Connects to nothing.
 
-        Also where an address can't be read; nobody is spoken to.
+        Raises StoreError, also if an address can't be read.
         """
         assert self.ledger_url and self.mlflow_uri
         made: list[Path] = []
         try:
             free = shutil.disk_usage(next(f for f in (self.folder, *self.folder.parents) if f.exists())).free
             if free < LEAST_FREE:
-                left = f"only {free >> 10} KiB are left"
-                raise StoreError(f"can't write the store {self.folder}: {left}, {LEAST_FREE >> 20} MiB are wanted")
+                left = f"only {free >> 10} KiB are free"
+                raise StoreError(f"can't write the store {self.folder}: {left}, {LEAST_FREE >> 20} MiB are needed")
             for folder in (self.folder, self.artifacts, self.checkpoints_folder, self.locks):
                 _make(folder, made)
                 with tempfile.TemporaryFile(dir=folder):
@@ -213,7 +213,7 @@ class Store:
 
 
 def without_password(text: str) -> str:
-    """A text that may be an address, fit to be shown."""
+    """A text that may contain addresses, without their passwords."""
     return re.sub(r"://[^/@]*@", "://***@", text)
 
 

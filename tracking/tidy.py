@@ -1,7 +1,7 @@
-"""The shape of the tidy tables, in NumPy alone (section "Names in the records" of docs/architecture.md).
+"""The shape of the tidy tables, in NumPy alone.
 
-`records` has one row per member and epoch, `layers` one per member, epoch and layer, whatever the networks: both as
-columns by name, the same for a configuration's Parquet files, an export and `tracking.load`.
+`records` has one row per member and epoch, `layers` one per member, epoch and layer, whatever the networks. Both are
+columns by name, the same in a configuration's Parquet files, an export and `tracking.load`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Columns = dict[str, NDArray[Any] | list[Any]]
 def records(sweep: str, parts: Parts, layers: bool = False) -> Columns:
     """One row per member and epoch: KEYS, the fields of the member (`engine` is the one that trained it), its metrics.
 
-    With `layers` every layer's metrics are columns as well, as `layer.conv1.gradient.data.rms`; NaN where a row's
-    network has no such layer.
+    With `layers` every layer's metrics are columns as well, as `layer.conv1.gradient.data.rms`; NaN if a row's network
+    has no such layer.
     """
     rows = [(c, e) for c, epochs in parts for e in epochs]
     columns = _keys(sweep, rows)

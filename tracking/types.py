@@ -2,7 +2,7 @@
 
 Times are milliseconds since 1970.
 
-This module imports nothing of the project, so that whoever passes these around needs no database.
+This module imports nothing of the project, so passing these around needs no database.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Sweep:
     `spec` is YAML; `first_spec` is the one before its claims changed, None where they never did. `settings` are shown
     beside it (sampler, seeds, ...); `objectives` are (metric, goal); `space` holds Optuna's distributions as JSON, by
     field. `versions` are package -> version, `digests` data -> sha256, `commit` the git commit of the code. `status`
-    is running | finished | failed | killed, `note` what is said of that, in Markdown. `revision` counts the changes
+    is running | finished | failed | killed, `note` says more about that, in Markdown. `revision` counts the changes
     of this row.
     """
 
@@ -53,7 +53,7 @@ class Configuration:
 
     `arm` is empty for a searched one; `confirms` is the number of the one that it trains again on fresh seeds.
     `parameters` override the base; `drawn`, `notes`, `study_notes` and `pruner_attributes` are what the sampler and
-    the pruner need to go on; `point` is where it lies in the space, None where it lies outside. `pack` is what it was
+    the pruner need to continue; `point` is where it lies in the space, None if it lies outside. `pack` is what it was
     asked for together with, `known` how many had ended then. `member` holds the fields of its members but the seed.
     `epoch` is the last one recorded, -1 before. `state` is running or one of `ENDS`; then `order` is how many had
     ended before, `values` has one number per objective, and `traceback` is that of a programming error.

@@ -74,11 +74,11 @@ class LedgerError(FailedError):
 
 
 class SweepStopped(FailedError):
-    """The sweep can't go on before somebody does something about it."""
+    """The sweep can't continue until somebody fixes the cause."""
 
 
 class DeviceLost(FailedError):
-    """This process's GPU takes no more work, whatever the pack."""
+    """This process's GPU no longer works, whatever the pack."""
 
 
 class Unavailable(FailedError):

@@ -1,4 +1,4 @@
-"""The command `audit`: a line a law, what was looked at, and what is wrong with it."""
+"""The command `audit`: one line per rule, with what was checked and what is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def audit(name: str, folder: str | None) -> dict[str, Any]:
 
 
 def audit_text(audit: dict[str, Any]) -> str:
-    """A line a law, its problems below it, and the verdict."""
+    """One line per rule with its problems below it, and the verdict."""
     lines = []
     for law in audit["laws"]:
         verdict = "holds" if law["holds"] else "BROKEN"

@@ -29,7 +29,7 @@ RANGE = {
 def fields(name: str | None) -> list[dict[str, Any]]:
     """Every key of a spec: its line, type, default and choices; with a name, those of that name or below it.
 
-    Raises RequestError for a name that there is not.
+    Raises RequestError for an unknown name.
     """
     entries = [*_of_model(SweepSpec, "")]
     for key, below in (("base", _of_members), ("search.space", _of_range), ("search.pruner", _of_names)):
@@ -49,7 +49,7 @@ def fields(name: str | None) -> list[dict[str, Any]]:
 
 
 def fields_text(fields: list[dict[str, Any]]) -> str:
-    """A table; or, of a few, all that there is to say."""
+    """A table."""
     rows = [[e["key"], e["type"], _default(e), e["line"] + _choices(e)] for e in fields]
     return table(["field", "type", "default", "meaning~"], rows)
 

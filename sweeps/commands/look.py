@@ -29,7 +29,7 @@ def plan(source: str, settings: list[str]) -> dict[str, Any]:
 
 
 def plan_text(plan: dict[str, Any]) -> str:
-    """A line a fact."""
+    """One line per fact."""
     device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
     at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
     seconds = plan["seconds"]
@@ -82,7 +82,7 @@ def studies_text(studies: Any) -> str:
     """A line each, or the YAML as it is."""
     if isinstance(studies, dict):
         return str(studies["yaml"]).rstrip()
-    return "\n".join(f"{s['name']:<15} {s['question'] or ''}" for s in studies)
+    return "\n".join(f"{s['name']:<24} {s['question'] or ''}" for s in studies)
 
 
 def regimes(name: str | None) -> list[dict[str, Any]]:

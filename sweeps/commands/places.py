@@ -79,7 +79,7 @@ def _none_yet(where: Where) -> str:
         words = ["gradsweep", "submit", "quickstart", "--to", where.to, *given]
         return f"no sweeps at {where.to} yet: {shlex.join(words)}"
     store = open_store(where.store)
-    there = " yet" if store.folder.is_dir() else ", which is not there yet"
+    there = " yet" if store.folder.is_dir() else ", which does not exist yet"
     return f"no sweeps in {store.where}{there}: {shlex.join(['gradsweep', 'run', 'quickstart', *given])}"
 
 
@@ -89,7 +89,7 @@ def status(name: str, where: Where) -> dict[str, Any]:
 
 
 def status_text(status: dict[str, Any]) -> str:
-    """A line a fact."""
+    """One line per fact."""
     process = f" (process {status['process']})" if status["process"] else ""
     detail = f": {status['detail']}" if status["detail"] else ""
     lines = [("sweep", status["name"]), ("state", status["state"] + process + detail)]

@@ -70,7 +70,7 @@ def run(request: Request, *, as_json: bool) -> int:
     viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
     if outcome.lag.waiting:
         log.warning(
-            "%d configurations are not in MLflow yet (%s): gradsweep sync %s writes them",
+            "%d configurations are not in MLflow yet (%s): to write them: gradsweep sync %s",
             outcome.lag.waiting,
             outcome.lag.problem or "no time left",
             spec.name,

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 100_000  # where there is no terminal: a file has lines as long as they are
+WIDE = 100_000  # without a terminal: lines in a file may be as long as they are
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> str:
@@ -44,7 +44,7 @@ def _cell(value: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words that are no more exact than the number: `about 40 s`, `about 3 min`, `about 2.5 h`."""
+    """Seconds in round words: `about 40 s`, `about 3 min`, `about 2.5 h`."""
     if seconds < 90:
         return f"about {max(1, round(seconds)):d} s" if seconds < 10 else f"about {round(seconds, -1):.0f} s"
     if seconds < 5400:

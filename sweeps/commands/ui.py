@@ -97,7 +97,7 @@ def _port(host: str, wanted: int | None) -> int:
             return int(probe.getsockname()[1])
     if wanted is None:
         raise RequestError(f"--host {host}: nothing can listen there; it must be an address of this machine")
-    raise RequestError(f"--port {wanted}: it is taken or can't be had; leave it out for a free one")
+    raise RequestError(f"--port {wanted}: it is in use or not allowed; leave --port out to take a free one")
 
 
 def _pages(server: Server) -> dict[str, str]:

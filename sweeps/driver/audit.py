@@ -3,7 +3,7 @@
     >>> audit("alpha-r", Store.at("store")).sound
     True
 
-A sweep that is running, or has been stopped, is sound as far as it is: what is still to come is said, not blamed.
+A sweep that is running or stopped can be sound so far: what is still missing is mentioned, but is no problem.
 
 Two runs of one spec give the same table to the bit, `seconds` apart, where no suggestion and no pruning depends on the
 order in which results come in: with the samplers random, qmc and grid without a pruner always, with the others where

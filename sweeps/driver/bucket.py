@@ -1,7 +1,7 @@
 """The states of packs in training in a bucket, `checkpoints: s3://...` of a store file: no machine shares a folder.
 
-A worker keeps its states in a folder of its own machine, as ever, and has them copied before each report: what is
-booked is in the bucket. The worker in place of a lost one, on whatever machine, fetches them first.
+A worker keeps its states in a folder of its own machine and copies them to the bucket before each report, so what is
+recorded is in the bucket. The worker that replaces a lost one, on any machine, fetches them first.
 
     with Mirror("s3://bucket/sweeps", "alpha-r", "p00000-3f2a91") as mirror:
         for report in train_pack(pack, mirror.base):
@@ -57,14 +57,14 @@ class Bucket:
             (folder / name).write_bytes(stream.read())
 
     def delete(self, name: str) -> None:
-        """A file is no more."""
+        """Delete a file."""
         self._files.delete_file(f"{self._root}/{name}")
 
 
 class Mirror:
     """See the module. The folder is gone with the block, what is in the bucket stays until `forget`.
 
-    A bucket that does not answer is asked again for PATIENCE_SECONDS, then OSError is raised.
+    A bucket that does not answer is retried for PATIENCE_SECONDS, then OSError is raised.
     """
 
     def __init__(self, url: str, sweep: str, pack: str) -> None:
@@ -120,13 +120,13 @@ def _patiently(do: Callable[[], None]) -> None:
 
 
 def forget(url: str, sweep: str, pack: str) -> None:
-    """A pack is through: its states are no more. Raises OSError."""
+    """Delete the states of a pack that has ended. Raises OSError."""
     bucket = Bucket(url, sweep, pack)
     for name in bucket.names():
         bucket.delete(name)
 
 
 def forget_others(url: str, sweep: str, packs: Collection[str]) -> None:
-    """The states of all packs but these, which a driver left that died when they were through. Raises OSError."""
+    """Delete the states of all packs but these, which a killed driver left. Raises OSError."""
     for pack in Bucket(url, sweep).folders() - set(packs):
         forget(url, sweep, pack)

@@ -5,7 +5,7 @@
     ...         driver.record(report)
 
 A pack is in the ledger before it is handed out, and a report, records and ends, is one transaction. So a driver that
-starts again has nothing to repair: it hands out what is still running, under the same pack ids.
+starts again has nothing to repair: it hands out what has not ended, under the same pack ids.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Progress:
-    """A sweep at one moment, for display; `epochs` are those of configurations, done and in all."""
+    """A sweep at one moment, for display; `epochs` are those of configurations, so far and in all."""
 
     counts: Counts
     epochs: int
@@ -97,7 +97,7 @@ class Driver:
         return [row.reason for row in self._rows if row.state == "failed"]
 
     def next_pack(self) -> Pack | None:
-        """The next pack to train; None where all have been handed out."""
+        """The next pack to train; None if there is none now."""
         while not self._waiting:
             if self._exhausted_at == self._counts.ended:
                 return None
@@ -115,35 +115,35 @@ class Driver:
 
     @property
     def more_later(self) -> bool:
-        """Whether there may be packs though there is none now: confirmations, or what is in training comes back."""
+        """Whether packs may follow though there is none now: confirmations, or what a lost worker was training."""
         return bool(self._live)
 
     @property
     def waiting(self) -> set[str]:
-        """The packs to be handed out next, as far as they are known."""
+        """The packs known to be handed out next."""
         return {pack.id for pack in self._waiting}
 
     def reissue(self, pack: str) -> Pack:
-        """A pack as it is now, for another worker: what is left of it, with what has been recorded of that."""
+        """A pack for another worker: the configurations that have not ended, with what has been recorded of them."""
         live = self._live.get(pack, Pack(pack, (), self._metrics))
         return replace(
             live, configurations=tuple(replace(c, past=dict(self._past[c.number])) for c in live.configurations)
         )
 
     def hand_back(self, pack: str) -> None:
-        """What is left of a pack is to be handed out again, before any other."""
+        """Hand out what is left of a pack again, before any other."""
         if pack in self._live:
             self._waiting.appendleft(self.reissue(pack))
             del self._live[pack]
 
     def states_file(self, pack: str) -> Path:
-        """What the files of a pack's states begin with while it is in training."""
+        """The beginning of the names of a pack's state files."""
         return self.states / f"{pack}.npz"
 
     def record(self, report: PackReport) -> None:
-        """Record one epoch of a pack and what ended with it; what is known already changes nothing.
+        """Record one epoch of a pack and the ends in it; a report that comes twice changes nothing.
 
-        Raises SweepStopped where the report says so, LedgerError.
+        Raises SweepStopped if the report says so, LedgerError.
         """
         if report.stop:
             raise SweepStopped(report.stop)
@@ -169,7 +169,7 @@ class Driver:
             self._epochs += epoch.epoch > 0 and epoch.epoch not in self._past[number]
             self._past[number] = past[number]
         for row in rows.values():
-            self._through(row)
+            self._update(row)
         left = tuple(c for c in pack.configurations if c.number not in ends)
         if left:
             self._live[pack.id] = replace(pack, configurations=left)
@@ -194,8 +194,8 @@ class Driver:
             goals=len(self._plan.goals),
         )
 
-    def _through(self, row: Row) -> None:
-        """A configuration has ended, and the ledger knows."""
+    def _update(self, row: Row) -> None:
+        """A configuration has ended, and the ledger has it."""
         self._rows[row.number] = row
         self._past.pop(row.number, None)
         now = getattr(self._counts, row.state) + 1
@@ -246,7 +246,7 @@ class Driver:
         )
 
     def _forget_states_of_others(self) -> None:
-        """Delete states of packs that have ended: a driver died before it could."""
+        """Delete the states of packs that have ended: a killed driver could not."""
         for file in self.states.glob("*.npz*"):
             if file.name.partition(".npz")[0] not in self.waiting:
                 file.unlink(missing_ok=True)
@@ -268,7 +268,7 @@ class Driver:
         if failed:
             self._ledger.record(self._sweep, {}, [_end(row) for row in failed])
             for row in failed:
-                self._through(row)
+                self._update(row)
         confirming = {row.pack for row in rows if row.confirms is not None}
         for (asked_as, kind), configurations in fit.items():
             self._waiting.append(

@@ -1,4 +1,4 @@
-"""What a sweep that is not running has left on this machine: processes, and files that only a running one needs."""
+"""What a sweep that is no longer running left on this machine: processes, and files that only a running one needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VARIABLE = "GRADSWEEP_SWEEP"
 
 @contextmanager
 def marked(sweep: str, store: Store) -> Iterator[None]:
-    """All processes that this one starts in this block can be told to be the sweep's."""
+    """Mark all processes that are started in this block as the sweep's."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = _mark(sweep, store)
     try:
@@ -27,7 +27,7 @@ def marked(sweep: str, store: Store) -> Iterator[None]:
 
 
 def processes_of(sweep: str, store: Store) -> dict[int, str]:
-    """The processes that drivers of a sweep have started and that are still there: number -> command line.
+    """The running processes that drivers of a sweep have started: process id -> command line.
 
     Linux only, and of this user only; empty elsewhere.
     """
@@ -43,7 +43,7 @@ def processes_of(sweep: str, store: Store) -> dict[int, str]:
 
 
 def files_of(sweep: str, store: Store) -> list[Path]:
-    """Files and folders that no sweep leaves behind by itself, besides the states of packs in training."""
+    """Files and folders that no sweep leaves behind, apart from the states of packs in training."""
     made_anew = store.mlflow_db.with_name(f"{store.mlflow_db.name}.new")
     others = [file for file in store.states(sweep).glob("*") if file.is_dir()]
     return [file for file in (store.outgoing(sweep), made_anew, *others) if file.exists()]

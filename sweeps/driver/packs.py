@@ -1,14 +1,14 @@
-"""The worker's side of a sweep: a pack of configurations in, one report an epoch out.
+"""The worker's side of a sweep: a pack of configurations in, one report per epoch out.
 
-A pack trains several configurations times all of their seeds as one array of members. What one of them does is
-nothing to the others: a pruned, diverged or completed configuration leaves the array, its packmates go on. This
-module knows neither Ray nor a database nor MLflow, so a worker needs no credentials and a test no cluster.
+A pack trains several configurations times all of their seeds as one array of members. They do not affect each other: a
+pruned, diverged or completed configuration leaves the array, and the others continue. This module knows neither Ray nor
+databases nor MLflow, so a worker needs no credentials and a test no cluster.
 
     >>> for report in train_pack(pack):
-    ...     books.record(report)          # sweeps.driver.packing, in the driver
+    ...     driver.record(report)          # sweeps.driver.driver
 
-The states of an epoch are saved before its report, and a worker in place of a lost one goes on from what is booked
-(`sweeps.driver.checkpoints`): what is lost with a worker is the epoch that it was in.
+The states of an epoch are saved before its report, and the worker that replaces a lost one continues from what is
+recorded (`sweeps.driver.checkpoints`): a lost worker costs the epoch that it was in.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger("gradsweep")
 
 @dataclass(frozen=True)
 class PackedConfiguration:
-    """One configuration of a pack: its members, one a seed, and what a former worker got done of it.
+    """One configuration of a pack: its members, one per seed, and what has been recorded of it.
 
     `past` is the objective's mean over the seeds by epoch, as far as the driver knows it; empty for a new one.
     """
@@ -87,7 +87,7 @@ class End:
 class PackReport:
     """One epoch of a pack: the records and the ends of its configurations, by their numbers.
 
-    `stop`, where it is not empty, is why the sweep can't go on here: the configurations are left as they were.
+    `stop`, if not empty, is why the sweep can't continue here: the configurations are left as they were.
     It pickles as one array of numbers: forty members with 245 metrics each are 80 kB and a millisecond.
     """
 
@@ -133,15 +133,15 @@ def _unpickled(
 def train_pack(
     pack: Pack, states: Path | None = None, *, device: str = "cpu", threads: int = 1
 ) -> Iterator[PackReport]:
-    """Train a pack to its end and yield a report an epoch; epoch 0 is the state before the first step.
+    """Train a pack to its end and yield one report per epoch; epoch 0 is the state before the first step.
 
-    `states` is what the files begin with that a former worker may have left and in which the states are saved after
-    every epoch but the last; where they can't be saved the last report says `stop`. What goes wrong in the training
-    ends the configurations still in it as failed, in a last report. Raises DeviceLost, ImportError (any pack would fail
-    here), and what the consumer of the reports raises itself.
+    The names of the files in which the states are saved after every epoch but the last begin with `states`; a former
+    worker may have left some. If they can't be saved, the last report says `stop`. An error in the training ends the
+    remaining configurations as failed, in a last report. Raises DeviceLost, ImportError (any pack would fail here), and
+    what the consumer of the reports raises itself.
     """
     if not pack.configurations:
-        # A worker was lost after its last report: the one in its place has nothing left to do but to say so.
+        # The worker before was lost after its last report.
         yield PackReport(pack.id, 0, {}, {}, last=True)
         return
     reports = _train(pack, states, device, threads)
@@ -171,9 +171,9 @@ def train_pack(
             return
 
 
-def other_data(data: str, began: str, found: str) -> str:
-    """That the data of a sweep have changed, in a line."""
-    return f"{data} is not what the sweep began on: its sha256 was {began[:12]} and is {found[:12]} here"
+def other_data(data: str, began: str, now: str) -> str:
+    """One line: the data of a sweep have changed."""
+    return f"{data} is not the data that the sweep was started with: its sha256 was {began[:12]} and is {now[:12]} here"
 
 
 def mean(records: Sequence[EpochRecord], metric: str) -> float:
@@ -182,19 +182,19 @@ def mean(records: Sequence[EpochRecord], metric: str) -> float:
 
 
 def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator[PackReport]:
-    # The driver imports this module for its words; only a worker needs PyTorch.
+    # The driver imports this module for its types; only a worker needs PyTorch.
     from trainers.data import load
     from trainers.training import train
 
     data = pack.configurations[0].members[0].data
-    if pack.digest and (found := load(data).digest) != pack.digest:
-        why = f"{platform.node()}: {other_data(data, pack.digest, found)}"
+    if pack.digest and (digest := load(data).digest) != pack.digest:
+        why = f"{platform.node()}: {other_data(data, pack.digest, digest)}"
         yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
         return
     living = {c.number: c for c in pack.configurations}
     checkpoints = Checkpoints(file) if file else None
-    booked = min(max(c.past, default=0) for c in living.values())
-    resume = checkpoints.load(_members(living), booked) if checkpoints else ()
+    recorded = min(max(c.past, default=0) for c in living.values())
+    resume = checkpoints.load(_members(living), recorded) if checkpoints else ()
     judge = _judge(pack, resume[0].epoch if resume else 0)
     training = train(_members(living), resume, device=device, threads=threads)
     while living:
@@ -208,29 +208,29 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
             try:
                 checkpoints.save(training.state(), epoch)
             except OSError as error:
-                # Training on would be lost with the worker, and the disk is the one that the records need as well.
+                # Further training would be lost with the worker, and the records may need the same disk.
                 why = f"can't save the states of pack {pack.id} in {checkpoints.folder}: {error.strerror or error}"
                 yield PackReport(pack.id, epoch, {}, {}, last=True, stop=why)
                 return
         yield PackReport(pack.id, epoch, records, ended, last=not living)
         if checkpoints:
-            checkpoints.booked(epoch)
+            checkpoints.recorded(epoch)
 
 
 def _next_epoch(training: Training, living: Mapping[int, PackedConfiguration]) -> dict[int, tuple[EpochRecord, ...]]:
-    """The next epoch's records of every living member, and not one more: that would train the epoch after it."""
+    """The next epoch's records of every living member; asking for one more would train the epoch after."""
     records = [next(training) for _ in _members(living)]
     of = {r.member: r for r in records}
     return {number: tuple(of[m] for m in c.members) for number, c in living.items()}
 
 
 def _members(living: Mapping[int, PackedConfiguration]) -> list[MemberConfig]:
-    """Each member once: two configurations may be the same, as an arm and a suggestion, and share their members."""
+    """Each member once: an arm and a suggestion may be the same configuration, and share their members."""
     return list(dict.fromkeys(m for c in living.values() for m in c.members))
 
 
 def end_of(pack: Pack, judge: Judge | None, number: int, records: tuple[EpochRecord, ...]) -> End | None:
-    """Whether, and how, a configuration ends with these records, one a seed of one epoch."""
+    """Whether, and how, a configuration ends with these records of one epoch, one per seed."""
     epoch, epochs = records[0].epoch, records[0].member.epochs
     if any(r.diverged for r in records):
         seeds = ", ".join(str(r.member.seed) for r in records if r.diverged)
@@ -249,7 +249,7 @@ def end_of(pack: Pack, judge: Judge | None, number: int, records: tuple[EpochRec
 
 
 def _judge(pack: Pack, epoch: int) -> Judge | None:
-    """The pruner, told again what it knew of this pack when a former worker was lost after `epoch`."""
+    """The pruner, with what it knew of this pack after `epoch`, where a former worker was lost."""
     if pack.pruner is None:
         return None
     # Optuna is imported by workers that prune, and by no others.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a flag that is looked at where nothing is half done.
+"""Ctrl-C and SIGTERM as a flag, which is checked where nothing is half done.
 
     with Interrupt(lambda: print("resume me")) as interrupt:
         while work:
@@ -26,7 +26,7 @@ LEFT = b"\0"
 
 
 class Interrupted(BaseException):
-    """A signal asked for the end; not an Exception, so that no library takes it for a failure of its own."""
+    """A signal has come; not an Exception, so that no library mistakes it for a failure of its own."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -71,7 +71,7 @@ class Interrupt:
         if self._watcher is None:
             return
         signal.set_wakeup_fd(self._former_wakeup)
-        # Said rather than left to the closed pipe: a forked child may hold its other end.
+        # Sent explicitly: a forked child may hold the other end of the pipe open.
         os.write(self._write, LEFT)
         self._watcher.join()
         os.close(self._write)

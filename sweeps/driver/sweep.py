@@ -47,12 +47,12 @@ from trainers.lanes import available
 EXECUTORS = {"ray": "sweeps.executors.ray_tune", "in-process": "sweeps.executors.in_process"}
 log = logging.getLogger("gradsweep")
 
-# A mirror may be away for that long at the end; what it then lacks stays in the ledger.
+# How long a mirror may be unreachable at the end; `gradsweep sync` writes what it then lacks.
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 2.0
-SAY_SECONDS = 5.0
-# What is said about the results and trains nothing: it may be said anew when a sweep is gone on with.
-SAID = ("question", "claim", "claims")
+PROGRESS_SECONDS = 5.0
+# These change no training, so they may change when a sweep is resumed.
+REWORDABLE = ("question", "claim", "claims")
 
 Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 
@@ -61,8 +61,8 @@ Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 class Outcome:
     """How a run ended.
 
-    `interrupted` is the exit status of the signal that ended it, else None; `verdict` is None where that came
-    before it; `lag` says what the mirrors still lack; `failures` how many configurations failed for which reason.
+    `interrupted` is the exit status of the signal that ended it, else None; `verdict` is None if there was none yet;
+    `lag` says what the mirrors still lack; `failures` how many configurations failed for which reason.
     """
 
     spec: SweepSpec
@@ -74,10 +74,10 @@ class Outcome:
 
 
 def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, resume: bool, show: Show) -> Outcome:
-    """Run a sweep, or go on with one, until all of its configurations have ended or a signal came.
+    """Run or resume a sweep until all its configurations have ended or a signal comes.
 
-    Raises RequestError where it is there already, is another one or has a driver; DataError where its data can't be
-    had; Interrupted for a signal before anything was begun.
+    Raises RequestError if the sweep exists (without `resume`) or was started with another spec; SearchError if it is
+    already running; DataError for its data; Interrupted for a signal before anything was started.
     """
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
@@ -131,7 +131,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
 
 
 def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
-    """The verdict on what has been recorded of a sweep. Raises ResultsError where nothing has, or can't be read."""
+    """The verdict on what has been recorded of a sweep. Raises ResultsError if nothing has, or it can't be read."""
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
     return judge(
@@ -157,7 +157,7 @@ def data_of(spec: SweepSpec) -> list[str]:
 
 
 def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
-    """The same sweep from wherever it is run: a worker or a later resume may have another current folder."""
+    """The same sweep, independent of the current folder, which a worker or a later resume may not share."""
 
     def absolute(fields: dict[str, object]) -> dict[str, object]:
         data = fields.get("data")
@@ -171,12 +171,12 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
 
 
 def _description(spec: SweepSpec, verdict: Verdict) -> str:
-    """What is said of the sweep: the question, then the answer."""
+    """The question, then the verdict."""
     return f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown
 
 
 def _failure(error: Exception) -> str:
-    """What is said of a sweep that failed: one line, and of a programming error where it came from."""
+    """Why a sweep failed, in one line; with the traceback of a programming error."""
     if isinstance(error, GradsweepError):
         return one_line(error)
     return f"{one_line(error)}\n\n```\n{''.join(traceback.format_exception(error))}```"
@@ -195,7 +195,7 @@ def _post_hoc(spec: SweepSpec, sweep: Sweep) -> list[str]:
 
 
 def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
-    """Before anything is written: without `resume` the sweep must not be there yet, nor anybody else's of its name.
+    """Before anything is written: without `resume` the name must be new, in Optuna's and MLflow's databases too.
 
     Raises RequestError.
     """
@@ -207,8 +207,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
             ledger.close()
     if there and not resume:
         raise RequestError(
-            f"the sweep {spec.name!r} is in {store.where} already: "
-            "continue it with --resume, or start another with --name NAME"
+            f"sweep {spec.name!r} already exists in {store.where}: continue it with --resume, or choose another --name"
         )
     try:
         available()
@@ -220,26 +219,24 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
-    """What is there under this name must be this sweep: the same spec, but for what is said of it, on the same data."""
+    """An existing sweep of this name must have this spec, apart from its claims and question, and the same data."""
     try:
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return
     before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name), spec))
-    if keys := [key for key in _differing(before, now) if key.split(".")[0] not in SAID]:
+    if keys := [key for key in _differing(before, now) if key.split(".")[0] not in REWORDABLE]:
         raise RequestError(
-            f"the sweep {spec.name!r} was begun with another {', '.join(keys)}: "
-            "resume it with the same spec and --set, or start another with --name NAME"
+            f"sweep {spec.name!r} was started with a different {', '.join(keys)}: "
+            "resume it with the same spec and --set, or choose another --name"
         )
     for data, digest in sweep.digests.items():
         if (here := digests.get(data, digest)) != digest:
-            raise RequestError(
-                f"{other_data(data, digest, here)}: put it back as it was, or start another sweep with --name NAME"
-            )
+            raise RequestError(f"{other_data(data, digest, here)}: restore it, or choose another --name")
 
 
 def _differing(before: object, now: object, path: str = "") -> list[str]:
-    """The dotted keys at which two specs are not the same."""
+    """The dotted keys at which two specs differ."""
     if before == now:
         return []
     if not isinstance(before, dict) or not isinstance(now, dict):
@@ -273,14 +270,14 @@ def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
 
 
 def _wait_for(mirrors: Mirrors, interrupt: Interrupt) -> None:
-    """Until the mirrors have everything, or have taken nothing for a while."""
+    """Wait until the mirrors have everything, or have made no progress for a while."""
     least, since = mirrors.waiting(), time.monotonic()
     told = since
     while least and time.monotonic() - since < PATIENCE_SECONDS:
         interrupt.check()
         time.sleep(0.05)
-        if time.monotonic() - told > SAY_SECONDS:
-            log.info("writing to MLflow: %d configurations left", least)
+        if time.monotonic() - told > PROGRESS_SECONDS:
+            log.info("updating the mirrors: %d configurations left", least)
             told = time.monotonic()
         if (now := mirrors.waiting()) < least:
             least, since = now, time.monotonic()

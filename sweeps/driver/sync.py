@@ -1,4 +1,4 @@
-"""The mirrors of a sweep that has no driver: what they lack is sent, or they are made anew."""
+"""Updates or rebuilds the mirrors of a sweep that has no driver."""
 
 from __future__ import annotations
 

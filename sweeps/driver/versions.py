@@ -1,4 +1,4 @@
-"""What a sweep was made with: kept with its parent run."""
+"""The versions and the commit that a sweep is run with; the ledger and MLflow's parent run keep them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ PACKAGES = ("gradsweep", "ray", "torch", "torchvision", "optuna", "mlflow", "num
 
 
 def versions() -> dict[str, str]:
-    """Package -> version, and python's own."""
-    found = {"python": platform.python_version()}
+    """Package -> version, Python included."""
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, with `-dirty` where it was changed; None without one.
+    """The commit of the checkout that this code runs from, with `-dirty` if it has changes; None without one.
 
-    Code that has travelled to a cluster is told it by GRADSWEEP_COMMIT.
+    On a cluster, where there is no checkout, GRADSWEEP_COMMIT has it.
     """
-    if told := os.environ.get("GRADSWEEP_COMMIT"):
-        return told
+    if given := os.environ.get("GRADSWEEP_COMMIT"):
+        return given
     here = Path(__file__).resolve().parent
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
             cwd=here,
             capture_output=True,
@@ -49,4 +49,4 @@ def git_commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return described.stdout.strip() or None

@@ -93,7 +93,7 @@ def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
         bucket.delete(mark)
     for machine, why in blind.items():
         raise RequestError(
-            f"machine {machine} can't use {folder}, where the states of members are to be: {why}; name a folder that "
+            f"machine {machine} can't use {folder}, where the states of members should be: {why}; name a folder that "
             "all machines share, or a bucket as checkpoints, in a store file, --store FILE.yaml"
         )
 

@@ -69,8 +69,8 @@ class Parcel:
 def train_trial(config: dict[str, Any]) -> None:
     """What runs in a worker: train the pack in the config, report every epoch.
 
-    `tune.report` returns when the driver has booked the report and asks for the next one. Raises DeviceLost, with
-    which this worker is lost and another one goes on with the pack.
+    `tune.report` returns when the driver has recorded the report and asks for the next one. Raises DeviceLost; then
+    this worker is lost, and another one continues with the pack.
     """
     if config["folder"]:
         os.chdir(config["folder"])  # Ray starts workers in a folder of its own
@@ -102,7 +102,7 @@ def _reports(config: dict[str, Any]) -> Generator[PackReport]:
                 mirror.push()
                 yield report
     except OSError as error:
-        # As a full disk: the sweep can't go on, and nothing of the pack has failed.
+        # Like a full disk: the sweep can't continue, but nothing in the pack has failed.
         why = f"can't keep the states of pack {pack.id} in {bucket}: {one_line(error)}"
         yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
 
@@ -187,7 +187,7 @@ class Bookkeeper(tune.Callback):
         if self._stops(failure):
             return
         if failure is None and self._lost(pack) <= LOST_WORKERS:
-            # Tune gives up where a worker is lost between two packs; another trial goes on.
+            # Tune gives up if a worker is lost between two packs; another trial continues.
             self._book(self.driver.hand_back, pack)
             return
         reason = failure.reason if failure else f"its worker was lost {self.losses[pack]} times"
@@ -208,7 +208,7 @@ class Bookkeeper(tune.Callback):
         """Count a worker that a pack has lost; how many it has lost by now."""
         self.losses[pack] += 1
         if self.losses[pack] <= LOST_WORKERS:
-            log.warning("pack %s: its worker was lost%s, another one goes on with it", pack, f" ({why})" if why else "")
+            log.warning("pack %s: its worker was lost%s; another one continues it", pack, f" ({why})" if why else "")
         return self.losses[pack]
 
     def _forget(self, pack: str) -> None:
@@ -258,7 +258,7 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     Raises RequestError where it is not, Interrupted after a signal.
     """
     away = bool(os.environ.get("RAY_ADDRESS"))
-    # Only the driver speaks to databases and to MLflow: its workers don't inherit what it needs for that.
+    # Only the driver connects to databases and to MLflow: its workers don't inherit the credentials.
     with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), away=away):
         if threading.current_thread() is threading.main_thread():
             interrupt.install()  # starting Ray takes SIGTERM away

@@ -74,7 +74,7 @@ def _confirm(spec: SweepSpec) -> Iterator[Problem]:
     if spec.confirm is None:
         return
     if spec.search is None:
-        yield ("confirm",), "there is no search whose luck is to be ruled out: leave confirm out"
+        yield ("confirm",), "needs a search: leave confirm out"
     for i, seed in enumerate(spec.confirm.seeds if isinstance(spec.confirm.seeds, tuple) else ()):
         if seed in spec.seeds:
             yield ("confirm", "seeds", i), f"must be a fresh seed, but {seed} is one of seeds"

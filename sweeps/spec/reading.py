@@ -174,7 +174,7 @@ def _problem(detail: ErrorDetails) -> Problem:
 
 
 def _unknown(path: Path) -> str:
-    """What to say of a key that there is none of."""
+    """What to say about an unknown key."""
     first, key = path[0], str(path[-1])
     if len(path) == 1:
         return f"unknown key; {did_you_mean(key, SweepSpec.model_fields)}"

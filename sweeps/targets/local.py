@@ -94,7 +94,7 @@ class LocalTarget:
         return self.submit(Submission(name, stored_spec(name, self._store).to_yaml(), resume=True))
 
     def _refuse(self, sweep: Submission) -> None:
-        """What the driver would refuse too, said without starting one."""
+        """Refuse what the driver would refuse, without starting one."""
         if (process := self._process(sweep.name)) is not None:
             raise TargetError(f"sweep {sweep.name!r} is already running (process {process})", WRONG_REQUEST)
         if not sweep.resume and sweep.name in self._names():

@@ -4,9 +4,9 @@
     >>> with speaking("http://head:8265"):
     ...     client.list_jobs()
 
-Since 2.59 Ray makes a token for every cluster that it starts itself, and does not say so: where there is one it is
-sent, unless RAY_AUTH_MODE says otherwise. It is sought where Ray seeks it: RAY_AUTH_TOKEN, the file that
-RAY_AUTH_TOKEN_PATH names, ~/.ray/auth_token.
+Since 2.59 Ray silently makes a token for every cluster that it starts itself. It is sent if there is one, unless
+RAY_AUTH_MODE says otherwise, and is looked for where Ray looks: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH
+names, ~/.ray/auth_token.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def test_ctrl_c_and_the_command_that_it_prints(command: Any, spec: str, undistur
     assert status["state"] == "stopped"
     assert status["running"] > 0
     said = err.splitlines()[-1]
-    assert said.startswith("gradsweep: interrupted; this goes on with it: gradsweep run ")
+    assert said.startswith("Interrupted. To continue: gradsweep run ")
     words = shlex.split(said.partition(": gradsweep ")[2])
     assert words == ["run", spec, "--resume"]
     command(*words)

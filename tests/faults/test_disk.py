@@ -60,7 +60,7 @@ def test_the_disk_is_full(
             err = sweep.finish(process, 1)
             (last,) = [line for line in err.splitlines() if line.startswith("gradsweep: ")]
             tried.append(f"{left // 1024} kB left at {at}: {last.removeprefix('gradsweep: ').partition(' ')[0]}")
-            assert "this goes on with it: gradsweep run" in err
+            assert "To continue: gradsweep run" in err
             filler.unlink()
             words = [*words[:4], "--resume"]
         sweep(*words)

@@ -152,7 +152,7 @@ def test_a_signal_and_a_resume(
         err = sweep.finish(process, status)
         took = time.monotonic() - began
         assert took < GRACE
-        assert "this goes on with it: gradsweep run" in err
+        assert "To continue: gradsweep run" in err
         # Where the end had to be quick, Ray's processes follow the driver's.
         sweep.wait(lambda: not sweep.processes())
         found = sweep.json("audit", NAME)

@@ -1,7 +1,7 @@
-"""The notes as a page: `python -m tests.reliability docs/reliability docs/reliability.md`.
+"""Makes a page of the notes: `python -m tests.reliability docs/reliability docs/reliability.md`.
 
 With a third argument, a file of what `python -m tests.load.sweep --json` printed, that is noted first. The same
-notes give the same page, to the byte. Ends with the exit status 1, and one line, where a note is none of ours.
+notes give the same page, to the byte. Ends with exit status 1 and one line if a note is not valid.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ from pathlib import Path
 from tests.reliability.notes import TABLES, Note, read, write
 
 HEAD = """\
-# What was done to it, and what came out
+# What was tried, and what came out
 
-Made by `make reliability` from the notes in `reliability/`, which the tests and benchmarks wrote when they were run;
-nothing here is written by hand. A line says what was tried on the date at its end, and what came out of it; one that
-says FAILED is what did not hold. What is promised, and to whom, is in [SECURITY.md](../SECURITY.md).
+`make reliability` writes this page from the notes in `reliability/`, which the tests and benchmarks take when they run.
+Nothing here is written by hand. Each line says what was tried, what came out, and when; FAILED marks what did not hold.
+[SECURITY.md](../SECURITY.md) says what is promised, and to whom.
 """
 TITLES = {
     "faults": (
         "Faults",
-        "Each was done to a real sweep, at moments drawn from the seed. Sound is what `gradsweep audit` finds so: "
-        "every configuration in one final state, one run of it in MLflow with every epoch once, the table equal to "
-        "the bit to that of an undisturbed sweep, nothing left behind.",
+        "Each fault was injected into a real sweep, at moments drawn from the seed. Sound means that `gradsweep audit` "
+        "passes: every configuration is in one final state, MLflow has one run of it with every epoch once, the "
+        "records "
+        "equal those of an undisturbed sweep to the bit, and nothing is left behind.",
     ),
     "load": (
         "Load",
-        "Printed by `make bench-sweep`. Times depend on the machine and on what else ran there; those of a processor "
-        "less so.",
+        "Printed by `make bench-sweep`. Wall-clock times depend on the machine and on what else runs there; processor "
+        "times less so.",
     ),
     "inputs": (
         "Hostile and odd input",
-        "Unless the outcome says otherwise each case was refused in one line with the exit status 2, wrote nothing, "
-        "took no more than a gibibyte and ended by itself.",
+        "Unless the outcome says otherwise, each case was refused in one line with exit status 2, wrote nothing, used "
+        "at most one gibibyte of memory, and ended by itself.",
     ),
 }
 
 
 def page(folder: Path) -> str:
-    """The page of a folder of notes. Raises ValueError for what is no note."""
+    """The page of a folder of notes. Raises ValueError for an invalid note."""
     parts = [HEAD]
     for table in TABLES:
         title, words = TITLES[table]
@@ -56,7 +57,7 @@ def _notes(file: Path, table: str) -> list[Note]:
         for note in notes:
             date.fromisoformat(note.date)
             if note.table != table or not (note.what and note.tried and note.outcome):
-                raise ValueError(f"the note on {note.what!r} is none of {table}, or says nothing")
+                raise ValueError(f"the note on {note.what!r} is not about {table}, or is empty")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: {error}") from None
     return notes
@@ -70,12 +71,12 @@ def _table(notes: list[Note]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Markdown's own characters as themselves."""
+    """Text with Markdown's special characters escaped."""
     return "".join(f"\\{c}" if c in "\\*_`[]<>~|#" else c for c in text)
 
 
 def note_load(folder: Path, printed: Path) -> None:
-    """Put what the benchmark printed among the notes."""
+    """Add what the benchmark printed to the notes."""
     for line in printed.read_text(encoding="utf-8").splitlines():
         write(folder, Note("load", **json.loads(line), date=datetime.now(UTC).date().isoformat()))
 

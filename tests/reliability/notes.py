@@ -1,7 +1,7 @@
-"""What became of a fault, a load or an odd input: a line of JSON, from which docs/reliability.md is made.
+"""What came out of a fault, a load or a hostile input: a line of JSON, from which docs/reliability.md is made.
 
-One file a table, `faults.json`, `load.json` and `inputs.json`, an object a line, sorted by `what`. A new run of the
-same `what` replaces its line.
+One file per table, `faults.json`, `load.json` and `inputs.json`, one object per line, sorted by `what`. A new run of
+the same `what` replaces its line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Note:
 
 @contextmanager
 def noting(folder: Path | None, table: str, what: str, seed: int | None = None) -> Iterator[Note]:
-    """A note to be filled in by the block, and written into the folder; one of a failure where the block fails."""
+    """A note that the block fills in and that is then written into the folder; it says FAILED if the block fails."""
     if table not in TABLES:
         raise ValueError(f"table must be one of {', '.join(TABLES)}, but got {table!r}")
     note = Note(table, what, seed=seed, date=datetime.now(UTC).date().isoformat())
@@ -48,7 +48,7 @@ def noting(folder: Path | None, table: str, what: str, seed: int | None = None) 
 
 
 def write(folder: Path, note: Note) -> None:
-    """Put a note into its file, in the place of a former one on the same."""
+    """Write a note to its file, in place of an earlier one with the same `what`."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{note.table}.json"
     known = {n.what: n for n in read(file)} | {note.what: note}
@@ -58,12 +58,12 @@ def write(folder: Path, note: Note) -> None:
 
 
 def read(file: Path) -> list[Note]:
-    """The notes of a file, none where there is none. Raises ValueError and TypeError for what is none of ours."""
+    """The notes of a file, none if it does not exist. Raises ValueError and TypeError for invalid ones."""
     if not file.exists():
         return []
     return [Note(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def _plain(note: Note) -> dict[str, object]:
-    """Fit for a cell of a Markdown table."""
+    """A note fit for the cells of a Markdown table."""
     return {k: " ".join(v.replace("|", "/").split()) if isinstance(v, str) else v for k, v in asdict(note).items()}

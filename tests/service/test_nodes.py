@@ -172,7 +172,7 @@ def test_a_folder_that_is_not_shared_is_refused(
         shared.mkdir()
         cluster.join(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(shared)], cpus=1)
         said = gradsweep.refused("submit", spec_of(gradsweep, images, "blind"), "--to", cluster.address)
-        assert f"can't use {shared}/checkpoints, where the states of members are to be: it sees another one" in said
+        assert f"can't use {shared}/checkpoints, where the states of members should be: it sees another one" in said
         assert "blind" not in [s["name"] for s in gradsweep.json("list")]
     finally:
         cluster.close()

@@ -70,10 +70,10 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     ("words", "says"),
     [
         (["run", "first.yaml"], "--resume"),
-        (["run", "first.yaml", "--resume", "--set", "base.epochs=3"], "another base.epochs"),
+        (["run", "first.yaml", "--resume", "--set", "base.epochs=3"], "a different base.epochs"),
         (
             ["run", "first.yaml", "--resume", "--set", "arms.plain.r=0.5", "--set", "seeds=1"],
-            "another seeds, arms.plain.r",
+            "a different seeds, arms.plain.r",
         ),
         (["run", "first.yaml", "--name", "Not A Name"], "name"),
         (["run", "nowhere.yaml"], "nowhere.yaml"),
@@ -207,7 +207,7 @@ def test_a_store_without_sweeps_is_named_and_so_is_what_makes_one(say: Say, tmp_
     words = ["list", "--store", str(tmp_path / "typo")]
     assert say(*words) == (
         0,
-        f"no sweeps in {tmp_path / 'typo'}, which is not there yet: "
+        f"no sweeps in {tmp_path / 'typo'}, which does not exist yet: "
         f"gradsweep run quickstart --store {tmp_path / 'typo'}\n",
         "",
     )

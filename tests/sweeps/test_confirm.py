@@ -180,5 +180,5 @@ def test_claims_may_be_stated_anew_without_training(spec: SweepSpec, sweep: Run,
     # It stays so, and what report reads is what was said last.
     told = verdict_of(stored_spec("confirmed", sweep.store), sweep.store)
     assert told == again.verdict
-    with pytest.raises(RequestError, match="was begun with another confirm.top"):
+    with pytest.raises(RequestError, match="was started with a different confirm.top"):
         sweep(parse(other.replace("top: 2", "top: 3")), resume=True)

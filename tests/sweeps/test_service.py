@@ -51,9 +51,11 @@ def go(images: str, store: Store) -> Run:
 def test_another_sweep_of_this_name_is_not_added_to(go: Run, store: Store) -> None:
     go()
     before = load("small", store)
-    with pytest.raises(RequestError, match="the sweep 'small' is in .* already: continue it with --resume"):
+    with pytest.raises(RequestError, match="sweep 'small' already exists in .*: continue it with --resume"):
         go(alpha=4.0)
-    with pytest.raises(RequestError, match="was begun with another arms.large.alpha: resume it with the same spec"):
+    with pytest.raises(
+        RequestError, match="was started with a different arms.large.alpha: resume it with the same spec"
+    ):
         go(alpha=4.0, resume=True)
     assert load("small", store).equals(before)
 
@@ -84,7 +86,7 @@ def test_a_sweep_goes_on_with_the_images_that_it_began_with(
     changed = replace(load_data(images), digest="5e" * 32)
     with monkeypatch.context() as patch:
         patch.setattr("sweeps.driver.sweep.load_data", lambda name: changed)
-        with pytest.raises(RequestError, match="was .{12} and is 5e5e5e5e5e5e here: put it back as it was, or start"):
+        with pytest.raises(RequestError, match="was .{12} and is 5e5e5e5e5e5e here: restore it, or choose"):
             go(resume=True)
     assert load("small", store).equals(before)
     assert go(resume=True).counts.complete == 2
@@ -94,7 +96,9 @@ def test_a_worker_that_sees_other_images_stops_the_sweep(go: Run, images: str, m
     changed = replace(load_data(images), digest="5e" * 32)
     with monkeypatch.context() as patch:
         patch.setattr("trainers.data.load", lambda name: changed)
-        with pytest.raises(SweepStopped, match=f"{platform.node()}: .* is not what the sweep began on: its sha256 was"):
+        with pytest.raises(
+            SweepStopped, match=f"{platform.node()}: .* is not the data that the sweep was started with: its sha256 was"
+        ):
             go()
     assert go(resume=True).counts.complete == 2
 

@@ -155,7 +155,7 @@ def test_a_wrong_claim_says_where_and_what_would_be_right(claim: str, message: s
         (ARMS + "claims: {better: l2}\n", "5: claims: must be a list, but got {'better': 'l2'}"),
         (
             ARMS + "confirm: {top: 3}\n",
-            "5: confirm: there is no search whose luck is to be ruled out: leave confirm out",
+            "5: confirm: needs a search: leave confirm out",
         ),
         (SEARCH + "confirm: {top: 0}\n", "6: confirm.top: must be at least 1, but got 0"),
         (

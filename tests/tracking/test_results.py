@@ -115,7 +115,7 @@ def test_an_export_reads_back_to_the_bit(tmp_path: Path, values: list[float]) ->
 
 def test_an_export_is_whole_or_not_there(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": [1.0]})
-    with pytest.raises(RequestError, match=r"ends in \.parquet or \.csv, but got '.*a\.xlsx'"):
+    with pytest.raises(RequestError, match=r"must end in \.parquet or \.csv, but got '.*a\.xlsx'"):
         export(frame, tmp_path / "a.xlsx")
     with pytest.raises(OSError, match="No such file"):
         export(frame, tmp_path / "no" / "a.csv")

@@ -29,7 +29,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Searched:
-    """What was searched; `importance` is field -> share (they sum to 1) by metric, empty where it can't be told.
+    """What was searched; `importance` is field -> share (they sum to 1) by metric, empty if unknown.
 
     Plain data that the service fills in from the sweep's spec: this room knows no search spaces.
     """

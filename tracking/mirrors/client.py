@@ -116,7 +116,7 @@ def _prepare(file: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # no other process or thread is here for the same folder
         place = file.with_name(f"{file.name}.new")
-        # What a process that was killed left behind is made anew, or is of no use any more.
+        # What a killed process left behind is made again, or is no longer needed.
         shutil.rmtree(place, ignore_errors=True)
         if not file.exists():
             with scratch(place) as folder:

@@ -8,8 +8,8 @@
 
 Each mirror has a thread of its own: one that is down, slow or wrong keeps neither the other nor the sweep waiting. The
 thread tries again, less and less often; what a mirror refuses (no permission, a deleted experiment) is tried once a
-minute, for somebody may mend it. Either is said once. What a mirror lacks when the driver ends stays known in the
-ledger: the next driver, or `gradsweep sync`, goes on from there.
+minute, in case somebody has fixed it. Each is logged once. The ledger knows what a mirror lacks when the driver ends:
+the next driver, or `gradsweep sync`, continues from there.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Mirror(Protocol):
 class Mirrors:
     """See the module. `uri` is MLflow's tracking URI, None for the store's own.
 
-    No method raises for what is wrong with a mirror: it is logged once, and said by `close`.
+    No method raises for a problem of a mirror: it is logged once, and `close` returns it.
     """
 
     def __init__(self, store: Store, sweep: str, uri: str | None = None) -> None:
@@ -81,7 +81,7 @@ class Mirrors:
         self._followers = [_Follower(mirror, self._ledger, sweep) for mirror in mirrors]
 
     def start(self, *, rebuild: bool = False) -> None:
-        """Begin; the sweep need not be in the ledger yet. With `rebuild` all of it is deleted and made anew."""
+        """Begin; the sweep need not be in the ledger yet. With `rebuild` all of it is deleted and made again."""
         for follower in self._followers:
             follower.anew = rebuild
             follower.start()

@@ -1,7 +1,7 @@
 """MLflow's copy of a sweep: one experiment, a parent run, and under it one run per configuration.
 
-Written through MLflow's public client alone. To do a round again does no harm: that a run will be made is noted in the
-ledger before, and its id after; metrics carry the ledger's timestamps, so MLflow takes a repeated one for the same.
+Written through MLflow's public client alone. Repeating a round does no harm: the ledger notes that a run will be made
+before, and its id after; metrics carry the ledger's timestamps, so MLflow recognizes a repeated one.
 Only what carries the sweep's mark is written into or deleted.
 
 It imports mlflow, which takes more than a second: import it where it is used.
@@ -38,7 +38,7 @@ from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
 
 NAME = "mlflow"
-BATCH = 8  # configurations per round: half a second on SQLite, so that a sweep that is stopped is soon said to be
+BATCH = 8  # configurations per round: half a second on SQLite, so that a stopped sweep is soon KILLED in MLflow
 MOST_EPOCHS = 150  # per configuration and round
 SHARE = 0.1  # of the time for configurations that still run: each of their epochs costs a batch of its own
 LINGER = 1.0  # seconds between them at least
@@ -113,7 +113,7 @@ class MlflowMirror:
         self._reset()
 
     def runs(self, sweep: Sweep) -> list[Run]:
-        """The runs of this sweep; none where there is no experiment of its name."""
+        """The runs of this sweep; none if there is no experiment of its name."""
         with translated():
             experiment = self.client.get_experiment_by_name(sweep.name)
         if experiment is None:
@@ -145,7 +145,7 @@ class MlflowMirror:
         return str(there.experiment_id)
 
     def _begin(self, sweep: Sweep, own: Taken) -> None:
-        """The experiment and the parent run as the sweep is now; where it was stopped that is said first."""
+        """The experiment and the parent run as the sweep is now; if it was stopped, that comes first."""
         if own.run is not None and sweep.status == "killed":
             self._stop(sweep, own.run)
         self._experiment = self.experiment(sweep)
@@ -286,7 +286,7 @@ class MlflowMirror:
         if before.attempted:
             own = {key: tags[key] for key in (run_data.MARK, run_data.KIND, run_data.NUMBER) if key in tags}
             run = next(iter(next(self._pages(self._experiment, own))), None)
-            # What was asked for then may still be on its way, through a server that takes its time.
+            # An earlier request may still be on its way, through a slow server.
             self._doubtful |= run is None
         elif before.number == SWEEP:
             self._ledger.take(sweep, NAME, [replace(before, attempted=True)])
@@ -296,7 +296,7 @@ class MlflowMirror:
         return replace(before, attempted=True, run=run.info.run_id, place=run.info.artifact_uri), run.data.tags
 
     def _remove_strays(self, sweep: Sweep) -> None:
-        """Delete the runs that came into being after another had been made in their place."""
+        """Delete the runs that appeared after another had been made in their place."""
         known = {taken.run for taken in self._ledger.taken(sweep, NAME).values()}
         for run in self.runs(sweep):
             if run.info.run_id not in known:

@@ -1,6 +1,6 @@
 """Optuna's copy of a sweep: a study named as the sweep, and one beside it for what was trained again to confirm.
 
-One trial per configuration that has ended, in the order of their numbers, so that a study that is made anew is equal.
+One trial per configuration that has ended, in the order of their numbers, so that a rebuilt study is equal.
 What is there already is seen in the study itself: a trial is added in one transaction. Only what carries the sweep's
 mark is written into or deleted; that a study will be created is noted in the ledger, for that takes several.
 """
@@ -103,7 +103,7 @@ class OptunaMirror:
         return self._storage
 
     def study(self, sweep: Sweep, phase: str) -> Study | None:
-        """The study of a phase (search | confirm), whoever made it; None where there is none."""
+        """The study of a phase (search | confirm), whoever made it; None if there is none."""
         try:
             return optuna.load_study(study_name=study_name(sweep.name, phase), storage=self.storage)
         except KeyError:

@@ -1,4 +1,4 @@
-"""What MLflow is told of a sweep and of its configurations: the tags, params, metrics and files of their runs."""
+"""What MLflow gets of a sweep and its configurations: the tags, params, metrics and files of their runs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def run_name(c: Configuration) -> str:
 
 
 def description(sweep: Sweep) -> str:
-    """What is said of a sweep: the verdict, before there is one the question."""
+    """The description of a sweep's run: the verdict, or the question until there is one."""
     return (sweep.note or sweep.question)[:MOST_IN_TAG]
 
 

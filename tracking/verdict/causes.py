@@ -66,7 +66,7 @@ def causes(
 ) -> tuple[tuple[Moment, ...], tuple[str, ...]]:
     """The numbers of each configuration, and sentences on each pair: (number, name) of the plainer one first.
 
-    Of a pair without records nothing is said.
+    A pair without records is left out.
     """
     moments: dict[int, list[Moment]] = {}
     sentences: dict[str, None] = {}

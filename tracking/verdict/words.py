@@ -1,4 +1,4 @@
-"""A claim and its answer in sentences: no more said than the numbers say."""
+"""A claim and its answer in sentences that say no more than the numbers do."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The engine for CUDA devices: an array of members trained by a handful of kernels, written in Triton.
 
-How it works, and what has been seen of it where, is told in README.md beside this file. Triton comes with PyTorch on
+README.md beside this file says how it works, and what has been seen of it where. Triton comes with PyTorch on
 Linux and compiles what launches its kernels with the machine's C compiler; where either is missing members go to the
 reference engine.
 

@@ -68,7 +68,7 @@ def earned(device: str) -> str | None:
     digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, DataError):
         return _reason((cache_folder() / "cuda-self-check" / digest).read_text())
-    log.info("the cuda engine checks itself on %s: a minute or two where its kernels are to be compiled", about["name"])
+    log.info("the cuda engine checks itself on %s: a minute or two if its kernels must be compiled", about["name"])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [*COMMAND, device]
     try:

@@ -28,7 +28,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def cache_folder() -> Path:
-    """Where decoded data are kept; it need not exist yet. Raises DataError for the home of nobody."""
+    """Where decoded data are kept; it need not exist yet. Raises DataError for ~nobody."""
     own, shared = os.environ.get("GRADSWEEP_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
         return Path(own or f"{shared}/gradsweep").expanduser().absolute()

@@ -103,7 +103,7 @@ def _walk(path: str) -> _Tree:
     try:
         root = os.path.realpath(os.path.expanduser(path))
     except ValueError as e:  # a zero byte
-        raise DataError(f"folder:{path!r} is no folder's name ({e}): {RIGHT}") from None
+        raise DataError(f"folder:{path!r} is not a folder's name ({e}): {RIGHT}") from None
     if not path or not os.path.isdir(root):
         raise DataError(f"folder:{path}: there is no folder {root}: {RIGHT}")
     entries = functools.partial(_entries, root)
@@ -158,7 +158,7 @@ def _file(entry: os.DirEntry[str], part: str, label: int) -> _File:
     try:
         about = entry.stat()
     except OSError as e:
-        raise DataError(f"{entry.path} can't be read ({e.strerror}): allow it, or take it away") from e
+        raise DataError(f"{entry.path} can't be read ({e.strerror}): allow it, or remove it") from e
     if about.st_size > LARGEST:
-        raise DataError(f"{entry.path} is larger than any image, {LARGEST >> 20} MiB: take it away")
+        raise DataError(f"{entry.path} is larger than any image, {LARGEST >> 20} MiB: remove it")
     return _File(entry.path, part, label, about.st_size, about.st_mtime_ns, about.st_ctime_ns)

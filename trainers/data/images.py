@@ -42,7 +42,7 @@ def read_file(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as e:
-        raise DataError(f"{path} can't be read ({e.strerror}): allow it, or take it away") from e
+        raise DataError(f"{path} can't be read ({e.strerror}): allow it, or remove it") from e
 
 
 def decode(content: bytes, path: str) -> NDArray[np.uint8]:
@@ -65,7 +65,7 @@ def decode(content: bytes, path: str) -> NDArray[np.uint8]:
         raise DataError(f"{path} is too large to be decoded safely ({e}): make it smaller") from e
     except Exception as e:  # Pillow's decoders raise almost anything for broken files
         why = "its format is not known" if isinstance(e, UnidentifiedImageError) else e
-        right = f"replace it with a sound image ({', '.join(FORMATS)}), or take it away"
+        right = f"replace it with a sound image ({', '.join(FORMATS)}), or remove it"
         raise DataError(f"{path} can't be decoded ({why}): {right}") from e
 
 

@@ -1,6 +1,6 @@
 """The lane engine: an array of members trained by C kernels that keep an image in each lane of a vector register.
 
-How it works is told in README.md beside this file. It is compiled when the package is installed; where there was no
+README.md beside this file says how it works. It is compiled when the package is installed; where there was no
 compiler, `available` says None and members go to the reference engine.
 
     >>> from trainers.lanes import available

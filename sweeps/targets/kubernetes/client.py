@@ -122,7 +122,7 @@ class Namespace:
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """The driver's output as the submitter prints it, line by line.
 
-        With `follow`, waits for it to begin, and goes on through KubeRay's retries until the sweep is finished.
+        With `follow`, waits for it to begin, and continues across KubeRay's retries until the sweep has finished.
         """
         seen: set[str] = set()
         while True:

@@ -93,7 +93,7 @@ def _cluster(job: SweepJob) -> Object:
     redis = {} if job.pool.redis is None else {"gcsFaultToleranceOptions": _redis(job.pool.redis)}
     return {
         "rayVersion": RAY_VERSION,
-        # Whoever reaches Ray's dashboard runs code as us; the operator makes a token for every cluster.
+        # Anyone who can reach Ray's dashboard can run code as us; the operator makes a token for every cluster.
         "authOptions": {"mode": "token"},
         **scaling,
         **redis,
@@ -151,7 +151,7 @@ def _workers(job: SweepJob) -> Object:
     gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     tolerations = [*([gpu] if workers.size.gpus else []), *map(dict, workers.tolerations)]
     replicas = workers.maximum if job.pool.queue else workers.minimum
-    # No credentials: only the driver speaks to databases and MLflow.
+    # No credentials: only the driver connects to databases and MLflow.
     container = _container("ray-worker", job, _plain(_RAY), _resources(workers.size), _STORE_MOUNT)
     return {
         "groupName": "gpu-workers" if workers.size.gpus else "cpu-workers",

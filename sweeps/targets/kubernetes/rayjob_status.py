@@ -45,7 +45,7 @@ class RayJobStatus:
 
     @property
     def finished(self) -> bool:
-        """Whether it runs no more and will not by itself."""
+        """Whether it has stopped for good."""
         return self.state in ENDED
 
     @property

@@ -192,7 +192,7 @@ def test_a_file_that_vanishes_while_the_tree_is_walked_is_named(tree, monkeypatc
         return found
 
     monkeypatch.setattr(folder, "_is", is_and_vanish)
-    assert refused(root) == f"{gone} can't be read (No such file or directory): allow it, or take it away"
+    assert refused(root) == f"{gone} can't be read (No such file or directory): allow it, or remove it"
 
 
 @pytest.mark.parametrize("where", ["train", "train/cat", "train/cat/0.png"])
