@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Literal, TypeVar
 
@@ -23,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.cuda.engine import CudaEngine
 from trainers.cuda.plan import DEVICE, Plan, plan_of
-from trainers.data import Dataset, Split
+from trainers.data.dataset import Dataset, Split
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
@@ -42,9 +44,8 @@ EPOCH = 45_000  # images of CIFAR-10
 IMAGES = {"cuda": EPOCH, "lanes": 6144}
 MEMBERS = {"lanes": (1, 8, 32), "cuda": (1, 25, 100, 225, 1000)}
 MATRIX = 8192  # the side of the matrices whose product measures a device's peak
-ROUNDS = 5
 
-Pass = Callable[[], float]  # trains once over the images; seconds for one member and a thousand images
+Pass = Callable[[], int]  # trains once over the images; how many they were, for all members together
 Engines = Literal["lanes", "cuda"]
 T = TypeVar("T")
 
@@ -79,7 +80,7 @@ def bench(
     device: str = "cpu",
     engine: Engines = "lanes",
     threads: int = 1,
-    rounds: int = ROUNDS,
+    rounds: int = 5,
     compiled: bool = True,
 ) -> list[Row]:
     """Time every way to train a regime but those that the device can't do; the first round is not counted.
@@ -97,7 +98,7 @@ def bench(
     peaks = []
     for _ in range(rounds + 1):
         for way in list(times):
-            if seconds := _attempt(passes[way], *way):
+            if seconds := _attempt(partial(_timed, passes[way], device), *way):
                 times[way].append(seconds)
             else:
                 del times[way]
@@ -136,15 +137,15 @@ def ways(
         yield "pytorch compile", 1, plain(compiled=True, channels_last=engine == "lanes")
 
     reference = ReferenceEngine(layers, few, device, threads)
-    fast: Engine | None = LaneEngine(layers, many, "cpu", threads) if engine == "lanes" and available() else None
+    fast: Engine | None = None
     if engine == "cuda":
-        from trainers.cuda.engine import CudaEngine
-
         fast = CudaEngine(layers, many, device, threads)
+    elif available():
+        fast = LaneEngine(layers, many, device, threads)
 
     def arrays(trainer: Engine, members: int, whole: bool = False) -> Callable[[], Pass]:
         images = len((few if trainer is reference else many).train)
-        return lambda: trained([member.with_seed(seed) for seed in range(members)], layers, trainer, images, whole)
+        return lambda: trained([member.with_seed(seed) for seed in range(members)], trainer, images, whole)
 
     for count in MEMBERS[engine]:
         if engine == "cuda" or count == 1:
@@ -187,29 +188,27 @@ def plain_module(layers: tuple[Layer, ...]) -> nn.Sequential:
     modules: list[nn.Module] = []
     shape: tuple[int, ...] = IMAGE
     for layer, outgoing in zip(layers, output_shapes(layers), strict=True):
-        if isinstance(layer, Pooling):
-            modules.append(nn.MaxPool2d(2))
-        elif isinstance(layer, Convolution):
-            i, o, b = shape[0], layer.channels, layer.bias
-            if layer.separable:
-                modules += [nn.Conv2d(i, i, 3, padding=1, groups=i, bias=False), nn.Conv2d(i, o, 1, bias=b)]
-            else:
-                modules.append(nn.Conv2d(i, o, 3, padding=1, bias=b))
-            modules.append(nn.Tanh())
-        elif isinstance(layer, Dense):
-            if len(shape) == 3:
-                modules.append(nn.Flatten())
-            modules.append(nn.Linear(prod(shape), layer.units, bias=layer.bias))
-            if layer.activated:
-                modules.append(nn.Tanh())
+        match layer:
+            case Pooling():
+                modules.append(nn.MaxPool2d(2))
+            case Convolution(separable=True):
+                depthwise = nn.Conv2d(shape[0], shape[0], 3, padding=1, groups=shape[0], bias=False)
+                modules += [depthwise, nn.Conv2d(shape[0], layer.channels, 1, bias=layer.bias)]
+            case Convolution():
+                modules.append(nn.Conv2d(shape[0], layer.channels, 3, padding=1, bias=layer.bias))
+            case Dense():
+                modules += [nn.Flatten()] * (len(shape) == 3)
+                modules.append(nn.Linear(prod(shape), layer.units, bias=layer.bias))
+        modules += [nn.Tanh()] * layer.activated
         shape = outgoing
     return nn.Sequential(*modules)
 
 
-def stepping(module: nn.Module, device: str, graph: bool, compiled: bool) -> Callable[[Tensor, Tensor], None]:
+def stepping(
+    module: nn.Module, device: str, graph: bool = False, compiled: bool = False
+) -> Callable[[Tensor, Tensor], None]:
     """The training step of every PyTorch tutorial, with the fastest of PyTorch's own optimizers."""
-    fused = device != "cpu"
-    optimizer = torch.optim.Adam(module.parameters(), lr=0.001, eps=EPSILON, capturable=graph, fused=fused)
+    optimizer = torch.optim.Adam(module.parameters(), eps=EPSILON, capturable=graph, fused=device != "cpu")
     run = torch.compile(module) if compiled else module
 
     def step(images: Tensor, labels: Tensor) -> None:
@@ -235,14 +234,14 @@ def dataloader(layers: tuple[Layer, ...], batch_size: int, split: Split, workers
         persistent_workers=True,
         collate_fn=_floats_one_by_one,
     )
-    step = stepping(plain_module(layers), "cpu", graph=False, compiled=False)
+    step = stepping(plain_module(layers), "cpu")
 
     def epoch() -> int:
         for images, labels in loader:
             step(images, labels)
         return len(split)
 
-    return lambda: _timed(epoch, "cpu")
+    return epoch
 
 
 def resident(
@@ -276,7 +275,7 @@ def resident(
             seen += len(where)
         return seen
 
-    return lambda: _timed(epoch, device)
+    return epoch
 
 
 def _recorded(step: Callable[[], None]) -> Callable[[], None]:
@@ -293,36 +292,22 @@ def _recorded(step: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
-def trained(members: list[MemberConfig], layers: tuple[Layer, ...], engine: Engine, images: int, whole: bool) -> Pass:
+def trained(members: list[MemberConfig], engine: Engine, images: int, whole: bool) -> Pass:
     """An epoch of an array of members on an engine; `whole` as a sweep has it: evaluation, gradients, statistics."""
-    states = [initial_state(m, layers) for m in members]
+    states = [initial_state(m, engine.layers) for m in members]
     going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2)) for s in states]
 
     def epoch() -> int:
         if whole:
-            next(Training(going_on, layers, engine))
+            next(Training(going_on, engine))
         else:
             engine.train_epoch(states)
         return len(members) * images
 
-    # engines wait for their device
-    return lambda: _timed(epoch, "cpu")
+    return epoch
 
 
-def _timed(work: Callable[[], int], device: str) -> float:
-    """Seconds for a thousand of the images that the work has seen."""
-    started = time.perf_counter()
-    seen = work()
-    _wait(device)
-    return (time.perf_counter() - started) / seen * 1000
-
-
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize(device)
-
-
-# ---- what there is to do, and what the machine can do
+# ---- what there is to do, what the machine can do, and how long it takes
 
 
 def of_a_step(layers: tuple[Layer, ...]) -> int:
@@ -360,11 +345,19 @@ def _peaks(device: str, engine: Engines, threads: int) -> tuple[float, float]:
 
 def _fastest(work: Callable[[], object], device: str) -> float:
     """Seconds of the fastest of five after one that is not counted."""
-    times = []
-    for _ in range(6):
-        _wait(device)
-        started = time.perf_counter()
-        work()
-        _wait(device)
-        times.append(time.perf_counter() - started)
-    return min(times[1:])
+    return min([_seconds(work, device)[0] for _ in range(6)][1:])
+
+
+def _timed(work: Pass, device: str) -> float:
+    """Seconds for one member and a thousand of the images that the work has seen."""
+    seconds, images = _seconds(work, device)
+    return seconds / images * 1000
+
+
+def _seconds(work: Callable[[], T], device: str) -> tuple[float, T]:
+    """How long the work takes the device, and what it gives."""
+    started = time.perf_counter()
+    result = work()
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started, result

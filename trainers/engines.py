@@ -11,12 +11,11 @@ a line that says so. So nothing is ever trained as something else because a tabl
 from __future__ import annotations
 
 from collections.abc import Hashable
+from importlib import import_module
 from typing import NamedTuple
 
 from trainers.cuda import SUPPORT as CUDA
-from trainers.cuda import missing
 from trainers.lanes.tables import SUPPORT as LANES
-from trainers.layers import Layer
 from trainers.members import SHARED, MemberConfig, layers_of
 
 REFERENCE = "reference"
@@ -41,12 +40,11 @@ def resolve(member: MemberConfig, device: str = "cpu", classes: int = 10) -> Res
         return Resolution(engine)
     layers = layers_of(member, classes)
     reason = SUPPORTS[engine].refusal(member) or SUPPORTS[engine].refusal_of(layers)
-    if reason is None and engine == "lanes":
-        from trainers.lanes.engine import applies
+    reason = reason or import_module(f"trainers.{engine}.engine").applies(layers, device)
+    if reason is None and engine == "cuda" and member.engine == "auto":
+        from trainers.cuda.self_check import earned
 
-        reason = applies(layers, device)
-    elif reason is None:
-        reason = _cuda_refusal(layers, device, checked=member.engine == "auto")
+        reason = earned(device)
     if reason is None:
         return Resolution(engine)
     if member.engine != "auto":
@@ -70,17 +68,3 @@ def _wanted(member: MemberConfig, device: str) -> str:
     if member.engine != "auto":
         return member.engine
     return "lanes" if device == "cpu" else "cuda"
-
-
-def _cuda_refusal(layers: tuple[Layer, ...], device: str, checked: bool) -> str | None:
-    """Why the cuda engine can't train this network there; where it must have `checked` itself, also what that found."""
-    if reason := missing(device):
-        return reason
-    from trainers.cuda.engine import applies
-
-    reason = applies(layers, device)
-    if reason is None and checked:
-        from trainers.cuda.self_check import earned
-
-        reason = earned(device)
-    return reason

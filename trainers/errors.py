@@ -1,20 +1,4 @@
-"""Every error of the project, as one tree with one base.
-
-    GradsweepError
-    ├── RequestError            the request was wrong, and its message says what would be right: exit status 2
-    │   ├── SpecError           a spec, with one line per problem
-    │   ├── OptionError         an option of a sampler or pruner
-    │   ├── DataError           a data set that isn't there or can't be read
-    │   ├── StoreError          a folder or file that can't be a store
-    │   ├── SearchError         a sweep that isn't there, is there already, or is another one
-    │   └── ResultsError        records that aren't there
-    └── FailedError             something went wrong while a sweep ran: exit status 1
-        ├── LedgerError         the ledger can't be read or written
-        ├── SweepStopped        the sweep can't continue until somebody fixes the cause
-        ├── DeviceLost          this process's GPU no longer works
-        ├── Unavailable         MLflow doesn't answer as it should; a later try may succeed
-        ├── Unmendable          MLflow refuses; a retry alone cannot succeed
-        └── TargetError         a target's answer, with an exit status of its own
+"""Every error of the project, as one tree with one base: wrong requests (exit status 2), and failures (1).
 
 Each message is one line that says what went wrong, where, and what would be right. Whatever is not in this tree is a
 programming error, and keeps its traceback.

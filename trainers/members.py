@@ -88,17 +88,17 @@ class MemberConfig:
         _one_of("engine", self.engine, ENGINES)
         if not isinstance(self.dense_bias, bool):
             raise ValueError(f"dense_bias must be true or false, but got {self.dense_bias!r}")
-        _above("alpha", self.alpha, 0.0)
+        _number("alpha", self.alpha, ">", 0.0)
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
-        _above("learning_rate", self.learning_rate, 0.0)
-        _above("init_scale", self.init_scale, 0.0)
-        _at_least("r", self.r, 0.0)
+        _number("learning_rate", self.learning_rate, ">", 0.0)
+        _number("init_scale", self.init_scale, ">", 0.0)
+        _number("r", self.r, ">=", 0.0)
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ValueError(f"{name} must be a whole number, but got {value!r}")
-            _at_least(name, value, least)
+            _number(name, value, ">=", least)
             if name != "seed" and value > MOST:
                 raise ValueError(f"{name} <= {MOST} must hold, but got {value!r}")
         if source_of(self.data) is None:
@@ -142,11 +142,7 @@ def _one_of(name: str, value: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, but got {value!r}")
 
 
-def _above(name: str, value: Any, bound: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (bound < value <= LARGEST):
-        raise ValueError(f"{name} > {bound:g} must hold and be finite, but got {value!r}")
-
-
-def _at_least(name: str, value: Any, bound: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (bound <= value <= LARGEST):
-        raise ValueError(f"{name} >= {bound:g} must hold and be finite, but got {value!r}")
+def _number(name: str, value: Any, relation: str, least: float) -> None:
+    fits = not isinstance(value, bool) and isinstance(value, int | float) and least <= value <= LARGEST
+    if not fits or (relation == ">" and value == least):
+        raise ValueError(f"{name} {relation} {least:g} must hold and be finite, but got {value!r}")

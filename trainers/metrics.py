@@ -57,7 +57,11 @@ GRADIENT_STATISTICS: dict[str, Metric] = {
     "q95": Metric("95 % quantile", lambda g: g.quantiles[4]),
     "vanished": Metric(f"share of coordinates below {VANISHED_BELOW:g} in absolute value", lambda g: g.means[2]),
 }
-GRADIENTS = tuple(f"gradient.{of}.{s}" for of in ("data", "total") for s in GRADIENT_STATISTICS)
+GRADIENTS: dict[str, Metric] = {
+    f"gradient.{of}.{name}": Metric(f"{whose}: {metric.line}")
+    for of, whose in (("data", "gradient of the loss"), ("total", "gradient of loss and penalty"))
+    for name, metric in GRADIENT_STATISTICS.items()
+}
 
 # Functions of `trainers.statistics.Part`, one layer with parameters.
 LAYER_METRICS: dict[str, Metric] = {
@@ -104,16 +108,5 @@ def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
 
 def described() -> dict[str, str]:
     """A line about each metric; those of a layer as `layer.NAME.…`, in the order in which they are stored."""
-    gradients = {
-        f"gradient.{of}.{name}": f"{whose}: {metric.line}"
-        for of, whose in (("data", "gradient of the loss"), ("total", "gradient of loss and penalty"))
-        for name, metric in GRADIENT_STATISTICS.items()
-    }
-    of_layers = gradients | {name: metric.line for name, metric in LAYER_METRICS.items()}
-    return {
-        **{name: metric.line for name, metric in SPLITS.items()},
-        **gradients,
-        **{name: metric.line for name, metric in NETWORK_METRICS.items()},
-        **{f"layer.NAME.{name}": line for name, line in of_layers.items()},
-        **{name: metric.line for name, metric in OTHERS.items()},
-    }
+    of_layers = {f"layer.NAME.{name}": metric for name, metric in (GRADIENTS | LAYER_METRICS).items()}
+    return {name: m.line for name, m in (SPLITS | GRADIENTS | NETWORK_METRICS | of_layers | OTHERS).items()}

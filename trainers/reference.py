@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, SATURATED_BELOW, activation, inner
-from trainers.data import Dataset, Split
+from trainers.data.dataset import Dataset, Split
 from trainers.layers import Layer, parameter_shapes, places
 from trainers.optimizers import OPTIMIZER, OPTIMIZERS
 from trainers.penalties import PENALTIES
 from trainers.states import MemberState
-from trainers.statistics import Probe, layer_statistics
+from trainers.statistics import Probe
 from trainers.streams import order_of_images
+from trainers.training import Engine
 
 IMAGES_AT_ONCE = 500
 
@@ -140,8 +141,8 @@ class Array:
         ]
 
 
-class ReferenceEngine:
-    """Trains, evaluates and probes arrays of members on one data set; the interface of every engine."""
+class ReferenceEngine(Engine):
+    """Trains, evaluates and probes arrays of members on one data set."""
 
     name = "reference"
 
@@ -155,20 +156,13 @@ class ReferenceEngine:
         self.splits = {name: Images(split, self.device) for name, split in dataset.splits().items()}
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
-        """Each member's state one epoch on, and its mean loss and accuracy over the epoch's batches."""
         return self._over_arrays(self._train_epoch, states)
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
-        """Each member's mean loss and accuracy on a split: train, validation or test."""
         return self._over_arrays(lambda array: self._evaluate(array, split), states)
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
-        """Each member's data gradient and layer statistics on the probe images."""
         return self._over_arrays(self._probe, states)
-
-    def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
-        """Each member's statistics of the probe; `before` are the states an epoch ago."""
-        return layer_statistics(self.layers, states, before, self.probe(states))
 
     def _over_arrays(self, work: Callable[[Array], list[T]], states: Sequence[MemberState]) -> list[T]:
         """Split the members into arrays, do the work on each, and put the answers into the members' order."""

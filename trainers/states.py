@@ -55,16 +55,11 @@ class MemberState:
 States = tuple[MemberState, ...]
 
 
-def initial_parameters(member: MemberConfig, layers: tuple[Layer, ...]) -> Vector:
-    """The member's flat parameter vector before its first step, shape (parameters,)."""
-    shapes = [shape for _, tensors in parameter_shapes(layers) for shape in tensors]
-    draws = INITIALIZATIONS[str(member.initialization)].draw(stream(member.seed, "initial values"), shapes)
-    return np.asarray(draws * float(member.init_scale or 1.0), dtype=np.float32)
-
-
 def initial_state(member: MemberConfig, layers: tuple[Layer, ...]) -> MemberState:
     """The member before its first step."""
-    parameters = initial_parameters(member, layers)
+    shapes = [shape for _, tensors in parameter_shapes(layers) for shape in tensors]
+    draws = INITIALIZATIONS[str(member.initialization)].draw(stream(member.seed, "initial values"), shapes)
+    parameters = np.asarray(draws * float(member.init_scale or 1.0), dtype=np.float32)
     return MemberState(member, 0, 0, parameters, tuple(np.zeros_like(parameters) for _ in KEPT))
 
 

@@ -28,8 +28,7 @@ A = TypeVar("A", Array, "Tensor")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-@dataclass(frozen=True, eq=False)
-class Probe:
+class Probe(NamedTuple):
     """What an engine measures on the probe images at a member's parameters.
 
     `gradient` is that of the mean data loss, float32 of shape (parameters,). `saturated` and `dead` have one number a
@@ -189,8 +188,7 @@ def layer_statistics(
     probes: Sequence[Probe],
 ) -> list[dict[str, float]]:
     """Each member's statistics by NumPy, from what an engine has probed."""
-    probed = [np.stack([getattr(p, name) for p in probes]) for name in ("gradient", "saturated", "dead")]
-    gradient, saturated, dead = (array.astype(np.float64) for array in probed)
+    gradient, saturated, dead = (np.stack(rows).astype(np.float64) for rows in zip(*probes, strict=True))
     # a diverged member has no finite statistics; that is what shall be recorded, without a warning a layer
     with np.errstate(all="ignore"):
         return by_member(statistics(layers, columns(states, before), gradient, saturated, dead, NUMPY))

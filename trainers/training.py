@@ -18,13 +18,14 @@ from importlib import import_module
 from typing import Protocol
 
 from trainers import metrics
-from trainers.data import Dataset, load
+from trainers.data import load
+from trainers.data.dataset import Dataset
 from trainers.engines import kind_of, resolve
 from trainers.layers import Layer, parameter_count
 from trainers.members import SHARED, EpochRecord, MemberConfig
 from trainers.members import layers_of as layers_of
 from trainers.states import MemberState, States, initial_state
-from trainers.statistics import Probe
+from trainers.statistics import Probe, layer_statistics
 
 log = logging.getLogger("gradsweep")
 
@@ -33,6 +34,7 @@ class Engine(Protocol):
     """What does the arithmetic: an array of members in, an answer per member out, in the same order."""
 
     name: str
+    layers: tuple[Layer, ...]
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         """States one epoch on, mean loss and accuracy over the epoch's batches."""
@@ -45,14 +47,15 @@ class Engine(Protocol):
 
     def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
         """Everything of `trainers.metrics.names` that comes from a probe; `before` are the states an epoch ago."""
+        return layer_statistics(self.layers, states, before, self.probe(states))
 
 
 class Training(Iterator[EpochRecord]):
     """The stream of records of one array of members; see `train`."""
 
-    def __init__(self, states: Sequence[MemberState], layers: tuple[Layer, ...], engine: Engine) -> None:
+    def __init__(self, states: Sequence[MemberState], engine: Engine) -> None:
         self._states = list(states)
-        self._names = metrics.names(layers)
+        self._names = metrics.names(engine.layers)
         self._engine = engine
         self._waiting: deque[EpochRecord] = deque()
         self._begun = False
@@ -77,21 +80,17 @@ class Training(Iterator[EpochRecord]):
 
     def _first_records(self) -> None:
         """Epoch 0, before the first step: the gradient at the start is half of the story."""
+        started = time.perf_counter()
         fresh = [s for s in self._states if s.epoch == 0]
-        records: list[EpochRecord] = []
-        if fresh:
-            started = time.perf_counter()
-            records = self._records(fresh, fresh, self._engine.evaluate(fresh, "train"), started)
+        records = self._records(fresh, fresh, self._engine.evaluate(fresh, "train"), started) if fresh else []
         self._complete(self._states, records)
 
     def _next_records(self) -> None:
-        before = [s for s in self._states if s.epoch < s.member.epochs]
-        if not before:
-            return
         started = time.perf_counter()
-        trained = self._engine.train_epoch(before)
-        after = [state for state, _, _ in trained]
-        self._complete(after, self._records(after, before, [(loss, hits) for _, loss, hits in trained], started))
+        if before := [s for s in self._states if s.epoch < s.member.epochs]:
+            trained = self._engine.train_epoch(before)
+            after = [state for state, *_ in trained]
+            self._complete(after, self._records(after, before, [(loss, hits) for _, loss, hits in trained], started))
 
     def _complete(self, states: list[MemberState], records: list[EpochRecord]) -> None:
         """An epoch is done, records and all; whatever ended it before this leaves it to be done again."""
@@ -114,8 +113,7 @@ class Training(Iterator[EpochRecord]):
         records = []
         for i, state in enumerate(states):
             splits = (*train[i], *validation[i], test[i][1])
-            values = dict(zip(metrics.SPLITS, splits, strict=True)) | {"seconds": seconds}
-            values |= gradients[i]
+            values = dict(zip(metrics.SPLITS, splits, strict=True)) | gradients[i] | {"seconds": seconds}
             ordered = {name: values[name] for name in self._names}
             records.append(EpochRecord(state.member, state.epoch, self._engine.name, ordered))
         return records
@@ -148,10 +146,10 @@ def train(
     known = {s.member: s for s in resume}
     states = [known.get(m) or initial_state(m, layers) for m in members]
     size = parameter_count(layers)
-    for had in (len(s.parameters) for s in states):
-        if had != size:
-            raise ValueError(f"states to resume must be of the members' network, {size} parameters, but one has {had}")
-    return Training(states, layers, _engine(members[0], layers, dataset, device, threads))
+    if wrong := {len(s.parameters) for s in states} - {size}:
+        had = min(wrong)
+        raise ValueError(f"states to resume must be of the members' network, {size} parameters, but one has {had}")
+    return Training(states, _engine(members[0], layers, dataset, device, threads))
 
 
 def _engine(member: MemberConfig, layers: tuple[Layer, ...], dataset: Dataset, device: str, threads: int) -> Engine:
@@ -160,12 +158,11 @@ def _engine(member: MemberConfig, layers: tuple[Layer, ...], dataset: Dataset, d
     if reason:
         # whoever asks for a device asks for its speed
         log.log(logging.INFO if device == "cpu" else logging.WARNING, "trained by the reference engine: %s", reason)
-    engine = {
-        "lanes": "trainers.lanes.engine:LaneEngine",
-        "cuda": "trainers.cuda.engine:CudaEngine",
-        "reference": "trainers.reference:ReferenceEngine",
+    module, kind = {
+        "lanes": ("lanes.engine", "LaneEngine"),
+        "cuda": ("cuda.engine", "CudaEngine"),
+        "reference": ("reference", "ReferenceEngine"),
     }[name]
     # imported here: the others bring PyTorch, which the lane engine does not need
-    module, _, kind = engine.partition(":")
-    made: Engine = getattr(import_module(module), kind)(layers, dataset, device, threads)
+    made: Engine = getattr(import_module(f"trainers.{module}"), kind)(layers, dataset, device, threads)
     return made

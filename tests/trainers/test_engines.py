@@ -16,7 +16,7 @@ from tests.trainers.lanes.judge import Case, smooth
 from trainers import reference
 from trainers.activations import ACTIVATIONS
 from trainers.cuda.engine import CudaEngine
-from trainers.data import Dataset, Split, probe
+from trainers.data.dataset import Dataset, Split, probe
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.members import EpochRecord, MemberConfig
@@ -68,7 +68,7 @@ def records(
 ) -> list[EpochRecord]:
     layers = layers_of(members[0], 10)
     states = [initial_state(m, layers) for m in members]
-    return list(Training(states, layers, build(members[0], threads, data)))
+    return list(Training(states, build(members[0], threads, data)))
 
 
 def numbers(record: EpochRecord) -> tuple[MemberConfig, int, list[bytes]]:
@@ -125,11 +125,11 @@ def test_the_same_bits_alone_in_a_pack_on_threads_and_resumed(
 
     stop = data.draw(st.integers(0, 2), label="interrupted after this epoch")
     layers = layers_of(members[0], 10)
-    training = Training([initial_state(m, layers) for m in members], layers, build(members[0], 1))
+    training = Training([initial_state(m, layers) for m in members], build(members[0], 1))
     next(record for record in training if record.epoch == min(stop, max(m.epochs for m in members)))
     path = tmp_path_factory.mktemp("states") / "pack.npz"
     save_states(training.state(), path)
-    resumed = Training(load_states(path), layers, build(members[0], 2))
+    resumed = Training(load_states(path), build(members[0], 2))
     assert [numbers(r) for r in resumed if r.epoch > stop] == [numbers(r) for r in together if r.epoch > stop]
 
 
@@ -139,9 +139,9 @@ def test_an_interrupted_epoch_is_delivered_when_it_goes_on(epoch: int, where: st
     """However the evaluation ended: no record is lost, none comes twice, and `state` is that of what is complete."""
     layers = layers_of(BASE, 10)
     members = [replace(BASE, seed=s, epochs=2) for s in range(2)]
-    whole = list(Training([initial_state(m, layers) for m in members], layers, ReferenceEngine(layers, FEW, "cpu", 1)))
+    whole = list(Training([initial_state(m, layers) for m in members], ReferenceEngine(layers, FEW, "cpu", 1)))
     engine = ReferenceEngine(layers, FEW, "cpu", 1)
-    training = Training([initial_state(m, layers) for m in members], layers, engine)
+    training = Training([initial_state(m, layers) for m in members], engine)
     seen = [next(training) for _ in range(2 * epoch)]
     for ends in (KeyboardInterrupt, MemoryError):
         with monkeypatch.context() as patched:
@@ -157,7 +157,7 @@ def test_a_dropped_member_leaves_and_the_others_go_on(build: BuildEngine) -> Non
     members = [replace(BASE, seed=s) for s in range(3)]
     whole = records(build, members, data=FEW)
     layers = layers_of(BASE, 10)
-    training = Training([initial_state(m, layers) for m in members], layers, build(BASE, 1, FEW))
+    training = Training([initial_state(m, layers) for m in members], build(BASE, 1, FEW))
     seen = []
     for record in training:
         seen.append(record)

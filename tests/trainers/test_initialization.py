@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from trainers.initialization import INITIALIZATIONS
-from trainers.layers import parameter_slices
+from trainers.layers import places
 from trainers.members import MemberConfig
 from trainers.regimes import network
-from trainers.states import initial_parameters
+from trainers.states import initial_state
 
 MANY = [MemberConfig(regime="large-parameters", seed=s) for s in range(200)]
 
@@ -18,7 +18,7 @@ MANY = [MemberConfig(regime="large-parameters", seed=s) for s in range(200)]
 def draws(initialization: str, scale: float) -> np.ndarray:
     layers = network("large-parameters")
     members = [replace(m, initialization=initialization, init_scale=scale) for m in MANY]
-    return np.stack([initial_parameters(m, layers) for m in members])
+    return np.stack([initial_state(m, layers).parameters for m in members])
 
 
 def test_the_papers_uniform_law() -> None:
@@ -46,8 +46,8 @@ def test_the_papers_normal_law() -> None:
 )
 def test_fans(family: str, law: str, dense: float, depthwise: float, pointwise: float) -> None:
     values = draws(f"{family}_{law}", 2.0)
-    conv = parameter_slices(network("large-parameters"))["conv1"].start
-    first = parameter_slices(network("large-parameters"))["dense1"].start
+    start = {place.name: place.where.start for place in places(network("large-parameters"))}
+    conv, first = start["conv1"], start["dense1"]
     assert values[:, first : first + 384].std() == pytest.approx(2 * dense, rel=0.02)
     assert values[:, conv : conv + 27].std() == pytest.approx(2 * depthwise, rel=0.05)
     assert values[:, conv + 27 : conv + 36].std() == pytest.approx(2 * pointwise, rel=0.05)

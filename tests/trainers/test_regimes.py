@@ -4,15 +4,7 @@ from math import prod
 
 import pytest
 
-from trainers.layers import (
-    IMAGE,
-    Convolution,
-    Pooling,
-    output_shapes,
-    parameter_count,
-    parameter_shapes,
-    parameter_slices,
-)
+from trainers.layers import IMAGE, Convolution, Pooling, output_shapes, parameter_count, parameter_shapes, places
 from trainers.regimes import REGIMES, network
 
 CONV, POOL, DENSE = "3-by-3 convolution", "Max pooling", "Dense"
@@ -100,7 +92,7 @@ def test_the_readings_can_be_switched() -> None:
 @pytest.mark.parametrize("regime", TABLES)
 def test_slices_cover_the_vector_once(regime: str) -> None:
     layers = network(regime, classes=7)
-    ends = [(s.start, s.stop) for s in parameter_slices(layers).values()]
+    ends = [(place.where.start, place.where.stop) for place in places(layers)]
     assert ends[0][0] == 0
     assert all(before[1] == after[0] for before, after in zip(ends, ends[1:], strict=False))
     assert ends[-1][1] == parameter_count(layers)

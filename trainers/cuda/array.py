@@ -21,7 +21,7 @@ from torch import Tensor
 from trainers.cuda.plan import Plan
 from trainers.cuda.settings import kinds, rows
 from trainers.cuda.statistics import divided
-from trainers.data import Split
+from trainers.data.dataset import Split
 from trainers.states import MemberState
 
 # Elements a program of the kernels that add up: of a gradient, and of a split's blocks.

@@ -19,7 +19,7 @@ from trainers.cuda import interpreted, memory, missing
 from trainers.cuda.array import Array, Workshop, resident
 from trainers.cuda.plan import DEVICE, INTERPRETED, plan_of, refusal
 from trainers.cuda.statistics import TORCH
-from trainers.data import Dataset
+from trainers.data.dataset import Dataset
 from trainers.layers import IMAGE, Layer
 from trainers.states import MemberState
 from trainers.statistics import Columns, Probe, by_member, columns, statistics

@@ -10,21 +10,18 @@ machine: the arrays are then mapped from files. What a loader needs is imported 
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainers.errors import DataError
 
 if TYPE_CHECKING:
-    from trainers.data.dataset import Dataset, Split, probe
-
-__all__ = ["DATA", "DataError", "Dataset", "Images", "Split", "images_of", "load", "names", "probe"]
+    from trainers.data.dataset import Dataset
 
 
 class Images(NamedTuple):
@@ -69,6 +66,7 @@ DATA: dict[str, Source] = {
 }
 
 _ONE_AT_A_TIME = threading.Lock()
+_LOADED: dict[str, Dataset] = {}
 
 
 def names() -> str:
@@ -98,26 +96,15 @@ def load(name: str) -> Dataset:
     Kept for the life of the process, so a folder that changes later is not read again. Raises DataError, in one line,
     for an unknown name and for data that are missing, broken or can't be kept.
     """
-    # functools.cache alone would let two threads load the same data side by side and keep two copies.
     with _ONE_AT_A_TIME:
-        return _load(name)
-
-
-@functools.cache
-def _load(name: str) -> Dataset:
-    source, arguments = _known(name)
-    module, _, function = source.loader.partition(":")
-    dataset: Dataset = getattr(import_module(module), function)(*arguments)
-    return dataset
+        if name not in _LOADED:
+            source, arguments = _known(name)
+            module, _, function = source.loader.partition(":")
+            _LOADED[name] = getattr(import_module(module), function)(*arguments)
+        return _LOADED[name]
 
 
 def _known(name: str) -> tuple[Source, list[str]]:
     if (known := source_of(name)) is None:
         raise DataError(f"data {name!r} is unknown: it must be {names()}")
     return known
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("Dataset", "Split", "probe"):
-        return getattr(import_module("trainers.data.dataset"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

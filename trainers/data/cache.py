@@ -15,7 +15,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -70,34 +70,22 @@ def write(key: str, dataset: Dataset) -> Dataset:
             ours = _read(temporary, dataset.name)
             if ours is None:
                 raise DataError(f"the cache {cache_folder()} was changed while it was written: try again")
-            while not _put(temporary, place):
+            while True:
+                try:
+                    temporary.rename(place)
+                    return ours
+                except OSError as e:
+                    if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                        raise
                 if kept := read(key, dataset.name):  # another process was faster
                     return kept
-                _take_away(place)  # a damaged one
-            return ours
+                # A damaged one goes in one step, by another name: file by file it would be half a set for a while.
+                aside = _beside(place)
+                with suppress(FileNotFoundError):  # another process has done it
+                    place.rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put(folder: Path, place: Path) -> bool:
-    """Rename a folder to a place; False where there is one already."""
-    try:
-        folder.rename(place)
-    except OSError as e:
-        if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-            raise
-        return False
-    return True
-
-
-def _take_away(place: Path) -> None:
-    """Remove a folder in one step, by another name: file by file it would be half a data set for a while."""
-    aside = _beside(place)
-    try:
-        place.rename(aside)
-    except FileNotFoundError:  # another process has done it
-        return
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def recall(fingerprint: str) -> str | None:

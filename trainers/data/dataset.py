@@ -73,16 +73,13 @@ def assemble(name: str, classes: tuple[str, ...], train: Split, test: Split) -> 
 
 
 def probe(dataset: Dataset) -> Split:
-    """The fixed sample of the training split on which gradients are recorded: a 24th of it, but 256 where there are.
-
-    Spread over the split by a fixed seed and in the split's order, so that it is the same for every member.
-    """
+    """The sample of the training split on which gradients are recorded: fixed and in the order of the split."""
     count = len(dataset.train)
     return dataset.train.take(np.sort(stream(0, "probe").permutation(count)[: probe_size(count)]))
 
 
 def probe_size(count: int) -> int:
-    """How many of so many training images are the probe."""
+    """How many of so many training images are the probe: a 24th, but 256 where there are."""
     return min(count, max(256, count // 24))
 
 

@@ -1,8 +1,6 @@
 """From image files to 32x32x3 pixels, many at a time.
 
-Threads, not processes: Pillow decodes without the interpreter's lock, so large images can use every core. Small ones
-are mostly Python, about 75 microseconds each, and gain little either way: on two busy cores 50,000 took 3.4 to 3.9 s
-with one or two threads and 4.5 s with two processes, which have to start and to send the pixels back.
+In threads, not processes: Pillow decodes without the interpreter's lock, and small images gain little either way.
 """
 
 from __future__ import annotations

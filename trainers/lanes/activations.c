@@ -6,11 +6,14 @@
  * soon be denormal numbers, which are slow. */
 #include "network.h"
 
-/* Those that `evaluate` has code for: nothing else is ever evaluated (has_activation). */
+/* Those that `evaluate` has code for. */
 #define EACH(x) \
     x(TANH) x(SIGMOID) x(LOGSIGMOID) x(ARCTAN) x(SOFTSIGN) x(RELU) x(LEAKY_RELU) x(ELU) x(RELU6) x(SILU) x(HARDSWISH)
+#define ONE(kind) +1
+_Static_assert(EACH(ONE) == ACTIVATION_COUNT, "evaluate must have code for each activation of tables.py");
 
-/* A unit is saturated where |f'(u)| < 0.01 sup |f'|: below the first, above the second, or between the next two. */
+/* A row an activation. A unit is saturated where |f'(u)| < 0.01 sup |f'|: below the first number, above the second, or
+ * between the next two. */
 static const struct {
     float low, high, from, to;
     int monotone;
@@ -129,17 +132,6 @@ void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t coun
 #define CASE(kind) \
     case kind: over(kind, f, z, value, slope, count); break;
     switch (f->activation) { EACH(CASE) }
-#undef CASE
-}
-
-/* Whether there is code and a row for the activation of this number; whoever has none is refused before a call. */
-int has_activation(int activation) {
-#define CASE(kind) \
-    case kind: return kind < ACTIVATION_COUNT;
-    switch (activation) {
-        EACH(CASE)
-        default: return 0;
-    }
 #undef CASE
 }
 

@@ -21,8 +21,9 @@ static void *allocate(size_t bytes) {
 
 /* Whether the kernels have code for what each member asks for. */
 static int known(const int32_t *choices, int members) {
-    for (const int32_t *c = choices; c < choices + 3 * (size_t)members; c += 3)
-        if (!has_activation(c[0]) || c[1] < 0 || c[1] >= SCALING_COUNT || c[2] < 0 || c[2] >= PENALTY_COUNT) return 0;
+    static const int counts[3] = {ACTIVATION_COUNT, SCALING_COUNT, PENALTY_COUNT};
+    for (size_t i = 0; i < 3 * (size_t)members; i++)
+        if (choices[i] < 0 || choices[i] >= counts[i % 3]) return 0;
     return 1;
 }
 
@@ -33,7 +34,6 @@ static int open_call(Call *c, const int32_t *table, int rows, const int32_t *sha
     if (!known(c->choices, c->members)) return -2;
     int wrong = plan(n, table, rows, shape[0], shape[1], shape[2]);
     if (wrong) return wrong;
-    c->split.image_bytes = (size_t)shape[0] * shape[1] * shape[2];
     c->threads = c->threads < 1 ? 1 : c->threads > MOST_THREADS ? MOST_THREADS : c->threads;
     /* as many gradients as a batch has groups, within 16 MB; their number has no part in the bits */
     int64_t groups = (c->batch + (int64_t)LANES - 1) / LANES, fit = (4 << 20) / (int64_t)n->parameters;
@@ -89,14 +89,10 @@ EXPORT int lanes_supported(const char *build) {
     return !strcmp(build, "portable");
 }
 
-/* (parameters, activated units) of a table; or the first row that can't be run (plan), as the result. */
-EXPORT int lanes_plan(const int32_t *table, int rows, const int32_t *shape, int64_t *sizes) {
+/* The first row of a table that can't be run (plan), or 0. */
+EXPORT int lanes_refusal(const int32_t *table, int rows, const int32_t *shape) {
     Network n;
-    int wrong = plan(&n, table, rows, shape[0], shape[1], shape[2]);
-    if (wrong) return wrong;
-    sizes[0] = (int64_t)n.parameters;
-    sizes[1] = (int64_t)n.units;
-    return 0;
+    return plan(&n, table, rows, shape[0], shape[1], shape[2]);
 }
 
 /* Trains every member for one epoch, in place. losses and accuracies: over its batches, before their steps. */
@@ -104,7 +100,7 @@ EXPORT int lanes_train(const int32_t *table, int rows, const int32_t *shape, int
                        float *first, float *second, int64_t *steps, const double *numbers, const int32_t *choices,
                        const uint8_t *images, const int64_t *labels, const int64_t *orders, int64_t count, int batch,
                        int threads, double *losses, double *accuracies) {
-    Call c = {.split = {images, labels, 0}, .images = count, .members = members, .threads = threads, .batch = batch,
+    Call c = {.split = {images, labels}, .images = count, .members = members, .threads = threads, .batch = batch,
               .parameters = parameters, .first = first, .second = second, .steps = steps, .numbers = numbers,
               .choices = choices, .orders = orders, .losses = losses, .accuracies = accuracies};
     int wrong = open_call(&c, table, rows, shape);
@@ -117,7 +113,7 @@ EXPORT int lanes_probe(const int32_t *table, int rows, const int32_t *shape, int
                        const double *numbers, const int32_t *choices, const uint8_t *images, const int64_t *labels,
                        const int64_t *order, int64_t count, int threads, float *gradients, int64_t *often,
                        unsigned char *alive) {
-    Call c = {.split = {images, labels, 0}, .images = count, .members = members, .threads = threads,
+    Call c = {.split = {images, labels}, .images = count, .members = members, .threads = threads,
               .batch = MOST_KEPT * LANES, .parameters = parameters, .numbers = numbers, .choices = choices,
               .orders = order, .gradients = gradients, .often = often, .alive = alive};
     int wrong = open_call(&c, table, rows, shape);
@@ -128,7 +124,7 @@ EXPORT int lanes_probe(const int32_t *table, int rows, const int32_t *shape, int
 EXPORT int lanes_evaluate(const int32_t *table, int rows, const int32_t *shape, int members, float *parameters,
                           const double *numbers, const int32_t *choices, const uint8_t *images, const int64_t *labels,
                           const int64_t *order, int64_t count, int threads, double *losses, double *accuracies) {
-    Call c = {.split = {images, labels, 0}, .images = count, .members = members, .threads = threads, .batch = 1,
+    Call c = {.split = {images, labels}, .images = count, .members = members, .threads = threads, .batch = 1,
               .parameters = parameters, .numbers = numbers, .choices = choices, .orders = order};
     int wrong = open_call(&c, table, rows, shape);
     if (wrong) return close_call(&c, wrong);

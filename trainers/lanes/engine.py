@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainers.data import Dataset
+from trainers.data.dataset import Dataset
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
 from trainers.members import MemberConfig
 from trainers.states import MemberState
-from trainers.statistics import Probe, layer_statistics
+from trainers.statistics import Probe
 from trainers.streams import order_of_images
+from trainers.training import Engine
 
 # Members per call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
 MEMBERS_A_CALL = 4
@@ -35,7 +36,7 @@ def applies(layers: tuple[Layer, ...], device: str = "cpu") -> str | None:
     return kernels.missing() or kernels.refusal(layers, IMAGE)
 
 
-class LaneEngine:
+class LaneEngine(Engine):
     """Trains, evaluates and probes arrays of members on one data set, on so many threads of the CPU."""
 
     name = "lanes"
@@ -48,7 +49,6 @@ class LaneEngine:
         self.splits = dataset.splits()
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
-        """Each member's state one epoch on, and its mean loss and accuracy over the epoch's batches."""
         size = MEMBERS_A_CALL * self.threads
         parts = (states[start : start + size] for start in range(0, len(states), size))
         return [trained for part in parts for trained in self._train_epoch(part)]
@@ -70,7 +70,6 @@ class LaneEngine:
         ]
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
-        """Each member's mean loss and accuracy on a split: train, validation or test."""
         scores: list[tuple[float, float]] = []
         for members, parameters in self._in_calls(states):
             columns = kernels.evaluate(self.layers, members, parameters, self.splits[split], self.threads)
@@ -78,7 +77,6 @@ class LaneEngine:
         return scores
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
-        """Each member's data gradient and layer statistics on the probe images."""
         probes: list[Probe] = []
         for members, parameters in self._in_calls(states):
             columns = kernels.probe_gradient(self.layers, members, parameters, self.splits["probe"], self.threads)
@@ -90,7 +88,3 @@ class LaneEngine:
         for start in range(0, len(states), EVALUATED_A_CALL * self.threads):
             some = states[start : start + EVALUATED_A_CALL * self.threads]
             yield [s.member for s in some], np.stack([s.parameters for s in some])
-
-    def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
-        """Each member's statistics of the probe; `before` are the states an epoch ago."""
-        return layer_statistics(self.layers, states, before, self.probe(states))

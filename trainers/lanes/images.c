@@ -43,16 +43,6 @@ INLINE void sixteen(const uint8_t *const *from, size_t offset, vec *to) {
 #endif
 }
 
-#else
-
-INLINE void sixteen(const uint8_t *const *from, size_t offset, vec *to) {
-    for (int p = 0; p < 16; p++) {
-        vec v;
-        for (int l = 0; l < LANES; l++) v[l] = from[l][offset + p];
-        to[p] = scale(v);
-    }
-}
-
 #endif
 
 /* The images at order[0 .. count), and their labels; lanes beyond `count` hold the first image again. */
@@ -61,7 +51,7 @@ void gather(Workspace *w, const Split *split, const int64_t *order, int count) {
     const uint8_t *from[LANES];
     for (int l = 0; l < LANES; l++) {
         int64_t which = order[l < count ? l : 0];
-        from[l] = split->images + (size_t)which * split->image_bytes;
+        from[l] = split->images + (size_t)which * n->channels * n->height * n->width;
         w->labels[l] = (int)split->labels[which];
     }
     w->valid = count;
@@ -70,7 +60,9 @@ void gather(Workspace *w, const Split *split, const int64_t *order, int count) {
         for (int y = 0; y < n->height; y++) {
             vec *row = w->memory + ((size_t)(y + 1) * n->channels + c) * pitch + 1;
             int x = 0;
+#if defined(__SSE2__)
             for (; x + 16 <= n->width; x += 16) sixteen(from, offset + x, row + x);
+#endif
             for (; x < n->width; x++) {
                 vec v;
                 for (int l = 0; l < LANES; l++) v[l] = from[l][offset + x];

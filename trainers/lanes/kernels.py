@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data import Split
-from trainers.lanes.tables import SUPPORT, header, row
-from trainers.layers import Layer, output_shapes
+from trainers.data.dataset import Split
+from trainers.lanes.tables import ROWS, SUPPORT, header
+from trainers.layers import Layer, output_shapes, parameter_count
 from trainers.members import MemberConfig
 
 BUILDS = ("avx512", "avx2", "portable")  # the best first
@@ -80,11 +80,6 @@ def _library(build: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(_path(build)))
 
 
-def width() -> int:
-    """How many images the build in use keeps side by side."""
-    return int(_library(chosen()).lanes_width())
-
-
 def multiply_adds_a_second(threads: int, rounds: int = 20_000_000) -> float:
     """The most multiply-adds that so many threads of this machine do in a second, measured from registers alone."""
     started = time.perf_counter()
@@ -94,29 +89,18 @@ def multiply_adds_a_second(threads: int, rounds: int = 20_000_000) -> float:
 
 def table(layers: tuple[Layer, ...]) -> NDArray[np.int32]:
     """The layers as the kernels read them: a row (kind, outputs, bias, activated) each."""
-    return np.array([row(layer) for layer in layers], dtype=np.int32).reshape(len(layers), 4)
-
-
-def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
-    """Why the kernels can't run this network on images (channels, height, width); None where they can."""
-    plan = _plan(layers, image)
-    return plan if isinstance(plan, str) else None
+    return np.array([ROWS[layer.kind](layer) for layer in layers], dtype=np.int32).reshape(len(layers), 4)
 
 
 @functools.cache
-def _plan(layers: tuple[Layer, ...], image: tuple[int, ...]) -> tuple[int, int] | str:
-    """(parameters, activated units), or what is wrong."""
-    if len(image) != 3 or min(image) < 1:
-        return f"images must have a shape (channels, height, width), but got {image}"
-    if not layers:
-        return "a network without layers"
+def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
+    """Why the kernels can't run this network on images (channels, height, width); None where they can."""
     if reason := SUPPORT.refusal_of(layers):
         return reason
-    sizes = np.zeros(2, dtype=np.int64)
     rows, shape = table(layers), np.array(image, dtype=np.int32)
-    wrong = _library(chosen()).lanes_plan(_at(rows), len(rows), _at(shape), _at(sizes))
+    wrong = _library(chosen()).lanes_refusal(_at(rows), len(rows), _at(shape))
     if wrong == 0:
-        return int(sizes[0]), int(sizes[1])
+        return None
     if wrong > len(rows):
         return "the last layer must be a dense one without activation"
     return (
@@ -145,16 +129,16 @@ def train_epoch(
     """
     call = _Call(layers, members, parameters, split, threads)
     count = len(members)
-    _check("first_moment", first_moment, np.float32, parameters.shape, writable=True)
-    _check("second_moment", second_moment, np.float32, parameters.shape, writable=True)
-    _check("parameters", parameters, np.float32, parameters.shape, writable=True)
+    for name, vectors in (("parameters", parameters), ("first_moment", first_moment), ("second_moment", second_moment)):
+        _check(name, vectors, np.float32, parameters.shape, writable=True)
     _check("steps", steps, np.int64, (count,), writable=True)
-    orders = _indices("orders", orders, (count, -1), len(split.labels))
+    _check("orders", orders, np.int64, (count, orders.shape[-1]))
+    _check_range("orders", orders, len(split.labels))
     if not 1 <= batch_size < 2**31:
         raise ValueError(f"batch_size must be from 1 to 2**31 - 1, but got {batch_size}")
     losses, accuracies = np.zeros(count), np.zeros(count)
     state = [_at(a) for a in (parameters, first_moment, second_moment, steps)]
-    order = (_at(orders), ctypes.c_int64(orders.shape[1]), ctypes.c_int(batch_size))
+    order = (_at(orders), ctypes.c_int64(orders.shape[1]), batch_size)
     call("lanes_train", *state, *call.settings, *call.data, *order, threads, _at(losses), _at(accuracies))
     return losses, accuracies
 
@@ -205,31 +189,29 @@ class _Call:
         split: Split,
         threads: int,
     ) -> None:
-        plan = _plan(layers, split.images.shape[1:])
-        if isinstance(plan, str):
-            raise ValueError(plan)
+        image = split.images.shape[1:]
+        if reason := refusal(layers, image):
+            raise ValueError(reason)
         if not members:
             raise ValueError("members must not be empty")
         if not 1 <= threads < 2**31:
             raise ValueError(f"threads must be at least 1, but got {threads}")
-        _check("parameters", parameters, np.float32, (len(members), plan[0]))
-        _check("images", split.images, np.uint8, (len(split.labels), *split.images.shape[1:]))
-        classes = table(layers)[-1, 1]
-        labels = _indices("labels", split.labels, (-1,), classes)
-        numbers = np.array([(m.alpha, m.r, m.learning_rate) for m in members], dtype=np.float64)
+        rows, count = table(layers), len(split.labels)
+        _check("parameters", parameters, np.float32, (len(members), parameter_count(layers, image)))
+        _check("images", split.images, np.uint8, (count, *image))
+        _check("labels", split.labels, np.int64, (count,))
+        _check_range("labels", split.labels, rows[-1, 1])
         for refused in filter(None, map(SUPPORT.refusal, members)):
             raise ValueError(refused)
-        numbers_of = {name: values.index for name, values in SUPPORT.fields.items()}
-        choices = np.array(
-            [[number(getattr(m, name)) for name, number in numbers_of.items()] for m in members], dtype=np.int32
-        )
-        rows, shape = table(layers), np.array(split.images.shape[1:], dtype=np.int32)
-        everything = np.arange(len(labels), dtype=np.int64)
-        self._kept = (split.images, labels, numbers, choices, rows, shape, everything)
+        fields = SUPPORT.fields.items()
+        choices = np.array([[f.index(getattr(m, name)) for name, f in fields] for m in members], dtype=np.int32)
+        numbers = np.array([(m.alpha, m.r, m.learning_rate) for m in members], dtype=np.float64)
+        shape, everything = np.array(image, dtype=np.int32), np.arange(count, dtype=np.int64)
+        self._kept = (split, numbers, choices, rows, shape, everything)
         self._network = (_at(rows), len(rows), _at(shape), len(members))
         self.settings = (_at(numbers), _at(choices))
-        self.data = (_at(split.images), _at(labels))
-        self.order = (_at(everything), ctypes.c_int64(len(labels)))
+        self.data = (_at(split.images), _at(split.labels))
+        self.order = (_at(everything), ctypes.c_int64(count))
 
     def __call__(self, function: str, *arguments: Any) -> None:
         result = getattr(_library(chosen()), function)(*self._network, *arguments)
@@ -244,18 +226,13 @@ def _at(array: NDArray[Any]) -> ctypes.c_void_p:
 
 
 def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...], writable: bool = False) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
-        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else repr(array)
-        raise ValueError(f"{name} must be an array of {np.dtype(dtype)} of shape {shape}, but got {got}")
+    if array.dtype != dtype or array.shape != shape:
+        right = f"an array of {np.dtype(dtype)} of shape {shape}"
+        raise ValueError(f"{name} must be {right}, but got {array.dtype} {array.shape}")
     if not array.flags.c_contiguous or (writable and not array.flags.writeable):
         raise ValueError(f"{name} must be contiguous{' and writable' if writable else ''}")
 
 
-def _indices(name: str, array: NDArray[np.int64], shape: tuple[int, ...], bound: int) -> NDArray[np.int64]:
-    """The array, after a check that it has the shape (-1: any length but 0) and holds numbers from 0 below `bound`."""
-    if isinstance(array, np.ndarray) and array.ndim == len(shape):
-        shape = tuple(n if wanted < 0 else wanted for n, wanted in zip(array.shape, shape, strict=True))
-    _check(name, array, np.int64, shape)
+def _check_range(name: str, array: NDArray[np.int64], bound: int) -> None:
     if array.size == 0 or array.min() < 0 or array.max() >= bound:
         raise ValueError(f"{name} must hold numbers from 0 to {bound - 1}, and at least one")
-    return array

@@ -31,11 +31,7 @@ void prepare(Workspace *w, const float *parameters, int backward) {
 }
 
 static const float *bias_of(const Layer *l, const float *parameters) {
-    if (!l->bias) return NULL;
-    size_t weights = l->kind == SEPARABLE ? (size_t)l->in * (9 + l->out)
-                     : l->kind == PLAIN   ? (size_t)l->in * l->out * 9
-                                          : (size_t)l->in * l->out;
-    return parameters + l->parameters + weights;
+    return l->bias ? parameters + l->biases : NULL;
 }
 
 static void convolution(Workspace *w, int index, const vec *image, const float *bias, const Scaled *f, int backward,
@@ -164,7 +160,7 @@ static void convolution_back(Workspace *w, int index, const float *parameters, f
     for (size_t k = 0; k < count; k++) full[k] = sum(sums[k]);
     if (l->kind == SEPARABLE) factor(l, parameters + l->parameters, full, gradient + l->parameters);
     if (l->bias) {
-        float *by_bias = gradient + (bias_of(l, parameters) - parameters);
+        float *by_bias = gradient + l->biases;
         for (int c = 0; c < l->out; c++) {
             vec s = all(0.0f);
             for (int y = 0; y < l->height; y++) {
@@ -195,7 +191,7 @@ void backward(Workspace *w, const float *parameters, float *gradient) {
         }
         const vec *in = flat_input(w, i);
         vec *back = i ? w->memory + n->rows + l->in : NULL;
-        float *by_bias = l->bias ? gradient + (bias_of(l, parameters) - parameters) : NULL;
+        float *by_bias = l->bias ? gradient + l->biases : NULL;
         dense_back(in, l->in, parameters + l->parameters, w->memory + l->slope, l->out, back, gradient + l->parameters, by_bias);
         if (!before) break;
         if (before->kind == DENSE) {

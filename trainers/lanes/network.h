@@ -17,7 +17,8 @@ typedef struct {
     int pooled, bias, activated;
     int in, out;       /* channels, or units */
     int height, width; /* of a convolution's input; 1 and 1 for a dense layer */
-    size_t parameters; /* where its parameters begin in the flat vector */
+    size_t parameters; /* where its parameters begin in the flat vector, */
+    size_t biases;     /*   and those of its bias */
     size_t units;      /* where its units begin among all activated ones */
     size_t packed;     /* offsets in floats: its weights as the kernels read them; */
     size_t flipped;    /*   the same for the way back */
@@ -65,7 +66,6 @@ typedef struct {
 typedef struct {
     const uint8_t *images; /* (images, channels, height, width) */
     const int64_t *labels;
-    size_t image_bytes;
 } Split;
 
 /* threads.c */
@@ -89,7 +89,6 @@ void gather(Workspace *w, const Split *split, const int64_t *order, int count);
 Scaled scaled(const Settings *settings);
 void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count);
 int is_monotone(int activation);
-int has_activation(int activation);
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit);
 
 /* convolution.c */

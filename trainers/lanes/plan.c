@@ -51,6 +51,7 @@ int plan(Network *n, const int32_t *table, int rows, int channels, int height, i
             n->parameters += kind == SEPARABLE ? (size_t)channels * (9 + out) : (size_t)channels * out * 9;
             n->units += (size_t)out * height * width;
         }
+        l->biases = n->parameters;
         n->parameters += l->bias ? out : 0;
         channels = out;
     }

@@ -12,7 +12,6 @@ from math import isinf
 from typing import Any
 
 from trainers.activations import ACTIVATIONS
-from trainers.layers import Layer
 from trainers.optimizers import BETA1, BETA2, EPSILON
 from trainers.support import Support
 
@@ -41,18 +40,12 @@ ROWS: dict[str, Callable[[Any], tuple[int, int, int, int]]] = {
 }
 
 
-def row(layer: Layer) -> tuple[int, int, int, int]:
-    """A layer as the kernels read it."""
-    return ROWS[layer.kind](layer)
-
-
 def header() -> str:
     """The C header: what the numbers in the kernels' tables mean, and the activations' and the optimizer's own."""
     lines = ["/* Written by setup.py from trainers/lanes/tables.py. */"]
     for field, values in SUPPORT.fields.items():
         lines.append(f"enum {{ {', '.join(value.upper() for value in values)}, {field.upper()}_COUNT }};")
     lines.append(f"enum {{ PLAIN = {PLAIN}, SEPARABLE = {SEPARABLE}, POOLING = {POOLING}, DENSE = {DENSE} }};")
-    lines.append("/* of each activation: where it is flat, below, above, or between; and whether it is monotone */")
     rows = []
     for name in SUPPORT.fields["activation"]:
         flat = ACTIVATIONS[name].flat

@@ -31,7 +31,6 @@ __all__ = [
     "output_shapes",
     "parameter_count",
     "parameter_shapes",
-    "parameter_slices",
     "places",
 ]
 
@@ -71,22 +70,15 @@ def places(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Place, ...]
     return tuple(placed)
 
 
-def parameter_slices(layers: tuple[Layer, ...], image: Shape = IMAGE) -> dict[str, slice]:
-    """Where each layer's parameters lie in the flat vector."""
-    return {place.name: place.where for place in places(layers, image)}
-
-
 def parameter_count(layers: tuple[Layer, ...], image: Shape = IMAGE) -> int:
     """The length of the flat parameter vector."""
     return sum(prod(shape) for _, shapes in parameter_shapes(layers, image) for shape in shapes)
 
 
-def multiply_adds(layers: tuple[Layer, ...], image: Shape = IMAGE) -> list[int]:
+def multiply_adds(layers: tuple[Layer, ...]) -> list[int]:
     """How many multiply-adds each layer with parameters takes for one image on the way forward."""
-    counts = []
-    for layer, incoming in zip(layers, [image, *output_shapes(layers, image)], strict=False):
-        outgoing = layer.output(incoming)
-        weights = sum(prod(shape) for shape in layer.parameters(incoming) if len(shape) > 1)
-        if layer.parameters(incoming):
-            counts.append(weights * (prod(outgoing[1:]) if len(outgoing) == 3 else 1))
-    return counts
+    pixels = {layer.name: prod(shape[1:]) for layer, shape in zip(layers, output_shapes(layers), strict=True)}
+    return [
+        pixels[name] * sum(prod(shape) for shape in shapes if len(shape) > 1)
+        for name, shapes in parameter_shapes(layers)
+    ]

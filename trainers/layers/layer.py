@@ -13,11 +13,7 @@ IMAGE: Shape = (3, 32, 32)
 
 
 class Layer(Protocol):
-    """One layer of a network, a frozen dataclass.
-
-    `activated` is whether the activation follows it. A layer with parameters appears in the records under its `name`,
-    with its `kind`.
-    """
+    """One layer of a network, a frozen dataclass; with parameters it appears in the records, by `name` and `kind`."""
 
     kind: ClassVar[str]
 

@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from trainers.activations import activation
+from trainers.activations import activation, inner
 from trainers.theory.claims import CounterExample, Network, Relation
 from trainers.theory.sigmoids import SIGMOIDS, Array, Sigmoid
 
@@ -94,21 +93,15 @@ def _steady_tanh(z: Tensor) -> Tensor:
     return torch.where(z.abs() > 1, far.sign() * (1 - 2 * torch.sigmoid(-2 * far.abs())), torch.tanh(z))
 
 
-STEADY: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": _steady_tanh,
-    "arctan": torch.arctan,
-    "softsign": F.softsign,
-    "sigmoid": _steady_sigmoid,
-    "logsigmoid": F.logsigmoid,
-}
+STEADY: dict[str, Callable[[Tensor], Tensor]] = {"tanh": _steady_tanh, "sigmoid": _steady_sigmoid}
 
 
 def _output(name: str, theta: Tensor, x: Tensor, alpha: float, scaling: str, steady: bool) -> Tensor:
     y = x
     for parameter in theta.unbind(-1):
         z = parameter * y
-        if steady:
-            y = alpha * STEADY[name](z / alpha if scaling == "rescaled" else z)
+        if steady and name in STEADY:
+            y = alpha * STEADY[name](inner(scaling, z, alpha))
         else:
             y = activation(name, scaling)(z, alpha)
     return y

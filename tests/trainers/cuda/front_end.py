@@ -15,7 +15,7 @@ import torch
 from tests.trainers.cuda.h200 import install
 from trainers.cuda.array import Array, Workshop, resident
 from trainers.cuda.plan import DEVICE, plan_of
-from trainers.data import Split
+from trainers.data.dataset import Split
 from trainers.layers import IMAGE
 from trainers.members import MemberConfig
 from trainers.regimes import network

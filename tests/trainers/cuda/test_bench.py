@@ -72,7 +72,7 @@ def test_what_the_device_cannot_do_is_left_out_and_the_rest_is_timed(
         return fail
 
     full, broken = torch.OutOfMemoryError("CUDA out of memory\nmore"), torch.AcceleratorError("illegal address")
-    found = [("first", 1, failing(full)), ("later", 2, lambda: failing(full)), ("fine", 1, lambda: lambda: 0.001)]
+    found = [("first", 1, failing(full)), ("later", 2, lambda: failing(full)), ("fine", 1, lambda: lambda: 1000)]
     monkeypatch.setattr("trainers.bench.ways", lambda *_: found)
     rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1)
     assert [row.way for row in rows] == ["fine"]

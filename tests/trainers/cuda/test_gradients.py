@@ -12,7 +12,7 @@ from tests.trainers.cuda.harness import SMALL, array, probed, small_case, smooth
 from tests.trainers.lanes.judge import Case, error, forward, gradient, regime_case, smooth
 from trainers.activations import ACTIVATIONS, inner
 from trainers.cuda.array import _Batch, launching, resident
-from trainers.layers import parameter_slices
+from trainers.layers import places
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES
 
@@ -25,7 +25,7 @@ def hold(case: Case, probe: bool = True) -> None:
     for penalized, found in both:
         true = gradient(case, 0, torch.float64, penalized)
         assert error(found, true) <= 1e-5
-        for where in parameter_slices(case.layers, case.split.images.shape[1:]).values():
+        for *_, where in places(case.layers, case.split.images.shape[1:]):
             assert error(found[where], true[where]) <= 1e-4
 
 

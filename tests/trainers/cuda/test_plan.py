@@ -16,7 +16,7 @@ from trainers.cuda import memory, self_check
 from trainers.cuda.array import Array, Workshop, _Batch, resident
 from trainers.cuda.plan import DEVICE as COMPILED
 from trainers.cuda.plan import INTERPRETED, plan_of, refusal
-from trainers.data import Dataset, Split
+from trainers.data.dataset import Dataset, Split
 from trainers.lanes.engine import LaneEngine
 from trainers.layers import Convolution, Dense, Pooling, parameter_count
 from trainers.members import MemberConfig

@@ -17,7 +17,7 @@ from trainers.cuda import memory
 from trainers.cuda.array import Array, Resident
 from trainers.cuda.engine import CudaEngine
 from trainers.cuda.statistics import TORCH
-from trainers.layers import Layer, parameter_count, parameter_slices
+from trainers.layers import Layer, parameter_count, places
 from trainers.regimes import REGIMES, network
 from trainers.states import MemberState, initial_state
 from trainers.statistics import NUMPY, Columns, Probe, gradient_statistics, layer_statistics, statistics
@@ -67,7 +67,7 @@ def test_of_coordinates_they_are_numpys(members: list[list[float]]) -> None:
 def pack(layers: tuple[Layer, ...], count: int) -> tuple[Columns[np.ndarray], list[np.ndarray]]:
     """Members of every kind: some stand still, some have vanished or have ties, some are no numbers any more."""
     random = np.random.default_rng(count)
-    size, depth = parameter_count(layers), len(parameter_slices(layers))
+    size, depth = parameter_count(layers), len(places(layers))
     parameters = random.normal(size=(count, size)).astype(np.float32).astype(np.float64)
     earlier = parameters + random.choice([0, 0.01], (count, 1)) * random.normal(size=parameters.shape)
     gradient = random.normal(size=(count, size)) * 10.0 ** random.uniform(-12, 3, (count, 1))

@@ -14,7 +14,7 @@ from tests.trainers.lanes.judge import Case, glorot, images
 from tests.trainers.test_engines import BASE, split
 from trainers.cuda.array import Array, Resident, resident
 from trainers.cuda.engine import CudaEngine
-from trainers.data import Dataset
+from trainers.data.dataset import Dataset
 from trainers.layers import Dense
 from trainers.members import EpochRecord, MemberConfig
 from trainers.reference import ReferenceEngine
@@ -65,7 +65,7 @@ def test_odd_numbers_of_images_and_classes(count: int, batch_size: int, classes:
 
 def records(engine: CudaEngine, members: list[MemberConfig]) -> list[EpochRecord]:
     layers = layers_of(members[0], 10)
-    return list(Training([initial_state(m, layers) for m in members], layers, engine))
+    return list(Training([initial_state(m, layers) for m in members], engine))
 
 
 @pytest.mark.slow

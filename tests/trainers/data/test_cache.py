@@ -34,7 +34,7 @@ def test_where_it_is(monkeypatch, tmp_path) -> None:
 def start(root: Path, before: str = "") -> subprocess.Popen[str]:
     """A process that waits for a line, loads the folder and prints its digest."""
     code = (
-        "import sys; from trainers.data import load, DataError\n"
+        "import sys; from trainers.data import load; from trainers.errors import DataError\n"
         f"{before}\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "try: print(load('folder:' + sys.argv[1]).digest)\n"

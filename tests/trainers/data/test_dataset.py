@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.data import Dataset, Split, load, probe
-from trainers.data.dataset import assemble
+from trainers.data import load
+from trainers.data.dataset import Dataset, Split, assemble, probe
 from trainers.errors import DataError
 
 
@@ -129,7 +129,7 @@ def test_digits_are_real_digits_enlarged() -> None:
 def test_a_process_holds_one_copy_however_many_threads_ask_at_once() -> None:
     from trainers import data
 
-    data._load.cache_clear()
+    data._LOADED.clear()
     together = threading.Barrier(2)
 
     def ask(_: int) -> Dataset:

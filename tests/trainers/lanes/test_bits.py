@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.lanes.judge import Case, cases, glorot, images, members
-from trainers.data import Dataset, Split
+from trainers.data.dataset import Dataset, Split
 from trainers.lanes import kernels
 from trainers.lanes.engine import EVALUATED_A_CALL, LaneEngine
 from trainers.members import MemberConfig

@@ -17,13 +17,13 @@ from trainers.members import MemberConfig
 
 def activate(activation: str, naive: bool, alpha: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """alpha f(z / alpha) and its derivative as the kernels compute them."""
-    width = kernels.width()
+    library = kernels._library(kernels.chosen())
+    width = library.lanes_width()
     padded = np.zeros(-(-len(z) // width) * width, np.float32)
     padded[: len(z)] = z
     value, slope = np.zeros_like(padded), np.zeros_like(padded)
     at = [ctypes.c_void_p(a.ctypes.data) for a in (padded, value, slope)]
     kind, count = SUPPORT.fields["activation"].index(activation), ctypes.c_int64(len(padded) // width)
-    library = kernels._library(kernels.chosen())
     assert library.lanes_activate(kind, int(naive), ctypes.c_double(alpha), *at, count) == 0
     return value[: len(z)], slope[: len(z)]
 

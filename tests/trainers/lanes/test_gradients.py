@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.trainers.lanes.judge import Case, cases, error, gradient, members, regime_case, smooth
 from trainers.activations import ACTIVATIONS
 from trainers.lanes import kernels
-from trainers.layers import parameter_slices
+from trainers.layers import places
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES
 
@@ -67,7 +67,7 @@ def test_of_every_regime_and_activation(regime: str, activation: str) -> None:
         for penalized, found in ((False, probed(case)[0]), (True, trained(case)[0])):
             true = gradient(case, 0, torch.float64, penalized)
             assert error(found, true) <= 1e-5
-            for where in parameter_slices(case.layers).values():
+            for *_, where in places(case.layers):
                 assert error(found[where], true[where]) <= 1e-4
 
 
