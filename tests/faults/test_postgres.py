@@ -25,8 +25,8 @@ def test_the_server_is_restarted(
             postgres.stop()
             postgres.start()
         err = sweep.finish(process)
-        assert "the database of the sweep does not answer; it is asked again" in err
+        assert "sweep database unreachable; retrying" in err
         note.tried = (
             f"three times, at {' and '.join(map(str, at))} of {RECORDS} records, {CONFIGURATIONS} configurations"
         )
-        note.outcome = f"the sweep goes on by itself; {sweep.must_be_sound()}"
+        note.outcome = f"the sweep continues by itself; {sweep.must_be_sound()}"

@@ -61,7 +61,7 @@ def test_two_resume_the_same_sweep(sweep: Harness, noted: Any) -> None:
         said = [p.communicate()[1] for p in both]
         assert sorted(p.returncode for p in both) == [0, 2], said
         (refused,) = [err for p, err in zip(both, said, strict=True) if p.returncode == 2]
-        assert refused.startswith(f"gradsweep: the sweep '{NAME}' has a driver: it is running already, in process ")
+        assert refused.startswith(f"gradsweep: sweep '{NAME}' is already running (process ")
         assert len(refused.splitlines()) == 1
         note.tried = f"after SIGKILL of the driver at {at} {OF}"
         note.outcome = f"one is refused in one line, exit 2; {sweep.must_be_sound()}"
