@@ -219,6 +219,7 @@ class MlflowMirror:
         if fresh := [Taken(number, attempted=True) for number in numbers if number not in taken]:
             self._ledger.take(sweep, NAME, fresh)
         ended: list[Configuration] = []
+        first, self._next = self._next, None  # what is sent and not charted, for an error in between, is read again
         try:
             for c in self._ledger.configurations(sweep, numbers):
                 before = taken.get(c.number, Taken(c.number))
@@ -232,6 +233,7 @@ class MlflowMirror:
                     ended += [c] if taken[c.number].ended else []
         finally:
             self._ledger.take(sweep, NAME, [t for t in taken.values() if t.number not in self.problems])
+        self._next = first
         if own.run is not None and not own.problem:
             with self._one_run(sweep, own):
                 self._chart(sweep, own.run, ended)
@@ -280,7 +282,7 @@ class MlflowMirror:
         """The objective by configuration, and the best so far: as soon as all with lower numbers have ended."""
         if self._next is None:
             ended = [c for c in self._ledger.configurations(sweep) if c.state != "running"]
-            self._next = 0
+            self._next, self._best = 0, None
         self._ended |= {c.number: c for c in ended if c.number >= self._next}
         metrics, place, best = run_data.chart(sweep, self._ended, self._next, self._best)
         self.client.log_batch(run, metrics)
