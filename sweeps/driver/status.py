@@ -13,13 +13,13 @@ from sweeps.driver.driver import row_of
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.ledger import Ledger
 from tracking.locks import holder
+from tracking.mirrors.follower import waiting
 from tracking.store import Store
 from tracking.types import Configuration, Sweep
 from trainers.errors import SearchError
 
 FEW = 5  # so many sweeps are named where one is looked for that is not there
 COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running")
-MIRRORS = ("mlflow", "optuna")
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     """
     with opened(name, store) as (ledger, sweep):
         configurations = ledger.configurations(sweep)
-        lacking = {mirror: len(ledger.pending(sweep, mirror)) for mirror in MIRRORS}
+        undelivered = waiting(ledger, name)
     spec = parse(sweep.spec, name)
     so_far = counts_of(spec, configurations)
     objective = spec.objective[0]
@@ -71,7 +71,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         "best": best
         and {"configuration": best[1].number, "name": best[1].name, "metric": objective.metric, "value": best[0]},
         "failures": Counter(c.reason for c in configurations if c.state == "failed"),
-        "undelivered": lacking["mlflow"],
+        "undelivered": undelivered,
         "question": spec.question,
         "store": str(store.where),
     }

@@ -33,7 +33,7 @@ def test_a_file_names_the_places_and_the_passwords_are_read_when_they_are_needed
     monkeypatch.delenv("TEAM_LEDGER", raising=False)
     store = open_store()
     assert (store.folder, store.where) == (tmp_path / "shared", file)
-    with pytest.raises(StoreError, match="TEAM_LEDGER, which is not set or empty"):
+    with pytest.raises(StoreError, match="TEAM_LEDGER, which is unset or empty"):
         store.create()
     monkeypatch.setenv("TEAM_LEDGER", f"postgresql://u:{SECRET}@h/sweeps")
     with pytest.raises(StoreError, match="mlflow-uri: No such file"):
