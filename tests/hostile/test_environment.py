@@ -216,8 +216,8 @@ def mounted(gradsweep: Gradsweep) -> Iterator[Callable[[str], Path]]:
 @pytest.mark.parametrize("size", ["64k", "1m", "7m"])
 def test_a_full_disk(gradsweep: Gradsweep, mounted: Callable[[str], Path], size: str) -> None:
     place = mounted(f"size={size}")
-    gradsweep.refuses("run", "s.yaml", "--store", str(place / "store"), says="MiB")
-    gradsweep.refuses("run", "s.yaml", "--store", str(place), says="MiB")
+    gradsweep.refuses("run", "s.yaml", "--store", str(place / "store"), says="MiB are needed")
+    gradsweep.refuses("run", "s.yaml", "--store", str(place), says="MiB are needed")
     assert not list(place.iterdir())
 
 
