@@ -25,8 +25,7 @@ TITLES = {
         "Faults",
         "Each fault was injected into a real sweep, at moments drawn from the seed. Sound means that `gradsweep audit` "
         "passes: every configuration is in one final state, MLflow has one run of it with every epoch once, the "
-        "records "
-        "equal those of an undisturbed sweep to the bit, and nothing is left behind.",
+        "records equal those of an undisturbed sweep to the bit, and nothing is left behind.",
     ),
     "load": (
         "Load",
