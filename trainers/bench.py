@@ -40,8 +40,9 @@ from trainers.training import Engine, Training, layers_of
 log = logging.getLogger("gradsweep")
 
 EPOCH = 45_000  # images of CIFAR-10
-# How many are timed, on a device by the cuda engine and in all other ways: the probe is as large a part of both.
+# How many a fast engine trains on, and the other ways beside it: the probe is as large a part of both engines' epochs.
 IMAGES = {"cuda": EPOCH, "lanes": 6144}
+FEWER = {"cuda": 1024, "lanes": 6144}
 MEMBERS = {"lanes": (1, 8, 32), "cuda": (1, 25, 100, 225, 1000)}
 MATRIX = 8192  # the side of the matrices whose product measures a device's peak
 
@@ -120,7 +121,7 @@ def ways(
     """Every way to train a regime: its name, its number of members, and what makes it ready."""
     member = MemberConfig(regime=regime, batch_size=batch_size)
     layers = layers_of(member, 10)
-    few, many = random_dataset(IMAGES["lanes"]), random_dataset(IMAGES[engine])
+    few, many = random_dataset(FEWER[engine]), random_dataset(IMAGES[engine])
 
     def plain(**options: bool) -> Callable[[], Pass]:
         return lambda: resident(layers, batch_size, few.train, device, **options)
@@ -319,13 +320,17 @@ def of_a_step(layers: tuple[Layer, ...]) -> int:
 def bytes_an_image(plan: Plan) -> int:
     """Bytes that a step of the cuda engine has to move for one image: every area once a pass over it."""
     pixels = 3 * plan.image[1] * plan.image[2]
-    floats = 2 * pixels  # gathered, and read by the first layer's gradient
+    floats = pixels  # gathered
     for number, (height, width, _, _, pooled, *_) in enumerate(plan.convolutions.tolist()):
         full = 3 * height * width
-        # in full: the input; the gradient by z, read for the weights and, but in the first layer, for the image
-        floats += full * (4 if number else 3)
-        # pooled: value and slope, each written once and read once, and where one is pooled which place was chosen
-        floats += full // 4 * 6 if pooled else full * 4
+        passes = 2 if number else 1  # over the gradient by z: by the weights and, but in the first layer, by the image
+        # the input is read on both ways; value, slope and gradient are written, the slope is read
+        floats += 2 * full
+        if pooled:
+            # a quarter of each, and which of a pool's four won
+            floats += full // 4 * (5 + 2 * passes)
+        else:
+            floats += full * (4 + passes)
     return 4 * floats + pixels
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
+from tests.trainers.cuda.test_device import hold_engines
 from tests.trainers.test_engines import BASE, TINY
 from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
@@ -29,13 +29,4 @@ def test_a_batched_pack_agrees_with_the_cpu(regime: str) -> None:
     ]
     layers = layers_of(base, 10)
     states = [initial_state(m, layers) for m in members]
-    cpu, cuda = ReferenceEngine(layers, TINY, "cpu", 2), ReferenceEngine(layers, TINY, "cuda", 1)
-    for one, other in zip(cpu.probe(states), cuda.probe(states), strict=True):
-        assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-6)
-        assert np.allclose(one.saturated, other.saturated, atol=1e-3)
-    assert np.allclose(cpu.evaluate(states, "test"), cuda.evaluate(states, "test"), rtol=1e-4, atol=1e-4)
-    for (one_state, *one_means), (other_state, *other_means) in zip(
-        cpu.train_epoch(states), cuda.train_epoch(states), strict=True
-    ):
-        assert np.allclose(one_state.parameters, other_state.parameters, atol=1e-4)
-        assert np.allclose(one_means, other_means, rtol=1e-3, atol=1e-3)
+    hold_engines(ReferenceEngine(layers, TINY, "cuda", 1), ReferenceEngine(layers, TINY, "cpu", 2), states)

@@ -196,8 +196,8 @@ def plan_of(layers: tuple[Layer, ...], image: Shape, blocks: Blocks) -> Plan:
                     "value": value,
                     "slope": slope,
                     "choice": image_area(out) if pooled else 0,
-                    # where nothing is pooled the gradient by z takes the slope's place
-                    "gradient": image_area(height) if pooled else slope,
+                    # by z, of a pool by the one that won; where nothing is pooled it takes the slope's place
+                    "gradient": image_area(out) if pooled else slope,
                     "weights": area(2 * PACKED),
                     "units": units,
                 }

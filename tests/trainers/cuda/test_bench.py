@@ -20,6 +20,7 @@ from trainers.regimes import network
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "IMAGES", {"cuda": 32, "lanes": 64})
+    monkeypatch.setattr(timing, "FEWER", {"cuda": 32, "lanes": 64})
     monkeypatch.setattr(timing, "MEMBERS", {"cuda": (1, 2), "lanes": (1, 2)})
     monkeypatch.setattr(timing, "MATRIX", 256)
 

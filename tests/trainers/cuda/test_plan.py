@@ -39,10 +39,12 @@ def test_every_regime_is_planned_and_nothing_overlaps(regime: str, bias: bool, s
     for height, width, groups, rows, pooled, _, _, _, value, slope, choice, gradient, weights, _ in plan.convolutions:
         assert groups * rows == height and groups * width // blocks.strip <= blocks.slots
         assert not pooled or rows % 2 == 0
-        image = [(at, (height // (1 + pooled) + 2) * 3 * plan.pitch * blocks.lanes) for at in (value, slope)]
-        extra = [(choice, image[0][1]), (gradient, (height + 2) * 3 * plan.pitch * blocks.lanes)] if pooled else []
+        size = (height // (1 + pooled) + 2) * 3 * plan.pitch * blocks.lanes
         assert pooled or gradient == slope
-        areas += [*image, *extra, (weights, 256)]
+        images = (value, slope, choice, gradient) if pooled else (value, slope)
+        areas += [*((at, size) for at in images), (weights, 256)]
+        # the kernels read a row ahead, below the last one of an image too
+        assert max(images) + size + 3 * plan.pitch * blocks.lanes <= plan.scratch
     for _, _, _, _, _, value, slope, _ in plan.dense:
         areas += [(value, plan.widest * blocks.lanes), (slope, plan.widest * blocks.lanes)]
     areas += [(0, 34 * 3 * 34 * blocks.lanes), (int(plan.dense[0, 4]), plan.flat * blocks.lanes)]

@@ -12,7 +12,7 @@ import triton.language as tl
 
 from trainers.cuda.kernels import table
 from trainers.cuda.kernels.activations import activate, activate_bumpy, is_bumpy, saturated
-from trainers.cuda.kernels.memory import read, write
+from trainers.cuda.kernels.memory import prefetch, read, write
 from trainers.cuda.kernels.table import (
     CHOICE,
     GRADIENT,
@@ -49,6 +49,13 @@ def corner(scratch, area, y, column, lane, PITCH: tl.constexpr, LANES: tl.conste
 
 
 @triton.jit
+def read_row(at, COLUMNS: tl.constexpr, PITCH: tl.constexpr, LANES: tl.constexpr, AHEAD: tl.constexpr = 1):
+    """A row of all 3 channels, (channel, COLUMNS); the row that is AHEAD rows below is on its way into the cache."""
+    prefetch(at + AHEAD * 3 * PITCH * LANES, 3 * COLUMNS, COLUMNS, PITCH * LANES, LANES)
+    return read(at, 3 * COLUMNS, COLUMNS, PITCH * LANES, LANES)
+
+
+@triton.jit
 def one_weight(parameters, separable, out, channel, tap, k):
     """The plain convolution's weights (out, channel, tap), whichever way the layer keeps them."""
     plain_count = tl.where(separable == 0, WEIGHT_COUNT, 0)
@@ -82,15 +89,15 @@ def packed_weights(at):
 
 
 @triton.jit
-def convolve(x, w, ROW: tl.constexpr, STRIP: tl.constexpr):
-    """z of 3 channels x STRIP columns from rows ROW to ROW + 2 of a window: x is (row, channel, STRIP + 2 columns)."""
+def convolve(x, w, STRIP: tl.constexpr):
+    """z of 3 channels x STRIP columns from 3 rows: x is (row, channel, STRIP + 2 columns)."""
     z = ()
     for o in tl.static_range(3):
         for j in tl.static_range(STRIP):
-            s = x[ROW * 3 * (STRIP + 2) + j] * w[o]
+            s = x[j] * w[o]
             for t in tl.static_range(1, 27):
                 s = tl.fma(
-                    x[((ROW + t // 9) * 3 + t % 3) * (STRIP + 2) + j + (t // 3) % 3],
+                    x[((t // 9) * 3 + t % 3) * (STRIP + 2) + j + (t // 3) % 3],
                     w[t * 3 + o],
                     s,
                 )
@@ -166,6 +173,7 @@ def forward(
     KEEP leaves what the way back needs: the slope by z and which of a pool's four won. Where f is monotone the pooling
     comes first: the result is the same and of four activations one is left.
     """
+    ROW: tl.constexpr = 3 * PITCH * LANES
     slot = tl.arange(0, SLOTS)[:, None]
     lane = tl.arange(0, LANES)[None, :]
     valid = lane < valid_lanes
@@ -173,6 +181,10 @@ def forward(
     rows = tl.load(row + ROWS)
     w = packed_weights(scratch + tl.load(row + WEIGHTS))
     x_at = corner(scratch, tl.load(row + INPUT), y, column, lane, PITCH, LANES)
+    above = read_row(x_at, STRIP + 2, PITCH, LANES)
+    middle = read_row(x_at + ROW, STRIP + 2, PITCH, LANES)
+    x_at += 2 * ROW
+    coming = read_row(x_at, STRIP + 2, PITCH, LANES)
     width = tl.load(row + WIDTH)
     plane = tl.load(row + HEIGHT) * width
     unit = tl.load(row + table.UNITS) + y * width + column
@@ -180,26 +192,35 @@ def forward(
         value_at = corner(scratch, tl.load(row + VALUE), y + 1, column + 1, lane, PITCH, LANES)
         slope_at = corner(scratch, tl.load(row + SLOPE), y + 1, column + 1, lane, PITCH, LANES)
         for _r in range(rows):
-            x = read(x_at, 9 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
-            z = convolve(x, w, 0, STRIP)
+            below = coming
+            x_at += ROW
+            coming = read_row(x_at, STRIP + 2, PITCH, LANES)
+            z = convolve(above + middle + below, w, STRIP)
+            above = middle
+            middle = below
             if COUNT:
                 count_saturated(counts, z, unit, plane, f, flat_where, valid, active, STRIP)
             value, slope = activate(kind, z, f, 3 * STRIP)
             write(value_at, value, 3 * STRIP, STRIP, PITCH * LANES, LANES)
             if KEEP:
                 write(slope_at, slope, 3 * STRIP, STRIP, PITCH * LANES, LANES)
-            x_at += 3 * PITCH * LANES
-            value_at += 3 * PITCH * LANES
-            slope_at += 3 * PITCH * LANES
+            value_at += ROW
+            slope_at += ROW
             unit += width
     else:
         value_at = corner(scratch, tl.load(row + VALUE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
         slope_at = corner(scratch, tl.load(row + SLOPE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
         choice_at = corner(scratch, tl.load(row + CHOICE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
         for _r in range(0, rows, 2):
-            x = read(x_at, 12 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
-            upper = convolve(x, w, 0, STRIP)
-            lower = convolve(x, w, 1, STRIP)
+            below = coming
+            x_at += ROW
+            last = read_row(x_at, STRIP + 2, PITCH, LANES)
+            upper = convolve(above + middle + below, w, STRIP)
+            x_at += ROW
+            coming = read_row(x_at, STRIP + 2, PITCH, LANES)
+            lower = convolve(middle + below + last, w, STRIP)
+            above = below
+            middle = last
             if COUNT:
                 count_saturated(counts, upper, unit, plane, f, flat_where, valid, active, STRIP)
                 count_saturated(counts, lower, unit + width, plane, f, flat_where, valid, active, STRIP)
@@ -215,10 +236,9 @@ def forward(
             if KEEP:
                 write(slope_at, slope, 3 * STRIP // 2, STRIP // 2, PITCH * LANES, LANES)
                 write(choice_at, choice, 3 * STRIP // 2, STRIP // 2, PITCH * LANES, LANES)
-            x_at += 6 * PITCH * LANES
-            value_at += 3 * PITCH * LANES
-            slope_at += 3 * PITCH * LANES
-            choice_at += 3 * PITCH * LANES
+            value_at += ROW
+            slope_at += ROW
+            choice_at += ROW
             unit += 2 * width
 
 
@@ -232,11 +252,15 @@ def times(a, b, COUNT: tl.constexpr):
 
 
 @triton.jit
-def where(choice, c: tl.constexpr, x, COUNT: tl.constexpr):
-    """The values whose choice is c, and 0 for the others."""
+def unpooled(g, choice, y: tl.constexpr, FIRST: tl.constexpr, COUNT: tl.constexpr, POOLS: tl.constexpr):
+    """COUNT columns from column FIRST on of row y (0 or 1) of a row of pools: g where that one won, and 0 elsewhere.
+
+    g and choice are (channel, POOLS pools).
+    """
     found = ()
-    for k in tl.static_range(COUNT):
-        found = found + (tl.where(choice[k] == c, x[k], 0.0),)
+    for k in tl.static_range(3 * COUNT):
+        won = choice[(k // COUNT) * POOLS + (k % COUNT + FIRST) // 2] == 2.0 * y + (k % COUNT + FIRST) % 2
+        found = found + (tl.where(won, g[(k // COUNT) * POOLS + (k % COUNT + FIRST) // 2], 0.0),)
     return found
 
 
@@ -251,36 +275,77 @@ def by_image(
     SLOTS: tl.constexpr,
 ):
     """The gradient by a convolution's input, and with it that by the z of the layer below: `forward`, turned around."""
+    ROW: tl.constexpr = 3 * PITCH * LANES
+    POOLS: tl.constexpr = STRIP // 2 + 2  # a strip's, and those of the columns on either side
     slot = tl.arange(0, SLOTS)[:, None]
     lane = tl.arange(0, LANES)[None, :]
     y, column, _ = place(row, slot, STRIP)
     rows = tl.load(row + ROWS)
     w = packed_weights(scratch + tl.load(row + WEIGHTS) + WEIGHT_PLACES)
-    from_at = corner(scratch, tl.load(row + GRADIENT), y, column, lane, PITCH, LANES)
-    at = corner(scratch, tl.load(below + SLOPE), y + 1, column + 1, lane, PITCH, LANES)
-    if tl.load(below + POOLED) == 0:
+    slope_at = corner(scratch, tl.load(below + SLOPE), y + 1, column + 1, lane, PITCH, LANES)
+    to_at = corner(scratch, tl.load(below + GRADIENT), y + 1, column + 1, lane, PITCH, LANES)
+    if tl.load(row + POOLED) == 0:
+        at = corner(scratch, tl.load(row + GRADIENT), y, column, lane, PITCH, LANES)
+        above = read_row(at, STRIP + 2, PITCH, LANES)
+        middle = read_row(at + ROW, STRIP + 2, PITCH, LANES)
+        at += 2 * ROW
+        coming = read_row(at, STRIP + 2, PITCH, LANES)
         for _r in range(rows):
-            x = read(from_at, 9 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
-            slope = read(at, 3 * STRIP, STRIP, PITCH * LANES, LANES)
-            by_z = times(convolve(x, w, 0, STRIP), slope, 3 * STRIP)
-            write(at, by_z, 3 * STRIP, STRIP, PITCH * LANES, LANES)
-            from_at += 3 * PITCH * LANES
-            at += 3 * PITCH * LANES
+            lower = coming
+            slope = read_row(slope_at, STRIP, PITCH, LANES)
+            at += ROW
+            coming = read_row(at, STRIP + 2, PITCH, LANES)
+            by_z = times(convolve(above + middle + lower, w, STRIP), slope, 3 * STRIP)
+            above = middle
+            middle = lower
+            write(to_at, by_z, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            slope_at += ROW
+            to_at += ROW
     else:
-        choice_at = corner(scratch, tl.load(below + CHOICE), y + 1, column + 1, lane, PITCH, LANES)
-        target_at = corner(scratch, tl.load(below + GRADIENT), 2 * y + 1, 2 * column + 1, lane, PITCH, LANES)
-        for _r in range(rows):
-            x = read(from_at, 9 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
-            slope = read(at, 3 * STRIP, STRIP, PITCH * LANES, LANES)
-            by_z = times(convolve(x, w, 0, STRIP), slope, 3 * STRIP)
-            choice = read(choice_at, 3 * STRIP, STRIP, PITCH * LANES, LANES)
-            for c in tl.static_range(4):
-                there = target_at + ((c // 2) * 3 * PITCH + c % 2) * LANES
-                write(there, where(choice, c, by_z, 3 * STRIP), 3 * STRIP, STRIP, PITCH * LANES, 2 * LANES)
-            from_at += 3 * PITCH * LANES
-            at += 3 * PITCH * LANES
-            choice_at += 3 * PITCH * LANES
-            target_at += 6 * PITCH * LANES
+        at = corner(scratch, tl.load(row + GRADIENT), y // 2, column // 2, lane, PITCH, LANES)
+        choice_at = corner(scratch, tl.load(row + CHOICE), y // 2, column // 2, lane, PITCH, LANES)
+        g = read_row(at, POOLS, PITCH, LANES)
+        choice = read_row(choice_at, POOLS, PITCH, LANES)
+        above = unpooled(g, choice, 1, 1, STRIP + 2, POOLS)
+        at += ROW
+        choice_at += ROW
+        g = read_row(at, POOLS, PITCH, LANES)
+        choice = read_row(choice_at, POOLS, PITCH, LANES)
+        for _r in range(0, rows, 2):
+            upper_slope = read_row(slope_at, STRIP, PITCH, LANES, 2)
+            lower_slope = read_row(slope_at + ROW, STRIP, PITCH, LANES, 2)
+            at += ROW
+            choice_at += ROW
+            coming = read_row(at, POOLS, PITCH, LANES)
+            coming_choice = read_row(choice_at, POOLS, PITCH, LANES)
+            middle = unpooled(g, choice, 0, 1, STRIP + 2, POOLS)
+            lower = unpooled(g, choice, 1, 1, STRIP + 2, POOLS)
+            by_z = times(convolve(above + middle + lower, w, STRIP), upper_slope, 3 * STRIP)
+            write(to_at, by_z, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            last = unpooled(coming, coming_choice, 0, 1, STRIP + 2, POOLS)
+            by_z = times(convolve(middle + lower + last, w, STRIP), lower_slope, 3 * STRIP)
+            write(to_at + ROW, by_z, 3 * STRIP, STRIP, PITCH * LANES, LANES)
+            above = lower
+            g = coming
+            choice = coming_choice
+            slope_at += 2 * ROW
+            to_at += 2 * ROW
+
+
+@triton.jit
+def accumulated(s, x, g, STRIP: tl.constexpr):
+    """The 81 sums s, (row, column, channel in, channel out), with one row's products: x as in `convolve`, g by z."""
+    further = ()
+    for k in tl.static_range(WEIGHT_COUNT):
+        one = s[k]
+        for j in tl.static_range(STRIP):
+            one = tl.fma(
+                x[((k // 27) * 3 + (k // 3) % 3) * (STRIP + 2) + j + (k // 9) % 3],
+                g[(k % 3) * STRIP + j],
+                one,
+            )
+        further = further + (one,)
+    return further
 
 
 @triton.jit(noinline=True)
@@ -297,31 +362,54 @@ def by_weights(
 
     At the end they go to memory, (81, slots, lanes), so that in `add_up` a thread has a part of one weight's sums.
     """
+    ROW: tl.constexpr = 3 * PITCH * LANES
+    POOLS: tl.constexpr = STRIP // 2
     slot = tl.arange(0, SLOTS)[:, None]
     lane = tl.arange(0, LANES)[None, :]
     y, column, active = place(row, slot, STRIP)
     rows = tl.load(row + ROWS)
     x_at = corner(scratch, tl.load(row + INPUT), y, column, lane, PITCH, LANES)
-    z_at = corner(scratch, tl.load(row + GRADIENT), y + 1, column + 1, lane, PITCH, LANES)
+    above = read_row(x_at, STRIP + 2, PITCH, LANES)
+    middle = read_row(x_at + ROW, STRIP + 2, PITCH, LANES)
+    x_at += 2 * ROW
+    coming = read_row(x_at, STRIP + 2, PITCH, LANES)
     s = ()
     for _k in tl.static_range(WEIGHT_COUNT):
         s = s + (tl.zeros([SLOTS, LANES], tl.float32),)
-    for _r in range(rows):
-        x = read(x_at, 9 * (STRIP + 2), STRIP + 2, PITCH * LANES, LANES)
-        g = read(z_at, 3 * STRIP, STRIP, PITCH * LANES, LANES)
-        further = ()
-        for k in tl.static_range(WEIGHT_COUNT):  # (row, column, channel in, channel out)
-            one = s[k]
-            for j in tl.static_range(STRIP):
-                one = tl.fma(
-                    x[((k // 27) * 3 + (k // 3) % 3) * (STRIP + 2) + j + (k // 9) % 3],
-                    g[(k % 3) * STRIP + j],
-                    one,
-                )
-            further = further + (one,)
-        s = further
-        x_at += 3 * PITCH * LANES
-        z_at += 3 * PITCH * LANES
+    if tl.load(row + POOLED) == 0:
+        g_at = corner(scratch, tl.load(row + GRADIENT), y + 1, column + 1, lane, PITCH, LANES)
+        coming_g = read_row(g_at, STRIP, PITCH, LANES)
+        for _r in range(rows):
+            lower = coming
+            g = coming_g
+            x_at += ROW
+            g_at += ROW
+            coming = read_row(x_at, STRIP + 2, PITCH, LANES)
+            coming_g = read_row(g_at, STRIP, PITCH, LANES)
+            s = accumulated(s, above + middle + lower, g, STRIP)
+            above = middle
+            middle = lower
+    else:
+        g_at = corner(scratch, tl.load(row + GRADIENT), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
+        choice_at = corner(scratch, tl.load(row + CHOICE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
+        coming_pools = read_row(g_at, POOLS, PITCH, LANES)
+        coming_choices = read_row(choice_at, POOLS, PITCH, LANES)
+        for _r in range(0, rows, 2):
+            lower = coming
+            pools = coming_pools
+            choices = coming_choices
+            x_at += ROW
+            last = read_row(x_at, STRIP + 2, PITCH, LANES)
+            s = accumulated(s, above + middle + lower, unpooled(pools, choices, 0, 0, STRIP, POOLS), STRIP)
+            x_at += ROW
+            g_at += ROW
+            choice_at += ROW
+            coming = read_row(x_at, STRIP + 2, PITCH, LANES)
+            coming_pools = read_row(g_at, POOLS, PITCH, LANES)
+            coming_choices = read_row(choice_at, POOLS, PITCH, LANES)
+            s = accumulated(s, middle + lower + last, unpooled(pools, choices, 1, 0, STRIP, POOLS), STRIP)
+            above = lower
+            middle = last
     real = ()
     for k in tl.static_range(WEIGHT_COUNT):
         real = real + (tl.where(active, s[k], 0.0),)

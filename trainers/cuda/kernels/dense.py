@@ -8,7 +8,6 @@ import triton.language as tl
 
 from trainers.cuda.kernels.activations import activate, saturated
 from trainers.cuda.kernels.table import (
-    CHOICE,
     DENSE_BIAS,
     DENSE_INPUT,
     DENSE_INPUTS,
@@ -51,20 +50,12 @@ def flatten(scratch, row, to, FLAT: tl.constexpr, PITCH: tl.constexpr, LANES: tl
 
 @triton.jit
 def unflatten(scratch, row, by_flat, FLAT: tl.constexpr, PITCH: tl.constexpr, LANES: tl.constexpr):
-    """From the gradient by the flattened output, (FLAT, lanes), that by the last convolution's z."""
+    """From the gradient by the flattened output, (FLAT, lanes), that by z of the last convolution."""
     lane = tl.arange(0, LANES)[None, :]
     channel, y, column, inside = flat_places(row, FLAT, PITCH)
     at = (((y + 1) * 3 + channel) * PITCH + column + 1) * LANES + lane
-    slope_at = scratch + tl.load(row + SLOPE) + at
-    by_z = by_flat * tl.load(slope_at, mask=inside, other=0.0)
-    if tl.load(row + POOLED) == 0:
-        tl.store(slope_at, by_z, mask=inside)
-    else:
-        choice = tl.load(scratch + tl.load(row + CHOICE) + at, mask=inside, other=0.0)
-        first = (((2 * y + 1) * 3 + channel) * PITCH + 2 * column + 1) * LANES + lane
-        for c in tl.static_range(4):
-            there = scratch + tl.load(row + GRADIENT) + first + ((c // 2) * 3 * PITCH + c % 2) * LANES
-            tl.store(there, tl.where(choice == c, by_z, 0.0), mask=inside)
+    by_z = by_flat * tl.load(scratch + tl.load(row + SLOPE) + at, mask=inside, other=0.0)
+    tl.store(scratch + tl.load(row + GRADIENT) + at, by_z, mask=inside)
 
 
 @triton.jit

@@ -49,3 +49,19 @@ def write(at, x, COUNT: tl.constexpr, EACH: tl.constexpr, FAR: tl.constexpr, NEA
                 is_pure=False,
                 pack=1,
             )
+
+
+@triton.jit
+def prefetch(at, COUNT: tl.constexpr, EACH: tl.constexpr, FAR: tl.constexpr, NEAR: tl.constexpr):
+    """Ask the second-level cache for the values that `read` would read: no register waits for them."""
+    if not INTERPRETED:
+        for k in tl.static_range(COUNT):
+            here = at + ((k // EACH) * FAR + (k % EACH) * NEAR)
+            tl.inline_asm_elementwise(
+                "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
+                "=r,l",
+                [here.to(tl.uint64, bitcast=True)],
+                dtype=tl.int32,
+                is_pure=False,
+                pack=1,
+            )
