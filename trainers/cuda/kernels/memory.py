@@ -8,6 +8,7 @@ that it would find is the one that values have anyway: lanes side by side, a lin
 import triton
 import triton.language as tl
 
+LINE = tl.constexpr(128)  # bytes of a line of the caches
 INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
 
 

@@ -9,6 +9,7 @@ import triton.language as tl
 
 from trainers.cuda.kernels.convolution import add_up, by_image, by_weights, forward, pack
 from trainers.cuda.kernels.dense import back, flatten, hidden, softmax, sums, through, unflatten
+from trainers.cuda.kernels.memory import LINE, prefetch
 from trainers.cuda.kernels.table import COLUMNS, DENSE_COLUMNS
 
 
@@ -26,6 +27,7 @@ def gather(
     plane = IMAGE_HEIGHT * IMAGE_WIDTH
     lane = tl.arange(0, LANES)[None, :]
     image = images + which.to(tl.int64) * (3 * plane)
+    prefetch(image, 3 * IMAGE_HEIGHT * IMAGE_WIDTH // LINE, 1, LINE, 0)
     for start in range(0, 3 * plane, PIXELS):
         p = start + tl.arange(0, PIXELS)[:, None]
         inside = p < 3 * plane
