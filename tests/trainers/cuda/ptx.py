@@ -285,6 +285,8 @@ class _Machine:
         name, operands = instruction.kinds[0], instruction.operands
         if name == "bar":
             return self._barrier
+        if name == "prefetch":
+            return lambda registers, active: None
         if name == "call":
             names = [n.strip() for n in operands[1].strip("()").split(",")]
             return lambda registers, active: (

@@ -191,9 +191,9 @@ def forward(
     if tl.load(row + POOLED) == 0:
         value_at = corner(scratch, tl.load(row + VALUE), y + 1, column + 1, lane, PITCH, LANES)
         slope_at = corner(scratch, tl.load(row + SLOPE), y + 1, column + 1, lane, PITCH, LANES)
-        for _r in range(rows):
+        for r in range(rows):
             below = coming
-            x_at += ROW
+            x_at += tl.where(r + 1 < rows, ROW, 0)
             coming = read_row(x_at, STRIP + 2, PITCH, LANES)
             z = convolve(above + middle + below, w, STRIP)
             above = middle
@@ -211,12 +211,12 @@ def forward(
         value_at = corner(scratch, tl.load(row + VALUE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
         slope_at = corner(scratch, tl.load(row + SLOPE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
         choice_at = corner(scratch, tl.load(row + CHOICE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
-        for _r in range(0, rows, 2):
+        for r in range(0, rows, 2):
             below = coming
             x_at += ROW
             last = read_row(x_at, STRIP + 2, PITCH, LANES)
             upper = convolve(above + middle + below, w, STRIP)
-            x_at += ROW
+            x_at += tl.where(r + 2 < rows, ROW, 0)
             coming = read_row(x_at, STRIP + 2, PITCH, LANES)
             lower = convolve(middle + below + last, w, STRIP)
             above = below
@@ -290,10 +290,10 @@ def by_image(
         middle = read_row(at + ROW, STRIP + 2, PITCH, LANES)
         at += 2 * ROW
         coming = read_row(at, STRIP + 2, PITCH, LANES)
-        for _r in range(rows):
+        for r in range(rows):
             lower = coming
             slope = read_row(slope_at, STRIP, PITCH, LANES)
-            at += ROW
+            at += tl.where(r + 1 < rows, ROW, 0)
             coming = read_row(at, STRIP + 2, PITCH, LANES)
             by_z = times(convolve(above + middle + lower, w, STRIP), slope, 3 * STRIP)
             above = middle
@@ -379,11 +379,11 @@ def by_weights(
     if tl.load(row + POOLED) == 0:
         g_at = corner(scratch, tl.load(row + GRADIENT), y + 1, column + 1, lane, PITCH, LANES)
         coming_g = read_row(g_at, STRIP, PITCH, LANES)
-        for _r in range(rows):
+        for r in range(rows):
             lower = coming
             g = coming_g
-            x_at += ROW
-            g_at += ROW
+            x_at += tl.where(r + 1 < rows, ROW, 0)
+            g_at += tl.where(r + 1 < rows, ROW, 0)
             coming = read_row(x_at, STRIP + 2, PITCH, LANES)
             coming_g = read_row(g_at, STRIP, PITCH, LANES)
             s = accumulated(s, above + middle + lower, g, STRIP)
@@ -394,16 +394,16 @@ def by_weights(
         choice_at = corner(scratch, tl.load(row + CHOICE), y // 2 + 1, column // 2 + 1, lane, PITCH, LANES)
         coming_pools = read_row(g_at, POOLS, PITCH, LANES)
         coming_choices = read_row(choice_at, POOLS, PITCH, LANES)
-        for _r in range(0, rows, 2):
+        for r in range(0, rows, 2):
             lower = coming
             pools = coming_pools
             choices = coming_choices
             x_at += ROW
             last = read_row(x_at, STRIP + 2, PITCH, LANES)
             s = accumulated(s, above + middle + lower, unpooled(pools, choices, 0, 0, STRIP, POOLS), STRIP)
-            x_at += ROW
-            g_at += ROW
-            choice_at += ROW
+            x_at += tl.where(r + 2 < rows, ROW, 0)
+            g_at += tl.where(r + 2 < rows, ROW, 0)
+            choice_at += tl.where(r + 2 < rows, ROW, 0)
             coming = read_row(x_at, STRIP + 2, PITCH, LANES)
             coming_pools = read_row(g_at, POOLS, PITCH, LANES)
             coming_choices = read_row(choice_at, POOLS, PITCH, LANES)
