@@ -73,5 +73,6 @@ def wait_for(mirrors: Mirrors, interrupt: Interrupt, patience: float, say: Calla
         if now and time.monotonic() - told > SAY_SECONDS:
             told = time.monotonic()
             say(now)
+        mirrors.rest(0.5)
         time.sleep(0.05)
     return most

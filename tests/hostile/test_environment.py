@@ -49,7 +49,7 @@ PLACES = [
 )
 def test_odd_places(gradsweep: Gradsweep, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
     for place in PLACES:
-        with subtests.test(place[:30]):
+        with subtests.test(ascii(place[:30])):
             assert "secret" not in gradsweep.refuses("run", "s.yaml", "--store", place)
             if place not in ("/dev/null/x", "/proc/self/x", "/sys/kernel/x"):
                 gradsweep.refuses("status", "x", "--store", place)
@@ -70,7 +70,7 @@ def test_odd_caches(
     gradsweep.spec.write_text(SPEC.replace("data: digits", f'data: "folder:{root}"'))
     monkeypatch.delenv("GRADSWEEP_CACHE")
     for place in CACHES:
-        with subtests.test(place[:30]):
+        with subtests.test(ascii(place[:30])):
             monkeypatch.setenv(variable, place)
             gradsweep.refuses("run", "s.yaml", says="GRADSWEEP_CACHE")
 
@@ -81,7 +81,7 @@ BUILDS = ["sse", "../../x", "portable.so", "avx512 ", "\udcff"]
 @pytest.mark.inputs("GRADSWEEP_LANES: a build that there is none of", cases=BUILDS)
 def test_odd_builds(gradsweep: Gradsweep, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
     for build in BUILDS:
-        with subtests.test(build):
+        with subtests.test(ascii(build)):
             monkeypatch.setenv("GRADSWEEP_LANES", build)
             gradsweep.refuses("run", "s.yaml", says="GRADSWEEP_LANES")
 
@@ -102,7 +102,7 @@ def test_a_poor_environment(gradsweep: Gradsweep, subtests: pytest.Subtests) -> 
     gradsweep.spec.write_text(SPEC + "question: „Größe“ 大きさ?\n")
     command = [sys.executable, "-m", "sweeps.cli", "plan", "s.yaml"]
     for odd in POOR:
-        with subtests.test(str(odd)):
+        with subtests.test(ascii(odd)):
             planned = subprocess.run(command, cwd=gradsweep.here, env=os.environ | odd, capture_output=True)
             assert planned.returncode == 0, planned.stderr
             assert planned.stderr == b"" and b"1 (1 arms, 0 searched)" in planned.stdout
@@ -247,5 +247,5 @@ FILES = ["/nowhere/x.csv", "/dev/null/x.csv", "/proc/x.csv", "x" * 300 + ".csv",
 @pytest.mark.inputs("export to a place that can't be written", cases=FILES)
 def test_odd_files_of_an_export(gradsweep: Gradsweep, store: Path, subtests: pytest.Subtests) -> None:
     for file in FILES:
-        with subtests.test(file[:30]):
+        with subtests.test(ascii(file[:30])):
             gradsweep.refuses("export", "x", file)

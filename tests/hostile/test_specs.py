@@ -199,7 +199,7 @@ PATHS = ["", ".", "..", "/", "a\0b", "a\nb", "\x1b[2J", "x" * 300, "/".join("x" 
 @pytest.mark.inputs("Specs: paths that are none, or that a terminal would obey", cases=PATHS)
 def test_odd_paths(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
     for path in PATHS:
-        with subtests.test(path[:20]):
+        with subtests.test(ascii(path[:20])):
             gradsweep.refuses("run", *(["--"] if path == "-" else []), path)
 
 
@@ -296,14 +296,14 @@ NAMES = [
 def test_odd_names(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
     for name in NAMES:
         quoted = json.dumps(name, ensure_ascii=False)
-        with subtests.test(name[:50]):
+        with subtests.test(ascii(name[:50])):
             gradsweep.refuses("run", "s.yaml", "--name", name)
             for text in (SPEC.replace("name: x", f"name: {quoted}"), SPEC.replace("plain", quoted)):
                 with pytest.raises(SpecError) as caught:
                     parse(text, "s.yaml")
                 assert all(p.startswith("s.yaml:") and p.isprintable() for p in caught.value.problems)
     for name in [*(n for n in NAMES if len(n) < 1000), "a\0b", "\udcff", "X", "x" * 48]:
-        with subtests.test(f"{name} looked for"):
+        with subtests.test(f"{name!a} looked for"):
             gradsweep.refuses("status", "--", name)
 
 
@@ -362,7 +362,7 @@ SETTINGS = [
 )
 def test_settings(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
     for setting in SETTINGS:
-        with subtests.test(setting[:50]):
+        with subtests.test(ascii(setting[:50])):
             line = gradsweep.refuses("run", "s.yaml", "--set", setting)
             assert "secret" not in line and "token@" not in line
     assert not (gradsweep.here / "owned").exists()
@@ -401,7 +401,7 @@ DATA = [
 @pytest.mark.inputs("Specs: data that are nowhere, no folder, or of no kind that is known", cases=DATA)
 def test_odd_data(gradsweep: Gradsweep, subtests: pytest.Subtests) -> None:
     for data in DATA:
-        with subtests.test(data[:50]):
+        with subtests.test(ascii(data[:50])):
             gradsweep.spec.write_text(SPEC.replace("data: digits", f"data: {json.dumps(data)}"))
             gradsweep.refuses("run", "s.yaml")
     assert not (gradsweep.here / "owned").exists()

@@ -75,6 +75,12 @@ class Mirrors:
         """Whether each mirror has been looked at: one that was lost lacks everything."""
         return not any(follower.fresh for follower in self._followers)
 
+    def rest(self, seconds: float) -> None:
+        """Wait until no mirror is at work, for at most that long: to ask meanwhile what is lacking would slow them."""
+        deadline = time.monotonic() + seconds
+        for follower in self._followers:
+            follower.idle.wait(max(0.0, deadline - time.monotonic()))
+
     def waiting(self) -> int:
         """Of how many configurations a mirror lacks something; the sweep itself counts as one."""
         return waiting(self._ledger, self._sweep) + sum(follower.anew for follower in self._followers)
@@ -105,6 +111,7 @@ class _Follower(threading.Thread):
         self._mirror, self._ledger, self._sweep = mirror, ledger, sweep
         self._problem: str | None = None
         self.fresh = True
+        self.idle = threading.Event()
         self._wake = threading.Event()
         self._deadline: float | None = None
 
@@ -131,13 +138,16 @@ class _Follower(threading.Thread):
                 if ending and (not worked or self._late()):
                     return
                 if not worked:
+                    self.idle.set()
                     self._pause(POLL)
         except Exception as error:
             self._problem = self._line(error)
         finally:
+            self.idle.set()
             self._mirror.close()
 
     def _round(self, everything: bool) -> bool:
+        self.idle.clear()
         try:
             sweep = self._ledger.sweep(self._sweep)
         except SearchError:  # it has not begun

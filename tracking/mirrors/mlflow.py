@@ -251,6 +251,9 @@ class MlflowMirror:
             params["state"] = c.state
             tags = {run_data.STATE: c.state, run_data.REASON: c.reason[: run_data.MOST_IN_TAG]}
             tags = {key: value for key, value in tags.items() if has.get(key, "") != value}
+        if complete:
+            # First: to find the artifacts' place MLflow reads all that the run has.
+            self._log_records(sweep, before, c, epochs)
         self.client.log_batch(
             run,
             run_data.metrics_of(lacking),
@@ -258,7 +261,6 @@ class MlflowMirror:
             [RunTag(key, value) for key, value in tags.items()],
         )
         if complete:
-            self._log_records(sweep, before, c, epochs)
             self.client.set_terminated(run, run_data.STATUS[c.state], c.ended)
         elif not whole and sweep.status != "running":
             self.client.set_terminated(run, "KILLED", sweep.ended)

@@ -76,7 +76,9 @@ class Report:
             lines.append(f"    {name}: values go from thread to thread {count} times")
         for loop in self.loops:
             most = ", ".join(f"{count} {name}" for name, count in loop.most_common(9))
-            lines.append(f"    a loop of {loop.total()}, {loop['FFMA'] / loop.total():.0%} multiply-adds: {most}")
+            spilled = loop["LDL"] + loop["STL"]
+            share = f"{loop['FFMA'] / loop.total():.0%} multiply-adds"
+            lines.append(f"    a loop of {loop.total()}, {share}, {spilled} to or from the stack: {most}")
         return "\n".join(lines)
 
 

@@ -38,9 +38,10 @@ def test_all_kernels_compile_and_hardly_anything_is_spilled(compiled: dict[str, 
     assert list(compiled) == names
     for first, *_ in compiled.values():
         registers, stack = (int(first.split(what)[0].split()[-1]) for what in (" registers", " bytes of stack"))
-        assert registers <= 255 and stack <= 256  # little goes to memory, and nothing in the loops that do the work
-    loops = [line for lines in compiled.values() for line in lines if "multiply-adds:" in line]
+        assert registers <= 255 and stack <= 512  # little goes to memory, and in training nothing in the loops
+    loops = [line for line in compiled["network, train"] if "multiply-adds" in line]
     assert len(loops) >= 4  # of the three large phases
+    assert all(" 0 to or from the stack" in line for line in loops)
 
 
 def test_no_atomic_operation_is_in_a_sum_whose_order_shows(compiled: dict[str, list[str]]) -> None:
