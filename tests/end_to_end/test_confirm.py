@@ -30,6 +30,7 @@ EPOCHS_IN_ALL = 7 * (EPOCHS + 1)
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_killed_in_the_confirming_stage(command: Any, make_command: Any, images: str) -> None:
     text = SPEC.replace("IMAGES", images)
     spec, undisturbed = command.spec("s", text), make_command()

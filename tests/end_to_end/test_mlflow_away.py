@@ -63,6 +63,7 @@ def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_stopped_and_started_again(command: Any, images: str, tmp_path: Path) -> None:
     port = free_port()
     uri = f"http://127.0.0.1:{port}"

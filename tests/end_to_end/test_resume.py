@@ -99,9 +99,7 @@ def test_ctrl_c_and_the_command_that_it_prints(command: Any, spec: str, undistur
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_in_process(
-    number: signal.Signals, status: int, command: Any, spec: str, undisturbed: pd.DataFrame
-) -> None:
+def test_signals_in_process(number: signal.Signals, status: int, command: Any, spec: str) -> None:
     words = ["run", spec, "--executor", "in-process", "--set", "resources.concurrent=2"]
     process = command.start(*words)
     command.until(lambda: command.epochs("disturbed") >= 20, process)
@@ -115,9 +113,6 @@ def test_signals_in_process(
         *words[4:],
         *words[2:4],
     ]
-    if number == signal.SIGINT:
-        command(*words, "--resume")
-        as_if_undisturbed(command, undisturbed)
 
 
 def test_a_second_driver_is_refused(command: Any, spec: str) -> None:

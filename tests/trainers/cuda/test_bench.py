@@ -80,7 +80,7 @@ def test_what_the_device_cannot_do_is_left_out_and_the_rest_is_timed(
     monkeypatch.setattr("trainers.bench.ways", lambda *_: found)
     rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1)
     assert [row.way for row in rows] == ["fine"]
-    assert caplog.messages == [
+    assert [message for message in caplog.messages if "left out" in message] == [
         f"{way} members is left out: CUDA out of memory" for way in ("first with 1", "later with 2")
     ]
     found.append(("broken", 1, failing(broken)))
