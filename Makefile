@@ -11,7 +11,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/gradsweep run quickstart $(RUN)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 3 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile $(TESTS)
 
 slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow --hypothesis-profile new $(TESTS)

@@ -34,6 +34,7 @@ def listed(numbers: list[int]) -> str:
     return " and ".join(map(str, numbers))
 
 
+@pytest.mark.slow
 def test_the_driver_is_killed_and_resumed(sweep: Harness, noted: Any) -> None:
     with noted("faults", "SIGKILL of the driver, in-process", seed := 1) as note:
         words, at = ["run", sweep.spec_file(), "--executor", "in-process"], []

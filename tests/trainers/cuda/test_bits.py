@@ -58,6 +58,7 @@ def epoch(
     return after, [tuple(a[i].tobytes() for a in found) for i in range(len(start))]
 
 
+@pytest.mark.slow
 def test_alone_in_a_pack_in_any_number_of_programs_and_resumed() -> None:
     together = case_of(MEMBERS)
     together.parameters[0] = np.nan
