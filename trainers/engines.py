@@ -39,8 +39,7 @@ def resolve(member: MemberConfig, device: str = "cpu", classes: int = 10) -> Res
     if engine == REFERENCE:
         return Resolution(engine)
     layers = layers_of(member, classes)
-    reason = SUPPORTS[engine].refusal(member) or SUPPORTS[engine].refusal_of(layers)
-    reason = reason or import_module(f"trainers.{engine}.engine").applies(layers, device)
+    reason = unsupported(member, engine) or import_module(f"trainers.{engine}.engine").applies(layers, device)
     if reason is None and engine == "cuda" and member.engine == "auto":
         from trainers.cuda.self_check import earned
 
@@ -50,6 +49,13 @@ def resolve(member: MemberConfig, device: str = "cpu", classes: int = 10) -> Res
     if member.engine != "auto":
         raise ValueError(reason)
     return Resolution(REFERENCE, reason)
+
+
+def unsupported(member: MemberConfig, engine: str) -> str | None:
+    """What an engine has no code for, in a line; None where it has, and for the reference engine."""
+    if engine not in SUPPORTS:
+        return None
+    return SUPPORTS[engine].refusal(member) or SUPPORTS[engine].refusal_of(layers_of(member, 10))
 
 
 def kind_of(member: MemberConfig, device: str = "cpu") -> tuple[Hashable, ...]:

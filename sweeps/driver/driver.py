@@ -158,10 +158,11 @@ class Driver:
         records = {n: report.records[n] for n in numbers if report.records.get(n)}
         self._write(pack, records, {n: report.ended[n] for n in numbers if n in report.ended})
 
-    def give_up(self, pack: str, reason: str) -> None:
+    def give_up(self, pack: str, reason: str, traceback: str = "") -> None:
         """End what is left of a pack as failed: no worker could train it."""
         if live := self._live.get(pack):
-            self._write(live, {}, {c.number: End("failed", reason=reason) for c in live.configurations})
+            failed = End("failed", reason=reason, traceback=traceback)
+            self._write(live, {}, {c.number: failed for c in live.configurations})
 
     def _write(self, pack: Pack, records: Mapping[int, tuple[EpochRecord, ...]], ends: Mapping[int, End]) -> None:
         epochs = {number: epoch_of(of_seeds, self._metrics[0]) for number, of_seeds in records.items()}

@@ -37,7 +37,7 @@ from sweeps.executors import cluster
 from sweeps.executors.ray_session import ray_session
 from sweeps.spec.reading import Resources
 from tracking.store import Store
-from trainers.errors import SweepStopped, one_line
+from trainers.errors import GradsweepError, SweepStopped, one_line
 
 log = logging.getLogger("gradsweep")
 
@@ -189,8 +189,8 @@ class Bookkeeper(tune.Callback):
             # Tune gives up if a worker is lost between two packs; another trial continues.
             self._book(self.driver.hand_back, pack)
             return
-        reason = failure.reason if failure else f"its worker was lost {self.losses[pack]} times"
-        self._book(self.driver.give_up, pack, reason)
+        lost = Failure(f"its worker was lost {self.losses[pack]} times", False)
+        self._book(self.driver.give_up, pack, (failure or lost).reason, (failure or lost).traceback)
         self._forget(pack)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -229,10 +229,14 @@ class Bookkeeper(tune.Callback):
 
 
 class Failure(NamedTuple):
-    """Why a trial ended, in one line; `everywhere`: its worker lacks something, and so would any other."""
+    """Why a trial ended, in one line; `everywhere`: its worker lacks something, and so would any other.
+
+    `traceback` is that of a programming error.
+    """
 
     reason: str
     everywhere: bool
+    traceback: str = ""
 
 
 def _failure_of(trial: Any) -> Failure | None:
@@ -242,7 +246,8 @@ def _failure_of(trial: Any) -> Failure | None:
     except (OSError, TypeError):
         return None
     if isinstance(error, RayTaskError):
-        return Failure(one_line(error.cause), isinstance(error.cause, ImportError))
+        ours = isinstance(error.cause, GradsweepError)
+        return Failure(one_line(error.cause), isinstance(error.cause, ImportError), "" if ours else error.traceback_str)
     if missing := MISSING.search(str(error)):
         return Failure(missing[0], True)
     if isinstance(error, RuntimeEnvSetupError) or (isinstance(error, RayActorError) and error.actor_init_failed):

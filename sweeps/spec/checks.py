@@ -11,6 +11,7 @@ from sweeps.spec.claims import unknown_metric
 from sweeps.spec.model import SweepSpec
 from sweeps.spec.values import Path, Problem
 from tracking.verdict.claims import BEST
+from trainers.engines import unsupported
 from trainers.errors import OptionError, did_you_mean, printable, shown
 from trainers.members import FIELDS, MemberConfig, layers_of
 from trainers.metrics import names
@@ -87,10 +88,14 @@ def _members(spec: SweepSpec) -> tuple[list[MemberConfig], list[Problem]]:
 
     def add(values: Mapping[str, Value], place: Path, places: Mapping[str, Path]) -> None:
         try:
-            members.append(MemberConfig(**{**spec.base, **values}))
+            member = MemberConfig(**{**spec.base, **values})
         except ValueError as error:
             field = next((word for word in str(error).split() if word in FIELDS), "")
             wrong[places.get(field, place), str(error)] = None
+            return
+        members.append(member)
+        if problem := unsupported(member, member.engine):
+            wrong[places.get("engine", place), problem] = None
 
     add({}, ("base",), {field: ("base", field) for field in FIELDS})
     if wrong:

@@ -198,9 +198,9 @@ def test_a_pack_that_no_worker_can_train_has_failed(start: Open, ledger: Ledger,
     driver = start()
     pack = driver.next_pack()
     assert pack is not None
-    driver.give_up(pack.id, "its worker was lost six times")
-    ended = {c.number: (c.state, c.reason) for c in ledger.configurations(sweep) if c.ended}
-    assert ended == {n: ("failed", "its worker was lost six times") for n in numbers(pack)}
+    driver.give_up(pack.id, "its worker was lost six times", "Traceback ...")
+    ended = {c.number: (c.state, c.reason, c.traceback) for c in ledger.configurations(sweep) if c.ended}
+    assert ended == {n: ("failed", "its worker was lost six times", "Traceback ...") for n in numbers(pack)}
     assert driver.progress.counts.failed == 2
     driver.record(PackReport(pack.id, 0, {}, {}, last=True))
     driver.give_up(pack.id, "again")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.spec.reading import LARGEST, parse, read
+from trainers.activations import ACTIVATIONS, Activation
 from trainers.errors import SpecError
 
 ARMS = "name: x\narms: {plain: {}}\n"
@@ -340,6 +341,16 @@ def test_all_problems_are_told_at_once() -> None:
         "clam",
     ]
     assert str(caught.value) == "\n".join(caught.value.problems)
+
+
+def test_an_engine_that_is_named_must_have_code_for_every_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where somebody adds an activation to the table alone; `auto` gives it to the reference engine."""
+    monkeypatch.setitem(ACTIVATIONS, "toy", Activation(lambda z: z * z.sigmoid()))
+    text = "name: x\nbase: {epochs: 1}\narms:\n  plain: {}\n  toy: {activation: toy, engine: %s}\n"
+    assert parse(text % "auto", "s.yaml") and parse(text % "reference", "s.yaml")
+    with pytest.raises(SpecError) as caught:
+        parse(text % "lanes", "s.yaml")
+    assert caught.value.problems == ("s.yaml:5: arms.toy.engine: the lanes engine does not have the activation 'toy'",)
 
 
 def test_a_thousand_problems_are_not() -> None:
