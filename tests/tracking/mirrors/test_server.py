@@ -22,6 +22,7 @@ from tracking.store import Address, Store
 from trainers.errors import StoreError, Unavailable
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_has_every_record_once(
     store: Store, ledger: Ledger, maker: Any, server: Any, until: Callable[..., None]
 ) -> None:
