@@ -246,7 +246,7 @@ def test_a_sweep_survives_the_loss_of_its_head(
     try:
         output, _ = second.submit("entry-2").communicate(timeout=PATIENCE)
         assert second.state("entry-2") == "SUCCEEDED", output
-        assert "of paper higher than that of plain" in output  # the verdict
+        assert "of `paper` higher than that of `plain`" in output  # the verdict
         # KubeRay tries again what it has not seen end: nothing is left to do, and that is no failure.
         again, _ = second.submit("entry-3").communicate(timeout=PATIENCE)
         assert second.state("entry-3") == "SUCCEEDED", again
