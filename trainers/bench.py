@@ -40,13 +40,12 @@ from trainers.training import Engine, Training, layers_of
 log = logging.getLogger("gradsweep")
 
 EPOCH = 45_000  # images of CIFAR-10
-# How many a fast engine trains on, and the other ways, some of which take a fifth of a second a step on a device.
-IMAGES = 6144
+# How many a fast engine trains on: so many that the probe is as large a part of an epoch as in a sweep.
+IMAGES = {"lanes": 6144, "cuda": EPOCH}
+# How many the other ways train on, some of which take a fifth of a second per step on a device.
 FEWER = {"lanes": 6144, "cuda": 1024}
 MEMBERS = {"lanes": (1, 8, 32), "cuda": (1, 25, 100, 225, 1000)}
-# An epoch as a sweep has it, on as many images that the probe is as large a part of both engines' epochs.
-WHOLE = {"lanes": (1, 8, 32), "cuda": (225,)}
-WHOLE_IMAGES = {"lanes": 6144, "cuda": EPOCH}
+WHOLE = {"lanes": (1, 8, 32), "cuda": (225,)}  # of which a whole epoch is timed too, as a sweep has it
 MATRIX = 8192  # the side of the matrices whose product measures a device's peak
 
 Pass = Callable[[], int]  # trains once over the images; how many they were, for all members together
@@ -125,7 +124,7 @@ def ways(
     """Every way to train a regime: its name, its number of members, and what makes it ready."""
     member = MemberConfig(regime=regime, batch_size=batch_size)
     layers = layers_of(member, 10)
-    few = random_dataset(FEWER[engine])
+    few, many = random_dataset(FEWER[engine]), random_dataset(IMAGES[engine])
 
     def plain(**options: bool) -> Callable[[], Pass]:
         return lambda: resident(layers, batch_size, few.train, device, **options)
@@ -141,20 +140,24 @@ def ways(
     if compiled:
         yield "pytorch compile", 1, plain(compiled=True, channels_last=engine == "lanes")
 
-    def arrays(trainer: Engine, images: int, members: int, whole: bool = False) -> Callable[[], Pass]:
+    reference = ReferenceEngine(layers, few, device, threads)
+    fast: Engine | None = None
+    if engine == "cuda":
+        fast = CudaEngine(layers, many, device, threads)
+    elif available():
+        fast = LaneEngine(layers, many, device, threads)
+
+    def arrays(trainer: Engine, members: int, whole: bool = False) -> Callable[[], Pass]:
+        images = len((few if trainer is reference else many).train)
         return lambda: trained([member.with_seed(seed) for seed in range(members)], trainer, images, whole)
 
-    reference = ReferenceEngine(layers, few, device, threads)
-    make = CudaEngine if engine == "cuda" else LaneEngine if available() else None
-    fast = make and make(layers, random_dataset(IMAGES), device, threads)
-    whole = make and make(layers, random_dataset(WHOLE_IMAGES[engine]), device, threads)
     for count in MEMBERS[engine]:
         if engine == "cuda" or count == 1:
-            yield "reference", count, arrays(reference, len(few.train), count)
+            yield "reference", count, arrays(reference, count)
         if fast:
-            yield engine, count, arrays(fast, IMAGES, count)
-        if whole and count in WHOLE[engine]:
-            yield f"{engine}, whole epoch", count, arrays(whole, WHOLE_IMAGES[engine], count, whole=True)
+            yield engine, count, arrays(fast, count)
+        if fast and count in WHOLE[engine]:
+            yield f"{engine}, whole epoch", count, arrays(fast, count, whole=True)
 
 
 def _attempt(work: Callable[[], T], way: str, members: int) -> T | None:

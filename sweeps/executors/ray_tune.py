@@ -189,8 +189,8 @@ class Bookkeeper(tune.Callback):
             # Tune gives up if a worker is lost between two packs; another trial continues.
             self._book(self.driver.hand_back, pack)
             return
-        lost = Failure(f"its worker was lost {self.losses[pack]} times", False)
-        self._book(self.driver.give_up, pack, (failure or lost).reason, (failure or lost).traceback)
+        failure = failure or Failure(f"its worker was lost {self.losses[pack]} times", False)
+        self._book(self.driver.give_up, pack, failure.reason, failure.traceback)
         self._forget(pack)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

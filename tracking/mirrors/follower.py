@@ -76,7 +76,7 @@ class Mirrors:
         return not any(follower.fresh for follower in self._followers)
 
     def rest(self, seconds: float) -> None:
-        """Wait until no mirror is at work, for at most that long: to ask meanwhile what is lacking would slow them."""
+        """Wait until no mirror is at work, for at most that long: asking what is lacking would slow it down."""
         deadline = time.monotonic() + seconds
         for follower in self._followers:
             follower.idle.wait(max(0.0, deadline - time.monotonic()))

@@ -19,10 +19,8 @@ from trainers.regimes import network
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "IMAGES", 32)
-    for images in (timing.FEWER, timing.WHOLE_IMAGES):
-        monkeypatch.setitem(images, "cuda", 32)
-        monkeypatch.setitem(images, "lanes", 64)
+    for images in ("IMAGES", "FEWER"):
+        monkeypatch.setattr(timing, images, {"cuda": 32, "lanes": 64})
     monkeypatch.setattr(timing, "MEMBERS", {"cuda": (1, 2), "lanes": (1, 2)})
     monkeypatch.setattr(timing, "WHOLE", {"cuda": (2,), "lanes": (1, 2)})
     monkeypatch.setattr(timing, "MATRIX", 256)

@@ -7,8 +7,9 @@ next one reads. What one thread has written another one reads after a barrier, s
 import triton
 import triton.language as tl
 
-from trainers.cuda.kernels.convolution import add_up, by_image, by_weights, forward, pack
+from trainers.cuda.kernels.convolution import forward, pack
 from trainers.cuda.kernels.dense import back, flatten, hidden, softmax, sums, through, unflatten
+from trainers.cuda.kernels.gradients import add_up, by_image, by_weights
 from trainers.cuda.kernels.memory import LINE, prefetch
 from trainers.cuda.kernels.table import COLUMNS, DENSE_COLUMNS
 
