@@ -339,7 +339,7 @@ def bytes_an_image(plan: Plan) -> int:
 
 
 def _peaks(device: str, engine: Engines, threads: int) -> tuple[float, float]:
-    """Multiply-adds and bytes a second: of the cores, or of a large matrix product in float32 and a large copy."""
+    """Multiply-adds and bytes per second: of the cores, or of a large matrix product in float32 and a large copy."""
     if engine == "lanes":
         return cores_peak(threads) if available() else 0.0, 0.0
     a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
