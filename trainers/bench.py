@@ -40,12 +40,12 @@ from trainers.training import Engine, Training, layers_of
 log = logging.getLogger("gradsweep")
 
 EPOCH = 45_000  # images of CIFAR-10
-# How many a fast engine trains on: so many that the probe is as large a part of an epoch as in a sweep.
+# Images per epoch of the fast engines: enough that the probe takes the same share of it as in a sweep.
 IMAGES = {"lanes": 6144, "cuda": EPOCH}
-# How many the other ways train on, some of which take a fifth of a second per step on a device.
+# Images per pass of the other ways, some of which take 0.2 s per step on a device.
 FEWER = {"lanes": 6144, "cuda": 1024}
 MEMBERS = {"lanes": (1, 8, 32), "cuda": (1, 25, 100, 225, 1000)}
-WHOLE = {"lanes": (1, 8, 32), "cuda": (225,)}  # of which a whole epoch is timed too, as a sweep has it
+WHOLE = {"lanes": (1, 8, 32), "cuda": (225,)}  # members for which a sweep's whole epoch is timed too
 MATRIX = 8192  # the side of the matrices whose product measures a device's peak
 
 Pass = Callable[[], int]  # trains once over the images; how many they were, for all members together

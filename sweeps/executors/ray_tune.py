@@ -284,7 +284,7 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
     # By itself Tune lets one worker start at a time: 64 would take minutes.
     pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(limit or 1)}
     with environment(pending), ExitStack() as stack:
-        # Tune keeps a folder a trial and a last snapshot, which nobody reads.
+        # Tune keeps a folder per trial and a last snapshot, which nobody reads.
         stack.callback(shutil.rmtree, folder / TUNE, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         keeper = Bookkeeper(driver, interrupt, (bucket, folder.name) if bucket else None)
