@@ -10,6 +10,7 @@ import itertools
 import math
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from search_spaces.space import Range, Space, Value, unsearched
 from trainers.errors import OptionError
@@ -17,11 +18,12 @@ from trainers.errors import OptionError
 LARGEST = 100_000
 
 
-def grid(space: Space, base: Mapping[str, Value | None], points: int | None, seed: int) -> list[dict[str, Value]]:
-    """The configurations of a grid, each once; `points` values are taken from each range.
+def grid(space: Space, base: Mapping[str, Value | None], options: Mapping[str, Any]) -> list[dict[str, Value]]:
+    """The configurations of a grid, each once. Options: `seed`, and `points`, how many are taken from each range.
 
     Raises OptionError where a range needs `points` and has none, and for a grid of more than `LARGEST` points.
     """
+    points = options.get("points")
     for key, what in space.items():
         if isinstance(what, Range) and not what.integer and points is None:
             raise OptionError(
@@ -31,17 +33,14 @@ def grid(space: Space, base: Mapping[str, Value | None], points: int | None, see
             )
     if points is not None and not 1 <= points <= LARGEST:
         raise OptionError("points", f"1 <= points <= {LARGEST} must hold, but got {points}")
-    sizes = [
-        int(what.high - what.low) + 1 if isinstance(what, Range) and points is None else len(what.points(points))
-        for what in space.values()
-    ]
-    if math.prod(sizes) > LARGEST:
-        raise OptionError("points", f"a grid may have {LARGEST} points, but this has {math.prod(sizes)}")
+    axes = [what.points(points) for what in space.values()]
+    if (size := math.prod(map(len, axes))) > LARGEST:
+        raise OptionError("points", f"a grid may have {LARGEST} points, but this has {size}")
     configurations: dict[tuple[Value, ...], dict[str, Value]] = {}
-    for values in itertools.product(*(what.points(points) for what in space.values())):
+    for values in itertools.product(*axes):
         parameters = dict(zip(space, values, strict=True))
         parameters |= unsearched(space, {**base, **parameters})
         configurations.setdefault(tuple(parameters.values()), parameters)
     order = list(configurations.values())
-    random.Random(seed).shuffle(order)
+    random.Random(options.get("seed", 0)).shuffle(order)
     return order

@@ -39,7 +39,8 @@ def importance(
         idle = unsearched(space, {**(base or {}), **parameters})
         own = {key: parameters[key] for key in space if key not in idle}
         if all(own[key] in space[key] for key in own):
-            trials.append(Shown(TrialState.COMPLETE, [value], own, {key: known[key] for key in own}))
+            shape = {key: known[key] for key in own}
+            trials.append(Shown(TrialState.COMPLETE, values=[value], params=own, distributions=shape))
     if len(trials) < LEAST:
         return {}
     # Optuna advises at least five among the best.

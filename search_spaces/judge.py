@@ -13,37 +13,32 @@ from collections.abc import Sequence
 
 from optuna.trial import TrialState
 
-from search_spaces.history import History
 from search_spaces.plan import Settings
 from search_spaces.pruners import make_pruner
+from search_spaces.rows import History
 from search_spaces.suggest import Shown, memory_study
 
 
 class Judge:
     """Decides, epoch by epoch, which configurations of one pack to stop."""
 
-    def __init__(
-        self, pruner: Settings | None, goal: str, epochs: int, history: History, numbers: Sequence[int]
-    ) -> None:
-        """`epochs` is `SearchPlan.epochs`; `numbers` are the pack's own. Without a pruner none is stopped."""
-        self._pruner = None if pruner is None else make_pruner(pruner, epochs)
+    def __init__(self, pruner: Settings, goal: str, epochs: int, history: History, numbers: Sequence[int]) -> None:
+        """`epochs` is `SearchPlan.epochs`; `numbers` are the pack's own."""
+        self._pruner = make_pruner(pruner, epochs)
         self._epochs = epochs
         self._arms = history.arms
-        self._stopped: set[int] = set()
-        if self._pruner is None:
-            return
-        own = [row.number for row in history.own]
-        past = {row.number: row for row in history.past if row.number not in (*numbers, *own)}
+        running = {*numbers, *(row.number for row in history.own)}
+        past = {row.number: row for row in history.past if row.number not in running}
         # Hyperband draws a configuration's bracket by its number, so each must keep its number.
-        trials = [Shown(TrialState.FAIL) for _ in range(max([*numbers, *own, *past], default=-1) + 1)]
-        for number in (*numbers, *own):
+        trials = [Shown(TrialState.FAIL) for _ in range(max([*running, *past], default=-1) + 1)]
+        for number in running:
             trials[number] = Shown(TrialState.RUNNING)
         for number, row in past.items():
             trials[number] = Shown(
                 TrialState.COMPLETE if row.state == "complete" else TrialState.PRUNED,
                 values=row.values,
-                intermediate_values=row.intermediate,
-                system_attrs=row.pruner_attributes,
+                intermediate_values=dict(row.intermediate),
+                system_attrs=dict(row.pruner_attributes),
             )
         self._study, self._storage = memory_study([goal], trials, history.study or None)
         # (epoch, number, objective) of those that had ended, in the order in which they were judged.
@@ -55,24 +50,23 @@ class Judge:
         Must be called epoch by epoch, and by number within each. None is stopped at epoch 0, the state before the
         first step, or after the sweep's last epoch; arms are never stopped. A stopped configuration stays stopped.
         """
-        if number in self._stopped:
+        if self._storage.get_trial(number).state == TrialState.PRUNED:
             return True
-        if not self._decide(number, epoch, value) or epoch >= self._epochs or number < self._arms:
+        if not self.replay(number, epoch, value) or epoch >= self._epochs or number < self._arms:
             return False
-        self._stopped.add(number)
         self._storage.set_trial_state_values(number, TrialState.PRUNED, None if value != value else [value])
         return True
 
-    def replay(self, number: int, epoch: int, value: float) -> None:
-        """Records what a previous worker reported of a configuration that was not stopped there, in the same order."""
-        self._decide(number, epoch, value)
+    def replay(self, number: int, epoch: int, value: float) -> bool:
+        """Records what a previous worker reported of a configuration that was not stopped there, in the same order.
 
-    def _decide(self, number: int, epoch: int, value: float) -> bool:
-        if self._pruner is None or epoch == 0:
+        Returns what the pruner says to it.
+        """
+        if epoch == 0:
             return False
         while self._ended and self._ended[0][:2] < (epoch, number):
             then, other, of_other = self._ended.popleft()
-            self._decide(other, then, of_other)
+            self.replay(other, then, of_other)
         self._storage.set_trial_intermediate_value(number, epoch, value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where all values so far are NaN
@@ -80,4 +74,4 @@ class Judge:
 
     def attributes(self, number: int) -> dict[str, float]:
         """What the pruner noted of this configuration: `Row.pruner_attributes`."""
-        return {} if self._pruner is None else dict(self._storage.get_trial_system_attrs(number))
+        return dict(self._storage.get_trial_system_attrs(number))

@@ -9,13 +9,7 @@ from typing import Any
 from search_spaces.space import Space, Value
 from trainers.members import MemberConfig
 
-
-@dataclass(frozen=True)
-class Settings:
-    """A sampler or pruner by its name, with its options as the user wrote them."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+Settings = Mapping[str, Any]  # a sampler or pruner: its name, and beside it its options, as the user wrote them
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class SearchPlan:
     configurations: int = 0
     base: Mapping[str, Value | None] = field(default_factory=dict)
     epochs: int = 1
-    sampler: Settings = field(default_factory=lambda: Settings("tpe"))
+    sampler: Settings = field(default_factory=lambda: {"name": "tpe"})
     pruner: Settings | None = None
     confirm: int = 0
 

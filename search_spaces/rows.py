@@ -1,4 +1,4 @@
-"""A configuration as plain data: the ledger stores its fields, and samplers and pruners are shown them."""
+"""Configurations as plain data: the ledger stores a row's fields, and samplers and pruners are shown them."""
 
 from __future__ import annotations
 
@@ -45,3 +45,19 @@ class Row:
     def last(self) -> dict[int, float]:
         """The last epoch known and the objective after it; empty if there is none."""
         return {epoch: self.intermediate[epoch] for epoch in sorted(self.intermediate)[-1:]}
+
+
+@dataclass(frozen=True)
+class History:
+    """What a pruner in a worker knows of the other configurations; it pickles.
+
+    `study` is the sweep's name, by which Hyperband draws its brackets. `arms` is how many of the first numbers are
+    arms: they compete but are never stopped, since a comparison needs their full curves. `past` are configurations
+    that have ended. `own` are those of the judge's own pack that had ended before its previous worker was lost: they
+    compete epoch by epoch, as they did then.
+    """
+
+    study: str = ""
+    past: tuple[Row, ...] = ()
+    arms: int = 0
+    own: tuple[Row, ...] = ()

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
@@ -19,7 +18,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler,
 from optuna.trial import FrozenTrial
 
 from search_spaces.grid import grid
-from search_spaces.options import check_name, check_options, construct, plain_options
+from search_spaces.options import check_options, construct, plain_options, split
 from search_spaces.plan import Settings
 from search_spaces.space import Space, Value
 from trainers.errors import OptionError
@@ -55,71 +54,58 @@ class _Common:
         return self._space
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """`sees`: which configurations the sampler is shown (see `search_spaces.suggest`); `several`: objectives."""
-
-    make: type[BaseSampler]
-    sees: Literal["nothing", "window", "all"]
-    several: bool = True
+def _grid(*, seed: int = 0, points: int | None = None) -> None:
+    """The options of the grid, which is no sampler of Optuna's."""
 
 
-_SAMPLERS = {
-    "tpe": _Entry(TPESampler, "window"),
-    "random": _Entry(RandomSampler, "nothing"),
-    "qmc": _Entry(QMCSampler, "nothing"),
-    "gp": _Entry(GPSampler, "window"),
-    "cmaes": _Entry(CmaEsSampler, "all", several=False),
-    "nsga2": _Entry(NSGAIISampler, "all"),
+Sees = Literal["nothing", "window", "all"]
+# The class, which configurations it is shown (see `search_spaces.suggest`), and whether it takes several objectives.
+_SAMPLERS: dict[str, tuple[Callable[..., Any], Sees, bool]] = {
+    "tpe": (TPESampler, "window", True),
+    "random": (RandomSampler, "nothing", True),
+    "grid": (_grid, "nothing", True),
+    "qmc": (QMCSampler, "nothing", True),
+    "gp": (GPSampler, "window", True),
+    "cmaes": (CmaEsSampler, "all", False),
+    "nsga2": (NSGAIISampler, "all", True),
 }
-NAMES = ("tpe", "random", "grid", "qmc", "gp", "cmaes", "nsga2")
+NAMES = tuple(_SAMPLERS)
 
 
 def check_sampler(
     settings: Settings, space: Space, base: Mapping[str, Value | None], goals: Sequence[str], configurations: int
 ) -> None:
     """Raises OptionError for an unknown name, a wrong option, or a search that the sampler can't do."""
-    check_name("sampler", settings.name, NAMES)
-    seed = settings.options.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    name, options = split("sampler", settings, NAMES)
+    make, _, several = _SAMPLERS[name]
+    seed = options.get("seed", 0)
+    if type(seed) is not int or seed < 0:
         raise OptionError("seed", f"seed must be a whole number >= 0, but got {seed!r}")
-    if settings.name == "grid":
-        check_options("sampler grid", settings.options, _grid_options)
-        size = len(grid(space, base, settings.options.get("points"), seed))
-        if configurations > size:
-            raise OptionError(
-                "configurations", f"must be at most {size}, the size of the grid, but got {configurations}"
-            )
-        return
-    entry = _SAMPLERS[settings.name]
-    check_options(f"sampler {settings.name}", settings.options, entry.make)
-    construct(f"sampler {settings.name}", entry.make, {**settings.options, "seed": 0})
-    if len(goals) > 1 and not entry.several:
-        able = ", ".join(n for n in NAMES if n not in _SAMPLERS or _SAMPLERS[n].several)
-        raise OptionError("name", f"sampler {settings.name} can't search for several objectives; {able} can")
+    check_options(f"sampler {name}", options, make)
+    construct(f"sampler {name}", make, options | {"seed": 0})
+    if len(goals) > 1 and not several:
+        able = ", ".join(n for n, (_, _, several) in _SAMPLERS.items() if several)
+        raise OptionError("name", f"sampler {name} can't search for several objectives; {able} can")
+    if name == "grid" and configurations > (size := len(grid(space, base, options))):
+        raise OptionError("configurations", f"must be at most {size}, the size of the grid, but got {configurations}")
 
 
-def _grid_options(*, seed: int = 0, points: int | None = None) -> None: ...
-
-
-def sees(settings: Settings) -> Literal["nothing", "window", "all"]:
+def sees(settings: Settings) -> Sees:
     """Which of the earlier configurations the sampler is shown."""
-    return _SAMPLERS[settings.name].sees
+    return _SAMPLERS[settings["name"]][1]
 
 
 def make_sampler(settings: Settings, number: int, index: int, space: dict[str, BaseDistribution]) -> BaseSampler:
     """The sampler for one configuration; `index` is its number among the searched ones."""
-    entry = _SAMPLERS[settings.name]
-    options = dict(settings.options)
-    seed = options.pop("seed", 0)
-    if settings.name != "tpe" and "warn_independent_sampling" in plain_options(entry.make):
+    name, options = split("sampler", settings, NAMES)
+    make, seed = _SAMPLERS[name][0], options.pop("seed", 0)
+    if name != "tpe" and "warn_independent_sampling" in plain_options(make):
         # That parts of a space are sampled independently is no news; tpe deprecates the argument.
         options.setdefault("warn_independent_sampling", False)
-    if settings.name == "qmc":
-        options |= {"space": space, "index": index, "seed": seed}
-        return construct("sampler qmc", _Sequence, options)
+    if name == "qmc":
+        return construct("sampler qmc", _Sequence, options | {"space": space, "index": index, "seed": seed})
     options["seed"] = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
-    sampler = construct(f"sampler {settings.name}", entry.make, options)
+    sampler: BaseSampler = construct(f"sampler {name}", make, options)
     if isinstance(sampler, (CmaEsSampler, NSGAIISampler)):
         # Not by a subclass: the notes of nsga2 go by the name of its class.
         sampler._search_space = _Common(space)  # type: ignore[assignment]

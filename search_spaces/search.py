@@ -15,12 +15,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from search_spaces.confirm import chosen, confirmations, search_ended
-from search_spaces.history import History
 from search_spaces.plan import SearchPlan
 from search_spaces.pruners import needs
-from search_spaces.rows import ENDS, Row
+from search_spaces.rows import ENDS, History, Row
 from search_spaces.suggest import suggestions
+from trainers.members import MemberConfig
 
 HISTORY = 500  # a pruner compares with this many of the latest: its cost must not grow with the sweep
 
@@ -50,7 +49,31 @@ def counts(plan: SearchPlan, rows: Sequence[Row]) -> Counts:
 
 def total(plan: SearchPlan, rows: Sequence[Row]) -> int:
     """How many configurations the sweep will have; at most, until the search has ended."""
-    return plan.searching + len(chosen(plan, rows)) if search_ended(plan, rows) else plan.total
+    return plan.searching + len(chosen(plan, rows)) if _search_ended(plan, rows) else plan.total
+
+
+def _search_ended(plan: SearchPlan, rows: Sequence[Row]) -> bool:
+    return len(rows) >= plan.searching and all(row.state != "running" for row in rows[: plan.searching])
+
+
+def chosen(plan: SearchPlan, rows: Sequence[Row]) -> list[int]:
+    """What is trained again on fresh seeds once the search has ended: all arms, then the best complete configurations.
+
+    The best of many by the first objective is the best in part by luck, on the very seeds that selected it. A
+    configuration equal to an earlier one (an arm that was suggested, a choice made twice) is left out: it would only
+    be trained twice. The numbers follow from rows that can no longer change, and are stored nowhere.
+    """
+    if not plan.confirm:
+        return []
+    sign = -1.0 if plan.goals[0] == "maximize" else 1.0
+    searched = rows[len(plan.arms) : plan.searching]
+    results = [(sign * row.values[0], row.number) for row in searched if row.state == "complete" and row.values]
+    arms = range(len(plan.arms))
+    first: dict[MemberConfig, int] = {}
+    for number in (*arms, *(number for _, number in sorted(results))):
+        first.setdefault(plan.member(rows[number].parameters), number)
+    best = [number for number in first.values() if number not in arms]
+    return [*arms, *best[: plan.confirm]]
 
 
 def ask(plan: SearchPlan, rows: Sequence[Row], count: int, pack: str) -> list[Row]:
@@ -58,12 +81,12 @@ def ask(plan: SearchPlan, rows: Sequence[Row], count: int, pack: str) -> list[Ro
 
     Confirmations start once all others have ended; until then, and once the budget is used up, the list is empty.
     """
+    new: Iterable[Row] = ()
     if len(rows) < plan.searching:
-        new: Iterable[Row] = suggestions(plan, rows, min(count, plan.searching - len(rows)))
-    elif search_ended(plan, rows):
-        new = confirmations(plan, rows, count)
-    else:
-        new = ()
+        new = suggestions(plan, rows, min(count, plan.searching - len(rows)))
+    elif _search_ended(plan, rows):
+        again = chosen(plan, rows)[len(rows) - plan.searching :][:count]
+        new = [Row(len(rows) + i, rows[n].arm, rows[n].parameters, confirms=n) for i, n in enumerate(again)]
     known = sum(row.state != "running" for row in rows)
     return [replace(row, pack=pack, known=known) for row in new]
 

@@ -10,7 +10,7 @@ Imports no Optuna, so that a spec can be read without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainers.members import FIELDS, alpha_acts
@@ -38,21 +38,19 @@ class Range:
                 raise ValueError(f"{name} must be a whole number where integer is true, but got {value!r}")
         if not self.low < self.high:
             raise ValueError(f"low < high must hold, but got {self.low:g} and {self.high:g}")
-        least = 1 if self.integer else 0
-        if self.log and not (self.low >= 1 if self.integer else self.low > 0):
-            raise ValueError(f"low {'>=' if least else '>'} {least} must hold where log is true, but got {self.low:g}")
+        if self.log and self.low < 1 and (self.integer or self.low <= 0):
+            least = ">= 1" if self.integer else "> 0"
+            raise ValueError(f"low {least} must hold where log is true, but got {self.low:g}")
 
     def __contains__(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return self.low <= value <= self.high and not (self.integer and value != int(value))
 
-    def points(self, count: int | None) -> tuple[Value, ...]:
+    def points(self, count: int | None) -> Sequence[Value]:
         """`count` values, evenly spaced from low to high, distinct and ascending; None: all whole numbers."""
         if count is None:
-            if not self.integer:
-                raise ValueError("a range of real numbers has no finite set of values")
-            return tuple(range(int(self.low), int(self.high) + 1))
+            return range(int(self.low), int(self.high) + 1)
         last = max(1, count - 1)
         if self.log:
             values = [self.low * (self.high / self.low) ** (i / last) for i in range(count)]
@@ -60,9 +58,7 @@ class Range:
             values = [self.low + (self.high - self.low) * i / last for i in range(count)]
         if count > 1:
             values[-1] = self.high  # exactly, not within rounding
-        if self.integer:
-            return tuple(sorted({round(v) for v in values}))
-        return tuple(float(v) for v in values)
+        return sorted({round(v) for v in values}) if self.integer else [float(v) for v in values]
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Choice:
     def __contains__(self, value: object) -> bool:
         return value in self.values
 
-    def points(self, count: int | None) -> tuple[Value, ...]:
+    def points(self, count: int | None) -> Sequence[Value]:
         """All of its values, whatever the count."""
         return self.values
 

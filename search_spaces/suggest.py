@@ -40,6 +40,8 @@ from search_spaces.space import Choice, Range, Space, Value, unsearched
 
 WINDOW = 250
 BEST = 25
+STUDY = 0  # the id of the one study in a storage in memory
+_EPOCH = datetime(1970, 1, 1)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -72,83 +74,52 @@ def point(plan: SearchPlan, row: Row) -> dict[str, Value] | None:
 
 def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[Row]:
     """The next `count` configurations after `rows` (all there are, by number): arms first, then the sampler's."""
-    arms = [Row(number, name, dict(parameters)) for number, (name, parameters) in enumerate(plan.arms.items())]
-    new_arms = arms[len(rows) : len(rows) + count]
-    yield from new_arms
-    rows = [*rows, *new_arms]
-    numbers = range(len(rows), len(rows) + count - len(new_arms))
-    if not numbers:
+    numbers = range(len(rows), len(rows) + count)
+    arms = [Row(n, arm, dict(parameters)) for n, (arm, parameters) in enumerate(plan.arms.items()) if n in numbers]
+    yield from arms
+    rows, searched = [*rows, *arms], numbers[len(arms) :]
+    if not searched:
         return
-    if plan.sampler.name == "grid":
-        options = plan.sampler.options
-        order = grid(plan.space, plan.base, options.get("points"), options.get("seed", 0))
-        for number in numbers:
-            yield Row(number, parameters=order[number - len(arms)])
-    else:
-        yield from _sampled(plan, rows, numbers)
-
-
-def _sampled(plan: SearchPlan, rows: Sequence[Row], numbers: Iterable[int]) -> Iterator[Row]:
-    space, keeps_notes = distributions(plan.space), sees(plan.sampler) == "all"
+    if plan.sampler["name"] == "grid":
+        order = grid(plan.space, plan.base, plan.sampler)
+        yield from (Row(number, parameters=order[number - len(plan.arms)]) for number in searched)
+        return
+    space = distributions(plan.space)
     study, storage = _shown(plan, rows, space)
-    study_id = storage.get_study_id_from_name(study.study_name)
-    for number in numbers:
+    for number in searched:
         study.sampler = make_sampler(plan.sampler, number, number - len(plan.arms), space)
-        before = storage.get_study_system_attrs(study_id)
+        before = storage.get_study_system_attrs(STUDY)
         trial = study.ask(space)
-        drawn: dict[str, Value] = dict(trial.params)
-        parameters = {key: drawn[key] for key in plan.space}
+        parameters: dict[str, Value] = {key: trial.params[key] for key in plan.space}
         idle = unsearched(plan.space, {**plan.base, **parameters})
-        row = Row(number, parameters=parameters | idle, drawn={key: drawn[key] for key in idle})
-        if keeps_notes:
-            after = storage.get_study_system_attrs(study_id)
-            trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-            notes = dict(storage.get_trial(trial_id).system_attrs)
+        row = Row(number, parameters=parameters | idle, drawn={key: parameters[key] for key in idle})
+        if sees(plan.sampler) == "all":
+            notes = dict(storage.get_trial_system_attrs(trial.number))
+            after = storage.get_study_system_attrs(STUDY)
             row = replace(row, notes=notes, study_notes={k: v for k, v in after.items() if before.get(k) != v})
         yield row
 
 
 class Shown(FrozenTrial):
-    """A trial for a study in memory, and for no other use.
+    """A trial for a study in memory, and for no other use; `parts` are those of FrozenTrial that it has.
 
     It is not copied when it is added to the study, as Optuna's own are: that would be most of a suggestion's cost.
     """
 
-    def __init__(
-        self,
-        state: TrialState,
-        values: Sequence[float] | None = None,
-        params: Mapping[str, Value] = {},
-        distributions: Mapping[str, BaseDistribution] = {},
-        system_attrs: Mapping[str, Any] = {},
-        intermediate_values: Mapping[int, float] = {},
-    ) -> None:
-        super().__init__(
-            number=-1,
-            trial_id=-1,
-            state=state,
-            value=None,
-            values=values,
-            datetime_start=_EPOCH,
-            datetime_complete=_EPOCH if state.is_finished() else None,
-            params=dict(params),
-            distributions=dict(distributions),
-            user_attrs={},
-            system_attrs=dict(system_attrs),
-            intermediate_values=dict(intermediate_values),
-        )
+    def __init__(self, state: TrialState, **parts: Any) -> None:
+        names = ("params", "distributions", "user_attrs", "system_attrs", "intermediate_values")
+        given: dict[str, Any] = {name: {} for name in names} | parts
+        end = _EPOCH if state.is_finished() else None
+        super().__init__(-1, state, None, _EPOCH, end, trial_id=-1, **given)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Shown:
         return self
 
 
-_EPOCH = datetime(1970, 1, 1)
-
-
 def memory_study(
     goals: Sequence[str], trials: Iterable[Shown], name: str | None = None
 ) -> tuple[optuna.Study, InMemoryStorage]:
-    """A study in memory that holds the trials, and its storage; numbers and ids of trials are their places there."""
+    """A study in memory that holds the trials, and its storage, where a trial's number and id are its place in them."""
     storage = InMemoryStorage()
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))  # a study in memory is nobody's news
@@ -162,9 +133,8 @@ def memory_study(
         )
     finally:
         optuna.logging.set_verbosity(verbosity)
-    study_id = storage.get_study_id_from_name(study.study_name)
     for trial in trials:
-        storage.create_new_trial(study_id, trial)
+        storage.create_new_trial(STUDY, trial)
     return study, storage
 
 
@@ -173,16 +143,13 @@ def _shown(
 ) -> tuple[optuna.Study, InMemoryStorage]:
     """What the sampler is shown of the rows."""
     seen = sees(plan.sampler)
-    if seen == "nothing":
-        return memory_study(plan.goals, ())
-    if seen == "window":
-        rows = _window([row for row in rows if row.state != "failed"], plan.goals)
+    if seen != "all":
+        rows = _window(rows, plan.goals) if seen == "window" else ()
     trials = [_trial(row, point(plan, row), space) for row in rows]
     study, storage = memory_study(plan.goals, [t for t in trials if seen == "all" or t.state != TrialState.FAIL])
-    study_id = storage.get_study_id_from_name(study.study_name)
     for row in rows:
         for key, value in row.study_notes.items():
-            storage.set_study_system_attr(study_id, key, value)
+            storage.set_study_system_attr(STUDY, key, value)
     return study, storage
 
 
@@ -202,13 +169,12 @@ def _trial(row: Row, at: Mapping[str, Value] | None, space: dict[str, BaseDistri
 
 
 def _window(rows: Sequence[Row], goals: Sequence[str]) -> list[Row]:
-    running = [row for row in rows if row.state == "running"]
-    ended = [row for row in rows if row.state != "running"]
+    ended = [row for row in rows if row.state not in ("running", "failed")]
     if len(ended) > WINDOW:
         best = _best([row for row in ended if row.state == "complete"], goals)
         latest = [row for row in ended if row.number not in best][-(WINDOW - len(best)) :]
         ended = [row for row in ended if row.number in best] + latest
-    return sorted([*running, *ended], key=lambda row: row.number)
+    return sorted([*ended, *(row for row in rows if row.state == "running")], key=lambda row: row.number)
 
 
 def _best(complete: Sequence[Row], goals: Sequence[str]) -> set[int]:

@@ -141,7 +141,7 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
     from search_spaces.pruners import check_pruner
     from search_spaces.samplers import check_sampler
 
-    plan = spec.plan_of(spec.search.configurations or 1)
+    plan = spec.search_plan(spec.search.configurations or 1)
     activations, scalings = (
         what.values if isinstance(what := plan.space.get(key), Choice) else (plan.base[key],)
         for key in ("activation", "scaling")
@@ -152,7 +152,7 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
         yield ("search", "space", "alpha"), text
     try:
         check_sampler(plan.sampler, plan.space, plan.base, plan.goals, plan.configurations)
-        if spec.search.configurations is None and plan.sampler.name != "grid":
+        if spec.search.configurations is None and plan.sampler["name"] != "grid":
             yield ("search", "configurations"), "is missing: how many to try, besides the arms"
     except OptionError as error:
         path = (error.key,) if error.key == "configurations" else _option("sampler", error)

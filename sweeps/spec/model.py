@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer, PlainValidator, WrapValidator
 from typing_extensions import TypedDict
 
 from search_spaces.grid import grid
-from search_spaces.plan import SearchPlan, Settings
+from search_spaces.plan import SearchPlan
 from search_spaces.space import Choice, Range, Value
 from sweeps.spec import claims as spec_claims
 from sweeps.spec import values
@@ -57,7 +57,14 @@ else:
     Base = _members("Base", without=("alpha", "r", "seed"))
     Arm = _members("Arm", without=("seed",))
     Space = Annotated[_mapping("Space", values.SPACE), WrapValidator(values.space), PlainSerializer(_written)]
-Named = Annotated[Settings, PlainValidator(values.settings), PlainSerializer(lambda s: {"name": s.name, **s.options})]
+
+
+class Named(TypedDict):
+    """A sampler or pruner; its options are checked with the rest, where Optuna is imported."""
+
+    __pydantic_config__ = values.STRICT | {"extra": "allow"}  # type: ignore[misc]
+
+    name: str
 
 
 class _Part(BaseModel):
@@ -75,7 +82,7 @@ class SearchSpec(_Part):
     """What is searched, how, and how long."""
 
     space: Space = Field(description="field -> {low, high, log, integer}, or a list to choose from")
-    sampler: Named = optional(Settings("tpe"), "{name, seed, ...}: the sampler and its options")
+    sampler: Named = optional({"name": "tpe"}, "{name, seed, ...}: the sampler and its options")
     configurations: int | None = optional(
         None, "how many, besides the arms; a grid has all of its points where it is not given", ge=1, le=MOST
     )
@@ -170,33 +177,25 @@ class SweepSpec(_Part):
             return spec_claims.judged(self.claims, self.objectives)
         return default_claims(self.claim, self.arms, self.objectives) if self.claim is not None else ()
 
-    def search_plan(self) -> SearchPlan:
-        """What `search_spaces.search.Search` is to do; a grid has all of its points where no number is given."""
-        plan = self.plan_of(self.search.configurations or 0 if self.search else 0)
-        if self.search is None or plan.configurations:
-            return plan
-        options = plan.sampler.options
-        points = grid(plan.space, plan.base, options.get("points"), options.get("seed", 0))
-        return replace(plan, configurations=len(points))
-
-    def plan_of(self, configurations: int) -> SearchPlan:
-        """The same with so many searched configurations."""
+    def search_plan(self, configurations: int | None = None) -> SearchPlan:
+        """What is to be searched; a grid has all of its points where no number is given."""
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
         epochs = [base["epochs"], *(arm["epochs"] for arm in self.arms.values() if "epochs" in arm)]
         goals = tuple(objective.goal for objective in self.objective)
         if self.search is None:
             return SearchPlan(goals, self.arms, base=base, epochs=max(epochs))
-        if (searched := self.search.space.get("epochs")) is not None:
+        search = self.search
+        if (searched := search.space.get("epochs")) is not None:
             epochs += [searched.high] if isinstance(searched, Range) else searched.values
         return SearchPlan(
             goals=goals,
             arms=self.arms,
-            space=self.search.space,
-            configurations=configurations,
+            space=search.space,
+            configurations=configurations or search.configurations or len(grid(search.space, base, search.sampler)),
             base=base,
             epochs=int(max(epochs)),
-            sampler=self.search.sampler,
-            pruner=self.search.pruner,
+            sampler=search.sampler,
+            pruner=search.pruner,
             confirm=self.confirm.top if self.confirm else 0,
         )
 

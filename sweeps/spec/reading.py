@@ -169,7 +169,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         "float_type": KINDS[float],
         "bool_type": KINDS[bool],
         "tuple_type": "a list",
-        "dict_type": mapping,
+        "dict_type": "a mapping with a name" if path[-1] in ("sampler", "pruner") else mapping,
         "model_type": mapping,
         "greater_than_equal": f"at least {context.get('ge', 0):g}",
         "less_than_equal": f"at most {context.get('le', 0):.15g}",

@@ -15,7 +15,6 @@ from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationE
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
-from search_spaces.plan import Settings
 from search_spaces.space import SEARCHABLE, Choice, Range
 from tracking.verdict.claims import BEST
 from trainers.errors import shown
@@ -116,18 +115,6 @@ def tracking_uri(uri: str) -> str:
     if parts.scheme.partition("+")[0] not in URI_SCHEMES or not (parts.netloc or parts.scheme == "sqlite"):
         raise ValueError(f"{right} (or {', '.join(URI_SCHEMES[1:])}), but got {shown(uri)}")
     return uri
-
-
-def settings(value: Any) -> Settings:
-    """A sampler or pruner; its options are checked with the rest, where Optuna is imported."""
-    if isinstance(value, Settings):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError(f"must be a mapping with a name, but got {shown(value)}")
-    name = value.get("name")
-    if not isinstance(name, str):
-        refuse([(("name",), "is missing" if name is None else f"must be text, but got {shown(name)}")])
-    return Settings(str(name), {key: option for key, option in value.items() if key != "name"})
 
 
 def space(value: Any, validate: Callable[[Any], Any]) -> Any:

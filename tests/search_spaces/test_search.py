@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces.plan import SearchPlan, Settings
+from search_spaces.plan import SearchPlan
 from search_spaces.rows import Row
 from search_spaces.search import HISTORY, Counts, ask, counts, ended, history
 from search_spaces.space import Choice, Range
@@ -21,8 +21,8 @@ PLAN = SearchPlan(
     configurations=12,
     base={"regime": "combined", "activation": "tanh", "scaling": "rescaled"},
     epochs=9,
-    sampler=Settings("tpe", {"n_startup_trials": 3}),
-    pruner=Settings("asha", {"reduction": 2, "min_epochs": 2}),
+    sampler={"name": "tpe", "n_startup_trials": 3},
+    pruner={"name": "asha", "reduction": 2, "min_epochs": 2},
 )
 
 
@@ -137,7 +137,7 @@ def test_importing_it_changes_nothing_and_asking_says_nothing() -> None:
     """The log of a user's own Optuna is theirs; what a worker imports for a pack doesn't import Optuna."""
     program = """
 import sys
-import search_spaces.history, search_spaces.plan, search_spaces.rows, search_spaces.space
+import search_spaces.plan, search_spaces.rows, search_spaces.space
 assert "optuna" not in sys.modules
 import optuna
 before = optuna.logging.get_verbosity()
