@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 from optuna.trial import TrialState
 
-from search_spaces.plan import Settings
+from search_spaces.plan import History, Settings
 from search_spaces.pruners import make_pruner
-from search_spaces.rows import History
 from search_spaces.suggest import Shown, memory_study
 
 

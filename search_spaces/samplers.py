@@ -7,6 +7,9 @@ configurations alone, so that a sweep that was killed continues as if nothing ha
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
+import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -17,15 +20,17 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from search_spaces.grid import grid
 from search_spaces.options import check_options, construct, plain_options, split
 from search_spaces.plan import Settings
-from search_spaces.space import Space, Value
+from search_spaces.space import Range, Space, Value, unsearched
 from trainers.errors import OptionError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ExperimentalWarning)
     from optuna.samplers import QMCSampler
+
+
+LARGEST = 100_000  # points of a grid
 
 
 class _Sequence(QMCSampler):
@@ -54,8 +59,35 @@ class _Common:
         return self._space
 
 
-def _grid(*, seed: int = 0, points: int | None = None) -> None:
-    """The options of the grid, which is no sampler of Optuna's."""
+def grid(
+    space: Space, base: Mapping[str, Value | None], *, seed: int = 0, points: int | None = None, **name: Any
+) -> list[dict[str, Value]]:
+    """The configurations of a grid, each once, in an order shuffled by the seed; `points` are taken from each range.
+
+    Optuna's GridSampler does not fit: it counts points by trial numbers (here arms come first), and repeats a
+    combination for each value of a parameter that has no effect (alpha beside relu). Raises OptionError where a range
+    needs `points` and has none, and for a grid of more than `LARGEST` points.
+    """
+    for key, what in space.items():
+        if isinstance(what, Range) and not what.integer and points is None:
+            raise OptionError(
+                "points",
+                f"sampler grid needs points, the number of values to take from each range: {key} from "
+                f"{what.low:g} to {what.high:g} has no finite set of values",
+            )
+    if points is not None and not 1 <= points <= LARGEST:
+        raise OptionError("points", f"1 <= points <= {LARGEST} must hold, but got {points}")
+    axes = [what.points(points) for what in space.values()]
+    if (size := math.prod(map(len, axes))) > LARGEST:
+        raise OptionError("points", f"a grid may have {LARGEST} points, but this has {size}")
+    configurations: dict[tuple[Value, ...], dict[str, Value]] = {}
+    for values in itertools.product(*axes):
+        parameters = dict(zip(space, values, strict=True))
+        parameters |= unsearched(space, {**base, **parameters})
+        configurations.setdefault(tuple(parameters.values()), parameters)
+    order = list(configurations.values())
+    random.Random(seed).shuffle(order)
+    return order
 
 
 Sees = Literal["nothing", "window", "all"]
@@ -63,7 +95,7 @@ Sees = Literal["nothing", "window", "all"]
 _SAMPLERS: dict[str, tuple[Callable[..., Any], Sees, bool]] = {
     "tpe": (TPESampler, "window", True),
     "random": (RandomSampler, "nothing", True),
-    "grid": (_grid, "nothing", True),
+    "grid": (grid, "nothing", True),
     "qmc": (QMCSampler, "nothing", True),
     "gp": (GPSampler, "window", True),
     "cmaes": (CmaEsSampler, "all", False),
@@ -82,12 +114,13 @@ def check_sampler(
     if type(seed) is not int or seed < 0:
         raise OptionError("seed", f"seed must be a whole number >= 0, but got {seed!r}")
     check_options(f"sampler {name}", options, make)
-    construct(f"sampler {name}", make, options | {"seed": 0})
+    if name != "grid":
+        construct(f"sampler {name}", make, options | {"seed": 0})
+    elif configurations > (size := len(grid(space, base, **options))):
+        raise OptionError("configurations", f"must be at most {size}, the size of the grid, but got {configurations}")
     if len(goals) > 1 and not several:
         able = ", ".join(n for n, (_, _, several) in _SAMPLERS.items() if several)
         raise OptionError("name", f"sampler {name} can't search for several objectives; {able} can")
-    if name == "grid" and configurations > (size := len(grid(space, base, options))):
-        raise OptionError("configurations", f"must be at most {size}, the size of the grid, but got {configurations}")
 
 
 def sees(settings: Settings) -> Sees:

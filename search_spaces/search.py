@@ -15,9 +15,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from search_spaces.plan import SearchPlan
+from search_spaces.plan import ENDS, History, Row, SearchPlan
 from search_spaces.pruners import needs
-from search_spaces.rows import ENDS, History, Row
 from search_spaces.suggest import suggestions
 from trainers.members import MemberConfig
 

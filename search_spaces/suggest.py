@@ -32,10 +32,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces.grid import grid
-from search_spaces.plan import SearchPlan
-from search_spaces.rows import Row
-from search_spaces.samplers import make_sampler, sees
+from search_spaces.plan import Row, SearchPlan
+from search_spaces.samplers import grid, make_sampler, sees
 from search_spaces.space import Choice, Range, Space, Value, unsearched
 
 WINDOW = 250
@@ -81,7 +79,7 @@ def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[R
     if not searched:
         return
     if plan.sampler["name"] == "grid":
-        order = grid(plan.space, plan.base, plan.sampler)
+        order = grid(plan.space, plan.base, **plan.sampler)
         yield from (Row(number, parameters=order[number - len(plan.arms)]) for number in searched)
         return
     space = distributions(plan.space)

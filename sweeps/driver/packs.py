@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.rows import History
-from search_spaces.plan import Settings
+from search_spaces.plan import History, Settings
 from sweeps.driver.checkpoints import Checkpoints
 from trainers.errors import DeviceLost, GradsweepError, one_line
 from trainers.members import EpochRecord, MemberConfig

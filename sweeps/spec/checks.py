@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from search_spaces.space import Choice, Range, Value, unsearched
+from search_spaces.space import Choice, Value, unsearched
 from sweeps.spec import claims as spec_claims
 from sweeps.spec.claims import unknown_metric
 from sweeps.spec.model import SweepSpec
-from sweeps.spec.values import Path, Problem
+from sweeps.spec.values import Problem
+from sweeps.spec.yaml_lines import Path
 from tracking.verdict.claims import BEST
 from trainers.engines import unsupported
 from trainers.errors import OptionError, did_you_mean, printable, shown
@@ -26,10 +27,12 @@ def problems(spec: SweepSpec) -> list[Problem]:
     members, untrainable = _members(spec)
     if untrainable:
         return wrong + untrainable
-    metrics = common_metrics(members)
+    # The metrics that the networks of all members have.
+    first, *others = (names(layers) for layers in dict.fromkeys(layers_of(member, 10) for member in members))
+    metrics = [name for name in first if all(name in other for other in others)]
     of_objectives = [*_objectives(spec, metrics)]
     wrong += of_objectives or spec_claims.problems(spec.claims, [*spec.arms], spec.objectives, metrics)
-    return [*wrong, *_confirm(spec), *_search(spec)]
+    return [*wrong, *_search(spec)]
 
 
 def undecidable(spec: SweepSpec) -> list[str]:
@@ -52,13 +55,6 @@ def undecidable(spec: SweepSpec) -> list[str]:
     return lines
 
 
-def common_metrics(members: Iterable[MemberConfig]) -> tuple[str, ...]:
-    """The metrics that the networks of all of these members have."""
-    networks = dict.fromkeys(layers_of(member, 10) for member in members)
-    first, *others = (names(layers) for layers in networks)
-    return tuple(name for name in first if all(name in other for other in others))
-
-
 def _parts(spec: SweepSpec) -> Iterator[Problem]:
     if not spec.arms and spec.search is None:
         yield (), "there is nothing to run: give arms, or search, or both"
@@ -69,60 +65,53 @@ def _parts(spec: SweepSpec) -> Iterator[Problem]:
     if pack > 1 and pack * seeds > MOST_MEMBERS:
         at_most = max(1, MOST_MEMBERS // seeds)
         yield ("resources", "pack"), f"must be at most {at_most} with these seeds, but got {pack}"
-
-
-def _confirm(spec: SweepSpec) -> Iterator[Problem]:
-    if spec.confirm is None:
-        return
-    if spec.search is None:
+    if spec.confirm and spec.search is None:
         yield ("confirm",), "needs a search: leave confirm out"
-    for i, seed in enumerate(spec.confirm.seeds if isinstance(spec.confirm.seeds, tuple) else ()):
-        if seed in spec.seeds:
-            yield ("confirm", "seeds", i), f"must be a fresh seed, but {seed} is one of seeds"
+    if spec.confirm and isinstance(spec.confirm.seeds, tuple):
+        for i, seed in enumerate(spec.confirm.seeds):
+            if seed in spec.seeds:
+                yield ("confirm", "seeds", i), f"must be a fresh seed, but {seed} is one of seeds"
 
 
 def _members(spec: SweepSpec) -> tuple[list[MemberConfig], list[Problem]]:
     """A member for base, each arm and each corner of the space, and why there are none."""
     members: list[MemberConfig] = []
     wrong: dict[Problem, None] = {}
-
-    def add(values: Mapping[str, Value], place: Path, places: Mapping[str, Path]) -> None:
+    for place, values, places in _tried(spec):
         try:
             member = MemberConfig(**{**spec.base, **values})
         except ValueError as error:
             field = next((word for word in str(error).split() if word in FIELDS), "")
             wrong[places.get(field, place), str(error)] = None
-            return
-        members.append(member)
-        if problem := unsupported(member, member.engine):
-            wrong[places.get("engine", place), problem] = None
-
-    add({}, ("base",), {field: ("base", field) for field in FIELDS})
-    if wrong:
-        return [], list(wrong)
-    for name, arm in spec.arms.items():
-        add(arm, ("arms", name), {field: ("arms", name, field) for field in arm})
-    at: Path = ("search", "space")
-    for corner in _corners(spec.search.space) if spec.search else ():
-        values = {key: value for key, (_, value) in corner.items()}
-        add(values, at, {key: (*at, key, written) for key, (written, _) in corner.items()})
+        else:
+            members.append(member)
+            if problem := unsupported(member, member.engine):
+                wrong[places.get("engine", place), problem] = None
+        if wrong and place == ("base",):
+            break
     return members, list(wrong)
 
 
-def _corners(space: Mapping[str, Range | Choice]) -> Iterator[dict[str, tuple[str | int, Value]]]:
-    """The ends of the ranges with the values of the choices: key -> (where it is written, value)."""
-    ends: list[list[tuple[str | int, Value]]] = []
-    for what in space.values():
+def _tried(spec: SweepSpec) -> Iterator[tuple[Path, Mapping[str, Value], Mapping[str, Path]]]:
+    """Base, each arm, and the ends of the ranges with the values of the choices: where, values, where each is."""
+    yield ("base",), {}, {field: ("base", field) for field in FIELDS}
+    for name, arm in spec.arms.items():
+        yield ("arms", name), arm, {field: ("arms", name, field) for field in arm}
+    if spec.search is None:
+        return
+    ends: list[list[tuple[str, str | int, Value]]] = []
+    for key, what in spec.search.space.items():
         if isinstance(what, Choice):
-            ends.append(list(enumerate(what.values)))
+            ends.append([(key, i, value) for i, value in enumerate(what.values)])
         else:
-            low, high = (int(end) if what.integer else end for end in (what.low, what.high))
-            ends.append([("low", low), ("high", high)])
+            pair = (("low", what.low), ("high", what.high))
+            ends.append([(key, name, int(end) if what.integer else end) for name, end in pair])
+    at: Path = ("search", "space")
     for corner in itertools.islice(itertools.product(*ends), MOST_CORNERS):
-        yield dict(zip(space, corner, strict=True))
+        yield at, {key: value for key, _, value in corner}, {key: (*at, key, written) for key, written, _ in corner}
 
 
-def _objectives(spec: SweepSpec, common: tuple[str, ...]) -> Iterator[Problem]:
+def _objectives(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
     metrics = [objective.metric for objective in spec.objective]
     for i, metric in enumerate(metrics):
         at: Path = ("objective", i, "metric")
@@ -150,19 +139,15 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
     if all(unsearched(plan.space, {"activation": a, "scaling": s}) for a, s in pairs):
         text = f"has no effect: rescaling does not change {' or '.join(map(str, activations))}; leave alpha out"
         yield ("search", "space", "alpha"), text
-    try:
-        check_sampler(plan.sampler, plan.space, plan.base, plan.goals, plan.configurations)
-        if spec.search.configurations is None and plan.sampler["name"] != "grid":
-            yield ("search", "configurations"), "is missing: how many to try, besides the arms"
-    except OptionError as error:
-        path = (error.key,) if error.key == "configurations" else _option("sampler", error)
-        yield ("search", *path), str(error)
-    if plan.pruner is not None:
+    if spec.search.configurations is None and plan.sampler["name"] != "grid":
+        yield ("search", "configurations"), "is missing: how many to try, besides the arms"
+    checks: dict[str, Callable[[], None]] = {
+        "sampler": lambda: check_sampler(plan.sampler, plan.space, plan.base, plan.goals, plan.configurations),
+        "pruner": lambda: check_pruner(plan.pruner, plan.goals, plan.epochs) if plan.pruner else None,
+    }
+    for part, check in checks.items():
         try:
-            check_pruner(plan.pruner, plan.goals, plan.epochs)
+            check()
         except OptionError as error:
-            yield ("search", *_option("pruner", error)), str(error)
-
-
-def _option(part: str, error: OptionError) -> Path:
-    return (part, error.key) if error.key else (part,)
+            path = (error.key,) if error.key == "configurations" else (part, error.key)
+            yield ("search", *filter(None, path)), str(error)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.resources
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,9 +20,9 @@ from pydantic_core import ErrorDetails
 
 from search_spaces.space import SEARCHABLE
 from sweeps.spec.checks import problems
-from sweeps.spec.model import PARTS, Resources, SweepSpec
-from sweeps.spec.values import KINDS, RANGE_KEYS, Path, Problem
-from sweeps.spec.yaml_lines import DEEPEST, YamlError, dump, load
+from sweeps.spec.model import PARTS, Arm, Base, Resources, SweepSpec
+from sweeps.spec.values import KINDS, RANGE_KEYS, Problem
+from sweeps.spec.yaml_lines import DEEPEST, Path, YamlError, dotted, dump, load
 from tracking.store import without_password
 from trainers.errors import MOST_PROBLEMS, SpecError, did_you_mean, shown
 from trainers.members import FIELDS
@@ -77,7 +77,7 @@ def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepS
     try:
         data, lines = load(text)
     except YamlError as error:
-        raise SpecError([f"{name}:{error.line}: {_dotted(error.path)}{error}"]) from None
+        raise SpecError([f"{name}:{error.line}: {error}"]) from None
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"is {shown(data)}"
         raise SpecError([f"{name}:1: a spec is a mapping that begins with name: ..., but this {what}"])
@@ -89,7 +89,7 @@ def _of_data(source: Mapping[str, Any], settings: Sequence[str]) -> SweepSpec:
     try:
         data, _ = load(dump(source))
     except YamlError as error:
-        raise SpecError([f"spec: {_dotted(error.path)}{error}"]) from None
+        raise SpecError([f"spec: {error}"]) from None
     except Exception as error:  # PyYAML's own, of an object that is no plain data
         raise SpecError([f"spec: must be plain data, as in YAML: {error}"]) from None
     return _checked(data, {(): "spec"}, settings)
@@ -111,42 +111,41 @@ def _checked(data: dict[str, Any], places: dict[Path, str], settings: Sequence[s
             return spec
     if not isinstance(data.get("objective"), list):  # one is written without the list that it is in the model
         wrong = [((path[0], *path[2:]) if path[:1] == ("objective",) else path, message) for path, message in wrong]
-    raise SpecError([_line(problem, places) for problem in wrong], unsaid) from None
+    # The place of a problem is that of its key, or of the nearest one around it that is written.
+    nearest = [next(places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in places) for path, _ in wrong]
+    lines = [f"{place}: {dotted(path)}{message}" for place, (path, message) in zip(nearest, wrong, strict=True)]
+    raise SpecError(lines, unsaid) from None
 
 
 def _set(data: dict[str, Any], setting: str, places: dict[Path, str]) -> None:
     """Puts a `key=value` into the data, and its place, for errors, over what was there."""
     place = without_password(f"--set {setting if len(setting) <= 80 else setting[:77] + '...'}")
     key, equals, text = setting.partition("=")
-    if not equals or not all(key.split(".")) or key.count(".") >= DEEPEST:
+    parts = key.split(".")
+    if not equals or not all(parts) or len(parts) > DEEPEST:
         raise SpecError([f"{place}: must be key=value, with a dotted key like base.epochs=2"])
     try:
         value, _ = load(text)
     except YamlError as error:
-        raise SpecError([f"{place}: {_dotted((key,))}{error}"]) from None
+        raise SpecError([f"{place}: {dotted((key,))}{error}"]) from None
     path: Path = ()
     inner: Any = data
-    *parents, last = key.split(".")
-    for part in parents:
-        step = _step(inner, part, path, place)
+    for left, part in zip(range(len(parts))[::-1], parts, strict=True):
+        step: str | int = part
+        if isinstance(inner, list) and part.isdecimal() and int(part) < len(inner):
+            step = int(part)
+        elif not isinstance(inner, dict):
+            raise SpecError([f"{place}: {dotted(path)}has no {part!r} to set: it is {shown(inner)}"])
         path = (*path, step)
-        if isinstance(inner, dict) and inner.get(part) is None:
-            inner[part] = {}
+        if not left:
+            inner[step] = value
+        elif isinstance(inner, dict) and inner.get(part) is None:
+            inner[step] = {}
             places[path] = place
         inner = inner[step]
-    path = (*path, _step(inner, last, path, place))
-    inner[path[-1]] = value
     for below in [p for p in places if p[: len(path)] == path]:
         del places[below]
     places[path] = place
-
-
-def _step(inner: Any, part: str, path: Path, place: str) -> str | int:
-    if isinstance(inner, dict):
-        return part
-    if isinstance(inner, list) and part.isdecimal() and int(part) < len(inner):
-        return int(part)
-    raise SpecError([f"{place}: {_dotted(path)}has no {part!r} to set: it is {shown(inner)}"])
 
 
 def _problem(detail: ErrorDetails) -> Problem:
@@ -168,6 +167,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         "int_type": KINDS[int],
         "float_type": KINDS[float],
         "bool_type": KINDS[bool],
+        "string_pattern_mismatch": "1 to 47 of a-z, 0-9 and -, begin with a letter and not end with -",
         "tuple_type": "a list",
         "dict_type": "a mapping with a name" if path[-1] in ("sampler", "pruner") else mapping,
         "model_type": mapping,
@@ -182,34 +182,19 @@ def _problem(detail: ErrorDetails) -> Problem:
 def _unknown(path: Path) -> str:
     """What to say about an unknown key."""
     first, key = path[0], str(path[-1])
+    known: Collection[str]
     if len(path) == 1:
-        return f"unknown key; {did_you_mean(key, SweepSpec.model_fields)}"
-    if path[:2] == ("search", "space"):
-        if len(path) > 3:
-            return f"unknown key; {did_you_mean(key, RANGE_KEYS)}"
+        known = SweepSpec.model_fields
+    elif path[:2] == ("search", "space"):
+        known = SEARCHABLE if len(path) == 3 else RANGE_KEYS
         if key in FIELDS:
-            return f"can't be searched; can be: {', '.join(SEARCHABLE)}"
-        return f"unknown key; {did_you_mean(key, SEARCHABLE)}"
-    if first in ("base", "arms"):
+            return f"can't be searched; can be: {', '.join(known)}"
+    elif first in ("base", "arms"):
+        known = (Base if first == "base" else Arm).__annotations__
         if key == "seed":
             return "unknown key; the seeds of all configurations are given by seeds"
-        if first == "base" and key in ("alpha", "r"):
+        if key in FIELDS:
             return f"unknown key; {key} is given in arms and searched in search.space"
-        kept = [name for name in FIELDS if name != "seed" and (first == "arms" or name not in ("alpha", "r"))]
-        return f"unknown key; {did_you_mean(key, kept)}"
-    return f"unknown key; {did_you_mean(key, [f.alias or name for name, f in PARTS[str(first)].model_fields.items()])}"
-
-
-def _line(problem: Problem, places: Mapping[Path, str]) -> str:
-    """The problem with its place: that of its key, or of the nearest one around it that is written."""
-    path, message = problem
-    nearby = path
-    while nearby and nearby not in places:
-        nearby = nearby[:-1]
-    return f"{places[nearby]}: {_dotted(path)}{message}"
-
-
-def _dotted(path: Path) -> str:
-    names = (str(part) if str(part).isprintable() else repr(part) for part in path)
-    text = ".".join(name if len(name) <= 60 else f"{name[:57]}..." for name in names)
-    return f"{text}: " if text else ""
+    else:
+        known = [field.alias or name for name, field in PARTS[str(first)].model_fields.items()]
+    return f"unknown key; {did_you_mean(key, known)}"

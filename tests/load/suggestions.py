@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.plan import SearchPlan
-from search_spaces.rows import Row
+from search_spaces.plan import Row, SearchPlan
 from search_spaces.samplers import NAMES, sees
 from search_spaces.search import ask, ended
 from search_spaces.space import Range

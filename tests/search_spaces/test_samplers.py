@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from optuna.search_space import IntersectionSearchSpace
 
-from search_spaces.plan import SearchPlan
-from search_spaces.rows import Row
+from search_spaces.plan import Row, SearchPlan
 from search_spaces.samplers import NAMES, check_sampler, make_sampler
 from search_spaces.search import ask, counts
 from search_spaces.space import Choice, Range, Space, Value

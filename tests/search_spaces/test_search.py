@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces.plan import SearchPlan
-from search_spaces.rows import Row
+from search_spaces.plan import Row, SearchPlan
 from search_spaces.search import HISTORY, Counts, ask, counts, ended, history
 from search_spaces.space import Choice, Range
 from tests.search_spaces.driven import Driven, stored
@@ -137,7 +136,7 @@ def test_importing_it_changes_nothing_and_asking_says_nothing() -> None:
     """The log of a user's own Optuna is theirs; what a worker imports for a pack doesn't import Optuna."""
     program = """
 import sys
-import search_spaces.plan, search_spaces.rows, search_spaces.space
+import search_spaces.plan, search_spaces.space
 assert "optuna" not in sys.modules
 import optuna
 before = optuna.logging.get_verbosity()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.grid import LARGEST, grid
+from search_spaces.samplers import LARGEST, grid
 from search_spaces.space import Choice, Range, unsearched
 from trainers.errors import OptionError
 
@@ -88,18 +88,18 @@ def test_a_grid_has_each_configuration_once() -> None:
         "alpha": Range(1, 4, log=True),
         "epochs": Range(1, 2, integer=True),
     }
-    found = grid(space, {"scaling": "rescaled"}, {"points": 3, "seed": 0})
+    found = grid(space, {"scaling": "rescaled"}, points=3, seed=0)
     assert len(found) == 3 * 2 + 2
     assert sorted(p["alpha"] for p in found if p["activation"] == "tanh") == pytest.approx([1, 1, 2, 2, 4, 4])
     assert [p["alpha"] for p in found if p["activation"] == "relu"] == [1.0, 1.0]
-    assert found == grid(space, {"scaling": "rescaled"}, {"points": 3, "seed": 0})
-    assert found != grid(space, {"scaling": "rescaled"}, {"points": 3, "seed": 1})
+    assert found == grid(space, {"scaling": "rescaled"}, points=3, seed=0)
+    assert found != grid(space, {"scaling": "rescaled"}, points=3, seed=1)
 
 
 def test_a_grid_is_finite() -> None:
     with pytest.raises(OptionError, match="alpha from 1 to 2 has no finite set of values"):
-        grid({"alpha": Range(1, 2)}, {}, {})
+        grid({"alpha": Range(1, 2)}, {}, points=None, seed=0)
     with pytest.raises(OptionError, match=f"may have {LARGEST} points, but this has 1000000"):
-        grid({"alpha": Range(1, 2), "r": Range(0, 1)}, {}, {"points": 1000, "seed": 0})
+        grid({"alpha": Range(1, 2), "r": Range(0, 1)}, {}, points=1000, seed=0)
     with pytest.raises(OptionError, match="but this has 1000000000"):
-        grid({"epochs": Range(1, 1e9, integer=True)}, {}, {})
+        grid({"epochs": Range(1, 1e9, integer=True)}, {}, points=None, seed=0)
