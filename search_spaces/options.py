@@ -29,24 +29,16 @@ def split(what: str, settings: Settings, known: Collection[str]) -> tuple[str, d
     return name, options
 
 
-def plain_options(make: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
-    """The keyword arguments that a spec can give: name -> type names."""
-    options = {}
-    for name, parameter in inspect.signature(make).parameters.items():
-        written = parameter.annotation  # text, or the type itself: Optuna has modules of both kinds
-        text = written if isinstance(written, str) else inspect.formatannotation(written)
-        types = tuple(t.strip() for t in text.split("|"))
-        if all(t in _PLAIN for t in types):
-            options[name] = types
-    return options
-
-
 def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any], also: Collection[str] = ()) -> None:
     """Raises OptionError for an unknown or missing option, or a value of the wrong type; `also` are not checked."""
-    known = plain_options(make)
+    known: dict[str, list[str]] = {}  # the keyword arguments that a spec can give, and their types' names
     for name, parameter in inspect.signature(make).parameters.items():
-        if name in known and parameter.default is parameter.empty and name not in options:
-            raise OptionError(name, f"is missing: {what} needs {_words(known[name])}")
+        written = parameter.annotation  # text, or the type itself: Optuna has modules of both kinds
+        types = (written if isinstance(written, str) else inspect.formatannotation(written)).split(" | ")
+        if all(t in _PLAIN for t in types):
+            known[name] = types
+            if parameter.default is parameter.empty and name not in options:
+                raise OptionError(name, f"is missing: {what} needs {_words(types)}")
     for key, value in options.items():
         if key in also:
             continue
@@ -57,7 +49,7 @@ def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any
             raise OptionError(key, f"must be {_words(known[key])}, but got {shown(value)}")
 
 
-def _words(types: tuple[str, ...]) -> str:
+def _words(types: list[str]) -> str:
     return " or ".join(_PLAIN[t] for t in types)
 
 

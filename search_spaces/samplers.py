@@ -20,7 +20,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from search_spaces.options import check_options, construct, plain_options, split
+from search_spaces.options import check_options, construct, split
 from search_spaces.plan import Settings
 from search_spaces.space import Range, Space, Value, unsearched
 from trainers.errors import OptionError
@@ -70,11 +70,9 @@ def grid(
     """
     for key, what in space.items():
         if isinstance(what, Range) and not what.integer and points is None:
-            raise OptionError(
-                "points",
-                f"sampler grid needs points, the number of values to take from each range: {key} from "
-                f"{what.low:g} to {what.high:g} has no finite set of values",
-            )
+            needs = "sampler grid needs points, the number of values to take from each range"
+            ends = f"from {what.low:g} to {what.high:g}"
+            raise OptionError("points", f"{needs}: {key} {ends} has no finite set of values")
     if points is not None and not 1 <= points <= LARGEST:
         raise OptionError("points", f"1 <= points <= {LARGEST} must hold, but got {points}")
     axes = [what.points(points) for what in space.values()]
@@ -132,8 +130,7 @@ def make_sampler(settings: Settings, number: int, index: int, space: dict[str, B
     """The sampler for one configuration; `index` is its number among the searched ones."""
     name, options = split("sampler", settings, NAMES)
     make, seed = _SAMPLERS[name][0], options.pop("seed", 0)
-    if name != "tpe" and "warn_independent_sampling" in plain_options(make):
-        # That parts of a space are sampled independently is no news; tpe deprecates the argument.
+    if name in ("qmc", "gp", "cmaes"):  # that parts of a space are sampled independently is no news
         options.setdefault("warn_independent_sampling", False)
     if name == "qmc":
         return construct("sampler qmc", _Sequence, options | {"space": space, "index": index, "seed": seed})

@@ -12,7 +12,7 @@ answer in any process, so a driver that was killed continues from the rows in it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from search_spaces.plan import ENDS, History, Row, SearchPlan
@@ -48,31 +48,28 @@ def counts(plan: SearchPlan, rows: Sequence[Row]) -> Counts:
 
 def total(plan: SearchPlan, rows: Sequence[Row]) -> int:
     """How many configurations the sweep will have; at most, until the search has ended."""
-    return plan.searching + len(chosen(plan, rows)) if _search_ended(plan, rows) else plan.total
+    again = chosen(plan, rows)
+    return plan.total if again is None else plan.searching + len(again)
 
 
-def _search_ended(plan: SearchPlan, rows: Sequence[Row]) -> bool:
-    return len(rows) >= plan.searching and all(row.state != "running" for row in rows[: plan.searching])
-
-
-def chosen(plan: SearchPlan, rows: Sequence[Row]) -> list[int]:
-    """What is trained again on fresh seeds once the search has ended: all arms, then the best complete configurations.
+def chosen(plan: SearchPlan, rows: Sequence[Row]) -> list[int] | None:
+    """What is trained again on fresh seeds: all arms, then the best complete configurations; None before the end.
 
     The best of many by the first objective is the best in part by luck, on the very seeds that selected it. A
     configuration equal to an earlier one (an arm that was suggested, a choice made twice) is left out: it would only
     be trained twice. The numbers follow from rows that can no longer change, and are stored nowhere.
     """
+    arms, searched = range(len(plan.arms)), rows[len(plan.arms) : plan.searching]
+    if len(rows) < plan.searching or any(row.state == "running" for row in rows[: plan.searching]):
+        return None
     if not plan.confirm:
         return []
     sign = -1.0 if plan.goals[0] == "maximize" else 1.0
-    searched = rows[len(plan.arms) : plan.searching]
     results = [(sign * row.values[0], row.number) for row in searched if row.state == "complete" and row.values]
-    arms = range(len(plan.arms))
     first: dict[MemberConfig, int] = {}
     for number in (*arms, *(number for _, number in sorted(results))):
         first.setdefault(plan.member(rows[number].parameters), number)
-    best = [number for number in first.values() if number not in arms]
-    return [*arms, *best[: plan.confirm]]
+    return [*arms, *(number for number in first.values() if number not in arms)][: plan.confirming]
 
 
 def ask(plan: SearchPlan, rows: Sequence[Row], count: int, pack: str) -> list[Row]:
@@ -80,11 +77,10 @@ def ask(plan: SearchPlan, rows: Sequence[Row], count: int, pack: str) -> list[Ro
 
     Confirmations start once all others have ended; until then, and once the budget is used up, the list is empty.
     """
-    new: Iterable[Row] = ()
     if len(rows) < plan.searching:
-        new = suggestions(plan, rows, min(count, plan.searching - len(rows)))
-    elif _search_ended(plan, rows):
-        again = chosen(plan, rows)[len(rows) - plan.searching :][:count]
+        new = [*suggestions(plan, rows, min(count, plan.searching - len(rows)))]
+    else:
+        again = (chosen(plan, rows) or [])[len(rows) - plan.searching :][:count]
         new = [Row(len(rows) + i, rows[n].arm, rows[n].parameters, confirms=n) for i, n in enumerate(again)]
     known = sum(row.state != "running" for row in rows)
     return [replace(row, pack=pack, known=known) for row in new]

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trainers.errors import shown
 from trainers.members import FIELDS, alpha_acts
 
 Value = str | float | int | bool
@@ -32,8 +33,8 @@ class Range:
 
     def __post_init__(self) -> None:
         for name, value in (("low", self.low), ("high", self.high)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, but got {value!r}")
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, but got {shown(value)}")
             if self.integer and value != int(value):
                 raise ValueError(f"{name} must be a whole number where integer is true, but got {value!r}")
         if not self.low < self.high:
@@ -70,11 +71,10 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("a choice must have at least one value, but got none")
-        for value in self.values:
+        for place, value in enumerate(self.values):
             if not isinstance(value, str | bool | int | float) or value != value:
                 raise ValueError(f"a choice is between texts, numbers and true or false, but got {value!r}")
-        for place, value in enumerate(self.values):
-            if value in self.values[:place]:
+            if self.values.index(value) < place:
                 raise ValueError(f"the values of a choice must differ, but got {value!r} twice")
 
     def __contains__(self, value: object) -> bool:

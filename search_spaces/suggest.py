@@ -27,7 +27,6 @@ from optuna.distributions import (
     IntDistribution,
     distribution_to_json,
 )
-from optuna.pruners import NopPruner
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -122,13 +121,8 @@ def memory_study(
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))  # a study in memory is nobody's news
     try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=[StudyDirection[goal.upper()] for goal in goals],
-            sampler=optuna.samplers.RandomSampler(0),
-            pruner=NopPruner(),
-        )
+        directions = [StudyDirection[goal.upper()] for goal in goals]
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     finally:
         optuna.logging.set_verbosity(verbosity)
     for trial in trials:

@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from search_spaces.space import Choice, Value, unsearched
-from sweeps.spec import claims as spec_claims
-from sweeps.spec.claims import unknown_metric
+from sweeps.spec.claims import KINDS
 from sweeps.spec.model import SweepSpec
 from sweeps.spec.values import Problem
 from sweeps.spec.yaml_lines import Path
@@ -31,8 +30,7 @@ def problems(spec: SweepSpec) -> list[Problem]:
     first, *others = (names(layers) for layers in dict.fromkeys(layers_of(member, 10) for member in members))
     metrics = [name for name in first if all(name in other for other in others)]
     of_objectives = [*_objectives(spec, metrics)]
-    wrong += of_objectives or spec_claims.problems(spec.claims, [*spec.arms], spec.objectives, metrics)
-    return [*wrong, *_search(spec)]
+    return [*wrong, *(of_objectives or _claims(spec, metrics)), *_search(spec)]
 
 
 def undecidable(spec: SweepSpec) -> list[str]:
@@ -118,9 +116,38 @@ def _objectives(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
         if metric.startswith("test."):
             yield at, "must not be of the test split, which is only reported; validation.accuracy is its like"
         elif metric not in common:
-            yield at, unknown_metric(metric, common)
+            yield at, _unknown_metric(metric, common)
         elif metric in metrics[:i]:
             yield at, f"the objectives must differ, but got {metric} twice"
+
+
+def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
+    arms, seen = [*spec.arms], set[str]()
+    for i, (written, claim) in enumerate(zip(spec.claims, spec.judged_claims(), strict=False)):
+        key = written.key
+        for word, side in ((key, claim.arm), (KINDS[key][1], claim.against)):
+            if side == BEST and key == "similar":
+                rule = "must be the name of an arm: to be similar to the best is to be as_good as it"
+                yield ("claims", i, word), rule
+            elif side not in (*arms, BEST):
+                hint = did_you_mean(side, (*arms, BEST)) if arms else "there are no arms"
+                yield ("claims", i, word), f"must be the name of an arm, or best, but got {shown(side)}; {hint}"
+        if claim.metric not in common:
+            yield ("claims", i, "metric"), _unknown_metric(claim.metric, common)
+        elif not claim.goal:
+            yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
+        if claim.name in seen:
+            hint = "they must differ" if written.name else "give this one a name"
+            yield ("claims", i, "name"), f"another claim has the name {shown(claim.name)}; {hint}"
+        seen.add(claim.name)
+
+
+def _unknown_metric(word: str, known: Sequence[str]) -> str:
+    """With the metric that may have been meant: there are too many to list."""
+    hint = did_you_mean(word, known)
+    if not hint.startswith("did"):
+        hint = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
+    return f"unknown metric {shown(word)}; {hint}"
 
 
 def _search(spec: SweepSpec) -> Iterator[Problem]:

@@ -10,15 +10,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, PlainValidator, model_validator
 
 from sweeps.spec.values import PERCENT, STRICT, Goal, Problem, optional, refuse
-from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, named
-from trainers.errors import did_you_mean, shown
+from tracking.verdict.claims import AS_GOOD, BETTER, SIMILAR, Claim, named
+from trainers.errors import shown
 
 # key of a kind -> (the kind, the key of the other configuration, that of the margin)
 KINDS = {
@@ -138,35 +138,3 @@ def _differences(claim: Claim) -> tuple[str, str, str]:
     epochs = [f"-{word}-{n}" for word, n in (("since", claim.since), ("until", claim.until)) if n is not None]
     margin = f"{100 * claim.margin:g}%" if claim.relative else f"{claim.margin:g}"
     return f"-in-{claim.metric}", "".join(epochs), f"-by-{margin}"
-
-
-def problems(
-    claims: Sequence[ClaimSpec], arms: Sequence[str], objectives: Objectives, metrics: Sequence[str]
-) -> Iterator[Problem]:
-    """What is wrong with claims of these arms; `metrics` are those that all of their networks have."""
-    seen: set[str] = set()
-    for i, (written, claim) in enumerate(zip(claims, judged(claims, objectives), strict=True)):
-        key = written.key
-        for word, side in ((key, claim.arm), (KINDS[key][1], claim.against)):
-            if side == BEST and key == "similar":
-                rule = "must be the name of an arm: to be similar to the best is to be as_good as it"
-                yield ("claims", i, word), rule
-            elif side not in (*arms, BEST):
-                hint = did_you_mean(side, (*arms, BEST)) if arms else "there are no arms"
-                yield ("claims", i, word), f"must be the name of an arm, or best, but got {shown(side)}; {hint}"
-        if claim.metric not in metrics:
-            yield ("claims", i, "metric"), unknown_metric(claim.metric, metrics)
-        elif not claim.goal:
-            yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
-        if claim.name in seen:
-            hint = "they must differ" if written.name else "give this one a name"
-            yield ("claims", i, "name"), f"another claim has the name {shown(claim.name)}; {hint}"
-        seen.add(claim.name)
-
-
-def unknown_metric(word: str, metrics: Sequence[str]) -> str:
-    """With the metric that may have been meant: there are too many to list."""
-    hint = did_you_mean(word, metrics)
-    if not hint.startswith("did"):
-        hint = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
-    return f"unknown metric {shown(word)}; {hint}"

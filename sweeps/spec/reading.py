@@ -10,7 +10,6 @@ An error says where (the file and line, or the setting), what is wrong, and what
 
 from __future__ import annotations
 
-import importlib.resources
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -34,9 +33,8 @@ LARGEST = 1 << 20  # bytes
 
 def studies() -> dict[str, str]:
     """The shipped studies: name -> YAML text, by name."""
-    folder = importlib.resources.files("sweeps") / "studies"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
+    folder = pathlib.Path(__file__).parents[1] / "studies"
+    return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.yaml"))}
 
 
 def read(

@@ -93,18 +93,18 @@ def load(text: str) -> tuple[Any, dict[Path, int]]:
 
     Raises YamlError with the first thing that is wrong.
     """
+    if odd := _NO_TEXT.search(text):
+        _text(odd[0], text.count("\n", 0, odd.start()) + 1, ())
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(", ".join(part for part in (error.context, error.problem) if part).split())
         raise YamlError(f"not YAML: {what}", mark.line + 1 if mark else 1) from None
-    except yaml.reader.ReaderError as error:
-        raise _no_text(text[error.position], text.count("\n", 0, error.position) + 1) from None
     except (ValueError, OverflowError) as error:  # "\U00110000" is beyond what chr reads
         raise YamlError(f"not YAML: {error}", 1) from None
     lines: dict[Path, int] = {}
-    return (None, lines) if node is None else (_value(node, (), lines), lines)
+    return node and _value(node, (), lines), lines
 
 
 def _value(node: Node, path: Path, lines: dict[Path, int]) -> Any:
@@ -139,13 +139,9 @@ def _scalar(tag: str, text: str, line: int, path: Path) -> Any:
     if tag == _TEXT:
         return _text(text, line, path)
     try:
-        number: int | float
-        if tag == _INT:
-            number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-        else:
-            number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    except ValueError:  # !!int x, or more digits than Python reads
-        raise YamlError(f"must be a number, but got {text[:40]!r}", line, path) from None
+        number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if tag == _INT else float(text)
+    except ValueError:  # .inf, .nan, !!int x, or more digits than Python reads
+        number = math.nan
     if isinstance(number, int) and abs(number) >= 2**63:
         raise YamlError(f"must be a number below 2^63 in size, but got {text[:40]}", line, path)
     if not math.isfinite(number):
@@ -154,13 +150,9 @@ def _scalar(tag: str, text: str, line: int, path: Path) -> Any:
 
 
 def _text(text: str, line: int, path: Path) -> str:
-    if character := _NO_TEXT.search(text):
-        raise _no_text(character[0], line, path)
+    if odd := _NO_TEXT.search(text):
+        raise YamlError(f"not text: it has the character U+{ord(odd[0]):04X}", line, path)
     return text
-
-
-def _no_text(character: str, line: int, path: Path = ()) -> YamlError:
-    return YamlError(f"not text: it has the character U+{ord(character):04X}", line, path)
 
 
 def dump(data: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ FINITE = st.floats(-1e9, 1e9)
         (1.5, 8, False, True, "low must be a whole number where integer is true, but got 1.5"),
         (math.nan, 1.0, False, False, "low must be a finite number, but got nan"),
         (0.0, math.inf, False, False, "high must be a finite number, but got inf"),
-        (False, 1.0, False, False, "low must be a finite number, but got False"),
+        (False, 1.0, False, False, "low must be a finite number, but got false"),
     ],
 )
 def test_a_range_refuses_what_holds_nothing(low: float, high: float, log: bool, integer: bool, message: str) -> None:
