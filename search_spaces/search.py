@@ -100,8 +100,8 @@ def ended(
     """The row at its end; a row that has ended stays as it is.
 
     A complete row has one value for each of the sweep's `goals`; where one of them is not finite, the row has failed.
-    A pruned row takes the last of `intermediate` (epoch -> first objective) where no values are given. `order` is how
-    many rows had ended before. Raises ValueError for a wrong state or number of values.
+    `intermediate` maps epochs to the first objective; `order` is how many rows had ended before. Raises ValueError for
+    a wrong state or number of values.
     """
     if state not in ENDS:
         raise ValueError(f"state must be one of {', '.join(ENDS)}, but got {state!r}")
@@ -109,8 +109,6 @@ def ended(
         raise ValueError(f"a complete configuration has {goals} value(s), but got {values!r}")
     if row.state != "running":
         return row
-    if state == "pruned" and not values and intermediate:
-        values = [intermediate[max(intermediate)]]
     if values is not None and not all(map(math.isfinite, values)):
         values = None
         if state == "complete":

@@ -48,6 +48,11 @@ class Range:
             return False
         return self.low <= value <= self.high and not (self.integer and value != int(value))
 
+    @property
+    def ends(self) -> dict[str, float]:
+        """The extremes by their names."""
+        return {name: int(end) if self.integer else end for name, end in (("low", self.low), ("high", self.high))}
+
     def points(self, count: int | None) -> Sequence[Value]:
         """`count` values, evenly spaced from low to high, distinct and ascending; None: all whole numbers."""
         if count is None:
@@ -79,6 +84,11 @@ class Choice:
 
     def __contains__(self, value: object) -> bool:
         return value in self.values
+
+    @property
+    def ends(self) -> dict[int, Value]:
+        """Every value, by its place."""
+        return dict(enumerate(self.values))
 
     def points(self, count: int | None) -> Sequence[Value]:
         """All of its values, whatever the count."""

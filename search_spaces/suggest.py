@@ -20,13 +20,7 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -48,7 +42,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 def distributions_as_json(space: Space) -> dict[str, str]:
     """The space in Optuna's form, each distribution as the JSON that Optuna reads."""
-    return {key: distribution_to_json(what) for key, what in distributions(space).items()}
+    return {key: optuna.distributions.distribution_to_json(what) for key, what in distributions(space).items()}
 
 
 def _distribution(what: Range | Choice) -> BaseDistribution:

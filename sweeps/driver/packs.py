@@ -31,7 +31,7 @@ from trainers.errors import DeviceLost, GradsweepError, one_line
 from trainers.members import EpochRecord, MemberConfig
 
 if TYPE_CHECKING:
-    from search_spaces.judge import Judge
+    from search_spaces.pruners import Judge
     from trainers.training import Training
 
 log = logging.getLogger("gradsweep")
@@ -241,7 +241,7 @@ def _judge(pack: Pack, epoch: int) -> Judge | None:
     if pack.pruner is None:
         return None
     # Optuna is imported by workers that prune, and by no others.
-    from search_spaces.judge import Judge
+    from search_spaces.pruners import Judge
 
     numbers = [c.number for c in pack.configurations]
     judge = Judge(pack.pruner, pack.goal, pack.epochs, pack.history, numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from search_spaces.space import Choice, Value, unsearched
+from search_spaces.space import Value, unsearched
 from sweeps.spec.claims import KINDS
 from sweeps.spec.model import SweepSpec
 from sweeps.spec.values import Problem
@@ -97,14 +97,8 @@ def _tried(spec: SweepSpec) -> Iterator[tuple[Path, Mapping[str, Value], Mapping
         yield ("arms", name), arm, {field: ("arms", name, field) for field in arm}
     if spec.search is None:
         return
-    ends: list[list[tuple[str, str | int, Value]]] = []
-    for key, what in spec.search.space.items():
-        if isinstance(what, Choice):
-            ends.append([(key, i, value) for i, value in enumerate(what.values)])
-        else:
-            pair = (("low", what.low), ("high", what.high))
-            ends.append([(key, name, int(end) if what.integer else end) for name, end in pair])
     at: Path = ("search", "space")
+    ends = [[(key, *end) for end in what.ends.items()] for key, what in spec.search.space.items()]
     for corner in itertools.islice(itertools.product(*ends), MOST_CORNERS):
         yield at, {key: value for key, _, value in corner}, {key: (*at, key, written) for key, written, _ in corner}
 
@@ -159,8 +153,7 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
 
     plan = spec.search_plan(spec.search.configurations or 1)
     activations, scalings = (
-        what.values if isinstance(what := plan.space.get(key), Choice) else (plan.base[key],)
-        for key in ("activation", "scaling")
+        plan.space[key].ends.values() if key in plan.space else (plan.base[key],) for key in ("activation", "scaling")
     )
     pairs = itertools.product(activations, scalings)
     if all(unsearched(plan.space, {"activation": a, "scaling": s}) for a, s in pairs):

@@ -139,11 +139,10 @@ class SweepSpec(_Part):
     @property
     def fresh_seeds(self) -> tuple[int, ...]:
         """The seeds of the confirming stage, none of which is one of `seeds`; empty without one."""
-        if self.confirm is None:
-            return ()
-        if isinstance(self.confirm.seeds, tuple):
-            return self.confirm.seeds
-        return tuple(itertools.islice((s for s in itertools.count() if s not in self.seeds), self.confirm.seeds))
+        seeds = self.confirm.seeds if self.confirm else ()
+        if isinstance(seeds, int):
+            seeds = tuple(itertools.islice((s for s in itertools.count() if s not in self.seeds), seeds))
+        return seeds
 
     @property
     def objectives(self) -> list[tuple[str, str]]:
@@ -168,8 +167,8 @@ class SweepSpec(_Part):
             from search_spaces.samplers import grid  # and Optuna with it
 
             configurations = len(grid(search.space, base, **search.sampler))
-        if (searched := search.space.get("epochs")) is not None:
-            epochs += [searched.high] if isinstance(searched, Range) else searched.values
+        if "epochs" in search.space:
+            epochs += search.space["epochs"].ends.values()
         return SearchPlan(
             goals=goals,
             arms=self.arms,

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Path = tuple[str | int, ...]
 DEEPEST = 20
@@ -44,50 +43,6 @@ def dotted(path: Path) -> str:
     return f"{text}: " if text else ""
 
 
-class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}
-    depth = count = 0
-
-    def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        """Before anything is built, refuses what is small as text and large, or deep, as data."""
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        line = event.start_mark.line + 1
-        if isinstance(event, yaml.AliasEvent):
-            raise YamlError(f"aliases are not read: write out what *{event.anchor} stands for", line)
-        self.count += 1
-        self.depth += isinstance(event, yaml.CollectionStartEvent)
-        if self.depth > DEEPEST:
-            raise YamlError(f"nested more than {DEEPEST} deep", line)
-        if self.count > MOST:
-            raise YamlError(f"more than {MOST} keys and values", line)
-        node = super().compose_node(parent, index)
-        self.depth -= isinstance(event, yaml.CollectionStartEvent)
-        return node
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes what `load` reads back: quotes what would not be text in YAML 1.2."""
-
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """Always: we don't read them."""
-        return True
-
-
-def _represent(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
-    # Line breaks of Unicode's, which PyYAML would write as they are and read back as spaces; in quotes it escapes them.
-    style = '"' if any(c in text for c in "\x85\u2028\u2029") else None
-    return dumper.represent_scalar(_TEXT, text, style)
-
-
-_Dumper.add_representer(str, _represent)
-
-for _class in (_Loader, _Dumper):
-    for _tag, _rule in _RULES.items():
-        _class.add_implicit_resolver(_tag, re.compile(rf"^(?:{_rule})$"), None)
-
-
 def load(text: str) -> tuple[Any, dict[Path, int]]:
     """The one document in the text as plain data, and path -> line of each of its keys and list items.
 
@@ -95,52 +50,70 @@ def load(text: str) -> tuple[Any, dict[Path, int]]:
     """
     if odd := _NO_TEXT.search(text):
         _text(odd[0], text.count("\n", 0, odd.start()) + 1, ())
+    data, lines = None, dict[Path, int]()
+    events = yaml.parse(text, Loader=yaml.SafeLoader)
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        next(events)  # the stream's start
+        if isinstance(next(events), yaml.DocumentStartEvent):
+            data = _value(next(events), events, (), lines)
+            next(events)  # the document's end
+            if isinstance(event := next(events), yaml.DocumentStartEvent):
+                raise YamlError("not YAML: a second document begins here", _line(event))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(", ".join(part for part in (error.context, error.problem) if part).split())
         raise YamlError(f"not YAML: {what}", mark.line + 1 if mark else 1) from None
     except (ValueError, OverflowError) as error:  # "\U00110000" is beyond what chr reads
         raise YamlError(f"not YAML: {error}", 1) from None
-    lines: dict[Path, int] = {}
-    return node and _value(node, (), lines), lines
+    return data, lines
 
 
-def _value(node: Node, path: Path, lines: dict[Path, int]) -> Any:
-    line = node.start_mark.line + 1
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _value(event: Any, events: Iterator[Any], path: Path, lines: dict[Path, int]) -> Any:
+    """What begins with this event; the first thing that is wrong ends it before what follows is built."""
+    line = _line(event)
     lines.setdefault(path, line)
-    if isinstance(node, MappingNode) and node.tag == "tag:yaml.org,2002:map":
-        return dict(_items(node, path, lines))
-    if isinstance(node, SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-        return [_value(item, (*path, i), lines) for i, item in enumerate(node.value)]
-    if isinstance(node, ScalarNode) and node.tag in (*_RULES, _TEXT):
-        return _scalar(node.tag, node.value, line, path)
-    raise YamlError(f"tags are not read: {node.tag}", line, path)
-
-
-def _items(node: MappingNode, path: Path, lines: dict[Path, int]) -> Iterator[tuple[str, Any]]:
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, ScalarNode):
-            raise YamlError("a key must be text, but this is a list or a mapping", line, path)
-        here = (*path, _text(key.value, line, path))
+    if isinstance(event, yaml.AliasEvent):
+        raise YamlError(f"aliases are not read: write out what *{event.anchor} stands for", line)
+    if event.tag is not None:
+        raise YamlError(f"tags are not read: {event.tag}", line, path)
+    if len(lines) > MOST:
+        raise YamlError(f"more than {MOST} keys and values", line)
+    if isinstance(event, yaml.ScalarEvent):
+        return _scalar(event.value, event.implicit[0], line, path)
+    if len(path) >= DEEPEST:
+        raise YamlError(f"nested more than {DEEPEST} deep", line)
+    if isinstance(event, yaml.SequenceStartEvent):
+        items: list[Any] = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            items.append(_value(event, events, (*path, len(items)), lines))
+        return items
+    entries: dict[str, Any] = {}
+    while not isinstance(key := next(events), yaml.MappingEndEvent):
+        if not isinstance(key, yaml.ScalarEvent):
+            raise YamlError("a key must be text, but this is a list, a mapping or an alias", _line(key), path)
+        here = (*path, _text(key.value, _line(key), path))
         if here in lines:
-            raise YamlError(f"given twice, first in line {lines[here]}", line, here)
-        lines[here] = line
-        yield key.value, _value(value, here, lines)
+            raise YamlError(f"given twice, first in line {lines[here]}", _line(key), here)
+        lines[here] = _line(key)
+        entries[key.value] = _value(next(events), events, here, lines)
+    return entries
 
 
-def _scalar(tag: str, text: str, line: int, path: Path) -> Any:
-    if tag == _NULL:
+def _scalar(text: str, plain: bool, line: int, path: Path) -> Any:
+    kind = next((tag for tag, rule in _RULES.items() if re.fullmatch(rule, text)), _TEXT) if plain else _TEXT
+    if kind == _NULL:
         return None
-    if tag == _BOOL:
+    if kind == _BOOL:
         return text.lower() == "true"
-    if tag == _TEXT:
+    if kind == _TEXT:
         return _text(text, line, path)
     try:
-        number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if tag == _INT else float(text)
-    except ValueError:  # .inf, .nan, !!int x, or more digits than Python reads
+        number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if kind == _INT else float(text)
+    except ValueError:  # .inf, .nan, or more digits than Python reads
         number = math.nan
     if isinstance(number, int) and abs(number) >= 2**63:
         raise YamlError(f"must be a number below 2^63 in size, but got {text[:40]}", line, path)
@@ -153,6 +126,27 @@ def _text(text: str, line: int, path: Path) -> str:
     if odd := _NO_TEXT.search(text):
         raise YamlError(f"not text: it has the character U+{ord(odd[0]):04X}", line, path)
     return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `load` reads back: quotes what would not be text in YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Always: we don't read them."""
+        return True
+
+
+def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Line breaks of Unicode's, which PyYAML would write as they are and read back as spaces; in quotes it escapes them.
+    style = '"' if any(c in text for c in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar(_TEXT, text, style)
+
+
+_Dumper.add_representer(str, _represent)
+for _tag, _rule in _RULES.items():
+    _Dumper.add_implicit_resolver(_tag, re.compile(rf"^(?:{_rule})$"), None)
 
 
 def dump(data: Mapping[str, Any]) -> str:

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.judge import Judge
 from search_spaces.plan import History, Row, SearchPlan
-from search_spaces.pruners import NAMES, check_pruner, make_pruner, needs
+from search_spaces.pruners import NAMES, Judge, check_pruner, make_pruner, needs
 from search_spaces.search import history, judged
 from search_spaces.space import Range
 from tests.search_spaces.driven import Driven

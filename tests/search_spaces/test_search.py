@@ -37,7 +37,7 @@ def test_a_sweep_from_end_to_end() -> None:
     assert {(row.pack, row.known, row.state) for row in first} == {("a", 0, "running")}
     assert counts(PLAN, sweep.rows) == Counts(14, 0, 0, 0, 0, 8)
     sweep.end(0, "complete", [0.5])
-    sweep.end(1, "pruned", intermediate={1: 0.1, 2: 0.2})
+    sweep.end(1, "pruned", [0.2], intermediate={1: 0.1, 2: 0.2})
     sweep.end(2, "diverged", reason="the loss is not finite")
     sweep.end(3, "failed", reason="worker lost")
     assert counts(PLAN, sweep.rows) == Counts(14, 1, 1, 1, 1, 4) and counts(PLAN, sweep.rows).ended == 4
@@ -140,7 +140,7 @@ import search_spaces.plan, search_spaces.space
 assert "optuna" not in sys.modules
 import optuna
 before = optuna.logging.get_verbosity()
-from search_spaces import importance, judge, search
+from search_spaces import importance, pruners, search
 search.ask(search.SearchPlan(space={"r": search_spaces.space.Range(0, 1)}, configurations=2), [], 2, "a")
 assert optuna.logging.get_verbosity() == before
 """
