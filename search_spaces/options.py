@@ -38,7 +38,7 @@ def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any
         if all(t in _PLAIN for t in types):
             known[name] = types
             if parameter.default is parameter.empty and name not in options:
-                raise OptionError(name, f"is missing: {what} needs {_words(types)}")
+                raise OptionError(name, f"is missing: {what} needs {' or '.join(_PLAIN[t] for t in types)}")
     for key, value in options.items():
         if key in also:
             continue
@@ -46,11 +46,7 @@ def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any
             raise OptionError(key, f"{what} has no option {key!r}; {did_you_mean(key, sorted({*known, *also}))}")
         written = "None" if value is None else type(value).__name__
         if written not in known[key] and not (written == "int" and "float" in known[key]):
-            raise OptionError(key, f"must be {_words(known[key])}, but got {shown(value)}")
-
-
-def _words(types: list[str]) -> str:
-    return " or ".join(_PLAIN[t] for t in types)
+            raise OptionError(key, f"must be {' or '.join(_PLAIN[t] for t in known[key])}, but got {shown(value)}")
 
 
 def construct(what: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:

@@ -17,7 +17,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
 from search_spaces.options import check_options, construct, split
-from search_spaces.plan import History, Settings
+from search_spaces.plan import History, SearchPlan, Settings
 from search_spaces.suggest import Shown, memory_study
 from trainers.errors import OptionError
 
@@ -36,11 +36,12 @@ _PRUNERS: dict[str, tuple[type[BasePruner], Needs, Mapping[str, str]]] = {
 NAMES = tuple(_PRUNERS)
 
 
-def check_pruner(settings: Settings, goals: Sequence[str], epochs: int) -> None:
+def check_pruner(plan: SearchPlan) -> None:
     """Raises OptionError for an unknown name, a wrong option, or several objectives."""
-    if len(goals) > 1:
-        raise OptionError("", f"a pruner compares one objective, but there are {len(goals)}: leave it out")
-    make_pruner(settings, epochs)
+    if plan.pruner and len(plan.goals) > 1:
+        raise OptionError("", f"a pruner compares one objective, but there are {len(plan.goals)}: leave it out")
+    if plan.pruner:
+        make_pruner(plan.pruner, plan.epochs)
 
 
 def needs(settings: Settings | None) -> Needs:

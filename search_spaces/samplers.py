@@ -10,25 +10,18 @@ import hashlib
 import itertools
 import math
 import random
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from search_spaces.options import check_options, construct, split
-from search_spaces.plan import Settings
+from search_spaces.plan import SearchPlan, Settings
 from search_spaces.space import Range, Space, Value, unsearched
 from trainers.errors import OptionError
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", ExperimentalWarning)
-    from optuna.samplers import QMCSampler
-
 
 LARGEST = 100_000  # points of a grid
 
@@ -102,11 +95,9 @@ _SAMPLERS: dict[str, tuple[Callable[..., Any], Sees, bool]] = {
 NAMES = tuple(_SAMPLERS)
 
 
-def check_sampler(
-    settings: Settings, space: Space, base: Mapping[str, Value | None], goals: Sequence[str], configurations: int
-) -> None:
+def check_sampler(plan: SearchPlan) -> None:
     """Raises OptionError for an unknown name, a wrong option, or a search that the sampler can't do."""
-    name, options = split("sampler", settings, NAMES)
+    name, options = split("sampler", plan.sampler, NAMES)
     make, _, several = _SAMPLERS[name]
     seed = options.get("seed", 0)
     if type(seed) is not int or seed < 0:
@@ -114,9 +105,10 @@ def check_sampler(
     check_options(f"sampler {name}", options, make)
     if name != "grid":
         construct(f"sampler {name}", make, options | {"seed": 0})
-    elif configurations > (size := len(grid(space, base, **options))):
-        raise OptionError("configurations", f"must be at most {size}, the size of the grid, but got {configurations}")
-    if len(goals) > 1 and not several:
+    elif plan.configurations > (size := len(grid(plan.space, plan.base, **options))):
+        most = f"must be at most {size}, the size of the grid"
+        raise OptionError("configurations", f"{most}, but got {plan.configurations}")
+    if len(plan.goals) > 1 and not several:
         able = ", ".join(n for n, (_, _, several) in _SAMPLERS.items() if several)
         raise OptionError("name", f"sampler {name} can't search for several objectives; {able} can")
 

@@ -6,10 +6,9 @@ A parameter without effect (alpha beside relu) has the value that the sampler dr
 shown as pruned before its first value: Optuna's samplers ignore failures, and would return to where training diverges
 (tpe counts it as bad; gp, cmaes and nsga2 use complete trials only).
 
-tpe and gp see at most `WINDOW` ended configurations: the best `BEST` and the latest. Beyond 250, tpe models the good
-ones by the best 25 in any case, and gives old ones less weight among the rest; this keeps a suggestion from becoming
-slower as the sweep grows (2.7 ms at 250, 19 ms at 2,000). cmaes and nsga2 rely on the notes that they left with any
-earlier trial, and see all of them.
+tpe and gp see at most `WINDOW` ended configurations, the best `BEST` and the latest, so that a suggestion does not
+become slower as the sweep grows (2.7 ms at 250, 19 ms at 2,000): tpe models the good ones by the best 25 in any case,
+and gives old ones less weight. cmaes and nsga2 rely on the notes that they left with earlier trials, and see them all.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.plan import Row, SearchPlan
 from search_spaces.samplers import grid, make_sampler, sees
-from search_spaces.space import Choice, Range, Space, Value, unsearched
+from search_spaces.space import Choice, Space, Value, unsearched
 
 WINDOW = 250
 BEST = 25
@@ -37,20 +36,18 @@ _EPOCH = datetime(1970, 1, 1)
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The space in Optuna's form."""
-    return {key: _distribution(what) for key, what in space.items()}
+    made: dict[str, BaseDistribution] = {}
+    for key, what in space.items():
+        if isinstance(what, Choice):
+            made[key] = CategoricalDistribution(what.values)
+        else:
+            made[key] = (IntDistribution if what.integer else FloatDistribution)(**what.ends, log=what.log)
+    return made
 
 
 def distributions_as_json(space: Space) -> dict[str, str]:
     """The space in Optuna's form, each distribution as the JSON that Optuna reads."""
     return {key: optuna.distributions.distribution_to_json(what) for key, what in distributions(space).items()}
-
-
-def _distribution(what: Range | Choice) -> BaseDistribution:
-    if isinstance(what, Choice):
-        return CategoricalDistribution(what.values)
-    if what.integer:
-        return IntDistribution(int(what.low), int(what.high), log=what.log)
-    return FloatDistribution(what.low, what.high, log=what.log)
 
 
 def point(plan: SearchPlan, row: Row) -> dict[str, Value] | None:

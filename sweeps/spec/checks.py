@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from search_spaces.space import Value, unsearched
 from sweeps.spec.claims import KINDS
@@ -41,14 +41,14 @@ def undecidable(spec: SweepSpec) -> list[str]:
     lines = []
     for claim in spec.judged_claims():
         # How many epochs an arm has, or the most that any configuration has.
-        sides = [
-            (spec.search_plan().epochs if side == BEST else spec.members(spec.arms[side])[0].epochs, side)
+        epochs = {
+            side: spec.search_plan().epochs if side == BEST else spec.members(spec.arms[side])[0].epochs
             for side in (claim.arm, claim.against)
-        ]
-        most, side = min(sides, key=lambda epochs_and_side: epochs_and_side[0])
-        if claim.since is not None and claim.since > most:
+        }
+        side = min(epochs, key=epochs.__getitem__)
+        if claim.since is not None and claim.since > epochs[side]:
             who = "no configuration has more than" if side == BEST else f"{side} has"
-            about = f"is about epochs from {claim.since} on, but {who} {most}"
+            about = f"is about epochs from {claim.since} on, but {who} {epochs[side]}"
             lines.append(printable(f"claim {claim.name}: {about}: it will be undecided"))
     return lines
 
@@ -161,13 +161,9 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
         yield ("search", "space", "alpha"), text
     if spec.search.configurations is None and plan.sampler["name"] != "grid":
         yield ("search", "configurations"), "is missing: how many to try, besides the arms"
-    checks: dict[str, Callable[[], None]] = {
-        "sampler": lambda: check_sampler(plan.sampler, plan.space, plan.base, plan.goals, plan.configurations),
-        "pruner": lambda: check_pruner(plan.pruner, plan.goals, plan.epochs) if plan.pruner else None,
-    }
-    for part, check in checks.items():
+    for part, check in (("sampler", check_sampler), ("pruner", check_pruner)):
         try:
-            check()
+            check(plan)
         except OptionError as error:
             path = (error.key,) if error.key == "configurations" else (part, error.key)
             yield ("search", *filter(None, path)), str(error)

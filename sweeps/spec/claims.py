@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, PlainValidator, model_validator
+from pydantic import PlainValidator, model_validator
 
-from sweeps.spec.values import PERCENT, STRICT, Goal, Problem, optional, refuse
+from sweeps.spec.values import PERCENT, Goal, Part, Problem, optional, refuse
 from tracking.verdict.claims import AS_GOOD, BETTER, SIMILAR, Claim, named
 from trainers.errors import shown
 
@@ -40,13 +40,11 @@ def _amount(value: Any) -> float | str:
 Margin = Annotated[float | str, PlainValidator(_amount)]
 
 
-class ClaimSpec(BaseModel):
+class ClaimSpec(Part):
     """What the verdict is to decide: better ... than, as_good ... as, or similar ... to.
 
     A seed counts with its mean over the epochs from since to until: the last epoch where neither is given.
     """
-
-    model_config = STRICT | {"frozen": True}
 
     name: str | None = optional(None, "the claim's name; left out, it is made of what the claim says")
     says: str | None = optional(None, "the claim in its author's words")
@@ -123,13 +121,12 @@ def judged(claims: Sequence[ClaimSpec], objectives: Objectives) -> tuple[Claim, 
     """What the verdict judges. Claims without a name get one each; it says what they differ in where it must."""
     made = [claim.judged(objectives) for claim in claims]
     names = [named(claim).name for claim in made]
-    differences = [_differences(claim) for claim in made]
-    for i in range(3):
+    for differences in zip(*map(_differences, made), strict=True):
         for word in {name for name in names if names.count(name) > 1}:
-            same = [n for n, claim in enumerate(made) if names[n] == word and not claim.name]
-            if len({differences[n][i] for n in same}) > 1:
-                for n in same:
-                    names[n] += differences[n][i]
+            same = [i for i, claim in enumerate(made) if names[i] == word and not claim.name]
+            if len({differences[i] for i in same}) > 1:
+                for i in same:
+                    names[i] += differences[i]
     return tuple(replace(claim, name=name) for claim, name in zip(made, names, strict=True))
 
 

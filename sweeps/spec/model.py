@@ -18,7 +18,7 @@ from search_spaces.space import Choice, Range, Value
 from sweeps.spec import claims as spec_claims
 from sweeps.spec import values
 from sweeps.spec.claims import ClaimSpec
-from sweeps.spec.values import Concurrent, EachSeed, Goal, Name, Seeds, Uri, optional
+from sweeps.spec.values import Concurrent, EachSeed, Goal, Name, Part, Seeds, Uri, optional
 from sweeps.spec.yaml_lines import dump
 from tracking.verdict.claims import Claim, default_claims
 from trainers.members import FIELDS, MemberConfig
@@ -58,18 +58,14 @@ class Named(TypedDict):
     name: str
 
 
-class _Part(BaseModel):
-    model_config = values.STRICT | {"frozen": True}
-
-
-class Objective(_Part):
+class Objective(Part):
     """What a configuration is judged by: the mean over its seeds of a metric after its last epoch."""
 
     metric: str = optional("validation.accuracy", "the name of a metric")
     goal: Goal = optional("maximize", "which way of it is better")
 
 
-class SearchSpec(_Part):
+class SearchSpec(Part):
     """What is searched, how, and how long."""
 
     space: Space = Field(description="field -> {low, high, log, integer}, or a list to choose from")
@@ -80,14 +76,14 @@ class SearchSpec(_Part):
     pruner: Named | None = optional(None, "{name, min_epochs, ...}: the pruner and its options")
 
 
-class Confirm(_Part):
+class Confirm(Part):
     """Against the luck of the best: they and every arm are trained again, and the verdict rests on that alone."""
 
     top: int = optional(3, "how many of the best searched configurations, besides the arms", ge=1, le=MOST)
     seeds: Seeds = optional(25, "how many fresh seeds, or a list of seeds that the search does not use")
 
 
-class Resources(_Part):
+class Resources(Part):
     """What a pack may use, and how many train at once."""
 
     cpus: int = optional(1, "processors per pack", ge=1, le=MOST_PROCESSORS)
@@ -96,7 +92,7 @@ class Resources(_Part):
     concurrent: Concurrent = optional("auto", "packs at once; auto: as many as the machine or the cluster has room for")
 
 
-class Tracking(_Part):
+class Tracking(Part):
     """Where the records go."""
 
     uri: Uri | None = optional(None, "an MLflow server's address; null: the store's own")
@@ -109,7 +105,7 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-class SweepSpec(_Part):
+class SweepSpec(Part):
     """One sweep, as its user asked for it."""
 
     name: Name = Field(description="[a-z0-9-], at most 47 characters")

@@ -128,19 +128,16 @@ def _set(data: dict[str, Any], setting: str, places: dict[Path, str]) -> None:
         raise SpecError([f"{place}: {dotted((key,))}{error}"]) from None
     path: Path = ()
     inner: Any = data
-    for left, part in zip(range(len(parts))[::-1], parts, strict=True):
-        step: str | int = part
-        if isinstance(inner, list) and part.isdecimal() and int(part) < len(inner):
-            step = int(part)
-        elif not isinstance(inner, dict):
+    for part in parts:
+        if path:  # into what is there, or made
+            if isinstance(inner, dict) and inner.get(path[-1]) is None:
+                inner[path[-1]], places[path] = {}, place
+            inner = inner[path[-1]]
+        is_item = isinstance(inner, list) and part.isdecimal() and int(part) < len(inner)
+        if not is_item and not isinstance(inner, dict):
             raise SpecError([f"{place}: {dotted(path)}has no {part!r} to set: it is {shown(inner)}"])
-        path = (*path, step)
-        if not left:
-            inner[step] = value
-        elif isinstance(inner, dict) and inner.get(part) is None:
-            inner[step] = {}
-            places[path] = place
-        inner = inner[step]
+        path = (*path, int(part) if is_item else part)
+    inner[path[-1]] = value
     for below in [p for p in places if p[: len(path)] == path]:
         del places[below]
     places[path] = place

@@ -1,7 +1,7 @@
-"""The values of a spec that need more than a type: seeds, ranges and choices, samplers, addresses, names.
+"""The values of a spec that need more than a type: seeds, ranges and choices, addresses, names.
 
-Each function is a pydantic validator: it takes what was written and gives what is meant. It raises ValueError with
-what is wrong and what would be right; or `refuse`s with several problems, each at its place below the value.
+A validator gives what is meant by what was written. It raises ValueError with what is wrong and what would be right, or
+`refuse`s with several problems, each at its place below the value.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, with_config
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, with_config
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from typing_extensions import TypedDict
 
 from search_spaces.space import SEARCHABLE, Choice, Range
@@ -32,6 +32,12 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 Goal = Literal["maximize", "minimize"]
 Problem = tuple[Path, str]  # where, below the value; what is wrong and what would be right
+
+
+class Part(BaseModel):
+    """A part of a spec."""
+
+    model_config = STRICT | {"frozen": True}
 
 
 def optional(default: Any, description: str, **bounds: Any) -> Any:

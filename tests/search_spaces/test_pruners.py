@@ -223,11 +223,11 @@ def test_a_value_that_is_no_number_stops_or_not_but_breaks_nothing(plan: SearchP
 )
 def test_a_wrong_pruner_is_one_clear_error(name: str, options: dict[str, Any], key: str, message: str) -> None:
     with pytest.raises(OptionError) as caught:
-        check_pruner({"name": name, **options}, ("maximize",), EPOCHS)
+        check_pruner(SearchPlan(epochs=EPOCHS, pruner={"name": name, **options}))
     assert message in str(caught.value) and key in (caught.value.key, *str(caught.value).split(": "))
     assert "\n" not in str(caught.value)
 
 
 def test_several_objectives_have_no_pruner() -> None:
     with pytest.raises(OptionError, match="a pruner compares one objective, but there are 2"):
-        check_pruner({"name": "asha"}, ("maximize", "minimize"), EPOCHS)
+        check_pruner(SearchPlan(("maximize", "minimize"), pruner={"name": "asha"}))

@@ -185,7 +185,7 @@ def test_several_objectives(name: str) -> None:
 
 def test_cmaes_refuses_several_objectives() -> None:
     with pytest.raises(OptionError, match="sampler cmaes can't search for several objectives; tpe, random, grid"):
-        check_sampler({"name": "cmaes"}, SPACE, {}, ("maximize", "minimize"), 5)
+        check_sampler(replace(plan_of("cmaes"), goals=("maximize", "minimize")))
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "cmaes", "nsga2"])
@@ -261,7 +261,7 @@ def test_the_best_for_several_objectives_are_those_that_none_dominates() -> None
 )
 def test_a_wrong_sampler_is_one_clear_error(name: str, options: dict[str, Any], key: str, message: str) -> None:
     with pytest.raises(OptionError) as caught:
-        check_sampler({"name": name, **options}, SPACE, {}, ("maximize",), 5)
+        check_sampler(SearchPlan(space=SPACE, configurations=5, sampler={"name": name, **options}))
     assert caught.value.key == key and message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -276,7 +276,7 @@ def test_a_wrong_sampler_is_one_clear_error(name: str, options: dict[str, Any], 
 )
 def test_experimental_options_warn_nobody(name: str, options: dict[str, Any]) -> None:
     plan = plan_of(name, **options)
-    check_sampler(plan.sampler, SPACE, plan.base, plan.goals, 5)
+    check_sampler(plan)
     rows = list(suggestions(plan, [], 12))
     done = [replace(row, state="complete", values=(value(row.parameters),)) for row in rows]
     assert len(list(suggestions(plan, done, 2))) == 2
