@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer, WrapValidator, with_config
@@ -156,21 +156,19 @@ class SweepSpec(Part):
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
         epochs = [base["epochs"], *(arm["epochs"] for arm in self.arms.values() if "epochs" in arm)]
         goals = tuple(objective.goal for objective in self.objective)
-        if self.search is None:
-            return SearchPlan(goals, self.arms, base=base, epochs=max(epochs))
-        search = self.search
+        plan = SearchPlan(goals, self.arms, base=base, epochs=max(epochs))
+        if (search := self.search) is None:
+            return plan
         if not (configurations := configurations or search.configurations):
             from search_spaces.samplers import grid  # and Optuna with it
 
             configurations = len(grid(search.space, base, **search.sampler))
         if "epochs" in search.space:
             epochs += search.space["epochs"].ends.values()
-        return SearchPlan(
-            goals=goals,
-            arms=self.arms,
+        return replace(
+            plan,
             space=search.space,
             configurations=configurations,
-            base=base,
             epochs=int(max(epochs)),
             sampler=search.sampler,
             pruner=search.pruner,

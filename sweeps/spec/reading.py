@@ -46,7 +46,11 @@ def read(
     """
     settings = [*settings, *([] if name is None else [f"name={name}"])]
     if isinstance(source, Mapping):
-        return _of_data(source, settings)
+        try:  # by way of YAML: what could not be written there could not be kept either
+            text = dump(source)
+        except Exception as error:  # PyYAML's own, of an object that is no plain data
+            raise SpecError([f"spec: must be plain data, as in YAML: {error}"]) from None
+        return parse(text, "", settings)
     path = pathlib.Path(source)
     shipped = studies()
     if str(source) in shipped and not path.exists():
@@ -71,48 +75,37 @@ def read(
 
 
 def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepSpec:
-    """The same from YAML text; `name` stands for the file in errors."""
+    """The same from YAML text; `name` stands for the file in errors, which without one have no lines."""
+
+    def at(line: int) -> str:
+        return f"{name}:{line}" if name else "spec"
+
     try:
         data, lines = load(text)
     except YamlError as error:
-        raise SpecError([f"{name}:{error.line}: {error}"]) from None
+        raise SpecError([f"{at(error.line)}: {error}"]) from None
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"is {shown(data)}"
-        raise SpecError([f"{name}:1: a spec is a mapping that begins with name: ..., but this {what}"])
-    return _checked(data, {path: f"{name}:{line}" for path, line in lines.items()}, settings)
-
-
-def _of_data(source: Mapping[str, Any], settings: Sequence[str]) -> SweepSpec:
-    """By way of YAML: what could not be written there could not be kept either."""
-    try:
-        data, _ = load(dump(source))
-    except YamlError as error:
-        raise SpecError([f"spec: {error}"]) from None
-    except Exception as error:  # PyYAML's own, of an object that is no plain data
-        raise SpecError([f"spec: must be plain data, as in YAML: {error}"]) from None
-    return _checked(data, {(): "spec"}, settings)
-
-
-def _checked(data: dict[str, Any], places: dict[Path, str], settings: Sequence[str]) -> SweepSpec:
+        raise SpecError([f"{at(1)}: a spec is a mapping that begins with name: ..., but this {what}"])
+    places = {path: at(line) for path, line in lines.items()}
     for setting in settings:
         _set(data, setting, places)
     try:
         spec = SweepSpec.model_validate(data)
+        wrong, unsaid = problems(spec), 0
     except ValidationError as error:
         details = error.errors(include_url=False)
         # To find words for each takes longer than to read them: a file of a hundred thousand wrong keys takes no time.
         wrong = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
         unsaid = max(0, len(details) - MOST_PROBLEMS)
-    else:
-        wrong, unsaid = problems(spec), 0
-        if not wrong:
-            return spec
+    if not wrong:
+        return spec
     if not isinstance(data.get("objective"), list):  # one is written without the list that it is in the model
         wrong = [((path[0], *path[2:]) if path[:1] == ("objective",) else path, message) for path, message in wrong]
     # The place of a problem is that of its key, or of the nearest one around it that is written.
     nearest = [next(places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in places) for path, _ in wrong]
-    lines = [f"{place}: {dotted(path)}{message}" for place, (path, message) in zip(nearest, wrong, strict=True)]
-    raise SpecError(lines, unsaid) from None
+    lines_of = zip(nearest, wrong, strict=True)
+    raise SpecError([f"{place}: {dotted(path)}{message}" for place, (path, message) in lines_of], unsaid)
 
 
 def _set(data: dict[str, Any], setting: str, places: dict[Path, str]) -> None:
