@@ -101,9 +101,8 @@ class Judge:
         running = {*numbers, *(row.number for row in history.own)}
         past = {row.number: row for row in history.past if row.number not in running}
         # Hyperband draws a configuration's bracket by its number, so each must keep its number.
-        trials = [Shown(TrialState.FAIL) for _ in range(max([*running, *past], default=-1) + 1)]
-        for number in running:
-            trials[number] = Shown(TrialState.RUNNING)
+        count = max([*running, *past], default=-1) + 1
+        trials = [Shown(TrialState.RUNNING if n in running else TrialState.FAIL) for n in range(count)]
         for number, row in past.items():
             trials[number] = Shown(
                 TrialState.COMPLETE if row.state == "complete" else TrialState.PRUNED,

@@ -11,6 +11,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import optuna
@@ -41,17 +42,6 @@ class _Sequence(QMCSampler):
         return self._gradsweep_index
 
 
-class _Common:
-    """The parameters that all trials have: here the whole space. Optuna searches all trials for them anew with every
-    sampler, at half the cost of a suggestion."""
-
-    def __init__(self, space: dict[str, BaseDistribution]) -> None:
-        self._space = dict(sorted(space.items()))
-
-    def calculate(self, study: optuna.Study) -> dict[str, BaseDistribution]:
-        return self._space
-
-
 def grid(
     space: Space, base: Mapping[str, Value | None], *, seed: int = 0, points: int | None = None, **name: Any
 ) -> list[dict[str, Value]]:
@@ -68,7 +58,7 @@ def grid(
             raise OptionError("points", f"{needs}: {key} {ends} has no finite set of values")
     if points is not None and not 1 <= points <= LARGEST:
         raise OptionError("points", f"1 <= points <= {LARGEST} must hold, but got {points}")
-    axes = [what.points(points) for what in space.values()]
+    axes = [what.points(points) if isinstance(what, Range) else what.values for what in space.values()]
     if (size := math.prod(map(len, axes))) > LARGEST:
         raise OptionError("points", f"a grid may have {LARGEST} points, but this has {size}")
     configurations: dict[tuple[Value, ...], dict[str, Value]] = {}
@@ -129,6 +119,8 @@ def make_sampler(settings: Settings, number: int, index: int, space: dict[str, B
     options["seed"] = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
     sampler: BaseSampler = construct(f"sampler {name}", make, options)
     if isinstance(sampler, (CmaEsSampler, NSGAIISampler)):
-        # Not by a subclass: the notes of nsga2 go by the name of its class.
-        sampler._search_space = _Common(space)  # type: ignore[assignment]
+        # The parameters that all trials have: here the whole space. Optuna searches all trials for them anew with every
+        # sampler, at half the cost of a suggestion. Not by a subclass: the notes of nsga2 go by the name of its class.
+        common = dict(sorted(space.items()))
+        sampler._search_space = SimpleNamespace(calculate=lambda study: common)  # type: ignore[assignment]
     return sampler

@@ -89,10 +89,6 @@ class Choice:
         """Every value, by its place."""
         return dict(enumerate(self.values))
 
-    def points(self, count: int | None) -> Sequence[Value]:
-        """All of its values, whatever the count."""
-        return self.values
-
 
 Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
 # Not the seed, which is noise; not the data, of which the easiest would win; not the engine, which changes nothing.

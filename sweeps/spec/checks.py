@@ -34,10 +34,7 @@ def problems(spec: SweepSpec) -> list[Problem]:
 
 
 def undecidable(spec: SweepSpec) -> list[str]:
-    """A line for each claim about epochs that a side of it does not reach: no error, for fewer epochs are a quick look.
-
-    A shipped study is tried with `--set base.epochs=1`, whatever its claims are about.
-    """
+    """A line for each claim about epochs that are not trained: no error, for studies are tried with few epochs."""
     lines = []
     for claim in spec.judged_claims():
         # How many epochs an arm has, or the most that any configuration has.
@@ -65,10 +62,9 @@ def _parts(spec: SweepSpec) -> Iterator[Problem]:
         yield ("resources", "pack"), f"must be at most {at_most} with these seeds, but got {pack}"
     if spec.confirm and spec.search is None:
         yield ("confirm",), "needs a search: leave confirm out"
-    if spec.confirm and isinstance(spec.confirm.seeds, tuple):
-        for i, seed in enumerate(spec.confirm.seeds):
-            if seed in spec.seeds:
-                yield ("confirm", "seeds", i), f"must be a fresh seed, but {seed} is one of seeds"
+    for i, seed in enumerate(spec.fresh_seeds):
+        if seed in spec.seeds:
+            yield ("confirm", "seeds", i), f"must be a fresh seed, but {seed} is one of seeds"
 
 
 def _members(spec: SweepSpec) -> tuple[list[MemberConfig], list[Problem]]:

@@ -26,7 +26,6 @@ KINDS = {
     "as_good": (AS_GOOD, "as", "margin"),
     "similar": (SIMILAR, "to", "margin"),
 }
-Objectives = Sequence[tuple[str, str]]  # metric and goal
 
 
 def _amount(value: Any) -> float | str:
@@ -50,9 +49,7 @@ class ClaimSpec(Part):
     says: str | None = optional(None, "the claim in its author's words")
     better: str | None = optional(None, "an arm, or best, that is better than the arm of than")
     than: str | None = optional(None, "an arm, or best: the best of the other configurations")
-    by: Margin | None = optional(
-        None, "better by more than this, in the metric's unit or as 10%; left out, by anything"
-    )
+    by: Margin | None = optional(None, "by more than this, in the metric's unit or as 10%; left out, by anything")
     as_good: str | None = optional(None, "an arm, or best, that is as good as the arm of as")
     as_: str | None = optional(None, "an arm, or best", alias="as")
     similar: str | None = optional(None, "an arm that is neither better nor worse than the arm of to")
@@ -98,7 +95,7 @@ class ClaimSpec(Part):
         refuse(wrong)
         return self
 
-    def judged(self, objectives: Objectives) -> Claim:
+    def judged(self, objectives: Sequence[tuple[str, str]]) -> Claim:
         """What the verdict judges; the goal is "" where it is neither given nor an objective's."""
         given = self.given
         kind, other, margin = KINDS[self.key]
@@ -117,8 +114,9 @@ class ClaimSpec(Part):
         )
 
 
-def judged(claims: Sequence[ClaimSpec], objectives: Objectives) -> tuple[Claim, ...]:
-    """What the verdict judges. Claims without a name get one each; it says what they differ in where it must."""
+def judged(claims: Sequence[ClaimSpec], objectives: Sequence[tuple[str, str]]) -> tuple[Claim, ...]:
+    """What the verdict judges, given each objective's metric and goal. Claims without a name get one each, which
+    says what they differ in where it must."""
     made = [claim.judged(objectives) for claim in claims]
     names = [named(claim).name for claim in made]
     for differences in zip(*map(_differences, made), strict=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer, WrapValidator, with_config
@@ -15,9 +15,8 @@ from typing_extensions import TypedDict
 
 from search_spaces.plan import SearchPlan
 from search_spaces.space import Choice, Range, Value
-from sweeps.spec import claims as spec_claims
 from sweeps.spec import values
-from sweeps.spec.claims import ClaimSpec
+from sweeps.spec.claims import ClaimSpec, judged
 from sweeps.spec.values import Concurrent, EachSeed, Goal, Name, Part, Seeds, Uri, optional
 from sweeps.spec.yaml_lines import dump
 from tracking.verdict.claims import Claim, default_claims
@@ -28,12 +27,9 @@ MOST_PROCESSORS = 1024  # of a machine
 
 
 def _written(space: Mapping[str, Range | Choice]) -> dict[str, Any]:
-    return {
-        key: list(entry.values)
-        if isinstance(entry, Choice)
-        else {end: value for end, value in asdict(entry).items() if value is not False}
-        for key, entry in space.items()
-    }
+    """A choice as its values, a range as what of it is not false."""
+    parts = {key: {name: v for name, v in vars(what).items() if v is not False} for key, what in space.items()}
+    return {key: what.get("values", what) for key, what in parts.items()}
 
 
 if TYPE_CHECKING:
@@ -148,15 +144,14 @@ class SweepSpec(Part):
     def judged_claims(self) -> tuple[Claim, ...]:
         """What the verdict decides: the claims that are stated, or what `claim` stands for."""
         if self.claims:
-            return spec_claims.judged(self.claims, self.objectives)
+            return judged(self.claims, self.objectives)
         return default_claims(self.claim, self.arms, self.objectives) if self.claim is not None else ()
 
     def search_plan(self, configurations: int | None = None) -> SearchPlan:
         """What is to be searched; a grid has all of its points where no number is given."""
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
         epochs = [base["epochs"], *(arm["epochs"] for arm in self.arms.values() if "epochs" in arm)]
-        goals = tuple(objective.goal for objective in self.objective)
-        plan = SearchPlan(goals, self.arms, base=base, epochs=max(epochs))
+        plan = SearchPlan(tuple(o.goal for o in self.objective), self.arms, base=base, epochs=max(epochs))
         if (search := self.search) is None:
             return plan
         if not (configurations := configurations or search.configurations):

@@ -79,12 +79,6 @@ def seeds(value: Any) -> int | tuple[int, ...]:
     return tuple(value)
 
 
-def each_seed(value: Any) -> tuple[int, ...]:
-    """The same; a count stands for the seeds from 0."""
-    counted = seeds(value)
-    return tuple(range(counted)) if isinstance(counted, int) else counted
-
-
 def concurrent(value: Any) -> Any:
     """auto, or how many."""
     if value == "auto" or (type(value) is int and value >= 1):
@@ -155,7 +149,11 @@ def _kind(hint: Any) -> type:
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Seeds = Annotated[int | tuple[int, ...], PlainValidator(seeds)]
-EachSeed = Annotated[tuple[int, ...], PlainValidator(each_seed)]
+EachSeed = Annotated[
+    tuple[int, ...],
+    PlainValidator(seeds),
+    AfterValidator(lambda given: tuple(range(given)) if isinstance(given, int) else given),
+]
 Concurrent = Annotated[int | Literal["auto"], PlainValidator(concurrent)]
 Uri = Annotated[str, AfterValidator(tracking_uri)]
 MEMBER_TYPES = get_type_hints(MemberConfig)

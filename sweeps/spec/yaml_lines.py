@@ -51,14 +51,14 @@ def load(text: str) -> tuple[Any, dict[Path, int]]:
     if odd := _NO_TEXT.search(text):
         _text(odd[0], text.count("\n", 0, odd.start()) + 1, ())
     data, lines = None, dict[Path, int]()
-    events = yaml.parse(text, Loader=yaml.SafeLoader)
+    events: Iterator[Any] = yaml.parse(text, Loader=yaml.SafeLoader)
     try:
         next(events)  # the stream's start
         if isinstance(next(events), yaml.DocumentStartEvent):
             data = _value(next(events), events, (), lines)
             next(events)  # the document's end
             if isinstance(event := next(events), yaml.DocumentStartEvent):
-                raise YamlError("not YAML: a second document begins here", _line(event))
+                raise YamlError("not YAML: a second document begins here", event.start_mark.line + 1)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(", ".join(part for part in (error.context, error.problem) if part).split())
@@ -68,13 +68,9 @@ def load(text: str) -> tuple[Any, dict[Path, int]]:
     return data, lines
 
 
-def _line(event: Any) -> int:
-    return int(event.start_mark.line) + 1
-
-
 def _value(event: Any, events: Iterator[Any], path: Path, lines: dict[Path, int]) -> Any:
     """What begins with this event; the first thing that is wrong ends it before what follows is built."""
-    line = _line(event)
+    line = event.start_mark.line + 1
     lines.setdefault(path, line)
     if isinstance(event, yaml.AliasEvent):
         raise YamlError(f"aliases are not read: write out what *{event.anchor} stands for", line)
@@ -93,12 +89,13 @@ def _value(event: Any, events: Iterator[Any], path: Path, lines: dict[Path, int]
         return items
     entries: dict[str, Any] = {}
     while not isinstance(key := next(events), yaml.MappingEndEvent):
+        line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarEvent):
-            raise YamlError("a key must be text, but this is a list, a mapping or an alias", _line(key), path)
-        here = (*path, _text(key.value, _line(key), path))
+            raise YamlError("a key must be text, but this is a list, a mapping or an alias", line, path)
+        here = (*path, _text(key.value, line, path))
         if here in lines:
-            raise YamlError(f"given twice, first in line {lines[here]}", _line(key), here)
-        lines[here] = _line(key)
+            raise YamlError(f"given twice, first in line {lines[here]}", line, here)
+        lines[here] = line
         entries[key.value] = _value(next(events), events, here, lines)
     return entries
 

@@ -92,7 +92,7 @@ def test_whole_number_fields_are_searched_as_whole_numbers() -> None:
     text = f"name: x\nsearch: {{configurations: 3, space: {space}}}\n"
     found = parse(text).search_plan().space
     assert found == {"batch_size": Range(8, 64, log=True, integer=True), "alpha": Choice((1.0, 2.0))}
-    assert all(isinstance(v, float) for v in found["alpha"].points(None))
+    assert all(isinstance(v, float) for v in found["alpha"].ends.values())
 
 
 def test_a_grid_has_all_of_its_points() -> None:
