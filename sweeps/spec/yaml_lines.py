@@ -57,8 +57,8 @@ def load(text: str) -> tuple[Any, dict[Path, int]]:
         if isinstance(next(events), yaml.DocumentStartEvent):
             data = _value(next(events), events, (), lines)
             next(events)  # the document's end
-            if isinstance(event := next(events), yaml.DocumentStartEvent):
-                raise YamlError("not YAML: a second document begins here", event.start_mark.line + 1)
+            if not isinstance(more := next(events), yaml.StreamEndEvent):
+                raise YamlError("not YAML: a second document begins here", more.start_mark.line + 1)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(", ".join(part for part in (error.context, error.problem) if part).split())
