@@ -62,9 +62,8 @@ def _parts(spec: SweepSpec) -> Iterator[Problem]:
         yield ("resources", "pack"), f"must be at most {at_most} with these seeds, but got {pack}"
     if spec.confirm and spec.search is None:
         yield ("confirm",), "needs a search: leave confirm out"
-    for i, seed in enumerate(spec.fresh_seeds):
-        if seed in spec.seeds:
-            yield ("confirm", "seeds", i), f"must be a fresh seed, but {seed} is one of seeds"
+    for seed in sorted({*spec.seeds}.intersection(spec.fresh_seeds)):
+        yield ("confirm", "seeds", spec.fresh_seeds.index(seed)), f"must be a fresh seed, but {seed} is one of seeds"
 
 
 def _members(spec: SweepSpec) -> tuple[list[MemberConfig], list[Problem]]:
