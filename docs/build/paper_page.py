@@ -21,12 +21,11 @@ from sweeps.theory_table import PARTS, sides, where
 from tracking.figures.album import draw
 from tracking.figures.style import write
 from tracking.figures.theory import save
-from tracking.markdown import markdown, table
 from tracking.results import load_wide, outcomes
 from tracking.store import Store
 from tracking.types import Sweep
 from tracking.verdict.sections import sections
-from tracking.verdict.tables import Table, columns
+from tracking.verdict.tables import Table, markdown, markdown_table
 from tracking.verdict.types import ClaimVerdict, Verdict
 from trainers.errors import RequestError, SearchError
 from trainers.theory.check import check
@@ -216,4 +215,4 @@ def _note(out: Path, name: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return table(Table("", columns(*head), tuple(map(tuple, rows))))
+    return markdown_table(Table("", tuple(head), tuple(map(tuple, rows))))

@@ -47,9 +47,7 @@ def _section(section: Section) -> str:
 
 
 def _table(content: Table) -> str:
-    marks = {"number": "#", "words": "~"}
-    heads = [column.name + marks.get(column.kind, "") for column in content.columns]
-    return table(heads, content.rows, content.title)
+    return table(content.columns, content.rows, content.title)
 
 
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:

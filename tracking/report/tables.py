@@ -11,7 +11,7 @@ from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn
 from tracking.tidy import MEMBER
 from tracking.types import Sweep
-from tracking.verdict.tables import NUMBER, PERCENT, SHARE, SPREAD, Column, Table, columns, number
+from tracking.verdict.tables import PERCENT, SHARE, SPREAD, Table, number
 
 # Heading, metric, whether at the end (else at the start), how it is shown.
 MEASURED = (
@@ -39,7 +39,7 @@ def measured(data: FigureData) -> list[Table]:
         ends = data.ends(line.configuration)
         means = [number(float(ends[at_end][m].mean(skipna=False)), shape) for _, m, at_end, shape in shown]
         rows.append((line.label, *means))
-    heads = (Column("configuration"), *(Column(row[0], NUMBER) for row in shown))
+    heads = ("configuration", *(f"{row[0]}#" for row in shown))
     seeds = "search's own seeds" if len(data.own) < len(data.frame) else "seeds"
     return [Table(f"Means over the {seeds} (vanished: coordinates with |g| < 1e-7)", heads, tuple(rows))]
 
@@ -63,7 +63,7 @@ def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
     if sweep.commit:
         rows.append(("git commit", sweep.commit))
     rows += [(package, version) for package, version in sweep.versions.items()]
-    return Table("What the numbers hold for", columns("condition", "value~"), tuple(rows))
+    return Table("What the numbers hold for", ("condition", "value~"), tuple(rows))
 
 
 def _several(values: list[str]) -> str:

@@ -29,7 +29,7 @@ class Summary:
     q25: float | None
     q50: float | None
     q75: float | None
-    rank: int | None
+    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,12 @@ class ClaimVerdict:
     p: float | None
     p_corrected: float | None
     stated_later: bool
+
+    @property
+    def lead(self) -> str:
+        """The claim's own words, and when they were stated; nothing for a claim of neither."""
+        later = " (post hoc: stated after results were available)" * self.stated_later
+        return (f'"{self.says}"' if self.says else f"`{self.name}`" if later else "") + later
 
 
 @dataclass(frozen=True)

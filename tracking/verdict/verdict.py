@@ -41,7 +41,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from tracking.markdown import markdown
 from tracking.results import CONFIRM, Outcome
 from tracking.verdict.causes import causes
 from tracking.verdict.claims import BETTER, PLAIN, Claim
@@ -49,7 +48,7 @@ from tracking.verdict.comparisons import SECONDS
 from tracking.verdict.judge import Stage, judge_claims
 from tracking.verdict.rankings import summaries
 from tracking.verdict.sections import rankings, sections
-from tracking.verdict.tables import Section, plain
+from tracking.verdict.tables import Section, markdown
 from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Verdict
 
 __all__ = ["ClaimVerdict", "ObjectiveVerdict", "Verdict", "judge"]
@@ -92,27 +91,21 @@ def judge(
         claimed = next((s for s in ranking if s.configuration == arms.get(claim or "")), None)
         judged.append(ObjectiveVerdict(metric, goal, ranking, summaries(frame, again, metric, goal), claimed))
     answers = judge_claims(claims, stage, later, left)
-    gradients, sentences = causes(frame, _compared(answers, stage, claim))
+    # The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first.
+    compared = []
+    if claim is not None and claim != PLAIN and claim in stage.arms and PLAIN in stage.arms:
+        compared.append((stage.arms[PLAIN], stage.arms[claim]))
+    for c in answers:
+        if c.kind == BETTER and c.comparison and c.metric != SECONDS:
+            better, worse = c.comparison.configurations
+            compared.append((worse, better))
+    names = {n: o.name.removeprefix(CONFIRM) for n, o in outcomes.items()}
+    gradients, sentences = causes(frame, list(dict.fromkeys(compared))[:MOST_CAUSES], names)
     states = dict(Counter(o.state for o in outcomes.values()))
-    total = max(sum(states.values()) - states.get("running", 0) + left, len(outcomes))
+    total = max(len(outcomes) - states.get("running", 0) + left, len(outcomes))
     verdict = Verdict(sweep, claim, states, total, tuple(judged), answers, gradients, sentences)
     parts = sections(verdict)
+    lines = [line for part in parts if part.sentences for line in (part.title, *part.lines) if line]
     # The whole of it: a list of the best closes what is read from the top.
     described = (*parts[1:], Section("", (), rankings(verdict, MOST_RANKED)))
-    return replace(verdict, text=plain(parts), markdown=markdown(described))
-
-
-def _compared(
-    claims: Sequence[ClaimVerdict], stage: Stage, claim: str | None
-) -> list[tuple[tuple[int, str], tuple[int, str]]]:
-    """The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first."""
-    arms = stage.arms
-    pairs: dict[tuple[int, int], tuple[tuple[int, str], tuple[int, str]]] = {}
-    if claim is not None and claim in arms and claim != PLAIN and PLAIN in arms:
-        pairs[arms[claim], arms[PLAIN]] = (arms[PLAIN], PLAIN), (arms[claim], claim)
-    for c in claims:
-        if c.kind == BETTER and c.comparison is not None and c.metric != SECONDS:
-            names = (name.removeprefix(CONFIRM) for name in (c.comparison.one, c.comparison.other))
-            better, worse = zip(c.comparison.configurations, names, strict=True)
-            pairs.setdefault(c.comparison.configurations, (worse, better))
-    return list(pairs.values())[:MOST_CAUSES]
+    return replace(verdict, text="\n".join(lines), markdown=markdown(described))
