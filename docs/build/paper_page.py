@@ -83,7 +83,7 @@ def _shown(study: str, stores: Sequence[Store], figures: Path) -> Iterator[Shown
         with opened(name, store) as (_, sweep):
             verdict = verdict_of(spec, store)
         file = figures / f"{name}.svg"
-        picture = next(p for p in draw(load_wide(name, store), outcomes(name, store)).pictures if p.name == FIGURE)
+        picture = draw(load_wide(name, store), outcomes(name, store)).pictures[FIGURE]
         picture.figure.axes[0].set_title(f"{study}, batch size {batch_size}", loc="left", fontweight="bold")
         write(picture.figure, file)
         shown = f"![{spec.name}: {picture.alt}]({figures.name}/{file.name})"

@@ -18,14 +18,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from tracking.figures.album import Album, Picture
+from tracking.figures.album import Album, Drawing
 from tracking.verdict.sections import rankings, sections
 from tracking.verdict.tables import Table
 from tracking.verdict.types import Verdict
 
 _HERE = Path(__file__).parent
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
-_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -44,36 +43,25 @@ def page(
 
     `tables` are results below the figures and the rankings; `spec` is YAML; `status` is that of the ledger's sweep.
     """
-    now = datetime.now(UTC)
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["code"] = _with_code
+    environment.filters |= {"code": _with_code, "source": _source}
     return environment.get_template("page.html").render(
-        name=verdict.sweep,
+        verdict=verdict,
         question=question,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        notes=_notes(verdict, status, now),
+        lost=[f"{amount} {state}" for state in ("diverged", "failed") if (amount := verdict.states.get(state))],
         sections=sections(verdict),
-        fresh=verdict.fresh_seeds,
-        pictures=[(picture, *_image(picture)) for picture in album.pictures],
-        left_out=album.left_out,
-        tables=[*rankings(verdict), *tables],
+        album=album,
+        rankings=list(rankings(verdict)),
+        tables=list(tables),
         conditions=conditions,
         spec=spec,
-        made=f"Made by gradsweep{' ' + version if version else ''} on {now:%Y-%m-%d at %H:%M} UTC.",
+        status=status,
+        version=version,
+        now=f"{datetime.now(UTC):%Y-%m-%d at %H:%M} UTC",
     )
-
-
-def _notes(verdict: Verdict, status: str, now: datetime) -> list[str]:
-    notes = []
-    if status in ("running", "killed"):
-        how = "is running" if status == "running" else "was interrupted"
-        notes.append(f"This sweep {how}: the report shows its state on {now:%Y-%m-%d at %H:%M} UTC.")
-    lost = [f"{amount} {state}" for state in ("diverged", "failed") if (amount := verdict.states.get(state))]
-    if lost:
-        notes.append(f"Of the configurations, {' and '.join(lost)}. They have no rank, and their lines end early.")
-    return notes
 
 
 def _with_code(text: str) -> Markup:
@@ -81,9 +69,8 @@ def _with_code(text: str) -> Markup:
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
-def _image(picture: Picture) -> tuple[str, int, int]:
+def _source(picture: Drawing) -> Markup:
     """Its data URI, and its size in CSS pixels so that the page does not jump while it is read."""
-    drawn = _PROLOGUE.sub("", picture.svg)
-    box = _BOX.search(drawn)
-    width, height = (math.ceil(float(points) * 96 / 72) for points in box.groups()) if box else (1, 1)
-    return f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode('ascii')}", width, height
+    width, height = (math.ceil(round(float(inches) * 96, 6)) for inches in picture.figure.get_size_inches())
+    drawn = base64.b64encode(_PROLOGUE.sub("", picture.svg).encode()).decode("ascii")
+    return Markup(f'src="data:image/svg+xml;base64,{drawn}" width="{width}" height="{height}"')

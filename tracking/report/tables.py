@@ -13,16 +13,16 @@ from tracking.tidy import MEMBER
 from tracking.types import Sweep
 from tracking.verdict.tables import PERCENT, SHARE, SPREAD, Table, number
 
-# Heading, metric, whether at the end (else at the start), how it is shown.
-MEASURED = (
-    ("train accuracy", "train.accuracy", True, PERCENT),
-    ("validation accuracy", "validation.accuracy", True, PERCENT),
-    ("test accuracy", "test.accuracy", True, PERCENT),
-    ("rms of the loss's gradient, start", "gradient.data.rms", False, SPREAD),
-    ("vanished, start", "gradient.data.vanished", False, SHARE),
-    ("rms of the loss's gradient, end", "gradient.data.rms", True, SPREAD),
-    ("vanished, end", "gradient.data.vanished", True, SHARE),
-)
+# Heading -> metric, at the start or the end, how it is shown.
+MEASURED = {
+    "train accuracy": ("train.accuracy", "end", PERCENT),
+    "validation accuracy": ("validation.accuracy", "end", PERCENT),
+    "test accuracy": ("test.accuracy", "end", PERCENT),
+    "rms of the loss's gradient, start": ("gradient.data.rms", "start", SPREAD),
+    "vanished, start": ("gradient.data.vanished", "start", SHARE),
+    "rms of the loss's gradient, end": ("gradient.data.rms", "end", SPREAD),
+    "vanished, end": ("gradient.data.vanished", "end", SHARE),
+}
 MOST = 6  # so many values of a field are named, of more the first and the last
 _COMPARED = ("alpha", "r")  # the rest are the conditions
 
@@ -33,15 +33,16 @@ def measured(data: FigureData) -> list[Table]:
         chosen = lines(data)
     except NotDrawn:
         return []
-    shown = [row for row in MEASURED if row[1] in data.frame]
+    shown = {f"{head}#": column for head, column in MEASURED.items() if column[0] in data.frame}
     rows = []
     for line in chosen:
-        ends = data.ends(line.configuration)
-        means = [number(float(ends[at_end][m].mean(skipna=False)), shape) for _, m, at_end, shape in shown]
+        ends = {"start": line.start, "end": line.end}
+        means = [number(ends[at][metric].mean(skipna=False), shape) for metric, at, shape in shown.values()]
         rows.append((line.label, *means))
-    heads = ("configuration", *(f"{row[0]}#" for row in shown))
     seeds = "search's own seeds" if len(data.own) < len(data.frame) else "seeds"
-    return [Table(f"Means over the {seeds} (vanished: coordinates with |g| < 1e-7)", heads, tuple(rows))]
+    return [
+        Table(f"Means over the {seeds} (vanished: coordinates with |g| < 1e-7)", ("configuration", *shown), tuple(rows))
+    ]
 
 
 def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
@@ -49,22 +50,18 @@ def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
     rows: list[tuple[str, str]] = []
     if len(frame):
         seeds = sorted(frame["seed"].unique().tolist())
-        rows.append(("seeds", f"{len(seeds)}: {_several([str(s) for s in seeds])}"))
+        rows.append(("seeds", f"{len(seeds)}: {_several(seeds)}"))
         rows.append(("epochs recorded", f"0 to {int(frame['epoch'].max())}"))
         for name in (m for m in MEMBER if m in frame and m not in _COMPARED):
-            values = [
-                number(v, "g") if isinstance(v, float) else str(v) for v in frame[name].drop_duplicates().tolist()
-            ]
-            rows.append((name.replace("_", " "), _several(values)))
+            rows.append((name.replace("_", " "), _several(frame[name].unique().tolist())))
     rows += [(f"sha256 of {data}", digest) for data, digest in sweep.digests.items()]
-    for what, at in (("started", sweep.begun), ("ended", sweep.ended)):
-        if at is not None:
-            rows.append((what, f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M} UTC"))
-    if sweep.commit:
-        rows.append(("git commit", sweep.commit))
-    rows += [(package, version) for package, version in sweep.versions.items()]
+    times = {"started": sweep.begun, "ended": sweep.ended}
+    rows += [(what, f"{datetime.fromtimestamp(t / 1000, UTC):%Y-%m-%d %H:%M} UTC") for what, t in times.items() if t]
+    rows += [("git commit", sweep.commit)] if sweep.commit else []
+    rows += sweep.versions.items()
     return Table("What the numbers hold for", ("condition", "value~"), tuple(rows))
 
 
-def _several(values: list[str]) -> str:
-    return ", ".join(values) if len(values) <= MOST else f"{values[0]}, {values[1]}, … {values[-1]}"
+def _several(values: list[object]) -> str:
+    texts = [number(value, "g") if isinstance(value, float) else str(value) for value in values]
+    return ", ".join(texts) if len(texts) <= MOST else f"{texts[0]}, {texts[1]}, … {texts[-1]}"

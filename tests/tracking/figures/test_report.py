@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sweeps.commands.results import verdict_text
-from tracking.figures.album import Album, LeftOut, Picture
+from tracking.figures.album import Album, Drawing
 from tracking.figures.data import FigureData
 from tracking.report.page import page
 from tracking.report.tables import conditions, measured
@@ -25,8 +25,8 @@ from tracking.verdict.types import Verdict
 from tracking.verdict.verdict import judge
 
 ACCURACY = ("validation.accuracy", "maximize")
-PICTURE = Picture("one", "A title", "A caption.", "In words.", Figure(figsize=(0.5, 1.0)))
-NOTHING = Album((), ())
+PICTURE = Drawing(Figure(figsize=(0.5, 1.0)), "A caption.", "In words.", "A title")
+NOTHING = Album({}, {})
 NO_TABLE = Table("Conditions", ("condition",), ())
 
 
@@ -64,7 +64,7 @@ def verdict(make: Any) -> Verdict:
 def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdict) -> None:
     frame, ended = make.read()
     tables = measured(FigureData(frame, ended))
-    album = Album((PICTURE,), (LeftOut("Response surface", "nothing was searched"),))
+    album = Album({"one": PICTURE}, {"Response surface": "nothing was searched"})
     result = conditions(frame, make.sweep())
     text = page(verdict, album, tables, result, question="Is it?", spec="name: made\n", version="9.9")
     texts = Parsed(text).texts
@@ -111,7 +111,7 @@ def test_every_output_shows_the_same_sentences_and_cells(verdict: Verdict) -> No
 
 
 def test_the_page_needs_nothing_else(verdict: Verdict) -> None:
-    text = page(verdict, Album((PICTURE,), ()), [], NO_TABLE)
+    text = page(verdict, Album({"one": PICTURE}, {}), [], NO_TABLE)
     parsed = Parsed(text)
     assert parsed.of("script", "link", "iframe", "object", "base", "form") == []
     assert not any(name.startswith("on") for _, attributes in parsed.elements for name in attributes)
@@ -135,7 +135,7 @@ def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
         causes=(evil,),
         objectives=(replace(verdict.objectives[0], ranking=(replace(verdict.objectives[0].ranking[0], name=evil),)),),
     )
-    album = Album((Picture(evil, evil, evil, evil, PICTURE.figure),), (LeftOut(evil, evil),))
+    album = Album({evil: Drawing(PICTURE.figure, evil, evil, evil)}, {evil: evil})
     table = Table(evil, (evil,), ((evil,),))
     result = conditions(
         measured_frame(evil), Sweep(evil, evil, versions={evil: evil}, digests={evil: evil}, commit=evil)
