@@ -14,11 +14,10 @@ import pytest
 
 from tests.tracking.tables import table
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
-from tracking.verdict.rankings import summaries
 from tracking.verdict.sections import sections
 from tracking.verdict.tables import number
 from tracking.verdict.types import ClaimVerdict, Verdict
-from tracking.verdict.verdict import judge
+from tracking.verdict.verdict import judge, summaries
 
 ACCURACY = ("validation.accuracy", "maximize")
 PLAIN = [0.50, 0.52, 0.49, 0.51, 0.53, 0.50, 0.48, 0.51]

@@ -32,7 +32,9 @@ def draw(data: FigureData) -> Drawing:
     axes = figure.subplots()
     shown: dict[str, Any] = {"cmap": COLOURS, "vmin": values.min(), "vmax": values.max()}
     inside = points[points["r"] > 0]
-    if _is_area(inside):
+    places = inside[["x", "y"]]
+    # Else they are few, or all on one straight line: there is nothing between them.
+    if len(places.drop_duplicates()) >= LEAST and np.linalg.matrix_rank(places - places.mean(), rtol=1e-6) == 2:
         triangles = Triangulation(inside["x"], inside["y"])
         axes.tricontourf(triangles, inside["value"], levels=14, alpha=0.55, **shown)
     dots = axes.scatter(points["x"], points["y"], c=values, s=26, edgecolors="white", linewidths=0.5, zorder=3, **shown)
@@ -92,15 +94,6 @@ def surface(data: FigureData) -> pd.DataFrame:
         best=results.index == best,
         near=(values - values[best]).abs() <= error,
     )
-
-
-def _is_area(points: pd.DataFrame) -> bool:
-    """Whether there is something between the points: they are not few, nor all on one straight line."""
-    places = points[["x", "y"]]
-    if len(places.drop_duplicates()) < LEAST:
-        return False
-    spread = np.linalg.svd(places - places.mean(), compute_uv=False)
-    return bool(spread[-1] > 1e-6 * spread[0])
 
 
 def _ticks(axes: Axes, points: pd.DataFrame) -> None:

@@ -92,15 +92,7 @@ class Paired:
         low, high = interval(self.gains)
         if low is not None and high is not None:
             low, high = self._on_grid(np.array([low, high])).tolist()
-        return Comparison(
-            *names,
-            configurations,
-            "epoch" if self.claim.metric == SECONDS else "seed",
-            self.pairs,
-            ones=tuple(self.arm.tolist()),
-            others=tuple(self.against.tolist()),
-            gains=tuple(self.gains.tolist()),
-            gain=math.fsum(self.gains) / len(self.pairs),
-            low=low,
-            high=high,
-        )
+        paired_over = "epoch" if self.claim.metric == SECONDS else "seed"
+        ones, others, gains = (tuple(of.tolist()) for of in (self.arm, self.against, self.gains))
+        gain = math.fsum(gains) / len(gains)
+        return Comparison(*names, configurations, paired_over, self.pairs, ones, others, gains, gain, low, high)

@@ -6,7 +6,7 @@ The rules are stated in `tracking.verdict.verdict`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -123,8 +123,7 @@ def _verdict(
     test: _Tested, stage: Stage, corrected: tuple[float, float], claims: int, factor: int, later: Collection[str]
 ) -> ClaimVerdict:
     claim, answer, text = test.claim, test.answer, f"{test.reason}."
-    p = p_corrected = threshold = comparison = None
-    candidates = len(test.pairs) if BEST in (claim.arm, claim.against) else 0
+    result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, claim.goal, test.epochs)
     if test.pairs:
         pair, (arm, against) = test.pairs[test.shown], test.shown
         comparison = pair.comparison((stage.outcomes[arm].name, stage.outcomes[against].name), (arm, against))
@@ -138,28 +137,16 @@ def _verdict(
         if claim.kind == BETTER and claim.arm != BEST and not claim.margin and pair.same:
             fails = True  # equal on every seed is no matter of chance
         answer = CONFIRMED if holds else NOT_CONFIRMED if fails else UNDECIDED
+        candidates = len(test.pairs) if BEST in (claim.arm, claim.against) else 0
         text = words.numbers(claim, comparison, candidates, p, p_corrected, claims)
         text += words.too_few(comparison, claims, factor) if answer == UNDECIDED else ""
         # What the gain has to be above, in the metric's unit (its size below, if similar).
         threshold = float(pair.margins.mean()) * (-1 if claim.kind == AS_GOOD else 1)
-    question = words.question(claim, test.epochs, comparison)
-    return ClaimVerdict(
-        claim.name,
-        claim.says,
-        claim.kind,
-        claim.metric,
-        claim.goal,
-        test.epochs,
-        threshold=threshold,
-        question=question,
-        answer=answer,
-        sentence=f"{question} {answer.capitalize()}: {text}",
-        comparison=comparison,
-        candidates=candidates,
-        p=p,
-        p_corrected=p_corrected,
-        stated_later=claim.name in later,
-    )
+        result = replace(result, threshold=threshold, comparison=comparison, candidates=candidates)
+        result = replace(result, p=p, p_corrected=p_corrected)
+    question = words.question(claim, test.epochs, result.comparison)
+    sentence = f"{question} {answer.capitalize()}: {text}"
+    return replace(result, question=question, answer=answer, sentence=sentence, stated_later=claim.name in later)
 
 
 def _epochs(claim: Claim, records: Sequence[pd.DataFrame]) -> str:

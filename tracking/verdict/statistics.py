@@ -78,11 +78,11 @@ def holm(ps: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def least_p(pairs: int, claims: int = 1) -> float | None:
-    """The smallest two-sided p that so many pairs can give, corrected for so many claims; None without pairs."""
-    return min(1.0, claims * 2.0 ** (1 - pairs)) if pairs else None
+def least_p(pairs: int, claims: int = 1) -> float:
+    """The smallest two-sided p that so many pairs can give, corrected for so many claims."""
+    return min(1.0, claims * 2.0 ** (1 - pairs))
 
 
 def pairs_needed(claims: int = 1) -> int:
     """The fewest pairs with which one of so many claims can be decided at all: 6 for one."""
-    return next(n for n in range(1, 100) if claims * 2.0 ** (1 - n) <= LEVEL)
+    return next(n for n in range(1, 100) if least_p(n, claims) <= LEVEL)

@@ -35,10 +35,12 @@ that chose it: a sweep with a confirming stage is judged on that stage's fresh s
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from tracking.results import CONFIRM, Outcome
@@ -46,10 +48,9 @@ from tracking.verdict.causes import causes
 from tracking.verdict.claims import BETTER, PLAIN, Claim
 from tracking.verdict.comparisons import SECONDS
 from tracking.verdict.judge import Stage, judge_claims
-from tracking.verdict.rankings import summaries
 from tracking.verdict.sections import rankings, sections
 from tracking.verdict.tables import Section, markdown
-from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Verdict
+from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Summary, Verdict
 
 __all__ = ["ClaimVerdict", "ObjectiveVerdict", "Verdict", "judge"]
 
@@ -109,3 +110,34 @@ def judge(
     # The whole of it: a list of the best closes what is read from the top.
     described = (*parts[1:], Section("", (), rankings(verdict, MOST_RANKED)))
     return replace(verdict, text="\n".join(lines), markdown=markdown(described))
+
+
+def summaries(
+    frame: pd.DataFrame, outcomes: Mapping[int, Outcome], metric: str, goal: str = "maximize"
+) -> tuple[Summary, ...]:
+    """Every configuration of `outcomes` at its last epoch; the complete ones by rank, then the others by number."""
+    ends: dict[int, pd.DataFrame] = {}
+    if len(frame):
+        last = frame[frame["epoch"] == frame.groupby("configuration")["epoch"].transform("max")]
+        ends = {int(str(number)): rows for number, rows in last.groupby("configuration")}
+    every = [_summary(outcome, ends.get(number), metric) for number, outcome in outcomes.items()]
+    means = {s.configuration: s.mean for s in every if s.state == "complete" and s.mean is not None}
+    ranks = pd.Series(means, dtype=float).rank(method="min", ascending=goal == "minimize").astype(int).to_dict()
+    ranked = [replace(s, rank=ranks.get(s.configuration)) for s in every]
+    return tuple(sorted(ranked, key=lambda s: (s.rank is None, s.rank or 0, s.configuration)))
+
+
+def _summary(outcome: Outcome, rows: pd.DataFrame | None, metric: str) -> Summary:
+    epoch, by_seed = None, {}
+    if rows is not None:
+        epoch = int(rows["epoch"].iloc[0])
+        by_seed = dict(sorted(zip(rows["seed"].tolist(), rows[metric].tolist(), strict=True)))
+    values = tuple(v if math.isfinite(v) else None for v in by_seed.values())
+    summary = Summary(outcome.number, outcome.arm, outcome.name, outcome.state, epoch, tuple(by_seed), values)
+    finite = [v for v in values if v is not None]
+    # Of all seeds or of none: the mean of those that survived would be too good.
+    if not finite or len(finite) < len(values):
+        return summary
+    q25, q50, q75 = np.quantile(finite, (0.25, 0.5, 0.75)).tolist()
+    deviation = float(np.std(finite, ddof=1)) if len(finite) > 1 else None
+    return replace(summary, mean=math.fsum(finite) / len(finite), deviation=deviation, q25=q25, q50=q50, q75=q75)
