@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
-from tracking.figures.lines import Line, lines
+from tracking.figures.lines import Line
 from tracking.figures.style import NotDrawn, axis_label, legend_below, new_figure, percent
 from tracking.verdict.tables import SHARE, P, number
 
@@ -26,7 +26,7 @@ def draw(data: FigureData) -> Drawing:
 
     The gradient with the penalty is left out where no line has a penalty: it is the same.
     """
-    chosen = lines(data)
+    chosen = data.lines
     penalized = any((line.rows["r"] > 0).any() for line in chosen)
     panels = [m for m in (ACCURACY, DATA, *([TOTAL] if penalized else [])) if m in data.frame]
     if not panels:

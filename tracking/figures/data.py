@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
+from tracking.figures.lines import Line, described, last_epoch, within
+from tracking.figures.style import BEST_COLOUR, BEST_DASHES, DASHES, PALETTE, NotDrawn
 from tracking.results import Outcome
+from tracking.tidy import MEMBER
 
-LARGEST = float(np.finfo(np.float32).max)
+NOT_SHOWN = ("engine", "epochs")  # fields of a member that are no part of a label
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,24 @@ class FigureData:
         results = self.results[self.results["arm"] == ""].iloc[::-1]  # of equal ones the first is the best
         return results.sort_values("value", ascending=self.objective[1] == "maximize", kind="stable")
 
-
-def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
-    """The records of each configuration after its last epoch."""
-    return rows[rows["epoch"] == rows.groupby("configuration")["epoch"].transform("max")]
-
-
-def within(values: pd.Series[float]) -> pd.Series[float]:
-    """NaN in the place of what the engines' float32 can't hold: infinities, and sizes that would break an axis."""
-    return values.astype(np.float64).where(values.abs() <= LARGEST)
+    @cached_property
+    def lines(self) -> list[Line]:
+        """The arms in their order, then the best searched configuration where there is a search. Raises NotDrawn."""
+        if not len(self.own):
+            raise NotDrawn("nothing has been recorded yet")
+        firsts = self.own.drop_duplicates("configuration").set_index("configuration").sort_index()
+        best = self.tried.index[-1:].tolist()
+        shown = firsts.loc[[*firsts.index[firsts["arm"] != ""], *best]]
+        if not len(shown):
+            raise NotDrawn("there is no arm, and no searched configuration is complete yet")
+        fields = [f for f in MEMBER if f in shown and f not in NOT_SHOWN and shown[f].nunique(dropna=False) > 1]
+        chosen = []
+        for place, number in enumerate(shown.index.tolist()):
+            name = shown["arm"][number] or "best searched"
+            what = described({field: shown[field][number] for field in fields})
+            state = self.outcomes[number].state
+            label = f"{name}{f': {what}' if what else ''}{'' if state == 'complete' else f' ({state})'}"
+            colour, dashes = PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)]
+            style = (BEST_COLOUR, BEST_DASHES) if number in best else (colour, dashes)
+            chosen.append(Line(self.rows(number), name, label, *style))
+        return chosen

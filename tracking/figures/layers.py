@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
-from tracking.figures.lines import Line, lines
+from tracking.figures.lines import Line
 from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, new_figure
 from tracking.verdict.tables import number
 
@@ -27,7 +27,7 @@ FAINTEST = 0.005  # of the cells may lie below the scale, so that a few that are
 
 def draw(data: FigureData) -> Drawing:
     """A panel per line: epochs to the right, layers from the input (top) to the output, the median over the seeds."""
-    panels = [(line, _medians(line)) for line in lines(data)]
+    panels = [(line, _medians(line)) for line in data.lines]
     panels = [(line, medians) for line, medians in panels if len(medians)]
     cells = np.concatenate([np.empty(0), *(medians.to_numpy().ravel() for _, medians in panels)])
     positive = cells[np.isfinite(cells) & (cells > 0)]

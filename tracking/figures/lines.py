@@ -1,18 +1,17 @@
-"""Which configurations a figure shows, and how each is called and coloured: the same in every figure of a sweep."""
+"""A line of a figure: a configuration's records, and how it is called and coloured in every figure of a sweep."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from tracking.figures.data import FigureData, last_epoch, within
-from tracking.figures.style import BEST_COLOUR, BEST_DASHES, DASHES, PALETTE, NotDrawn
-from tracking.tidy import MEMBER, layers_of
+from tracking.tidy import layers_of
 
 # How a label puts a field; the others as `name = value`.
 _SHAPES = {"activation": "{}", "regime": "{}", "penalty": "{} penalty", "scaling": "{} scaling", "alpha": "α = {}"}
-_LEFT_OUT = {"engine", "epochs"}
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -47,28 +46,6 @@ class Line:
         return {layer: column for layer, column in columns.items() if column in self.rows}
 
 
-def lines(data: FigureData) -> list[Line]:
-    """The arms in their order, then the best searched configuration where there is a search. Raises NotDrawn."""
-    if not len(data.own):
-        raise NotDrawn("nothing has been recorded yet")
-    firsts = data.own.drop_duplicates("configuration").set_index("configuration").sort_index()
-    best = data.tried.index[-1:].tolist()
-    shown = firsts.loc[[*firsts.index[firsts["arm"] != ""], *best]]
-    if not len(shown):
-        raise NotDrawn("there is no arm, and no searched configuration is complete yet")
-    fields = [f for f in MEMBER if f in shown and f not in _LEFT_OUT and shown[f].nunique(dropna=False) > 1]
-    chosen = []
-    for place, number in enumerate(shown.index.tolist()):
-        name = shown["arm"][number] or "best searched"
-        what = described({field: shown[field][number] for field in fields})
-        state = data.outcomes[number].state
-        label = f"{name}{f': {what}' if what else ''}{'' if state == 'complete' else f' ({state})'}"
-        colour, dashes = PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)]
-        style = (BEST_COLOUR, BEST_DASHES) if number in best else (colour, dashes)
-        chosen.append(Line(data.rows(number), name, label, *style))
-    return chosen
-
-
 def described(fields: dict[str, object]) -> str:
     """Fields of a member as a label has them: `relu, α = 2, r = 0.01`; nothing for the paper's own scaling."""
     parts = []
@@ -82,3 +59,13 @@ def described(fields: dict[str, object]) -> str:
 def symbol(field: str) -> str:
     """The name of a field on an axis."""
     return "α" if field == "alpha" else field.replace("_", " ")
+
+
+def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
+    """The records of each configuration after its last epoch."""
+    return rows[rows["epoch"] == rows.groupby("configuration")["epoch"].transform("max")]
+
+
+def within(values: pd.Series[float]) -> pd.Series[float]:
+    """NaN in the place of what the engines' float32 can't hold: infinities, and sizes that would break an axis."""
+    return values.astype(np.float64).where(values.abs() <= LARGEST)

@@ -6,7 +6,6 @@ import numpy as np
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
-from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, legend_below, new_figure, percent
 from tracking.verdict.tables import SHARE, number
 
@@ -16,7 +15,7 @@ def draw(data: FigureData) -> Drawing:
 
     The output is left out: it has no activation.
     """
-    chosen = lines(data)
+    chosen = data.lines
     columns = [{k: c for k, c in line.layers("saturated").items() if k != "output"} for line in chosen]
     layers = list(dict.fromkeys(layer for of_line in columns for layer in of_line))
     if not layers:

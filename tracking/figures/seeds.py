@@ -7,8 +7,8 @@ import textwrap
 import numpy as np
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData, within
-from tracking.figures.lines import Line, lines
+from tracking.figures.data import FigureData
+from tracking.figures.lines import Line, within
 from tracking.figures.style import NotDrawn, axis_label, new_figure, percent
 from tracking.verdict.tables import span
 
@@ -20,7 +20,7 @@ def draw(data: FigureData) -> Drawing:
 
     Below them in grey what was trained again on fresh seeds.
     """
-    metric, rows = data.objective[0], lines(data)
+    metric, rows = data.objective[0], [*data.lines]
     for o in data.outcomes.values():
         if o.confirms and len(again := data.rows(o.number)):
             rows.append(Line(again, f"{textwrap.fill(o.confirms, 24)}\nfresh seeds", "", FRESH_COLOUR, "-"))

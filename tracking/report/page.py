@@ -24,7 +24,6 @@ from tracking.verdict.tables import Table
 from tracking.verdict.types import Verdict
 
 _HERE = Path(__file__).parent
-_PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -72,5 +71,5 @@ def _with_code(text: str) -> Markup:
 def _source(picture: Drawing) -> Markup:
     """Its data URI, and its size in CSS pixels so that the page does not jump while it is read."""
     width, height = (math.ceil(round(float(inches) * 96, 6)) for inches in picture.figure.get_size_inches())
-    drawn = base64.b64encode(_PROLOGUE.sub("", picture.svg).encode()).decode("ascii")
+    drawn = base64.b64encode(picture.svg.encode()).decode("ascii")
     return Markup(f'src="data:image/svg+xml;base64,{drawn}" width="{width}" height="{height}"')

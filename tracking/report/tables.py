@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from tracking.figures.data import FigureData
-from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn
 from tracking.tidy import MEMBER
 from tracking.types import Sweep
@@ -30,7 +29,7 @@ _COMPARED = ("alpha", "r")  # the rest are the conditions
 def measured(data: FigureData) -> list[Table]:
     """Accuracies at the end and gradients at both ends of what the figures show: means over the seeds."""
     try:
-        chosen = lines(data)
+        chosen = data.lines
     except NotDrawn:
         return []
     shown = {f"{head}#": column for head, column in MEASURED.items() if column[0] in data.frame}

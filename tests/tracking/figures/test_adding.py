@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
-from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, new_figure
 from tracking.verdict.tables import SPREAD, number
 
@@ -33,7 +32,7 @@ def draw(data: FigureData) -> Drawing:
     """A bar per line: its mean seconds per epoch."""
     if "seconds" not in data.frame:
         raise NotDrawn("the records have no seconds")
-    chosen = lines(data)
+    chosen = data.lines
     means = [float(line.rows["seconds"].mean()) for line in chosen]
     figure = new_figure(0.8 + 0.3 * len(chosen))
     axes = figure.subplots()

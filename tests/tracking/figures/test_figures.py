@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from tracking.figures import accuracy_and_gradients, layers, parallel, saturation, seeds, surface
 from tracking.figures.album import Kind, draw
 from tracking.figures.data import Axis, FigureData, Searched
-from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, svg, write
 
 ACCURACY = ("validation.accuracy", "maximize")
@@ -68,7 +67,7 @@ def test_the_gradient_with_the_penalty_is_shown_where_there_is_a_penalty(make: A
 
 def test_a_line_says_what_it_is_and_has_one_colour_in_all_figures(make: Any) -> None:
     frame, ended = make([*make.arms(), *make.search(6)])
-    chosen = lines(FigureData(frame, ended))
+    chosen = FigureData(frame, ended).lines
     assert [line.name for line in chosen] == ["plain", "paper", "relu", "best searched"]
     assert chosen[1].label == "paper: tanh, α = 2, r = 0.01" and chosen[2].label == "relu: relu, α = 1, r = 0"
     best = max(range(3, 9), key=lambda n: over_seeds(frame, n, "validation.accuracy")[-1].mean())
@@ -91,7 +90,7 @@ def test_no_mean_is_off_the_scale_and_no_label_says_the_usual(make: Any) -> None
     _, axes = paper_figure(frame, ended).axes
     low, high = axes.get_ylim()
     assert 1e-11 < low < 1e-9 and 2.5e9 < high < 1e11
-    assert [line.label for line in lines(FigureData(frame, ended))] == ["plain: α = 1", "naive: naive scaling, α = 2"]
+    assert [line.label for line in FigureData(frame, ended).lines] == ["plain: α = 1", "naive: naive scaling, α = 2"]
 
 
 def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
@@ -101,7 +100,7 @@ def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
     frame, ended = make([make.one("plain"), make.one("wild", alpha=3.0, change=diverging, state="diverged")])
     figure = paper_figure(frame, ended)
     assert np.isfinite(figure.axes[0].lines[1].get_ydata()).tolist() == [True, True, False, False, False]
-    assert lines(FigureData(frame, ended))[1].label.endswith("(diverged)")
+    assert FigureData(frame, ended).lines[1].label.endswith("(diverged)")
     for drawn in (figure, layers_figure(frame, ended), saturation_figure(frame, ended), seeds_figure(frame, ended)):
         assert svg(drawn)
 
@@ -204,7 +203,7 @@ def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
         make.one("", name="confirm alpha=8 r=1", alpha=8.0, r=1.0),
     ]
     frame, ended = make([*make.arms(), *make.search(4), *again])
-    assert {n for line in lines(FigureData(frame, ended)) for n in line.rows.configuration} <= set(range(7))
+    assert {n for line in FigureData(frame, ended).lines for n in line.rows.configuration} <= set(range(7))
     assert len(points_of(FigureData(frame, ended))) == 6
     rows = [label.get_text() for label in seeds_figure(frame, ended).axes[0].get_yticklabels()]
     assert rows[-2:] == ["paper\nfresh seeds", "alpha=8 r=1\nfresh seeds"]
