@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import logging
 import shutil
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from search_spaces.importance import importance
 from search_spaces.space import Range
 from sweeps.driver.status import opened
 from sweeps.driver.versions import versions
 from sweeps.spec.reading import SweepSpec
+from tracking.figures.album import Album, draw
+from tracking.figures.data import Axis, FigureData, Searched
+from tracking.report.page import conditions, measured, page
 from tracking.results import Outcome, load_wide, outcomes
 from tracking.store import Store
+from tracking.verdict.types import Verdict
 from trainers.errors import one_line
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from tracking.figures.album import Album
-    from tracking.figures.data import Searched
-    from tracking.verdict.types import Verdict
 
 log = logging.getLogger("gradsweep")
 PAGE = "report.html"
@@ -35,11 +34,6 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
 
     `status` is the ledger's (None: as recorded): the driver makes the report just before it is.
     """
-    from tracking.figures.album import draw
-    from tracking.figures.data import FigureData
-    from tracking.report.page import page
-    from tracking.report.tables import conditions, measured
-
     with opened(spec.name, store) as (_, sweep):
         frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
     album = draw(frame, ended, spec.objectives, _searched(spec, frame, ended))
@@ -61,9 +55,9 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
     folder = store.report(spec.name)
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        page, album = make_report(spec, store, verdict, status)
+        text, album = make_report(spec, store, verdict, status)
         (folder / "figures").mkdir(parents=True, exist_ok=True)
-        (folder / PAGE).write_text(page, encoding="utf-8")
+        (folder / PAGE).write_text(text, encoding="utf-8")
         for name, picture in album.pictures.items():
             (folder / "figures" / f"{name}.svg").write_text(picture.svg, encoding="utf-8")
     except Exception as error:
@@ -72,9 +66,6 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
 
 def _searched(spec: SweepSpec, frame: pd.DataFrame, ended: dict[int, Outcome]) -> Searched:
     """The search as the figures see it."""
-    from search_spaces.importance import importance
-    from tracking.figures.data import Axis, FigureData, Searched
-
     if spec.search is None:
         return Searched()
     space, base, shares = spec.search.space, spec.search_plan().base, {}

@@ -1,13 +1,7 @@
 """What a figure is, and all figures of a sweep: one file each in this folder, with a `FIGURE` that names it.
 
-    def draw(data: FigureData) -> Drawing:
-        figure = new_figure(2.0)
-        ...
-        return Drawing(figure, "What the figure shows.", "The numbers that a reader would see in it.")
-
-    FIGURE = Kind("Title", place=45, draw=draw)
-
-The file's name is the figure's. It is in every report, among MLflow's artifacts and in `sweeps.report(NAME).figures`.
+The file's name is the figure's. It is in every report, among MLflow's artifacts and in `sweeps.report(NAME).figures`;
+docs/architecture.md shows how to add one.
 """
 
 from __future__ import annotations

@@ -72,8 +72,10 @@ def causes(
             continue
         plain, changed = (_Course(own, names[number]) for own, number in zip(rows, pair, strict=True))
         moments |= {pair[0]: plain.moments(), pair[1]: changed.moments()}
-        for remark in (_vanishing, _rescaling, _penalty):
-            sentences |= dict.fromkeys(remark(plain, changed))
+        sentences |= dict.fromkeys(_vanishing(plain, changed))
+        # Where a remedy is what tells them apart, not another activation or other initial values.
+        if all(plain.fields[name] == changed.fields[name] for name in ("activation", "initialization", "init_scale")):
+            sentences |= dict.fromkeys([*_rescaling(plain, changed), *_penalty(plain, changed)])
     return tuple(m for own in moments.values() for m in own), tuple(sentences)
 
 
@@ -92,7 +94,7 @@ def _vanishing(plain: _Course, changed: _Course) -> list[str]:
 
 def _rescaling(plain: _Course, changed: _Course) -> list[str]:
     a, b = plain.fields, changed.fields
-    if a["alpha"] != 1 or b["alpha"] == 1 or b["scaling"] != "rescaled" or not _alike(plain, changed):
+    if a["alpha"] != 1 or b["alpha"] == 1 or b["scaling"] != "rescaled":
         return []
     most, start, name = plain.most_saturated, plain.start("saturated"), code(plain.name)
     if most == 0:
@@ -111,15 +113,8 @@ def _rescaling(plain: _Course, changed: _Course) -> list[str]:
 
 
 def _penalty(plain: _Course, changed: _Course) -> list[str]:
-    if plain.fields["r"] or not changed.fields["r"] or not _alike(plain, changed):
-        return []
     data, total = changed.start("gradient.data.rms"), changed.start("gradient.total.rms")
-    if not (data > 0 and total / data >= APART):
+    if plain.fields["r"] or not changed.fields["r"] or not (data > 0 and total / data >= APART):
         return []
     times = number(total / data, P)
     return [f"Before the first step, the penalty made the gradient of {code(changed.name)} {times} times as large."]
-
-
-def _alike(plain: _Course, changed: _Course) -> bool:
-    """Whether a remedy is what tells them apart, not another activation or other initial values."""
-    return all(plain.fields[name] == changed.fields[name] for name in ("activation", "initialization", "init_scale"))

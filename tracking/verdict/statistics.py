@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.05
-_RESAMPLES = 9_999
 _EXACT = 200
 
 Gains = NDArray[np.float64]
@@ -19,15 +18,11 @@ def interval(gains: Gains) -> tuple[float | None, float | None]:
     """The 95% percentile bootstrap interval of the mean; None with fewer than two. The same numbers give the same."""
     if len(gains) < 2:
         return None, None
-    ends = stats.bootstrap(
-        (gains,),
-        np.mean,
-        confidence_level=1 - LEVEL,
-        n_resamples=_RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(ends.low), float(ends.high)
+    resampled = stats.bootstrap(
+        (gains,), np.mean, confidence_level=1 - LEVEL, method="percentile", rng=np.random.default_rng(0)
+    )
+    low, high = resampled.confidence_interval
+    return float(low), float(high)
 
 
 def one_sided(gains: Gains) -> tuple[float, float]:

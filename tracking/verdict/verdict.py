@@ -85,12 +85,13 @@ def judge(
     again = {n: o for n, o in outcomes.items() if o.confirms is not None}
     arms = {o.arm: n for n, o in own.items() if o.arm}
     fresh = {a: n for n, o in again.items() if (a := o.confirms)}
-    stage = Stage(frame, again, fresh) if confirming else Stage(frame, own, arms)
+    search, confirmation = Stage(frame, own, arms), Stage(frame, again, fresh)
+    stage = confirmation if confirming else search
     judged = []
     for metric, goal in objectives:
-        ranking = summaries(frame, own, metric, goal)
+        ranking = summaries(search, metric, goal)
         claimed = next((s for s in ranking if s.configuration == arms.get(claim or "")), None)
-        judged.append(ObjectiveVerdict(metric, goal, ranking, summaries(frame, again, metric, goal), claimed))
+        judged.append(ObjectiveVerdict(metric, goal, ranking, summaries(confirmation, metric, goal), claimed))
     answers = judge_claims(claims, stage, later, left)
     # The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first.
     compared = []
@@ -112,15 +113,9 @@ def judge(
     return replace(verdict, text="\n".join(lines), markdown=markdown(described))
 
 
-def summaries(
-    frame: pd.DataFrame, outcomes: Mapping[int, Outcome], metric: str, goal: str = "maximize"
-) -> tuple[Summary, ...]:
-    """Every configuration of `outcomes` at its last epoch; the complete ones by rank, then the others by number."""
-    ends: dict[int, pd.DataFrame] = {}
-    if len(frame):
-        last = frame[frame["epoch"] == frame.groupby("configuration")["epoch"].transform("max")]
-        ends = {int(str(number)): rows for number, rows in last.groupby("configuration")}
-    every = [_summary(outcome, ends.get(number), metric) for number, outcome in outcomes.items()]
+def summaries(stage: Stage, metric: str, goal: str = "maximize") -> tuple[Summary, ...]:
+    """Every configuration of a stage at its last epoch; the complete ones by rank, then the others by number."""
+    every = [_summary(outcome, stage.rows.get(number), metric) for number, outcome in stage.outcomes.items()]
     means = {s.configuration: s.mean for s in every if s.state == "complete" and s.mean is not None}
     ranks = pd.Series(means, dtype=float).rank(method="min", ascending=goal == "minimize").astype(int).to_dict()
     ranked = [replace(s, rank=ranks.get(s.configuration)) for s in every]
@@ -130,8 +125,9 @@ def summaries(
 def _summary(outcome: Outcome, rows: pd.DataFrame | None, metric: str) -> Summary:
     epoch, by_seed = None, {}
     if rows is not None:
-        epoch = int(rows["epoch"].iloc[0])
-        by_seed = dict(sorted(zip(rows["seed"].tolist(), rows[metric].tolist(), strict=True)))
+        epoch = int(rows["epoch"].max())
+        end = rows[rows["epoch"] == epoch]
+        by_seed = dict(sorted(zip(end["seed"].tolist(), end[metric].tolist(), strict=True)))
     values = tuple(v if math.isfinite(v) else None for v in by_seed.values())
     summary = Summary(outcome.number, outcome.arm, outcome.name, outcome.state, epoch, tuple(by_seed), values)
     finite = [v for v in values if v is not None]

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 import tracking.figures
 from tracking.figures.album import draw
-from tracking.report.page import page
-from tracking.report.tables import conditions
+from tracking.report.page import conditions, page
 from tracking.verdict.verdict import judge
 
 # As in "How to add a figure" in docs/architecture.md: tracking/figures/time_per_epoch.py.

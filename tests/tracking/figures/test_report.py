@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from sweeps.commands.results import verdict_text
 from tracking.figures.album import Album, Drawing
 from tracking.figures.data import FigureData
-from tracking.report.page import page
-from tracking.report.tables import conditions, measured
+from tracking.report.page import conditions, measured, page
 from tracking.types import Sweep
 from tracking.verdict.claims import Claim
 from tracking.verdict.sections import rankings, sections
