@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.commands.text import table
+from sweeps.commands.text import WIDE, table
 from trainers.errors import RequestError, ResultsError
 
 if TYPE_CHECKING:
@@ -30,15 +30,12 @@ def verdict_text(verdict: Verdict) -> str:
     """A verdict for a terminal: the rankings, then its sections."""
     from tracking.verdict.sections import rankings, sections
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
     parts = [_table(ranking) for ranking in rankings(verdict)]
     for section in sections(verdict):
-        lines = [
-            textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) if width else line
-            for line in section.lines
-        ]
-        title = [section.title] if section.title else []
-        parts.append("\n".join([*title, *lines, *(f"\n{_table(content)}" for content in section.tables)]))
+        lines = [textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in section.lines]
+        lines[:0] = [section.title] if section.title else []
+        parts.append("\n".join([*lines, *(f"\n{_table(content)}" for content in section.tables)]))
     return "\n\n".join(parts)
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from tracking.figures.lines import Line, described, last_epoch, within
-from tracking.figures.style import BEST_COLOUR, BEST_DASHES, DASHES, PALETTE, NotDrawn
+from tracking.figures.style import BEST, DASHES, PALETTE, NotDrawn
 from tracking.results import Outcome
 from tracking.tidy import MEMBER
 
@@ -94,7 +94,6 @@ class FigureData:
             what = described({field: shown[field][number] for field in fields})
             state = self.outcomes[number].state
             label = f"{name}{f': {what}' if what else ''}{'' if state == 'complete' else f' ({state})'}"
-            colour, dashes = PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)]
-            style = (BEST_COLOUR, BEST_DASHES) if number in best else (colour, dashes)
+            style = BEST if number in best else (PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)])
             chosen.append(Line(self.rows(number), name, label, *style))
         return chosen

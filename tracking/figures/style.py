@@ -20,7 +20,7 @@ WIDTH = 5.0  # inches
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # From the fourth on every other line is broken: where two lie on each other, both are seen.
 DASHES = ("-", "-", "-", "--", "-", "--", ":", "-.")
-BEST_COLOUR, BEST_DASHES = "#000000", "--"
+BEST = ("#000000", "--")  # colour and dashes of the best searched configuration
 MISSING_COLOUR = "#d9d9d9"
 COLOURS = "viridis"  # of a scale
 RC: dict[Any, Any] = {  # matplotlib's type is a list of all names

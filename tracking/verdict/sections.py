@@ -47,17 +47,16 @@ def sections(verdict: Verdict) -> tuple[Section, ...]:
 
 def rankings(verdict: Verdict, most: int = 10) -> tuple[Table, ...]:
     """For each objective every arm and the `most` best, and what was trained again on fresh seeds."""
-    tables = []
+    tables: list[tuple[str, Sequence[Summary]]] = []
     for o in verdict.objectives:
         shown = [s for s in o.ranking if s.arm or (s.rank or most + 1) <= most]
         more = f"; {hidden} more not shown" if (hidden := len(o.ranking) - len(shown)) else ""
         seeds = " on the search's own seeds" if o.confirmed else ""
         lead = f"{o.metric} after the last epoch"
-        tables.append(Table(f"{lead}{seeds} ({ways(o.goal)[0]} is better{more})", RANKING, tuple(map(_ranked, shown))))
+        tables.append((f"{lead}{seeds} ({ways(o.goal)[0]} is better{more})", shown))
         if o.confirmed:
-            title = f"{lead} on fresh seeds, on which the claims are judged"
-            tables.append(Table(title, RANKING, tuple(map(_ranked, o.confirmed))))
-    return tuple(tables)
+            tables.append((f"{lead} on fresh seeds, on which the claims are judged", o.confirmed))
+    return tuple(Table(title, RANKING, tuple(map(_ranked, summaries))) for title, summaries in tables)
 
 
 def _standing(verdict: Verdict) -> str:
