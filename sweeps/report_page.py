@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-
-import pandas as pd
+from dataclasses import replace
 
 from search_spaces.importance import importance
 from search_spaces.space import Range
@@ -20,7 +19,7 @@ from sweeps.spec.reading import SweepSpec
 from tracking.figures.album import Album, draw
 from tracking.figures.data import Axis, FigureData, Searched
 from tracking.report.page import conditions, measured, page
-from tracking.results import Outcome, load_wide, outcomes
+from tracking.results import load_wide, outcomes
 from tracking.store import Store
 from tracking.verdict.types import Verdict
 from trainers.errors import one_line
@@ -36,11 +35,12 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
     """
     with opened(spec.name, store) as (_, sweep):
         frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
-    album = draw(frame, ended, spec.objectives, _searched(spec, frame, ended))
+    data = FigureData(frame, ended, spec.objectives[0])
+    album = draw(frame, ended, spec.objectives, _searched(spec, data))
     text = page(
         verdict,
         album,
-        measured(FigureData(frame, ended, spec.objectives[0])),
+        measured(data),
         conditions(frame, sweep),
         question=spec.question or "",
         spec=spec.to_yaml(),
@@ -64,7 +64,7 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
         log.warning("the figures of %s could not be made: %s", spec.name, one_line(error))
 
 
-def _searched(spec: SweepSpec, frame: pd.DataFrame, ended: dict[int, Outcome]) -> Searched:
+def _searched(spec: SweepSpec, data: FigureData) -> Searched:
     """The search as the figures see it."""
     if spec.search is None:
         return Searched()
@@ -74,7 +74,7 @@ def _searched(spec: SweepSpec, frame: pd.DataFrame, ended: dict[int, Outcome]) -
         for key, what in space.items()
     )
     for o in spec.objective:
-        tried = FigureData(frame, ended, (o.metric, o.goal)).tried.sort_index()
+        tried = replace(data, objective=(o.metric, o.goal)).tried.sort_index()
         fields = tried[list(space)].to_numpy(dtype=object).tolist()
         points = [(dict(zip(space, row, strict=True)), v) for row, v in zip(fields, tried["value"], strict=True)]
         shares[o.metric] = importance(space, o.goal, points, base)
