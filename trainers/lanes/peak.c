@@ -23,7 +23,7 @@ static void multiply_add(void *shared, int thread, int threads) {
 }
 
 /* Does so many rounds on each thread; how many multiply-adds a round of one thread is. */
-__attribute__((visibility("default"))) int lanes_multiply_add(int threads, int64_t rounds) {
+EXPORT int lanes_multiply_add(int threads, int64_t rounds) {
     Peak peak = {rounds, 0};
     in_parallel(threads, multiply_add, &peak);
     return IN_FLIGHT * LANES;
