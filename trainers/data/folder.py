@@ -54,7 +54,7 @@ def load_folder(path: str) -> Dataset:
     name = f"folder:{path}"
     tree = _walk(path)
     fingerprint = _sha256([FORMAT, tree])
-    if (key := cache.recall(fingerprint)) and (kept := cache.read(key, name)):
+    if (key := cache.recall("folders", fingerprint)) and (kept := cache.read(key, name)):
         return kept
     began = time.perf_counter()
     _log.info("reading %d images below %s", len(tree.files), tree.root)
@@ -64,7 +64,7 @@ def load_folder(path: str) -> Dataset:
         decoded, key = _decode(name, tree)
         dataset = cache.write(key, decoded)
     try:
-        cache.remember(fingerprint, key)
+        cache.remember("folders", fingerprint, key)
     except DataError as e:  # the data are there; without the note only the files are read again
         _log.warning("the images below %s will be read again next time: %s", tree.root, e)
     seconds = time.perf_counter() - began
