@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from trainers.data.dataset import Split
 from trainers.lanes.tables import ARRAYS, COUNTS, ROWS, SUPPORT, header
-from trainers.layers import Layer, output_shapes, parameter_count
+from trainers.layers import Layer, parameter_count, places
 from trainers.members import MOST, MemberConfig
 
 BUILDS = ("avx512", "avx2", "portable")  # the best first
@@ -148,8 +147,7 @@ def probe_gradient(
     The other two are (members, layers with parameters): the fraction of saturated (unit, image) pairs, and of units
     that every image saturates; 0 for the output. Raises ValueError for arrays that don't fit.
     """
-    shapes = zip(layers, output_shapes(layers, split.images.shape[1:]), strict=True)
-    units = [prod(shape) if layer.activated else 0 for layer, shape in shapes if layer.kind != "pooling"]
+    units = [place.units for place in places(layers, split.images.shape[1:])]
     gradients = np.zeros_like(parameters)
     often = np.zeros((len(members), len(units)), dtype=np.int64)
     alive = np.zeros((len(members), sum(units)), dtype=np.uint8)
