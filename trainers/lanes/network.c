@@ -38,36 +38,28 @@ static void convolution(Workspace *w, int index, const vec *image, const float *
                         Saturation *saturation) {
     const Layer *l = &w->network->layers[index];
     vec *value = w->memory + l->value, *slope = backward ? w->memory + l->slope : NULL;
-    size_t pitch = l->width + 2;
+    /* rows go straight to their place, but where they are pooled: then a pair of z is kept beside it, and of f(z) */
+    size_t size = (size_t)l->out * l->width, pitch = l->pooled ? (size_t)l->width : (size_t)l->width + 2;
+    vec *pair = w->memory + w->network->rows, *values = pair + 2 * size;
+    int wide = l->pooled ? l->width / 2 : l->width, monotone = is_monotone(f->activation); /* pooling.c */
     for (int y = 0; y < l->height; y++) {
-        const vec *above = image + (size_t)y * l->in * pitch;
-        /* unpooled rows go straight to their place; of pooled ones a pair is kept beside it */
-        size_t row_pitch = l->pooled ? (size_t)l->width : pitch;
-        vec *pair = w->memory + w->network->rows, *slopes = pair + 2 * (size_t)l->out * l->width;
-        size_t half = y % 2 * (size_t)l->out * l->width;
+        const vec *above = image + (size_t)y * l->in * (l->width + 2);
+        size_t half = y % 2 * size;
         vec *row = l->pooled ? pair + half : row_of(value, l->out, l->width, y);
-        convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, row_pitch);
+        convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, pitch);
         for (int c = 0; saturation && c < l->out; c++)
-            count_saturated(f, row + c * row_pitch, l->width, saturation, index,
+            count_saturated(f, row + c * pitch, l->width, saturation, index,
                             l->units + ((size_t)c * l->height + y) * l->width);
-        if (!l->pooled) {
-            vec *to = slope ? row_of(slope, l->out, l->width, y) : NULL;
-            for (int c = 0; c < l->out; c++)
-                activate(f, row + c * pitch, row + c * pitch, to ? to + c * pitch : NULL, l->width);
-            continue;
-        }
-        int early = is_monotone(f->activation); /* the pooling may come first (pooling.c) */
-        if (!early) activate(f, row, row, slope ? slopes + half : NULL, (size_t)l->out * l->width);
-        if (y % 2 == 0) continue;
-        int wide = l->width / 2;
-        vec *to = row_of(value, l->out, wide, y / 2), *to_slope = slope ? row_of(slope, l->out, wide, y / 2) : NULL;
-        vec *choice = slope ? row_of(w->memory + l->choice, l->out, wide, y / 2) : NULL;
+        if (l->pooled && !monotone) activate(f, row, values + half, NULL, size);
+        if (l->pooled && y % 2 == 0) continue;
+        int to_y = l->pooled ? y / 2 : y;
+        vec *to = row_of(value, l->out, wide, to_y), *to_slope = slope ? row_of(slope, l->out, wide, to_y) : NULL;
+        vec *choice = slope ? row_of(w->memory + l->choice, l->out, wide, to_y) : NULL;
+        const vec *keys = monotone ? pair : values;
         for (int c = 0; c < l->out; c++) {
-            size_t at = (size_t)c * (wide + 2), from = (size_t)c * l->width, below_it = from + (size_t)l->out * l->width;
-            int have = slope && !early;
-            pool(pair + from, pair + below_it, have ? slopes + from : NULL, have ? slopes + below_it : NULL, to + at,
-                 slope ? to_slope + at : NULL, slope ? choice + at : NULL, wide);
-            if (early) activate(f, to + at, to + at, slope ? to_slope + at : NULL, wide);
+            size_t at = (size_t)c * (wide + 2), from = (size_t)c * l->width;
+            if (l->pooled) pool(keys + from, pair + from, size, to + at, choice ? choice + at : NULL, wide);
+            activate(f, to + at, to + at, slope ? to_slope + at : NULL, wide);
         }
     }
 }

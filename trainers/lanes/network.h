@@ -98,8 +98,7 @@ void convolve_row(const vec *above, int in, int width, const float *packed, cons
 void weight_gradient(const vec *image, const vec *gradient, int in, int out, int height, int width, vec *sums);
 
 /* pooling.c */
-void pool(const vec *upper, const vec *lower, const vec *upper_slope, const vec *lower_slope, vec *value, vec *slope,
-          vec *choice, int width);
+void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *choice, int width);
 void unpool(const vec *gradient, const vec *choice, vec *upper, vec *lower, int width);
 
 /* dense.c */
