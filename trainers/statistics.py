@@ -139,32 +139,30 @@ def statistics(
     parameters, earlier, penalty, r = known
     penalized = gradient + penalty_gradient(penalty, parameters, r, by.library)
     gradients = by.library.stack((gradient, penalized))
-    values = _by_gradient("", gradient_statistics(gradients, by))
+    values: dict[str, A] = {}
+
+    def gradients_of(prefix: str, where: slice) -> dict[str, A]:
+        of_these = gradient_statistics(gradients[:, :, where], by)
+        for name, value in of_these.items():
+            values[f"{prefix}gradient.data.{name}"], values[f"{prefix}gradient.total.{name}"] = value[0], value[1]
+        return of_these
+
+    gradients_of("", slice(None))
     parts = []
     for i, place in enumerate(places(layers)):
-        where = place.where
-        of_layer = gradient_statistics(gradients[:, :, where], by)
+        prefix, where = f"layer.{place.name}.", place.where
         part = Part(
             parameters=parameters[:, where],
             earlier=earlier[:, where],
             saturated=saturated[:, i],
             dead=dead[:, i],
-            gradients=of_layer,
+            gradients=gradients_of(prefix, where),
             units=place.units,
             by=by,
         )
         parts.append(part)
-        values |= _by_gradient(f"layer.{place.name}.", of_layer)
-        values |= {f"layer.{place.name}.{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}
+        values |= {f"{prefix}{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}
     return values | {name: metric.of(parts) for name, metric in NETWORK_METRICS.items() if metric.of}
-
-
-def _by_gradient(prefix: str, statistics: Mapping[str, A]) -> dict[str, A]:
-    return {
-        f"{prefix}gradient.{of}.{name}": value[i]
-        for name, value in statistics.items()
-        for i, of in enumerate(("data", "total"))
-    }
 
 
 def by_member(values: Mapping[str, Array]) -> list[dict[str, float]]:
