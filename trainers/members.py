@@ -12,6 +12,7 @@ from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.activations import alpha_acts as alpha_acts
 from trainers.data import names as data_names
 from trainers.data import source_of
+from trainers.errors import DataError
 from trainers.initialization import INITIALIZATIONS
 from trainers.layers import Layer
 from trainers.penalties import PENALTIES
@@ -104,8 +105,10 @@ class MemberConfig:
                 raise ValueError(f"{name} <= {MOST} must hold, but got {getattr(self, name)!r}")
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
-        if source_of(self.data) is None:
-            raise ValueError(f"data must be {data_names()}, but got {self.data!r}")
+        try:
+            source_of(self.data)
+        except DataError as error:
+            raise ValueError(str(error)) from None
 
     def _check_choice(self, name: str) -> None:
         if (value := getattr(self, name)) not in CHOICES[name]:
