@@ -30,10 +30,6 @@ void prepare(Workspace *w, const float *parameters, int backward) {
     }
 }
 
-static const float *bias_of(const Layer *l, const float *parameters) {
-    return l->bias ? parameters + l->biases : NULL;
-}
-
 static void convolution(Workspace *w, int index, const vec *image, const float *bias, const Scaled *f, int backward,
                         Saturation *saturation) {
     const Layer *l = &w->network->layers[index];
@@ -64,14 +60,6 @@ static void convolution(Workspace *w, int index, const vec *image, const float *
     }
 }
 
-/* Between the rows of the last convolution and the flat (channel, row, column) vector that a dense layer takes. */
-static void flatten(const vec *image, int channels, int height, int width, vec *flat) {
-    for (int c = 0; c < channels; c++)
-        for (int y = 0; y < height; y++)
-            memcpy(flat + ((size_t)c * height + y) * width,
-                   image + (((size_t)y + 1) * channels + c) * (width + 2) + 1, sizeof(vec) * width);
-}
-
 typedef struct {
     size_t at; /* in the workspace */
     int channels, height, width;
@@ -85,12 +73,18 @@ static Image input_of(const Network *n, int index) {
     return (Image){before->value, before->out, before->height / half, before->width / half};
 }
 
+/* What a dense layer reads, flat: (channel, row, column), if it is an image. */
 static const vec *flat_input(Workspace *w, int index) {
     const Network *n = w->network;
     if (index && n->layers[index - 1].kind == DENSE) return w->memory + n->layers[index - 1].value;
     Image image = input_of(n, index);
-    flatten(w->memory + image.at, image.channels, image.height, image.width, w->memory + n->rows);
-    return w->memory + n->rows;
+    vec *flat = w->memory + n->rows;
+    for (int c = 0; c < image.channels; c++)
+        for (int y = 0; y < image.height; y++)
+            memcpy(flat + ((size_t)c * image.height + y) * image.width,
+                   row_of(w->memory + image.at, image.channels, image.width, y) + (size_t)c * (image.width + 2),
+                   sizeof(vec) * image.width);
+    return flat;
 }
 
 /* Leaves the logits as the last layer's value. */
@@ -98,7 +92,7 @@ void forward(Workspace *w, const float *parameters, const Scaled *f, int backwar
     const Network *n = w->network;
     for (int i = 0; i < n->count; i++) {
         const Layer *l = &n->layers[i];
-        const float *bias = bias_of(l, parameters);
+        const float *bias = l->bias ? parameters + l->biases : NULL;
         if (l->kind != DENSE) {
             convolution(w, i, w->memory + input_of(n, i).at, bias, f, backward, saturation);
             continue;
