@@ -60,7 +60,7 @@ def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict, s
 def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write the verdict, the figures and the tables of a sweep as one HTML file."""
     from sweeps.report_page import make_report
-    from tracking.files import replaced
+    from trainers.files import replaced
 
     # Checked before the figures are drawn.
     if not file.parent.is_dir():
