@@ -9,7 +9,6 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel
 
-from search_spaces.plan import Settings
 from search_spaces.space import SEARCHABLE
 from sweeps.commands.text import table
 from sweeps.spec.model import Base, SweepSpec
@@ -137,7 +136,7 @@ def _kind(hint: Any) -> str:
     """The words of a type, as in errors."""
     parts = [*_parts(hint)]
     origins: list[Any] = [typing.get_origin(part) for part in parts]
-    if _models(hint) or Settings in parts or dict in origins:
+    if _models(hint) or dict in origins:
         return "a list" if tuple in origins else "a mapping"
     words = [KINDS[part] for part in parts if part in (bool, int, float, str)]
     words += ["a list"] if tuple in origins else []
@@ -150,8 +149,6 @@ def _plain(default: Any) -> Any:
     if isinstance(default, tuple):
         # Of seeds the count says it all.
         return len(default) if default and default == (*range(len(default)),) else [*map(_plain, default)]
-    if isinstance(default, Settings):
-        return {"name": default.name, **default.options}
     return default
 
 

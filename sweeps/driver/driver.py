@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.plan import SearchPlan
-from search_spaces.rows import Row
+from search_spaces.plan import Row, SearchPlan
 from search_spaces.search import Counts, ask, counts, ended, history, total
 from search_spaces.space import Value
 from search_spaces.suggest import point

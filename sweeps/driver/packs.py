@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.history import History
-from search_spaces.plan import Settings
+from search_spaces.plan import History, Settings
 from sweeps.driver.checkpoints import Checkpoints
 from trainers.errors import DeviceLost, GradsweepError, one_line
 from trainers.members import EpochRecord, MemberConfig
 
 if TYPE_CHECKING:
-    from search_spaces.judge import Judge
+    from search_spaces.pruners import Judge
     from trainers.training import Training
 
 log = logging.getLogger("gradsweep")
@@ -242,7 +241,7 @@ def _judge(pack: Pack, epoch: int) -> Judge | None:
     if pack.pruner is None:
         return None
     # Optuna is imported by workers that prune, and by no others.
-    from search_spaces.judge import Judge
+    from search_spaces.pruners import Judge
 
     numbers = [c.number for c in pack.configurations]
     judge = Judge(pack.pruner, pack.goal, pack.epochs, pack.history, numbers)
