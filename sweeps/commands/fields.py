@@ -5,24 +5,18 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from search_spaces.space import SEARCHABLE
 from sweeps.commands.text import table
 from sweeps.spec.model import Base, SweepSpec
-from sweeps.spec.values import KINDS, MEMBER_TYPES
+from sweeps.spec.values import KINDS, MEMBER_TYPES, models
 from trainers.errors import RequestError, did_you_mean, shown
 from trainers.members import CHOICES, FIELDS
 
 NEEDED = "needed"
-RANGE = {
-    "low": ("the smallest value", float, NEEDED),
-    "high": ("the largest value", float, NEEDED),
-    "log": ("search on a log scale", bool, False),
-    "integer": ("whole numbers only; always so for a field that is one", bool, False),
-}
 
 
 def fields(name: str | None) -> list[dict[str, Any]]:
@@ -31,16 +25,8 @@ def fields(name: str | None) -> list[dict[str, Any]]:
     Raises RequestError for an unknown name.
     """
     entries = [*_of_model(SweepSpec, "")]
-    for key, below in (("base", _of_members), ("search.space", _of_range), ("search.pruner", _of_names)):
-        at = next(i for i, entry in enumerate(entries) if entry["key"] == key) + 1
-        entries[at:at] = below()
-    if name is None:
-        return entries
-    short = {e["key"]: e["key"].rpartition(".")[2] for e in entries}
-    words = dict.fromkeys(word for pair in short.items() for word in pair)
-    return [e for e in entries if name in (e["key"], short[e["key"]]) or e["key"].startswith(f"{name}.")] or _unknown(
-        "a spec has no field", name, words, "gradsweep fields"
-    )
+    words = {entry["key"]: entry["key"].rpartition(".")[2] for entry in entries}
+    return _named(name, entries, words, "a spec has no field", "gradsweep fields lists them")
 
 
 def fields_text(fields: list[dict[str, Any]]) -> str:
@@ -53,19 +39,13 @@ def metrics(name: str | None) -> list[dict[str, Any]]:
     """Every metric with its line; with a name, that one or those below it. Raises RequestError if there is none."""
     from trainers.metrics import described
 
-    lines = described()
     entries = [
         {"name": metric, "line": line, "per": "layer" if metric.startswith("layer.") else "network"}
-        for metric, line in lines.items()
+        for metric, line in described().items()
     ]
-    if name is None:
-        return entries
     # A layer's as `layer.NAME.dead` and as `dead`.
-    return [
-        e
-        for e in entries
-        if name in (e["name"], e["name"].removeprefix("layer.NAME.")) or e["name"].startswith(f"{name}.")
-    ] or _unknown("there is no metric", name, lines, "gradsweep metrics")
+    words = {entry["name"]: entry["name"].removeprefix("layer.NAME.") for entry in entries}
+    return _named(name, entries, words, "there is no metric", "gradsweep metrics lists them")
 
 
 def metrics_text(metrics: list[dict[str, Any]]) -> str:
@@ -73,39 +53,51 @@ def metrics_text(metrics: list[dict[str, Any]]) -> str:
     return table(["metric", "per", "meaning~"], [[m["name"], m["per"], m["line"]] for m in metrics])
 
 
-def _unknown(rule: str, name: str, known: Iterable[str], command: str) -> NoReturn:
-    hint = did_you_mean(name, [*known])
-    raise RequestError(f"{rule} {shown(name)}; {hint if hint.startswith('did') else f'{command} lists them'}")
+def _named(
+    name: str | None, entries: list[dict[str, Any]], words: dict[str, str], rule: str, where: str
+) -> list[dict[str, Any]]:
+    """The entries of a name or below it; `words` has each entry's own name, and what it is called for short."""
+    if name is None:
+        return entries
+    pairs = zip(entries, words.items(), strict=True)
+    named = [entry for entry, pair in pairs if name in pair or pair[0].startswith(f"{name}.")]
+    if not named:
+        raise RequestError(f"{rule} {shown(name)}; {did_you_mean(name, [*words, *words.values()], where)}")
+    return named
 
 
 def _entry(key: str, line: str, kind: str, default: Any, choices: Iterable[str] = ()) -> dict[str, Any]:
-    needed = default is NEEDED
-    entry = {"key": key, "line": line, "type": kind, "needed": needed, "default": None if needed else default}
-    return entry | {"choices": [*choices]}
+    needed, choices = default is NEEDED, [*choices]
+    default = None if needed else default
+    return {"key": key, "line": line, "type": kind, "needed": needed, "default": default, "choices": choices}
 
 
 def _of_model(model: type[BaseModel], prefix: str) -> Iterator[dict[str, Any]]:
+    more = {"base": _of_members, "search.space": _of_range, "search.pruner": _of_names}
     for name, field in model.model_fields.items():
         key, hint = prefix + (field.alias or name), field.annotation
         default = NEEDED if field.is_required() else _plain(field.default)
         yield _entry(key, field.description or "", _kind(hint), default, _literals(hint))
-        for part in _models(hint):
+        yield from more.get(key, list)()
+        for part in models(hint):
             yield from _of_model(part, f"{key}.")
 
 
 def _of_members() -> Iterator[dict[str, Any]]:
     """The fields of a member, where each is usually given; those of base can be overridden in arms."""
-    tables = CHOICES
     for name, field in FIELDS.items():
         if name != "seed":
             key = f"base.{name}" if name in Base.__annotations__ else f"arms.NAME.{name}"
             kind, line = _kind(MEMBER_TYPES[name]), field.metadata["help"]
-            yield _entry(key, line, kind, field.default, tables.get(name, ())) | {"searchable": name in SEARCHABLE}
+            yield _entry(key, line, kind, field.default, CHOICES.get(name, ())) | {"searchable": name in SEARCHABLE}
 
 
 def _of_range() -> Iterator[dict[str, Any]]:
-    for name, (line, kind, default) in RANGE.items():
-        yield _entry(f"search.space.FIELD.{name}", line, KINDS[kind], default)
+    at = "search.space.FIELD"
+    yield _entry(f"{at}.low", "the smallest value", "a number", NEEDED)
+    yield _entry(f"{at}.high", "the largest value", "a number", NEEDED)
+    yield _entry(f"{at}.log", "search on a log scale", "true or false", False)
+    yield _entry(f"{at}.integer", "whole numbers only; always so for a field that is one", "true or false", False)
 
 
 def _of_names() -> Iterator[dict[str, Any]]:
@@ -124,10 +116,6 @@ def _parts(hint: Any) -> Iterator[Any]:
             yield from _parts(part)
 
 
-def _models(hint: Any) -> list[type[BaseModel]]:
-    return [part for part in _parts(hint) if isinstance(part, type) and issubclass(part, BaseModel)]
-
-
 def _literals(hint: Any) -> list[str]:
     return [str(word) for part in _parts(hint) if typing.get_origin(part) is Literal for word in typing.get_args(part)]
 
@@ -136,7 +124,7 @@ def _kind(hint: Any) -> str:
     """The words of a type, as in errors."""
     parts = [*_parts(hint)]
     origins: list[Any] = [typing.get_origin(part) for part in parts]
-    if _models(hint) or dict in origins:
+    if models(hint) or dict in origins:
         return "a list" if tuple in origins else "a mapping"
     words = [KINDS[part] for part in parts if part in (bool, int, float, str)]
     words += ["a list"] if tuple in origins else []

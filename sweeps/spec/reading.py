@@ -169,11 +169,10 @@ def _problem(detail: ErrorDetails) -> Problem:
 
 def _unknown(path: Path) -> str:
     """What to say about an unknown key."""
-    first, key = path[0], str(path[-1])
-    known: Collection[str]
-    if len(path) == 1:
-        known = SweepSpec.model_fields
-    elif path[:2] == ("search", "space"):
+    first, key = str(path[0]), str(path[-1])
+    part = PARTS.get(first, SweepSpec)
+    known: Collection[str] = [field.alias or name for name, field in part.model_fields.items()]
+    if path[:2] == ("search", "space"):
         known = SEARCHABLE if len(path) == 3 else RANGE_KEYS
         if key in FIELDS:
             return f"can't be searched; can be: {', '.join(known)}"
@@ -183,6 +182,4 @@ def _unknown(path: Path) -> str:
             return "unknown key; the seeds of all configurations are given by seeds"
         if key in FIELDS:
             return f"unknown key; {key} is given in arms and searched in search.space"
-    else:
-        known = [field.alias or name for name, field in PARTS[str(first)].model_fields.items()]
     return f"unknown key; {did_you_mean(key, known)}"
