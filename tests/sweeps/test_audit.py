@@ -34,7 +34,7 @@ from trainers.errors import SearchError
 
 SPEC = """\
 name: small
-base: {{init_scale: 1.0, data: "{images}", epochs: 2, batch_size: 8}}
+base: {{init_scale: 1.0, data: "{images}", epochs: {epochs}, batch_size: 8}}
 seeds: 2
 arms:
   plain: {{alpha: 1.0}}
@@ -47,10 +47,10 @@ resources: {{pack: 3, concurrent: 1}}
 """
 
 
-def begun(store: Store, images: str, interrupt: Interrupt) -> Outcome:
+def begun(store: Store, images: str, interrupt: Interrupt, epochs: int = 2, *, resume: bool = False) -> Outcome:
     """A sweep that is run in this process."""
-    spec = parse(SPEC.format(images=images))
-    return run(spec, store, interrupt, executor="in-process", resume=False, show=lambda *_: nullcontext())
+    spec = parse(SPEC.format(images=images, epochs=epochs))
+    return run(spec, store, interrupt, executor="in-process", resume=resume, show=lambda *_: nullcontext())
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_sweep_to_which_nothing_was_done_is_sound(store: Store) -> None:
         ),
         (
             "ledger.db",
-            "UPDATE gradsweep_epochs SET again=1 WHERE configuration=0",
+            "UPDATE gradsweep_epochs SET again=1 WHERE configuration=0 AND epoch > 0",
             ["trained again"],
             "2 epochs were trained",
         ),
@@ -307,6 +307,22 @@ def test_a_sweep_that_has_not_ended_is_sound_so_far(images: str, tmp_path: Path)
     assert (running.state, broken(running)) == ("running", {})
 
 
+def test_a_machine_without_the_states_starts_over_and_breaks_no_law(images: str, tmp_path: Path) -> None:
+    """As with a team's ledger on a server, and no folder or bucket that both machines see."""
+    first, second = Store.at(tmp_path / "first"), Store.at(tmp_path / "second")
+    with After(4) as interrupt:
+        assert begun(first, images, interrupt, 5).interrupted == 130
+    shutil.copytree(first.folder, second.folder)
+    shutil.rmtree(second.checkpoints_folder)
+    with Interrupt() as interrupt:
+        begun(second, images, interrupt, 5, resume=True)
+    with closing(Ledger.create(second.ledger_url)) as ledger:
+        again = ledger.trained_again(ledger.sweep("small"))
+    assert {epoch for _, epoch in again} == {0, 1, 2, 3}
+    audited = audit("small", second)
+    assert (audited.state, broken(audited)) == ("finished", {})
+
+
 def test_a_driver_that_goes_on_meanwhile_breaks_no_law(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a mirror had taken is read before the mirror: here it took everything in between."""
     monkeypatch.setattr(Ledger, "taken", lambda *_: {0: Taken(0, attempted=True)})
@@ -364,7 +380,7 @@ def test_the_command_has_a_line_a_law_and_an_exit_status(
     number, text = status("audit", "small")
     assert (number, text.splitlines()[-1]) == (0, "small (finished): sound")
     assert len(text.splitlines()) == 10
-    sql("ledger.db", "UPDATE gradsweep_epochs SET again=1 WHERE configuration=0")
+    sql("ledger.db", "UPDATE gradsweep_epochs SET again=1 WHERE configuration=0 AND epoch > 0")
     number, text = status("audit", "small")
     assert (number, text.splitlines()[-1]) == (1, "small (finished): not sound")
     assert "trained again   BROKEN" in text
