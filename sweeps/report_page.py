@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces.space import Range, Value
-from sweeps.driver.status import opened
 from sweeps.driver.versions import versions
 from sweeps.spec.reading import SweepSpec
+from tracking.ledger import opened
 from tracking.results import load_wide, outcomes
 from tracking.store import Store
 from trainers.errors import one_line
@@ -40,7 +40,7 @@ class Report:
 
 
 def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | None = None) -> Report:
-    """Draw the figures and write the page on what has been recorded so far. Raises ResultsError.
+    """Draw the figures and write the page on what has been recorded so far. Raises SearchError.
 
     `status` is the ledger's (None: as recorded): the driver makes the report just before it is.
     """

@@ -41,7 +41,7 @@ class Address:
     def read(self) -> str:
         """The address itself. Raises StoreError if its variable or file is missing or empty."""
         if self.plain:
-            return self.plain
+            return with_driver(self.plain)
         if self.env:
             address, place = os.environ.get(self.env, ""), f"the environment variable {self.env}"
         else:
@@ -54,7 +54,7 @@ class Address:
                 ) from None
         if not address.strip():
             raise StoreError(f"the store's address must be in {place}, which is unset or empty")
-        return address.strip()
+        return with_driver(address.strip())
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,7 @@ class Store:
     @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking URI, perhaps with a password: not to be shown. Raises StoreError."""
-        if self.mlflow is None:
-            return f"sqlite:///{self.mlflow_db}"
-        # The driver that we install.
-        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.mlflow.read())
+        return self.mlflow.read() if self.mlflow else f"sqlite:///{self.mlflow_db}"
 
     @property
     def variables(self) -> list[str]:
@@ -210,6 +207,11 @@ class Store:
                     folder.rmdir()
             raise StoreError(f"can't write the store {self.folder}: {error.strerror or error}") from None
         return self
+
+
+def with_driver(url: str) -> str:
+    """The URL with the PostgreSQL driver that we install."""
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
 def without_password(text: str) -> str:

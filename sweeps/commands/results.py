@@ -56,14 +56,10 @@ def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict]:
     from sweeps.driver.status import stored_spec
     from sweeps.driver.sweep import verdict_of
     from sweeps.store_file import open_store
-    from trainers.errors import ResultsError
 
     store = open_store(folder)
     spec = stored_spec(name, store)
-    try:
-        return spec, store, verdict_of(spec, store)
-    except ResultsError as error:
-        raise RequestError(f"{error} (gradsweep status {name} says how far it is)") from None
+    return spec, store, verdict_of(spec, store)
 
 
 def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:

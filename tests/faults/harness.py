@@ -29,7 +29,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sweeps.driver.audit import audit
+from sweeps.commands.audit import audit
 from sweeps.store_file import open_store
 from tests.end_to_end.conftest import Command
 from tracking.results import load_wide
@@ -214,9 +214,9 @@ class Harness(Command):
     def must_be_sound(self) -> Sound:
         """The audit, the table, and nothing left behind."""
         self.wait(lambda: not self.processes())
-        found = audit(NAME, self.store)
-        assert (found.sound, found.state) == (True, "finished"), found
-        assert not any(law.pending for law in found.laws), found
+        audited = audit(NAME, str(self.store.where))
+        assert (audited["sound"], audited["state"]) == (True, "finished"), audited
+        assert not any(law["pending"] for law in audited["laws"]), audited
         if self._undisturbed is not None:
             pd.testing.assert_frame_equal(self.table_now(), self._undisturbed, check_exact=True)
         left = sorted(str(f.relative_to(self.scratch)) for f in self.scratch.rglob("*") if not f.is_dir())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import takewhile
 
 from tracking import tidy
 from tracking.mirrors.client import Metric
@@ -53,21 +54,22 @@ def child_tags(sweep: Sweep, parent: str, c: Configuration) -> dict[str, str]:
 
 
 def chart(
-    sweep: Sweep, ended: Mapping[int, Configuration], place: int = 0, best: float | None = None
-) -> tuple[list[Metric], int, float | None]:
-    """The parent's metrics by configuration from `place` on, the first number that has not ended, the best before it.
+    sweep: Sweep, configurations: Sequence[Configuration], before: tuple[int, float | None] = (0, None)
+) -> tuple[list[Metric], tuple[int, float | None]]:
+    """The parent's metrics by configuration, in the order of their numbers, up to the first that has not ended.
 
-    `best` is the best before `place`.
+    `before` is the number of the first, and the best before it; what it will be next comes back as well.
     """
+    place, best = before
     metrics = []
     better = max if sweep.objectives[0][1] == "maximize" else min
-    while place in ended:
-        c, place = ended[place], place + 1
+    for c in takewhile(lambda c: c.state != "running", configurations):
+        place = c.number + 1
         if c.state == "complete" and c.phase == "search" and c.values and not math.isnan(c.values[0]):
             best = c.values[0] if best is None else better(best, c.values[0])
             values = {"objective": c.values[0], "best so far": best}
             metrics += [Metric(key, value, c.ended or 0, c.number) for key, value in values.items()]
-    return metrics, place, best
+    return metrics, (place, best)
 
 
 def metrics_of(epochs: Sequence[Epoch]) -> list[Metric]:
