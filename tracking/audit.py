@@ -22,8 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracking import tidy
-from tracking.database import cause
+from tracking import database, tidy
 from tracking.ledger import Ledger
 from tracking.mirrors import client, mlflow, optuna, run_data
 from tracking.mirrors.follower import waiting
@@ -56,7 +55,7 @@ def audit(ledger: Ledger, name: str, store: Store, uri: str | None = None) -> li
     taken = {mirror: ledger.taken(sweep, mirror) for mirror in (mlflow.NAME, optuna.NAME)}
     runs, metrics, artifacts, trials = Law("runs"), Law("metrics"), Law("artifacts"), Law("trials")
     with _asked(runs, "MLflow"):
-        if not client.untouched(store, uri):
+        if not database.missing(uri or store.mlflow_uri):
             with closing(mlflow.MlflowMirror(store, ledger, uri)) as mirror:
                 _runs(ledger, sweep, mirror, taken[mlflow.NAME], runs, metrics, artifacts)
         elif taken[mlflow.NAME]:
@@ -117,16 +116,9 @@ def _ledger_laws(ledger: Ledger, sweep: Sweep) -> Iterator[Law]:
 
 
 @client.translated()
-def _runs(
-    ledger: Ledger,
-    sweep: Sweep,
-    mirror: mlflow.MlflowMirror,
-    taken: Mapping[int, Taken],
-    runs: Law,
-    metrics: Law,
-    artifacts: Law,
-) -> None:
+def _runs(ledger: Ledger, sweep: Sweep, mirror: mlflow.MlflowMirror, taken: Mapping[int, Taken], *laws: Law) -> None:
     """One run each in the state that the ledger says, every point once, the Parquet files: to the bit."""
+    runs, metrics, artifacts = laws
     there: dict[int, list[Run]] = defaultdict(list)
     for run in mirror.runs(sweep):
         there[int(run.data.tags.get(run_data.NUMBER, SWEEP))].append(run)
@@ -173,23 +165,23 @@ def _shown(run: Run) -> dict[str, Any]:
 
 
 def _stored(mirror: mlflow.MlflowMirror, run: Run) -> list[Metric]:
-    return [m for key in run.data.metrics for m in mirror.client.get_metric_history(run.info.run_id, key)]
+    return [m for key in run.data.metrics for m in mirror.api.get_metric_history(run.info.run_id, key)]
 
 
 def _files(
     mirror: mlflow.MlflowMirror, run: Run, sweep: Sweep, c: Configuration, epochs: Sequence[Epoch], folder: str
 ) -> Iterator[str]:
-    there = {info.path for info in mirror.client.list_artifacts(run.info.run_id)}
+    there = {info.path for info in mirror.api.list_artifacts(run.info.run_id)}
     for file, columns in run_data.tables(sweep, c, epochs).items():
         if file not in there:
             yield f" has no {file}"
             continue
-        path = Path(mirror.client.download_artifacts(run.info.run_id, file, folder))
+        path = Path(mirror.api.download_artifacts(run.info.run_id, file, folder))
         try:
             if not _same_table(pq.read_table(path), columns):
                 yield f": its {file} is not what the ledger has"
         except (pa.ArrowException, OSError) as error:
-            yield f": its {file} can't be read: {cause(error)}"
+            yield f": its {file} can't be read: {database.cause(error)}"
 
 
 def _points_differ(who: str, stored: Sequence[Metric], points: Sequence[Metric], last: int) -> list[str]:
@@ -209,7 +201,7 @@ def _points_differ(who: str, stored: Sequence[Metric], points: Sequence[Metric],
 
 def _trials(ledger: Ledger, sweep: Sweep, store: Store, taken: Mapping[int, Taken], law: Law) -> None:
     """Each configuration that has ended is one trial, with the ledger's parameters, values and times."""
-    if optuna.untouched(store):
+    if database.missing(store.optuna_url):
         law.problems += ["Optuna's database is gone"] if taken else []
         return
     there: dict[int, list[FrozenTrial]] = defaultdict(list)

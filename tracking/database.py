@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,6 +29,11 @@ def engine(url: str, **options: Any) -> sa.Engine:
         sa.event.listen(made, "connect", _connected)
         sa.event.listen(made, "begin", _begun)
     return made
+
+
+def missing(url: str) -> bool:
+    """Whether there can be nothing yet, since it would be in a SQLite file that is not there."""
+    return url.startswith(SQLITE) and not os.path.lexists(url.removeprefix(SQLITE))
 
 
 def timeout(url: str) -> dict[str, int]:

@@ -134,14 +134,13 @@ class Ledger:
         """Use `open` or `create`."""
         self.url = with_driver(url)
         self.reconnected: Callable[[], None] = lambda: None
-        self._names: dict[int, tuple[str, ...]] = {}
-        self._ids: dict[tuple[str, ...], int] = {}
+        self._metrics: dict[tuple[str, ...], int] = {}  # the lists of metrics that are known, with their ids
         self._engine = database.engine(url)
 
     @classmethod
     def open(cls, url: str) -> Ledger | None:
         """The ledger of a database, None if it has none; nothing is written. Raises StoreError."""
-        if url.startswith(SQLITE) and not os.path.lexists(url.removeprefix(SQLITE)):
+        if database.missing(url):
             return None
         if url.startswith(SQLITE) and not os.path.isfile(url.removeprefix(SQLITE)):
             raise StoreError(f"can't open {shown(url)}: it is not a file")
@@ -310,11 +309,11 @@ class Ledger:
         which = _epochs.c.sweep == sweep.id, _epochs.c.epoch > after, _among(_epochs.c.configuration, numbers)
         query = sa.select(_epochs).where(*which).order_by(_epochs.c.configuration, _epochs.c.epoch)
         rows = self._rows(query)
-        if missing := {row.metrics for row in rows} - self._names.keys():
-            of = sa.select(_metrics).where(_metrics.c.id.in_(missing))
-            self._names |= {i: tuple(json.loads(names)) for i, names in self._rows(of)}
+        if {row.metrics for row in rows} - set(self._metrics.values()):
+            self._read_metrics()
+        lists = {number: names for names, number in self._metrics.items()}
         for row in rows:
-            names = self._names[row.metrics]
+            names = lists[row.metrics]
             values = np.frombuffer(row.values, dtype=np.float64).reshape(-1, len(names))
             objective = math.nan if row.objective is None else row.objective
             yield row.configuration, Epoch(row.epoch, row.engine, names, values, objective, row.at)
@@ -369,15 +368,15 @@ class Ledger:
 
     def _metrics_id(self, names: tuple[str, ...]) -> int:
         """The id of a list of metrics; a new one is added in a transaction of its own, before that which needs it."""
-        if names not in self._ids:
-            text = json.dumps(names)
-            which = sa.select(_metrics.c.id).where(_metrics.c.names == text)
-            if not self._rows(which):
-                # The driver of another sweep may add it at the same moment.
-                add = sa.text(f"INSERT INTO {_metrics.name} (names) VALUES (:names) ON CONFLICT DO NOTHING")
-                self._write(lambda db, again: db.execute(add, {"names": text}))
-            self._ids[names] = self._rows(which)[0].id
-        return self._ids[names]
+        if names not in self._metrics:
+            # The driver of another sweep may add it at the same moment.
+            add = sa.text(f"INSERT INTO {_metrics.name} (names) VALUES (:names) ON CONFLICT DO NOTHING")
+            self._write(lambda db, again: db.execute(add, {"names": json.dumps(names)}))
+            self._read_metrics()
+        return self._metrics[names]
+
+    def _read_metrics(self) -> None:
+        self._metrics = {tuple(json.loads(names)): number for number, names in self._rows(sa.select(_metrics))}
 
     def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
         return self._transaction(lambda db, again: db.execute(query).all(), writing=False)

@@ -36,15 +36,26 @@ def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]
     Yields a function that takes the lock again after a server was restarted; it raises SearchError if another driver
     was faster. Raises SearchError if the sweep has a driver, StoreError if the server can't be reached.
     """
-    if not url.startswith(database.SQLITE):
-        with _advisory(url, name) as take:
-            yield take
-        return
-    try:
-        with file_lock(file):
+    connection: sa.Connection | None = None
+
+    def take() -> None:
+        nonlocal connection
+        if connection is None or not _alive(connection):
+            connection = held.enter_context(_connect(url))
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_key(name)))):
+                raise _taken(name, ELSEWHERE)
+
+    with ExitStack() as held:
+        if url.startswith(database.SQLITE):
+            try:
+                held.enter_context(file_lock(file))
+            except BlockingIOError as error:
+                raise _taken(name, f"process {error}") from None
             yield lambda: None
-    except BlockingIOError as error:
-        raise _taken(name, f"process {error}") from None
+            return
+        with database.unusable("can't open", url):
+            take()
+        yield take
 
 
 @contextmanager
@@ -81,23 +92,6 @@ def holder(url: str, name: str, file: Path) -> str | None:
         except OSError:
             return handle.read().strip() or "unknown"
         return None
-
-
-@contextmanager
-def _advisory(url: str, name: str) -> Iterator[Callable[[], None]]:
-    with ExitStack() as held:
-        connections: list[sa.Connection] = []
-
-        def take() -> None:
-            if connections and _alive(connections[-1]):
-                return
-            connections.append(held.enter_context(_connect(url)))
-            if not connections[-1].scalar(sa.select(sa.func.pg_try_advisory_lock(_key(name)))):
-                raise _taken(name, ELSEWHERE)
-
-        with database.unusable("can't open", url):
-            take()
-        yield take
 
 
 def _connect(url: str) -> sa.Connection:

@@ -65,7 +65,7 @@ def load_wide(sweep: str, store: Store | str | Path | None = None) -> pd.DataFra
 
 def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, Outcome]:
     """The state of every configuration of a sweep, by number. Raises SearchError, StoreError, LedgerError."""
-    with opened(sweep, _store(store)) as (ledger, row):
+    with opened(sweep, Store.at(store)) as (ledger, row):
         return {
             c.number: Outcome(c.number, c.arm, c.name, c.state)
             if c.confirms is None
@@ -76,7 +76,7 @@ def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, O
 
 def sweeps(store: Store | str | Path | None = None) -> list[Sweep]:
     """The sweeps of a store, oldest first; empty if there is no store yet. Raises StoreError, LedgerError."""
-    if (ledger := Ledger.open(_store(store).ledger_url)) is None:
+    if (ledger := Ledger.open(Store.at(store).ledger_url)) is None:
         return []
     with closing(ledger):
         return ledger.sweeps()
@@ -96,15 +96,11 @@ def export(frame: pd.DataFrame, file: str | Path) -> None:
 
 
 def _parts(sweep: str, store: Store | str | Path | None) -> list[tuple[Configuration, list[Epoch]]]:
-    with opened(sweep, _store(store)) as (ledger, row):
+    with opened(sweep, Store.at(store)) as (ledger, row):
         epochs: dict[int, list[Epoch]] = {}
         for number, epoch in ledger.epochs(row):
             epochs.setdefault(number, []).append(epoch)
         return [(c, epochs.get(c.number, [])) for c in ledger.configurations(row)]
-
-
-def _store(store: Store | str | Path | None) -> Store:
-    return store if isinstance(store, Store) else Store.at(store)
 
 
 def _sorted(columns: tidy.Columns, order: tuple[str, ...]) -> pd.DataFrame:

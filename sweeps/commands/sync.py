@@ -17,9 +17,8 @@ def sync(name: str, folder: str | None, rebuild: bool = False) -> tuple[int, dic
     Raises SearchError for no such sweep and for one that has a driver, which does this itself; StoreError where
     MLflow's server refuses us.
     """
-    from sweeps.spec.reading import parse
+    from sweeps.driver.status import stored_spec
     from sweeps.store_file import open_store
-    from tracking.ledger import opened
     from tracking.locks import driver_lock
     from tracking.mirrors.follower import Mirrors, check_login
 
@@ -29,22 +28,18 @@ def sync(name: str, folder: str | None, rebuild: bool = False) -> tuple[int, dic
     store = open_store(folder)
     status = None
     with Interrupt() as interrupt:
-        with opened(name, store) as (ledger, sweep):
-            uri = parse(sweep.spec, name).tracking.uri
-            everything = len(ledger.configurations(sweep)) + 1
+        uri = stored_spec(name, store).tracking.uri
         check_login(uri or store.mlflow_uri)
         with driver_lock(store.ledger_url, name, store.lock_file(name)):
             mirrors = Mirrors(store, name, uri)
-            lacking = mirrors.waiting()
-            mirrors.start(rebuild=rebuild)
+            lacking = mirrors.start(rebuild=rebuild)
             try:
                 lacking = max(lacking, mirrors.wait(PATIENCE_SECONDS, interrupt.check, say))
             except Interrupted as signal:
                 status = signal.exit_status
                 print(f"Interrupted. To continue: gradsweep sync {name}", file=sys.stderr)
             left = mirrors.close(0.5)
-    delivered = (everything if rebuild else lacking) - left.waiting
-    document = {"name": name, "delivered": delivered, "waiting": left.waiting, "problem": left.problem}
+    document = {"name": name, "delivered": lacking - left.waiting, "waiting": left.waiting, "problem": left.problem}
     return status or int(left.waiting > 0), document
 
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from tracking import database
 from tracking.files import locked, synchronize
-from tracking.store import Store, scratch, with_driver, without_password
+from tracking.store import scratch, with_driver, without_password
 from trainers.errors import Unavailable, Unmendable
 
 # Its own retries would keep the thread for minutes; ours can be interrupted. It prints where a run can be seen to
@@ -79,11 +79,6 @@ _REFUSALS = {
     "BAD_REQUEST",
     "FEATURE_DISABLED",
 }
-
-
-def untouched(store: Store, uri: str | None) -> bool:
-    """Whether MLflow can have no records yet, since its database would be in the folder and is not."""
-    return uri is None and store.mlflow is None and not store.mlflow_db.exists()
 
 
 def connected(uri: str) -> MlflowClient:

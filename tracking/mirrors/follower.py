@@ -70,39 +70,45 @@ class Mirrors:
         mirrors = MlflowMirror(store, self._ledger, uri), OptunaMirror(store, self._ledger)
         self._followers = [_Follower(mirror, self._ledger, sweep) for mirror in mirrors]
 
-    def start(self, *, rebuild: bool = False) -> None:
-        """Begin; the sweep need not be in the ledger yet. With `rebuild` all of it is deleted and made again."""
+    def start(self, *, rebuild: bool = False) -> int:
+        """Begin, and say what was lacking. With `rebuild` all of it is deleted and made again."""
+        sweep = self._ledger.sweep(self._sweep)
+        for mirror in MIRRORS:
+            if rebuild:
+                self._ledger.forget(sweep, mirror)
+            # What was refused to a former process may have been mended.
+            refused = [t for t in self._ledger.taken(sweep, mirror).values() if t.problem]
+            self._ledger.take(sweep, mirror, [replace(t, problem="") for t in refused])
+        lacking = self.waiting()
         for follower in self._followers:
-            follower.anew = rebuild
             follower.start()
+        return lacking
 
     def waiting(self) -> int:
         """Of how many configurations a mirror lacks something; the sweep itself counts as one."""
-        return waiting(self._ledger, self._sweep) + sum(follower.anew for follower in self._followers)
+        return waiting(self._ledger, self._sweep)
 
     def wait(self, patience: float, check: Callable[[], None], say: Callable[[int], None]) -> int:
         """Until they have everything, or have taken nothing for `patience` seconds; what they lacked at most.
 
         `check` is called again and again, and `say` is told from time to time how much is left.
         """
-        since = told = time.monotonic()
-        least, most = None, 0
-        while True:
-            asked = time.monotonic()
-            left = self.waiting()
-            # A mirror that was lost lacks everything, which is known when it has been looked at.
-            if not left and not any(follower.fresh for follower in self._followers):
-                return most
+        asked = since = told = time.monotonic()
+        before, most = -1, 0
+        # A mirror that was lost lacks everything, which is known when it has been looked at.
+        while (left := self.waiting()) or any(follower.fresh for follower in self._followers):
             now, most = time.monotonic(), max(most, left)
-            if left != least:
-                least, since = left, now
+            if left != before:
+                before, since = left, now
             elif now - since >= patience:
-                return most
+                break
             if left and now - told > SAY_SECONDS:
                 told = now
                 say(left)
             check()
             time.sleep(max(0.05, (now - asked) / SHARE))
+            asked = time.monotonic()
+        return most
 
     def close(self, seconds: float) -> Lag:
         """Send what is lacking for at most that long, then end the threads."""
@@ -112,26 +118,16 @@ class Mirrors:
             follower.end(deadline)
         for follower in started:
             follower.join(max(0.0, deadline - time.monotonic()) + 1.0)
-        left = self.waiting()
-        problem = self._problem() if left else None
+        left, sweep = self.waiting(), self._ledger.sweep(self._sweep)
+        problems = [follower.problem for follower in self._followers if follower.problem]
+        for taken in (t for mirror in MIRRORS for t in self._ledger.taken(sweep, mirror).values() if t.problem):
+            what = "the sweep" if taken.number == SWEEP else f"configuration {taken.number}"
+            problems.append(f"{what}: {taken.problem}")
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        problem = problems[0] + more if problems else "there was no time left"
         if not any(follower.is_alive() for follower in started):
             self._ledger.close()
-        return Lag(left, problem)
-
-    def _problem(self) -> str:
-        """Why something is lacking, in a line."""
-        problems = [follower.problem for follower in self._followers if follower.problem]
-        try:
-            sweep = self._ledger.sweep(self._sweep)
-        except SearchError:
-            single = []
-        else:
-            single = [t for mirror in MIRRORS for t in self._ledger.taken(sweep, mirror).values() if t.problem]
-        problems += [
-            f"{'the sweep' if t.number == SWEEP else f'configuration {t.number}'}: {t.problem}" for t in single
-        ]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return problems[0] + more if problems else "there was no time left"
+        return Lag(left, problem if left else None)
 
 
 class _Follower(threading.Thread):
@@ -139,7 +135,6 @@ class _Follower(threading.Thread):
 
     def __init__(self, mirror: MlflowMirror | OptunaMirror, ledger: Ledger, sweep: str) -> None:
         super().__init__(name=f"gradsweep-{mirror.name}", daemon=True)
-        self.anew = False
         self.problem = ""  # why nothing is taken, in a line
         self.fresh = True
         self._mirror, self._ledger, self._sweep = mirror, ledger, sweep
@@ -157,7 +152,8 @@ class _Follower(threading.Thread):
             while True:
                 ending = self._deadline < float("inf")
                 try:
-                    worked = self._round(ending)
+                    worked = self._mirror.round(self._ledger.sweep(self._sweep), ending)
+                    self.fresh = False
                 except Exception as error:
                     refused = isinstance(error, Unmendable)
                     self._note(error, refused)
@@ -175,23 +171,6 @@ class _Follower(threading.Thread):
                     self._pause(POLL)
         finally:
             self._mirror.close()
-
-    def _round(self, everything: bool) -> bool:
-        try:
-            sweep = self._ledger.sweep(self._sweep)
-        except SearchError:  # it has not begun
-            return False
-        if self.anew:
-            self._mirror.clear(sweep)
-            self._ledger.forget(sweep, self._mirror.name)
-            self.anew = False
-        if self.fresh:
-            # What was refused to a former process may have been mended.
-            taken = self._ledger.taken(sweep, self._mirror.name).values()
-            self._ledger.take(sweep, self._mirror.name, [replace(t, problem="") for t in taken if t.problem])
-        worked = self._mirror.round(sweep, everything)
-        self.fresh = False
-        return worked
 
     def _pause(self, seconds: float) -> None:
         # Set by `end`: then there is one more try at once.
@@ -213,10 +192,7 @@ class _Follower(threading.Thread):
 
 def waiting(ledger: Ledger, name: str) -> int:
     """Of how many configurations a mirror lacks something; the sweep itself counts as one. Raises LedgerError."""
-    try:
-        sweep = ledger.sweep(name)
-    except SearchError:
-        return 0
+    sweep = ledger.sweep(name)
     mlflow, optuna = (ledger.pending(sweep, mirror, problems=True) for mirror in MIRRORS)
     # Optuna is told of a configuration once it and all with lower numbers have ended.
     lacking = {number for number, _ in mlflow}

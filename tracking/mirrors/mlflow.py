@@ -1,7 +1,8 @@
 """MLflow's copy of a sweep: one experiment, a parent run, and under it one run per configuration.
 
 Written through MLflow's public client alone. Repeating a round does no harm: the ledger notes that a run will be made
-before, and its id after; metrics carry the ledger's timestamps, so MLflow recognizes a repeated one.
+before, and its id after; metrics carry the ledger's timestamps, so MLflow recognizes a repeated one. Where the ledger
+knows of no run, those of a former time are deleted first.
 Only what carries the sweep's mark is written into or deleted.
 
 It imports mlflow, which takes more than a second: import it where it is used.
@@ -20,21 +21,10 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tracking import database
 from tracking.files import synchronize
 from tracking.ledger import Ledger
-from tracking.mirrors import run_data
-from tracking.mirrors.client import (
-    SERVERS,
-    Experiment,
-    MlflowClient,
-    Param,
-    Run,
-    RunTag,
-    connected,
-    settings,
-    translated,
-    untouched,
-)
+from tracking.mirrors import client, run_data
 from tracking.store import Store, scratch
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
@@ -58,24 +48,21 @@ class MlflowMirror:
         self._uri = uri or store.mlflow_uri
         self._store, self._ledger = store, ledger
         self._held = ExitStack()
-        self._client: MlflowClient | None = None
-        self._reset()
-
-    def _reset(self) -> None:
+        self._api: client.MlflowClient | None = None
         self._experiment: str | None = None
         self._doubtful = False  # a run may come into being late
         self._charted: tuple[int, float | None] = 0, None  # the first number that the parent lacks, the best before it
         self._running_again = 0.0  # when configurations that still run are due
 
     @property
-    def client(self) -> MlflowClient:
+    def api(self) -> client.MlflowClient:
         """MLflow's client, connected at its first use."""
-        if self._client is None:
-            self._held.enter_context(settings())
-            self._client = connected(self._uri)
-        return self._client
+        if self._api is None:
+            self._held.enter_context(client.settings())
+            self._api = client.connected(self._uri)
+        return self._api
 
-    @translated()
+    @client.translated()
     def round(self, sweep: Sweep, everything: bool) -> bool:
         """Write a part of what MLflow lacks, and say whether there was any; `everything`: running ones at once."""
         own = self._ledger.taken(sweep, NAME, [SWEEP]).get(SWEEP, Taken(SWEEP))
@@ -113,34 +100,26 @@ class MlflowMirror:
     def _is_gone(self, run: str) -> bool:
         """Whether MLflow has lost a run: another machine's folder, or a database that was deleted."""
         try:
-            with translated():
-                self.client.get_run(run)
+            with client.translated():
+                self.api.get_run(run)
         except Unmendable as error:
             if error.code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return True
         return False
 
-    @translated()
-    def clear(self, sweep: Sweep) -> None:
-        """Delete the runs of this sweep; its experiment stays, with whatever else is in it."""
-        self._own_experiment(sweep)
-        for run in self.runs(sweep):
-            self.client.delete_run(run.info.run_id)
-        self._reset()
-
-    @translated()
-    def runs(self, sweep: Sweep, **tags: str) -> list[Run]:
+    @client.translated()
+    def runs(self, sweep: Sweep, **tags: str) -> list[client.Run]:
         """The runs of this sweep, or those with these tags as well; none if there is no experiment of its name."""
-        experiment = self.client.get_experiment_by_name(sweep.name)
+        experiment = self.api.get_experiment_by_name(sweep.name)
         if experiment is None:
             return []
         wanted = {run_data.MARK: sweep.mark} | tags
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
-        runs: list[Run] = []
+        runs: list[client.Run] = []
         token = None
         while True:
-            page = self.client.search_runs([experiment.experiment_id], query, max_results=_PAGE, page_token=token)
+            page = self.api.search_runs([experiment.experiment_id], query, max_results=_PAGE, page_token=token)
             runs += page
             if not (token := page.token):
                 return runs
@@ -151,47 +130,48 @@ class MlflowMirror:
 
     def _own_experiment(self, sweep: Sweep) -> str:
         """The id of the sweep's experiment, made where it is missing. Raises Unmendable for somebody else's."""
-        there = self.client.get_experiment_by_name(sweep.name)
+        there = self.api.get_experiment_by_name(sweep.name)
         note = sweep.question[: run_data.MOST_IN_TAG]
         if there is None:
             # A server knows better where its clients can put artifacts.
-            place = None if self._uri.startswith(SERVERS) else (self._store.artifacts / sweep.name).as_uri()
+            place = None if self._uri.startswith(client.SERVERS) else (self._store.artifacts / sweep.name).as_uri()
             tags = {run_data.SWEEP_TAG: sweep.name, run_data.MARK: sweep.mark, run_data.NOTE: note}
-            return str(self.client.create_experiment(sweep.name, place, tags))
+            return str(self.api.create_experiment(sweep.name, place, tags))
         if problem := _not_ours(there, sweep.mark):
             raise Unmendable(problem)
         if there.tags.get(run_data.NOTE) != note:
-            self.client.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
+            self.api.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
         return str(there.experiment_id)
 
     def _begin(self, sweep: Sweep, own: Taken) -> None:
         """The parent run as the sweep is now; if it was stopped, that comes first."""
         if own.run is None:
             if not own.attempted:
+                self._remove_strays(sweep)
                 self._ledger.take(sweep, NAME, [replace(own, attempted=True)])
             own, _ = self._made(sweep, own, run_data.parent_tags(sweep), sweep.name, sweep.begun)
             self._ledger.take(sweep, NAME, [own])
         run, goes_on = str(own.run), sweep.status == "running" and own.epoch >= 0
         if sweep.status == "killed":
-            self.client.set_terminated(run, "KILLED", sweep.ended)
+            self.api.set_terminated(run, "KILLED", sweep.ended)
             self._stop(sweep)
         elif goes_on:
-            self.client.update_run(run, "RUNNING")
+            self.api.update_run(run, "RUNNING")
         if own.epoch < 0:
-            params = [Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
-            self.client.log_batch(run, params=params)
+            params = [client.Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
+            self.api.log_batch(run, params=params)
         if sweep.spec:
-            self.client.log_text(run, sweep.spec, "spec.yaml")
+            self.api.log_text(run, sweep.spec, "spec.yaml")
         for child in self._running(sweep) if goes_on else ():
             with self._one_run(sweep, child.number):
-                self.client.update_run(str(child.run), "RUNNING")
+                self.api.update_run(str(child.run), "RUNNING")
         self._chart(sweep, run)
         self._ledger.take(sweep, NAME, [replace(own, epoch=sweep.revision, ended=False)])
 
     def _stop(self, sweep: Sweep) -> None:
         for child in self._running(sweep):
             with self._one_run(sweep, child.number):
-                self.client.set_terminated(str(child.run), "KILLED", sweep.ended)
+                self.api.set_terminated(str(child.run), "KILLED", sweep.ended)
 
     def _running(self, sweep: Sweep) -> list[Taken]:
         """The configurations that have not ended and have a run."""
@@ -201,17 +181,14 @@ class MlflowMirror:
     def _finish(self, sweep: Sweep, own: Taken) -> None:
         run = str(own.run)
         if self._doubtful:
-            # Runs that appeared after another had been made in their place.
-            known = {taken.run for taken in self._ledger.taken(sweep, NAME).values()}
-            for stray in {r.info.run_id for r in self.runs(sweep)} - known:
-                self.client.delete_run(stray)
+            self._remove_strays(sweep)
         self._stop(sweep)
         self._chart(sweep, run)
-        self.client.set_tag(run, run_data.NOTE, run_data.description(sweep))
+        self.api.set_tag(run, run_data.NOTE, run_data.description(sweep))
         report = self._store.report(sweep.name)
         if report.is_dir():
-            self.client.log_artifacts(run, str(report))
-        self.client.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
+            self.api.log_artifacts(run, str(report))
+        self.api.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
         self._ledger.take(sweep, NAME, [replace(own, ended=True)])
 
     def _send(self, sweep: Sweep, parent: str, numbers: Sequence[int]) -> None:
@@ -243,14 +220,14 @@ class MlflowMirror:
             tags = {run_data.STATE: c.state, run_data.REASON: c.reason[: run_data.MOST_IN_TAG]}
             # First: to find the artifacts' place MLflow reads all that the run has.
             self._log_records(sweep, before, c, epochs)
-        self.client.log_batch(
+        self.api.log_batch(
             run,
             run_data.metrics_of(lacking),
-            [Param(key, value) for key, value in params.items()],
-            [RunTag(key, value) for key, value in tags.items() if has.get(key, "") != value],
+            [client.Param(key, value) for key, value in params.items()],
+            [client.RunTag(key, value) for key, value in tags.items() if has.get(key, "") != value],
         )
         if complete:
-            self.client.set_terminated(run, run_data.STATUS[c.state], c.ended)
+            self.api.set_terminated(run, run_data.STATUS[c.state], c.ended)
         return replace(before, epoch=lacking[-1].epoch if lacking else before.epoch, ended=complete)
 
     def _log_records(self, sweep: Sweep, taken: Taken, c: Configuration, epochs: Sequence[Epoch]) -> None:
@@ -261,7 +238,7 @@ class MlflowMirror:
             for file, columns in run_data.tables(sweep, c, epochs).items():
                 # Dictionaries and statistics would cost more than the data.
                 pq.write_table(pa.table(columns), folder / file, use_dictionary=False, write_statistics=False)
-            self.client.log_artifacts(str(taken.run), str(folder))
+            self.api.log_artifacts(str(taken.run), str(folder))
             parts = urlsplit(str(taken.place))
             if parts.scheme in ("", "file"):
                 for path in folder.iterdir():
@@ -271,26 +248,33 @@ class MlflowMirror:
         """The objective by configuration, and the best so far: as soon as all with lower numbers have ended."""
         since = self._ledger.configurations(sweep, since=self._charted[0])
         metrics, charted = run_data.chart(sweep, since, self._charted)
-        self.client.log_batch(run, metrics)
+        self.api.log_batch(run, metrics)
         self._charted = charted
 
     def _made(
         self, sweep: Sweep, before: Taken, tags: Mapping[str, str], name: str, started: int
     ) -> tuple[Taken, Mapping[str, str]]:
         """A run for what has none, with its tags; where one was attempted before, look whether it is there."""
-        there: list[Run] = []
+        there: list[client.Run] = []
         if before.attempted:
             there = self.runs(sweep, **{key: tags[key] for key in (run_data.KIND, run_data.NUMBER) if key in tags})
             # An earlier request may still be on its way, through a slow server.
             self._doubtful |= not there
-        run = there[0] if there else self.client.create_run(str(self._experiment), started, dict(tags), name)
+        run = there[0] if there else self.api.create_run(str(self._experiment), started, dict(tags), name)
         return replace(before, attempted=True, run=run.info.run_id, place=run.info.artifact_uri), run.data.tags
+
+    def _remove_strays(self, sweep: Sweep) -> None:
+        """Delete the sweep's runs that the ledger does not know of: all of them, where they are to be made anew."""
+        known = {taken.run for taken in self._ledger.taken(sweep, NAME).values()}
+        for run in self.runs(sweep):
+            if run.info.run_id not in known:
+                self.api.delete_run(run.info.run_id)
 
     @contextmanager
     def _one_run(self, sweep: Sweep, number: int) -> Iterator[None]:
         """What is refused in this block concerns this run alone, unless the experiment is gone."""
         try:
-            with translated():
+            with client.translated():
                 yield
         except Unmendable as error:
             if error.code not in _OF_ONE_RUN:
@@ -302,27 +286,22 @@ class MlflowMirror:
 
 def taken_name(store: Store, name: str, uri: str | None) -> str | None:
     """Why a new sweep can't have this name in MLflow, None where it can or nobody answers."""
-    if untouched(store, uri):
+    if database.missing(uri or store.mlflow_uri):
         return None
     try:
-        with settings(timeout=5), translated():
-            experiment = connected(uri or store.mlflow_uri).get_experiment_by_name(name)
+        with client.settings(timeout=5), client.translated():
+            experiment = client.connected(uri or store.mlflow_uri).get_experiment_by_name(name)
     except (Unavailable, Unmendable):
         return None
     return None if experiment is None else _not_ours(experiment, None)
 
 
-def _not_ours(experiment: Experiment, mark: str | None) -> str | None:
+def _not_ours(experiment: client.Experiment, mark: str | None) -> str | None:
     """Why a sweep with this mark can't write into an experiment."""
-    deleted = experiment.lifecycle_stage != "active"
-    if mark is None or experiment.tags.get(run_data.MARK) != mark:
-        if deleted:
-            return f"a deleted MLflow experiment still has the name {experiment.name!r}; choose another with --name"
-        return (
-            f"an MLflow experiment named {experiment.name!r} that is not this sweep's is there; "
-            "choose another name with --name"
-        )
-    if deleted:
+    name, deleted = experiment.name, experiment.lifecycle_stage != "active"
+    if mark is not None and experiment.tags.get(run_data.MARK) == mark:
         restore = f"mlflow experiments restore -x {experiment.experiment_id}"
-        return f"the MLflow experiment {experiment.name!r} is deleted; to restore it: {restore}"
-    return None
+        return f"the MLflow experiment {name!r} is deleted; to restore it: {restore}" if deleted else None
+    if deleted:
+        return f"a deleted MLflow experiment still has the name {name!r}; choose another with --name"
+    return f"an MLflow experiment named {name!r} that is not this sweep's is there; choose another name with --name"

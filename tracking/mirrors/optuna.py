@@ -1,8 +1,9 @@
 """Optuna's copy of a sweep: a study named as the sweep, and one beside it for what was trained again to confirm.
 
 One trial per configuration that has ended, in the order of their numbers, so that a rebuilt study is equal.
-What is there already is seen in the study itself: a trial is added in one transaction. Only what carries the sweep's
-mark is written into or deleted; that a study will be created is noted in the ledger, for that takes several.
+What is there already is seen in the study itself: a trial is added in one transaction. That a study will be created is
+noted in the ledger, for that takes several; one that the ledger does not know of is made anew. Only what carries the
+sweep's mark is written into or deleted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
-from pathlib import Path
 
 import optuna
 from optuna.distributions import json_to_distribution
@@ -61,6 +61,8 @@ class OptunaMirror:
         if not there and any(t.ended for t in self._ledger.taken(sweep, NAME).values()):
             log.warning("Optuna's database no longer has the trials of %s; writing them again", sweep.name)
             self._ledger.forget(sweep, NAME)
+            self._studies.clear()
+            return True
         pending = sorted(self._ledger.pending(sweep, NAME))
         numbers = [number for number, _ in takewhile(lambda p: p[1], pending)][:BATCH]
         if not numbers:
@@ -81,13 +83,6 @@ class OptunaMirror:
         finally:
             self._ledger.take(sweep, NAME, taken)
         return True
-
-    def clear(self, sweep: Sweep) -> None:
-        """Delete the studies of this sweep."""
-        for phase in NUMBERS:
-            if study := self.own_study(sweep, phase):
-                optuna.delete_study(study_name=study.study_name, storage=self.storage)
-        self._studies.clear()
 
     def close(self) -> None:
         """Give the connections back."""
@@ -121,6 +116,9 @@ class OptunaMirror:
             return self._studies[phase]
         number, study = NUMBERS[phase], self._any_study(sweep, phase)
         noted = self._ledger.taken(sweep, NAME, [number]).get(number, Taken(number))
+        if study is not None and not noted.attempted and study.user_attrs.get(MARK) == sweep.mark:
+            optuna.delete_study(study_name=study.study_name, storage=self.storage)
+            study = None
         if study is None:
             self._ledger.take(sweep, NAME, [replace(noted, attempted=True)])
             try:
@@ -176,7 +174,7 @@ def trial_of(sweep: Sweep, c: Configuration, objectives: Mapping[int, float]) ->
 
 def taken_name(store: Store, name: str) -> str | None:
     """Why a new sweep can't have this name in Optuna's database, None where it can or nobody answers."""
-    if untouched(store):
+    if database.missing(store.optuna_url):
         return None
     try:
         storage = _opened(store.optuna_url)
@@ -185,12 +183,6 @@ def taken_name(store: Store, name: str) -> str | None:
     except Exception:
         return None
     return next((_not_ours(of) for of in (name, study_name(name, "confirm")) if of in names), None)
-
-
-def untouched(store: Store) -> bool:
-    """Whether there can be no study yet, since the database would be in the folder and is not."""
-    url = store.optuna_url
-    return url.startswith(database.SQLITE) and not Path(url.removeprefix(database.SQLITE)).exists()
 
 
 def _opened(url: str) -> RDBStorage:
