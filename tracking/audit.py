@@ -72,37 +72,30 @@ def _ledger_laws(ledger: Ledger, sweep: Sweep) -> Iterator[Law]:
     """Every configuration has one state and the epochs that it asks for; hardly an epoch was trained twice."""
     configurations = ledger.configurations(sweep)
     running = sum(c.state == "running" for c in configurations)
-    states = Law("final states", f"{len(configurations)} configurations")
+    count, pending = 0, f"{running} have not ended" if running else ""
+    states = Law("final states", f"{len(configurations)} configurations", pending=pending)
+    epochs = Law("epochs", pending=pending)
     if [c.number for c in configurations] != list(range(len(configurations))):
         states.problems.append(f"the ledger has the configurations {_few([c.number for c in configurations])}")
     orders = [c.order for c in configurations if c.state != "running"]
     if len(set(orders)) < len(orders) or min(orders, default=0) < 0:
         states.problems.append(f"the configurations ended in the order {_few(sorted(orders))}")
     for c in configurations:
-        ended, complete = c.state != "running", c.state == "complete"
-        if ended != (c.ended is not None):
-            states.problems.append(f"configuration {c.number} is {c.state}, but its end is at {c.ended}")
+        who, complete = f"configuration {c.number}", c.state == "complete"
+        if (c.state == "running") != (c.ended is None):
+            states.problems.append(f"{who} is {c.state}, but its end is at {c.ended}")
         if complete and len(c.values or ()) != len(sweep.objectives):
-            states.problems.append(f"configuration {c.number} is complete with the objective {c.values}")
-    states.pending = f"{running} have not ended" if running else ""
-    yield states
-
-    epochs = Law("epochs", pending=states.pending)
-    count = 0
-    for c in configurations:
+            states.problems.append(f"{who} is complete with the objective {c.values}")
         numbers = [e.epoch for _, e in ledger.epochs(sweep, [c.number])]
         count += len(numbers)
-        asked = int(c.member["epochs"])
         if c.state == "running":  # a driver may have continued since
             numbers = numbers[: c.epoch + 1]
-        if numbers != list(range(len(numbers))) or len(numbers) != c.epoch + 1:
-            epochs.problems.append(f"configuration {c.number}: the ledger has the epochs {_few(numbers)}")
-        elif c.state == "complete" and c.epoch != asked:
-            epochs.problems.append(
-                f"configuration {c.number} is complete, but the ledger has {c.epoch} of {asked} epochs"
-            )
+        if numbers != list(range(c.epoch + 1)):
+            epochs.problems.append(f"{who}: the ledger has the epochs {_few(numbers)}")
+        elif complete and c.epoch != c.member["epochs"]:
+            epochs.problems.append(f"{who} is complete, but the ledger has {c.epoch} of {c.member['epochs']} epochs")
     epochs.checked = f"{count} epochs of {len(configurations)} configurations"
-    yield epochs
+    yield from (states, epochs)
 
     # Epoch 0 is measured before the first step. It is there again only where a worker had no states and started over.
     again = ledger.trained_again(sweep)

@@ -190,13 +190,8 @@ class Ledger:
 
     def begin(self, sweep: Sweep) -> Sweep:
         """The sweep starts or continues: what is recorded of it is kept, and its status is running again."""
-        row = asdict(sweep) | {
-            "mark": uuid.uuid4().hex,
-            "begun": _now(),
-            "revision": 1,
-            "status": "running",
-            "note": "",
-        }
+        first = {"mark": uuid.uuid4().hex, "begun": _now(), "revision": 1, "status": "running", "note": ""}
+        row = asdict(sweep) | first
         del row["id"]
 
         def write(db: sa.Connection, again: bool) -> None:
@@ -294,11 +289,10 @@ class Ledger:
 
     def objectives(self, sweep: Sweep, numbers: Sequence[int] | None = None) -> dict[int, dict[int, float]]:
         """The mean of the first objective over the seeds: configuration -> epoch -> value."""
-        columns = _epochs.c.configuration, _epochs.c.epoch, _epochs.c.objective
-        which = _epochs.c.sweep == sweep.id, _among(_epochs.c.configuration, numbers)
-        query = sa.select(*columns).where(*which).order_by(*columns[:2])
         values: dict[int, dict[int, float]] = {}
-        for number, epoch, value in self._rows(query):
+        for number, epoch, value in self._by_epoch(
+            sweep, _epochs.c.objective, _among(_epochs.c.configuration, numbers)
+        ):
             values.setdefault(number, {})[epoch] = math.nan if value is None else value
         return values
 
@@ -320,9 +314,12 @@ class Ledger:
 
     def trained_again(self, sweep: Sweep) -> dict[tuple[int, int], int]:
         """How often a recorded epoch was trained again, by (configuration, epoch)."""
-        columns = _epochs.c.configuration, _epochs.c.epoch, _epochs.c.again
-        query = sa.select(*columns).where(_epochs.c.sweep == sweep.id, _epochs.c.again > 0)
-        return {(number, epoch): times for number, epoch, times in self._rows(query)}
+        rows = self._by_epoch(sweep, _epochs.c.again, _epochs.c.again > 0)
+        return {(number, epoch): times for number, epoch, times in rows}
+
+    def _by_epoch(self, sweep: Sweep, column: sa.Column[Any], which: sa.ColumnElement[bool]) -> Sequence[Any]:
+        places = _epochs.c.configuration, _epochs.c.epoch
+        return self._rows(sa.select(*places, column).where(_epochs.c.sweep == sweep.id, which).order_by(*places))
 
     def taken(self, sweep: Sweep, mirror: str, numbers: Sequence[int] | None = None) -> dict[int, Taken]:
         """What a mirror has taken, by configuration (SWEEP: the sweep itself)."""

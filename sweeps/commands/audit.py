@@ -13,13 +13,12 @@ from dataclasses import asdict
 from typing import Any
 
 from sweeps.driver.orphans import files_of, processes_of
-from sweeps.driver.status import counts_of
+from sweeps.driver.status import look_at
 from sweeps.spec.reading import parse
 from sweeps.store_file import open_store
 from tracking.audit import Law
 from tracking.audit import audit as audit_records
 from tracking.ledger import opened
-from tracking.locks import holder
 from tracking.store import Store
 
 MOST = 10  # so many problems of a law are shown as text; `--json` has all
@@ -32,16 +31,14 @@ def audit(name: str, folder: str | None) -> dict[str, Any]:
     such sweep.
     """
     store = open_store(folder)
-    driver = holder(store.ledger_url, name, store.lock_file(name))
+    status = look_at(name, store)
+    state, ended, total = status["state"], status["ended"], status["total"]
     with opened(name, store) as (ledger, sweep):
-        spec = parse(sweep.spec, name)
-        counts = counts_of(spec, ledger.configurations(sweep))
-        laws = audit_records(ledger, name, store, spec.tracking.uri)
-    state = "running" if driver else "finished" if counts.ended >= counts.total else "stopped"
+        laws = audit_records(ledger, name, store, parse(sweep.spec, name).tracking.uri)
     states, current = laws[0], laws[-1]
-    if counts.ended > counts.total:
-        states.problems.append(f"{counts.ended} configurations have ended, but only {counts.total} were asked for")
-    states.pending = f"{counts.total - counts.ended} of {counts.total} have not ended" if state != "finished" else ""
+    if ended > total:
+        states.problems.append(f"{ended} configurations have ended, but only {total} were asked for")
+    states.pending = f"{total - ended} of {total} have not ended" if state != "finished" else ""
     if state == "finished" and current.pending:
         current.problems.append(f"{current.pending}: gradsweep sync {name} sends them")
         current.pending = ""

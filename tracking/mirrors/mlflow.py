@@ -154,35 +154,34 @@ class MlflowMirror:
         run, goes_on = str(own.run), sweep.status == "running" and own.epoch >= 0
         if sweep.status == "killed":
             self.api.set_terminated(run, "KILLED", sweep.ended)
-            self._stop(sweep)
+            self._tell_running(sweep)
         elif goes_on:
             self.api.update_run(run, "RUNNING")
+            self._tell_running(sweep, goes_on)
         if own.epoch < 0:
             params = [client.Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
             self.api.log_batch(run, params=params)
         if sweep.spec:
             self.api.log_text(run, sweep.spec, "spec.yaml")
-        for child in self._running(sweep) if goes_on else ():
-            with self._one_run(sweep, child.number):
-                self.api.update_run(str(child.run), "RUNNING")
         self._chart(sweep, run)
         self._ledger.take(sweep, NAME, [replace(own, epoch=sweep.revision, ended=False)])
 
-    def _stop(self, sweep: Sweep) -> None:
-        for child in self._running(sweep):
-            with self._one_run(sweep, child.number):
-                self.api.set_terminated(str(child.run), "KILLED", sweep.ended)
-
-    def _running(self, sweep: Sweep) -> list[Taken]:
-        """The configurations that have not ended and have a run."""
-        running = [c.number for c in self._ledger.configurations(sweep) if c.state == "running"]
-        return [t for t in self._ledger.taken(sweep, NAME, running).values() if t.run and not t.problem]
+    def _tell_running(self, sweep: Sweep, goes_on: bool = False) -> None:
+        """The runs whose ends have not been written go on, or are stopped with the sweep."""
+        for taken in self._ledger.taken(sweep, NAME).values():
+            if taken.number == SWEEP or taken.run is None or taken.ended or taken.problem:
+                continue
+            with self._one_run(sweep, taken.number):
+                if goes_on:
+                    self.api.update_run(taken.run, "RUNNING")
+                else:
+                    self.api.set_terminated(taken.run, "KILLED", sweep.ended)
 
     def _finish(self, sweep: Sweep, own: Taken) -> None:
         run = str(own.run)
         if self._doubtful:
             self._remove_strays(sweep)
-        self._stop(sweep)
+        self._tell_running(sweep)
         self._chart(sweep, run)
         self.api.set_tag(run, run_data.NOTE, run_data.description(sweep))
         report = self._store.report(sweep.name)

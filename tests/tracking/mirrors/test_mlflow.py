@@ -24,7 +24,7 @@ from tracking.ledger import Ledger
 from tracking.mirrors import client, mlflow
 from tracking.mirrors.client import MlflowClient
 from tracking.mirrors.follower import Lag, refuse_foreign, waiting
-from tracking.mirrors.metrics import points
+from tracking.mirrors.run_data import points
 from tracking.store import Store
 from tracking.types import Epoch, Taken
 from trainers.errors import SearchError
