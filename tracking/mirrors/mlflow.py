@@ -111,15 +111,17 @@ class MlflowMirror:
     @client.translated()
     def runs(self, sweep: Sweep, **tags: str) -> list[client.Run]:
         """The runs of this sweep, or those with these tags as well; none if there is no experiment of its name."""
-        experiment = self.api.get_experiment_by_name(sweep.name)
+        experiment = self._experiment
         if experiment is None:
-            return []
+            if (there := self.api.get_experiment_by_name(sweep.name)) is None:
+                return []
+            experiment = there.experiment_id
         wanted = {run_data.MARK: sweep.mark} | tags
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
         runs: list[client.Run] = []
         token = None
         while True:
-            page = self.api.search_runs([experiment.experiment_id], query, max_results=_PAGE, page_token=token)
+            page = self.api.search_runs([experiment], query, max_results=_PAGE, page_token=token)
             runs += page
             if not (token := page.token):
                 return runs
