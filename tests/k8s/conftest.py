@@ -115,6 +115,7 @@ def cluster() -> Cluster:
 @pytest.fixture
 def address(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The stand-in's address, which is the current context's."""
+    monkeypatch.setattr("sweeps.targets.kubernetes.client.POLL_SECONDS", 0.01)
     with serving(cluster) as url:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(url, "a-token", tmp_path / "kubeconfig")))
         yield url

@@ -38,7 +38,7 @@ def test_create_is_strict_and_one_request(namespace: Namespace, cluster: Cluster
 def test_list_gives_our_sweeps_oldest_first(namespace: Namespace, cluster: Cluster, parts: SimpleNamespace) -> None:
     for name in ("first", "second"):
         namespace.create(render(parts.job("dev", name)))
-    cluster.put("rayjobs", {"metadata": {"name": "not-ours", "creationTimestamp": "2026-08-19T12:00:00Z"}}, "ADDED")
+    cluster.put("rayjobs", {"metadata": {"name": "not-ours", "creationTimestamp": "2026-08-19T12:00:00Z"}})
     assert [one.name for one in namespace.list()] == ["first", "second"]
 
 
@@ -143,7 +143,6 @@ def test_a_rayjob_that_never_goes_is_said(
     namespace: Namespace, cluster: Cluster, made: Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.targets.kubernetes.client.GONE_SECONDS", 0)
-    monkeypatch.setattr("sweeps.targets.kubernetes.client.WATCH_SECONDS", 1)
     namespace.create(made)
     cluster.slow_to_delete = True
     with pytest.raises(TargetError, match="still being deleted.*operator") as error:

@@ -244,7 +244,6 @@ def test_resume_of_what_is_not_there_says_how_else(target: KubernetesTarget, clu
     cluster.put(
         "rayjobs",
         {"metadata": {"name": "foreign"}, "spec": {}, "status": {"jobDeploymentStatus": "Failed"}},
-        "ADDED",
     )
     refused(lambda: target.resume("foreign"), "no spec and pool")
     assert "foreign" in cluster.rayjobs
@@ -290,10 +289,11 @@ POOL = "image: gradsweep:0.2.0-cpu\nworkers: {size: {cpus: 2, memory: 4Gi}, maxi
         (
             "image: gradsweep:1\nworkers: {maximum: 0}\nnodes: 3\n",
             sweep("a"),
-            "--pool .*workers.*maximum >= 1.*; nodes",
+            "--pool .*workers.maximum: .* greater than 0, but got 0; nodes: ",
         ),
         (POOL, sweep("a", gpus=0.5), "a pack asks for cpus=1, gpus=0.5, .*a worker of this pool has cpus=2, gpus=0"),
         (POOL, sweep("ends-"), "name"),
+        (POOL, Submission("a", "#" * 200_001), "at most 200000 bytes, but got 200001"),
         (POOL, Submission("a", FOLDER.format("/home/ann")), "folder:/home/ann: Pods see no folder but /mnt/gradsweep"),
         (POOL, Submission("a", FOLDER.format("/mnt/gradsweep/../x")), "Pods see no folder but /mnt/gradsweep"),
     ],

@@ -11,19 +11,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from sweeps.targets.kubernetes.errors import NoSuchSweep
+from sweeps.spec.reading import parse
+from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep, connect
 from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
 from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded
 from trainers.errors import TargetError
 
-if TYPE_CHECKING:
-    from sweeps.targets.kubernetes.client import Namespace
-
 POOL_VARIABLE = "GRADSWEEP_POOL"
+SPEC_BYTES = 200_000  # of the 256 KiB that an object's annotations may have together
 
 
 class KubernetesTarget:
@@ -43,10 +42,10 @@ class KubernetesTarget:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
         if self._store is not None:
             raise TargetError("--store: on Kubernetes the pool says where records go, as `places`")
-        rayjob = render(_job(sweep.name, sweep.spec, self._read_pool()))
+        rayjob = _rendered(sweep.name, sweep.spec, self._read_pool())
         if sweep.dry_run:
             return Submitted(sweep.name, self._to, manifest=as_yaml(rayjob))
-        namespace = self._connect()
+        namespace = connect(self._name)
         if sweep.resume:
             self._remove_ended(namespace, sweep.name)
         namespace.create(rayjob)
@@ -54,18 +53,18 @@ class KubernetesTarget:
 
     def list(self) -> list[SweepStatus]:
         """What the RayJobs say."""
-        return self._connect().list()
+        return connect(self._name).list()
 
     def status(self, name: str) -> SweepStatus:
         """What RayJob, Pods and driver say, and the store, where it can be read from here."""
-        namespace, stored = self._connect(), recorded(name, self._store)
+        namespace, stored = connect(self._name), recorded(name, self._store)
         try:
             status = namespace.status(name)
         except NoSuchSweep:
             if stored is None:
                 raise
             return SweepStatus(name, stored["state"], f"no RayJob in {self._to} any more", recorded=stored)
-        if pods := pods_in_words(namespace.pods(name)[0]):
+        if pods := pods_in_words(namespace.pods(name)):
             status = replace(status, detail=f"{status.detail}; {pods}")
         with suppress(TargetError):  # its Pod may end at this moment
             status = replace(status, last_line=namespace.last_line(name))
@@ -73,11 +72,11 @@ class KubernetesTarget:
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         """The driver's output, as the submitter's Pod prints it."""
-        return self._connect().logs(name, follow=follow)
+        return connect(self._name).logs(name, follow=follow)
 
     def stop(self, name: str) -> SweepStatus:
         """Delete its RayJob; for a sweep that has ended this deletes its output."""
-        namespace = self._connect()
+        namespace = connect(self._name)
         before = namespace.status(name)
         namespace.delete(name)
         state = before.state if before.state in ENDED else "stopped"
@@ -86,7 +85,7 @@ class KubernetesTarget:
     def resume(self, name: str) -> Submitted:
         """Make its RayJob anew from the spec and the pool that it carries."""
         again = f"gradsweep submit SPEC --resume --to {self._to} continues from the store"
-        namespace = self._connect()
+        namespace = connect(self._name)
         try:
             documents = documents_of(namespace.rayjob(name))
         except NoSuchSweep as error:
@@ -94,18 +93,13 @@ class KubernetesTarget:
         if documents is None:
             raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {again}")
         spec, pool = documents
-        rayjob = render(_job(name, spec, _parsed(pool, f"the pool of RayJob {name}")))
+        rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"))
         self._remove_ended(namespace, name)
         try:
             namespace.create(rayjob)
         except TargetError as error:
             raise TargetError(f"{error}; the old RayJob is gone: {again}", error.exit_code) from None
         return self._submitted(name)
-
-    def _connect(self) -> Namespace:
-        from sweeps.targets.kubernetes.client import connect
-
-        return connect(self._name)
 
     def _read_pool(self) -> Pool:
         chosen = self._pool or os.environ.get(POOL_VARIABLE)
@@ -136,10 +130,10 @@ class KubernetesTarget:
         return Submitted(name, self._to, {**commands(name, self._to), "ui": f"{forward}, then http://localhost:5000"})
 
 
-def _job(name: str, spec: str, pool: Pool) -> SweepJob:
-    """The sweep on its pool, with how many packs that has room for. Raises TargetError, SpecError."""
-    from sweeps.spec.reading import parse
-
+def _rendered(name: str, spec: str, pool: Pool) -> dict[str, Any]:
+    """The RayJob, with how many packs the pool has room for. Raises TargetError, SpecError."""
+    if (size := len(spec.encode())) > SPEC_BYTES:
+        raise TargetError(f"the spec must have at most {SPEC_BYTES} bytes, but got {size}")
     parsed = parse(spec, name)
     for fields in (parsed.base, *parsed.arms.values()):
         kind, _, folder = str(fields.get("data", "")).partition(":")
@@ -147,9 +141,9 @@ def _job(name: str, spec: str, pool: Pool) -> SweepJob:
             raise TargetError(f"data: folder:{folder}: Pods see no folder but {SHARED}, the pool's claim")
     try:
         packs = pool.workers.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
-        return SweepJob(name, spec, pool, packs)
     except ValueError as error:
         raise TargetError(str(error)) from None
+    return render(SweepJob(name, spec, pool, packs))
 
 
 def _parsed(text: str, where: str) -> Pool:
