@@ -24,6 +24,11 @@ from trainers.errors import SearchError, StoreError, TargetError
 # queued: accepted, and waiting for its turn; stopped: it can be resumed, as a failed one can.
 STATES = ("queued", "starting", "running", "stopping", "stopped", "finished", "failed")
 
+# Set for a driver in the background: the command with which its user continues the sweep.
+RESUME_COMMAND = "GRADSWEEP_RESUME_COMMAND"
+# Such a driver prints this when training begins: whatever is wrong with the request has been refused by then.
+READY_LINE = "gradsweep: the sweep is running"
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -146,6 +151,13 @@ def commands(name: str, to: str, store: str | None = None) -> dict[str, str]:
     options = [*(["--to", to] if to else []), *(["--store", store] if store else [])]
     words = {"logs": ["logs", name, "-f"], **{word: [word, name] for word in ("status", "stop", "resume")}}
     return {what: shlex.join(["gradsweep", *command, *options]) for what, command in words.items()}
+
+
+def last_words(output: str) -> str:
+    """Why a driver has ended, as it has printed it; "" where it has printed nothing."""
+    printed = [line for line in output.splitlines() if line.strip()]
+    ours = [line for line in printed if line.startswith("gradsweep: ")] or printed
+    return ours[-1].removeprefix("gradsweep: ") if ours else ""
 
 
 def split_lines(chunks: Iterable[str]) -> Iterator[str]:

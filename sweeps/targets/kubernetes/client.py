@@ -208,11 +208,11 @@ class Namespace:
 
 def _refusal(doing: str, sweep: str, namespace: str, host: str, error: client.ApiException) -> TargetError:
     """What an API server's refusal means, in one line; `sweep` is "" where it is about all of them."""
-    status: int = error.status
+    status, body = error.status, error.body or ""
     try:
-        answer = json.loads(error.body)
+        answer = json.loads(body)
         message, kind = answer.get("message"), (answer.get("details") or {}).get("kind", "")
-    except (TypeError, ValueError, AttributeError):  # something else than the API has answered
+    except (ValueError, AttributeError):  # something else than the API has answered
         message, kind = None, ""
     message = flat(message or error.reason or "no reason given")
     here, to = f"namespace {namespace} at {host}", f"--to k8s://{namespace}"
