@@ -73,7 +73,7 @@ def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
     folder = store.checkpoints or str(store.checkpoints_folder)
     mark = f".{uuid.uuid4().hex}"
     try:
-        bucket = _bucket(folder)
+        bucket = Bucket(folder)
         bucket.put(mark, b"")
     except (OSError, ValueError) as error:
         raise RequestError(f"the states of members can't be kept in {folder}: {one_line(error)}") from None
@@ -98,10 +98,6 @@ def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
         )
 
 
-def _bucket(folder: str) -> Bucket:
-    return Bucket(folder if "://" in folder else Path(folder).as_uri())
-
-
 def _answer(asked: Any) -> str:
     try:
         return str(ray.get(asked))
@@ -113,7 +109,7 @@ def _answer(asked: Any) -> str:
 def _sees(folder: str, mark: str) -> str:
     """What this machine finds wrong; "" where all is well."""
     try:
-        bucket = _bucket(folder)
+        bucket = Bucket(folder)
         if mark not in bucket.names():
             return "it sees another one"
         own = f"{mark}.{uuid.uuid4().hex}"

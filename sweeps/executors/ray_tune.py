@@ -9,6 +9,7 @@ Importing this module changes nothing: `opened` sets what Ray needs, and puts it
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -21,14 +22,14 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError, RayTaskError, RuntimeEnvSetupError
 from ray.tune.search import Searcher
 
-from sweeps.driver.bucket import forget, forget_others
+from sweeps.driver.bucket import Mirror, forget, forget_others
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
@@ -90,12 +91,10 @@ def train_trial(config: dict[str, Any]) -> None:
 def _reports(config: dict[str, Any]) -> Generator[PackReport]:
     """An epoch's is given when its states are where the worker in place of this one finds them."""
     pack, bucket = config["parcel"].pack, config["bucket"]
-    how: dict[str, Any] = {"device": "cuda" if config["gpus"] else "cpu", "threads": max(1, int(config["cpus"]))}
+    how: dict[str, Any] = {"device": "cuda" if config["gpus"] else "cpu", "threads": config["cpus"]}
     if not bucket:
         yield from train_pack(pack, Path(config["states"]) / f"{pack.id}.npz", **how)
         return
-    from sweeps.driver.bucket import Mirror
-
     try:
         with Mirror(bucket, config["sweep"], pack.id) as mirror:
             for report in train_pack(pack, mirror.base, **how):
@@ -135,11 +134,28 @@ class PackSearcher(Searcher):
     restore = save
 
 
+def _kept(callback: Callable[..., None]) -> Callable[..., None]:
+    """Keep the first error for `Bookkeeper.check`, and record nothing after it.
+
+    Tune would turn it into one of its own, as text, and go on reporting.
+    """
+
+    @functools.wraps(callback)
+    def kept(self: Bookkeeper, *arguments: Any, **info: Any) -> None:
+        if self.error is None:
+            try:
+                callback(self, *arguments, **info)
+            except Exception as error:
+                self.error = error
+
+    return kept
+
+
 class Bookkeeper(tune.Callback):
     """Hands the workers' reports to the driver, and what ends the run to Tune's loop: a signal, a full disk.
 
-    Tune would turn an error of the driver into one of its own, as text, and go on reporting.
-    `states` are the bucket and the sweep; there it deletes the states of a pack that is done.
+    `states` are the bucket and the sweep; there it deletes the states of a pack that is done. Where the driver has
+    failed they stay: a resume continues from them.
     """
 
     def __init__(self, driver: Driver, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
@@ -166,93 +182,69 @@ class Bookkeeper(tune.Callback):
         if self.error is not None:
             raise self.error
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    @_kept
+    def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:
         # Popped, so that Tune keeps no report.
-        report = result.pop("report", None)
-        if report is not None:
-            self._book(self.driver.record, report)
+        if report := result.pop("report", None):
+            self.driver.record(report)
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_kept
+    def on_trial_recover(self, trial: Any, **info: Any) -> None:
         parcel, failure = trial.config["parcel"], _failure_of(trial)
-        if self._stops(failure):
-            return
-        self._lost(parcel.id, failure.reason if failure else None)
+        self._lost(parcel.id, f" ({failure[0]})" if failure else "")
         parcel.pack = self.driver.reissue(parcel.id)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_kept
+    def on_trial_error(self, trial: Any, **info: Any) -> None:
         pack, failure = trial.config["parcel"].id, _failure_of(trial)
-        if self._stops(failure):
-            return
         if failure is None and self._lost(pack) <= LOST_WORKERS:
             # Tune gives up if a worker is lost between two packs; another trial continues.
-            self._book(self.driver.hand_back, pack)
+            self.driver.hand_back(pack)
             return
-        failure = failure or Failure(f"its worker was lost {self.losses[pack]} times", False)
-        self._book(self.driver.give_up, pack, failure.reason, failure.traceback)
+        self.driver.give_up(pack, *(failure or (f"its worker was lost {self.losses[pack]} times",)))
         self._forget(pack)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_kept
+    def on_trial_complete(self, trial: Any, **info: Any) -> None:
         self._forget(trial.config["parcel"].id)
 
-    def _stops(self, failure: Failure | None) -> bool:
-        """Whether no worker can train any pack: that ends the sweep, its packs left as they are."""
-        if failure is None or not failure.everywhere:
-            return False
-        self.error = self.error or SweepStopped(f"a worker can't start: {failure.reason}")
-        return True
-
-    def _lost(self, pack: str, why: str | None = None) -> int:
+    def _lost(self, pack: str, why: str = "") -> int:
         """Count a worker that a pack has lost; how many it has lost by now."""
         self.losses[pack] += 1
         if self.losses[pack] <= LOST_WORKERS:
-            log.warning("pack %s: its worker was lost%s; another one continues it", pack, f" ({why})" if why else "")
+            log.warning("pack %s: its worker was lost%s; another one continues it", pack, why)
         return self.losses[pack]
 
     def _forget(self, pack: str) -> None:
-        """Delete the states of a pack that is done, unless the driver has failed: a resume continues from them."""
         del self.losses[pack]
-        if self.states and self.error is None:
+        if self.states:
             try:
                 forget(*self.states, pack)
             except OSError as failure:
                 log.warning("the states of pack %s can't be deleted: %s", pack, one_line(failure))
 
-    def _book(self, write: Callable[..., None], *what: Any) -> None:
-        """Keep the first error; nothing is recorded after it."""
-        if self.error is None:
-            try:
-                write(*what)
-            except Exception as error:
-                self.error = error
 
+def _failure_of(trial: Any) -> tuple[str, str] | None:
+    """Why a trial has failed, and the traceback of a programming error; None where its worker was lost.
 
-class Failure(NamedTuple):
-    """Why a trial ended, in one line; `everywhere`: its worker lacks something, and so would any other.
-
-    `traceback` is that of a programming error.
+    Raises SweepStopped where the worker lacks something that any other would lack: the packs are left as they are.
     """
-
-    reason: str
-    everywhere: bool
-    traceback: str = ""
-
-
-def _failure_of(trial: Any) -> Failure | None:
-    """The error with which a trial has ended; None where its worker was lost."""
     try:
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except (OSError, TypeError):
         return None
     if isinstance(error, RayTaskError):
-        ours = isinstance(error.cause, GradsweepError)
-        return Failure(one_line(error.cause), isinstance(error.cause, ImportError), "" if ours else error.traceback_str)
-    if missing := MISSING.search(str(error)):
-        return Failure(missing[0], True)
-    if isinstance(error, RuntimeEnvSetupError) or (isinstance(error, RayActorError) and error.actor_init_failed):
-        return Failure(str(error).strip().splitlines()[-1], True)  # the error below a traceback
-    return None
+        if not isinstance(error.cause, ImportError):
+            ours = isinstance(error.cause, GradsweepError)
+            return one_line(error.cause), "" if ours else error.traceback_str
+        why = one_line(error.cause)
+    elif missing := MISSING.search(str(error)):
+        why = missing[0]
+    elif isinstance(error, RuntimeEnvSetupError) or (isinstance(error, RayActorError) and error.actor_init_failed):
+        why = str(error).strip().splitlines()[-1]  # the error below a traceback
+    else:
+        return None
+    raise SweepStopped(f"a worker can't start: {why}")
 
 
 @contextmanager

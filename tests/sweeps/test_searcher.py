@@ -50,6 +50,6 @@ def test_states_stay_in_a_bucket_while_the_books_have_not_what_came_of_them(brok
     books: Any = SimpleNamespace(record=record)
     keeper = Bookkeeper(books, Interrupt(), (url, "sweep"))
     trial = SimpleNamespace(config={"parcel": SimpleNamespace(id="p0")})
-    keeper.on_trial_result(1, [], trial, {"report": "the last"})
-    keeper.on_trial_complete(1, [], trial)
+    keeper.on_trial_result(trial=trial, result={"report": "the last"})
+    keeper.on_trial_complete(trial=trial)
     assert Bucket(url, "sweep", "p0").names() == ({"p0.npz.1"} if broken else set())
