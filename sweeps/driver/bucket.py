@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 
 from pyarrow import fs
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import retry, retry_if_exception_type, wait_random_exponential
 
 PATIENCE_SECONDS = 120.0
 
@@ -55,6 +55,14 @@ class Bucket:
         self._files.delete_file(f"{self._root}/{name}")
 
 
+_patient = retry(
+    retry=retry_if_exception_type(OSError),
+    wait=wait_random_exponential(multiplier=0.25, max=10),
+    stop=lambda state: (state.seconds_since_start or 0) >= PATIENCE_SECONDS,
+    reraise=True,
+)
+
+
 class Mirror:
     """See the module. The folder is gone with the block, what is in the bucket stays until `forget`.
 
@@ -74,7 +82,7 @@ class Mirror:
 
     def __enter__(self) -> Mirror:
         try:
-            _patiently(self._fetch)
+            self._fetch()
         except BaseException:
             self._temporary.cleanup()
             raise
@@ -83,15 +91,14 @@ class Mirror:
     def __exit__(self, *error: object) -> None:
         self._temporary.cleanup()
 
-    def push(self) -> None:
-        """What is new here is copied, what is gone here is deleted there; states never change under their name."""
-        _patiently(self._push)
-
+    @_patient
     def _fetch(self) -> None:
         for name in self._bucket.names():
             self._bucket.get(name, self._folder)
 
-    def _push(self) -> None:
+    @_patient
+    def push(self) -> None:
+        """What is new here is copied, what is gone here is deleted there; states never change under their name."""
         here = {file.name: file for file in self._folder.glob(f"{self.base.name}.*") if file.suffix[1:].isdecimal()}
         there = self._bucket.names()
         for name in here.keys() - there:
@@ -99,15 +106,6 @@ class Mirror:
         # Without a folder of its own any more another worker is at work on the pack.
         for name in there - here.keys() if here else ():
             self._bucket.delete(name)
-
-
-def _patiently(do: Callable[[], None]) -> None:
-    Retrying(
-        retry=retry_if_exception_type(OSError),
-        wait=wait_random_exponential(multiplier=0.25, max=10),
-        stop=stop_after_delay(PATIENCE_SECONDS),
-        reraise=True,
-    )(do)
 
 
 def forget(url: str, sweep: str, pack: str) -> None:

@@ -126,8 +126,11 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         except Interrupted as signal:
             interrupted = signal.exit_status
         except Exception as error:
+            note = one_line(error)
+            if not isinstance(error, GradsweepError):
+                note += f"\n\n```\n{traceback.format_exc()}```"
             with suppress(LedgerError):
-                end("failed", _failure(error))
+                end("failed", note)
             raise
         finally:
             lag = mirrors.close(HURRY_SECONDS)
@@ -172,13 +175,6 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
     return spec.model_copy(
         update={"base": absolute(spec.base), "arms": {name: absolute(arm) for name, arm in spec.arms.items()}}
     )
-
-
-def _failure(error: Exception) -> str:
-    """Why a sweep failed, in one line; with the traceback of a programming error."""
-    if isinstance(error, GradsweepError):
-        return one_line(error)
-    return f"{one_line(error)}\n\n```\n{''.join(traceback.format_exception(error))}```"
 
 
 def _post_hoc(spec: SweepSpec, sweep: Sweep) -> list[str]:
