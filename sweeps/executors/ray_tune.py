@@ -16,7 +16,6 @@ import os
 import platform
 import re
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -107,26 +106,20 @@ def _reports(config: dict[str, Any]) -> Generator[PackReport]:
 
 
 class PackSearcher(Searcher):
-    """Hands the driver's packs to Tune, at most `limit` at a time (None: as many as fit)."""
+    """Hands the driver's packs to Tune."""
 
-    def __init__(self, driver: Driver, limit: int | None) -> None:
+    def __init__(self, driver: Driver) -> None:
         super().__init__()
         self.driver = driver
-        self.limit = limit
-        self.parcels: dict[str, Parcel] = {}
 
     # Ray's own annotation forgets its FINISHED, a string.
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        if self.limit is not None and len(self.parcels) >= self.limit:
-            return None
-        pack = self.driver.next_pack()
-        if pack is None:
-            return None if self.driver.more_later else str(Searcher.FINISHED)
-        self.parcels[trial_id] = Parcel(pack)
-        return {"parcel": self.parcels[trial_id]}
+        if pack := self.driver.next_pack():
+            return {"parcel": Parcel(pack)}
+        return None if self.driver.more_later else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.parcels.pop(trial_id).pack = None
+        """Nothing: the driver has been told."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the truth."""
@@ -202,11 +195,18 @@ class Bookkeeper(tune.Callback):
             self.driver.hand_back(pack)
             return
         self.driver.give_up(pack, *(failure or (f"its worker was lost {self.losses[pack]} times",)))
-        self._forget(pack)
+        self.on_trial_complete(trial=trial)
 
     @_kept
     def on_trial_complete(self, trial: Any, **info: Any) -> None:
-        self._forget(trial.config["parcel"].id)
+        parcel = trial.config["parcel"]
+        parcel.pack = None
+        del self.losses[parcel.id]
+        if self.states:
+            try:
+                forget(*self.states, parcel.id)
+            except OSError as failure:
+                log.warning("the states of pack %s can't be deleted: %s", parcel.id, one_line(failure))
 
     def _lost(self, pack: str, why: str = "") -> int:
         """Count a worker that a pack has lost; how many it has lost by now."""
@@ -214,14 +214,6 @@ class Bookkeeper(tune.Callback):
         if self.losses[pack] <= LOST_WORKERS:
             log.warning("pack %s: its worker was lost%s; another one continues it", pack, why)
         return self.losses[pack]
-
-    def _forget(self, pack: str) -> None:
-        del self.losses[pack]
-        if self.states:
-            try:
-                forget(*self.states, pack)
-            except OSError as failure:
-                log.warning("the states of pack %s can't be deleted: %s", pack, one_line(failure))
 
 
 def _failure_of(trial: Any) -> tuple[str, str] | None:
@@ -256,8 +248,7 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     away = bool(os.environ.get("RAY_ADDRESS"))
     # Only the driver connects to databases and to MLflow: its workers don't inherit the credentials.
     with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), away=away):
-        if threading.current_thread() is threading.main_thread():
-            interrupt.install()  # starting Ray takes SIGTERM away
+        interrupt.install()  # starting Ray takes SIGTERM away
         interrupt.check()
         if away:
             cluster.check(resources, store)
@@ -295,7 +286,8 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
             name=TUNE,
             config=config,
             num_samples=-1,
-            search_alg=PackSearcher(driver, limit),
+            search_alg=PackSearcher(driver),
+            max_concurrent_trials=limit,
             callbacks=[keeper],
             storage_path=str(folder),
             reuse_actors=True,

@@ -28,7 +28,7 @@ class Books:
 
 def test_tune_waits_for_what_comes_when_the_search_has_ended() -> None:
     books: Any = Books()
-    searcher = PackSearcher(books, None)
+    searcher = PackSearcher(books)
     assert all(isinstance(searcher.suggest(name), dict) for name in ("1", "2"))
     assert searcher.suggest("3") is None
     searcher.on_trial_complete("1")
