@@ -20,7 +20,6 @@ from sweeps.store_file import open_store
 from sweeps.targets.target import (
     READY_LINE,
     RESUME_COMMAND,
-    Submission,
     Submitted,
     SweepStatus,
     commands,
@@ -44,21 +43,26 @@ class LocalTarget:
         self._store = open_store(store)
         self._option = store
 
-    def submit(self, sweep: Submission) -> Submitted:
-        refuse_dry_run(sweep)
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
+        refuse_dry_run(dry_run)
         self._store.create()
-        spec = self._file(sweep.name, "yaml")
-        spec.parent.mkdir(exist_ok=True)
+        file, output = self._file(name, "yaml"), self._file(name, "log")
+        file.parent.mkdir(exist_ok=True)
         try:
-            with file_lock(spec.with_suffix(".lock")):
-                self._refuse(sweep)
-                spec.write_text(sweep.spec, encoding="utf-8")
-                self._start(sweep, spec)
+            with file_lock(file.with_suffix(".lock")):
+                if (process := self._process(name)) is not None:
+                    raise TargetError(f"sweep {name!r} is already running (process {process})")
+                if not resume and name in self._names():
+                    raise TargetError(
+                        f"sweep {name!r} already exists in {self._store.where}: continue it with --resume, or choose "
+                        "another --name"
+                    )
+                file.write_text(spec, encoding="utf-8")
+                self._start(name, file, output, resume)
         except BlockingIOError:
-            raise TargetError(f"sweep {sweep.name!r} is being submitted by another process") from None
+            raise TargetError(f"sweep {name!r} is being submitted by another process") from None
         ui = shlex.join(["gradsweep", "ui", *(["--store", self._option] if self._option else [])])
-        output = str(self._file(sweep.name, "log"))
-        return Submitted(sweep.name, "", {**commands(sweep.name, "", self._option), "ui": ui, "output": output})
+        return Submitted(name, "", {**commands(name, "", self._option), "ui": ui, "output": str(output)})
 
     def list(self) -> Sequence[SweepStatus]:
         return [self.status(name) for name in self._names()]
@@ -90,28 +94,17 @@ class LocalTarget:
         return self.status(name)
 
     def resume(self, name: str) -> Submitted:
-        return self.submit(Submission(name, stored_spec(name, self._store).to_yaml(), resume=True))
+        return self.submit(name, stored_spec(name, self._store).to_yaml(), resume=True)
 
-    def _refuse(self, sweep: Submission) -> None:
-        """Refuse what the driver would refuse, without starting one."""
-        if (process := self._process(sweep.name)) is not None:
-            raise TargetError(f"sweep {sweep.name!r} is already running (process {process})")
-        if not sweep.resume and sweep.name in self._names():
-            raise TargetError(
-                f"sweep {sweep.name!r} already exists in {self._store.where}: continue it with --resume, or choose "
-                "another --name"
-            )
-
-    def _start(self, sweep: Submission, spec: Path) -> None:
+    def _start(self, name: str, spec: Path, output: Path, resume: bool) -> None:
         """Start the driver, and return when it is ready; raises TargetError in its own words if it ends before."""
-        words = ["run", str(spec), "--store", str(self._store.where), *(["--resume"] if sweep.resume else [])]
-        output = spec.with_suffix(".log")
+        words = ["run", str(spec), "--store", str(self._store.where), *(["--resume"] if resume else [])]
         settings = {
-            RESUME_COMMAND: commands(sweep.name, "", self._option)["resume"],
+            RESUME_COMMAND: commands(name, "", self._option)["resume"],
             "PYTHONSAFEPATH": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        with output.open("ab" if sweep.resume else "wb") as file:
+        with output.open("ab" if resume else "wb") as file:
             before = file.tell()
             driver = subprocess.Popen(
                 [sys.executable, "-m", "sweeps.cli", *words],
@@ -128,7 +121,7 @@ class LocalTarget:
             if READY_LINE in printed:
                 return
             if status is not None:
-                if sweep.name not in self._names():
+                if name not in self._names():
                     # As if it had never been asked for.
                     spec.unlink()
                     output.unlink()

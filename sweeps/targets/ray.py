@@ -31,7 +31,6 @@ from sweeps.targets.ray_jobs import connect, first_line, speaking
 from sweeps.targets.target import (
     READY_LINE,
     RESUME_COMMAND,
-    Submission,
     Submitted,
     SweepStatus,
     commands,
@@ -71,10 +70,10 @@ class RayTarget:
         self._store = store if store is not None else os.environ.get(VARIABLE)
         self._client = connect(self._to)
 
-    def submit(self, sweep: Submission) -> Submitted:
-        refuse_dry_run(sweep)
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
+        refuse_dry_run(dry_run)
         folder, text = self._store_to_send()
-        return self._submit(sweep.name, {"spec": sweep.spec, "folder": folder, "store": text}, sweep.resume)
+        return self._submit(name, {"spec": spec, "folder": folder, "store": text}, resume)
 
     def list(self) -> Sequence[SweepStatus]:
         return [_status_of(attempts[-1]) for jobs in self._jobs().values() if (attempts := _attempts(jobs))]

@@ -1,7 +1,7 @@
 """Where sweeps run: this machine, a Ray cluster, a Kubernetes namespace, each behind the same interface.
 
     >>> target = target_at("http://head:8265", store="store.yaml")
-    >>> target.submit(Submission("alpha-r", spec=text)).look["logs"]
+    >>> target.submit("alpha-r", spec=text).look["logs"]
     'gradsweep logs alpha-r -f --to http://head:8265'
     >>> target.status("alpha-r").state
     'running'
@@ -60,19 +60,6 @@ TARGETS = (
 
 
 @dataclass(frozen=True)
-class Submission:
-    """A sweep to run: its name, and its whole spec as YAML, with every setting in it and no relative path.
-
-    `resume`: continue it if it exists, which is an error otherwise. `dry_run`: only say what would be submitted.
-    """
-
-    name: str
-    spec: str
-    resume: bool = False
-    dry_run: bool = False
-
-
-@dataclass(frozen=True)
 class Submitted:
     """A submitted sweep: `look` maps what to do next (logs, status, stop, ui ...) to a command or an address.
 
@@ -105,8 +92,11 @@ class SweepStatus:
 class Target(Protocol):
     """Where sweeps run. Every method raises GradsweepError, and then leaves nothing half-created behind."""
 
-    def submit(self, sweep: Submission) -> Submitted:
-        """Start the sweep and return; a name that exists is refused, unless `resume` is set and it does not run."""
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
+        """Start the sweep and return; a name that exists is refused, unless `resume` is set and it does not run.
+
+        `spec` is YAML with every setting in it and no relative path. `dry_run`: only say what would be submitted.
+        """
 
     def list(self) -> Sequence[SweepStatus]:
         """All sweeps here, oldest first; `last_line` and `recorded` may be left out."""
@@ -181,7 +171,7 @@ def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
         return None
 
 
-def refuse_dry_run(sweep: Submission) -> None:
+def refuse_dry_run(dry_run: bool) -> None:
     """For a target that has no manifest to show."""
-    if sweep.dry_run:
+    if dry_run:
         raise TargetError("--dry-run: only for Kubernetes (--to k8s://NAMESPACE); see gradsweep plan")

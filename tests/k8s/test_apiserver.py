@@ -25,7 +25,7 @@ import yaml
 from sweeps.targets.kubernetes.client import Namespace, connect
 from sweeps.targets.kubernetes.rayjob import render
 from sweeps.targets.kubernetes.target import KubernetesTarget
-from sweeps.targets.target import Submission, target_at
+from sweeps.targets.target import target_at
 from tests.k8s.stand_in import kubeconfig
 from trainers.errors import TargetError
 
@@ -238,12 +238,12 @@ def target(namespace: Namespace, parts: SimpleNamespace) -> KubernetesTarget:
     return target_at("k8s://gradsweep", pool=parts.folder / "overlays" / "dev" / "pool.yaml")  # type: ignore[return-value]
 
 
-def sweep(name: str, parts: SimpleNamespace) -> Submission:
-    return Submission(name, parts.job("dev", name).spec.replace("name: alpha-r", f"name: {name}"))
+def sweep(name: str, parts: SimpleNamespace) -> tuple[str, str]:
+    return name, parts.job("dev", name).spec.replace("name: alpha-r", f"name: {name}")
 
 
 def test_a_sweep_from_submit_to_its_end(ready: Server, target: KubernetesTarget, parts: SimpleNamespace) -> None:
-    target.submit(sweep("one", parts))
+    target.submit(*sweep("one", parts))
     assert target.status("one").state == "queued"
     set_status(ready, "one", jobDeploymentStatus="Running", jobStatus="RUNNING")
     found = target.status("one")
@@ -262,7 +262,7 @@ def test_a_sweep_from_submit_to_its_end(ready: Server, target: KubernetesTarget,
 
 def test_stop_waits_until_the_operator_lets_go(ready: Server, target: KubernetesTarget, parts: SimpleNamespace) -> None:
     """KubeRay's finalizer holds the RayJob until it has stopped the driver."""
-    target.submit(sweep("held", parts))
+    target.submit(*sweep("held", parts))
     finalize(ready, "held", "ray.io/rayjob-finalizer")
     stopped: list[str] = []
     stopping = threading.Thread(target=lambda: stopped.append(target.stop("held").state))

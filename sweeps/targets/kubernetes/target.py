@@ -18,7 +18,7 @@ from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep, connect
 from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
-from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded
+from sweeps.targets.target import Submitted, SweepStatus, commands, recorded
 from trainers.errors import TargetError
 
 POOL_VARIABLE = "GRADSWEEP_POOL"
@@ -38,18 +38,18 @@ class KubernetesTarget:
         self._store = store
         self._pool = pool
 
-    def submit(self, sweep: Submission) -> Submitted:
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
         if self._store is not None:
             raise TargetError("--store: on Kubernetes the pool says where records go, as `places`")
-        rayjob = _rendered(sweep.name, sweep.spec, self._read_pool())
-        if sweep.dry_run:
-            return Submitted(sweep.name, self._to, manifest=as_yaml(rayjob))
+        rayjob = _rendered(name, spec, self._read_pool())
+        if dry_run:
+            return Submitted(name, self._to, manifest=as_yaml(rayjob))
         namespace = connect(self._name)
-        if sweep.resume:
-            self._remove_ended(namespace, sweep.name)
+        if resume:
+            self._remove_ended(namespace, name)
         namespace.create(rayjob)
-        return self._submitted(sweep.name)
+        return self._submitted(name)
 
     def list(self) -> list[SweepStatus]:
         """What the RayJobs say."""
