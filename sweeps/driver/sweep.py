@@ -38,7 +38,6 @@ from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign
 from tracking.results import load_wide, outcomes, sweeps
 from tracking.store import Store
 from tracking.types import Sweep
-from tracking.verdict.claims import Claim
 from tracking.verdict.verdict import Verdict, judge
 from trainers.data import load as load_data
 from trainers.errors import GradsweepError, LedgerError, RequestError, SearchError, one_line
@@ -141,15 +140,18 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     """The verdict on what has been recorded of a sweep. Raises ResultsError if nothing has, or it can't be read."""
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
+    claims = spec.judged_claims()
+    first = parse(sweep.first_spec, spec.name).judged_claims() if sweep.first_spec else claims
+    known = [replace(claim, name="", says="") for claim in first]
     return judge(
         load_wide(spec.name, store),
         outcomes(spec.name, store),
         spec.objectives,
-        spec.judged_claims(),
+        claims,
         claim=spec.claim,
         sweep=spec.name,
         confirming=spec.confirm is not None,
-        later=_post_hoc(spec, sweep),
+        later=[claim.name for claim in claims if replace(claim, name="", says="") not in known],
         left=counts.total - counts.ended,
     )
 
@@ -175,18 +177,6 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
     return spec.model_copy(
         update={"base": absolute(spec.base), "arms": {name: absolute(arm) for name, arm in spec.arms.items()}}
     )
-
-
-def _post_hoc(spec: SweepSpec, sweep: Sweep) -> list[str]:
-    """The names of the claims that were stated after the sweep had its first results."""
-    if sweep.first_spec is None:
-        return []
-
-    def unnamed(claim: Claim) -> Claim:
-        return replace(claim, name="", says="")
-
-    known = [unnamed(claim) for claim in parse(sweep.first_spec, spec.name).judged_claims()]
-    return [claim.name for claim in spec.judged_claims() if unnamed(claim) not in known]
 
 
 def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:

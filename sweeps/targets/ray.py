@@ -72,8 +72,21 @@ class RayTarget:
 
     def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
         refuse_dry_run(dry_run)
-        folder, text = self._store_to_send()
-        return self._submit(name, {"spec": spec, "folder": folder, "store": text}, resume)
+        documents = {"spec": spec, "folder": "", "store": ""}
+        if not self._store:
+            raise TargetError(
+                "--store: says where the records of a sweep on a cluster go: a store file with the keys ledger, mlflow "
+                "and folder, or an absolute path on its head"
+            )
+        if names_a_file(self._store):
+            file = Path(self._store).expanduser().absolute()
+            documents["store"] = read_text(file)
+            parse_store(documents["store"], file)
+        elif Path(self._store).is_absolute():
+            documents["folder"] = self._store
+        else:
+            raise TargetError(f"--store {self._store}: on a cluster it must be a store file or an absolute path")
+        return self._submit(name, documents, resume)
 
     def list(self) -> Sequence[SweepStatus]:
         return [_status_of(attempts[-1]) for jobs in self._jobs().values() if (attempts := _attempts(jobs))]
@@ -160,22 +173,6 @@ class RayTarget:
                 wrong = info.driver_exit_code == WRONG_REQUEST
                 raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
             time.sleep(POLL_SECONDS)
-
-    def _store_to_send(self) -> tuple[str, str]:
-        """The folder on the cluster, or the text of the store file. Raises TargetError and StoreError."""
-        if not self._store:
-            raise TargetError(
-                "--store: says where the records of a sweep on a cluster go: a store file with the keys ledger, mlflow "
-                "and folder, or an absolute path on its head"
-            )
-        if names_a_file(self._store):
-            file = Path(self._store).expanduser().absolute()
-            text = read_text(file)
-            parse_store(text, file)
-            return "", text
-        if not Path(self._store).is_absolute():
-            raise TargetError(f"--store {self._store}: on a cluster it must be a store file or an absolute path")
-        return self._store, ""
 
     def _jobs(self) -> dict[str, Sequence[Any]]:
         """Our jobs by their sweep, oldest first."""

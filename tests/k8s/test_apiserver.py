@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.targets.kubernetes.client import Namespace, connect
+from sweeps.targets.kubernetes.client import Namespace
 from sweeps.targets.kubernetes.rayjob import render
 from sweeps.targets.kubernetes.target import KubernetesTarget
 from sweeps.targets.target import target_at
@@ -180,7 +180,7 @@ def modern(ready: Server) -> Server:
 
 def use(server: Server, token: str, monkeypatch: pytest.MonkeyPatch, name: str = "gradsweep") -> Namespace:
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(token)))
-    return connect(name)
+    return Namespace(name)
 
 
 @pytest.fixture

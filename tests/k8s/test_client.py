@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeps.targets.kubernetes.client import Namespace, connect
+from sweeps.targets.kubernetes.client import Namespace
 from sweeps.targets.kubernetes.rayjob import render
 from sweeps.targets.kubernetes.rayjob_status import ENDED
 from tests.k8s.stand_in import PODS, RAYJOBS, Cluster, Object, failure, kubeconfig
@@ -19,7 +19,7 @@ from trainers.errors import TargetError
 
 @pytest.fixture
 def namespace(address: str) -> Namespace:
-    return connect("gradsweep")
+    return Namespace("gradsweep")
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_a_cluster_that_is_not_there(made: Object, tmp_path: Path, monkeypatch: 
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(url, "a-token", tmp_path / "kubeconfig")))
-        namespace = connect("gradsweep")
+        namespace = Namespace("gradsweep")
         calls: list[Callable[[], object]] = [
             lambda: namespace.create(made),
             namespace.list,
@@ -228,5 +228,5 @@ def test_no_cluster_configured(text: str | None, tmp_path: Path, monkeypatch: py
         file.write_text(text)
     monkeypatch.setenv("KUBECONFIG", str(file))
     with pytest.raises(TargetError, match="no Kubernetes cluster is configured") as error:
-        connect("gradsweep")
+        Namespace("gradsweep")
     assert error.value.exit_code == 2 and "\n" not in str(error.value)

@@ -3,7 +3,7 @@
 It needs no more than the Role of k8s/base grants: create, get, list and delete RayJobs, read Pods and logs.
 Whatever goes wrong becomes a TargetError: one line of what, where, and what would be right.
 
-    namespace = connect("gradsweep")
+    namespace = Namespace("gradsweep")
     namespace.create(render(job))
     for line in namespace.logs("alpha-r", follow=True): print(line)
     namespace.status("alpha-r").state        # "finished"
@@ -29,7 +29,6 @@ from sweeps.targets.kubernetes.rayjob_status import ENDED, flat, status_of
 from sweeps.targets.target import SweepStatus, split_lines
 from trainers.errors import FAILED, TargetError
 
-GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
 TIMEOUT = (5, 30)  # seconds to connect and to answer
 POLL_SECONDS = 1.0
 SILENT_SECONDS = 86400  # a driver may print nothing for this long
@@ -43,34 +42,29 @@ class NoSuchSweep(TargetError):
     """The namespace has no RayJob of this name, or no longer."""
 
 
-def connect(namespace: str) -> Namespace:
-    """The namespace through the kubeconfig's current context, or from inside of a Pod.
-
-    Doesn't connect yet. Raises TargetError where no cluster is configured.
-    """
-    settings = client.Configuration()
-    loading: Any = config  # untyped
-    try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-            loading.load_incluster_config(client_configuration=settings)
-        else:
-            # The client looks at KUBECONFIG when it is imported, and never again.
-            loading.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=settings)
-    except (config.ConfigException, OSError, yaml.YAMLError) as error:
-        raise TargetError(
-            f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts"
-        ) from None
-    settings.retries = False  # a dead address fails at once, not after three more tries
-    return Namespace(namespace, settings)
-
-
 class Namespace:
-    """The sweeps of one namespace. Every method raises TargetError."""
+    """The sweeps of one namespace, through the kubeconfig's current context, or from inside of a Pod.
 
-    def __init__(self, name: str, settings: client.Configuration) -> None:
+    Doesn't connect before a method. Everything raises TargetError.
+    """
+
+    def __init__(self, name: str) -> None:
+        settings = client.Configuration()
+        loading: Any = config  # untyped
+        try:
+            if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+                loading.load_incluster_config(client_configuration=settings)
+            else:
+                # The client looks at KUBECONFIG when it is imported, and never again.
+                loading.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=settings)
+        except (config.ConfigException, OSError, yaml.YAMLError) as error:
+            raise TargetError(
+                f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts"
+            ) from None
+        settings.retries = False  # a dead address fails at once, not after three more tries
         self.name = name
         self.host = settings.host
-        self._rayjobs = (GROUP, VERSION, name, PLURAL)
+        self._rayjobs = ("ray.io", "v1", name, "rayjobs")
         api = client.ApiClient(settings)
         # Any: the client's types say of every field that it may be missing.
         self._objects: Any = client.CustomObjectsApi(api)

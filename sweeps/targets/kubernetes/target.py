@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.spec.reading import parse
-from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep, connect
+from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep
 from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
@@ -45,7 +45,7 @@ class KubernetesTarget:
         rayjob = _rendered(name, spec, self._read_pool())
         if dry_run:
             return Submitted(name, self._to, manifest=as_yaml(rayjob))
-        namespace = connect(self._name)
+        namespace = Namespace(self._name)
         if resume:
             self._remove_ended(namespace, name)
         namespace.create(rayjob)
@@ -53,11 +53,11 @@ class KubernetesTarget:
 
     def list(self) -> list[SweepStatus]:
         """What the RayJobs say."""
-        return connect(self._name).list()
+        return Namespace(self._name).list()
 
     def status(self, name: str) -> SweepStatus:
         """What RayJob, Pods and driver say, and the store, where it can be read from here."""
-        namespace, stored = connect(self._name), recorded(name, self._store)
+        namespace, stored = Namespace(self._name), recorded(name, self._store)
         try:
             status = namespace.status(name)
         except NoSuchSweep:
@@ -72,11 +72,11 @@ class KubernetesTarget:
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         """The driver's output, as the submitter's Pod prints it."""
-        return connect(self._name).logs(name, follow=follow)
+        return Namespace(self._name).logs(name, follow=follow)
 
     def stop(self, name: str) -> SweepStatus:
         """Delete its RayJob; for a sweep that has ended this deletes its output."""
-        namespace = connect(self._name)
+        namespace = Namespace(self._name)
         before = namespace.status(name)
         namespace.delete(name)
         state = before.state if before.state in ENDED else "stopped"
@@ -85,7 +85,7 @@ class KubernetesTarget:
     def resume(self, name: str) -> Submitted:
         """Make its RayJob anew from the spec and the pool that it carries."""
         again = f"gradsweep submit SPEC --resume --to {self._to} continues from the store"
-        namespace = connect(self._name)
+        namespace = Namespace(self._name)
         try:
             documents = documents_of(namespace.rayjob(name))
         except NoSuchSweep as error:
