@@ -80,7 +80,9 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
-        digests = {name: load_data(name).digest for name in data_of(spec)}
+        plan = spec.search_plan()
+        kinds = [*plan.arms.values(), *([{}] if plan.configurations else [])]
+        digests = {data: load_data(data).digest for data in dict.fromkeys(spec.members(k)[0].data for k in kinds)}
         store.create()
         lock_again = held.enter_context(driver_lock(store.ledger_url, spec.name, store.lock_file(spec.name)))
         held.enter_context(marked(spec.name, store))
@@ -154,15 +156,6 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
         later=[claim.name for claim in claims if replace(claim, name="", says="") not in known],
         left=counts.total - counts.ended,
     )
-
-
-def data_of(spec: SweepSpec) -> list[str]:
-    """Every data set that a configuration of this sweep may train on."""
-    plan = spec.search_plan()
-    names = [spec.members(arm)[0].data for arm in plan.arms.values()]
-    if plan.configurations:
-        names.append(spec.members({})[0].data)
-    return list(dict.fromkeys(names))
 
 
 def with_absolute_paths(spec: SweepSpec) -> SweepSpec:

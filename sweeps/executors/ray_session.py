@@ -7,7 +7,6 @@ writable by everybody, and leaves it there.)
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from ray._private import ray_constants, worker
 from ray.tune.execution import class_cache
 
 from sweeps.environment import environment
+from tracking.locks import file_lock
 
 log = logging.getLogger("gradsweep")
 
@@ -91,33 +91,21 @@ def ray_session(workers: Mapping[str, str], *, away: bool) -> Iterator[None]:
 def session_folder(parent: Path) -> Iterator[Path]:
     """A folder for Ray that is gone afterwards. Its name is short: Ray's sockets have at most 107 characters."""
     _remove_dead(parent)
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.exists():  # and not taken for a dead one before it was locked
-            break
-        os.close(lock)
-    try:
-        yield folder / "r"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-        # Again: the processes of a killed driver's Ray take a moment to follow it.
-        _remove_dead(parent)
+    made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
+    with file_lock(made / "lock"):
+        # Not before it is locked: another driver would take it for a dead one's.
+        folder = made.rename(parent / made.name.removeprefix("."))
+        try:
+            yield folder / "r"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            # Again: the processes of a killed driver's Ray take a moment to follow it.
+            _remove_dead(parent)
 
 
 def _remove_dead(parent: Path) -> None:
     """Remove the folders whose drivers are no more; those of other users can't be opened, and stay."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # alive
-            pass
-        finally:
-            os.close(descriptor)
+        if not folder.is_symlink():
+            with suppress(OSError), file_lock(folder / "lock"):
+                shutil.rmtree(folder, ignore_errors=True)
