@@ -7,6 +7,7 @@ writable by everybody, and leaves it there.)
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -24,7 +25,7 @@ from ray._private import ray_constants, worker
 from ray.tune.execution import class_cache
 
 from sweeps.environment import environment
-from tracking.locks import file_lock
+from tracking.files import locked
 
 log = logging.getLogger("gradsweep")
 
@@ -92,7 +93,7 @@ def session_folder(parent: Path) -> Iterator[Path]:
     """A folder for Ray that is gone afterwards. Its name is short: Ray's sockets have at most 107 characters."""
     _remove_dead(parent)
     made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
-    with file_lock(made / "lock"):
+    with locked(made):
         # Not before it is locked: another driver would take it for a dead one's.
         folder = made.rename(parent / made.name.removeprefix("."))
         try:
@@ -106,6 +107,10 @@ def session_folder(parent: Path) -> Iterator[Path]:
 def _remove_dead(parent: Path) -> None:
     """Remove the folders whose drivers are no more; those of other users can't be opened, and stay."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        if not folder.is_symlink():
-            with suppress(OSError), file_lock(folder / "lock"):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused where its driver is alive
                 shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
