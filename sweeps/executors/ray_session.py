@@ -92,16 +92,15 @@ def ray_session(workers: Mapping[str, str], *, away: bool) -> Iterator[None]:
 def session_folder(parent: Path) -> Iterator[Path]:
     """A folder for Ray that is gone afterwards. Its name is short: Ray's sockets have at most 107 characters."""
     _remove_dead(parent)
-    made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
-    with locked(made):
+    with ExitStack() as stack:
+        # Again: the processes of a killed driver's Ray take a moment to follow it.
+        stack.callback(_remove_dead, parent)
+        made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
+        stack.enter_context(locked(made))
         # Not before it is locked: another driver would take it for a dead one's.
         folder = made.rename(parent / made.name.removeprefix("."))
-        try:
-            yield folder / "r"
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            # Again: the processes of a killed driver's Ray take a moment to follow it.
-            _remove_dead(parent)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder / "r"
 
 
 def _remove_dead(parent: Path) -> None:

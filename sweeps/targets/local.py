@@ -26,6 +26,7 @@ from sweeps.targets.target import (
     last_words,
     refuse_dry_run,
     split_lines,
+    wait_until,
 )
 from tracking.locks import file_lock, holder
 from tracking.results import sweeps
@@ -86,11 +87,8 @@ class LocalTarget:
         if not process.isdecimal() or not _is_ours(int(process)):
             raise TargetError(f"sweep {name!r} is run by process {process}, which is not on this machine", FAILED)
         os.kill(int(process), signal.SIGTERM)
-        end = time.monotonic() + STOP_SECONDS
-        while self._process(name) == process:
-            if time.monotonic() > end:
-                raise TargetError(f"sweep {name!r}: its driver (process {process}) does not end", FAILED)
-            time.sleep(POLL_SECONDS)
+        if not wait_until(lambda: self._process(name) != process, STOP_SECONDS, POLL_SECONDS):
+            raise TargetError(f"sweep {name!r}: its driver (process {process}) does not end", FAILED)
         return self.status(name)
 
     def resume(self, name: str) -> Submitted:
@@ -114,20 +112,20 @@ class LocalTarget:
                 stderr=file,
                 start_new_session=True,
             )
-        end = time.monotonic() + READY_SECONDS
-        while time.monotonic() < end:
+
+        def is_ready() -> bool:
             # Asked before reading, so that a driver's last lines are read after it has ended.
             status, printed = driver.poll(), output.read_bytes()[before:].decode(errors="replace")
-            if READY_LINE in printed:
-                return
-            if status is not None:
-                if name not in self._names():
-                    # As if it had never been asked for.
-                    spec.unlink()
-                    output.unlink()
-                line = last_words(printed) or f"the driver ended with status {status}"
-                raise TargetError(line, WRONG_REQUEST if status == WRONG_REQUEST else FAILED)
-            time.sleep(POLL_SECONDS)
+            if status is None or READY_LINE in printed:
+                return READY_LINE in printed
+            if name not in self._names():
+                # As if it had never been asked for.
+                spec.unlink()
+                output.unlink()
+            line = last_words(printed) or f"the driver ended with status {status}"
+            raise TargetError(line, WRONG_REQUEST if status == WRONG_REQUEST else FAILED)
+
+        wait_until(is_ready, READY_SECONDS, POLL_SECONDS)
 
     def _read(self, output: Path, follow: str) -> Iterator[str]:
         """A file's text, and what is appended to it while the sweep `follow` runs."""

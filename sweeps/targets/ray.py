@@ -14,10 +14,10 @@ import os
 import shlex
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +38,7 @@ from sweeps.targets.target import (
     recorded,
     refuse_dry_run,
     split_lines,
+    wait_until,
 )
 from tracking.store import VARIABLE
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
@@ -113,11 +114,9 @@ class RayTarget:
             raise TargetError(f"sweep {name!r} at {self._to} is not running: it is {STATES[job.status]}")
         with speaking(self._to):
             self._client.stop_job(job.submission_id)
-            end = time.monotonic() + 2 * STOP_SECONDS
-            while not self._client.get_job_status(job.submission_id).is_terminal():
-                if time.monotonic() > end:
-                    raise TargetError(f"sweep {name!r} at {self._to}: its driver does not end", FAILED)
-                time.sleep(POLL_SECONDS)
+            status_of = partial(self._client.get_job_status, job.submission_id)
+            if not wait_until(lambda: status_of().is_terminal(), 2 * STOP_SECONDS, POLL_SECONDS):
+                raise TargetError(f"sweep {name!r} at {self._to}: its driver does not end", FAILED)
         return self.status(name)
 
     def resume(self, name: str) -> Submitted:
@@ -157,22 +156,18 @@ class RayTarget:
                 if "already exists" not in str(error):
                     raise
                 raise TargetError(f"sweep {name!r} has just been submitted to {self._to} by another process") from None
-            self._wait_until_ready(job)
+            wait_until(lambda: self._is_ready(job), READY_SECONDS, POLL_SECONDS)
         return Submitted(name, self._to, {**commands(name, self._to), "dashboard": f"{self._to}/#/jobs/{job}"})
 
-    def _wait_until_ready(self, job: str) -> None:
-        """Return when the driver trains; raises TargetError in the driver's words where it ends first."""
-        end = time.monotonic() + READY_SECONDS
-        while time.monotonic() < end:
-            info = self._client.get_job_info(job)
-            output = self._output(job).rpartition(FIRST_LINE)[2]
-            if READY_LINE in output or info.status in (JobStatus.SUCCEEDED, JobStatus.STOPPED):
-                return
-            if info.status == JobStatus.FAILED:
-                line = last_words(output) or first_line(info.message)
-                wrong = info.driver_exit_code == WRONG_REQUEST
-                raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
-            time.sleep(POLL_SECONDS)
+    def _is_ready(self, job: str) -> bool:
+        """Whether the driver trains; raises TargetError in the driver's words where it ended before."""
+        info = self._client.get_job_info(job)
+        output = self._output(job).rpartition(FIRST_LINE)[2]
+        if info.status == JobStatus.FAILED and READY_LINE not in output:
+            line = last_words(output) or first_line(info.message)
+            wrong = info.driver_exit_code == WRONG_REQUEST
+            raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
+        return READY_LINE in output or info.status.is_terminal()
 
     def _jobs(self) -> dict[str, Sequence[Any]]:
         """Our jobs by their sweep, oldest first."""

@@ -13,7 +13,8 @@ its error messages know it then. What goes wrong is a GradsweepError of one line
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -169,6 +170,14 @@ def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
         return look_at(name, open_store(store)) if store else None
     except (StoreError, SearchError):
         return None
+
+
+def wait_until(done: Callable[[], bool], seconds: float, pause: float) -> bool:
+    """Whether it is done within so many seconds; asked again after each pause."""
+    end = time.monotonic() + seconds
+    while not (answer := done()) and time.monotonic() < end:
+        time.sleep(pause)
+    return answer
 
 
 def refuse_dry_run(dry_run: bool) -> None:

@@ -26,7 +26,7 @@ from kubernetes import client, config
 
 from sweeps.targets.kubernetes.rayjob import SUBMITTER
 from sweeps.targets.kubernetes.rayjob_status import ENDED, flat, status_of
-from sweeps.targets.target import SweepStatus, split_lines
+from sweeps.targets.target import SweepStatus, split_lines, wait_until
 from trainers.errors import FAILED, TargetError
 
 TIMEOUT = (5, 30)  # seconds to connect and to answer
@@ -64,7 +64,6 @@ class Namespace:
         settings.retries = False  # a dead address fails at once, not after three more tries
         self.name = name
         self.host = settings.host
-        self._rayjobs = ("ray.io", "v1", name, "rayjobs")
         api = client.ApiClient(settings)
         # Any: the client's types say of every field that it may be missing.
         self._objects: Any = client.CustomObjectsApi(api)
@@ -72,32 +71,21 @@ class Namespace:
 
     def create(self, rayjob: Mapping[str, Any]) -> None:
         """Create the RayJob, unknown fields refused."""
-        with self._speaking("create", rayjob["metadata"]["name"]):
-            self._objects.create_namespaced_custom_object(
-                *self._rayjobs,
-                dict(rayjob),
-                field_validation="Strict",
-                field_manager="gradsweep",
-                _request_timeout=TIMEOUT,
-            )
+        strict = {"field_validation": "Strict", "field_manager": "gradsweep"}
+        self._rayjobs("create", rayjob["metadata"]["name"], dict(rayjob), **strict)
 
     def list(self) -> list[SweepStatus]:
         """All sweeps of the namespace, the oldest first."""
-        with self._speaking("list"):
-            answer = self._objects.list_namespaced_custom_object(
-                *self._rayjobs, label_selector=OURS, _request_timeout=TIMEOUT
-            )
-        if not answer["items"]:
+        rayjobs = self._rayjobs("list", "", label_selector=OURS)["items"]
+        if not rayjobs:
             # The API lists nothing, and no error, for a namespace that doesn't exist.
             with self._speaking("read the namespace"), suppress(client.exceptions.ForbiddenException):
                 self._core.read_namespace(self.name, _request_timeout=TIMEOUT)
-        oldest_first = sorted(answer["items"], key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", ""))
-        return [*map(status_of, oldest_first)]
+        return [*map(status_of, sorted(rayjobs, key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", "")))]
 
     def rayjob(self, name: str) -> Object:
         """The RayJob as the cluster has it."""
-        with self._speaking("get", name):
-            rayjob: Object = self._objects.get_namespaced_custom_object(*self._rayjobs, name, _request_timeout=TIMEOUT)
+        rayjob: Object = self._rayjobs("get", name, name)
         return rayjob
 
     def status(self, name: str) -> SweepStatus:
@@ -151,23 +139,23 @@ class Namespace:
 
         Returns when RayJob and driver are gone. The sweep's records stay in its store.
         """
-        with self._speaking("delete", name):
-            self._objects.delete_namespaced_custom_object(
-                *self._rayjobs, name, propagation_policy="Background", _request_timeout=TIMEOUT
+        self._rayjobs("delete", name, name, propagation_policy="Background")
+        if not wait_until(lambda: self._is_gone(name), GONE_SECONDS, POLL_SECONDS):
+            raise TargetError(
+                f"sweep {name} is still being deleted after {GONE_SECONDS} s: does KubeRay's operator run?", FAILED
             )
-        end = time.monotonic() + GONE_SECONDS
-        while self._is_there(name):
-            if time.monotonic() > end:
-                raise TargetError(
-                    f"sweep {name} is still being deleted after {GONE_SECONDS} s: does KubeRay's operator run?", FAILED
-                )
-            time.sleep(POLL_SECONDS)
 
-    def _is_there(self, name: str) -> bool:
+    def _rayjobs(self, verb: str, sweep: str, *arguments: Any, **options: Any) -> Any:
+        """One request about the RayJob of a sweep; "" is all of them."""
+        method = getattr(self._objects, f"{verb}_namespaced_custom_object")
+        with self._speaking(verb, sweep):
+            return method("ray.io", "v1", self.name, "rayjobs", *arguments, _request_timeout=TIMEOUT, **options)
+
+    def _is_gone(self, name: str) -> bool:
         try:
-            return bool(self.rayjob(name))
+            return not self.rayjob(name)
         except NoSuchSweep:
-            return bool(self.pods(name, "head"))
+            return not self.pods(name, "head")
 
     def _started_submitters(self, name: str) -> Sequence[str]:
         """The names of the Pods that print, or have printed, the driver's output; the newest is the last."""
