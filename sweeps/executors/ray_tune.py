@@ -28,7 +28,7 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayActorError, RayTaskError, RuntimeEnvSetupError
 from ray.tune.search import Searcher
 
-from sweeps.driver.bucket import Mirror, forget, forget_others
+from sweeps.driver.bucket import forget, forget_others, mirror
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
@@ -95,9 +95,9 @@ def _reports(config: dict[str, Any]) -> Generator[PackReport]:
         yield from train_pack(pack, Path(config["states"]) / f"{pack.id}.npz", **how)
         return
     try:
-        with Mirror(bucket, config["sweep"], pack.id) as mirror:
-            for report in train_pack(pack, mirror.base, **how):
-                mirror.push()
+        with mirror(bucket, config["sweep"], pack.id) as (states, push):
+            for report in train_pack(pack, states, **how):
+                push()
                 yield report
     except OSError as error:
         # Like a full disk: the sweep can't continue, but nothing in the pack has failed.
