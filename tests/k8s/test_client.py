@@ -24,7 +24,7 @@ def namespace(address: str) -> Namespace:
 
 @pytest.fixture
 def made(parts: SimpleNamespace) -> Object:
-    return render(parts.job("dev"))
+    return render(*parts.job("dev"))
 
 
 def test_create_is_strict_and_one_request(namespace: Namespace, cluster: Cluster, made: Object) -> None:
@@ -37,7 +37,7 @@ def test_create_is_strict_and_one_request(namespace: Namespace, cluster: Cluster
 
 def test_list_gives_our_sweeps_oldest_first(namespace: Namespace, cluster: Cluster, parts: SimpleNamespace) -> None:
     for name in ("first", "second"):
-        namespace.create(render(parts.job("dev", name)))
+        namespace.create(render(*parts.job("dev", name)))
     cluster.put("rayjobs", {"metadata": {"name": "not-ours", "creationTimestamp": "2026-08-19T12:00:00Z"}})
     assert [one.name for one in namespace.list()] == ["first", "second"]
 

@@ -1,7 +1,6 @@
-"""What a sweep on Kubernetes is made of: the cluster owner's pool, and the one sweep on it. Typed, and no cluster.
+"""The pool that a cluster's owner describes: typed, and no cluster.
 
     pool = read_pool(Path("pool.yaml").read_text())
-    job = SweepJob(name="alpha-r", spec=text, pool=pool)
 
 Every bad value is refused here, with the rule and the value, so that `rayjob.render` has nothing to refuse.
 """
@@ -113,19 +112,6 @@ class Pool(_Part):
     retries: NonNegativeInt = 3
     deadline_seconds: PositiveInt = 7 * 86400
     keep_seconds: NonNegativeInt = 60
-
-
-@dataclass(frozen=True)
-class SweepJob:
-    """One sweep on one pool; `spec` is its YAML as a text, with all settings in it.
-
-    `packs` is how many the pool has room for at once, None where Ray is to find out one by one.
-    """
-
-    name: str
-    spec: str
-    pool: Pool
-    packs: int | None = None
 
 
 _POOL = TypeAdapter(Pool)

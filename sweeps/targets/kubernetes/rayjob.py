@@ -7,7 +7,7 @@ first; an environment variable ends at 128 KiB and would lose the spec's line nu
 
 Each retry of a RayJob is a fresh Ray cluster, so the entrypoint has `--resume`: start, or continue from the store.
 
-    print(as_yaml(render(SweepJob(name="alpha-r", spec=text, pool=pool))))
+    print(as_yaml(render("alpha-r", spec, pool)))
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from sweeps.targets.kubernetes.pool import Redis, SecretKey, SweepJob, write_pool
+from sweeps.targets.kubernetes.pool import Pool, Redis, SecretKey, write_pool
 
 Object = dict[str, Any]
 
@@ -64,28 +64,33 @@ _API_ACCESS = [
 ]
 
 
-def render(job: SweepJob) -> Object:
-    """The RayJob, as the Python client and YAML take it."""
-    pool, spec, store = job.pool, f"{DOCUMENTS}/spec.yaml", f"{DOCUMENTS}/store.yaml"
-    labels = {"app.kubernetes.io/managed-by": "gradsweep", **_labels(job)}
+def render(name: str, spec: str, pool: Pool, packs: int | None = None) -> Object:
+    """The RayJob, as the Python client and YAML take it; `spec` is the sweep's YAML with all settings in it.
+
+    `packs` is how many the pool has room for at once, None where Ray is to find out one by one.
+    """
+    # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
+    labels = {"app.kubernetes.io/part-of": "gradsweep", "app.kubernetes.io/instance": name}
+    queue = {"kueue.x-k8s.io/queue-name": pool.queue} if pool.queue else {}
+    files = f"{DOCUMENTS}/spec.yaml --name {name} --store {DOCUMENTS}/store.yaml"
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {
-            "name": job.name,
-            "labels": labels | ({"kueue.x-k8s.io/queue-name": pool.queue} if pool.queue else {}),
+            "name": name,
+            "labels": {"app.kubernetes.io/managed-by": "gradsweep", **labels, **queue},
             "annotations": {POOL: write_pool(pool)},
         },
         "spec": {
             # Kueue starts the job by taking this back; created suspended, it never runs before its turn.
             **({"suspend": True} if pool.queue else {}),
             "submissionMode": "K8sJobMode",
-            "entrypoint": f"gradsweep run {spec} --name {job.name} --store {store} --resume",
+            "entrypoint": f"gradsweep run {files} --resume",
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": pool.keep_seconds,
             "backoffLimit": pool.retries,
             "activeDeadlineSeconds": pool.deadline_seconds,
-            "submitterPodTemplate": _submitter(job),
+            "submitterPodTemplate": _submitter(pool, labels),
             "rayClusterSpec": {
                 "rayVersion": RAY_VERSION,
                 # Anyone who can reach Ray's dashboard can run code as us; the operator makes a token for every cluster.
@@ -96,9 +101,9 @@ def render(job: SweepJob) -> Object:
                 "headGroupSpec": {
                     # No CPUs: packs never compete with the driver for the head.
                     "rayStartParams": {"num-cpus": "0", **_OBJECT_STORE},
-                    "template": _head(job),
+                    "template": _head(spec, pool, packs, labels),
                 },
-                "workerGroupSpecs": [_workers(job)],
+                "workerGroupSpecs": [_workers(pool, labels)],
             },
         },
     }
@@ -127,10 +132,10 @@ _Dumper.add_representer(
 )
 
 
-def _head(job: SweepJob) -> Object:
-    places = job.pool.places
+def _head(spec: str, pool: Pool, packs: int | None, labels: Object) -> Object:
+    places = pool.places
     # So many packs wait at once, and the autoscaler sees the whole demand.
-    room = {} if job.packs is None else {"GRADSWEEP_PACKS": str(job.packs)}
+    room = {} if packs is None else {"GRADSWEEP_PACKS": str(packs)}
     secrets = {
         "GRADSWEEP_LEDGER_URL": places.ledger_url,
         "MLFLOW_TRACKING_USERNAME": places.mlflow_username,
@@ -139,7 +144,7 @@ def _head(job: SweepJob) -> Object:
     # The store file, which names passwords and has none.
     store = {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}
     annotations = {
-        SPEC: job.spec,
+        SPEC: spec,
         STORE: yaml.safe_dump(store, sort_keys=False),
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
         "karpenter.sh/do-not-disrupt": "true",
@@ -151,9 +156,9 @@ def _head(job: SweepJob) -> Object:
     ports = {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}
     container = _container(
         "ray-head",
-        job,
+        pool,
         [*_plain({**_RAY, **_HEALTH, **room}), *({"name": name, **_secret(key)} for name, key in secrets.items())],
-        _amounts(**vars(job.pool.head)),
+        _amounts(**vars(pool.head)),
         {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
         _STORE_MOUNT,
     )
@@ -163,38 +168,38 @@ def _head(job: SweepJob) -> Object:
     volumes = [
         {"name": "autoscaler-tmp", "emptyDir": {"sizeLimit": "1Gi"}},
         {"name": "documents", "downwardAPI": {"items": documents}},
-        _claim(job),
+        _claim(pool),
         {"name": "api-access", "projected": {"sources": _API_ACCESS}},
     ]
-    template = _pod(job, "head", "gradsweep-head", {"terminationGracePeriodSeconds": 90}, container, *volumes)
+    template = _pod(labels, "head", "gradsweep-head", {"terminationGracePeriodSeconds": 90}, container, *volumes)
     template["metadata"]["annotations"] = annotations
     return template
 
 
-def _workers(job: SweepJob) -> Object:
-    workers = job.pool.workers
+def _workers(pool: Pool, labels: Object) -> Object:
+    workers = pool.workers
     gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     placement = {
         "nodeSelector": dict(workers.node_selector),
         "tolerations": [*([gpu] if workers.size.gpus else []), *map(dict, workers.tolerations)],
     }
-    replicas = workers.maximum if job.pool.queue else workers.minimum
+    replicas = workers.maximum if pool.queue else workers.minimum
     # No credentials: only the driver connects to databases and MLflow.
-    container = _container("ray-worker", job, _plain(_RAY), _amounts(**vars(workers.size)), _STORE_MOUNT)
+    container = _container("ray-worker", pool, _plain(_RAY), _amounts(**vars(workers.size)), _STORE_MOUNT)
     return {
         "groupName": "gpu-workers" if workers.size.gpus else "cpu-workers",
         "replicas": replicas,
         "minReplicas": replicas,
         "maxReplicas": workers.maximum,
         "rayStartParams": _OBJECT_STORE,
-        "template": _pod(job, "worker", "gradsweep-worker", placement, container, _claim(job)),
+        "template": _pod(labels, "worker", "gradsweep-worker", placement, container, _claim(pool)),
     }
 
 
-def _submitter(job: SweepJob) -> Object:
+def _submitter(pool: Pool, labels: Object) -> Object:
     """The Pod that submits the entrypoint and prints its output; KubeRay's own would have no securityContext."""
-    container = _container(SUBMITTER, job, _plain(_RAY), _amounts("500m", "1Gi"))
-    return _pod(job, "submitter", "gradsweep-worker", {"restartPolicy": "Never"}, container)
+    container = _container(SUBMITTER, pool, _plain(_RAY), _amounts("500m", "1Gi"))
+    return _pod(labels, "submitter", "gradsweep-worker", {"restartPolicy": "Never"}, container)
 
 
 def _autoscaling(idle_seconds: int) -> Object:
@@ -218,9 +223,9 @@ def _redis(redis: Redis) -> Object:
     return {"redisAddress": redis.address, "redisPassword": _secret(redis.password)}
 
 
-def _pod(job: SweepJob, component: str, account: str, more: Object, container: Object, *volumes: Object) -> Object:
+def _pod(labels: Object, component: str, account: str, more: Object, container: Object, *volumes: Object) -> Object:
     return {
-        "metadata": {"labels": {**_labels(job), "app.kubernetes.io/component": component}},
+        "metadata": {"labels": {**labels, "app.kubernetes.io/component": component}},
         "spec": {
             "serviceAccountName": account,
             "automountServiceAccountToken": False,
@@ -239,21 +244,16 @@ def _pod(job: SweepJob, component: str, account: str, more: Object, container: O
     }
 
 
-def _container(name: str, job: SweepJob, environment: list[Object], resources: Object, *mounts: Object) -> Object:
+def _container(name: str, pool: Pool, environment: list[Object], resources: Object, *mounts: Object) -> Object:
     return {
         "name": name,
-        "image": job.pool.image,
+        "image": pool.image,
         "imagePullPolicy": "IfNotPresent",
         "env": environment,
         "resources": resources,
         "securityContext": _RESTRICTED,
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],
     }
-
-
-def _labels(job: SweepJob) -> dict[str, str]:
-    # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
-    return {"app.kubernetes.io/part-of": "gradsweep", "app.kubernetes.io/instance": job.name}
 
 
 def _amounts(cpus: int | str, memory: str, gpus: int = 0) -> Object:
@@ -270,5 +270,5 @@ def _secret(key: SecretKey) -> Object:
     return {"valueFrom": {"secretKeyRef": {"name": key.secret, "key": key.key}}}
 
 
-def _claim(job: SweepJob) -> Object:
-    return {"name": "store", "persistentVolumeClaim": {"claimName": job.pool.places.claim}}
+def _claim(pool: Pool) -> Object:
+    return {"name": "store", "persistentVolumeClaim": {"claimName": pool.places.claim}}

@@ -15,7 +15,7 @@ from typing import Any
 
 from sweeps.spec.reading import parse
 from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep
-from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
+from sweeps.targets.kubernetes.pool import Pool, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
 from sweeps.targets.target import Submitted, SweepStatus, commands, recorded
@@ -143,7 +143,7 @@ def _rendered(name: str, spec: str, pool: Pool) -> dict[str, Any]:
         packs = pool.workers.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
     except ValueError as error:
         raise TargetError(str(error)) from None
-    return render(SweepJob(name, spec, pool, packs))
+    return render(name, spec, pool, packs)
 
 
 def _parsed(text: str, where: str) -> Pool:
