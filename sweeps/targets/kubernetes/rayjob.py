@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from sweeps.targets.kubernetes.pool import Pool, Redis, SecretKey, write_pool
+from sweeps.targets.kubernetes.pool import Pool, SecretKey, write_pool
 
 Object = dict[str, Any]
 
@@ -72,6 +72,11 @@ def render(name: str, spec: str, pool: Pool, packs: int | None = None) -> Object
     # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
     labels = {"app.kubernetes.io/part-of": "gradsweep", "app.kubernetes.io/instance": name}
     queue = {"kueue.x-k8s.io/queue-name": pool.queue} if pool.queue else {}
+    redis: Object = {}
+    if pool.redis:
+        options = {"redisAddress": pool.redis.address, "redisPassword": _secret(pool.redis.password)}
+        redis["gcsFaultToleranceOptions"] = options
+    submitter = _container(SUBMITTER, pool, _plain(_RAY), _amounts("500m", "1Gi"))
     files = f"{DOCUMENTS}/spec.yaml --name {name} --store {DOCUMENTS}/store.yaml"
     return {
         "apiVersion": "ray.io/v1",
@@ -90,14 +95,17 @@ def render(name: str, spec: str, pool: Pool, packs: int | None = None) -> Object
             "ttlSecondsAfterFinished": pool.keep_seconds,
             "backoffLimit": pool.retries,
             "activeDeadlineSeconds": pool.deadline_seconds,
-            "submitterPodTemplate": _submitter(pool, labels),
+            # KubeRay's own submitter would have no securityContext.
+            "submitterPodTemplate": _pod(
+                labels, "submitter", "gradsweep-worker", {"restartPolicy": "Never"}, submitter
+            ),
             "rayClusterSpec": {
                 "rayVersion": RAY_VERSION,
                 # Anyone who can reach Ray's dashboard can run code as us; the operator makes a token for every cluster.
                 "authOptions": {"mode": "token"},
                 # Kueue reserves a job's resources as a whole: behind a queue the cluster has its full size at once.
                 **({} if pool.queue else _autoscaling(pool.workers.idle_seconds)),
-                **({"gcsFaultToleranceOptions": _redis(pool.redis)} if pool.redis else {}),
+                **redis,
                 "headGroupSpec": {
                     # No CPUs: packs never compete with the driver for the head.
                     "rayStartParams": {"num-cpus": "0", **_OBJECT_STORE},
@@ -196,12 +204,6 @@ def _workers(pool: Pool, labels: Object) -> Object:
     }
 
 
-def _submitter(pool: Pool, labels: Object) -> Object:
-    """The Pod that submits the entrypoint and prints its output; KubeRay's own would have no securityContext."""
-    container = _container(SUBMITTER, pool, _plain(_RAY), _amounts("500m", "1Gi"))
-    return _pod(labels, "submitter", "gradsweep-worker", {"restartPolicy": "Never"}, container)
-
-
 def _autoscaling(idle_seconds: int) -> Object:
     account = "/var/run/secrets/kubernetes.io/serviceaccount"
     options = {
@@ -217,10 +219,6 @@ def _autoscaling(idle_seconds: int) -> Object:
         ],
     }
     return {"enableInTreeAutoscaling": True, "autoscalerOptions": options}
-
-
-def _redis(redis: Redis) -> Object:
-    return {"redisAddress": redis.address, "redisPassword": _secret(redis.password)}
 
 
 def _pod(labels: Object, component: str, account: str, more: Object, container: Object, *volumes: Object) -> Object:

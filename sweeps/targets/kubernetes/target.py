@@ -37,6 +37,7 @@ class KubernetesTarget:
             raise TargetError(f"--to {address}: must be k8s://NAMESPACE, like k8s://gradsweep")
         self._store = store
         self._pool = pool
+        self._again = f"gradsweep submit SPEC --resume --to {address} continues from the store"
 
     def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
@@ -45,11 +46,7 @@ class KubernetesTarget:
         rayjob = _rendered(name, spec, self._read_pool())
         if dry_run:
             return Submitted(name, self._to, manifest=as_yaml(rayjob))
-        namespace = Namespace(self._name)
-        if resume:
-            self._remove_ended(namespace, name)
-        namespace.create(rayjob)
-        return self._submitted(name)
+        return self._create(name, rayjob, resume)
 
     def list(self) -> list[SweepStatus]:
         """What the RayJobs say."""
@@ -84,22 +81,15 @@ class KubernetesTarget:
 
     def resume(self, name: str) -> Submitted:
         """Make its RayJob anew from the spec and the pool that it carries."""
-        again = f"gradsweep submit SPEC --resume --to {self._to} continues from the store"
-        namespace = Namespace(self._name)
         try:
-            documents = documents_of(namespace.rayjob(name))
+            documents = documents_of(Namespace(self._name).rayjob(name))
         except NoSuchSweep as error:
-            raise NoSuchSweep(f"{error}; {again}") from None
+            raise NoSuchSweep(f"{error}; {self._again}") from None
         if documents is None:
-            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {again}")
+            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {self._again}")
         spec, pool = documents
         rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"))
-        self._remove_ended(namespace, name)
-        try:
-            namespace.create(rayjob)
-        except TargetError as error:
-            raise TargetError(f"{error}; the old RayJob is gone: {again}", error.exit_code) from None
-        return self._submitted(name)
+        return self._create(name, rayjob, resume=True)
 
     def _read_pool(self) -> Pool:
         chosen = self._pool or os.environ.get(POOL_VARIABLE)
@@ -113,19 +103,19 @@ class KubernetesTarget:
             reason = getattr(error, "strerror", None) or "it is not a text"
             raise TargetError(f"--pool {chosen}: can't be read: {reason}") from None
 
-    def _remove_ended(self, namespace: Namespace, name: str) -> None:
-        """Delete an ended RayJob of this name, if there is one; one that runs is refused."""
+    def _create(self, name: str, rayjob: dict[str, Any], resume: bool) -> Submitted:
+        """Create a RayJob; with `resume` in the place of one that has ended, if there is one."""
+        namespace, gone = Namespace(self._name), ""
+        with suppress(NoSuchSweep):
+            if resume and (state := namespace.status(name).state) not in ENDED:
+                raise TargetError(f"sweep {name!r} is {state} in {self._to}: gradsweep logs {name} -f --to {self._to}")
+            if resume:
+                namespace.delete(name)
+                gone = f"; the old RayJob is gone: {self._again}"
         try:
-            status = namespace.status(name)
-        except NoSuchSweep:
-            return
-        if status.state not in ENDED:
-            raise TargetError(
-                f"sweep {name!r} is {status.state} in {self._to}: gradsweep logs {name} -f --to {self._to}"
-            )
-        namespace.delete(name)
-
-    def _submitted(self, name: str) -> Submitted:
+            namespace.create(rayjob)
+        except TargetError as error:
+            raise TargetError(f"{error}{gone}", error.exit_code) from None
         forward = f"kubectl --namespace {self._name} port-forward service/mlflow 5000"
         return Submitted(name, self._to, {**commands(name, self._to), "ui": f"{forward}, then http://localhost:5000"})
 
