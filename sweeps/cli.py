@@ -309,9 +309,9 @@ def theory(
     json_: Json = False,
 ) -> None:
     """Check numerically where the paper's two theorems hold."""
-    from sweeps import theory_table
+    from sweeps import theory_table as command
 
-    raise typer.Exit(theory_table.run(json=json_, figure=figure))
+    _print(command.theory(figure), command.theory_text, json_)
 
 
 @app.command()
