@@ -38,6 +38,7 @@ class Cluster:
         self.pods: dict[str, Object] = {}
         self.logs: dict[str, list[str]] = {}
         self.fault: tuple[int, Object | str] | None = None  # what every request is answered with
+        self.strict = False  # nobody may read the namespace itself, as with our Role
         self.slow_to_delete = False  # a deleted RayJob stays until the operator takes it
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.changed = threading.Condition()
@@ -148,6 +149,8 @@ class Handler(BaseHTTPRequestHandler):
         if path in (RAYJOBS, PODS):
             return self.list(kind, query)
         if path.startswith("/api/v1/namespaces/") and path.count("/") == 4:
+            if self.cluster.strict:
+                return self.send(403, failure(403, "Forbidden", "namespaces is forbidden", kind="namespaces"))
             return self.send(200, {"metadata": {"name": name}}) if name == NAMESPACE else self.no_namespace(name)
         if path.endswith("/log"):
             return self.log(path.split("/")[-2], query)

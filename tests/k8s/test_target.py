@@ -268,7 +268,9 @@ def test_a_namespace_that_is_not_there(address: str, parts: SimpleNamespace) -> 
     refused(lambda: nowhere.list(), "no namespace nowhere")
 
 
-def test_an_empty_namespace_is_an_empty_list(target: KubernetesTarget, cluster: Cluster) -> None:
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_empty_namespace_is_an_empty_list(strict: bool, target: KubernetesTarget, cluster: Cluster) -> None:
+    cluster.strict = strict
     assert list(target.list()) == []
 
 

@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import urllib3
@@ -79,8 +79,12 @@ class Namespace:
         rayjobs = self._rayjobs("list", "", label_selector=OURS)["items"]
         if not rayjobs:
             # The API lists nothing, and no error, for a namespace that doesn't exist.
-            with self._speaking("read the namespace"), suppress(client.exceptions.ForbiddenException):
-                self._core.read_namespace(self.name, _request_timeout=TIMEOUT)
+            with self._speaking("read the namespace"):
+                try:
+                    self._core.read_namespace(self.name, _request_timeout=TIMEOUT)
+                except client.ApiException as error:
+                    if error.status != 403:  # the Role does not grant it
+                        raise
         return [*map(status_of, sorted(rayjobs, key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", "")))]
 
     def rayjob(self, name: str) -> Object:
