@@ -105,7 +105,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         patch.chdir(folder)
         patch.delenv("GRADSWEEP_STORE", raising=False)
         (folder / "k8s").symlink_to(ROOT / "k8s")
-        clusters = [Kind((s,), f"{s}://x", "a cluster", __name__, "Cluster", pool=True) for s in ("http", "k8s")]
+        clusters = [Kind((s,), f"{s}://x", "a cluster", f"{__name__}:Cluster", pool=True) for s in ("http", "k8s")]
         patch.setattr(target, "TARGETS", (target.TARGETS[0], *clusters))
         run = driving.run
         patch.setattr(driving, "run", lambda *a, **options: run(*a, **options | {"executor": "in-process"}))

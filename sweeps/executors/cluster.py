@@ -29,9 +29,12 @@ GROWS = "RAY_USAGE_STATS_KUBERAY_IN_USE"
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")
 
 
-def check(resources: Resources, store: Store) -> None:
-    """Raises RequestError. Ray must be connected."""
+def check(resources: Resources, store: Store, *, away: bool) -> None:
+    """The cluster, or the Ray of this machine, which must be connected, is fit for a sweep. Raises RequestError."""
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if not away:
+        check_size(resources, [node["Resources"] for node in nodes], cluster=False)
+        return
     grows = GROWS in os.environ or LAUNCHED.expanduser().exists()
     if not grows:
         check_size(resources, [node["Resources"] for node in nodes])

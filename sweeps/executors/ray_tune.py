@@ -250,11 +250,7 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), away=away):
         interrupt.install()  # starting Ray takes SIGTERM away
         interrupt.check()
-        if away:
-            cluster.check(resources, store)
-        else:
-            here: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            cluster.check_size(resources, [here], cluster=False)
+        cluster.check(resources, store, away=away)
         yield
 
 

@@ -16,8 +16,8 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 from trainers.errors import SearchError, StoreError, TargetError
@@ -41,21 +41,15 @@ class Kind:
     schemes: tuple[str, ...]
     example: str
     what: str
-    module: str
-    name: str
+    target: str
     pool: bool = False
 
 
 TARGETS = (
-    Kind(("",), "", "this machine", "sweeps.targets.local", "LocalTarget"),
-    Kind(("http", "https"), "http://HEAD:8265", "a Ray cluster", "sweeps.targets.ray", "RayTarget"),
+    Kind(("",), "", "this machine", "sweeps.targets.local:LocalTarget"),
+    Kind(("http", "https"), "http://HEAD:8265", "a Ray cluster", "sweeps.targets.ray:RayTarget"),
     Kind(
-        ("k8s",),
-        "k8s://NAMESPACE",
-        "a Kubernetes namespace",
-        "sweeps.targets.kubernetes.target",
-        "KubernetesTarget",
-        pool=True,
+        ("k8s",), "k8s://NAMESPACE", "a Kubernetes namespace", "sweeps.targets.kubernetes.target:KubernetesTarget", True
     ),
 )
 
@@ -127,7 +121,7 @@ def target_at(to: str | None, store: str | None = None, pool: Path | None = None
     if pool is not None and not kind.pool:
         takers = " or ".join(f"{kind.what} (--to {kind.example})" for kind in TARGETS if kind.pool)
         raise TargetError(f"--pool: only for {takers}")
-    target: Target = getattr(import_module(kind.module), kind.name)(to or "", store, pool)
+    target: Target = resolve_name(kind.target)(to or "", store, pool)
     return target
 
 
