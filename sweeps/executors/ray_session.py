@@ -25,7 +25,7 @@ from ray._private import ray_constants, worker
 from ray.tune.execution import class_cache
 
 from sweeps.environment import environment
-from tracking.files import locked
+from trainers.files import locked
 
 log = logging.getLogger("gradsweep")
 
