@@ -23,10 +23,7 @@ LEAST = 2 * BEST  # configurations
 
 
 def importance(
-    space: Space,
-    goal: str,
-    points: Sequence[tuple[Mapping[str, Value], float]],
-    base: Mapping[str, Value | None] | None = None,
+    space: Space, goal: str, points: Sequence[tuple[Mapping[str, Value], float]], base: Mapping[str, Value | None] = {}
 ) -> dict[str, float]:
     """Parameter -> share, largest first; the shares sum to 1. `points` are (parameters, value) of configurations.
 
@@ -36,10 +33,11 @@ def importance(
     known = distributions(space)
     trials = []
     for parameters, value in points:
-        idle = unsearched(space, {**(base or {}), **parameters})
+        idle = unsearched(space, {**base, **parameters})
         own = {key: parameters[key] for key in space if key not in idle}
         if all(own[key] in space[key] for key in own):
-            trials.append(Shown(TrialState.COMPLETE, [value], own, {key: known[key] for key in own}))
+            shape = {key: known[key] for key in own}
+            trials.append(Shown(TrialState.COMPLETE, values=[value], params=own, distributions=shape))
     if len(trials) < LEAST:
         return {}
     # Optuna advises at least five among the best.

@@ -13,45 +13,40 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
 
+from search_spaces.plan import Settings
 from trainers.errors import OptionError, did_you_mean, shown
 
 _PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
 T = TypeVar("T")
 
 
-def check_name(what: str, name: str, known: Collection[str]) -> None:
-    """Raises OptionError where the name is not known."""
+def split(what: str, settings: Settings, known: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """The name and a copy of the options of a sampler or pruner. Raises OptionError where the name is not known."""
+    options = dict(settings)
+    name = options.pop("name")
     if name not in known:
         raise OptionError("name", f"unknown {what} {shown(name)}; {did_you_mean(name, known)}")
-
-
-def plain_options(make: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
-    """The keyword arguments that a spec can give: name -> type names."""
-    options = {}
-    for name, parameter in inspect.signature(make).parameters.items():
-        written = parameter.annotation  # text, or the type itself: Optuna has modules of both kinds
-        text = written if isinstance(written, str) else inspect.formatannotation(written)
-        types = tuple(t.strip() for t in text.split("|"))
-        if all(t in _PLAIN for t in types):
-            options[name] = types
-    return options
+    return name, options
 
 
 def check_options(what: str, options: Mapping[str, Any], make: Callable[..., Any], also: Collection[str] = ()) -> None:
     """Raises OptionError for an unknown or missing option, or a value of the wrong type; `also` are not checked."""
-    known = plain_options(make)
+    known: dict[str, list[str]] = {}  # the keyword arguments that a spec can give, and their types' names
     for name, parameter in inspect.signature(make).parameters.items():
-        if name in known and parameter.default is parameter.empty and name not in options:
-            raise OptionError(name, f"is missing: {what} needs {' or '.join(_PLAIN[t] for t in known[name])}")
+        written = parameter.annotation  # text, or the type itself: Optuna has modules of both kinds
+        types = (written if isinstance(written, str) else inspect.formatannotation(written)).split(" | ")
+        if all(t in _PLAIN for t in types):
+            known[name] = types
+            if parameter.default is parameter.empty and name not in options:
+                raise OptionError(name, f"is missing: {what} needs {' or '.join(_PLAIN[t] for t in types)}")
     for key, value in options.items():
         if key in also:
             continue
         if key not in known:
             raise OptionError(key, f"{what} has no option {key!r}; {did_you_mean(key, sorted({*known, *also}))}")
-        types = known[key]
         written = "None" if value is None else type(value).__name__
-        if written not in types and not (written == "int" and "float" in types):
-            raise OptionError(key, f"must be {' or '.join(_PLAIN[t] for t in types)}, but got {shown(value)}")
+        if written not in known[key] and not (written == "int" and "float" in known[key]):
+            raise OptionError(key, f"must be {' or '.join(_PLAIN[t] for t in known[key])}, but got {shown(value)}")
 
 
 def construct(what: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:

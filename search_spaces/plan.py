@@ -1,4 +1,4 @@
-"""What a sweep is to search and how, as plain data that can be pickled; made from the spec."""
+"""What a sweep is to search and how, made from its spec, and what has become of it so far: plain data that pickles."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from typing import Any
 from search_spaces.space import Space, Value
 from trainers.members import MemberConfig
 
-
-@dataclass(frozen=True)
-class Settings:
-    """A sampler or pruner by its name, with its options as the user wrote them."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+ENDS = ("complete", "pruned", "diverged", "failed")
+Settings = Mapping[str, Any]  # a sampler or pruner: its name, and beside it its options, as the user wrote them
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ class SearchPlan:
     configurations: int = 0
     base: Mapping[str, Value | None] = field(default_factory=dict)
     epochs: int = 1
-    sampler: Settings = field(default_factory=lambda: Settings("tpe"))
+    sampler: Settings = field(default_factory=lambda: {"name": "tpe"})
     pruner: Settings | None = None
     confirm: int = 0
 
@@ -57,3 +52,55 @@ class SearchPlan:
     def member(self, parameters: Mapping[str, Value]) -> MemberConfig:
         """What a configuration trains, with the default seed. Raises ValueError for what no network can be."""
         return MemberConfig(**{**self.base, **parameters})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration: overrides of the sweep's base, and what became of them.
+
+    `arm` is empty for a searched configuration. `drawn` is what the sampler drew for parameters that have no effect
+    here, `notes` are the attributes that it set on its trial, and `study_notes` those that it set on its study.
+    `pack` is the request that it was part of, and `known` how many configurations had ended by then. `confirms` is the
+    number of the configuration that this one trains again, on fresh seeds.
+
+    `state` is "running" or one of `ENDS`. Once it has ended, `values` has one number per objective where there are
+    any, and `order` is how many had ended before it. `intermediate` maps epochs to the first objective, and
+    `pruner_attributes` are the pruner's own notes.
+    """
+
+    number: int
+    arm: str = ""
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    drawn: Mapping[str, Value] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    study_notes: Mapping[str, Any] = field(default_factory=dict)
+    pack: str = ""
+    known: int = 0
+    confirms: int | None = None
+    state: str = "running"
+    values: tuple[float, ...] | None = None
+    reason: str = ""
+    order: int = -1
+    intermediate: Mapping[int, float] = field(default_factory=dict)
+    pruner_attributes: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def last(self) -> dict[int, float]:
+        """The last epoch known and the objective after it; empty if there is none."""
+        return {epoch: self.intermediate[epoch] for epoch in sorted(self.intermediate)[-1:]}
+
+
+@dataclass(frozen=True)
+class History:
+    """What a pruner in a worker knows of the other configurations; it pickles.
+
+    `study` is the sweep's name, by which Hyperband draws its brackets. `arms` is how many of the first numbers are
+    arms: they compete but are never stopped, since a comparison needs their full curves. `past` are configurations
+    that have ended. `own` are those of the judge's own pack that had ended before its previous worker was lost: they
+    compete epoch by epoch, as they did then.
+    """
+
+    study: str = ""
+    past: tuple[Row, ...] = ()
+    arms: int = 0
+    own: tuple[Row, ...] = ()

@@ -7,26 +7,24 @@ configurations alone, so that a sweep that was killed continues as if nothing ha
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+import math
+import random
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from search_spaces.grid import grid
-from search_spaces.options import check_name, check_options, construct, plain_options
-from search_spaces.plan import Settings
-from search_spaces.space import Space, Value
+from search_spaces.options import check_options, construct, split
+from search_spaces.plan import SearchPlan, Settings
+from search_spaces.space import Range, Space, Value, unsearched
 from trainers.errors import OptionError
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", ExperimentalWarning)
-    from optuna.samplers import QMCSampler
+LARGEST = 100_000  # points of a grid
 
 
 class _Sequence(QMCSampler):
@@ -44,83 +42,85 @@ class _Sequence(QMCSampler):
         return self._gradsweep_index
 
 
-class _Common:
-    """The parameters that all trials have: here the whole space. Optuna searches all trials for them anew with every
-    sampler, at half the cost of a suggestion."""
+def grid(
+    space: Space, base: Mapping[str, Value | None], *, seed: int = 0, points: int | None = None, **name: Any
+) -> list[dict[str, Value]]:
+    """The configurations of a grid, each once, in an order shuffled by the seed; `points` are taken from each range.
 
-    def __init__(self, space: dict[str, BaseDistribution]) -> None:
-        self._space = dict(sorted(space.items()))
+    Optuna's GridSampler does not fit: it counts points by trial numbers (here arms come first), and repeats a
+    combination for each value of a parameter that has no effect (alpha beside relu). Raises OptionError where a range
+    needs `points` and has none, and for a grid of more than `LARGEST` points.
+    """
+    for key, what in space.items():
+        if isinstance(what, Range) and not what.integer and points is None:
+            needs = "sampler grid needs points, the number of values to take from each range"
+            ends = f"from {what.low:g} to {what.high:g}"
+            raise OptionError("points", f"{needs}: {key} {ends} has no finite set of values")
+    if points is not None and not 1 <= points <= LARGEST:
+        raise OptionError("points", f"1 <= points <= {LARGEST} must hold, but got {points}")
+    axes = [what.points(points) if isinstance(what, Range) else what.values for what in space.values()]
+    if (size := math.prod(map(len, axes))) > LARGEST:
+        raise OptionError("points", f"a grid may have {LARGEST} points, but this has {size}")
+    configurations: dict[tuple[Value, ...], dict[str, Value]] = {}
+    for values in itertools.product(*axes):
+        parameters = dict(zip(space, values, strict=True))
+        parameters |= unsearched(space, {**base, **parameters})
+        configurations.setdefault(tuple(parameters.values()), parameters)
+    order = list(configurations.values())
+    random.Random(seed).shuffle(order)
+    return order
 
-    def calculate(self, study: optuna.Study) -> dict[str, BaseDistribution]:
-        return self._space
 
-
-@dataclass(frozen=True)
-class _Entry:
-    """`sees`: which configurations the sampler is shown (see `search_spaces.suggest`); `several`: objectives."""
-
-    make: type[BaseSampler]
-    sees: Literal["nothing", "window", "all"]
-    several: bool = True
-
-
-_SAMPLERS = {
-    "tpe": _Entry(TPESampler, "window"),
-    "random": _Entry(RandomSampler, "nothing"),
-    "qmc": _Entry(QMCSampler, "nothing"),
-    "gp": _Entry(GPSampler, "window"),
-    "cmaes": _Entry(CmaEsSampler, "all", several=False),
-    "nsga2": _Entry(NSGAIISampler, "all"),
+Sees = Literal["nothing", "window", "all"]
+# The class, which configurations it is shown (see `search_spaces.suggest`), and whether it takes several objectives.
+_SAMPLERS: dict[str, tuple[Callable[..., Any], Sees, bool]] = {
+    "tpe": (TPESampler, "window", True),
+    "random": (RandomSampler, "nothing", True),
+    "grid": (grid, "nothing", True),
+    "qmc": (QMCSampler, "nothing", True),
+    "gp": (GPSampler, "window", True),
+    "cmaes": (CmaEsSampler, "all", False),
+    "nsga2": (NSGAIISampler, "all", True),
 }
-NAMES = ("tpe", "random", "grid", "qmc", "gp", "cmaes", "nsga2")
+NAMES = tuple(_SAMPLERS)
 
 
-def check_sampler(
-    settings: Settings, space: Space, base: Mapping[str, Value | None], goals: Sequence[str], configurations: int
-) -> None:
+def check_sampler(plan: SearchPlan) -> None:
     """Raises OptionError for an unknown name, a wrong option, or a search that the sampler can't do."""
-    check_name("sampler", settings.name, NAMES)
-    seed = settings.options.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    name, options = split("sampler", plan.sampler, NAMES)
+    make, _, several = _SAMPLERS[name]
+    seed = options.get("seed", 0)
+    if type(seed) is not int or seed < 0:
         raise OptionError("seed", f"seed must be a whole number >= 0, but got {seed!r}")
-    if settings.name == "grid":
-        check_options("sampler grid", settings.options, _grid_options)
-        size = len(grid(space, base, settings.options.get("points"), seed))
-        if configurations > size:
-            raise OptionError(
-                "configurations", f"must be at most {size}, the size of the grid, but got {configurations}"
-            )
-        return
-    entry = _SAMPLERS[settings.name]
-    check_options(f"sampler {settings.name}", settings.options, entry.make)
-    construct(f"sampler {settings.name}", entry.make, {**settings.options, "seed": 0})
-    if len(goals) > 1 and not entry.several:
-        able = ", ".join(n for n in NAMES if n not in _SAMPLERS or _SAMPLERS[n].several)
-        raise OptionError("name", f"sampler {settings.name} can't search for several objectives; {able} can")
+    check_options(f"sampler {name}", options, make)
+    if name != "grid":
+        construct(f"sampler {name}", make, options | {"seed": 0})
+    elif plan.configurations > (size := len(grid(plan.space, plan.base, **options))):
+        most = f"must be at most {size}, the size of the grid"
+        raise OptionError("configurations", f"{most}, but got {plan.configurations}")
+    if len(plan.goals) > 1 and not several:
+        able = ", ".join(n for n, (_, _, several) in _SAMPLERS.items() if several)
+        raise OptionError("name", f"sampler {name} can't search for several objectives; {able} can")
 
 
-def _grid_options(*, seed: int = 0, points: int | None = None) -> None: ...
-
-
-def sees(settings: Settings) -> Literal["nothing", "window", "all"]:
+def sees(settings: Settings) -> Sees:
     """Which of the earlier configurations the sampler is shown."""
-    return _SAMPLERS[settings.name].sees
+    return _SAMPLERS[settings["name"]][1]
 
 
 def make_sampler(settings: Settings, number: int, index: int, space: dict[str, BaseDistribution]) -> BaseSampler:
     """The sampler for one configuration; `index` is its number among the searched ones."""
-    entry = _SAMPLERS[settings.name]
-    options = dict(settings.options)
-    seed = options.pop("seed", 0)
-    if settings.name != "tpe" and "warn_independent_sampling" in plain_options(entry.make):
-        # That parts of a space are sampled independently is no news; tpe deprecates the argument.
+    name, options = split("sampler", settings, NAMES)
+    make, seed = _SAMPLERS[name][0], options.pop("seed", 0)
+    if name in ("qmc", "gp", "cmaes"):  # that parts of a space are sampled independently is no news
         options.setdefault("warn_independent_sampling", False)
-    if settings.name == "qmc":
-        options |= {"space": space, "index": index, "seed": seed}
-        return construct("sampler qmc", _Sequence, options)
+    if name == "qmc":
+        return construct("sampler qmc", _Sequence, options | {"space": space, "index": index, "seed": seed})
     options["seed"] = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
-    sampler = construct(f"sampler {settings.name}", entry.make, options)
+    sampler: BaseSampler = construct(f"sampler {name}", make, options)
     if isinstance(sampler, (CmaEsSampler, NSGAIISampler)):
-        # Not by a subclass: the notes of nsga2 go by the name of its class.
-        sampler._search_space = _Common(space)  # type: ignore[assignment]
+        # The parameters that all trials have: here the whole space. Optuna searches all trials for them anew with every
+        # sampler, at half the cost of a suggestion. Not by a subclass: the notes of nsga2 go by the name of its class.
+        common = dict(sorted(space.items()))
+        sampler._search_space = SimpleNamespace(calculate=lambda study: common)  # type: ignore[assignment]
     return sampler

@@ -12,15 +12,13 @@ answer in any process, so a driver that was killed continues from the rows in it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from search_spaces.confirm import chosen, confirmations, search_ended
-from search_spaces.history import History
-from search_spaces.plan import SearchPlan
+from search_spaces.plan import ENDS, History, Row, SearchPlan
 from search_spaces.pruners import needs
-from search_spaces.rows import ENDS, Row
 from search_spaces.suggest import suggestions
+from trainers.members import MemberConfig
 
 HISTORY = 500  # a pruner compares with this many of the latest: its cost must not grow with the sweep
 
@@ -50,7 +48,28 @@ def counts(plan: SearchPlan, rows: Sequence[Row]) -> Counts:
 
 def total(plan: SearchPlan, rows: Sequence[Row]) -> int:
     """How many configurations the sweep will have; at most, until the search has ended."""
-    return plan.searching + len(chosen(plan, rows)) if search_ended(plan, rows) else plan.total
+    again = chosen(plan, rows)
+    return plan.total if again is None else plan.searching + len(again)
+
+
+def chosen(plan: SearchPlan, rows: Sequence[Row]) -> list[int] | None:
+    """What is trained again on fresh seeds: all arms, then the best complete configurations; None before the end.
+
+    The best of many by the first objective is the best in part by luck, on the very seeds that selected it. A
+    configuration equal to an earlier one (an arm that was suggested, a choice made twice) is left out: it would only
+    be trained twice. The numbers follow from rows that can no longer change, and are stored nowhere.
+    """
+    arms, searched = range(len(plan.arms)), rows[len(plan.arms) : plan.searching]
+    if len(rows) < plan.searching or any(row.state == "running" for row in rows[: plan.searching]):
+        return None
+    if not plan.confirm:
+        return []
+    sign = -1.0 if plan.goals[0] == "maximize" else 1.0
+    results = [(sign * row.values[0], row.number) for row in searched if row.state == "complete" and row.values]
+    first: dict[MemberConfig, int] = {}
+    for number in (*arms, *(number for _, number in sorted(results))):
+        first.setdefault(plan.member(rows[number].parameters), number)
+    return [*arms, *(number for number in first.values() if number not in arms)][: plan.confirming]
 
 
 def ask(plan: SearchPlan, rows: Sequence[Row], count: int, pack: str) -> list[Row]:
@@ -59,11 +78,10 @@ def ask(plan: SearchPlan, rows: Sequence[Row], count: int, pack: str) -> list[Ro
     Confirmations start once all others have ended; until then, and once the budget is used up, the list is empty.
     """
     if len(rows) < plan.searching:
-        new: Iterable[Row] = suggestions(plan, rows, min(count, plan.searching - len(rows)))
-    elif search_ended(plan, rows):
-        new = confirmations(plan, rows, count)
+        new = [*suggestions(plan, rows, min(count, plan.searching - len(rows)))]
     else:
-        new = ()
+        again = (chosen(plan, rows) or [])[len(rows) - plan.searching :][:count]
+        new = [Row(len(rows) + i, rows[n].arm, rows[n].parameters, confirms=n) for i, n in enumerate(again)]
     known = sum(row.state != "running" for row in rows)
     return [replace(row, pack=pack, known=known) for row in new]
 
@@ -82,8 +100,8 @@ def ended(
     """The row at its end; a row that has ended stays as it is.
 
     A complete row has one value for each of the sweep's `goals`; where one of them is not finite, the row has failed.
-    A pruned row takes the last of `intermediate` (epoch -> first objective) where no values are given. `order` is how
-    many rows had ended before. Raises ValueError for a wrong state or number of values.
+    `intermediate` maps epochs to the first objective; `order` is how many rows had ended before. Raises ValueError for
+    a wrong state or number of values.
     """
     if state not in ENDS:
         raise ValueError(f"state must be one of {', '.join(ENDS)}, but got {state!r}")
@@ -91,8 +109,6 @@ def ended(
         raise ValueError(f"a complete configuration has {goals} value(s), but got {values!r}")
     if row.state != "running":
         return row
-    if state == "pruned" and not values and intermediate:
-        values = [intermediate[max(intermediate)]]
     if values is not None and not all(map(math.isfinite, values)):
         values = None
         if state == "complete":

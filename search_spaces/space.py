@@ -10,9 +10,11 @@ Imports no Optuna, so that a spec can be read without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from trainers.errors import shown
 from trainers.members import FIELDS, alpha_acts
 
 Value = str | float | int | bool
@@ -32,27 +34,30 @@ class Range:
 
     def __post_init__(self) -> None:
         for name, value in (("low", self.low), ("high", self.high)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, but got {value!r}")
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, but got {shown(value)}")
             if self.integer and value != int(value):
                 raise ValueError(f"{name} must be a whole number where integer is true, but got {value!r}")
         if not self.low < self.high:
             raise ValueError(f"low < high must hold, but got {self.low:g} and {self.high:g}")
-        least = 1 if self.integer else 0
-        if self.log and not (self.low >= 1 if self.integer else self.low > 0):
-            raise ValueError(f"low {'>=' if least else '>'} {least} must hold where log is true, but got {self.low:g}")
+        if self.log and self.low < 1 and (self.integer or self.low <= 0):
+            least = ">= 1" if self.integer else "> 0"
+            raise ValueError(f"low {least} must hold where log is true, but got {self.low:g}")
 
     def __contains__(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return self.low <= value <= self.high and not (self.integer and value != int(value))
 
-    def points(self, count: int | None) -> tuple[Value, ...]:
+    @property
+    def ends(self) -> dict[str, Any]:
+        """The extremes by their names."""
+        return {name: int(end) if self.integer else end for name, end in (("low", self.low), ("high", self.high))}
+
+    def points(self, count: int | None) -> Sequence[Value]:
         """`count` values, evenly spaced from low to high, distinct and ascending; None: all whole numbers."""
         if count is None:
-            if not self.integer:
-                raise ValueError("a range of real numbers has no finite set of values")
-            return tuple(range(int(self.low), int(self.high) + 1))
+            return range(int(self.low), int(self.high) + 1)
         last = max(1, count - 1)
         if self.log:
             values = [self.low * (self.high / self.low) ** (i / last) for i in range(count)]
@@ -60,9 +65,7 @@ class Range:
             values = [self.low + (self.high - self.low) * i / last for i in range(count)]
         if count > 1:
             values[-1] = self.high  # exactly, not within rounding
-        if self.integer:
-            return tuple(sorted({round(v) for v in values}))
-        return tuple(float(v) for v in values)
+        return sorted({round(v) for v in values}) if self.integer else [float(v) for v in values]
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,17 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("a choice must have at least one value, but got none")
-        for value in self.values:
-            if not isinstance(value, str | bool | int | float) or value != value:
-                raise ValueError(f"a choice is between texts, numbers and true or false, but got {value!r}")
         for place, value in enumerate(self.values):
-            if value in self.values[:place]:
+            if self.values.index(value) < place:
                 raise ValueError(f"the values of a choice must differ, but got {value!r} twice")
 
     def __contains__(self, value: object) -> bool:
         return value in self.values
 
-    def points(self, count: int | None) -> tuple[Value, ...]:
-        """All of its values, whatever the count."""
-        return self.values
+    @property
+    def ends(self) -> dict[int, Value]:
+        """Every value, by its place."""
+        return dict(enumerate(self.values))
 
 
 Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names

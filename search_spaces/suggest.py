@@ -6,10 +6,9 @@ A parameter without effect (alpha beside relu) has the value that the sampler dr
 shown as pruned before its first value: Optuna's samplers ignore failures, and would return to where training diverges
 (tpe counts it as bad; gp, cmaes and nsga2 use complete trials only).
 
-tpe and gp see at most `WINDOW` ended configurations: the best `BEST` and the latest. Beyond 250, tpe models the good
-ones by the best 25 in any case, and gives old ones less weight among the rest; this keeps a suggestion from becoming
-slower as the sweep grows (2.7 ms at 250, 19 ms at 2,000). cmaes and nsga2 rely on the notes that they left with any
-earlier trial, and see all of them.
+tpe and gp see at most `WINDOW` ended configurations, the best `BEST` and the latest, so that a suggestion does not
+become slower as the sweep grows (2.7 ms at 250, 19 ms at 2,000): tpe models the good ones by the best 25 in any case,
+and gives old ones less weight. cmaes and nsga2 rely on the notes that they left with earlier trials, and see them all.
 """
 
 from __future__ import annotations
@@ -20,44 +19,35 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
-from optuna.pruners import NopPruner
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces.grid import grid
-from search_spaces.plan import SearchPlan
-from search_spaces.rows import Row
-from search_spaces.samplers import make_sampler, sees
-from search_spaces.space import Choice, Range, Space, Value, unsearched
+from search_spaces.plan import Row, SearchPlan
+from search_spaces.samplers import grid, make_sampler, sees
+from search_spaces.space import Choice, Space, Value, unsearched
 
 WINDOW = 250
 BEST = 25
+STUDY = 0  # the id of the one study in a storage in memory
+_EPOCH = datetime(1970, 1, 1)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The space in Optuna's form."""
-    return {key: _distribution(what) for key, what in space.items()}
+    made: dict[str, BaseDistribution] = {}
+    for key, what in space.items():
+        if isinstance(what, Choice):
+            made[key] = CategoricalDistribution(what.values)
+        else:
+            made[key] = (IntDistribution if what.integer else FloatDistribution)(**what.ends, log=what.log)
+    return made
 
 
 def distributions_as_json(space: Space) -> dict[str, str]:
     """The space in Optuna's form, each distribution as the JSON that Optuna reads."""
-    return {key: distribution_to_json(what) for key, what in distributions(space).items()}
-
-
-def _distribution(what: Range | Choice) -> BaseDistribution:
-    if isinstance(what, Choice):
-        return CategoricalDistribution(what.values)
-    if what.integer:
-        return IntDistribution(int(what.low), int(what.high), log=what.log)
-    return FloatDistribution(what.low, what.high, log=what.log)
+    return {key: optuna.distributions.distribution_to_json(what) for key, what in distributions(space).items()}
 
 
 def point(plan: SearchPlan, row: Row) -> dict[str, Value] | None:
@@ -72,99 +62,62 @@ def point(plan: SearchPlan, row: Row) -> dict[str, Value] | None:
 
 def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[Row]:
     """The next `count` configurations after `rows` (all there are, by number): arms first, then the sampler's."""
-    arms = [Row(number, name, dict(parameters)) for number, (name, parameters) in enumerate(plan.arms.items())]
-    new_arms = arms[len(rows) : len(rows) + count]
-    yield from new_arms
-    rows = [*rows, *new_arms]
-    numbers = range(len(rows), len(rows) + count - len(new_arms))
-    if not numbers:
+    numbers = range(len(rows), len(rows) + count)
+    arms = [Row(n, arm, dict(parameters)) for n, (arm, parameters) in enumerate(plan.arms.items()) if n in numbers]
+    yield from arms
+    rows, searched = [*rows, *arms], numbers[len(arms) :]
+    if not searched:
         return
-    if plan.sampler.name == "grid":
-        options = plan.sampler.options
-        order = grid(plan.space, plan.base, options.get("points"), options.get("seed", 0))
-        for number in numbers:
-            yield Row(number, parameters=order[number - len(arms)])
-    else:
-        yield from _sampled(plan, rows, numbers)
-
-
-def _sampled(plan: SearchPlan, rows: Sequence[Row], numbers: Iterable[int]) -> Iterator[Row]:
-    space, keeps_notes = distributions(plan.space), sees(plan.sampler) == "all"
+    if plan.sampler["name"] == "grid":
+        order = grid(plan.space, plan.base, **plan.sampler)
+        yield from (Row(number, parameters=order[number - len(plan.arms)]) for number in searched)
+        return
+    space = distributions(plan.space)
     study, storage = _shown(plan, rows, space)
-    study_id = storage.get_study_id_from_name(study.study_name)
-    for number in numbers:
+    for number in searched:
         study.sampler = make_sampler(plan.sampler, number, number - len(plan.arms), space)
-        before = storage.get_study_system_attrs(study_id)
+        before = storage.get_study_system_attrs(STUDY)
         trial = study.ask(space)
-        drawn: dict[str, Value] = dict(trial.params)
-        parameters = {key: drawn[key] for key in plan.space}
+        parameters: dict[str, Value] = {key: trial.params[key] for key in plan.space}
         idle = unsearched(plan.space, {**plan.base, **parameters})
-        row = Row(number, parameters=parameters | idle, drawn={key: drawn[key] for key in idle})
-        if keeps_notes:
-            after = storage.get_study_system_attrs(study_id)
-            trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-            notes = dict(storage.get_trial(trial_id).system_attrs)
+        row = Row(number, parameters=parameters | idle, drawn={key: parameters[key] for key in idle})
+        if sees(plan.sampler) == "all":
+            notes = dict(storage.get_trial_system_attrs(trial.number))
+            after = storage.get_study_system_attrs(STUDY)
             row = replace(row, notes=notes, study_notes={k: v for k, v in after.items() if before.get(k) != v})
         yield row
 
 
 class Shown(FrozenTrial):
-    """A trial for a study in memory, and for no other use.
+    """A trial for a study in memory, and for no other use; `parts` are those of FrozenTrial that it has.
 
     It is not copied when it is added to the study, as Optuna's own are: that would be most of a suggestion's cost.
     """
 
-    def __init__(
-        self,
-        state: TrialState,
-        values: Sequence[float] | None = None,
-        params: Mapping[str, Value] = {},
-        distributions: Mapping[str, BaseDistribution] = {},
-        system_attrs: Mapping[str, Any] = {},
-        intermediate_values: Mapping[int, float] = {},
-    ) -> None:
-        super().__init__(
-            number=-1,
-            trial_id=-1,
-            state=state,
-            value=None,
-            values=values,
-            datetime_start=_EPOCH,
-            datetime_complete=_EPOCH if state.is_finished() else None,
-            params=dict(params),
-            distributions=dict(distributions),
-            user_attrs={},
-            system_attrs=dict(system_attrs),
-            intermediate_values=dict(intermediate_values),
-        )
+    def __init__(self, state: TrialState, **parts: Any) -> None:
+        names = ("params", "distributions", "user_attrs", "system_attrs", "intermediate_values")
+        given: dict[str, Any] = {name: {} for name in names} | parts
+        end = _EPOCH if state.is_finished() else None
+        super().__init__(-1, state, None, _EPOCH, end, trial_id=-1, **given)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Shown:
         return self
 
 
-_EPOCH = datetime(1970, 1, 1)
-
-
 def memory_study(
     goals: Sequence[str], trials: Iterable[Shown], name: str | None = None
 ) -> tuple[optuna.Study, InMemoryStorage]:
-    """A study in memory that holds the trials, and its storage; numbers and ids of trials are their places there."""
+    """A study in memory that holds the trials, and its storage, where a trial's number and id are its place in them."""
     storage = InMemoryStorage()
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))  # a study in memory is nobody's news
     try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=[StudyDirection[goal.upper()] for goal in goals],
-            sampler=optuna.samplers.RandomSampler(0),
-            pruner=NopPruner(),
-        )
+        directions = [StudyDirection[goal.upper()] for goal in goals]
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     finally:
         optuna.logging.set_verbosity(verbosity)
-    study_id = storage.get_study_id_from_name(study.study_name)
     for trial in trials:
-        storage.create_new_trial(study_id, trial)
+        storage.create_new_trial(STUDY, trial)
     return study, storage
 
 
@@ -173,16 +126,13 @@ def _shown(
 ) -> tuple[optuna.Study, InMemoryStorage]:
     """What the sampler is shown of the rows."""
     seen = sees(plan.sampler)
-    if seen == "nothing":
-        return memory_study(plan.goals, ())
-    if seen == "window":
-        rows = _window([row for row in rows if row.state != "failed"], plan.goals)
+    if seen != "all":
+        rows = _window(rows, plan.goals) if seen == "window" else ()
     trials = [_trial(row, point(plan, row), space) for row in rows]
     study, storage = memory_study(plan.goals, [t for t in trials if seen == "all" or t.state != TrialState.FAIL])
-    study_id = storage.get_study_id_from_name(study.study_name)
     for row in rows:
         for key, value in row.study_notes.items():
-            storage.set_study_system_attr(study_id, key, value)
+            storage.set_study_system_attr(STUDY, key, value)
     return study, storage
 
 
@@ -202,13 +152,12 @@ def _trial(row: Row, at: Mapping[str, Value] | None, space: dict[str, BaseDistri
 
 
 def _window(rows: Sequence[Row], goals: Sequence[str]) -> list[Row]:
-    running = [row for row in rows if row.state == "running"]
-    ended = [row for row in rows if row.state != "running"]
+    ended = [row for row in rows if row.state not in ("running", "failed")]
     if len(ended) > WINDOW:
         best = _best([row for row in ended if row.state == "complete"], goals)
         latest = [row for row in ended if row.number not in best][-(WINDOW - len(best)) :]
         ended = [row for row in ended if row.number in best] + latest
-    return sorted([*running, *ended], key=lambda row: row.number)
+    return sorted([*ended, *(row for row in rows if row.state == "running")], key=lambda row: row.number)
 
 
 def _best(complete: Sequence[Row], goals: Sequence[str]) -> set[int]:

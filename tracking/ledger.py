@@ -33,10 +33,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 
 from tracking import database
 from tracking.database import SQLITE, WRITING, shown, unusable
-from tracking.files import locked
 from tracking.store import Store, with_driver
 from tracking.types import ENDS, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
+from trainers.files import locked
 
 log = logging.getLogger("gradsweep")
 T = TypeVar("T")

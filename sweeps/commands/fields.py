@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel
 
-from search_spaces.plan import Settings
 from search_spaces.space import SEARCHABLE
 from sweeps.commands.text import table
 from sweeps.spec.model import Base, SweepSpec
 from sweeps.spec.values import KINDS, MEMBER_TYPES
 from trainers.errors import RequestError, did_you_mean, shown
-from trainers.members import FIELDS
+from trainers.members import CHOICES, FIELDS
 
 NEEDED = "needed"
 RANGE = {
@@ -96,7 +95,7 @@ def _of_model(model: type[BaseModel], prefix: str) -> Iterator[dict[str, Any]]:
 
 def _of_members() -> Iterator[dict[str, Any]]:
     """The fields of a member, where each is usually given; those of base can be overridden in arms."""
-    tables = _tables()
+    tables = CHOICES
     for name, field in FIELDS.items():
         if name != "seed":
             key = f"base.{name}" if name in Base.__annotations__ else f"arms.NAME.{name}"
@@ -115,25 +114,6 @@ def _of_names() -> Iterator[dict[str, Any]]:
     yield _entry("search.sampler.name", "how configurations are suggested", "text", "tpe", samplers.NAMES)
     yield _entry("search.sampler.seed", "the seed of the suggestions", "a whole number", 0)
     yield _entry("search.pruner.name", "which configurations are ended early", "text", NEEDED, pruners.NAMES)
-
-
-def _tables() -> Mapping[str, Iterable[str]]:
-    """The tables of which a member's field names an entry."""
-    from trainers.activations import ACTIVATIONS, SCALINGS
-    from trainers.initialization import INITIALIZATIONS
-    from trainers.members import CONVOLUTIONS, ENGINES
-    from trainers.penalties import PENALTIES
-    from trainers.regimes import REGIMES
-
-    return {
-        "regime": REGIMES,
-        "activation": ACTIVATIONS,
-        "scaling": SCALINGS,
-        "penalty": PENALTIES,
-        "initialization": INITIALIZATIONS,
-        "convolution": CONVOLUTIONS,
-        "engine": ENGINES,
-    }
 
 
 def _parts(hint: Any) -> Iterator[Any]:
@@ -156,7 +136,7 @@ def _kind(hint: Any) -> str:
     """The words of a type, as in errors."""
     parts = [*_parts(hint)]
     origins: list[Any] = [typing.get_origin(part) for part in parts]
-    if _models(hint) or Settings in parts or dict in origins:
+    if _models(hint) or dict in origins:
         return "a list" if tuple in origins else "a mapping"
     words = [KINDS[part] for part in parts if part in (bool, int, float, str)]
     words += ["a list"] if tuple in origins else []
@@ -169,8 +149,6 @@ def _plain(default: Any) -> Any:
     if isinstance(default, tuple):
         # Of seeds the count says it all.
         return len(default) if default and default == (*range(len(default)),) else [*map(_plain, default)]
-    if isinstance(default, Settings):
-        return {"name": default.name, **default.options}
     return default
 
 

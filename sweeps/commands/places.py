@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeps.commands.text import table
 from sweeps.driver.status import COUNTS
-from sweeps.targets.target import Submission, SweepStatus, target_at
+from sweeps.targets.target import SweepStatus, target_at
 
 # What the store knows of a sweep, see sweeps.driver.status.look_at; null where the store can't be read from here.
 BOOKS = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
@@ -34,7 +34,7 @@ def submit(
     from sweeps.spec.reading import read
 
     spec = with_absolute_paths(read(source, settings, name))
-    return asdict(target_at(to, store, pool).submit(Submission(spec.name, spec.to_yaml(), resume, dry_run)))
+    return asdict(target_at(to, store, pool).submit(spec.name, spec.to_yaml(), resume, dry_run))
 
 
 def submitted_text(submitted: dict[str, Any]) -> str:

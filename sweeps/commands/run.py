@@ -10,8 +10,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sweeps.driver.ready_signal import RESUME_COMMAND
 from sweeps.driver.signals import Interrupt, Interrupted
+from sweeps.targets.target import READY_LINE, RESUME_COMMAND
 from trainers.errors import is_wrong_request
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def run(
 
 def _begun(name: str, state: Callable[[], Progress]) -> Display:
     from sweeps.display import Display
-    from sweeps.driver.ready_signal import say_ready
 
-    say_ready()
+    if RESUME_COMMAND in os.environ:
+        print(READY_LINE, file=sys.stderr, flush=True)
     return Display(name, state)
 
 

@@ -28,7 +28,6 @@ from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions
-from sweeps.report_page import leave_for_mlflow
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.ledger import Ledger, opened
 from tracking.locks import driver_lock
@@ -36,7 +35,6 @@ from tracking.mirrors.follower import Lag, Mirrors, check_login, refuse_foreign
 from tracking.results import load_wide, outcomes, sweeps
 from tracking.store import Store
 from tracking.types import Sweep
-from tracking.verdict.claims import Claim
 from tracking.verdict.verdict import Verdict, judge
 from trainers.data import load as load_data
 from trainers.errors import GradsweepError, LedgerError, RequestError, SearchError, one_line
@@ -76,10 +74,15 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     Raises RequestError if the sweep exists (without `resume`) or was started with another spec; SearchError if it is
     already running; DataError for its data; Interrupted for a signal before anything was started.
     """
+    # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
+    from sweeps.report_page import leave_for_mlflow
+
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
-        digests = {name: load_data(name).digest for name in data_of(spec)}
+        plan = spec.search_plan()
+        kinds = [*plan.arms.values(), *([{}] if plan.configurations else [])]
+        digests = {data: load_data(data).digest for data in dict.fromkeys(spec.members(k)[0].data for k in kinds)}
         store.create()
         lock_again = held.enter_context(driver_lock(store.ledger_url, spec.name, store.lock_file(spec.name)))
         held.enter_context(marked(spec.name, store))
@@ -123,8 +126,11 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         except Interrupted as signal:
             interrupted = signal.exit_status
         except Exception as error:
+            note = one_line(error)
+            if not isinstance(error, GradsweepError):
+                note += f"\n\n```\n{traceback.format_exc()}```"
             with suppress(LedgerError):
-                end("failed", _failure(error))
+                end("failed", note)
             raise
         finally:
             lag = mirrors.close(HURRY_SECONDS)
@@ -135,26 +141,20 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     """The verdict on what has been recorded of a sweep. Raises SearchError for no such sweep."""
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
+    claims = spec.judged_claims()
+    first = parse(sweep.first_spec, spec.name).judged_claims() if sweep.first_spec else claims
+    known = [replace(claim, name="", says="") for claim in first]
     return judge(
         load_wide(spec.name, store),
         outcomes(spec.name, store),
         spec.objectives,
-        spec.judged_claims(),
+        claims,
         claim=spec.claim,
         sweep=spec.name,
         confirming=spec.confirm is not None,
-        later=_post_hoc(spec, sweep),
+        later=[claim.name for claim in claims if replace(claim, name="", says="") not in known],
         left=counts.total - counts.ended,
     )
-
-
-def data_of(spec: SweepSpec) -> list[str]:
-    """Every data set that a configuration of this sweep may train on."""
-    plan = spec.search_plan()
-    names = [spec.members(arm)[0].data for arm in plan.arms.values()]
-    if plan.configurations:
-        names.append(spec.members({})[0].data)
-    return list(dict.fromkeys(names))
 
 
 def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
@@ -169,25 +169,6 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
     return spec.model_copy(
         update={"base": absolute(spec.base), "arms": {name: absolute(arm) for name, arm in spec.arms.items()}}
     )
-
-
-def _failure(error: Exception) -> str:
-    """Why a sweep failed, in one line; with the traceback of a programming error."""
-    if isinstance(error, GradsweepError):
-        return one_line(error)
-    return f"{one_line(error)}\n\n```\n{''.join(traceback.format_exception(error))}```"
-
-
-def _post_hoc(spec: SweepSpec, sweep: Sweep) -> list[str]:
-    """The names of the claims that were stated after the sweep had its first results."""
-    if sweep.first_spec is None:
-        return []
-
-    def unnamed(claim: Claim) -> Claim:
-        return replace(claim, name="", says="")
-
-    known = [unnamed(claim) for claim in parse(sweep.first_spec, spec.name).judged_claims()]
-    return [claim.name for claim in spec.judged_claims() if unnamed(claim) not in known]
 
 
 def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
@@ -246,8 +227,8 @@ def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
             "configurations": str(plan.total),
             "seeds": str(len(spec.seeds)),
             "epochs": str(plan.epochs),
-            "sampler": plan.sampler.name if plan.configurations else "none",
-            "pruner": plan.pruner.name if plan.pruner else "none",
+            "sampler": plan.sampler["name"] if plan.configurations else "none",
+            "pruner": plan.pruner["name"] if plan.pruner else "none",
             "objective": ", ".join(f"{o.goal} {o.metric}" for o in spec.objective),
             "claim": spec.claim or "none",
             "confirm": f"{plan.confirm} and the arms, {len(spec.fresh_seeds)} seeds" if plan.confirm else "none",

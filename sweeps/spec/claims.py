@@ -10,15 +10,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, PlainValidator, model_validator
+from pydantic import PlainValidator, model_validator
 
-from sweeps.spec.values import PERCENT, STRICT, Problem, amount, optional, refuse
-from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, named
-from trainers.errors import did_you_mean, shown
+from sweeps.spec.values import PERCENT, Goal, Part, Problem, optional, refuse
+from tracking.verdict.claims import AS_GOOD, BETTER, SIMILAR, Claim, named
+from trainers.errors import shown
 
 # key of a kind -> (the kind, the key of the other configuration, that of the margin)
 KINDS = {
@@ -26,34 +26,37 @@ KINDS = {
     "as_good": (AS_GOOD, "as", "margin"),
     "similar": (SIMILAR, "to", "margin"),
 }
-Objectives = Sequence[tuple[str, str]]  # metric and goal
-Margin = Annotated[float | str, PlainValidator(amount)]
 
 
-class ClaimSpec(BaseModel):
+def _amount(value: Any) -> float | str:
+    if isinstance(value, str) and PERCENT.fullmatch(value):
+        return value
+    if type(value) in (int, float) and value >= 0:
+        return float(value)
+    raise ValueError(f"must be a number >= 0, or a percentage like 10%, but got {shown(value)}")
+
+
+Margin = Annotated[float | str, PlainValidator(_amount)]
+
+
+class ClaimSpec(Part):
     """What the verdict is to decide: better ... than, as_good ... as, or similar ... to.
 
     A seed counts with its mean over the epochs from since to until: the last epoch where neither is given.
     """
 
-    model_config = STRICT | {"frozen": True}
-
     name: str | None = optional(None, "the claim's name; left out, it is made of what the claim says")
     says: str | None = optional(None, "the claim in its author's words")
     better: str | None = optional(None, "an arm, or best, that is better than the arm of than")
     than: str | None = optional(None, "an arm, or best: the best of the other configurations")
-    by: Margin | None = optional(
-        None, "better by more than this, in the metric's unit or as 10%; left out, by anything"
-    )
+    by: Margin | None = optional(None, "by more than this, in the metric's unit or as 10%; left out, by anything")
     as_good: str | None = optional(None, "an arm, or best, that is as good as the arm of as")
     as_: str | None = optional(None, "an arm, or best", alias="as")
     similar: str | None = optional(None, "an arm that is neither better nor worse than the arm of to")
     to: str | None = optional(None, "an arm")
     margin: Margin | None = optional(None, "the difference that does not matter, in the metric's unit or as 10%")
     metric: str | None = optional(None, "a metric; left out, the first objective's")
-    goal: Literal["maximize", "minimize"] | None = optional(
-        None, "which way of the metric is better; left out, the objective's, if it is one"
-    )
+    goal: Goal | None = optional(None, "which way of the metric is better; left out, the objective's, if it is one")
     since: int | None = optional(None, "the first epoch that counts; 0 is before the first step", ge=0)
     until: int | None = optional(None, "the last epoch that counts", ge=0)
 
@@ -61,6 +64,11 @@ class ClaimSpec(BaseModel):
     def given(self) -> dict[str, Any]:
         """What is written."""
         return self.model_dump(by_alias=True, exclude_none=True)
+
+    @property
+    def key(self) -> str:
+        """The key of its kind."""
+        return next(key for key in KINDS if key in self.given)
 
     @model_validator(mode="after")
     def _is_one_claim(self) -> ClaimSpec:
@@ -81,90 +89,47 @@ class ClaimSpec(BaseModel):
         elif given[key] == given[other]:
             wrong.append(((other,), f"must be another one than {key}, but got {shown(given[key])} twice"))
         if margin == "margin" and margin not in given:
-            hint = "the difference that does not matter, in the metric's unit or as 10%"
-            wrong.append(((margin,), f"is missing: {hint}"))
+            wrong.append(((margin,), f"is missing: {ClaimSpec.model_fields[margin].description}"))
         if self.since is not None and self.until is not None and self.since > self.until:
             wrong.append((("until",), f"since <= until must hold, but got {self.since} and {self.until}"))
         refuse(wrong)
         return self
 
-    def judged(self, objectives: Objectives) -> Claim:
+    def judged(self, objectives: Sequence[tuple[str, str]]) -> Claim:
         """What the verdict judges; the goal is "" where it is neither given nor an objective's."""
         given = self.given
-        key = next(key for key in KINDS if key in given)
-        kind, other, margin = KINDS[key]
+        kind, other, margin = KINDS[self.key]
         size = given.get(margin, 0.0)
         percent = PERCENT.fullmatch(size) if isinstance(size, str) else None
         metric = self.metric or objectives[0][0]
         return Claim(
             kind=kind,
-            arm=given[key],
+            arm=given[self.key],
             against=given[other],
             metric=metric,
             goal=self.goal or dict(reversed(objectives)).get(metric, ""),
             margin=float(percent[1]) / 100 if percent else float(size),
             relative=percent is not None,
-            since=self.since,
-            until=self.until,
-            name=self.name or "",
-            says=self.says or "",
+            **{word: given[word] for word in ("since", "until", "name", "says") if word in given},
         )
 
 
-def judged(claims: Sequence[ClaimSpec], objectives: Objectives) -> tuple[Claim, ...]:
-    """What the verdict judges. Claims without a name get one each; it says what they differ in where it must."""
+def judged(claims: Sequence[ClaimSpec], objectives: Sequence[tuple[str, str]]) -> tuple[Claim, ...]:
+    """What the verdict judges, given each objective's metric and goal. Claims without a name get one each, which
+    says what they differ in where it must."""
     made = [claim.judged(objectives) for claim in claims]
     names = [named(claim).name for claim in made]
-    for detail in (_metric, _epochs, _margin):
-        alike = [i for i, claim in enumerate(made) if not claim.name and names.count(names[i]) > 1]
-        for word in {names[i] for i in alike}:
-            same = [i for i in alike if names[i] == word]
-            if len({detail(made[i]) for i in same}) > 1:
+    for differences in zip(*map(_differences, made), strict=True):
+        for word in {name for name in names if names.count(name) > 1}:
+            same = [i for i, claim in enumerate(made) if names[i] == word and not claim.name]
+            if len({differences[i] for i in same}) > 1:
                 for i in same:
-                    names[i] += detail(made[i])
+                    names[i] += differences[i]
     return tuple(replace(claim, name=name) for claim, name in zip(made, names, strict=True))
 
 
-def _metric(claim: Claim) -> str:
-    return f"-in-{claim.metric}"
-
-
-def _epochs(claim: Claim) -> str:
-    since = "" if claim.since is None else f"-since-{claim.since}"
-    return since + ("" if claim.until is None else f"-until-{claim.until}")
-
-
-def _margin(claim: Claim) -> str:
-    return f"-by-{100 * claim.margin:g}%" if claim.relative else f"-by-{claim.margin:g}"
-
-
-def problems(
-    claims: Sequence[ClaimSpec], arms: Sequence[str], objectives: Objectives, metrics: Sequence[str]
-) -> Iterator[Problem]:
-    """What is wrong with claims of these arms; `metrics` are those that all of their networks have."""
-    seen: set[str] = set()
-    for i, (written, claim) in enumerate(zip(claims, judged(claims, objectives), strict=True)):
-        key = next(key for key in KINDS if key in written.given)
-        for word, side in ((key, claim.arm), (KINDS[key][1], claim.against)):
-            if side == BEST and key == "similar":
-                rule = "must be the name of an arm: to be similar to the best is to be as_good as it"
-                yield ("claims", i, word), rule
-            elif side not in (*arms, BEST):
-                hint = did_you_mean(side, (*arms, BEST)) if arms else "there are no arms"
-                yield ("claims", i, word), f"must be the name of an arm, or best, but got {shown(side)}; {hint}"
-        if claim.metric not in metrics:
-            yield ("claims", i, "metric"), unknown_metric(claim.metric, metrics)
-        elif not claim.goal:
-            yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
-        if claim.name in seen:
-            hint = "they must differ" if written.name else "give this one a name"
-            yield ("claims", i, "name"), f"another claim has the name {shown(claim.name)}; {hint}"
-        seen.add(claim.name)
-
-
-def unknown_metric(word: str, metrics: Sequence[str]) -> str:
-    """With the metric that may have been meant: there are too many to list."""
-    hint = did_you_mean(word, metrics)
-    if not hint.startswith("did"):
-        hint = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
-    return f"unknown metric {shown(word)}; {hint}"
+def _differences(claim: Claim) -> tuple[str, str, str]:
+    """What claims about the same arms may differ in, each as the end of a name."""
+    epochs = [f"-{word}-{n}" for word, n in (("since", claim.since), ("until", claim.until)) if n is not None]
+    margin = f"{100 * claim.margin:g}%" if claim.relative else f"{claim.margin:g}"
+    return f"-in-{claim.metric}", "".join(epochs), f"-by-{margin}"

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer, PlainValidator, WrapValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer, WrapValidator, with_config
 from typing_extensions import TypedDict
 
-from search_spaces.grid import grid
-from search_spaces.plan import SearchPlan, Settings
+from search_spaces.plan import SearchPlan
 from search_spaces.space import Choice, Range, Value
-from sweeps.spec import claims as spec_claims
 from sweeps.spec import values
-from sweeps.spec.claims import ClaimSpec
-from sweeps.spec.values import optional
+from sweeps.spec.claims import ClaimSpec, judged
+from sweeps.spec.values import Concurrent, EachSeed, Goal, Name, Part, Seeds, Uri, optional
 from sweeps.spec.yaml_lines import dump
 from tracking.verdict.claims import Claim, default_claims
 from trainers.members import FIELDS, MemberConfig
@@ -28,25 +26,10 @@ MOST = 1_000_000  # configurations
 MOST_PROCESSORS = 1024  # of a machine
 
 
-def _mapping(title: str, types: Mapping[str, Any]) -> Any:
-    """A mapping of these keys, none of them required, as a type."""
-    make: Any = TypedDict  # mypy knows none that is made at run time
-    typed = make(title, dict(types), total=False)
-    typed.__pydantic_config__ = values.STRICT
-    return typed
-
-
-def _members(title: str, without: tuple[str, ...]) -> Any:
-    return _mapping(title, {name: hint for name, hint in values.MEMBER_TYPES.items() if name not in without})
-
-
 def _written(space: Mapping[str, Range | Choice]) -> dict[str, Any]:
-    return {
-        key: list(entry.values)
-        if isinstance(entry, Choice)
-        else {end: value for end, value in asdict(entry).items() if value is not False}
-        for key, entry in space.items()
-    }
+    """A choice as its values, a range as what of it is not false."""
+    parts = {key: {name: v for name, v in vars(what).items() if v is not False} for key, what in space.items()}
+    return {key: what.get("values", what) for key, what in parts.items()}
 
 
 if TYPE_CHECKING:
@@ -54,92 +37,87 @@ if TYPE_CHECKING:
     Arm = dict[str, Any]
     Space = dict[str, Range | Choice]
 else:
-    Base = _members("Base", without=("alpha", "r", "seed"))
-    Arm = _members("Arm", without=("seed",))
+
+    def _mapping(title, types):
+        """A mapping of these keys, none of them required, as a type."""
+        return with_config(values.STRICT)(TypedDict(title, types, total=False))
+
+    Arm = _mapping("Arm", {name: hint for name, hint in values.MEMBER_TYPES.items() if name != "seed"})
+    Base = _mapping("Base", {name: hint for name, hint in Arm.__annotations__.items() if name not in ("alpha", "r")})
     Space = Annotated[_mapping("Space", values.SPACE), WrapValidator(values.space), PlainSerializer(_written)]
-Named = Annotated[Settings, PlainValidator(values.settings), PlainSerializer(lambda s: {"name": s.name, **s.options})]
 
 
-class _Part(BaseModel):
-    model_config = values.STRICT | {"frozen": True}
+@with_config(values.STRICT | {"extra": "allow"})
+class Named(TypedDict):
+    """A sampler or pruner; its options are checked with the rest, where Optuna is imported."""
+
+    name: str
 
 
-class Objective(_Part):
+class Objective(Part):
     """What a configuration is judged by: the mean over its seeds of a metric after its last epoch."""
 
     metric: str = optional("validation.accuracy", "the name of a metric")
-    goal: Literal["maximize", "minimize"] = optional("maximize", "which way of it is better")
+    goal: Goal = optional("maximize", "which way of it is better")
 
 
-class SearchSpec(_Part):
+class SearchSpec(Part):
     """What is searched, how, and how long."""
 
     space: Space = Field(description="field -> {low, high, log, integer}, or a list to choose from")
-    sampler: Named = optional(Settings("tpe"), "{name, seed, ...}: the sampler and its options")
+    sampler: Named = optional({"name": "tpe"}, "{name, seed, ...}: the sampler and its options")
     configurations: int | None = optional(
         None, "how many, besides the arms; a grid has all of its points where it is not given", ge=1, le=MOST
     )
     pruner: Named | None = optional(None, "{name, min_epochs, ...}: the pruner and its options")
 
 
-class Confirm(_Part):
+class Confirm(Part):
     """Against the luck of the best: they and every arm are trained again, and the verdict rests on that alone."""
 
     top: int = optional(3, "how many of the best searched configurations, besides the arms", ge=1, le=MOST)
-    seeds: Annotated[int | tuple[int, ...], PlainValidator(values.fresh_seeds)] = optional(
-        25, "how many fresh seeds, or a list of seeds that the search does not use"
-    )
+    seeds: Seeds = optional(25, "how many fresh seeds, or a list of seeds that the search does not use")
 
 
-class Resources(_Part):
+class Resources(Part):
     """What a pack may use, and how many train at once."""
 
     cpus: int = optional(1, "processors per pack", ge=1, le=MOST_PROCESSORS)
     gpus: float = optional(0, "GPUs per pack, at most one; packs share one by fractions", ge=0, le=1)
     pack: int = optional(8, "configurations per pack, at most; fewer where cores would be idle", ge=1)
-    concurrent: Annotated[int | Literal["auto"], PlainValidator(values.concurrent)] = optional(
-        "auto", "packs at once; auto: as many as the machine or the cluster has room for"
-    )
+    concurrent: Concurrent = optional("auto", "packs at once; auto: as many as the machine or the cluster has room for")
 
 
-class Tracking(_Part):
+class Tracking(Part):
     """Where the records go."""
 
-    uri: Annotated[str, AfterValidator(values.tracking_uri)] | None = optional(
-        None, "an MLflow server's address; null: the store's own"
-    )
+    uri: Uri | None = optional(None, "an MLflow server's address; null: the store's own")
 
 
 def _listed(value: Any) -> Any:
-    """One objective or several; strict tuples are not made of the lists that YAML has."""
-    if value in ([], ()):
+    """One objective or several."""
+    if value == []:
         raise ValueError("must not be empty")
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+    return value if isinstance(value, list) else [value]
 
 
-def _tuple(value: Any) -> Any:
-    return () if value is None else tuple(value) if isinstance(value, list) else value
-
-
-class SweepSpec(_Part):
+class SweepSpec(Part):
     """One sweep, as its user asked for it."""
 
-    name: Annotated[str, AfterValidator(values.name)] = Field(description="[a-z0-9-], at most 47 characters")
+    name: Name = Field(description="[a-z0-9-], at most 47 characters")
     question: str | None = optional(None, "what the sweep is to answer")
     base: Base = optional({}, "the fields of a network that all configurations share")
-    seeds: Annotated[tuple[int, ...], PlainValidator(values.seeds)] = optional(
-        (0, 1, 2, 3, 4), "how many seeds per configuration, or a list of them"
-    )
+    seeds: EachSeed = optional((0, 1, 2, 3, 4), "how many seeds per configuration, or a list of them")
     arms: Annotated[dict[str, Arm], AfterValidator(values.arms)] = optional(
         {}, "name -> what it has instead of base; run first"
     )
     search: SearchSpec | None = optional(None, "what is searched besides; null: the arms alone")
     objective: Annotated[tuple[Objective, ...], BeforeValidator(_listed)] = optional(
-        (Objective(),), "{metric, goal}, or a list of them"
+        (Objective(),), "{metric, goal}, or a list of them", strict=False
     )
     claim: str | None = optional(None, "the arm that the verdict is about: better than plain, as good as the best")
-    claims: Annotated[tuple[ClaimSpec, ...], BeforeValidator(_tuple)] = optional(
-        (), "what the verdict decides, in the place of what claim stands for"
+    claims: Annotated[tuple[ClaimSpec, ...], BeforeValidator(lambda value: () if value is None else value)] = optional(
+        (), "what the verdict decides, in the place of what claim stands for", strict=False
     )
     confirm: Confirm | None = optional(None, "what is trained again on fresh seeds after the search")
     resources: Resources = optional(Resources(), "what a pack may use, and how many train at once")
@@ -153,11 +131,10 @@ class SweepSpec(_Part):
     @property
     def fresh_seeds(self) -> tuple[int, ...]:
         """The seeds of the confirming stage, none of which is one of `seeds`; empty without one."""
-        if self.confirm is None:
-            return ()
-        if isinstance(self.confirm.seeds, tuple):
-            return self.confirm.seeds
-        return tuple(itertools.islice((s for s in itertools.count() if s not in self.seeds), self.confirm.seeds))
+        seeds = self.confirm.seeds if self.confirm else ()
+        if isinstance(seeds, int):
+            seeds = tuple(itertools.islice((s for s in itertools.count() if s not in self.seeds), seeds))
+        return seeds
 
     @property
     def objectives(self) -> list[tuple[str, str]]:
@@ -167,36 +144,29 @@ class SweepSpec(_Part):
     def judged_claims(self) -> tuple[Claim, ...]:
         """What the verdict decides: the claims that are stated, or what `claim` stands for."""
         if self.claims:
-            return spec_claims.judged(self.claims, self.objectives)
+            return judged(self.claims, self.objectives)
         return default_claims(self.claim, self.arms, self.objectives) if self.claim is not None else ()
 
-    def search_plan(self) -> SearchPlan:
-        """What `search_spaces.search.Search` is to do; a grid has all of its points where no number is given."""
-        plan = self.plan_of(self.search.configurations or 0 if self.search else 0)
-        if self.search is None or plan.configurations:
-            return plan
-        options = plan.sampler.options
-        points = grid(plan.space, plan.base, options.get("points"), options.get("seed", 0))
-        return replace(plan, configurations=len(points))
-
-    def plan_of(self, configurations: int) -> SearchPlan:
-        """The same with so many searched configurations."""
+    def search_plan(self, configurations: int | None = None) -> SearchPlan:
+        """What is to be searched; a grid has all of its points where no number is given."""
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
         epochs = [base["epochs"], *(arm["epochs"] for arm in self.arms.values() if "epochs" in arm)]
-        goals = tuple(objective.goal for objective in self.objective)
-        if self.search is None:
-            return SearchPlan(goals, self.arms, base=base, epochs=max(epochs))
-        if (searched := self.search.space.get("epochs")) is not None:
-            epochs += [searched.high] if isinstance(searched, Range) else searched.values
-        return SearchPlan(
-            goals=goals,
-            arms=self.arms,
-            space=self.search.space,
+        plan = SearchPlan(tuple(o.goal for o in self.objective), self.arms, base=base, epochs=max(epochs))
+        if (search := self.search) is None:
+            return plan
+        if not (configurations := configurations or search.configurations):
+            from search_spaces.samplers import grid  # and Optuna with it
+
+            configurations = len(grid(search.space, base, **search.sampler))
+        if "epochs" in search.space:
+            epochs += search.space["epochs"].ends.values()
+        return replace(
+            plan,
+            space=search.space,
             configurations=configurations,
-            base=base,
             epochs=int(max(epochs)),
-            sampler=self.search.sampler,
-            pruner=self.search.pruner,
+            sampler=search.sampler,
+            pruner=search.pruner,
             confirm=self.confirm.top if self.confirm else 0,
         )
 

@@ -10,9 +10,8 @@ An error says where (the file and line, or the setting), what is wrong, and what
 
 from __future__ import annotations
 
-import importlib.resources
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,9 +19,9 @@ from pydantic_core import ErrorDetails
 
 from search_spaces.space import SEARCHABLE
 from sweeps.spec.checks import problems
-from sweeps.spec.model import PARTS, Resources, SweepSpec
-from sweeps.spec.values import KINDS, RANGE_KEYS, Path, Problem
-from sweeps.spec.yaml_lines import DEEPEST, YamlError, dump, load
+from sweeps.spec.model import PARTS, Arm, Base, Resources, SweepSpec
+from sweeps.spec.values import KINDS, RANGE_KEYS, Problem
+from sweeps.spec.yaml_lines import DEEPEST, Path, YamlError, dotted, dump, load
 from tracking.store import without_password
 from trainers.errors import MOST_PROBLEMS, SpecError, did_you_mean, shown
 from trainers.members import FIELDS
@@ -34,9 +33,8 @@ LARGEST = 1 << 20  # bytes
 
 def studies() -> dict[str, str]:
     """The shipped studies: name -> YAML text, by name."""
-    folder = importlib.resources.files("sweeps") / "studies"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".yaml"): f.read_text(encoding="utf-8") for f in files}
+    folder = pathlib.Path(__file__).parents[1] / "studies"
+    return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.yaml"))}
 
 
 def read(
@@ -48,7 +46,11 @@ def read(
     """
     settings = [*settings, *([] if name is None else [f"name={name}"])]
     if isinstance(source, Mapping):
-        return _of_data(source, settings)
+        try:  # by way of YAML: what could not be written there could not be kept either
+            text = dump(source)
+        except Exception as error:  # PyYAML's own, of an object that is no plain data
+            raise SpecError([f"spec: must be plain data, as in YAML: {error}"]) from None
+        return parse(text, "", settings)
     path = pathlib.Path(source)
     shipped = studies()
     if str(source) in shipped and not path.exists():
@@ -73,80 +75,65 @@ def read(
 
 
 def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepSpec:
-    """The same from YAML text; `name` stands for the file in errors."""
+    """The same from YAML text; `name` stands for the file in errors, which without one have no lines."""
+
+    def at(line: int) -> str:
+        return f"{name}:{line}" if name else "spec"
+
     try:
         data, lines = load(text)
     except YamlError as error:
-        raise SpecError([f"{name}:{error.line}: {_dotted(error.path)}{error}"]) from None
+        raise SpecError([f"{at(error.line)}: {error}"]) from None
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"is {shown(data)}"
-        raise SpecError([f"{name}:1: a spec is a mapping that begins with name: ..., but this {what}"])
-    return _checked(data, {path: f"{name}:{line}" for path, line in lines.items()}, settings)
-
-
-def _of_data(source: Mapping[str, Any], settings: Sequence[str]) -> SweepSpec:
-    """By way of YAML: what could not be written there could not be kept either."""
-    try:
-        data, _ = load(dump(source))
-    except YamlError as error:
-        raise SpecError([f"spec: {_dotted(error.path)}{error}"]) from None
-    except Exception as error:  # PyYAML's own, of an object that is no plain data
-        raise SpecError([f"spec: must be plain data, as in YAML: {error}"]) from None
-    return _checked(data, {(): "spec"}, settings)
-
-
-def _checked(data: dict[str, Any], places: dict[Path, str], settings: Sequence[str]) -> SweepSpec:
+        raise SpecError([f"{at(1)}: a spec is a mapping that begins with name: ..., but this {what}"])
+    places = {path: at(line) for path, line in lines.items()}
     for setting in settings:
         _set(data, setting, places)
     try:
         spec = SweepSpec.model_validate(data)
+        wrong, unsaid = problems(spec), 0
     except ValidationError as error:
         details = error.errors(include_url=False)
         # To find words for each takes longer than to read them: a file of a hundred thousand wrong keys takes no time.
         wrong = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
         unsaid = max(0, len(details) - MOST_PROBLEMS)
-    else:
-        wrong, unsaid = problems(spec), 0
-        if not wrong:
-            return spec
+    if not wrong:
+        return spec
     if not isinstance(data.get("objective"), list):  # one is written without the list that it is in the model
         wrong = [((path[0], *path[2:]) if path[:1] == ("objective",) else path, message) for path, message in wrong]
-    raise SpecError([_line(problem, places) for problem in wrong], unsaid) from None
+    # The place of a problem is that of its key, or of the nearest one around it that is written.
+    nearest = [next(places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in places) for path, _ in wrong]
+    lines_of = zip(nearest, wrong, strict=True)
+    raise SpecError([f"{place}: {dotted(path)}{message}" for place, (path, message) in lines_of], unsaid)
 
 
 def _set(data: dict[str, Any], setting: str, places: dict[Path, str]) -> None:
     """Puts a `key=value` into the data, and its place, for errors, over what was there."""
     place = without_password(f"--set {setting if len(setting) <= 80 else setting[:77] + '...'}")
     key, equals, text = setting.partition("=")
-    if not equals or not all(key.split(".")) or key.count(".") >= DEEPEST:
+    parts = key.split(".")
+    if not equals or not all(parts) or len(parts) > DEEPEST:
         raise SpecError([f"{place}: must be key=value, with a dotted key like base.epochs=2"])
     try:
         value, _ = load(text)
     except YamlError as error:
-        raise SpecError([f"{place}: {_dotted((key,))}{error}"]) from None
+        raise SpecError([f"{place}: {dotted((key,))}{error}"]) from None
     path: Path = ()
     inner: Any = data
-    *parents, last = key.split(".")
-    for part in parents:
-        step = _step(inner, part, path, place)
-        path = (*path, step)
-        if isinstance(inner, dict) and inner.get(part) is None:
-            inner[part] = {}
-            places[path] = place
-        inner = inner[step]
-    path = (*path, _step(inner, last, path, place))
+    for part in parts:
+        if path:  # into what is there, or made
+            if isinstance(inner, dict) and inner.get(path[-1]) is None:
+                inner[path[-1]], places[path] = {}, place
+            inner = inner[path[-1]]
+        is_item = isinstance(inner, list) and part.isdecimal() and int(part) < len(inner)
+        if not is_item and not isinstance(inner, dict):
+            raise SpecError([f"{place}: {dotted(path)}has no {part!r} to set: it is {shown(inner)}"])
+        path = (*path, int(part) if is_item else part)
     inner[path[-1]] = value
     for below in [p for p in places if p[: len(path)] == path]:
         del places[below]
     places[path] = place
-
-
-def _step(inner: Any, part: str, path: Path, place: str) -> str | int:
-    if isinstance(inner, dict):
-        return part
-    if isinstance(inner, list) and part.isdecimal() and int(part) < len(inner):
-        return int(part)
-    raise SpecError([f"{place}: {_dotted(path)}has no {part!r} to set: it is {shown(inner)}"])
 
 
 def _problem(detail: ErrorDetails) -> Problem:
@@ -168,8 +155,9 @@ def _problem(detail: ErrorDetails) -> Problem:
         "int_type": KINDS[int],
         "float_type": KINDS[float],
         "bool_type": KINDS[bool],
+        "string_pattern_mismatch": "1 to 47 of a-z, 0-9 and -, begin with a letter and not end with -",
         "tuple_type": "a list",
-        "dict_type": mapping,
+        "dict_type": "a mapping with a name" if path[-1] in ("sampler", "pruner") else mapping,
         "model_type": mapping,
         "greater_than_equal": f"at least {context.get('ge', 0):g}",
         "less_than_equal": f"at most {context.get('le', 0):.15g}",
@@ -182,34 +170,19 @@ def _problem(detail: ErrorDetails) -> Problem:
 def _unknown(path: Path) -> str:
     """What to say about an unknown key."""
     first, key = path[0], str(path[-1])
+    known: Collection[str]
     if len(path) == 1:
-        return f"unknown key; {did_you_mean(key, SweepSpec.model_fields)}"
-    if path[:2] == ("search", "space"):
-        if len(path) > 3:
-            return f"unknown key; {did_you_mean(key, RANGE_KEYS)}"
+        known = SweepSpec.model_fields
+    elif path[:2] == ("search", "space"):
+        known = SEARCHABLE if len(path) == 3 else RANGE_KEYS
         if key in FIELDS:
-            return f"can't be searched; can be: {', '.join(SEARCHABLE)}"
-        return f"unknown key; {did_you_mean(key, SEARCHABLE)}"
-    if first in ("base", "arms"):
+            return f"can't be searched; can be: {', '.join(known)}"
+    elif first in ("base", "arms"):
+        known = (Base if first == "base" else Arm).__annotations__
         if key == "seed":
             return "unknown key; the seeds of all configurations are given by seeds"
-        if first == "base" and key in ("alpha", "r"):
+        if key in FIELDS:
             return f"unknown key; {key} is given in arms and searched in search.space"
-        kept = [name for name in FIELDS if name != "seed" and (first == "arms" or name not in ("alpha", "r"))]
-        return f"unknown key; {did_you_mean(key, kept)}"
-    return f"unknown key; {did_you_mean(key, [f.alias or name for name, f in PARTS[str(first)].model_fields.items()])}"
-
-
-def _line(problem: Problem, places: Mapping[Path, str]) -> str:
-    """The problem with its place: that of its key, or of the nearest one around it that is written."""
-    path, message = problem
-    nearby = path
-    while nearby and nearby not in places:
-        nearby = nearby[:-1]
-    return f"{places[nearby]}: {_dotted(path)}{message}"
-
-
-def _dotted(path: Path) -> str:
-    names = (str(part) if str(part).isprintable() else repr(part) for part in path)
-    text = ".".join(name if len(name) <= 60 else f"{name[:57]}..." for name in names)
-    return f"{text}: " if text else ""
+    else:
+        known = [field.alias or name for name, field in PARTS[str(first)].model_fields.items()]
+    return f"unknown key; {did_you_mean(key, known)}"

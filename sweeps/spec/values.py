@@ -1,37 +1,43 @@
-"""The values of a spec that need more than a type: seeds, ranges and choices, samplers, addresses, names.
+"""The values of a spec that need more than a type: seeds, ranges and choices, addresses, names.
 
-Each function is a pydantic validator: it takes what was written and gives what is meant. It raises ValueError with
-what is wrong and what would be right; or `refuse`s with several problems, each at its place below the value.
+A validator gives what is meant by what was written. It raises ValueError with what is wrong and what would be right, or
+`refuse`s with several problems, each at its place below the value.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NotRequired, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WrapValidator, with_config
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, with_config
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from typing_extensions import TypedDict
 
-from search_spaces.plan import Settings
 from search_spaces.space import SEARCHABLE, Choice, Range
+from sweeps.spec.yaml_lines import Path
 from tracking.verdict.claims import BEST
 from trainers.errors import shown
 from trainers.members import MemberConfig
 
+MOST_SEEDS = 10_000
 # KubeRay appends six characters to make a cluster's name, and "-serve-svc" to that: 63 in all.
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?")
 ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,46}")
 PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *%")
-MOST_SEEDS = 10_000
 URI_SCHEMES = ("http", "https", "sqlite", "postgresql")
 KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 STRICT = ConfigDict(extra="forbid", strict=True)
 
-Path = tuple[str | int, ...]
+Goal = Literal["maximize", "minimize"]
 Problem = tuple[Path, str]  # where, below the value; what is wrong and what would be right
+
+
+class Part(BaseModel):
+    """A part of a spec."""
+
+    model_config = STRICT | {"frozen": True}
 
 
 def optional(default: Any, description: str, **bounds: Any) -> Any:
@@ -49,14 +55,6 @@ def refuse(problems: list[Problem]) -> None:
         raise ValidationError.from_exception_data("spec", details)
 
 
-def name(value: str) -> str:
-    """The name of a sweep."""
-    if not NAME.fullmatch(value):
-        rule = "must be 1 to 47 of a-z, 0-9 and -, begin with a letter and not end with -"
-        raise ValueError(f"{rule}, but got {shown(value)}")
-    return value
-
-
 def arms(value: dict[str, Any]) -> dict[str, Any]:
     """Arms whose names can be used in claims, on command lines and in file names."""
     rule = "the name of an arm must be 1 to 47 of a-z, A-Z, 0-9, _ and -"
@@ -65,13 +63,13 @@ def arms(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def seeds(value: Any) -> tuple[int, ...]:
+def seeds(value: Any) -> int | tuple[int, ...]:
     """A count, or a list of different seeds."""
     if type(value) is int:
         if not 1 <= value <= MOST_SEEDS:
             raise ValueError(f"must be a count from 1 to {MOST_SEEDS} or a list of seeds, but got {value}")
-        return tuple(range(value))
-    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MOST_SEEDS:
+        return value
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_SEEDS:
         raise ValueError(f"must be a count or a list of seeds, but got {shown(value)}")
     wrong = [(i, seed) for i, seed in enumerate(value) if type(seed) is not int or seed < 0]
     refuse([((i,), f"must be a whole number >= 0, but got {shown(seed)}") for i, seed in wrong])
@@ -81,26 +79,11 @@ def seeds(value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def fresh_seeds(value: Any) -> int | tuple[int, ...]:
-    """A count, which stays one, or a list of different seeds."""
-    listed = seeds(value)
-    return value if isinstance(value, int) else listed
-
-
 def concurrent(value: Any) -> Any:
     """auto, or how many."""
     if value == "auto" or (type(value) is int and value >= 1):
         return value
     raise ValueError(f"must be auto or a whole number >= 1, but got {shown(value)}")
-
-
-def amount(value: Any) -> float | str:
-    """A number >= 0, or a percentage like 10%."""
-    if type(value) in (int, float) and value >= 0:
-        return float(value)
-    if isinstance(value, str) and PERCENT.fullmatch(value):
-        return value
-    raise ValueError(f"must be a number >= 0, or a percentage like 10%, but got {shown(value)}")
 
 
 def tracking_uri(uri: str) -> str:
@@ -118,18 +101,6 @@ def tracking_uri(uri: str) -> str:
     return uri
 
 
-def settings(value: Any) -> Settings:
-    """A sampler or pruner; its options are checked with the rest, where Optuna is imported."""
-    if isinstance(value, Settings):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError(f"must be a mapping with a name, but got {shown(value)}")
-    name = value.get("name")
-    if not isinstance(name, str):
-        refuse([(("name",), "is missing" if name is None else f"must be text, but got {shown(name)}")])
-    return Settings(str(name), {key: option for key, option in value.items() if key != "name"})
-
-
 def space(value: Any, validate: Callable[[Any], Any]) -> Any:
     """What is searched, in the order in which it is written, on which some samplers depend."""
     if not isinstance(value, Mapping):
@@ -140,15 +111,10 @@ def space(value: Any, validate: Callable[[Any], Any]) -> Any:
     return {key: entries[key] for key in value}
 
 
-def _as_written(value: Any, validate: Callable[[Any], Any]) -> Any:
-    validate(value)
-    return value  # 1 stays 1, also where a number is wanted
-
-
 @with_config(STRICT)
 class _Ends(TypedDict):
-    low: Annotated[float, WrapValidator(_as_written)]
-    high: Annotated[float, WrapValidator(_as_written)]
+    low: Any  # a range checks its ends itself
+    high: Any
     log: NotRequired[bool]
     integer: NotRequired[bool]
 
@@ -162,8 +128,6 @@ def _entry(name: str, kind: type) -> Callable[[Any], Range | Choice]:
     values = TypeAdapter(list[kind], config=ConfigDict(strict=True))  # type: ignore[valid-type]
 
     def entry(what: Any) -> Range | Choice:
-        if isinstance(what, Range | Choice):
-            return what
         if isinstance(what, list):
             return Choice(tuple(values.validate_python(what)))
         if not isinstance(what, Mapping):
@@ -183,5 +147,14 @@ def _kind(hint: Any) -> type:
     return next(kind for kind in (bool, int, float, str) if hint == kind or hint == kind | None)
 
 
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+Seeds = Annotated[int | tuple[int, ...], PlainValidator(seeds)]
+EachSeed = Annotated[
+    tuple[int, ...],
+    PlainValidator(seeds),
+    AfterValidator(lambda given: tuple(range(given)) if isinstance(given, int) else given),
+]
+Concurrent = Annotated[int | Literal["auto"], PlainValidator(concurrent)]
+Uri = Annotated[str, AfterValidator(tracking_uri)]
 MEMBER_TYPES = get_type_hints(MemberConfig)
 SPACE = {name: Annotated[Any, PlainValidator(_entry(name, _kind(MEMBER_TYPES[name])))] for name in SEARCHABLE}

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.plan import SearchPlan, Settings
-from search_spaces.rows import Row
+from search_spaces.plan import Row, SearchPlan
 from search_spaces.samplers import NAMES, sees
 from search_spaces.search import ask, ended
 from search_spaces.space import Range
@@ -48,15 +47,15 @@ def measure(sizes: Sequence[int]) -> Iterator[Measured]:
 
 
 def _plan(name: str, size: int) -> SearchPlan:
-    options = {"points": math.ceil((size + PACK) ** (1 / 3))} if name == "grid" else {}
+    options: dict[str, Any] = {"points": math.ceil((size + PACK) ** (1 / 3))} if name == "grid" else {}
     return SearchPlan(
-        ("maximize",), {}, space=SPACE, configurations=size + PACK, base=BASE, sampler=Settings(name, options)
+        ("maximize",), {}, space=SPACE, configurations=size + PACK, base=BASE, sampler={"name": name, **options}
     )
 
 
 def _history(plan: SearchPlan, rows: list[Row], size: int) -> list[Row]:
     """The rows, and more of them up to `size`."""
-    if plan.sampler.name != "grid" and sees(plan.sampler) == "all":
+    if plan.sampler["name"] != "grid" and sees(plan.sampler) == "all":
         while len(rows) < size:
             rows = rows + [_ended(row) for row in ask(plan, rows, min(GENERATION, size - len(rows)), "earlier")]
         return rows

@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from search_spaces.plan import SearchPlan
-from search_spaces.rows import Row
+from search_spaces.plan import Row, SearchPlan
 from search_spaces.search import ask, ended
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search_spaces.confirm import chosen
-from search_spaces.plan import SearchPlan
-from search_spaces.rows import Row
-from search_spaces.search import ask, counts
+from search_spaces.plan import Row, SearchPlan
+from search_spaces.search import ask, chosen, counts
 from tests.search_spaces.driven import Driven, stored
 from tests.search_spaces.test_search import PLAN, value
 

@@ -12,11 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.history import History
-from search_spaces.judge import Judge
-from search_spaces.plan import SearchPlan, Settings
-from search_spaces.pruners import NAMES, check_pruner, make_pruner, needs
-from search_spaces.rows import Row
+from search_spaces.plan import History, Row, SearchPlan
+from search_spaces.pruners import NAMES, Judge, check_pruner, make_pruner, needs
 from search_spaces.search import history, judged
 from search_spaces.space import Range
 from tests.search_spaces.driven import Driven
@@ -36,8 +33,8 @@ PLANS = {
         space={"r": Range(0, 1)},
         configurations=40,
         epochs=EPOCHS,
-        sampler=Settings("random"),
-        pruner=Settings(name, PRUNERS[name]),
+        sampler={"name": "random"},
+        pruner={"name": name, **PRUNERS[name]},
     )
     for name in NAMES
 }
@@ -54,6 +51,12 @@ def curve(number: int) -> list[float]:
     return [
         round(top * min(1.0, speed * epoch / EPOCHS) - fall * max(0, epoch - 4), 6) for epoch in range(1, EPOCHS + 1)
     ]
+
+
+def judge_of(plan: SearchPlan, others: History, numbers: list[int]) -> Judge:
+    """As a worker makes one for a pack of these configurations."""
+    assert plan.pruner is not None
+    return Judge(plan.pruner, plan.goals[0], plan.epochs, others, numbers)
 
 
 def stopped_after(judge: Judge, number: int, values: list[float]) -> int | None:
@@ -90,7 +93,7 @@ def test_it_decides_as_optuna_does(plan: SearchPlan) -> None:
     while pack := sweep.ask(1, str(len(stopped))):
         number = pack[0].number
         known = pickle.loads(pickle.dumps(history(plan, sweep.rows, pack[0].pack, "s")))
-        judge = Judge(plan.pruner, "maximize", plan.epochs, known, [number])
+        judge = judge_of(plan, known, [number])
         epoch = stopped_after(judge, number, curve(number))
         stopped.append(epoch)
         seen = dict(enumerate(curve(number)[:epoch], start=1))
@@ -103,7 +106,7 @@ def test_it_decides_as_optuna_does(plan: SearchPlan) -> None:
 
 def test_the_best_goes_on_and_the_worst_does_not(plan: SearchPlan) -> None:
     past = _past(plan, 20)
-    judge = Judge(plan.pruner, "maximize", EPOCHS, past, [30, 31])
+    judge = judge_of(plan, past, [30, 31])
     assert stopped_after(judge, 30, [0.9 + 0.01 * e for e in range(EPOCHS)]) is None
     assert stopped_after(judge, 31, [0.001 * (EPOCHS - e) for e in range(EPOCHS)]) is not None
 
@@ -111,7 +114,7 @@ def test_the_best_goes_on_and_the_worst_does_not(plan: SearchPlan) -> None:
 def _past(plan: SearchPlan, count: int) -> History:
     past: list[Row] = []
     for number in range(count):
-        judge = Judge(plan.pruner, "maximize", EPOCHS, History("s", tuple(past)), [number])
+        judge = judge_of(plan, History("s", tuple(past)), [number])
         epoch = stopped_after(judge, number, curve(number))
         seen = dict(enumerate(curve(number)[:epoch], start=1))
         state = "pruned" if epoch else "complete"
@@ -123,7 +126,7 @@ def _past(plan: SearchPlan, count: int) -> History:
 
 def test_packmates_compete_and_others_may_be_missing(plan: SearchPlan) -> None:
     numbers = [3, 5, 8, 11, 40]  # 0 to 2, 4, ... are in other packs, or failed
-    judge = Judge(plan.pruner, "maximize", EPOCHS, _past(plan, 2), numbers)
+    judge = judge_of(plan, _past(plan, 2), numbers)
     stopped = set()
     for epoch in range(EPOCHS + 1):
         for number in numbers:
@@ -135,14 +138,14 @@ def test_packmates_compete_and_others_may_be_missing(plan: SearchPlan) -> None:
 
 
 def test_the_beginning_and_the_end_decide_nothing(plan: SearchPlan) -> None:
-    judge = Judge(plan.pruner, "maximize", EPOCHS, _past(plan, 20), [30])
+    judge = judge_of(plan, _past(plan, 20), [30])
     assert not judge.prune(30, 0, -1.0)
     assert not judge.prune(30, EPOCHS, -1.0)
 
 
 def test_arms_are_never_stopped(plan: SearchPlan) -> None:
     past = _past(plan, 20)
-    judge = Judge(plan.pruner, "maximize", EPOCHS, History("s", past.past[2:], arms=2), [0, 1])
+    judge = judge_of(plan, History("s", past.past[2:], arms=2), [0, 1])
     assert stopped_after(judge, 0, [0.0] * EPOCHS) is None
 
 
@@ -175,7 +178,7 @@ def test_a_pack_run_again_is_judged_as_it_was(
                     ends[number] = epoch
         return ends
 
-    undisturbed = run(Judge(plan.pruner, "maximize", EPOCHS, past, numbers), numbers, range(1, EPOCHS + 1))
+    undisturbed = run(judge_of(plan, past, numbers), numbers, range(1, EPOCHS + 1))
     first = {n: epoch for n, epoch in undisturbed.items() if epoch < lost_after}
     last = [n for n, epoch in undisturbed.items() if epoch == lost_after]
     first |= dict.fromkeys(last[:told_of_it], lost_after)
@@ -189,7 +192,7 @@ def test_a_pack_run_again_is_judged_as_it_was(
     ]
     own = tuple(replace(row, intermediate=judged(row)) for row in rows) if needs(plan.pruner) == "rungs" else ()
     left = [n for n in numbers if n not in first]
-    again = Judge(plan.pruner, "maximize", EPOCHS, replace(past, own=own), left)
+    again = judge_of(plan, replace(past, own=own), left)
     # The states of an epoch are those of who goes on from there.
     begin = max(0, lost_after - max(again_, len(last) > told_of_it))
     for epoch in range(1, begin + 1):
@@ -198,14 +201,8 @@ def test_a_pack_run_again_is_judged_as_it_was(
     assert first | run(again, left, range(begin + 1, EPOCHS + 1)) == undisturbed
 
 
-def test_without_a_pruner_nobody_is_stopped() -> None:
-    judge = Judge(None, "maximize", EPOCHS, History(), [0])
-    assert stopped_after(judge, 0, [0.0] * EPOCHS) is None
-    assert judge.attributes(0) == {}
-
-
 def test_a_value_that_is_no_number_stops_or_not_but_breaks_nothing(plan: SearchPlan) -> None:
-    judge = Judge(plan.pruner, "maximize", EPOCHS, _past(plan, 20), [30])
+    judge = judge_of(plan, _past(plan, 20), [30])
     stopped = [judge.prune(30, epoch, float("nan")) for epoch in range(1, EPOCHS)]
     assert stopped == sorted(stopped)
 
@@ -226,11 +223,11 @@ def test_a_value_that_is_no_number_stops_or_not_but_breaks_nothing(plan: SearchP
 )
 def test_a_wrong_pruner_is_one_clear_error(name: str, options: dict[str, Any], key: str, message: str) -> None:
     with pytest.raises(OptionError) as caught:
-        check_pruner(Settings(name, options), ("maximize",), EPOCHS)
+        check_pruner(SearchPlan(epochs=EPOCHS, pruner={"name": name, **options}))
     assert message in str(caught.value) and key in (caught.value.key, *str(caught.value).split(": "))
     assert "\n" not in str(caught.value)
 
 
 def test_several_objectives_have_no_pruner() -> None:
     with pytest.raises(OptionError, match="a pruner compares one objective, but there are 2"):
-        check_pruner(Settings("asha"), ("maximize", "minimize"), EPOCHS)
+        check_pruner(SearchPlan(("maximize", "minimize"), pruner={"name": "asha"}))

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from optuna.search_space import IntersectionSearchSpace
 
-from search_spaces.plan import SearchPlan, Settings
-from search_spaces.rows import Row
+from search_spaces.plan import Row, SearchPlan
 from search_spaces.samplers import NAMES, check_sampler, make_sampler
 from search_spaces.search import ask, counts
 from search_spaces.space import Choice, Range, Space, Value
@@ -47,7 +46,7 @@ ARMS: dict[str, dict[str, Value]] = {
 def plan_of(name: str, space: Space = SPACE, configurations: int | None = None, **options: Any) -> SearchPlan:
     configurations = configurations or (8 if name == "gp" else 14)
     base: dict[str, Any] = {"regime": "combined", "activation": "tanh", "scaling": "rescaled", "batch_size": 32}
-    sampler = Settings(name, {**OPTIONS[name], **options})
+    sampler = {"name": name, **OPTIONS[name], **options}
     return SearchPlan(("maximize",), ARMS, space, configurations, base, 9, sampler)
 
 
@@ -186,7 +185,7 @@ def test_several_objectives(name: str) -> None:
 
 def test_cmaes_refuses_several_objectives() -> None:
     with pytest.raises(OptionError, match="sampler cmaes can't search for several objectives; tpe, random, grid"):
-        check_sampler(Settings("cmaes"), SPACE, {}, ("maximize", "minimize"), 5)
+        check_sampler(replace(plan_of("cmaes"), goals=("maximize", "minimize")))
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "cmaes", "nsga2"])
@@ -262,7 +261,7 @@ def test_the_best_for_several_objectives_are_those_that_none_dominates() -> None
 )
 def test_a_wrong_sampler_is_one_clear_error(name: str, options: dict[str, Any], key: str, message: str) -> None:
     with pytest.raises(OptionError) as caught:
-        check_sampler(Settings(name, options), SPACE, {}, ("maximize",), 5)
+        check_sampler(SearchPlan(space=SPACE, configurations=5, sampler={"name": name, **options}))
     assert caught.value.key == key and message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -277,7 +276,7 @@ def test_a_wrong_sampler_is_one_clear_error(name: str, options: dict[str, Any], 
 )
 def test_experimental_options_warn_nobody(name: str, options: dict[str, Any]) -> None:
     plan = plan_of(name, **options)
-    check_sampler(plan.sampler, SPACE, plan.base, plan.goals, 5)
+    check_sampler(plan)
     rows = list(suggestions(plan, [], 12))
     done = [replace(row, state="complete", values=(value(row.parameters),)) for row in rows]
     assert len(list(suggestions(plan, done, 2))) == 2

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces.plan import SearchPlan, Settings
-from search_spaces.rows import Row
+from search_spaces.plan import Row, SearchPlan
 from search_spaces.search import HISTORY, Counts, ask, counts, ended, history
 from search_spaces.space import Choice, Range
 from tests.search_spaces.driven import Driven, stored
@@ -21,8 +20,8 @@ PLAN = SearchPlan(
     configurations=12,
     base={"regime": "combined", "activation": "tanh", "scaling": "rescaled"},
     epochs=9,
-    sampler=Settings("tpe", {"n_startup_trials": 3}),
-    pruner=Settings("asha", {"reduction": 2, "min_epochs": 2}),
+    sampler={"name": "tpe", "n_startup_trials": 3},
+    pruner={"name": "asha", "reduction": 2, "min_epochs": 2},
 )
 
 
@@ -38,7 +37,7 @@ def test_a_sweep_from_end_to_end() -> None:
     assert {(row.pack, row.known, row.state) for row in first} == {("a", 0, "running")}
     assert counts(PLAN, sweep.rows) == Counts(14, 0, 0, 0, 0, 8)
     sweep.end(0, "complete", [0.5])
-    sweep.end(1, "pruned", intermediate={1: 0.1, 2: 0.2})
+    sweep.end(1, "pruned", [0.2], intermediate={1: 0.1, 2: 0.2})
     sweep.end(2, "diverged", reason="the loss is not finite")
     sweep.end(3, "failed", reason="worker lost")
     assert counts(PLAN, sweep.rows) == Counts(14, 1, 1, 1, 1, 4) and counts(PLAN, sweep.rows).ended == 4
@@ -137,11 +136,11 @@ def test_importing_it_changes_nothing_and_asking_says_nothing() -> None:
     """The log of a user's own Optuna is theirs; what a worker imports for a pack doesn't import Optuna."""
     program = """
 import sys
-import search_spaces.history, search_spaces.plan, search_spaces.rows, search_spaces.space
+import search_spaces.plan, search_spaces.space
 assert "optuna" not in sys.modules
 import optuna
 before = optuna.logging.get_verbosity()
-from search_spaces import importance, judge, search
+from search_spaces import importance, pruners, search
 search.ask(search.SearchPlan(space={"r": search_spaces.space.Range(0, 1)}, configurations=2), [], 2, "a")
 assert optuna.logging.get_verbosity() == before
 """

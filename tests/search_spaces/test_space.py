@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.grid import LARGEST, grid
+from search_spaces.samplers import LARGEST, grid
 from search_spaces.space import Choice, Range, unsearched
 from trainers.errors import OptionError
 
@@ -25,7 +25,7 @@ FINITE = st.floats(-1e9, 1e9)
         (1.5, 8, False, True, "low must be a whole number where integer is true, but got 1.5"),
         (math.nan, 1.0, False, False, "low must be a finite number, but got nan"),
         (0.0, math.inf, False, False, "high must be a finite number, but got inf"),
-        (False, 1.0, False, False, "low must be a finite number, but got False"),
+        (False, 1.0, False, False, "low must be a finite number, but got false"),
     ],
 )
 def test_a_range_refuses_what_holds_nothing(low: float, high: float, log: bool, integer: bool, message: str) -> None:
@@ -39,7 +39,6 @@ def test_a_range_refuses_what_holds_nothing(low: float, high: float, log: bool, 
     [
         ((), "a choice must have at least one value, but got none"),
         ((1, True), "the values of a choice must differ, but got True twice"),
-        (("a", None), "a choice is between texts, numbers and true or false, but got None"),
     ],
 )
 def test_a_choice_refuses(values: tuple[str | int, ...], message: str) -> None:
@@ -64,7 +63,7 @@ def test_whole_points_are_whole_and_differ(low: int, width: int, count: int, log
     points = what.points(count)
     assert all(isinstance(p, int) and p in what for p in points)
     assert len(set(points)) == len(points) <= count
-    assert what.points(None) == tuple(range(low, low + width + 1))
+    assert what.points(None) == range(low, low + width + 1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from search_spaces.plan import Settings
 from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, mean, train_pack
 from trainers.errors import DeviceLost
 from trainers.members import EpochRecord, MemberConfig
@@ -88,7 +87,7 @@ def test_two_equal_configurations_share_their_members(configuration: Make, alone
 
 
 def test_a_pruner_drops_a_configuration_with_all_of_its_seeds(configuration: Make, alone: list[PackReport]) -> None:
-    impossible = Settings("threshold", {"lower": 2.0})
+    impossible = {"name": "threshold", "lower": 2.0}
     reports = trained(pack(configuration(7, r=0.01), pruner=impossible))
     assert [r.epoch for r in reports] == [0, 1]
     assert reports[-1].last

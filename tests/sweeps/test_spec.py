@@ -10,7 +10,6 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from search_spaces.plan import Settings
 from search_spaces.space import Choice, Range
 from sweeps.plan import plan_of
 from sweeps.spec.model import PARTS, Arm, Base, Objective, Resources, Tracking
@@ -60,8 +59,8 @@ def test_the_example_of_the_design() -> None:
         "r": Range(1e-5, 1.0, log=True),
         "activation": Choice(("tanh", "logsigmoid")),
     }
-    assert plan.sampler == Settings("tpe", {"seed": 0})
-    assert plan.pruner == Settings("asha", {"reduction": 3, "min_epochs": 3})
+    assert plan.sampler == {"name": "tpe", "seed": 0}
+    assert plan.pruner == {"name": "asha", "reduction": 3, "min_epochs": 3}
     members = spec.members({"alpha": 2.0, "r": 0.01, "activation": "logsigmoid"})
     assert [m.seed for m in members] == [0, 1, 2, 3, 4]
     assert members[3] == MemberConfig("combined", "logsigmoid", alpha=2.0, r=0.01, init_scale=10.0, seed=3)
@@ -93,7 +92,7 @@ def test_whole_number_fields_are_searched_as_whole_numbers() -> None:
     text = f"name: x\nsearch: {{configurations: 3, space: {space}}}\n"
     found = parse(text).search_plan().space
     assert found == {"batch_size": Range(8, 64, log=True, integer=True), "alpha": Choice((1.0, 2.0))}
-    assert all(isinstance(v, float) for v in found["alpha"].points(None))
+    assert all(isinstance(v, float) for v in found["alpha"].ends.values())
 
 
 def test_a_grid_has_all_of_its_points() -> None:

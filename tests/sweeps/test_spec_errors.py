@@ -131,7 +131,7 @@ WRONG = [
     (ARMS + "tracking: {url: x}\n", "3: tracking.url: unknown key; did you mean uri?"),
     (SPACE + "alpha: {low: 0.5, high: 0.1}\n", "5: search.space.alpha.low: low < high must hold, but got 0.5 and 0.1"),
     (SPACE + "alpha: {low: 0.5}\n", "5: search.space.alpha.high: is missing"),
-    (SPACE + "alpha: {low: a, high: 2}\n", "5: search.space.alpha.low: must be a number, but got 'a'"),
+    (SPACE + "alpha: {low: a, high: 2}\n", "5: search.space.alpha.low: low must be a finite number, but got 'a'"),
     (
         SPACE + "alpha: {low: 0, high: 2, log: true}\n",
         "5: search.space.alpha.low: low > 0 must hold where log is true, but got 0",
@@ -306,7 +306,7 @@ SETTINGS = [
     ("arms.plain.alpha=0", "arms.plain.alpha: alpha > 0 must hold and be finite, but got 0.0"),
     ("arms=null", "arms: must be a mapping of keys to values, but got null"),
     ("search.configurations=3", "search.space: is missing"),
-    ("base.epochs={a: 1, a: 2}", "base.epochs: given twice, first in line 1"),
+    ("base.epochs={a: 1, a: 2}", "base.epochs: a: given twice, first in line 1"),
     ("objective.2.metric=x", "objective.2: unknown key; known are metric, goal"),
     (
         "objective.metric=test.accuracy",

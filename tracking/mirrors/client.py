@@ -18,9 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from tracking import database
-from tracking.files import locked, synchronize
 from tracking.store import scratch, with_driver, without_password
 from trainers.errors import Unavailable, Unmendable
+from trainers.files import locked, synchronize
 
 # Its own retries would keep the thread for minutes; ours can be interrupted. It prints where a run can be seen to
 # standard output, which is not its own.

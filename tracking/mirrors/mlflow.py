@@ -22,12 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracking import database
-from tracking.files import synchronize
 from tracking.ledger import Ledger
 from tracking.mirrors import client, run_data
 from tracking.store import Store, scratch
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
+from trainers.files import synchronize
 
 log = logging.getLogger("gradsweep")
 NAME = "mlflow"
