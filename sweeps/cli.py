@@ -1,22 +1,22 @@
 """The command line: `gradsweep COMMAND`. Exit status: 0 done, 1 failed, 2 the request was wrong, 130 interrupted.
 
-A command prints to standard output, with `--json` one JSON document; logs and progress go to standard error. A command
-imports what it needs when it runs, so that `--help` answers at once.
+A command prints to standard output, with `--json` one JSON document; logs and progress go to standard error. What a
+command does is imported when it runs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from sweeps import commands
 from sweeps.targets.target import addresses
 from trainers.errors import FAILED, WRONG_REQUEST, GradsweepError, one_line, printable
 
@@ -32,8 +32,6 @@ app = typer.Typer(
 MOST_CHARACTERS = 2000  # of an error
 DEBUG = "GRADSWEEP_DEBUG"
 
-Spec = Annotated[str, typer.Argument(metavar="SPEC", help="a YAML file, or the name of a shipped study")]
-
 
 def _a_name(name: str) -> str:
     """Refused here, because no place has a sweep of another name."""
@@ -44,28 +42,6 @@ def _a_name(name: str) -> str:
     return name
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="the sweep's name", callback=_a_name)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="change the spec, for example base.epochs=2; repeatable"),
-]
-StoreFolder = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="DIR-OR-FILE",
-        help="the store: a folder, or a YAML file that says where its parts are; default: $GRADSWEEP_STORE, or "
-        "./gradsweep-store",
-    ),
-]
-To = Annotated[str | None, typer.Option("--to", metavar="ADDRESS", help=addresses())]
-One = Annotated[str | None, typer.Argument(metavar="[NAME]", help="more about this one")]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="continue this sweep where it stopped, or start it if there is none yet")
-]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
-
-
 def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -74,12 +50,34 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+Argument, Option = typer.Argument, typer.Option
+Spec = Annotated[str, Argument(metavar="SPEC", help="a YAML file, or the name of a shipped study")]
+Name = Annotated[str, Argument(metavar="NAME", help="the sweep's name", callback=_a_name)]
+Other = Annotated[str | None, Option("--name", help="a name other than the spec's")]
+Set = Annotated[
+    list[str] | None,
+    Option("--set", metavar="KEY=VALUE", help="change the spec, for example base.epochs=2; repeatable"),
+]
+Store = Annotated[
+    str | None,
+    Option(
+        metavar="DIR-OR-FILE",
+        help="the store: a folder, or a YAML file that says where its parts are; default: $GRADSWEEP_STORE, or "
+        "./gradsweep-store",
+    ),
+]
+To = Annotated[str | None, Option(metavar="ADDRESS", help=addresses())]
+One = Annotated[str | None, Argument(metavar="[NAME]", help="more about this one")]
+Resume = Annotated[
+    bool, Option("--resume", help="continue this sweep where it stopped, or start it if there is none yet")
+]
+Json = Annotated[bool, Option("--json", help="one JSON document on standard output")]
+
+
 @app.callback()
 def _settings(
-    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks, and Ray's own log")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
-    ] = False,
+    debug: Annotated[bool, Option("--debug", help="show tracebacks, and Ray's own log")] = False,
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
 ) -> None:
     if debug:
         os.environ[DEBUG] = "1"
@@ -88,245 +86,207 @@ def _settings(
 @app.command()
 def run(
     spec: Spec,
-    name: Annotated[str | None, typer.Option(help="a name other than the spec's")] = None,
-    set_: Set = None,
-    store: StoreFolder = None,
+    name: Other = None,
+    settings: Set = None,
+    store: Store = None,
     resume: Resume = False,
     executor: Annotated[
-        Literal["ray", "in-process"], typer.Option(help="what trains the packs; in-process needs no Ray")
+        Literal["ray", "in-process"], Option(help="what trains the packs; in-process needs no Ray")
     ] = "ray",
-    json_: Json = False,
-) -> None:
+    as_json: Json = False,
+) -> int:
     """Run a sweep here and wait: live progress, then the verdict."""
-    from sweeps.commands import run as command
-
-    status = command.run(spec, set_ or [], name, store, resume=resume, executor=executor, as_json=json_)
-    raise typer.Exit(status)
+    return commands.run.run(spec, settings or [], name, store, resume=resume, executor=executor, as_json=as_json)
 
 
 @app.command()
-def plan(spec: Spec, set_: Set = None, json_: Json = False) -> None:
+def plan(spec: Spec, settings: Set = None, as_json: Json = False) -> None:
     """Show what a spec would run, and about how long it takes."""
-    from sweeps.commands import look
-
-    _print(look.plan(spec, set_ or []), look.plan_text, json_)
+    commands.say(*commands.look.plan(spec, settings or []), as_json)
 
 
 @app.command()
 def submit(
     spec: Spec,
     to: To = None,
-    name: Annotated[str | None, typer.Option(help="a name other than the spec's")] = None,
-    set_: Set = None,
-    store: StoreFolder = None,
+    name: Other = None,
+    settings: Set = None,
+    store: Store = None,
     resume: Resume = False,
-    pool: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="the settings of a Kubernetes pool, as YAML")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would be sent to Kubernetes")] = False,
-    json_: Json = False,
+    pool: Annotated[Path | None, Option(metavar="FILE", help="the settings of a Kubernetes pool, as YAML")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="only print what would be sent to Kubernetes")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run a sweep in the background, here or on a cluster."""
-    from sweeps.commands import places
-
-    submitted = places.submit(spec, set_ or [], name, to, store, pool, resume=resume, dry_run=dry_run)
-    _print(submitted, places.submitted_text, json_)
+    submitted = commands.places.submit(spec, settings or [], name, to, store, pool, resume=resume, dry_run=dry_run)
+    commands.say(*submitted, as_json)
 
 
 @app.command("list")
-def list_(to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
+def list_(to: To = None, store: Store = None, as_json: Json = False) -> None:
     """List the sweeps in the store, or on a cluster."""
-    from sweeps.commands import places
-
-    _print(places.sweeps(to, store), lambda listed: places.sweeps_text(listed, to, store), json_)
+    commands.say(*commands.places.sweeps(to, store), as_json)
 
 
 @app.command()
-def status(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
+def status(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
     """Show how far a sweep is, and whether it is running."""
-    from sweeps.commands import places
-
-    _print(places.status(name, to, store), places.status_text, json_)
+    commands.say(*commands.places.status(name, to, store), as_json)
 
 
 @app.command()
 def logs(
     name: Name,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="keep printing until the sweep ends")] = False,
+    follow: Annotated[bool, Option("-f", "--follow", help="keep printing until the sweep ends")] = False,
     to: To = None,
-    store: StoreFolder = None,
+    store: Store = None,
 ) -> None:
     """Print the output of a submitted sweep."""
-    from sweeps.commands import places
-
-    places.logs(name, to, store, follow=follow)
+    commands.places.logs(name, to, store, follow=follow)
 
 
 @app.command()
-def stop(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
+def stop(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
     """Stop a running sweep cleanly; it can be resumed."""
-    from sweeps.commands import places
-
-    _print(places.stop(name, to, store), places.status_text, json_)
+    commands.say(*commands.places.stop(name, to, store), as_json)
 
 
 @app.command()
-def resume(name: Name, to: To = None, store: StoreFolder = None, json_: Json = False) -> None:
+def resume(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
     """Continue a stopped sweep in the background.
 
     It keeps the spec it was started with.
     """
-    from sweeps.commands import places
-
-    _print(places.resume(name, to, store), places.submitted_text, json_)
+    commands.say(*commands.places.resume(name, to, store), as_json)
 
 
 @app.command()
 def report(
     name: Name,
-    store: StoreFolder = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="write it with figures, as one HTML page")
-    ] = None,
-    json_: Json = False,
+    store: Store = None,
+    html: Annotated[Path | None, Option(metavar="FILE", help="write it with figures, as one HTML page")] = None,
+    as_json: Json = False,
 ) -> None:
     """Print the verdict of a finished or running sweep."""
-    from sweeps.commands import results
-
-    if html is not None:
-        return _print(results.html(name, html, store), results.html_text, json_)
-    document, text = results.report(name, store)
-    _print(document, lambda _: text, json_)
+    if html is None:
+        commands.say(*commands.results.report(name, store), as_json)
+    else:
+        written = commands.results.html(name, html, store)
+        commands.say(written, commands.results.html_text(written), as_json)
 
 
 @app.command()
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="ends in .parquet or .csv")],
-    layers: Annotated[bool, typer.Option("--layers", help="one row per network, epoch and layer")] = False,
-    store: StoreFolder = None,
-    json_: Json = False,
+    file: Annotated[Path, Argument(metavar="FILE", help="ends in .parquet or .csv")],
+    layers: Annotated[bool, Option("--layers", help="one row per network, epoch and layer")] = False,
+    store: Store = None,
+    as_json: Json = False,
 ) -> None:
     """Write every record to one tidy table.
 
     One row per network and epoch.
     """
-    from sweeps.commands import results
-
-    _print(results.export(name, file, store, layers=layers), results.export_text, json_)
+    written = commands.results.export(name, file, store, layers=layers)
+    commands.say(written, commands.results.export_text(written), as_json)
 
 
 @app.command()
-def audit(name: Name, store: StoreFolder = None, json_: Json = False) -> None:
+def audit(name: Name, store: Store = None, as_json: Json = False) -> int:
     """Check that a sweep's records are complete and consistent.
 
     Its ledger, its mirrors in MLflow and Optuna, and its artifacts are held against each other.
     """
-    from sweeps.commands import audit as command
-
-    audited = command.audit(name, store)
-    _print(audited, command.audit_text, json_)
-    raise typer.Exit(0 if audited["sound"] else 1)
+    audited = commands.audit.audit(name, store)
+    commands.say(audited, commands.audit.audit_text(audited), as_json)
+    return 0 if audited["sound"] else FAILED
 
 
 @app.command()
 def sync(
     name: Name,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="delete the mirrors and make them again")] = False,
-    store: StoreFolder = None,
-    json_: Json = False,
-) -> None:
+    rebuild: Annotated[bool, Option("--rebuild", help="delete the mirrors and make them again")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
     """Bring a sweep's mirrors up to date with its ledger.
 
     The mirrors are its runs in MLflow and its studies in Optuna's database.
     """
-    from sweeps.commands import sync as command
-
-    status, synced = command.sync(name, store, rebuild=rebuild)
-    _print(synced, command.sync_text, json_)
-    raise typer.Exit(status)
+    status, synced = commands.sync.sync(name, store, rebuild=rebuild)
+    commands.say(synced, commands.sync.sync_text(synced), as_json)
+    return status
 
 
 @app.command()
 def ui(
-    store: StoreFolder = None,
+    store: Store = None,
     host: Annotated[
-        str, typer.Option(help="an address others can reach needs a password in MLFLOW_AUTH_ADMIN_PASSWORD")
+        str, Option(help="an address others can reach needs a password in MLFLOW_AUTH_ADMIN_PASSWORD")
     ] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="default: 5000, or a free one if that is taken")] = None,
-    json_: Json = False,
-) -> None:
+    port: Annotated[int | None, Option(help="default: 5000, or a free one if that is taken")] = None,
+    as_json: Json = False,
+) -> int:
     """Serve the MLflow UI on the store until Ctrl-C.
 
     For this machine, or with a password for others too.
     """
-    from sweeps.commands import ui as command
-
-    raise typer.Exit(command.ui(store, host, port, lambda started: _print(started, command.ui_text, json_)))
+    return commands.ui.ui(store, host, port, as_json=as_json)
 
 
 @app.command()
 def studies(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="print the YAML of this one")] = None,
-    json_: Json = False,
+    name: Annotated[str | None, Argument(metavar="[NAME]", help="print the YAML of this one")] = None,
+    as_json: Json = False,
 ) -> None:
     """List the studies that ship with gradsweep, or print one."""
-    from sweeps.commands import look
-
-    _print(look.studies(name), look.studies_text, json_)
+    commands.say(*commands.look.studies(name), as_json)
 
 
 @app.command()
 def regimes(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="only this one")] = None,
-    json_: Json = False,
+    name: Annotated[str | None, Argument(metavar="[NAME]", help="only this one")] = None, as_json: Json = False
 ) -> None:
     """Show the networks layer by layer, beside the paper's counts."""
-    from sweeps.commands import look
-
-    _print(look.regimes(name), look.regimes_text, json_)
+    commands.say(*commands.look.regimes(name), as_json)
 
 
 @app.command()
-def fields(name: One = None, json_: Json = False) -> None:
+def fields(name: One = None, as_json: Json = False) -> None:
     """List everything a spec may say, with defaults and choices."""
-    from sweeps.commands import fields as command
-
-    _print(command.fields(name), command.fields_text, json_)
+    commands.say(*commands.fields.fields(name), as_json)
 
 
 @app.command()
-def metrics(name: One = None, json_: Json = False) -> None:
+def metrics(name: One = None, as_json: Json = False) -> None:
     """List what is recorded of every network and epoch."""
-    from sweeps.commands import fields as command
-
-    _print(command.metrics(name), command.metrics_text, json_)
+    commands.say(*commands.fields.metrics(name), as_json)
 
 
 @app.command()
 def theory(
-    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="also draw it: .png, .svg or .pdf")] = None,
-    json_: Json = False,
-) -> None:
+    figure: Annotated[Path | None, Option(metavar="FILE", help="also draw it: .png, .svg or .pdf")] = None,
+    as_json: Json = False,
+) -> int:
     """Check numerically where the paper's two theorems hold."""
     from sweeps import theory_table
 
-    raise typer.Exit(theory_table.run(json=json_, figure=figure))
+    return theory_table.run(json=as_json, figure=figure)
 
 
 @app.command()
 def bench(
-    regime: Annotated[list[str] | None, typer.Option(help="only this one; repeatable")] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="batch size; default: 32 and 128")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="default: all cores")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="how often each way is timed")] = 5,
+    regime: Annotated[list[str] | None, Option(help="only this one; repeatable")] = None,
+    batch: Annotated[list[int] | None, Option(min=1, help="batch size; default: 32 and 128")] = None,
+    threads: Annotated[int | None, Option(min=1, help="default: all cores")] = None,
+    rounds: Annotated[int, Option(min=1, help="how often each way is timed")] = 5,
     compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="time torch.compile too: needs a C++ compiler, and minutes")
+        bool, Option("--compile/--no-compile", help="time torch.compile too: needs a C++ compiler, and minutes")
     ] = True,
     device: Annotated[
-        Literal["cpu", "cuda"], typer.Option(help="cuda: the engines of a GPU, with 1 to 1,000 members")
+        Literal["cpu", "cuda"], Option(help="cuda: the engines of a GPU, with 1 to 1,000 members")
     ] = "cpu",
-    json_: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Time the engines against plain PyTorch in one run.
 
@@ -335,14 +295,8 @@ def bench(
     with 1, 25, 100, 225 and 1,000 members; member-epochs of 45,000 images an hour, ratios, and the shares of the
     device's peaks of float32 and of memory, both measured in the same rounds.
     """
-    from sweeps.commands import bench as command
-
-    timed = command.bench(regime or [], batch or [], threads, rounds, compiled, device)
-    _print(timed, command.bench_text, json_)
-
-
-def _print(document: Any, text: Any, as_json: bool) -> None:
-    print(json.dumps(document, indent=2, allow_nan=False) if as_json else text(document))
+    timed = commands.bench.bench(regime or [], batch or [], threads, rounds, compiled, device)
+    commands.say(timed, commands.bench.bench_text(timed), as_json)
 
 
 class _ToStandardError(logging.Handler):

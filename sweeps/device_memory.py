@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from trainers.data import Images
 from trainers.engines import kind_of
@@ -19,27 +18,13 @@ GB = 2**30
 H200 = 132  # multiprocessors
 
 
-@dataclass(frozen=True)
-class DeviceMemory:
-    """Bytes for the pack that needs most, of so many members: all at once, and those without which nothing starts.
+def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float) -> dict[str, int | None] | None:
+    """What packs, each one of its members, their number and their data, need of such a part of a device, in bytes.
 
-    `device` and `least_device` are how large a device has to be for that, of which a pack has its part. `here` is how
-    many members this machine's device takes at a time; None where it has none.
-    """
-
-    members: int
-    pack: int
-    least: int
-    device: int
-    least_device: int
-    here: int | None
-
-
-def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float) -> DeviceMemory | None:
-    """What packs, each one of its members, their number and their data, need of such a part of a device.
-
-    None where the cuda engine trains none of them. Raises RequestError where that part of this machine's device is too
-    small to start one.
+    Of the pack that needs most: `pack` for all its `members` at once, `least` for those without which nothing starts;
+    `device` and `least_device`, how large a device has to be for that, of which a pack has its part; `here`, how many
+    members this machine's device takes at a time, None where it has none. None where the cuda engine trains no pack.
+    Raises RequestError where that part of this machine's device is too small to start one.
     """
     from trainers.cuda import memory
     from trainers.cuda.plan import DEVICE, plan_of, refusal
@@ -48,19 +33,17 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
 
     found = memory.first_device()
     programs = (found or memory.Device("", 0, H200)).programs
-    largest = None
+    needs = []
     for member, count, images in packs:
         layers = layers_of(member, images.classes)
-        if kind_of(member, "cuda")[-1] != "cuda" or refusal(layers, IMAGE):
-            continue
-        plan = plan_of(layers, IMAGE, DEVICE)
-        sizes = memory.Sizes(images.train, images.validation, images.test, probe_size(images.train))
-        need = memory.need(plan, sizes, count, member.batch_size, programs)
-        if largest is None or need > largest[0]:
-            largest = need, count, plan, sizes, member.batch_size
-    if largest is None:
+        if kind_of(member, "cuda")[-1] == "cuda" and not refusal(layers, IMAGE):
+            plan = plan_of(layers, IMAGE, DEVICE)
+            sizes = memory.Sizes(images.train, images.validation, images.test, probe_size(images.train))
+            need = memory.need(plan, sizes, count, member.batch_size, programs)
+            needs.append((need, count, plan, sizes, member.batch_size))
+    if not needs:
         return None
-    pack, members, plan, sizes, batch_size = largest
+    pack, members, plan, sizes, batch_size = max(needs, key=lambda need: need[0])
     least = memory.least(plan, sizes)
     here = None
     if found:
@@ -75,4 +58,11 @@ def device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float
         programs = min(programs, memory.programs_that_fit(plan, sizes, room))
         here = min(members, max(1, memory.members_that_fit(plan, sizes, batch_size, programs, room)))
     device, least_device = (int((bytes_ + memory.CONTEXT) / gpus) for bytes_ in (pack, least))
-    return DeviceMemory(members, pack, least, device, least_device, here)
+    return {
+        "members": members,
+        "pack": pack,
+        "least": least,
+        "device": device,
+        "least_device": least_device,
+        "here": here,
+    }

@@ -78,7 +78,9 @@ class Result:
     @property
     def failures(self) -> dict[str, int]:
         """Why configurations failed, and how many."""
-        return dict(status(self.name, self.store)["failures"])
+        from sweeps.driver.status import look_at
+
+        return dict(look_at(self.name, self.store)["failures"])
 
     def __repr__(self) -> str:
         return f"Result({self.name!r}, {str(self.store.where)!r})"
@@ -100,7 +102,7 @@ def run(
 
     Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed.
     """
-    from sweeps.display import Display
+    from sweeps.display import display
     from sweeps.driver.sweep import run as run_sweep
     from sweeps.spec.reading import read
 
@@ -108,7 +110,7 @@ def run(
     again = f"Interrupted. To continue: sweeps.run(..., resume=True) for {checked.name!r}"
     try:
         with Interrupt(farewell=None) as interrupt:
-            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=Display)
+            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=display)
     except Interrupted:
         raise KeyboardInterrupt(again) from None
     if outcome.interrupted is not None:
@@ -128,15 +130,14 @@ def submit(
     """Run a sweep in the background, here or at a cluster's address: its name, and where to look."""
     from sweeps.commands import places
 
-    return places.submit(spec, set, name, to, None if store is None else str(store), resume=resume)
+    return places.submit(spec, set, name, to, _option(store), resume=resume)[0]
 
 
 def status(name: str, store: str | Path | Store | None = None, to: str | None = None) -> dict[str, Any]:
     """How far a sweep is, and whether it is running: what `gradsweep status --json` prints."""
     from sweeps.commands import places
 
-    where = str(store.where) if isinstance(store, Store) else None if store is None else str(store)
-    return places.status(name, to, where)
+    return places.status(name, to, _option(store))[0]
 
 
 def report(name: str, store: str | Path | Store | None = None) -> Result:
@@ -148,3 +149,7 @@ def report(name: str, store: str | Path | Store | None = None) -> Result:
 
 def _store(store: str | Path | Store | None) -> Store:
     return store if isinstance(store, Store) else open_store(store)
+
+
+def _option(store: str | Path | Store | None) -> str | None:
+    return None if store is None else str(store.where if isinstance(store, Store) else store)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
-from sweeps.device_memory import DeviceMemory, device_memory
+from sweeps.device_memory import device_memory
 from sweeps.spec.reading import Resources, SweepSpec
 from trainers.data import images_of
 from trainers.engines import kind_of, resolve
@@ -24,74 +25,50 @@ SECONDS = {"lanes": (5.6e-11, 5e-10), "reference": (1.0e-9, 2e-9)}
 START_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What would run; `seconds` is None without measurement or images to go by, `device_memory` without a GPU."""
+def plan_of(spec: SweepSpec) -> dict[str, Any]:
+    """Read a plan off a spec: what would run. What is confirmed is taken for arms and for searched ones like base.
 
-    name: str
-    question: str | None
-    arms: int
-    searched: int
-    confirmed: int
-    seeds: int
-    fresh_seeds: int
-    members: int
-    epochs: int
-    packs: int
-    pack: int
-    cpus: int
-    gpus: float
-    at_once: int | str
-    seconds: float | None
-    device_memory: DeviceMemory | None
-
-    @property
-    def configurations(self) -> int:
-        """Arms and searched ones; `confirmed` of them, at most, are trained again on fresh seeds."""
-        return self.arms + self.searched
-
-
-def plan_of(spec: SweepSpec) -> Plan:
-    """Read a plan off a spec. What is confirmed is taken for arms and for searched ones like base."""
-    search = spec.search_plan()
+    `configurations` are arms and searched ones; `confirmed` of them, at most, are trained again on fresh seeds.
+    `seconds` is None without measurement or images to go by, `device_memory` (see there) without a GPU.
+    """
+    search, resources = spec.search_plan(), spec.resources
     arms = [spec.members(arm)[0] for arm in search.arms.values()]
     configurations = arms + [spec.members({})[0]] * search.configurations
-    resources = spec.resources
-    at_once = _at_once(resources)
-    size, device = pack_size(spec), "cuda" if resources.gpus else "cpu"
+    images = {member.data: images_of(member.data) for member in configurations}
+    at_once, size, device = _at_once(resources), pack_size(spec), "cuda" if resources.gpus else "cpu"
     stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
     if search.confirming:
         again = configurations[: search.confirming]
         stages.append((list(_packs(again, pack_size(spec, confirming=True), device)), len(spec.fresh_seeds)))
-    seconds = None
-    if not resources.gpus and isinstance(at_once, int) and all(images_of(m.data).train for m in configurations):
+    seconds: float | None = None
+    needed = None
+    if resources.gpus:
+        members = ((pack[0], len(pack) * seeds, images[pack[0].data]) for packs, seeds in stages for pack in packs)
+        needed = device_memory((m for m in members if m[2].train), resources.gpus)
+    elif isinstance(at_once, int) and all(data.train for data in images.values()):
         seconds = START_SECONDS
         for packs, seeds in stages:
             cost = [sum(map(_seconds, pack)) * seeds / resources.cpus for pack in packs]
             seconds += max([sum(cost) / max(1, at_once), *cost])
-    needed = None
-    if resources.gpus:
-        images = {member.data: images_of(member.data) for member in configurations}
-        members = ((pack[0], len(pack) * seeds, images[pack[0].data]) for packs, seeds in stages for pack in packs)
-        needed = device_memory((m for m in members if m[2].train), resources.gpus)
-    return Plan(
-        name=spec.name,
-        question=spec.question,
-        arms=len(arms),
-        searched=search.configurations,
-        confirmed=search.confirming,
-        seeds=len(spec.seeds),
-        fresh_seeds=len(spec.fresh_seeds),
-        members=len(configurations) * len(spec.seeds) + search.confirming * len(spec.fresh_seeds),
-        epochs=search.epochs,
-        packs=sum(len(packs) for packs, _ in stages),
-        pack=size,
-        cpus=resources.cpus,
-        gpus=resources.gpus,
-        at_once=at_once,
-        seconds=seconds,
-        device_memory=needed,
-    )
+    return {
+        "name": spec.name,
+        "question": spec.question,
+        "configurations": len(configurations),
+        "arms": len(arms),
+        "searched": search.configurations,
+        "confirmed": search.confirming,
+        "seeds": len(spec.seeds),
+        "fresh_seeds": len(spec.fresh_seeds),
+        "members": len(configurations) * len(spec.seeds) + search.confirming * len(spec.fresh_seeds),
+        "epochs": search.epochs,
+        "packs": sum(len(packs) for packs, _ in stages),
+        "pack": size,
+        "cpus": resources.cpus,
+        "gpus": resources.gpus,
+        "at_once": at_once,
+        "seconds": seconds,
+        "device_memory": needed,
+    }
 
 
 def _packs(configurations: list[MemberConfig], size: int, device: str) -> Iterator[list[MemberConfig]]:

@@ -9,13 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sweeps.commands.text import table
+from sweeps.commands.text import facts, table
 from sweeps.driver.status import COUNTS
-from sweeps.targets.target import Submission, SweepStatus, target_at
+from sweeps.targets.target import Submission, Submitted, SweepStatus, target_at
 
 # What the store knows of a sweep, see sweeps.driver.status.look_at; null where the store can't be read from here.
 BOOKS = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
 ENDS = ("complete", "pruned", "diverged", "failed")
+
+Answer = tuple[dict[str, Any], str]
 
 
 def submit(
@@ -28,36 +30,37 @@ def submit(
     *,
     resume: bool = False,
     dry_run: bool = False,
-) -> dict[str, Any]:
+) -> Answer:
     """Start a sweep elsewhere, or here in the background: its name, and where to look."""
     from sweeps.driver.sweep import with_absolute_paths
     from sweeps.spec.reading import read
 
     spec = with_absolute_paths(read(source, settings, name))
-    return asdict(target_at(to, store, pool).submit(Submission(spec.name, spec.to_yaml(), resume, dry_run)))
+    return _submitted(target_at(to, store, pool).submit(Submission(spec.name, spec.to_yaml(), resume, dry_run)))
 
 
-def submitted_text(submitted: dict[str, Any]) -> str:
+def resume(name: str, to: str | None, store: str | None) -> Answer:
+    """Continue a sweep."""
+    return _submitted(target_at(to, store).resume(name))
+
+
+def _submitted(submitted: Submitted) -> Answer:
     """The name, and a line for each command that makes sense now."""
-    if submitted["manifest"]:
-        return str(submitted["manifest"]).rstrip()
-    lines = [("sweep", submitted["name"]), ("where", submitted["to"] or "here, in the background")]
-    return _facts([*lines, *submitted["look"].items()])
+    lines = {"sweep": submitted.name, "where": submitted.to or "here, in the background", **submitted.look}
+    return asdict(submitted), submitted.manifest.rstrip() or facts(lines.items())
 
 
-def sweeps(to: str | None, store: str | None) -> list[dict[str, Any]]:
-    """The sweeps of a place, oldest first."""
-    return [_document(standing, to) for standing in target_at(to, store).list()]
-
-
-def sweeps_text(sweeps: list[dict[str, Any]], to: str | None, store: str | None) -> str:
-    """A table; what only the store knows is left out where it could not be read."""
-    if not sweeps:
-        return _none_yet(to, store)
-    known = any(s["total"] is not None for s in sweeps)
-    columns = ["sweep", "state", *(["ended#", "of#", *(f"{e}#" for e in ENDS)] if known else ["started", "ended"])]
-    keys = ("ended", "total", *ENDS) if known else ("started", "finished")
-    return table(columns, [[s["name"], s["state"], *("" if s[k] is None else s[k] for k in keys)] for s in sweeps])
+def sweeps(to: str | None, store: str | None) -> tuple[list[dict[str, Any]], str]:
+    """The sweeps of a place, oldest first; the table leaves out what only the store knows where it can't be read."""
+    listed = [_document(status, to) for status in target_at(to, store).list()]
+    if not listed:
+        return [], _none_yet(to, store)
+    columns = {"name": "sweep", "state": "state"}
+    if any(s["total"] is not None for s in listed):
+        columns |= {"ended": "ended#", "total": "of#", **{end: f"{end}#" for end in ENDS}}
+    else:
+        columns |= {"started": "started", "finished": "ended"}
+    return listed, table([*columns.values()], [["" if s[k] is None else s[k] for k in columns] for s in listed])
 
 
 def _none_yet(to: str | None, store: str | None) -> str:
@@ -72,52 +75,19 @@ def _none_yet(to: str | None, store: str | None) -> str:
     return f"no sweeps in {here.where}{there}: {shlex.join(['gradsweep', 'run', 'quickstart', *given])}"
 
 
-def status(name: str, to: str | None, store: str | None) -> dict[str, Any]:
+def status(name: str, to: str | None, store: str | None) -> Answer:
     """How far one sweep is."""
-    return _document(target_at(to, store).status(name), to)
+    return _answer(target_at(to, store).status(name), to)
 
 
-def status_text(status: dict[str, Any]) -> str:
-    """One line per fact."""
-    process = f" (process {status['process']})" if status["process"] else ""
-    detail = f": {status['detail']}" if status["detail"] else ""
-    lines = [("sweep", status["name"]), ("state", status["state"] + process + detail)]
-    lines += [(word, status[key]) for word, key in (("started", "started"), ("ended", "finished")) if status[key]]
-    if status["total"] is not None:
-        lines += _progress(status)
-    if status["said"]:
-        lines.append(("last line", status["said"]))
-    return _facts(lines)
-
-
-def _progress(status: dict[str, Any]) -> list[tuple[str, Any]]:
-    best, waiting = status["best"], status["undelivered"]
-    counts = ", ".join(f"{status[word]} {word}" for word in ENDS if status[word]) or "none yet"
-    lines = [
-        ("configurations", f"{status['ended']} of {status['total']} ended: {counts}"),
-        ("running", status["running"]),
-        ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
-        ("not in MLflow", f"{waiting} configurations: gradsweep sync {status['name']}" if waiting else "nothing"),
-    ]
-    return lines + [("failed", f"{count}: {reason}") for reason, count in status["failures"].items()]
-
-
-def logs(name: str, to: str | None, store: str | None, *, follow: bool) -> None:
-    """Print the driver's output, as it comes."""
-    for line in target_at(to, store).logs(name, follow):
-        print(line)
-        if follow:
-            sys.stdout.flush()
-
-
-def stop(name: str, to: str | None, store: str | None) -> dict[str, Any]:
+def stop(name: str, to: str | None, store: str | None) -> Answer:
     """Stop a sweep's driver; how the sweep stands then."""
-    return _document(target_at(to, store).stop(name), to)
+    return _answer(target_at(to, store).stop(name), to)
 
 
-def resume(name: str, to: str | None, store: str | None) -> dict[str, Any]:
-    """Continue a sweep."""
-    return asdict(target_at(to, store).resume(name))
+def _answer(status: SweepStatus, to: str | None) -> Answer:
+    document = _document(status, to)
+    return document, facts(_lines(document))
 
 
 def _document(status: SweepStatus, to: str | None) -> dict[str, Any]:
@@ -134,5 +104,27 @@ def _document(status: SweepStatus, to: str | None) -> dict[str, Any]:
     }
 
 
-def _facts(lines: list[tuple[str, Any]]) -> str:
-    return "\n".join(f"{name:<15} {value}" for name, value in lines)
+def _lines(status: dict[str, Any]) -> list[tuple[str, Any]]:
+    process = f" (process {status['process']})" if status["process"] else ""
+    detail = f": {status['detail']}" if status["detail"] else ""
+    lines = [("sweep", status["name"]), ("state", status["state"] + process + detail)]
+    lines += [(word, status[key]) for word, key in (("started", "started"), ("ended", "finished")) if status[key]]
+    if status["total"] is not None:
+        best, waiting = status["best"], status["undelivered"]
+        counts = ", ".join(f"{status[end]} {end}" for end in ENDS if status[end]) or "none yet"
+        lines += [
+            ("configurations", f"{status['ended']} of {status['total']} ended: {counts}"),
+            ("running", status["running"]),
+            ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
+            ("not in MLflow", f"{waiting} configurations: gradsweep sync {status['name']}" if waiting else "nothing"),
+            *(("failed", f"{count}: {reason}") for reason, count in status["failures"].items()),
+        ]
+    return [*lines, ("last line", status["said"])] if status["said"] else lines
+
+
+def logs(name: str, to: str | None, store: str | None, *, follow: bool) -> None:
+    """Print the driver's output, as it comes."""
+    for line in target_at(to, store).logs(name, follow):
+        print(line)
+        if follow:
+            sys.stdout.flush()

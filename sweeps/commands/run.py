@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 
+from sweeps.commands import say
 from sweeps.driver.ready_signal import RESUME_COMMAND
 from sweeps.driver.signals import Interrupt, Interrupted
 from trainers.errors import is_wrong_request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sweeps.display import Display
-    from sweeps.driver.driver import Progress
 
 log = logging.getLogger("gradsweep")
 
@@ -37,6 +31,8 @@ def run(
     command = os.environ.get(RESUME_COMMAND) or _resuming(source, settings, name, folder, executor)
     again = f"Interrupted. To continue: {command}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
+        from sweeps.commands.results import verdict_text
+        from sweeps.display import display
         from sweeps.driver.sweep import run as run_sweep
         from sweeps.spec.checks import undecidable
         from sweeps.spec.reading import read
@@ -46,7 +42,7 @@ def run(
         for line in undecidable(spec):
             log.warning(line)
         try:
-            outcome = run_sweep(spec, store, interrupt, executor=executor, resume=resume, show=_begun)
+            outcome = run_sweep(spec, store, interrupt, executor=executor, resume=resume, show=display)
         except Interrupted as signal:
             print("Interrupted before the sweep began.", file=sys.stderr)
             return signal.exit_status
@@ -54,7 +50,6 @@ def run(
             if not is_wrong_request(error):
                 log.error("The sweep has stopped. To continue: %s", command)
             raise
-    viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
     if outcome.lag.waiting:
         log.warning(
             "%d configurations are not in MLflow yet (%s): to write them: gradsweep sync %s",
@@ -62,13 +57,21 @@ def run(
             outcome.lag.problem or "no time left",
             spec.name,
         )
-    if as_json:
-        print(json.dumps(_document(outcome, str(store.where), viewing, command), indent=2, allow_nan=False))
-    elif outcome.verdict:
-        from sweeps.commands.results import verdict_text
-
-        print(verdict_text(outcome.verdict))
-        print(f"\nIn the browser: {viewing}")
+    viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
+    document = {
+        "name": spec.name,
+        "store": str(store.where),
+        "interrupted": outcome.interrupted is not None,
+        "counts": asdict(outcome.counts),
+        "failures": outcome.failures,
+        "undelivered": outcome.lag.waiting,
+        "verdict": outcome.verdict and asdict(outcome.verdict),
+        "ui": viewing,
+        "resume": None if outcome.interrupted is None else command,
+    }
+    if as_json or outcome.verdict:
+        text = f"{verdict_text(outcome.verdict)}\n\nIn the browser: {viewing}" if outcome.verdict else ""
+        say(document, text, as_json)
     if outcome.interrupted is not None:
         print(again, file=sys.stderr)
         return outcome.interrupted
@@ -77,31 +80,8 @@ def run(
     return 1 if outcome.failures or not outcome.counts.complete else 0
 
 
-def _begun(name: str, state: Callable[[], Progress]) -> Display:
-    from sweeps.display import Display
-    from sweeps.driver.ready_signal import say_ready
-
-    say_ready()
-    return Display(name, state)
-
-
 def _resuming(spec: str, settings: Sequence[str], name: str | None, store: str | None, executor: str) -> str:
-    words = ["gradsweep", "run", spec, "--resume"]
-    words += [w for key, value in (("--name", name), ("--store", store)) if value for w in (key, value)]
-    words += [w for setting in settings for w in ("--set", setting)]
-    words += ["--executor", executor] if executor != "ray" else []
-    return shlex.join(words)
-
-
-def _document(outcome: Any, store: str, viewing: str, again: str) -> dict[str, Any]:
-    return {
-        "name": outcome.spec.name,
-        "store": store,
-        "interrupted": outcome.interrupted is not None,
-        "counts": asdict(outcome.counts),
-        "failures": dict(outcome.failures),
-        "undelivered": outcome.lag.waiting,
-        "verdict": asdict(outcome.verdict) if outcome.verdict else None,
-        "ui": viewing,
-        "resume": again if outcome.interrupted is not None else None,
-    }
+    options = [("--name", name), ("--store", store), *(("--set", setting) for setting in settings)]
+    options.append(("--executor", executor if executor != "ray" else None))
+    words = [word for option, value in options if value for word in (option, value)]
+    return shlex.join(["gradsweep", "run", spec, "--resume", *words])

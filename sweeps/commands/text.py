@@ -44,6 +44,11 @@ def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def facts(lines: Iterable[tuple[str, object]]) -> str:
+    """One line per fact: its name, and what it is."""
+    return "\n".join(f"{name:<15} {value}" for name, value in lines)
+
+
 def duration(seconds: float) -> str:
     """Seconds in round words: `about 40 s`, `about 3 min`, `about 2.5 h`."""
     if seconds < 90:

@@ -8,36 +8,37 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import requests
 
+from sweeps.commands import say
 from sweeps.driver.signals import Interrupt, Interrupted
-from sweeps.mlflow_server import PASSWORD, Server, for_this_machine_only, login_from
+from sweeps.mlflow_server import PASSWORD, USERNAME, Server, for_this_machine_only, login_from
+from sweeps.store_file import open_store
+from tracking.results import sweeps
 from trainers.errors import FailedError, RequestError
 
 PORT = 5000
 START_SECONDS = 120.0
 
 
-def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str, Any]], None]) -> int:
-    """Serve until a signal comes; `say` is told the URL once it answers. The exit status.
+def ui(folder: str | None, host: str, port: int | None, as_json: bool) -> int:
+    """Serve until a signal comes, and say where once it answers. The exit status.
 
     A store with a server of its own is only told where. Raises RequestError where others would reach ours without a
     password, or there is nothing to show.
     """
-    from sweeps.store_file import open_store
-    from tracking.results import sweeps
-
     store, login = open_store(folder), login_from(os.environ)
     uri = store.mlflow_uri
+    started = {"store": str(store.where), "url": uri, "serving": False, "user": None, "sweeps": {}}
     if uri.startswith(("http://", "https://")):
-        say({"store": str(store.where), "url": uri, "serving": False, "user": None, "sweeps": {}})
+        say(started, _text(started), as_json)
         return 0
-    if login is None and not for_this_machine_only(host):
+    if not login and not for_this_machine_only(host):
         raise RequestError(
             f"--host {host}: others would reach it, so it needs a password: set {PASSWORD}, "
             f"or {PASSWORD}_FILE to a file with it; or leave --host out"
@@ -48,35 +49,36 @@ def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str,
         words = ["gradsweep", "run", "quickstart", *(["--store", folder] if folder else [])]
         raise RequestError(f"there is no sweep in {store.folder} yet: {shlex.join(words)}")
     server = Server(host, _port(host, port), login)
-    with TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
-        settings = server.environment(uri, str(store.artifacts), Path(scratch), os.environ)
-        # A session of its own, so that Ctrl-C reaches it only through us; a folder of its own, because the web server
-        # that MLflow starts puts the current one on Python's path.
-        with subprocess.Popen(
+    # A session of its own, so that Ctrl-C reaches it only through us; a folder of its own, because the web server
+    # that MLflow starts puts the current one on Python's path.
+    with (
+        TemporaryDirectory(prefix="gradsweep-ui-") as scratch,
+        subprocess.Popen(
             server.command,
             cwd=scratch,
-            env=os.environ | settings,
+            env=server.environment(uri, str(store.artifacts), Path(scratch), os.environ),
             stdout=sys.stderr,
             stderr=sys.stderr,
             start_new_session=True,
-        ) as process:
-            try:
-                with Interrupt() as interrupt:
-                    _wait_until_up(server, process, interrupt)
-                    user, pages = server.login.username if server.login else None, _pages(server)
-                    say({"store": str(store.where), "url": server.url, "serving": True, "user": user, "sweeps": pages})
-                    sys.stdout.flush()
-                    while process.poll() is None:
-                        interrupt.check()
-                        time.sleep(0.1)
-                return 1
-            except Interrupted as signal:
-                return signal.exit_status
-            finally:
-                process.terminate()
+        ) as process,
+    ):
+        try:
+            with Interrupt() as interrupt:
+                _wait_until_up(server, process, interrupt)
+                started |= {"url": server.url, "serving": True, "user": login.get(USERNAME), "sweeps": _pages(server)}
+                say(started, _text(started), as_json)
+                sys.stdout.flush()
+                while process.poll() is None:
+                    interrupt.check()
+                    time.sleep(0.1)
+            return 1
+        except Interrupted as signal:
+            return signal.exit_status
+        finally:
+            process.terminate()
 
 
-def ui_text(started: dict[str, Any]) -> str:
+def _text(started: dict[str, Any]) -> str:
     """Where to look."""
     user = f", as {started['user']}" if started["user"] else ""
     ending = "   (Ctrl-C stops it)" if started["serving"] else ""
@@ -86,13 +88,11 @@ def ui_text(started: dict[str, Any]) -> str:
 
 def _port(host: str, wanted: int | None) -> int:
     """The wanted port, else the usual one, else a free one. Raises RequestError where the wanted one is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in (PORT, 0) if wanted is None else (wanted,):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        with suppress(OSError, OverflowError), socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except (OSError, OverflowError):
-                continue
+            probe.bind((host, port))
             return int(probe.getsockname()[1])
     if wanted is None:
         raise RequestError(f"--host {host}: nothing can listen there; it must be an address of this machine")
@@ -102,7 +102,7 @@ def _port(host: str, wanted: int | None) -> int:
 def _pages(server: Server) -> dict[str, str]:
     """Each sweep's page, the newest first."""
     search = f"{server.here}/api/2.0/mlflow/experiments/search"
-    login = (server.login.username, server.login.password) if server.login else None
+    login = (server.login[USERNAME], server.login[PASSWORD]) if server.login else None
     newest_first = ["creation_time DESC"]
     answer = requests.post(search, json={"max_results": 1000, "order_by": newest_first}, auth=login, timeout=30)
     answer.raise_for_status()
@@ -118,9 +118,8 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes], interrupt: 
         interrupt.check()
         if process.poll() is not None:
             raise FailedError(f"the MLflow server ended at once, with status {process.returncode}")
-        try:
+        with suppress(requests.RequestException):
             requests.get(f"{server.here}/health", timeout=1).raise_for_status()
             return
-        except requests.RequestException:
-            time.sleep(0.1)
+        time.sleep(0.1)
     raise FailedError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")

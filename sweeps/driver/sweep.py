@@ -1,7 +1,7 @@
 """A sweep from its first line to its last: the ledger opened, an executor run, the mirrors brought up, the verdict.
 
     >>> with Interrupt() as interrupt:
-    ...     outcome = run(read("alpha-r"), Store.at("store"), interrupt, executor="ray", resume=False, show=Display)
+    ...     outcome = run(read("alpha-r"), Store.at("store"), interrupt, executor="ray", resume=False, show=display)
 
 All that a later `resume` needs is in the store: the ledger, and the states of members in training.
 """
@@ -25,6 +25,7 @@ from search_spaces.suggest import distributions_as_json
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
+from sweeps.driver.ready_signal import say_ready
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of, opened
 from sweeps.driver.sync import wait_for
@@ -109,6 +110,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         interrupt.on_stop = lambda: end("killed", "Interrupted; `gradsweep run --resume` continues it.")
         verdict = interrupted = None
         try:
+            say_ready()
             with show(spec.name, lambda: driver.progress):
                 workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
