@@ -9,6 +9,7 @@ Errors are those of `trainers.errors`. Ctrl-C leaves a sweep that `run(..., resu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,22 +123,32 @@ def submit(
     spec: Source,
     to: str | None = None,
     *,
-    store: str | Path | None = None,
+    store: str | Path | Store | None = None,
     resume: bool = False,
     set: Sequence[str] = (),
     name: str | None = None,
+    pool: Path | None = None,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Run a sweep in the background, here or at a cluster's address: its name, and where to look."""
-    from sweeps.commands import places
+    """Run a sweep in the background, here or at a cluster's address: its name, and where to look.
 
-    return places.submit(spec, set, name, to, _option(store), resume=resume)[0]
+    `pool` is the file of a Kubernetes pool; with `dry_run` nothing is sent there, but is the answer's `manifest`.
+    """
+    from sweeps.driver.sweep import with_absolute_paths
+    from sweeps.spec.reading import read
+    from sweeps.targets.target import Submission, target_at
+
+    checked = with_absolute_paths(read(spec, set, name))
+    submission = Submission(checked.name, checked.to_yaml(), resume, dry_run)
+    return asdict(target_at(to, _option(store), pool).submit(submission))
 
 
 def status(name: str, store: str | Path | Store | None = None, to: str | None = None) -> dict[str, Any]:
     """How far a sweep is, and whether it is running: what `gradsweep status --json` prints."""
-    from sweeps.commands import places
+    from sweeps.commands.places import document
+    from sweeps.targets.target import target_at
 
-    return places.status(name, to, _option(store))[0]
+    return document(target_at(to, _option(store)).status(name), to)
 
 
 def report(name: str, store: str | Path | Store | None = None) -> Result:

@@ -12,14 +12,22 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trainers.errors import RequestError
+import requests
+
+from trainers.errors import FailedError, RequestError
 
 USERNAME, PASSWORD, KEY = "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"
+PORT = 5000
+START_SECONDS = 120.0
 PASSWORD_CHARACTERS = 12  # MLflow's own rule
 EVERYWHERE = ("0.0.0.0", "::")
 
@@ -81,6 +89,29 @@ class Server:
             settings["MLFLOW_AUTH_CONFIG_PATH"] = str(file)
         return {**given, **{name: given.get(name) or words for name, words in known.items()}, **settings}
 
+    def pages(self, process: subprocess.Popen[bytes], check: Callable[[], None]) -> dict[str, str]:
+        """Each sweep's page, the newest first, as soon as the server answers; `check` may end the waiting.
+
+        Raises FailedError where the server ends or takes too long.
+        """
+        search = f"{self.here}/api/2.0/mlflow/experiments/search"
+        login = (self.login[USERNAME], self.login[PASSWORD]) if self.login else None
+        newest_first: dict[str, Any] = {"max_results": 1000, "order_by": ["creation_time DESC"]}
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            check()
+            if process.poll() is not None:
+                raise FailedError(f"the MLflow server ended at once, with status {process.returncode}")
+            with suppress(requests.RequestException):
+                answer = requests.post(search, json=newest_first, auth=login, timeout=3)
+                answer.raise_for_status()
+                names = {e["experiment_id"]: e["name"] for e in answer.json().get("experiments", [])}
+                # Without its last part MLflow shows what it has for language models.
+                page = f"{self.url}/#/experiments/{{}}/runs?workflowType=machine_learning"
+                return {name: page.format(number) for number, name in names.items() if name != "Default"}
+            time.sleep(0.1)
+        raise FailedError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")
+
 
 def login_from(given: Mapping[str, str]) -> dict[str, str]:
     """The login of the server's one user as settings; each is in the environment as NAME, or in the file of NAME_FILE.
@@ -103,6 +134,19 @@ def for_this_machine_only(host: str) -> bool:
     except (OSError, UnicodeError):
         raise RequestError(f"--host {host}: not an address of this machine; try 127.0.0.1 or 0.0.0.0") from None
     return all(ipaddress.ip_address(str(address[4][0])).is_loopback for address in addresses)
+
+
+def free_port(host: str, wanted: int | None) -> int:
+    """The wanted port, else the usual one, else a free one. Raises RequestError where the wanted one is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in (PORT, 0) if wanted is None else (wanted,):
+        with suppress(OSError, OverflowError), socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    if wanted is None:
+        raise RequestError(f"--host {host}: nothing can listen there; it must be an address of this machine")
+    raise RequestError(f"--port {wanted}: it is in use or not allowed; leave --port out to take a free one")
 
 
 def _word(name: str, given: Mapping[str, str]) -> str:

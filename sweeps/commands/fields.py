@@ -1,4 +1,4 @@
-"""The commands `fields` and `metrics`: what a spec may say, and what is recorded; read off the models and tables."""
+"""What a spec may say, read off the models and tables."""
 
 from __future__ import annotations
 
@@ -9,47 +9,33 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from search_spaces.space import SEARCHABLE
-from sweeps.commands.text import table
 from sweeps.spec.model import PARTS, Base, SweepSpec
 from sweeps.spec.values import KINDS, MEMBER_TYPES
-from trainers.errors import RequestError, did_you_mean, shown
+from trainers.errors import shown
 from trainers.members import FIELDS
 
 NEEDED = "needed"
 Entry = dict[str, Any]
 
 
-def fields(name: str | None) -> tuple[list[Entry], str]:
-    """Every key of a spec: its line, type, default and choices; with a name, those of that name or below it.
-
-    Raises RequestError for an unknown name.
-    """
-    entries = _chosen(list(_of_model(SweepSpec)), "key", name, "a spec has no field", "gradsweep fields")
-    rows = [[e["key"], e["type"], _default(e), e["line"] + _choices(e)] for e in entries]
-    return entries, table(["field", "type", "default", "meaning~"], rows)
+def spec_fields() -> list[Entry]:
+    """Every key of a spec, in its order: its line, type, default and choices."""
+    return list(_of_model(SweepSpec))
 
 
-def metrics(name: str | None) -> tuple[list[Entry], str]:
-    """Every metric with its line; with a name, those of that name or below it. Raises RequestError if there is none."""
-    from trainers.metrics import described
-
-    every = [
-        {"name": metric, "line": line, "per": "layer" if metric.startswith("layer.") else "network"}
-        for metric, line in described().items()
-    ]
-    entries = _chosen(every, "name", name, "there is no metric", "gradsweep metrics")
-    return entries, table(["metric", "per", "meaning~"], [[e["name"], e["per"], e["line"]] for e in entries])
-
-
-def _chosen(entries: list[Entry], key: str, name: str | None, rule: str, command: str) -> list[Entry]:
-    """All of them, or those with the name among the dotted words of their key."""
-    if name is None:
-        return entries
-    if chosen := [e for e in entries if f".{name}." in f".{e[key]}."]:
-        return chosen
-    words = dict.fromkeys(word for e in entries for word in (e[key], e[key].rpartition(".")[2]))
-    hint = did_you_mean(name, words)
-    raise RequestError(f"{rule} {shown(name)}; {hint if hint.startswith('did') else f'{command} lists them'}")
+def row(entry: Entry) -> list[str]:
+    """An entry as a row: key, type, default and meaning."""
+    default, choices = entry["default"], entry["choices"]
+    if entry["needed"]:
+        default = NEEDED
+    elif default in (None, []) or isinstance(default, dict):
+        default = ""
+    meaning = (
+        entry["line"]
+        if all(choice in entry["line"] for choice in choices)
+        else f"{entry['line']}: {' | '.join(choices)}"
+    )
+    return [entry["key"], entry["type"], default if isinstance(default, str) else shown(default), meaning]
 
 
 def _entry(key: str, line: str, kind: str, default: Any, choices: Iterable[str] = ()) -> Entry:
@@ -134,15 +120,3 @@ def _of_names() -> Iterator[Entry]:
 
 # What comes after the entry of a key: what the models leave open.
 BELOW = {"base": _of_members, "search.space": _of_range, "search.pruner": _of_names}
-
-
-def _default(entry: Entry) -> str:
-    default = entry["default"]
-    if entry["needed"] or default in (None, []) or isinstance(default, dict):
-        return NEEDED if entry["needed"] else ""
-    return default if isinstance(default, str) else shown(default)
-
-
-def _choices(entry: Entry) -> str:
-    unsaid = [choice for choice in entry["choices"] if choice not in entry["line"]]
-    return f": {' | '.join(entry['choices'])}" if unsaid else ""

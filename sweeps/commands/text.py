@@ -6,12 +6,6 @@ import io
 import sys
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleDimensions, JustifyMethod
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
 WIDE = 100_000  # without a terminal: lines in a file may be as long as they are
 
 
@@ -20,6 +14,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
     The other cells lose no character: on a terminal too narrow for them its own lines break.
     """
+    from rich.cells import cell_len
+    from rich.console import Console, ConsoleDimensions, JustifyMethod
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
     terminal = sys.stdout.isatty()
     file = io.StringIO()
     console = Console(

@@ -25,7 +25,6 @@ from search_spaces.suggest import distributions_as_json
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
-from sweeps.driver.ready_signal import say_ready
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of, opened
 from sweeps.driver.sync import wait_for
@@ -110,7 +109,6 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         interrupt.on_stop = lambda: end("killed", "Interrupted; `gradsweep run --resume` continues it.")
         verdict = interrupted = None
         try:
-            say_ready()
             with show(spec.name, lambda: driver.progress):
                 workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()

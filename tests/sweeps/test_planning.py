@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sweeps.commands.look import plan_text
+from sweeps.commands.run import plan_text
 from sweeps.commands.text import duration
 from sweeps.driver.driver import Driver
 from sweeps.plan import pack_size, plan_of
