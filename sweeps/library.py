@@ -66,8 +66,7 @@ class Result:
     def best(self) -> Summary | None:
         """The configuration that is first by the first objective, on fresh seeds where it was confirmed; or None."""
         objective = self.verdict.objectives[0]
-        ranked = (summary for summary in objective.confirmed or objective.ranking if summary.rank == 1)
-        return next(ranked, None)
+        return next((s for s in objective.confirmed or objective.ranking if s.rank == 1), None)
 
     @cached_property
     def figures(self) -> dict[str, Picture]:

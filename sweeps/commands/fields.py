@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from search_spaces import pruners, samplers
 from search_spaces.space import SEARCHABLE
 from sweeps.spec.model import PARTS, Base, SweepSpec
 from sweeps.spec.values import KINDS, MEMBER_TYPES
@@ -30,11 +31,9 @@ def row(entry: Entry) -> list[str]:
         default = NEEDED
     elif default in (None, []) or isinstance(default, dict):
         default = ""
-    meaning = (
-        entry["line"]
-        if all(choice in entry["line"] for choice in choices)
-        else f"{entry['line']}: {' | '.join(choices)}"
-    )
+    meaning = entry["line"]
+    if any(choice not in meaning for choice in choices):
+        meaning += f": {' | '.join(choices)}"
     return [entry["key"], entry["type"], default if isinstance(default, str) else shown(default), meaning]
 
 
@@ -55,7 +54,7 @@ def _of_model(model: type[BaseModel], prefix: str = "") -> Iterator[Entry]:
         yield _entry(prefix + key, field.description or "", _kind(hint), default, words)
         if key in PARTS:
             yield from _of_model(PARTS[key], f"{key}.")
-        yield from BELOW.get(prefix + key, list)()
+        yield from OPEN.get(prefix + key, ())
 
 
 def _kind(hint: Any) -> str:
@@ -78,45 +77,31 @@ def _kinds(hint: Any) -> Iterator[str]:
 
 def _of_members() -> Iterator[Entry]:
     """The fields of a member, where each is usually given; those of base can be overridden in arms."""
-    from trainers.activations import ACTIVATIONS, SCALINGS
-    from trainers.initialization import INITIALIZATIONS
-    from trainers.members import CONVOLUTIONS, ENGINES
-    from trainers.penalties import PENALTIES
-    from trainers.regimes import REGIMES
-
-    choices: dict[str, Iterable[str]] = {
-        "regime": REGIMES,
-        "activation": ACTIVATIONS,
-        "scaling": SCALINGS,
-        "penalty": PENALTIES,
-        "initialization": INITIALIZATIONS,
-        "convolution": CONVOLUTIONS,
-        "engine": ENGINES,
-    }
     for name, field in FIELDS.items():
         if name != "seed":
             key = f"base.{name}" if name in Base.__annotations__ else f"arms.NAME.{name}"
-            kind, line = _kind(MEMBER_TYPES[name]), field.metadata["help"]
-            yield _entry(key, line, kind, field.default, choices.get(name, ())) | {"searchable": name in SEARCHABLE}
+            line, choices = field.metadata["help"], field.metadata["choices"]
+            entry = _entry(key, line, _kind(MEMBER_TYPES[name]), field.default, choices)
+            yield entry | {"searchable": name in SEARCHABLE}
 
 
-def _of_range() -> Iterator[Entry]:
-    for name, line, kind, default in (
-        ("low", "the smallest value", float, NEEDED),
-        ("high", "the largest value", float, NEEDED),
-        ("log", "search on a log scale", bool, False),
-        ("integer", "whole numbers only; always so for a field that is one", bool, False),
-    ):
-        yield _entry(f"search.space.FIELD.{name}", line, KINDS[kind], default)
-
-
-def _of_names() -> Iterator[Entry]:
-    from search_spaces import pruners, samplers
-
-    yield _entry("search.sampler.name", "how configurations are suggested", "text", "tpe", samplers.NAMES)
-    yield _entry("search.sampler.seed", "the seed of the suggestions", "a whole number", 0)
-    yield _entry("search.pruner.name", "which configurations are ended early", "text", NEEDED, pruners.NAMES)
-
-
-# What comes after the entry of a key: what the models leave open.
-BELOW = {"base": _of_members, "search.space": _of_range, "search.pruner": _of_names}
+# What the models leave open, and after which key it comes.
+OPEN = {
+    "search.space": [
+        _entry("search.space.FIELD.low", "the smallest value", "a number", NEEDED),
+        _entry("search.space.FIELD.high", "the largest value", "a number", NEEDED),
+        _entry("search.space.FIELD.log", "search on a log scale", "true or false", False),
+        _entry(
+            "search.space.FIELD.integer",
+            "whole numbers only; always so for a field that is one",
+            "true or false",
+            False,
+        ),
+    ],
+    "search.pruner": [
+        _entry("search.sampler.name", "how configurations are suggested", "text", "tpe", samplers.NAMES),
+        _entry("search.sampler.seed", "the seed of the suggestions", "a whole number", 0),
+        _entry("search.pruner.name", "which configurations are ended early", "text", NEEDED, pruners.NAMES),
+    ],
+    "base": [*_of_members()],
+}

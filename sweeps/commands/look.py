@@ -102,20 +102,12 @@ def network_table(regime: str) -> list[dict[str, Any]]:
 
 
 def _regime_text(regime: dict[str, Any]) -> str:
-    rows = [layer | {"output": "x".join(map(str, layer["output"]))} for layer in regime["layers"]]
-    rows.append({"layer": "sum", "parameters": sum(layer["parameters"] for layer in rows)})
+    layers = [layer | {"output": "x".join(map(str, layer["output"]))} for layer in regime["layers"]]
+    rows = [["" if value is None else value for value in layer.values()] for layer in layers]
+    rows.append(["sum", "", "", sum(layer["parameters"] for layer in layers), "", ""])
     of_paper = f" (Table {regime['table']})" if regime["table"] else ""
     title = f"{regime['name']}{of_paper}, initial values {regime['initialization']}"
-    columns = {
-        "layer": "layer",
-        "kind": "kind",
-        "output": "output",
-        "parameters": "parameters#",
-        "paper": "paper#",
-        "paper_counts": "paper counts",
-    }
-    cells = [["" if row.get(key) is None else row[key] for key in columns] for row in rows]
-    return table([*columns.values()], cells, title)
+    return table(["layer", "kind", "output", "parameters#", "paper#", "paper counts"], rows, title)
 
 
 def _chosen(entries: list[dict[str, Any]], key: str, name: str | None, rule: str, command: str) -> list[dict[str, Any]]:
