@@ -30,7 +30,7 @@ def _lines(table: Mapping[str, Any]) -> str:
 
 
 def _help(text: str, default: Any, choices: Iterable[str] = ()) -> Any:
-    return field(default=default, metadata={"help": text, "choices": tuple(choices)})
+    return field(default=default, metadata={"help": text, "choices": choices})
 
 
 @dataclass(frozen=True)
