@@ -12,13 +12,18 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sweeps.driver.driver import Progress as State
+from sweeps.driver.ready_signal import say_ready
 
 LINE_SECONDS = 10.0
 
 
 @contextmanager
 def display(name: str, state: Callable[[], State], console: Console | None = None) -> Iterator[None]:
-    """Shows `state()` from a thread (of rich's, or its own) while the block runs, and at its end in a line."""
+    """Shows `state()` from a thread (of rich's, or its own) while the block runs, and at its end in a line.
+
+    At first it tells whoever has submitted the sweep that it is running.
+    """
+    say_ready()
     console = console or Console(stderr=True)
     started = time.monotonic()
     ended = threading.Event()

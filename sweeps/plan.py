@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -45,12 +45,12 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     seconds: float | None = None
     needed = None
     if resources.gpus:
-        members = ((pack[0], len(pack) * seeds, images[pack[0].data]) for packs, seeds in stages for pack in packs)
-        needed = _device_memory((m for m in members if m[2].train), resources.gpus)
+        members = [(pack[0], len(pack) * seeds) for packs, seeds in stages for pack in packs]
+        needed = _device_memory(members, images, resources.gpus)
     elif isinstance(at_once, int) and all(data.train for data in images.values()):
         seconds = START_SECONDS
         for packs, seeds in stages:
-            cost = [sum(map(_seconds, pack)) * seeds / resources.cpus for pack in packs]
+            cost = [sum(_seconds(m, images[m.data]) for m in pack) * seeds / resources.cpus for pack in packs]
             seconds += max([sum(cost) / max(1, at_once), *cost])
     return {
         "name": spec.name,
@@ -102,8 +102,7 @@ def _at_once(resources: Resources) -> int | str:
     return max(1, len(os.sched_getaffinity(0)) // resources.cpus)
 
 
-def _seconds(member: MemberConfig) -> float:
-    images = images_of(member.data)
+def _seconds(member: MemberConfig, images: Images) -> float:
     engine = "auto" if member.engine != "reference" else member.engine
     of_convolution, of_rest = SECONDS[resolve(replace(member, engine=engine), "cpu", images.classes).engine]
     # the lane engine runs separable convolutions as plain ones, and the others gain nothing by them
@@ -115,8 +114,10 @@ def _seconds(member: MemberConfig) -> float:
     return an_image * images.train * (member.epochs + 1)
 
 
-def _device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: float) -> dict[str, int | None] | None:
-    """What packs, each one of its members, their number and their data, need of such a part of a device, in bytes.
+def _device_memory(
+    packs: list[tuple[MemberConfig, int]], images: dict[str, Images], gpus: float
+) -> dict[str, int | None] | None:
+    """What packs, each one of its members and their number, need of such a part of a device, in bytes.
 
     It is `trainers.cuda.memory`'s count, the one by which the engine goes; it grows with the number of multiprocessors:
     those of this machine's device, or an H200's where it has none.
@@ -134,11 +135,12 @@ def _device_memory(packs: Iterable[tuple[MemberConfig, int, Images]], gpus: floa
     found = memory.first_device()
     programs = (found or memory.Device("", 0, H200)).programs
     needs = []
-    for member, count, images in packs:
-        layers = layers_of(member, images.classes)
-        if kind_of(member, "cuda")[-1] == "cuda" and not cuda_plan.refusal(layers, IMAGE):
+    for member, count in packs:
+        data = images[member.data]
+        layers = layers_of(member, data.classes)
+        if data.train and kind_of(member, "cuda")[-1] == "cuda" and not cuda_plan.refusal(layers, IMAGE):
             plan = cuda_plan.plan_of(layers, IMAGE, cuda_plan.DEVICE)
-            sizes = memory.Sizes(images.train, images.validation, images.test, probe_size(images.train))
+            sizes = memory.Sizes(data.train, data.validation, data.test, probe_size(data.train))
             need = memory.need(plan, sizes, count, member.batch_size, programs)
             needs.append((need, count, plan, sizes, member.batch_size))
     if not needs:

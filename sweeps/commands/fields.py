@@ -19,11 +19,6 @@ NEEDED = "needed"
 Entry = dict[str, Any]
 
 
-def spec_fields() -> list[Entry]:
-    """Every key of a spec, in its order: its line, type, default and choices."""
-    return list(_of_model(SweepSpec))
-
-
 def row(entry: Entry) -> list[str]:
     """An entry as a row: key, type, default and meaning."""
     default, choices = entry["default"], entry["choices"]
@@ -43,7 +38,8 @@ def _entry(key: str, line: str, kind: str, default: Any, choices: Iterable[str] 
     return entry | {"choices": [*choices]}
 
 
-def _of_model(model: type[BaseModel], prefix: str = "") -> Iterator[Entry]:
+def spec_fields(model: type[BaseModel] = SweepSpec, prefix: str = "") -> Iterator[Entry]:
+    """Every key of a spec, in its order: its line, type, default and choices."""
     defaults = model.model_construct().model_dump(by_alias=True)
     for name, field in model.model_fields.items():
         key, hint = field.alias or name, field.annotation
@@ -53,7 +49,7 @@ def _of_model(model: type[BaseModel], prefix: str = "") -> Iterator[Entry]:
             default = len(default) if key == "seeds" else [*default]
         yield _entry(prefix + key, field.description or "", _kind(hint), default, words)
         if key in PARTS:
-            yield from _of_model(PARTS[key], f"{key}.")
+            yield from spec_fields(PARTS[key], f"{key}.")
         yield from OPEN.get(prefix + key, ())
 
 
@@ -88,14 +84,11 @@ def _of_members() -> Iterator[Entry]:
 # What the models leave open, and after which key it comes.
 OPEN = {
     "search.space": [
-        _entry("search.space.FIELD.low", "the smallest value", "a number", NEEDED),
-        _entry("search.space.FIELD.high", "the largest value", "a number", NEEDED),
-        _entry("search.space.FIELD.log", "search on a log scale", "true or false", False),
+        _entry("search.space.FIELD.low", "the smallest value", KINDS[float], NEEDED),
+        _entry("search.space.FIELD.high", "the largest value", KINDS[float], NEEDED),
+        _entry("search.space.FIELD.log", "search on a log scale", KINDS[bool], False),
         _entry(
-            "search.space.FIELD.integer",
-            "whole numbers only; always so for a field that is one",
-            "true or false",
-            False,
+            "search.space.FIELD.integer", "whole numbers only; always so for a field that is one", KINDS[bool], False
         ),
     ],
     "search.pruner": [

@@ -59,7 +59,7 @@ def fields(name: One = None, as_json: Json = False) -> None:
     """List everything a spec may say, with defaults and choices."""
     from sweeps.commands.fields import row, spec_fields
 
-    entries = _chosen(spec_fields(), "key", name, "a spec has no field", "gradsweep fields")
+    entries = _chosen(list(spec_fields()), "key", name, "a spec has no field", "gradsweep fields")
     say(entries, table(["field", "type", "default", "meaning~"], map(row, entries)), as_json)
 
 

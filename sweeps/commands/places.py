@@ -54,13 +54,12 @@ def list_(to: To = None, store: Store = None, as_json: Json = False) -> None:
 def _none_yet(to: str | None, store: str | None) -> str:
     from sweeps.store_file import open_store
 
-    given = ["--store", store] if store else []
+    words = ["submit", "quickstart", "--to", to] if to else ["run", "quickstart"]
+    first = shlex.join(["gradsweep", *words, *(["--store", store] if store else [])])
     if to:
-        words = ["gradsweep", "submit", "quickstart", "--to", to, *given]
-        return f"no sweeps at {to} yet: {shlex.join(words)}"
+        return f"no sweeps at {to} yet: {first}"
     here = open_store(store)
-    there = " yet" if here.folder.is_dir() else ", which does not exist yet"
-    return f"no sweeps in {here.where}{there}: {shlex.join(['gradsweep', 'run', 'quickstart', *given])}"
+    return f"no sweeps in {here.where}{' yet' if here.folder.is_dir() else ', which does not exist yet'}: {first}"
 
 
 @app.command()

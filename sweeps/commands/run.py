@@ -6,22 +6,16 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Option
 
 from sweeps.commands import Json, OtherName, Resume, Settings, Spec, Store, app, say
 from sweeps.commands.text import duration, facts
-from sweeps.driver.ready_signal import RESUME_COMMAND, say_ready
+from sweeps.driver.ready_signal import RESUME_COMMAND
 from sweeps.driver.signals import Interrupt, Interrupted
 from trainers.errors import is_wrong_request
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from sweeps.driver.driver import Progress
 
 log = logging.getLogger("gradsweep")
 
@@ -53,15 +47,11 @@ def run(
         from sweeps.spec.reading import read
         from sweeps.store_file import open_store
 
-        def show(name: str, state: Callable[[], Progress]) -> AbstractContextManager[None]:
-            say_ready()
-            return display(name, state)
-
         asked, place = read(spec, settings, name), open_store(store)
         for line in undecidable(asked):
             log.warning(line)
         try:
-            outcome = run_sweep(asked, place, interrupt, executor=executor, resume=resume, show=show)
+            outcome = run_sweep(asked, place, interrupt, executor=executor, resume=resume, show=display)
         except Interrupted as signal:
             print("Interrupted before the sweep began.", file=sys.stderr)
             return signal.exit_status

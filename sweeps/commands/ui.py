@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Option
 
@@ -38,7 +38,8 @@ def ui(
     place, login = open_store(store), login_from(os.environ)
     uri = place.mlflow_uri
     if uri.startswith(("http://", "https://")):
-        _say(as_json, store=str(place.where), url=uri, serving=False, user=None, sweeps={})
+        started = {"store": str(place.where), "url": uri, "serving": False, "user": None, "sweeps": {}}
+        say(started, f"MLflow on {place.where}: {uri}", as_json)
         return 0
     if not login and not for_this_machine_only(host):
         raise RequestError(
@@ -66,8 +67,11 @@ def ui(
     ):
         try:
             with Interrupt() as interrupt:
-                pages, user = server.pages(process, interrupt.check), login.get(USERNAME)
-                _say(as_json, store=str(place.where), url=server.url, serving=True, user=user, sweeps=pages)
+                pages, user, url = server.pages(process, interrupt.check), login.get(USERNAME), server.url
+                started = {"store": str(place.where), "url": url, "serving": True, "user": user, "sweeps": pages}
+                where = f"MLflow on {place.where}: {url}{f', as {user}' if user else ''}   (Ctrl-C stops it)"
+                say(started, "\n".join([where, *(f"{name:<15} {page}" for name, page in pages.items())]), as_json)
+                sys.stdout.flush()
                 while process.poll() is None:
                     interrupt.check()
                     time.sleep(0.1)
@@ -76,12 +80,3 @@ def ui(
             return signal.exit_status
         finally:
             process.terminate()
-
-
-def _say(as_json: bool, **started: Any) -> None:
-    """Where to look."""
-    user = f", as {started['user']}" if started["user"] else ""
-    ending = "   (Ctrl-C stops it)" if started["serving"] else ""
-    lines = [f"MLflow on {started['store']}: {started['url']}{user}{ending}"]
-    say(started, "\n".join(lines + [f"{name:<15} {page}" for name, page in started["sweeps"].items()]), as_json)
-    sys.stdout.flush()
