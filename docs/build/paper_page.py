@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
 from sweeps.driver.status import look_at, opened, stored_spec
 from sweeps.driver.sweep import verdict_of
 from sweeps.spec.reading import SweepSpec
-from sweeps.theory_table import PARTS, sides, where
+from sweeps.theory_table import PARTS, counter_example
 from tracking.figures.album import draw
 from tracking.figures.style import write
 from tracking.figures.theory import save
@@ -30,7 +31,6 @@ from tracking.verdict.tables import Table, columns
 from tracking.verdict.types import ClaimVerdict, Verdict
 from trainers.errors import RequestError, SearchError
 from trainers.theory.check import check
-from trainers.theory.claims import Claim, Theory
 
 FIGURE = "accuracy-and-gradients"
 MEANS = {"confirmed": "confirmed", "not confirmed": "**not confirmed**", "undecided": "undecided"}
@@ -58,15 +58,14 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
     found = {study: list(_shown(study, stores, figures)) for study in STUDIES}
     if not any(found.values()):
         raise RequestError(f"{folders[0]}: none of the studies {', '.join(STUDIES)} is finished there")
-    theory = check()
-    save(theory, figures / "theory.svg")
+    save(figures / "theory.svg")
     parts = [
         "# The paper, checked",
         _note(out, "paper"),
         _overview(found),
         _conditions(found),
         *(_section(study, shown, out) for study, shown in found.items() if shown),
-        _theory(theory),
+        _theory(check()),
         _note(out, "theory"),
         "Written by `make paper` from the records of its sweeps; what is in `docs/notes` is by hand.",
     ]
@@ -182,32 +181,24 @@ def _claim(found: Sequence[tuple[int, ClaimVerdict]]) -> Iterable[str]:
             yield "The batch size changes the answer."
 
 
-def _theory(theory: Theory) -> str:
+def _theory(theory: dict[str, Any]) -> str:
     parts = [
         "## The theorems",
         "![Where the bounds of the two theorems hold](figures/theory.svg)",
         f"`gradsweep theory`: closed forms against autograd in float64 (largest relative difference "
-        f"{theory.disagreement:.1e}), grids, and {theory.draws} random draws for each bound.",
+        f"{theory['disagreement']:.1e}), grids, and {theory['draws']} random draws for each bound.",
     ]
     for part, title in PARTS:
         rows = [
-            [c.name, c.activation, c.holds, "; ".join(filter(None, (c.region, c.evidence)))]
-            for c in theory.claims
-            if c.part == part
+            [c["name"], c["activation"], c["holds"], "; ".join(filter(None, (c["region"], c["evidence"])))]
+            for c in theory["claims"]
+            if c["part"] == part
         ]
         parts += [f"### {title}", _table(["claim", "f", "holds", "where, and how we know"], rows)]
-    parts += ["### Counter-examples", _counter_examples(theory.claims)]
+    rows = [[f"{c['part']}, {c['name']}", *counter_example(c)] for c in theory["claims"] if c["counter_example"]]
+    parts += ["### Counter-examples", _table(["claim", "at", "what", "numbers"], rows)]
     parts.append("The arguments, and the paper's proofs step by step, are in [theory.md](theory.md).")
     return "\n\n".join(parts)
-
-
-def _counter_examples(claims: Iterable[Claim]) -> str:
-    rows = [
-        [f"{c.part}, {c.name}", where(c.counter_example.at), c.counter_example.says, sides(c.counter_example)]
-        for c in claims
-        if c.counter_example
-    ]
-    return _table(["claim", "at", "what", "numbers"], rows)
 
 
 def _note(out: Path, name: str) -> str:
