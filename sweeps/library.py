@@ -78,9 +78,7 @@ class Result:
     @property
     def failures(self) -> dict[str, int]:
         """Why configurations failed, and how many."""
-        from sweeps.driver.status import look_at
-
-        return dict(look_at(self.name, self.store)["failures"])
+        return dict(status(self.name, self.store)["failures"])
 
     def __repr__(self) -> str:
         return f"Result({self.name!r}, {str(self.store.where)!r})"

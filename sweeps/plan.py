@@ -42,16 +42,15 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     if search.confirming:
         again = configurations[: search.confirming]
         stages.append((list(_packs(again, pack_size(spec, confirming=True), device)), len(spec.fresh_seeds)))
-    seconds: float | None = None
-    needed = None
+    seconds, needed = None, None
     if resources.gpus:
         members = [(pack[0], len(pack) * seeds) for packs, seeds in stages for pack in packs]
         needed = _device_memory(members, images, resources.gpus)
     elif isinstance(at_once, int) and all(data.train for data in images.values()):
         seconds = START_SECONDS
         for packs, seeds in stages:
-            cost = [sum(_seconds(m, images[m.data]) for m in pack) * seeds / resources.cpus for pack in packs]
-            seconds += max([sum(cost) / max(1, at_once), *cost])
+            costs = [sum(_seconds(m, images[m.data]) for m in pack) * seeds / resources.cpus for pack in packs]
+            seconds += max([sum(costs) / at_once, *costs])
     return {
         "name": spec.name,
         "question": spec.question,

@@ -30,7 +30,6 @@ KEYS = {
     "folder": (("/",), "must be an absolute path, the same on every node"),
     "checkpoints": (("s3://", "gs://", "file:///"), "must be s3://BUCKET/PATH, gs://BUCKET/PATH or file:///PATH"),
 }
-OLD_KEYS = {"optuna": "ledger"}  # of the first version: the same database
 LARGEST = 1 << 16  # bytes
 
 
@@ -72,7 +71,8 @@ def parse_store(text: str, file: Path) -> Store:
         )
     parts: dict[str, Any] = {}
     for written, value in data.items():
-        key, place = OLD_KEYS.get(written, written), f"{file}:{lines[(written,)]}: {written}"
+        # In the first version's files the ledger is called optuna: it is the same database.
+        key, place = "ledger" if written == "optuna" else written, f"{file}:{lines[(written,)]}: {written}"
         if key not in KEYS:
             raise StoreError(f"{place}: unknown key; there are {', '.join(KEYS)}")
         if key in parts:

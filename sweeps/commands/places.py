@@ -107,7 +107,6 @@ def document(status: SweepStatus, to: str | None) -> dict[str, Any]:
     """How far a sweep is, as JSON; what only its store knows is null where that can't be read from here."""
     from sweeps.driver.status import COUNTS
 
-    recorded = status.recorded or {}
     keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
     return {
         "name": status.name,
@@ -117,7 +116,7 @@ def document(status: SweepStatus, to: str | None) -> dict[str, Any]:
         "started": status.started,
         "finished": status.ended,
         "said": status.last_line,
-        **{key: recorded.get(key) for key in keys},
+        **{key: (status.recorded or {}).get(key) for key in keys},
     }
 
 

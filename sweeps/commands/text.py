@@ -25,7 +25,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     console = Console(
         file=file, force_terminal=terminal, width=None if terminal else WIDE, highlight=False, markup=False
     )
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in rows]
     grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         name, folded = column.rstrip("#~"), column.endswith("~")
@@ -38,10 +38,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     console.size = ConsoleDimensions(max(console.width, least), 25)  # whatever TERM says
     console.print(grid)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def facts(lines: Iterable[tuple[str, object]]) -> str:
