@@ -29,8 +29,8 @@ def _lines(table: Mapping[str, Any]) -> str:
     return " | ".join(f"{name}: {entry.line}" for name, entry in table.items())
 
 
-def _help(text: str, default: Any, choices: Iterable[str] = ()) -> Any:
-    return field(default=default, metadata={"help": text, "choices": choices})
+def _help(text: str, default: Any) -> Any:
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,21 @@ class MemberConfig:
     ValueError, with the rule and the value, for what can't be trained.
     """
 
-    regime: str = _help(_lines(REGIMES), "combined", REGIMES)
-    activation: str = _help(
-        f"of every convolution and hidden dense layer: {' | '.join(ACTIVATIONS)}", "tanh", ACTIVATIONS
-    )
-    scaling: str = _help("rescaled: alpha f(z / alpha), the paper's (1) | naive: alpha f(z)", "rescaled", SCALINGS)
+    regime: str = _help(_lines(REGIMES), "combined")
+    activation: str = _help(f"of every convolution and hidden dense layer: {' | '.join(ACTIVATIONS)}", "tanh")
+    scaling: str = _help("rescaled: alpha f(z / alpha), the paper's (1) | naive: alpha f(z)", "rescaled")
     alpha: float = _help("the scale of the activation; 1 leaves it as it is", 1.0)
     r: float = _help("the strength of the penalty", 0.0)
-    penalty: str = _help(_lines(PENALTIES), "l2", PENALTIES)
+    penalty: str = _help(_lines(PENALTIES), "l2")
     data: str = _help(data_names(), "digits")
     epochs: int = _help("passes over the training split", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
     learning_rate: float = _help("Adam's", 0.001)
-    initialization: str | None = _help(" | ".join(INITIALIZATIONS), None, INITIALIZATIONS)
+    initialization: str | None = _help(" | ".join(INITIALIZATIONS), None)
     init_scale: float | None = _help("half-width of uniform, deviation of normal, factor of the others", None)
-    convolution: str | None = _help("plain | separable 3x3 convolutions; the reading of the table", None, CONVOLUTIONS)
+    convolution: str | None = _help("plain | separable 3x3 convolutions; the reading of the table", None)
     dense_bias: bool | None = _help("whether dense layers have a bias; the reading of the table", None)
-    engine: str = _help(
-        "auto: the fastest | lanes: C, on CPUs | cuda: Triton, on GPUs | reference: PyTorch", "auto", ENGINES
-    )
+    engine: str = _help("auto: the fastest | lanes: C, on CPUs | cuda: Triton, on GPUs | reference: PyTorch", "auto")
     seed: int = _help("decides initial values and the order of images", 0)
 
     def __post_init__(self) -> None:
@@ -84,9 +80,12 @@ class MemberConfig:
         for name, value in own.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        for name, about in FIELDS.items():
-            if choices := about.metadata["choices"]:
-                _one_of(name, getattr(self, name), choices)
+        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("scaling", self.scaling, SCALINGS)
+        _one_of("penalty", self.penalty, PENALTIES)
+        _one_of("initialization", str(self.initialization), INITIALIZATIONS)
+        _one_of("convolution", str(self.convolution), CONVOLUTIONS)
+        _one_of("engine", self.engine, ENGINES)
         if not isinstance(self.dense_bias, bool):
             raise ValueError(f"dense_bias must be true or false, but got {self.dense_bias!r}")
         _number("alpha", self.alpha, ">", 0.0)

@@ -12,10 +12,23 @@ from search_spaces import pruners, samplers
 from search_spaces.space import SEARCHABLE
 from sweeps.spec.model import PARTS, Base, SweepSpec
 from sweeps.spec.values import KINDS, MEMBER_TYPES
+from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.errors import shown
-from trainers.members import FIELDS
+from trainers.initialization import INITIALIZATIONS
+from trainers.members import CONVOLUTIONS, ENGINES, FIELDS
+from trainers.penalties import PENALTIES
+from trainers.regimes import REGIMES
 
 NEEDED = "needed"
+CHOICES: dict[str, Iterable[str]] = {
+    "regime": REGIMES,
+    "activation": ACTIVATIONS,
+    "scaling": SCALINGS,
+    "penalty": PENALTIES,
+    "initialization": INITIALIZATIONS,
+    "convolution": CONVOLUTIONS,
+    "engine": ENGINES,
+}
 Entry = dict[str, Any]
 
 
@@ -76,9 +89,8 @@ def _of_members() -> Iterator[Entry]:
     for name, field in FIELDS.items():
         if name != "seed":
             key = f"base.{name}" if name in Base.__annotations__ else f"arms.NAME.{name}"
-            line, choices = field.metadata["help"], field.metadata["choices"]
-            entry = _entry(key, line, _kind(MEMBER_TYPES[name]), field.default, choices)
-            yield entry | {"searchable": name in SEARCHABLE}
+            kind, line = _kind(MEMBER_TYPES[name]), field.metadata["help"]
+            yield _entry(key, line, kind, field.default, CHOICES.get(name, ())) | {"searchable": name in SEARCHABLE}
 
 
 # What the models leave open, and after which key it comes.
