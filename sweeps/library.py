@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweeps.spec.reading import SweepSpec
-    from tracking.figures.album import Picture
+    from tracking.figures.album import Drawing
     from tracking.verdict.types import Summary, Verdict
 
 Source = str | Path | Mapping[str, Any]
@@ -69,11 +69,11 @@ class Result:
         return next((s for s in objective.confirmed or objective.ranking if s.rank == 1), None)
 
     @cached_property
-    def figures(self) -> dict[str, Picture]:
+    def figures(self) -> dict[str, Drawing]:
         """The figures of the report by name, each with its title, caption and SVG."""
         from sweeps.report_page import make_report
 
-        return {picture.name: picture for picture in make_report(self.spec, self.store, self.verdict).album.pictures}
+        return dict(make_report(self.spec, self.store, self.verdict)[1].pictures)
 
     @property
     def failures(self) -> dict[str, int]:

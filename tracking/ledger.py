@@ -33,9 +33,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from tracking.files import locked
 from tracking.types import ENDS, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
+from trainers.files import locked
 
 log = logging.getLogger("gradsweep")
 T = TypeVar("T")

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from tracking import tidy
-from tracking.files import replaced
 from tracking.ledger import Ledger
 from tracking.store import Store
 from tracking.types import Configuration, Epoch, Sweep
 from trainers.errors import RequestError, ResultsError, SearchError
+from trainers.files import replaced
 
 ORDER = ("configuration", "seed", "epoch")
 CONFIRM = "confirm "  # begins the name of what is trained again on fresh seeds; an arm's name has no space

@@ -5,7 +5,7 @@ median over the rounds of the seconds that one member needs for a thousand image
 peaks are measured in the same rounds. The images are random: the time of a step does not depend on them.
 
     >>> for row in bench("combined", batch_size=32, threads=2):
-    ...     print(row.way, row.members, row.seconds_per_thousand)
+    ...     print(row["way"], row["members"], row["seconds_per_thousand"])
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from math import prod
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -53,29 +52,6 @@ Engines = Literal["lanes", "cuda"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One way of training one regime.
-
-    `spread` is the slowest round over the fastest. `peak` and `memory` are shares of what the machine did in the same
-    rounds, of its multiply-adds in float32 and of its bandwidth; 0 where nothing measured them.
-    """
-
-    regime: str
-    batch_size: int
-    way: str
-    members: int
-    seconds_per_thousand: float
-    spread: float
-    peak: float
-    memory: float
-
-    @property
-    def member_epochs_an_hour(self) -> float:
-        """How many epochs of CIFAR-10's 45,000 images all members together do in an hour."""
-        return 3600 / (self.seconds_per_thousand * EPOCH / 1000)
-
-
 def bench(
     regime: str,
     batch_size: int,
@@ -85,27 +61,38 @@ def bench(
     threads: int = 1,
     rounds: int = 5,
     compiled: bool = True,
-) -> list[Row]:
+) -> list[dict[str, Any]]:
     """Time every way to train a regime but those that the device can't do; the first round is not counted.
+
+    A row per way and number of members. `spread` is the slowest round over the fastest. `peak` and `memory` are shares
+    of what the machine did in the same rounds, of its multiply-adds in float32 and of its bandwidth; 0 where nothing
+    measured them. `member_epochs_an_hour` are epochs of CIFAR-10's 45,000 images, of all members together.
 
     All in float32: left alone, PyTorch's convolutions on a device would be in tf32, which is another amount of work.
     """
     torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     torch.set_num_threads(threads)
     layers = layers_of(MemberConfig(regime=regime), 10)
+    prepare = {way[:2]: way[2] for way in ways(regime, batch_size, device, engine, threads, compiled)}
     passes: dict[tuple[str, int], Pass] = {}
-    for name, members, prepare in ways(regime, batch_size, device, engine, threads, compiled):
-        if ready := _attempt(prepare, name, members):
-            passes[name, members] = ready
-    times: dict[tuple[str, int], list[float]] = {way: [] for way in passes}
+    times: dict[tuple[str, int], list[float]] = {way: [] for way in prepare}
     peaks = []
     for _ in range(rounds + 1):
         for way in list(times):
-            if seconds := _attempt(partial(_timed, passes[way], device), *way):
-                log.info("%s, members: %d, ms per 1,000 images of one: %.3g", *way, 1000 * seconds)
-                times[way].append(seconds)
-            else:
+            try:
+                if way not in passes:
+                    passes[way] = prepare[way]()
+                seconds, images = _timed(passes[way], device)
+            except torch.AcceleratorError:  # the device itself has failed
+                raise
+            except RuntimeError as error:  # as with too little memory
+                why = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning("%s with %d members is left out: %s", *way, why)
                 del times[way]
+            else:
+                times[way].append(1000 * seconds / images)
+                log.info("%s, members: %d, ms per 1,000 images of one: %.3g", *way, 1000 * times[way][-1])
         peaks.append(_peaks(device, engine, threads))
     multiplying, moving = map(statistics.median, zip(*peaks, strict=True))
     least = 1000 * of_a_step(layers) / multiplying if multiplying else 0.0
@@ -113,8 +100,19 @@ def bench(
     rows = []
     for (name, members), (_, *counted) in times.items():
         median = statistics.median(counted)
-        memory = moved / median if name == "cuda" else 0.0
-        rows.append(Row(regime, batch_size, name, members, median, max(counted) / min(counted), least / median, memory))
+        rows.append(
+            {
+                "regime": regime,
+                "batch_size": batch_size,
+                "way": name,
+                "members": members,
+                "seconds_per_thousand": median,
+                "spread": max(counted) / min(counted),
+                "peak": least / median,
+                "memory": moved / median if name == "cuda" else 0.0,
+                "member_epochs_an_hour": 3600 / (median * EPOCH / 1000),
+            }
+        )
     return rows
 
 
@@ -126,11 +124,11 @@ def ways(
     layers = layers_of(member, 10)
     few, many = random_dataset(FEWER[engine]), random_dataset(IMAGES[engine])
 
-    def plain(**options: bool) -> Callable[[], Pass]:
-        return lambda: resident(layers, batch_size, few.train, device, **options)
+    def plain(**options: Any) -> Callable[[], Pass]:
+        return lambda: pytorch(layers, batch_size, few.train, device, **options)
 
     if engine == "lanes":
-        yield "pytorch dataloader", 1, lambda: dataloader(layers, batch_size, few.train, threads)
+        yield "pytorch dataloader", 1, plain(workers=threads)
         yield "pytorch resident", 1, plain()
         yield "pytorch channels_last", 1, plain(channels_last=True)
     else:
@@ -140,39 +138,34 @@ def ways(
     if compiled:
         yield "pytorch compile", 1, plain(compiled=True, channels_last=engine == "lanes")
 
+    def epochs(trainer: Engine, count: int, images: int, whole: bool = False) -> Callable[[], Pass]:
+        """`whole` as a sweep has them: with evaluation, gradients and statistics."""
+
+        def ready() -> Pass:
+            states = [initial_state(member.with_seed(seed), layers) for seed in range(count)]
+            going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2)) for s in states]
+
+            def epoch() -> int:
+                next(Training(going_on, trainer)) if whole else trainer.train_epoch(states)
+                return count * images
+
+            return epoch
+
+        return ready
+
     reference = ReferenceEngine(layers, few, device, threads)
     fast: Engine | None = None
     if engine == "cuda":
         fast = CudaEngine(layers, many, device, threads)
     elif available():
         fast = LaneEngine(layers, many, device, threads)
-
-    def arrays(trainer: Engine, members: int, whole: bool = False) -> Callable[[], Pass]:
-        images = len((few if trainer is reference else many).train)
-        return lambda: trained([member.with_seed(seed) for seed in range(members)], trainer, images, whole)
-
     for count in MEMBERS[engine]:
         if engine == "cuda" or count == 1:
-            yield "reference", count, arrays(reference, count)
+            yield "reference", count, epochs(reference, count, FEWER[engine])
         if fast:
-            yield engine, count, arrays(fast, count)
+            yield engine, count, epochs(fast, count, IMAGES[engine])
         if fast and count in WHOLE[engine]:
-            yield f"{engine}, whole epoch", count, arrays(fast, count, whole=True)
-
-
-def _attempt(work: Callable[[], T], way: str, members: int) -> T | None:
-    """What the work gives; None, with a line that says why, where it fails as with too little memory.
-
-    Where the device itself has failed the error goes on.
-    """
-    try:
-        return work()
-    except torch.AcceleratorError:
-        raise
-    except RuntimeError as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        log.warning("%s with %d members is left out: %s", way, members, why)
-        return None
+            yield f"{engine}, whole epoch", count, epochs(fast, count, IMAGES[engine], whole=True)
 
 
 # ---- the ways
@@ -209,10 +202,29 @@ def plain_module(layers: tuple[Layer, ...]) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def stepping(
-    module: nn.Module, device: str, graph: bool = False, compiled: bool = False
-) -> Callable[[Tensor, Tensor], None]:
-    """The training step of every PyTorch tutorial, with the fastest of PyTorch's own optimizers."""
+def _floats_one_by_one(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A batch whose images were converted one by one, as torchvision's CIFAR10 with ToTensor does it."""
+    return torch.stack([image.float() / 255 for image, _ in items]), torch.stack([label for _, label in items])
+
+
+def pytorch(
+    layers: tuple[Layer, ...],
+    batch_size: int,
+    split: Split,
+    device: str,
+    *,
+    workers: int = 0,
+    channels_last: bool = False,
+    graph: bool = False,
+    compiled: bool = False,
+) -> Pass:
+    """The training step of every PyTorch tutorial, with the fastest of PyTorch's own optimizers.
+
+    On shuffled batches of whole float tensors on the device, or from a DataLoader with so many `workers`; `graph`
+    records a step once and replays it.
+    """
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    module = plain_module(layers).to(device).to(memory_format=layout)
     optimizer = torch.optim.Adam(module.parameters(), eps=EPSILON, capturable=graph, fused=device != "cpu")
     run = torch.compile(module) if compiled else module
 
@@ -221,64 +233,39 @@ def stepping(
         F.cross_entropy(run(images), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    return step
+    if workers:
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(torch.tensor(split.images), torch.tensor(split.labels)),
+            batch_size,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=True,
+            collate_fn=_floats_one_by_one,
+        )
 
+        def loaded() -> int:
+            for batch in loader:
+                step(*batch)
+            return len(split)
 
-def _floats_one_by_one(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """A batch whose images were converted one by one, as torchvision's CIFAR10 with ToTensor does it."""
-    return torch.stack([image.float() / 255 for image, _ in items]), torch.stack([label for _, label in items])
+        return loaded
 
-
-def dataloader(layers: tuple[Layer, ...], batch_size: int, split: Split, workers: int) -> Pass:
-    """With PyTorch's DataLoader, on the CPU."""
-    loader = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(torch.tensor(split.images), torch.tensor(split.labels)),
-        batch_size,
-        shuffle=True,
-        num_workers=workers,
-        persistent_workers=True,
-        collate_fn=_floats_one_by_one,
-    )
-    step = stepping(plain_module(layers), "cpu")
-
-    def epoch() -> int:
-        for images, labels in loader:
-            step(images, labels)
-        return len(split)
-
-    return epoch
-
-
-def resident(
-    layers: tuple[Layer, ...],
-    batch_size: int,
-    split: Split,
-    device: str,
-    *,
-    channels_last: bool = False,
-    graph: bool = False,
-    compiled: bool = False,
-) -> Pass:
-    """Shuffled batches of whole float tensors on the device; `graph` records a step once and replays it."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
     images = (torch.tensor(split.images, device=device).float() / 255).to(memory_format=layout)
     labels = torch.tensor(split.labels, device=device)
-    step = stepping(plain_module(layers).to(device).to(memory_format=layout), device, graph, compiled)
     chosen = torch.zeros(batch_size, dtype=torch.int64, device=device)
     replay = _recorded(lambda: step(images[chosen], labels[chosen])) if graph else None
 
     def epoch() -> int:
-        seen = 0
-        for where in torch.split(torch.randperm(len(labels), device=device), batch_size):
-            if replay is None:
+        batches = torch.split(torch.randperm(len(split), device=device), batch_size)
+        if replay is None:
+            for where in batches:
                 step(images[where], labels[where])
-            elif len(where) < batch_size:
-                break
-            else:
-                chosen.copy_(where)
-                replay()
-            seen += len(where)
-        return seen
+            return len(split)
+        whole = [where for where in batches if len(where) == batch_size]
+        for where in whole:
+            chosen.copy_(where)
+            replay()
+        return len(whole) * batch_size
 
     return epoch
 
@@ -295,21 +282,6 @@ def _recorded(step: Callable[[], None]) -> Callable[[], None]:
     with torch.cuda.graph(graph):
         step()
     return graph.replay
-
-
-def trained(members: list[MemberConfig], engine: Engine, images: int, whole: bool) -> Pass:
-    """An epoch of an array of members on an engine; `whole` as a sweep has it: evaluation, gradients, statistics."""
-    states = [initial_state(m, engine.layers) for m in members]
-    going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2)) for s in states]
-
-    def epoch() -> int:
-        if whole:
-            next(Training(going_on, engine))
-        else:
-            engine.train_epoch(states)
-        return len(members) * images
-
-    return epoch
 
 
 # ---- what there is to do, what the machine can do, and how long it takes
@@ -343,28 +315,16 @@ def _peaks(device: str, engine: Engines, threads: int) -> tuple[float, float]:
     if engine == "lanes":
         return cores_peak(threads) if available() else 0.0, 0.0
     a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        multiplying = MATRIX**3 / _fastest(lambda: torch.mm(a, b), device)
-    finally:
-        torch.set_float32_matmul_precision(before)
-    return multiplying, 2 * a.nbytes / _fastest(lambda: b.copy_(a), device)
+
+    def fastest(work: Callable[[], Tensor]) -> float:
+        """Seconds of the fastest of five after one that is not counted."""
+        return min([_timed(work, device)[0] for _ in range(6)][1:])
+
+    return MATRIX**3 / fastest(lambda: torch.mm(a, b)), 2 * a.nbytes / fastest(lambda: b.copy_(a))
 
 
-def _fastest(work: Callable[[], object], device: str) -> float:
-    """Seconds of the fastest of five after one that is not counted."""
-    return min([_seconds(work, device)[0] for _ in range(6)][1:])
-
-
-def _timed(work: Pass, device: str) -> float:
-    """Seconds for one member and a thousand of the images that the work has seen."""
-    seconds, images = _seconds(work, device)
-    return seconds / images * 1000
-
-
-def _seconds(work: Callable[[], T], device: str) -> tuple[float, T]:
-    """How long the work takes the device, and what it gives."""
+def _timed(work: Callable[[], T], device: str) -> tuple[float, T]:
+    """How many seconds the work takes the device, and what it gives."""
     started = time.perf_counter()
     result = work()
     if device != "cpu":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -12,17 +12,29 @@ from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.activations import alpha_acts as alpha_acts
 from trainers.data import names as data_names
 from trainers.data import source_of
+from trainers.errors import DataError
 from trainers.initialization import INITIALIZATIONS
 from trainers.layers import Layer
 from trainers.penalties import PENALTIES
 from trainers.regimes import REGIMES, network
 
-ENGINES = ("auto", "lanes", "cuda", "reference")
-CONVOLUTIONS = ("plain", "separable")
 # What every engine can do in float32: which engine trains a member must not depend on the others in its pack.
 ALPHAS = (1e-6, 1e6)
 LARGEST = sys.float_info.max  # whole numbers can be larger, and are then no floats any more
 MOST = 2**31 - 1  # epochs, and images per batch: what the engines count with
+
+# Fields that name an entry of a table, numbers and what they must be, and whole numbers.
+CHOICES: dict[str, Collection[str]] = {
+    "regime": REGIMES,
+    "activation": ACTIVATIONS,
+    "scaling": SCALINGS,
+    "penalty": PENALTIES,
+    "initialization": INITIALIZATIONS,
+    "convolution": ("plain", "separable"),
+    "engine": ("auto", "lanes", "cuda", "reference"),
+}
+NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0), "r": (">=", 0)}
+WHOLE = {"epochs": (">=", 1), "batch_size": (">=", 1), "seed": (">=", 0)}
 
 
 def _lines(table: Mapping[str, Any]) -> str:
@@ -61,13 +73,9 @@ class MemberConfig:
     seed: int = _help("decides initial values and the order of images", 0)
 
     def __post_init__(self) -> None:
-        _one_of("regime", self.regime, REGIMES)
+        self._check_choice("regime")
         regime = REGIMES[self.regime]
-        own: dict[str, str | bool | float] = {
-            "initialization": regime.initialization,
-            "convolution": regime.convolution,
-            "dense_bias": regime.dense_bias,
-        }
+        own = {name: getattr(regime, name) for name in ("initialization", "convolution", "dense_bias")}
         if self.init_scale is None:
             kept = self.initialization in (None, regime.initialization)
             drawn = INITIALIZATIONS.get(str(self.initialization))
@@ -80,29 +88,31 @@ class MemberConfig:
         for name, value in own.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        _one_of("activation", self.activation, ACTIVATIONS)
-        _one_of("scaling", self.scaling, SCALINGS)
-        _one_of("penalty", self.penalty, PENALTIES)
-        _one_of("initialization", str(self.initialization), INITIALIZATIONS)
-        _one_of("convolution", str(self.convolution), CONVOLUTIONS)
-        _one_of("engine", self.engine, ENGINES)
+        for name in CHOICES:
+            self._check_choice(name)
         if not isinstance(self.dense_bias, bool):
             raise ValueError(f"dense_bias must be true or false, but got {self.dense_bias!r}")
-        _number("alpha", self.alpha, ">", 0.0)
+        for name, (relation, least) in (NUMBERS | WHOLE).items():
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if name in WHOLE and not whole:
+                raise ValueError(f"{name} must be a whole number, but got {value!r}")
+            fits = (whole or isinstance(value, float)) and least <= value <= LARGEST
+            if not fits or (relation == ">" and value == least):
+                raise ValueError(f"{name} {relation} {least:g} must hold and be finite, but got {value!r}")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) > MOST:
+                raise ValueError(f"{name} <= {MOST} must hold, but got {getattr(self, name)!r}")
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
-        _number("learning_rate", self.learning_rate, ">", 0.0)
-        _number("init_scale", self.init_scale, ">", 0.0)
-        _number("r", self.r, ">=", 0.0)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ValueError(f"{name} must be a whole number, but got {value!r}")
-            _number(name, value, ">=", least)
-            if name != "seed" and value > MOST:
-                raise ValueError(f"{name} <= {MOST} must hold, but got {value!r}")
-        if source_of(self.data) is None:
-            raise ValueError(f"data must be {data_names()}, but got {self.data!r}")
+        try:
+            source_of(self.data)
+        except DataError as error:
+            raise ValueError(str(error)) from None
+
+    def _check_choice(self, name: str) -> None:
+        if (value := getattr(self, name)) not in CHOICES[name]:
+            raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, but got {value!r}")
 
     def with_seed(self, seed: int) -> MemberConfig:
         """The same configuration under another seed."""
@@ -135,14 +145,3 @@ class EpochRecord:
     def diverged(self) -> bool:
         """Whether a loss is no longer finite: such a member is not trained any further."""
         return not all(math.isfinite(self.metrics[name]) for name in ("train.loss", "validation.loss"))
-
-
-def _one_of(name: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, but got {value!r}")
-
-
-def _number(name: str, value: Any, relation: str, least: float) -> None:
-    fits = not isinstance(value, bool) and isinstance(value, int | float) and least <= value <= LARGEST
-    if not fits or (relation == ">" and value == least):
-        raise ValueError(f"{name} {relation} {least:g} must hold and be finite, but got {value!r}")

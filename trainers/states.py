@@ -1,14 +1,11 @@
 """A member in the middle of its training, and its file.
 
-The file is NumPy's .npz without pickles: it can hold numbers and text, and reading it runs no code. It is written
-under another name and then renamed, so that a reader finds a whole one or none.
+The file is NumPy's .npz without pickles: it can hold numbers and text, and reading it runs no code.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.files import replaced
 from trainers.initialization import INITIALIZATIONS
-from trainers.layers import Layer, parameter_shapes
+from trainers.layers import Layer, places
 from trainers.members import MemberConfig
 from trainers.optimizers import OPTIMIZER, OPTIMIZERS
 from trainers.streams import stream
@@ -57,7 +55,7 @@ States = tuple[MemberState, ...]
 
 def initial_state(member: MemberConfig, layers: tuple[Layer, ...]) -> MemberState:
     """The member before its first step."""
-    shapes = [shape for _, tensors in parameter_shapes(layers) for shape in tensors]
+    shapes = [shape for place in places(layers) for shape in place.tensors]
     draws = INITIALIZATIONS[str(member.initialization)].draw(stream(member.seed, "initial values"), shapes)
     parameters = np.asarray(draws * float(member.init_scale or 1.0), dtype=np.float32)
     return MemberState(member, 0, 0, parameters, tuple(np.zeros_like(parameters) for _ in KEPT))
@@ -66,19 +64,11 @@ def initial_state(member: MemberConfig, layers: tuple[Layer, ...]) -> MemberStat
 def save_states(states: Sequence[MemberState], path: Path) -> None:
     """Write the states of members that share a network to `path`, whole or not at all."""
     about = json.dumps([{"member": asdict(s.member), "epoch": s.epoch, "step": s.step} for s in states])
+    vectors = zip(*((s.parameters, *s.kept) for s in states), strict=True)
+    arrays: dict[str, Any] = dict(zip(("parameters", *KEPT), map(np.stack, vectors), strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            vectors = zip(*((s.parameters, *s.kept) for s in states), strict=True)
-            arrays: dict[str, Any] = dict(zip(("parameters", *KEPT), map(np.stack, vectors), strict=True))
-            np.savez(file, about=np.array(about), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+    with replaced(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, about=np.array(about), **arrays)
 
 
 def load_states(path: Path) -> States:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.layers import Layer, output_shapes, places
+from trainers.layers import Layer, places
 from trainers.metrics import GRADIENT_STATISTICS, LAYER_METRICS, NETWORK_METRICS, VANISHED_BELOW
 from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.states import MemberState
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 A = TypeVar("A", Array, "Tensor")
+Columns = tuple[A, A, A, A]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -62,22 +62,13 @@ NUMPY: Arithmetic[Array] = Arithmetic(
 )
 
 
-class Columns(NamedTuple, Generic[A]):
+def columns(states: Sequence[MemberState], before: Sequence[MemberState]) -> Columns[Array]:
     """What is known of members before they are probed: parameters now and an epoch ago, and the penalty and its r.
 
     The first two are (members, parameters), the others (members, 1); a penalty is its place in `PENALTIES`.
     """
-
-    parameters: A
-    earlier: A
-    penalty: A
-    r: A
-
-
-def columns(states: Sequence[MemberState], before: Sequence[MemberState]) -> Columns[Array]:
-    """The columns of an array of members."""
     kinds = list(PENALTIES)
-    return Columns(
+    return (
         np.stack([s.parameters for s in states]).astype(np.float64),
         np.stack([s.parameters for s in before]).astype(np.float64),
         np.array([[kinds.index(s.member.penalty)] for s in states]),
@@ -139,41 +130,39 @@ class Part(Generic[A]):
 
 
 def statistics(
-    layers: tuple[Layer, ...], of: Columns[A], gradient: A, saturated: A, dead: A, by: Arithmetic[A]
+    layers: tuple[Layer, ...], known: Columns[A], gradient: A, saturated: A, dead: A, by: Arithmetic[A]
 ) -> dict[str, A]:
-    """Everything of `trainers.metrics.names` that comes from the probe, (members,) each.
+    """Everything of `trainers.metrics.names` that comes from the probe, (members,) each; `known` are the `columns`.
 
     `gradient` is the data's, (members, parameters), `saturated` and `dead` are (members, layers with parameters).
     """
-    penalized = gradient + penalty_gradient(of.penalty, of.parameters, of.r, by.library)
+    parameters, earlier, penalty, r = known
+    penalized = gradient + penalty_gradient(penalty, parameters, r, by.library)
     gradients = by.library.stack((gradient, penalized))
-    values = _by_gradient("", gradient_statistics(gradients, by))
+    values: dict[str, A] = {}
+
+    def gradients_of(prefix: str, where: slice) -> dict[str, A]:
+        of_these = gradient_statistics(gradients[:, :, where], by)
+        for name, value in of_these.items():
+            values[f"{prefix}gradient.data.{name}"], values[f"{prefix}gradient.total.{name}"] = value[0], value[1]
+        return of_these
+
+    gradients_of("", slice(None))
     parts = []
-    units = {layer.name: prod(s) for layer, s in zip(layers, output_shapes(layers), strict=True) if layer.activated}
     for i, place in enumerate(places(layers)):
-        where = place.where
-        of_layer = gradient_statistics(gradients[:, :, where], by)
+        prefix, where = f"layer.{place.name}.", place.where
         part = Part(
-            parameters=of.parameters[:, where],
-            earlier=of.earlier[:, where],
+            parameters=parameters[:, where],
+            earlier=earlier[:, where],
             saturated=saturated[:, i],
             dead=dead[:, i],
-            gradients=of_layer,
-            units=units.get(place.name, 0),
+            gradients=gradients_of(prefix, where),
+            units=place.units,
             by=by,
         )
         parts.append(part)
-        values |= _by_gradient(f"layer.{place.name}.", of_layer)
-        values |= {f"layer.{place.name}.{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}
+        values |= {f"{prefix}{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}
     return values | {name: metric.of(parts) for name, metric in NETWORK_METRICS.items() if metric.of}
-
-
-def _by_gradient(prefix: str, statistics: Mapping[str, A]) -> dict[str, A]:
-    return {
-        f"{prefix}gradient.{of}.{name}": value[i]
-        for name, value in statistics.items()
-        for i, of in enumerate(("data", "total"))
-    }
 
 
 def by_member(values: Mapping[str, Array]) -> list[dict[str, float]]:

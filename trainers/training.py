@@ -55,16 +55,13 @@ class Training(Iterator[EpochRecord]):
 
     def __init__(self, states: Sequence[MemberState], engine: Engine) -> None:
         self._states = list(states)
-        self._names = metrics.names(engine.layers)
         self._engine = engine
         self._waiting: deque[EpochRecord] = deque()
         self._begun = False
 
     def __next__(self) -> EpochRecord:
-        if not self._waiting and not self._begun:
-            self._first_records()
         if not self._waiting:
-            self._next_records()
+            self._next_epoch()
         if not self._waiting:
             raise StopIteration
         return self._waiting.popleft()
@@ -78,45 +75,35 @@ class Training(Iterator[EpochRecord]):
         self._states = [s for s in self._states if s.member != member]
         self._waiting = deque(r for r in self._waiting if r.member != member)
 
-    def _first_records(self) -> None:
-        """Epoch 0, before the first step: the gradient at the start is half of the story."""
-        started = time.perf_counter()
-        fresh = [s for s in self._states if s.epoch == 0]
-        records = self._records(fresh, fresh, self._engine.evaluate(fresh, "train"), started) if fresh else []
-        self._complete(self._states, records)
+    def _next_epoch(self) -> None:
+        """The records of all members' next epoch; whatever ends it before they are there leaves it to be done again.
 
-    def _next_records(self) -> None:
+        The first is epoch 0, before the first step: the gradient at the start is half of the story.
+        """
         started = time.perf_counter()
-        if before := [s for s in self._states if s.epoch < s.member.epochs]:
-            trained = self._engine.train_epoch(before)
-            after = [state for state, *_ in trained]
-            self._complete(after, self._records(after, before, [(loss, hits) for _, loss, hits in trained], started))
-
-    def _complete(self, states: list[MemberState], records: list[EpochRecord]) -> None:
-        """An epoch is done, records and all; whatever ended it before this leaves it to be done again."""
+        engine, names = self._engine, metrics.names(self._engine.layers)
+        fresh = [] if self._begun else [s for s in self._states if s.epoch == 0]
+        before = fresh or [s for s in self._states if s.epoch < s.member.epochs]
+        if not before:
+            return
+        if fresh:
+            after, going_on, train = fresh, self._states, engine.evaluate(fresh, "train")
+        else:
+            trained = engine.train_epoch(before)
+            after = going_on = [state for state, *_ in trained]
+            train = [(loss, accuracy) for _, loss, accuracy in trained]
+        validation, test = engine.evaluate(after, "validation"), engine.evaluate(after, "test")
+        gradients = engine.statistics(after, before)
+        seconds = (time.perf_counter() - started) / len(after)
+        records: deque[EpochRecord] = deque()
+        for i, state in enumerate(after):
+            splits = dict(zip(metrics.SPLITS, (*train[i], *validation[i], test[i][1]), strict=True))
+            values = splits | gradients[i] | {"seconds": seconds}
+            records.append(EpochRecord(state.member, state.epoch, engine.name, {name: values[name] for name in names}))
         gone = {r.member for r in records if r.diverged}
-        going_on, waiting = [s for s in states if s.member not in gone], deque(records)
+        going_on = [s for s in going_on if s.member not in gone]
         # No call between these: an interrupt finds all of them or none.
-        self._states, self._waiting, self._begun = going_on, waiting, True
-
-    def _records(
-        self,
-        states: Sequence[MemberState],
-        before: Sequence[MemberState],
-        train: Sequence[tuple[float, float]],
-        started: float,
-    ) -> list[EpochRecord]:
-        validation = self._engine.evaluate(states, "validation")
-        test = self._engine.evaluate(states, "test")
-        gradients = self._engine.statistics(states, before)
-        seconds = (time.perf_counter() - started) / len(states)
-        records = []
-        for i, state in enumerate(states):
-            splits = (*train[i], *validation[i], test[i][1])
-            values = dict(zip(metrics.SPLITS, splits, strict=True)) | gradients[i] | {"seconds": seconds}
-            ordered = {name: values[name] for name in self._names}
-            records.append(EpochRecord(state.member, state.epoch, self._engine.name, ordered))
-        return records
+        self._states, self._waiting, self._begun = going_on, records, True
 
 
 def train(

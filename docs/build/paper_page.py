@@ -22,12 +22,11 @@ from sweeps.theory_table import PARTS, counter_example
 from tracking.figures.album import draw
 from tracking.figures.style import write
 from tracking.figures.theory import save
-from tracking.markdown import markdown, table
 from tracking.results import load_wide, outcomes
 from tracking.store import Store
 from tracking.types import Sweep
 from tracking.verdict.sections import sections
-from tracking.verdict.tables import Table, columns
+from tracking.verdict.tables import Table, markdown, markdown_table
 from tracking.verdict.types import ClaimVerdict, Verdict
 from trainers.errors import RequestError, SearchError
 from trainers.theory.check import check
@@ -83,7 +82,7 @@ def _shown(study: str, stores: Sequence[Store], figures: Path) -> Iterator[Shown
         with opened(name, store) as (_, sweep):
             verdict = verdict_of(spec, store)
         file = figures / f"{name}.svg"
-        picture = next(p for p in draw(load_wide(name, store), outcomes(name, store)).pictures if p.name == FIGURE)
+        picture = draw(load_wide(name, store), outcomes(name, store)).pictures[FIGURE]
         picture.figure.axes[0].set_title(f"{study}, batch size {batch_size}", loc="left", fontweight="bold")
         write(picture.figure, file)
         shown = f"![{spec.name}: {picture.alt}]({figures.name}/{file.name})"
@@ -207,4 +206,4 @@ def _note(out: Path, name: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return table(Table("", columns(*head), tuple(map(tuple, rows))))
+    return markdown_table(Table("", tuple(head), tuple(map(tuple, rows))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 from sweeps.commands.text import table
@@ -24,6 +24,7 @@ def bench(
 
     Raises RequestError for a regime that isn't there, and for a CUDA device where there is none.
     """
+    from trainers.bench import Engines
     from trainers.bench import bench as measure
     from trainers.cuda import memory, missing
     from trainers.lanes import available
@@ -41,19 +42,12 @@ def bench(
             raise RequestError(reason)
         about = {"device": gpu.name}
     rows = []
-    for regime in regimes or REGIMES:
-        for batch_size in batch_sizes or (32, 128):
-            print(f"timing {regime}, batch {batch_size} on the {device} ...", file=sys.stderr, flush=True)
-            for row in measure(
-                regime,
-                batch_size,
-                device=device,
-                engine="cuda" if device == "cuda" else "lanes",
-                threads=threads,
-                rounds=rounds,
-                compiled=compiled,
-            ):
-                rows.append(asdict(row) | {"member_epochs_an_hour": row.member_epochs_an_hour})
+    for regime, batch_size in product(regimes or REGIMES, batch_sizes or (32, 128)):
+        print(f"timing {regime}, batch {batch_size} on the {device} ...", file=sys.stderr, flush=True)
+        engine: Engines = "cuda" if device == "cuda" else "lanes"
+        rows += measure(
+            regime, batch_size, device=device, engine=engine, threads=threads, rounds=rounds, compiled=compiled
+        )
     return about | {"rows": rows}
 
 

@@ -12,23 +12,10 @@ from search_spaces import pruners, samplers
 from search_spaces.space import SEARCHABLE
 from sweeps.spec.model import PARTS, Base, SweepSpec
 from sweeps.spec.values import KINDS, MEMBER_TYPES
-from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.errors import shown
-from trainers.initialization import INITIALIZATIONS
-from trainers.members import CONVOLUTIONS, ENGINES, FIELDS
-from trainers.penalties import PENALTIES
-from trainers.regimes import REGIMES
+from trainers.members import CHOICES, FIELDS
 
 NEEDED = "needed"
-CHOICES: dict[str, Iterable[str]] = {
-    "regime": REGIMES,
-    "activation": ACTIVATIONS,
-    "scaling": SCALINGS,
-    "penalty": PENALTIES,
-    "initialization": INITIALIZATIONS,
-    "convolution": CONVOLUTIONS,
-    "engine": ENGINES,
-}
 Entry = dict[str, Any]
 
 

@@ -82,12 +82,12 @@ def network_table(regime: str) -> list[dict[str, Any]]:
 
     `paper_counts` is what the paper's number is of, parameters or filters; None where the network is not its.
     """
-    from trainers.layers import Dense, output_shapes, parameter_shapes
+    from trainers.layers import Dense, output_shapes, places
     from trainers.regimes import REGIMES, network
 
     layers, what = network(regime), REGIMES[regime].paper_counts_what
     papers = REGIMES[regime].paper_counts or [None] * len(layers)
-    own = {layer: sum(map(prod, shapes)) for layer, shapes in parameter_shapes(layers)}
+    own = {place.name: sum(map(prod, place.tensors)) for place in places(layers)}
     return [
         {
             "layer": layer.name,

@@ -29,7 +29,6 @@ from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of, opened
 from sweeps.driver.sync import wait_for
 from sweeps.driver.versions import git_commit, versions
-from sweeps.report_page import leave_for_mlflow
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.ledger import Ledger
 from tracking.locks import driver_lock
@@ -78,6 +77,9 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     Raises RequestError if the sweep exists (without `resume`) or was started with another spec; SearchError if it is
     already running; DataError for its data; Interrupted for a signal before anything was started.
     """
+    # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
+    from sweeps.report_page import leave_for_mlflow
+
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)

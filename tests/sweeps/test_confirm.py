@@ -112,7 +112,7 @@ def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
     assert shown.index("last epoch on the search's own seeds") < shown.index("last epoch on fresh seeds, on which")
     assert "What the gradients show on the fresh seeds\n" in shown
     assert all(shown.count(f"  {s.name} ") == 1 for o in verdict.objectives for s in o.confirmed)
-    page = " ".join(make_report(spec, sweep.store, verdict).page.split())
+    page = " ".join(make_report(spec, sweep.store, verdict)[0].split())
     for title in (
         '<h3 class="part">What the gradients show on the fresh seeds</h3>',
         "validation.accuracy after the last epoch on the search&#39;s own seeds (",

@@ -10,12 +10,12 @@ from tests.tracking.tables import table
 from tracking.verdict.causes import causes
 
 VALUES = {"plain": [0.5] * 3, "paper": [0.6] * 3}
-PAIR = ((0, "plain"), (1, "paper"))
+PAIR, NAMES = (0, 1), {0: "plain", 1: "paper", 7: "other"}
 
 
 def sentences(**columns: Any) -> tuple[str, ...]:
     frame, _ = table(VALUES, **columns)
-    return causes(frame, [PAIR])[1]
+    return causes(frame, [PAIR], NAMES)[1]
 
 
 def test_the_numbers_of_both_at_both_ends() -> None:
@@ -27,7 +27,7 @@ def test_the_numbers_of_both_at_both_ends() -> None:
             "layer.conv1.saturated": {"plain": 0.875, "paper": (0.5, 0.25)},
         },
     )
-    moments, words = causes(frame, [PAIR, PAIR])
+    moments, words = causes(frame, [PAIR, PAIR], NAMES)
     numbers = [(m.configuration, m.epoch, m.rms, m.vanished, m.saturated, m.dead) for m in moments]
     assert numbers == [
         ("plain", 0, pytest.approx(1e-9), pytest.approx(0.97), 0.875, 0.0),
@@ -74,7 +74,7 @@ def test_the_penalty_and_the_layers() -> None:
 
 def test_without_records_nothing_is_said() -> None:
     frame, _ = table(VALUES)
-    assert causes(frame, [((0, "plain"), (7, "other"))]) == ((), ())
+    assert causes(frame, [(0, 7)], NAMES) == ((), ())
 
 
 def test_nothing_is_said_of_a_network_that_is_no_longer_finite() -> None:
@@ -86,7 +86,7 @@ def test_nothing_is_said_of_a_network_that_is_no_longer_finite() -> None:
             "layer.conv1.saturated": {"plain": (0.9, 0.0), "paper": (0.9, 0.1)},
         },
     )
-    moments, words = causes(frame, [PAIR])
+    moments, words = causes(frame, [PAIR], NAMES)
     assert [(m.configuration, m.epoch) for m in moments] == [("plain", 0), ("paper", 0), ("paper", 1)]
     assert not any("nan" in s for s in words)
 
@@ -94,7 +94,7 @@ def test_nothing_is_said_of_a_network_that_is_no_longer_finite() -> None:
 def test_a_number_that_one_seed_does_not_have_is_none() -> None:
     frame, _ = table(VALUES)
     frame.loc[(frame["configuration"] == 0) & (frame["seed"] == 2), "gradient.data.rms"] = float("nan")
-    assert [m.rms for m in causes(frame, [PAIR])[0]] == [None, None, pytest.approx(0.001), pytest.approx(0.001)]
+    assert [m.rms for m in causes(frame, [PAIR], NAMES)[0]] == [None, None, pytest.approx(0.001), pytest.approx(0.001)]
 
 
 def test_what_is_said_of_all_seeds_holds_for_each() -> None:
@@ -102,8 +102,8 @@ def test_what_is_said_of_all_seeds_holds_for_each() -> None:
     one_seed = (frame["configuration"] == 0) & (frame["seed"] == 2)
     frame.loc[one_seed, "layer.conv1.saturated"] = 0.02
     frame["gradient.first_to_last"] = 0.1
-    words = causes(frame, [PAIR])[1]
+    words = causes(frame, [PAIR], NAMES)[1]
     assert not any("At most" in s for s in words), "one seed had more than the mean"
     assert any("the first layer's gradient was 0.1 times the last layer's" in s for s in words)
     frame.loc[one_seed, "gradient.first_to_last"] = float("nan")
-    assert not any("the first layer's" in s for s in causes(frame, [PAIR])[1]), "0 by 0 on one seed"
+    assert not any("the first layer's" in s for s in causes(frame, [PAIR], NAMES)[1]), "0 by 0 on one seed"

@@ -74,7 +74,7 @@ def test_without_ties_more_pairs_are_scipys_too() -> None:
 def test_little_shows_little() -> None:
     assert one_sided(np.zeros(5)) == one_sided(np.array([])) == (1.0, 1.0)
     assert interval(np.array([0.1])) == (None, None)
-    assert (least_p(3), least_p(6), least_p(7, 2), least_p(0)) == (0.25, 0.03125, 0.03125, None)
+    assert (least_p(3), least_p(6), least_p(7, 2), least_p(0)) == (0.25, 0.03125, 0.03125, 1.0)
     assert [pairs_needed(claims) for claims in (1, 2, 5, 10)] == [6, 7, 8, 9]
     for claims in (1, 2, 5, 10):
         enough = np.arange(1.0, pairs_needed(claims) + 1)

@@ -21,7 +21,7 @@ from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.members import EpochRecord, MemberConfig
 from trainers.metrics import names
-from trainers.reference import Recipe, ReferenceEngine, forward
+from trainers.reference import ReferenceEngine, forward
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state, load_states, save_states
 from trainers.statistics import layer_statistics
@@ -188,8 +188,7 @@ def test_the_probes_gradient_is_float64_autograds(build: BuildEngine, regime: st
     (found,) = build(member, 1).probe([state])
     images = torch.from_numpy(probe(TINY).images.astype(np.float64)) / 255
     parameters = torch.from_numpy(state.parameters.astype(np.float64)).requires_grad_()
-    recipe = Recipe(layers, activation, "rescaled", "l2")
-    logits, arguments = forward(recipe, parameters, torch.tensor(2.0, dtype=torch.float64), images)
+    logits, arguments = forward(layers, member, parameters, torch.tensor(2.0, dtype=torch.float64), images)
     loss = F.cross_entropy(logits, torch.tensor(probe(TINY).labels))
     (expected,) = torch.autograd.grad(loss, parameters)
     error = np.linalg.norm(found.gradient - expected.numpy()) / np.linalg.norm(expected.numpy())
@@ -232,10 +231,9 @@ def adam_by_torch(member: MemberConfig, state: MemberState) -> np.ndarray:
     images = torch.from_numpy(TINY.train.images.astype(np.float64)) / 255
     labels = torch.tensor(TINY.train.labels)
     order = torch.from_numpy(reference.order_of_images(member.seed, 1, len(labels)))
-    recipe = Recipe(layers, member.activation, member.scaling, member.penalty)
     for batch in order.split(member.batch_size):
         optimizer.zero_grad()
-        logits, _ = forward(recipe, parameters, member.alpha, images[batch])
+        logits, _ = forward(layers, member, parameters, member.alpha, images[batch])
         penalty = (
             member.r * parameters.abs().sum() if member.penalty == "l1" else member.r / 2 * parameters.square().sum()
         )

@@ -4,7 +4,7 @@ from math import prod
 
 import pytest
 
-from trainers.layers import IMAGE, Convolution, Pooling, output_shapes, parameter_count, parameter_shapes, places
+from trainers.layers import IMAGE, Convolution, Pooling, output_shapes, parameter_count, places
 from trainers.regimes import REGIMES, network
 
 CONV, POOL, DENSE = "3-by-3 convolution", "Max pooling", "Dense"
@@ -74,7 +74,7 @@ def test_every_row_of_the_table(regime: str) -> None:
 
 @pytest.mark.parametrize("regime", TABLES)
 def test_our_counts_are_the_papers_where_it_counts_parameters(regime: str) -> None:
-    counts = {name: sum(map(prod, shapes)) for name, shapes in parameter_shapes(network(regime))}
+    counts = {place.name: sum(map(prod, place.tensors)) for place in places(network(regime))}
     for layer, paper in zip(network(regime), REGIMES[regime].paper_counts, strict=True):
         if isinstance(layer, Convolution) and REGIMES[regime].paper_counts_what == "filters":
             assert layer.channels == paper

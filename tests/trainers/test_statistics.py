@@ -15,7 +15,7 @@ from trainers.metrics import described, names
 from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.regimes import network
 from trainers.states import initial_state
-from trainers.statistics import NUMPY, Columns, Probe, gradient_statistics, layer_statistics, statistics
+from trainers.statistics import NUMPY, Probe, gradient_statistics, layer_statistics, statistics
 
 
 def test_of_coordinates() -> None:
@@ -61,9 +61,9 @@ def test_a_layer_of_zeros_that_stays_so_has_no_update(by: str) -> None:
     probed = [np.ones_like(parameters), np.zeros((3, 10)), np.zeros((3, 10))]
     if by == "NumPy":
         with np.errstate(all="ignore"):
-            found = statistics(layers, Columns(*known), *probed, NUMPY)
+            found = statistics(layers, known, *probed, NUMPY)
     else:
-        found = statistics(layers, Columns(*map(torch.tensor, known)), *map(torch.tensor, probed), TORCH)
+        found = statistics(layers, tuple(map(torch.tensor, known)), *map(torch.tensor, probed), TORCH)
     assert np.array_equal(found["layer.conv1.update_to_weight"], [0, np.inf, np.nan], equal_nan=True)
 
 

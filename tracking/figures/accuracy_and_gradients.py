@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
-from numpy.typing import NDArray
 
+from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
-from tracking.figures.kind import Drawing, Kind
-from tracking.figures.lines import Line, lines
+from tracking.figures.lines import Line
 from tracking.figures.style import NotDrawn, axis_label, legend_below, new_figure, percent
 from tracking.verdict.tables import SHARE, P, number
 
@@ -27,68 +26,55 @@ def draw(data: FigureData) -> Drawing:
 
     The gradient with the penalty is left out where no line has a penalty: it is the same.
     """
-    chosen = lines(data)
-    penalized = any((data.rows(line.configuration)["r"] > 0).any() for line in chosen)
+    chosen = data.lines
+    penalized = any((line.rows["r"] > 0).any() for line in chosen)
     panels = [m for m in (ACCURACY, DATA, *([TOTAL] if penalized else [])) if m in data.frame]
     if not panels:
         raise NotDrawn(f"the records have neither {ACCURACY} nor {DATA}")
     figure = new_figure(2.0 * len(panels) + 0.4 + 0.19 * len(chosen))
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, metric in zip(column, panels, strict=True):
-        _panel(axes, data, chosen, metric)
+        _panel(axes, chosen, metric)
     column[-1].set_xlabel("epoch (0: before the first step)")
     legend_below(figure, column[0])
+    ends = []
+    for line in chosen:
+        accuracy, gradient = (line.band(m)["mean"] if m in panels else None for m in (ACCURACY, DATA))
+        parts = [] if accuracy is None else [f"accuracy {number(accuracy.iloc[-1], SHARE)} at the end"]
+        parts += [] if gradient is None else [f"gradient {number(gradient.iloc[0], P)} at the start"]
+        ends.append(f"{line.label}: {', '.join(parts)}")
     return Drawing(
         figure,
         "Accuracy, and below it the mean absolute coordinate of the gradient on a log scale: of the loss alone, and "
-        f"with the penalty where there is one. {_seeds(data, chosen)} Epoch 0 is the state before the first step.",
-        f"Curves over the epochs. {'; '.join(_ends(data, line) for line in chosen)}.",
+        f"with the penalty where there is one. {_seeds(chosen)} Epoch 0 is the state before the first step.",
+        f"Curves over the epochs. {'; '.join(ends)}.",
     )
 
 
-def _panel(axes: Axes, data: FigureData, chosen: Sequence[Line], metric: str) -> None:
-    means, edges = [], []
-    for line in chosen:
-        band = data.band(line.configuration, metric)
-        epochs, mean = band.index.to_numpy(), band["mean"].to_numpy()
+def _panel(axes: Axes, chosen: Sequence[Line], metric: str) -> None:
+    bands = [line.band(metric) for line in chosen]
+    for line, band in zip(chosen, bands, strict=True):
         # A single epoch would be a line of no length.
         marker = "o" if len(band) == 1 else ""
-        axes.plot(epochs, mean, line.dashes, marker=marker, markersize=4, color=line.colour, label=line.label)
-        axes.fill_between(epochs, band["q25"], band["q75"], color=line.colour, alpha=0.18, linewidth=0)
-        means.append(mean)
-        edges.append(band[["q25", "q75"]].to_numpy().ravel())
+        axes.plot(band["mean"], line.dashes, marker=marker, markersize=4, color=line.colour, label=line.label)
+        axes.fill_between(band.index, band["q25"], band["q75"], color=line.colour, alpha=0.18, linewidth=0)
     axes.set_ylabel(axis_label(metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # Linear where nothing is above 0.
+    positive = pd.concat(bands).where(lambda values: values > 0)
+    lowest = positive["mean"].min()
     if metric == ACCURACY:
         axes.yaxis.set_major_formatter(percent())
-    else:
-        _log_axis(axes, np.concatenate(means), np.concatenate(edges))
+    elif lowest > 0:
+        axes.set_yscale("log")
+        # All means and at most a decade of the bands below them: a quartile may be 0, or next to it, where a single
+        # seed decides the mean. And room, so that one value alone is an axis too.
+        axes.set_ylim(max(lowest / 10, positive.min().min()) / 2, positive.max().max() * 2)
+        axes.yaxis.set_major_locator(LogLocator(numticks=7))
 
 
-def _log_axis(axes: Axes, means: NDArray[np.float64], edges: NDArray[np.float64]) -> None:
-    """A log scale over all means and at most a decade of the bands below them; linear where nothing is above 0.
-
-    A quartile may be 0, or next to it, where a single seed decides the mean.
-    """
-    means, edges = means[means > 0], edges[edges > 0]
-    if not len(means):
-        return
-    bottom = max(means.min() / 10, min(edges.min(initial=means.min()), means.min()))
-    axes.set_yscale("log")
-    # Room, so that one value alone is an axis too.
-    axes.set_ylim(bottom / 2, max(means.max(), edges.max(initial=0.0)) * 2)
-    axes.yaxis.set_major_locator(LogLocator(numticks=7))
-
-
-def _ends(data: FigureData, line: Line) -> str:
-    means = {m: data.band(line.configuration, m)["mean"] for m in (ACCURACY, DATA) if m in data.frame}
-    ends = [f"accuracy {number(float(means[ACCURACY].iloc[-1]), SHARE)} at the end"] if ACCURACY in means else []
-    ends += [f"gradient {number(float(means[DATA].iloc[0]), P)} at the start"] if DATA in means else []
-    return f"{line.label}: {', '.join(ends)}"
-
-
-def _seeds(data: FigureData, chosen: Sequence[Line]) -> str:
-    seeds = [data.rows(line.configuration)["seed"].nunique() for line in chosen]
+def _seeds(chosen: Sequence[Line]) -> str:
+    seeds = [line.rows["seed"].nunique() for line in chosen]
     least, most = min(seeds), max(seeds)
     if most == 1:
         return "Lines show the only seed, so there is no band."

@@ -1,33 +1,36 @@
-"""All figures of a sweep; one that does not apply says why not."""
+"""What a figure is, and all figures of a sweep: one file each in this folder, with a `FIGURE` that names it.
+
+The file's name is the figure's. It is in every report, among MLflow's artifacts and in `sweeps.report(NAME).figures`;
+docs/architecture.md shows how to add one.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from tracking.figures.data import FigureData, Searched
-from tracking.figures.kind import Kind
-from tracking.figures.style import NotDrawn, svg
+from tracking.figures.style import RC, NotDrawn, svg
 from tracking.results import Outcome
 
 ACCURACY = ("validation.accuracy", "maximize")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One figure with its words; `name` is a file's without its ending."""
+class Drawing:
+    """A figure, its caption, and its alternative text: what a reader would see, for those who hear the page."""
 
-    name: str
-    title: str
+    figure: Figure
     caption: str
     alt: str
-    figure: Figure
+    title: str = ""
 
     @cached_property
     def svg(self) -> str:
@@ -36,24 +39,30 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A figure that does not apply, and why: a clause."""
+class Kind:
+    """A kind of figure; calling it draws one in the style of all.
+
+    `draw` raises NotDrawn where the figure does not apply. Figures are read in the order of their `place`. With
+    `each_objective` there is one for each of a sweep's objectives, else one for the first.
+    """
 
     title: str
-    why: str
+    place: int
+    draw: Callable[[FigureData], Drawing]
+    each_objective: bool = False
+
+    def __call__(self, data: FigureData) -> Drawing:
+        """Draw it. Raises NotDrawn."""
+        with rc_context(rc=RC):
+            return self.draw(data)
 
 
 @dataclass(frozen=True)
 class Album:
-    """The figures of a sweep, in the order in which they are read."""
+    """The figures of a sweep by name, in the order in which they are read; and why others do not apply, by title."""
 
-    pictures: tuple[Picture, ...]
-    left_out: tuple[LeftOut, ...]
-
-    @property
-    def figures(self) -> dict[str, Figure]:
-        """By name."""
-        return {picture.name: picture.figure for picture in self.pictures}
+    pictures: Mapping[str, Drawing]
+    left_out: Mapping[str, str]
 
 
 def draw(
@@ -63,24 +72,23 @@ def draw(
     searched: Searched | None = None,
 ) -> Album:
     """Draw what applies to a tidy table; `objectives` are (metric, maximize | minimize)."""
-    pictures, left_out = [], []
+    pictures, left_out = {}, {}
     for place, objective in enumerate(objectives):
-        for name, kind in kinds().items():
+        data = FigureData(frame, outcomes, objective, searched or Searched())
+        for name, kind in _kinds().items():
             if place and not kind.each_objective:
                 continue
-            metric = objective[0] if kind.each_objective and len(objectives) > 1 else ""
-            title = f"{kind.title}: {metric}" if metric else kind.title
+            title, metric = kind.title, objective[0]
+            if kind.each_objective and len(objectives) > 1:
+                name, title = f"{name}-{metric.replace('.', '-')}", f"{title}: {metric}"
             try:
-                drawing = kind(FigureData(frame, outcomes, objective, searched or Searched()))
+                pictures[name] = replace(kind(data), title=title)
             except NotDrawn as why:
-                left_out.append(LeftOut(title, str(why)))
-            else:
-                full_name = f"{name}-{metric.replace('.', '-')}" if metric else name
-                pictures.append(Picture(full_name, title, drawing.caption, drawing.alt, drawing.figure))
-    return Album(tuple(pictures), tuple(left_out))
+                left_out[title] = str(why)
+    return Album(pictures, left_out)
 
 
-def kinds() -> dict[str, Kind]:
+def _kinds() -> dict[str, Kind]:
     """Every kind of figure by name, in the order in which they are read: the modules beside this one with a FIGURE."""
     path = importlib.import_module(str(__package__)).__path__
     modules = {m.name: importlib.import_module(f"{__package__}.{m.name}") for m in pkgutil.iter_modules(path)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
-from tracking.figures.kind import Drawing, Kind
 from tracking.figures.lines import symbol
 from tracking.figures.style import PALETTE, NotDrawn, new_figure, percent
 from tracking.verdict.tables import SHARE, number
@@ -11,19 +11,17 @@ from tracking.verdict.tables import SHARE, number
 
 def draw(data: FigureData) -> Drawing:
     """A bar per field, the largest on top, with its share."""
-    searched, metric = data.searched, data.objective[0]
-    if len(searched.axes) < 2:
-        raise NotDrawn(
-            f"only {symbol(searched.axes[0].name)} was searched" if searched.axes else "nothing was searched"
-        )
-    if not searched.importance.get(metric):
+    names, metric = [axis.name for axis in data.searched.axes], data.objective[0]
+    if len(names) < 2:
+        raise NotDrawn(f"only {symbol(names[0])} was searched" if names else "nothing was searched")
+    if not (importance := data.searched.importance.get(metric)):
         raise NotDrawn("too few searched configurations are complete, or the best do not stand out")
-    ordered = sorted(searched.importance[metric].items(), key=lambda item: -item[1])
-    shares = [number(share, SHARE) for _, share in ordered]
+    ordered = dict(sorted(importance.items(), key=lambda item: -item[1]))
+    shares = {name: number(share, SHARE) for name, share in ordered.items()}
     figure = new_figure(0.7 + 0.32 * len(ordered))
     axes = figure.subplots()
-    bars = axes.barh([symbol(name) for name, _ in ordered], [share for _, share in ordered], color=PALETTE[0])
-    axes.bar_label(bars, labels=shares, padding=3)
+    bars = axes.barh(list(map(symbol, ordered)), list(ordered.values()), color=PALETTE[0])
+    axes.bar_label(bars, labels=list(shares.values()), padding=3)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.1)
     axes.xaxis.set_major_formatter(percent())
@@ -33,7 +31,7 @@ def draw(data: FigureData) -> Drawing:
         f"How much each parameter decides whether a configuration is among the best by {metric}: Optuna's PED-ANOVA "
         "over the complete configurations. It shows how much a parameter matters within the searched range, not which "
         "value is good.",
-        f"Bars: {', '.join(f'{name} {share}' for (name, _), share in zip(ordered, shares, strict=True))}.",
+        f"Bars: {', '.join(map(' '.join, shares.items()))}.",
     )
 
 

@@ -1,53 +1,49 @@
-"""Which configurations a figure shows, and how each is called and coloured: the same in every figure of a sweep."""
+"""A line of a figure: a configuration's records, and how it is called and coloured in every figure of a sweep."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from tracking.figures.data import FigureData
-from tracking.figures.style import BEST_COLOUR, BEST_DASHES, DASHES, PALETTE, NotDrawn
-from tracking.tidy import MEMBER
+from tracking.tidy import layers_of
 
 # How a label puts a field; the others as `name = value`.
 _SHAPES = {"activation": "{}", "regime": "{}", "penalty": "{} penalty", "scaling": "{} scaling", "alpha": "α = {}"}
-_LEFT_OUT = {"engine", "epochs"}
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One configuration in a figure; `name` is short, `label` says what it is."""
+    """One configuration in a figure, by its records; `name` is short, `label` says what it is."""
 
-    configuration: int
+    rows: pd.DataFrame
     name: str
     label: str
     colour: str
     dashes: str
 
+    @property
+    def start(self) -> pd.DataFrame:
+        """Its records before the first step."""
+        return self.rows[self.rows["epoch"] == 0]
 
-def lines(data: FigureData) -> tuple[Line, ...]:
-    """The arms in their order, then the best searched configuration where there is a search. Raises NotDrawn."""
-    if not len(data.own):
-        raise NotDrawn("nothing has been recorded yet")
-    firsts = data.own.drop_duplicates("configuration").set_index("configuration").sort_index()
-    shown = [int(str(number)) for number in firsts.index[firsts["arm"] != ""]]
-    best = int(str(data.tried.index[-1])) if len(data.tried) else None
-    shown += [best] if best is not None else []
-    if not shown:
-        raise NotDrawn("there is no arm, and no searched configuration is complete yet")
-    differing = _differing(firsts.loc[shown])
-    chosen = []
-    for place, number in enumerate(shown):
-        fields = firsts.loc[number]
-        name = str(fields["arm"]) or "best searched"
-        what = described({field: fields[field] for field in differing})
-        state = data.outcomes[number].state
-        colour = BEST_COLOUR if number == best else PALETTE[place % len(PALETTE)]
-        dashes = BEST_DASHES if number == best else DASHES[place % len(DASHES)]
-        label = (f"{name}: {what}" if what else name) + ("" if state == "complete" else f" ({state})")
-        chosen.append(Line(number, name, label, colour, dashes))
-    return tuple(chosen)
+    @property
+    def end(self) -> pd.DataFrame:
+        """Its records after its last epoch."""
+        return last_epoch(self.rows)
+
+    def band(self, metric: str) -> pd.DataFrame:
+        """`mean`, `q25`, `q75` by epoch; NaN from where a seed has no finite value: survivors would look too good."""
+        by_epoch = within(self.rows[metric]).groupby(self.rows["epoch"])
+        table = {"mean": by_epoch.mean(), "q25": by_epoch.quantile(0.25), "q75": by_epoch.quantile(0.75)}
+        return pd.DataFrame(table).where(by_epoch.count() == by_epoch.size())
+
+    def layers(self, statistic: str) -> dict[str, str]:
+        """The columns of a statistic of its layers, by layer, from the input to the output."""
+        columns = {layer: f"layer.{layer}.{statistic}" for layer in layers_of(self.rows.iloc[0])}
+        return {layer: column for layer, column in columns.items() if column in self.rows}
 
 
 def described(fields: dict[str, object]) -> str:
@@ -65,7 +61,11 @@ def symbol(field: str) -> str:
     return "α" if field == "alpha" else field.replace("_", " ")
 
 
-def _differing(firsts: pd.DataFrame) -> list[str]:
-    """The fields in which these configurations are not all the same."""
-    fields = [field for field in MEMBER if field in firsts and field not in _LEFT_OUT]
-    return [field for field in fields if firsts[field].nunique(dropna=False) > 1]
+def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
+    """The records of each configuration after its last epoch."""
+    return rows[rows["epoch"] == rows.groupby("configuration")["epoch"].transform("max")]
+
+
+def within(values: pd.Series[float]) -> pd.Series[float]:
+    """NaN in the place of what the engines' float32 can't hold: infinities, and sizes that would break an axis."""
+    return values.astype(np.float64).where(values.abs() <= LARGEST)

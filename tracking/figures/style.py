@@ -13,7 +13,6 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -21,7 +20,7 @@ WIDTH = 5.0  # inches
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # From the fourth on every other line is broken: where two lie on each other, both are seen.
 DASHES = ("-", "-", "-", "--", "-", "--", ":", "-.")
-BEST_COLOUR, BEST_DASHES = "#000000", "--"
+BEST = ("#000000", "--")  # colour and dashes of the best searched configuration
 MISSING_COLOUR = "#d9d9d9"
 COLOURS = "viridis"  # of a scale
 RC: dict[Any, Any] = {  # matplotlib's type is a list of all names
@@ -43,8 +42,6 @@ RC: dict[Any, Any] = {  # matplotlib's type is a list of all names
     # The same figure is the same file.
     "svg.hashsalt": "gradsweep",
 }
-
-
 _STATISTICS = {"mean_abs": "mean |g|", "rms": "rms of g", "max_abs": "max |g|", "vanished": "|g| < 1e-7"}
 
 
@@ -54,9 +51,7 @@ class NotDrawn(ValueError):
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure (inches) that belongs to no window."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:

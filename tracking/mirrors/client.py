@@ -17,10 +17,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tracking.files import locked, synchronize
 from tracking.ledger import CONNECT_SECONDS, cause
 from tracking.store import Store, scratch, without_password
 from trainers.errors import Unavailable, Unmendable
+from trainers.files import locked, synchronize
 
 # Its own retries would keep the thread for minutes; ours can be interrupted. It prints where a run can be seen to
 # standard output, which is not its own.

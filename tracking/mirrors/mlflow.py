@@ -20,7 +20,6 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracking.files import synchronize
 from tracking.ledger import Ledger, with_driver
 from tracking.mirrors import run_data
 from tracking.mirrors.client import (
@@ -37,6 +36,7 @@ from tracking.mirrors.client import (
 from tracking.store import Store, scratch
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
+from trainers.files import synchronize
 
 log = logging.getLogger("gradsweep")
 NAME = "mlflow"

@@ -15,18 +15,33 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from tracking.figures.album import Album, Picture
+from tracking.figures.album import Album, Drawing
+from tracking.figures.data import FigureData
+from tracking.figures.style import NotDrawn
+from tracking.tidy import MEMBER
+from tracking.types import Sweep
 from tracking.verdict.sections import rankings, sections
-from tracking.verdict.tables import Table
+from tracking.verdict.tables import PERCENT, SHARE, SPREAD, Table, number
 from tracking.verdict.types import Verdict
 
 _HERE = Path(__file__).parent
-_PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
-_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _CODE = re.compile(r"`([^`]+)`")
+# Heading -> metric, at the start or the end, how it is shown.
+MEASURED = {
+    "train accuracy": ("train.accuracy", "end", PERCENT),
+    "validation accuracy": ("validation.accuracy", "end", PERCENT),
+    "test accuracy": ("test.accuracy", "end", PERCENT),
+    "rms of the loss's gradient, start": ("gradient.data.rms", "start", SPREAD),
+    "vanished, start": ("gradient.data.vanished", "start", SHARE),
+    "rms of the loss's gradient, end": ("gradient.data.rms", "end", SPREAD),
+    "vanished, end": ("gradient.data.vanished", "end", SHARE),
+}
+MOST = 6  # so many values of a field are named, of more the first and the last
+_COMPARED = ("alpha", "r")  # the rest are the conditions
 
 
 def page(
@@ -44,36 +59,65 @@ def page(
 
     `tables` are results below the figures and the rankings; `spec` is YAML; `status` is that of the ledger's sweep.
     """
-    now = datetime.now(UTC)
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["code"] = _with_code
+    environment.filters |= {"code": _with_code, "source": _source}
     return environment.get_template("page.html").render(
-        name=verdict.sweep,
+        verdict=verdict,
         question=question,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        notes=_notes(verdict, status, now),
+        lost=[f"{amount} {state}" for state in ("diverged", "failed") if (amount := verdict.states.get(state))],
         sections=sections(verdict),
-        fresh=verdict.fresh_seeds,
-        pictures=[(picture, *_image(picture)) for picture in album.pictures],
-        left_out=album.left_out,
-        tables=[*rankings(verdict), *tables],
+        album=album,
+        rankings=list(rankings(verdict)),
+        tables=list(tables),
         conditions=conditions,
         spec=spec,
-        made=f"Made by gradsweep{' ' + version if version else ''} on {now:%Y-%m-%d at %H:%M} UTC.",
+        status=status,
+        version=version,
+        now=f"{datetime.now(UTC):%Y-%m-%d at %H:%M} UTC",
     )
 
 
-def _notes(verdict: Verdict, status: str, now: datetime) -> list[str]:
-    notes = []
-    if status in ("running", "killed"):
-        how = "is running" if status == "running" else "was interrupted"
-        notes.append(f"This sweep {how}: the report shows its state on {now:%Y-%m-%d at %H:%M} UTC.")
-    lost = [f"{amount} {state}" for state in ("diverged", "failed") if (amount := verdict.states.get(state))]
-    if lost:
-        notes.append(f"Of the configurations, {' and '.join(lost)}. They have no rank, and their lines end early.")
-    return notes
+def measured(data: FigureData) -> list[Table]:
+    """Accuracies at the end and gradients at both ends of what the figures show: means over the seeds."""
+    try:
+        chosen = data.lines
+    except NotDrawn:
+        return []
+    shown = {f"{head}#": column for head, column in MEASURED.items() if column[0] in data.frame}
+    rows = []
+    for line in chosen:
+        ends = {"start": line.start, "end": line.end}
+        means = [number(ends[at][metric].mean(skipna=False), shape) for metric, at, shape in shown.values()]
+        rows.append((line.label, *means))
+    seeds = "search's own seeds" if len(data.own) < len(data.frame) else "seeds"
+    return [
+        Table(f"Means over the {seeds} (vanished: coordinates with |g| < 1e-7)", ("configuration", *shown), tuple(rows))
+    ]
+
+
+def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
+    """What a sweep's numbers hold for, one condition per row: data, seeds, epochs, engine, versions, commit."""
+    rows: list[tuple[str, str]] = []
+    if len(frame):
+        seeds = sorted(frame["seed"].unique().tolist())
+        rows.append(("seeds", f"{len(seeds)}: {_several(seeds)}"))
+        rows.append(("epochs recorded", f"0 to {int(frame['epoch'].max())}"))
+        for name in (m for m in MEMBER if m in frame and m not in _COMPARED):
+            rows.append((name.replace("_", " "), _several(frame[name].unique().tolist())))
+    rows += [(f"sha256 of {data}", digest) for data, digest in sweep.digests.items()]
+    times = {"started": sweep.begun, "ended": sweep.ended}
+    rows += [(what, f"{datetime.fromtimestamp(t / 1000, UTC):%Y-%m-%d %H:%M} UTC") for what, t in times.items() if t]
+    rows += [("git commit", sweep.commit)] if sweep.commit else []
+    rows += sweep.versions.items()
+    return Table("What the numbers hold for", ("condition", "value~"), tuple(rows))
+
+
+def _several(values: list[object]) -> str:
+    texts = [number(value, "g") if isinstance(value, float) else str(value) for value in values]
+    return ", ".join(texts) if len(texts) <= MOST else f"{texts[0]}, {texts[1]}, … {texts[-1]}"
 
 
 def _with_code(text: str) -> Markup:
@@ -81,9 +125,8 @@ def _with_code(text: str) -> Markup:
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
-def _image(picture: Picture) -> tuple[str, int, int]:
+def _source(picture: Drawing) -> Markup:
     """Its data URI, and its size in CSS pixels so that the page does not jump while it is read."""
-    drawn = _PROLOGUE.sub("", picture.svg)
-    box = _BOX.search(drawn)
-    width, height = (math.ceil(float(points) * 96 / 72) for points in box.groups()) if box else (1, 1)
-    return f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode('ascii')}", width, height
+    width, height = (math.ceil(round(float(inches) * 96, 6)) for inches in picture.figure.get_size_inches())
+    drawn = base64.b64encode(picture.svg.encode()).decode("ascii")
+    return Markup(f'src="data:image/svg+xml;base64,{drawn}" width="{width}" height="{height}"')

@@ -58,6 +58,5 @@ def default_claims(claim: str, arms: Iterable[str], objectives: Sequence[tuple[s
         claims += [Claim(BETTER, claim, rival, metric, goal) for rival in rivals]
         if metric.endswith(".accuracy"):
             claims.append(Claim(AS_GOOD, claim, BEST, metric, goal, MARGIN))
-    if len({metric for metric, _ in objectives}) == 1:
-        return tuple(map(named, claims))
-    return tuple(replace(named(c), name=f"{named(c).name}-in-{c.metric}") for c in claims)
+    several = len({metric for metric, _ in objectives}) > 1
+    return tuple(replace(c, name=named(c).name + f"-in-{c.metric}" * several) for c in claims)

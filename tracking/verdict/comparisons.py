@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from tracking.verdict.claims import AS_GOOD, BETTER, Claim
+from tracking.verdict.claims import AS_GOOD, BETTER, SIMILAR, Claim
 from tracking.verdict.statistics import Gains, interval, one_sided
 from tracking.verdict.types import Comparison
 
@@ -22,20 +22,18 @@ _DIGITS = 12  # accuracies are fractions: ties must not be broken by the last bi
 _ALIKE = 1e-6  # of the largest: what is smaller has digits of its own to lose
 
 
-def values(rows: pd.DataFrame, claim: Claim) -> dict[int, float]:
+def values(rows: pd.DataFrame, claim: Claim) -> pd.Series[float]:
     """The value per seed of one configuration, its mean over the claim's epochs; of `seconds`, the value per epoch.
 
     Empty where nothing was recorded in these epochs; NaN where one of them has no number.
     """
-    first, last = window(rows, claim)
-    kept = rows[(rows["epoch"] >= first) & (rows["epoch"] <= last)]
-    means = kept.groupby("epoch" if claim.metric == SECONDS else "seed")[claim.metric].mean(skipna=False)
-    return {int(str(key)): float(value) for key, value in means.items()}
+    kept = rows[rows["epoch"].between(*window(rows, claim))]
+    return kept.groupby("epoch" if claim.metric == SECONDS else "seed")[claim.metric].mean(skipna=False)
 
 
 def window(rows: pd.DataFrame, claim: Claim) -> tuple[int, int]:
     """The first and the last epoch that a claim is about, in one configuration's records."""
-    last = int(rows["epoch"].max()) if len(rows) else 0
+    last = int(rows["epoch"].max())
     if claim.metric == SECONDS:
         start = 1  # epoch 0 is before the first step: nothing is trained in it
     else:
@@ -44,47 +42,33 @@ def window(rows: pd.DataFrame, claim: Claim) -> tuple[int, int]:
 
 
 class Paired:
-    """The differences of two configurations, pair -> value of `arm` and `against`, under a claim; what they show."""
+    """Two configurations under a claim, value by value of what both have (`pairs`), and what these show.
 
-    def __init__(self, claim: Claim, arm: dict[int, float], against: dict[int, float]) -> None:
+    `gains` are the differences, positive where `arm` is better. Pairs are `decidable` where there are some, and all are
+    finite; `same` where there is no difference at all in any; of `one_clock` where they are the seconds of one pack,
+    which are shared out equally: no two clocks agree to the bit.
+    """
+
+    def __init__(self, claim: Claim, arm: pd.Series[float], against: pd.Series[float]) -> None:
         self.claim = claim
-        self.pairs = tuple(sorted(arm.keys() & against.keys()))
-        self.arm, self.against = (np.array([of[p] for p in self.pairs], dtype=np.float64) for of in (arm, against))
+        common = arm.index.intersection(against.index).sort_values()
+        self.pairs: tuple[int, ...] = tuple(common.tolist())
+        self.arm, self.against = (of[common].to_numpy(dtype=np.float64) for of in (arm, against))
         self.gains = (self.arm - self.against) * (1 if claim.goal == "maximize" else -1)
         self.margins = claim.margin * (np.abs(self.against) if claim.relative else np.ones(len(self.pairs)))
-
-    @property
-    def decidable(self) -> bool:
-        """Whether both have a finite number in every pair, and there is one."""
-        return len(self.pairs) > 0 and bool(np.isfinite(self.gains).all())
-
-    @property
-    def threshold(self) -> float:
-        """What the gain is held against, in the metric's unit: it has to be above this (its size below, if similar)."""
-        margin = float(self.margins.mean())
-        return -margin if self.claim.kind == AS_GOOD else margin
-
-    @property
-    def same(self) -> bool:
-        """Whether there is no difference at all, in any pair."""
-        return not np.any(self.gains)
-
-    @property
-    def one_clock(self) -> bool:
-        """Whether these are the seconds of one pack, which are shared out equally: no two clocks agree to the bit."""
-        return self.claim.metric == SECONDS and self.same
+        self.decidable = len(self.pairs) > 0 and bool(np.isfinite(self.gains).all())
+        self.same = not np.any(self.gains)
+        self.one_clock = claim.metric == SECONDS and self.same
 
     @cached_property
     def _beyond(self) -> list[Gains]:
         """What has to be above 0 for the claim to hold: one array, or two where a difference has two bounds."""
         not_worse, better = self.gains + self.margins, self.gains - self.margins
-        kinds = {BETTER: [better], AS_GOOD: [not_worse]}
-        return [self._rounded(beyond) for beyond in kinds.get(self.claim.kind, [not_worse, self.margins - self.gains])]
-
-    def _rounded(self, gains: Gains) -> Gains:
         sizes = np.maximum(np.maximum(np.abs(self.arm), np.abs(self.against)), self.margins)
         # A gradient of 1e9 on one seed must not make those of 1e-5 on the others nothing, and their pairs ties.
-        return np.where(sizes > _ALIKE * sizes.max(), self._on_grid(gains), gains)
+        large = sizes > _ALIKE * sizes.max()
+        bounds = {BETTER: [better], AS_GOOD: [not_worse], SIMILAR: [not_worse, -better]}[self.claim.kind]
+        return [np.where(large, self._on_grid(beyond), beyond) for beyond in bounds]
 
     def _on_grid(self, numbers: Gains) -> Gains:
         scale = float(max(np.abs(self.arm).max(), np.abs(self.against).max(), self.margins.max()))
@@ -93,32 +77,22 @@ class Paired:
     @cached_property
     def p(self) -> tuple[float, float]:
         """One-sided p: of "the claim does not hold", and of "the claim holds"."""
-        both = [one_sided(beyond) for beyond in self._beyond]
+        above, below = zip(*map(one_sided, self._beyond), strict=True)
         # Two bounds: it holds within both (the larger p), and fails beyond either (the smaller, of two chances).
-        return max(above for above, _ in both), min(1.0, len(both) * min(below for _, below in both))
+        return max(above), min(1.0, len(below) * min(below))
 
     @cached_property
     def clear(self) -> tuple[bool, bool]:
         """Whether the bootstrap interval lies wholly where the claim holds; wholly where it does not."""
-        ends = [interval(beyond) for beyond in self._beyond]
-        holds = all(low is not None and low > 0 for low, _ in ends)
-        return holds, any(high is not None and high < 0 for _, high in ends)
+        lows, highs = zip(*map(interval, self._beyond), strict=True)
+        return all(low is not None and low > 0 for low in lows), any(high is not None and high < 0 for high in highs)
 
     def comparison(self, names: tuple[str, str], configurations: tuple[int, int]) -> Comparison:
         """As plain data, of a pair that is decidable."""
         low, high = interval(self.gains)
         if low is not None and high is not None:
             low, high = self._on_grid(np.array([low, high])).tolist()
-        return Comparison(
-            one=names[0],
-            other=names[1],
-            configurations=configurations,
-            paired_over="epoch" if self.claim.metric == SECONDS else "seed",
-            pairs=self.pairs,
-            ones=tuple(self.arm.tolist()),
-            others=tuple(self.against.tolist()),
-            gains=tuple(self.gains.tolist()),
-            gain=math.fsum(self.gains) / len(self.pairs),
-            low=low,
-            high=high,
-        )
+        paired_over = "epoch" if self.claim.metric == SECONDS else "seed"
+        ones, others, gains = (tuple(of.tolist()) for of in (self.arm, self.against, self.gains))
+        gain = math.fsum(gains) / len(gains)
+        return Comparison(*names, configurations, paired_over, self.pairs, ones, others, gains, gain, low, high)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.05
-_RESAMPLES = 9_999
 _EXACT = 200
 
 Gains = NDArray[np.float64]
@@ -19,15 +18,11 @@ def interval(gains: Gains) -> tuple[float | None, float | None]:
     """The 95% percentile bootstrap interval of the mean; None with fewer than two. The same numbers give the same."""
     if len(gains) < 2:
         return None, None
-    ends = stats.bootstrap(
-        (gains,),
-        np.mean,
-        confidence_level=1 - LEVEL,
-        n_resamples=_RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(ends.low), float(ends.high)
+    resampled = stats.bootstrap(
+        (gains,), np.mean, confidence_level=1 - LEVEL, method="percentile", rng=np.random.default_rng(0)
+    )
+    low, high = resampled.confidence_interval
+    return float(low), float(high)
 
 
 def one_sided(gains: Gains) -> tuple[float, float]:
@@ -78,11 +73,11 @@ def holm(ps: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def least_p(pairs: int, claims: int = 1) -> float | None:
-    """The smallest two-sided p that so many pairs can give, corrected for so many claims; None without pairs."""
-    return min(1.0, claims * 2.0 ** (1 - pairs)) if pairs else None
+def least_p(pairs: int, claims: int = 1) -> float:
+    """The smallest two-sided p that so many pairs can give, corrected for so many claims."""
+    return min(1.0, claims * 2.0 ** (1 - pairs))
 
 
 def pairs_needed(claims: int = 1) -> int:
     """The fewest pairs with which one of so many claims can be decided at all: 6 for one."""
-    return next(n for n in range(1, 100) if claims * 2.0 ** (1 - n) <= LEVEL)
+    return next(n for n in range(1, 100) if least_p(n, claims) <= LEVEL)

@@ -7,57 +7,40 @@ something, and nowhere else.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-NUMBER, WORDS = "number", "words"
+from tracking.verdict.types import ClaimVerdict
+
 VALUE, SPREAD, GAIN, P, SHARE, PERCENT = ".4g", ".2g", "+.3g", ".2g", ".0%", ".1%"  # how numbers are shown
-
-
-@dataclass(frozen=True)
-class Column:
-    """A heading; `kind` is NUMBER (set to the right), WORDS (may be broken) or nothing."""
-
-    name: str
-    kind: str = ""
+MOST = 8000  # characters that MLflow keeps of a description
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, columns, and rows with one text per column."""
+    """A title, headings, and rows with one text per heading.
+
+    A heading that ends in `#` is that of numbers, set to the right; in `~`, of words that may be broken.
+    """
 
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
-class Statement:
-    """A sentence or more; on a claim, with its `name`, its `answer`, and as `lead` the words in which it was stated."""
-
-    text: str
-    name: str = ""
-    answer: str = ""
-    lead: str = ""
-
-
-@dataclass(frozen=True)
 class Section:
-    """A part of a verdict: statements, then tables; the opening one has no title."""
+    """A part of a verdict: sentences, then tables; the opening one has no title. `claims` are what the first say."""
 
     title: str
-    statements: tuple[Statement, ...]
+    sentences: tuple[str, ...]
     tables: tuple[Table, ...] = ()
+    claims: tuple[ClaimVerdict, ...] = ()
 
     @property
     def lines(self) -> list[str]:
-        """The statements, one per line: a list where the section has a title."""
-        return [f"{'- ' * bool(self.title)}{s.lead}{': ' * bool(s.lead)}{s.text}" for s in self.statements]
-
-
-def columns(*names: str) -> tuple[Column, ...]:
-    """Columns by name: a trailing `#` means numbers, a trailing `~` words that may be broken."""
-    kinds = {"#": NUMBER, "~": WORDS}
-    return tuple(Column(name.rstrip("#~"), kinds.get(name[-1:], "")) for name in names)
+        """The sentences, one per line: a list where the section has a title."""
+        return [f"{'- ' * bool(self.title)}{sentence}" for sentence in self.sentences]
 
 
 def number(value: float | None, shape: str = VALUE) -> str:
@@ -83,13 +66,19 @@ def count(amount: int, word: str) -> str:
     return f"{amount} {word}" if amount == 1 else f"{amount} {word}s"
 
 
-def ordinal(place: int) -> str:
-    """`1st`, `2nd`, `11th`."""
-    ending = "th" if place % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
-    return f"{place}{ending}"
+def markdown(sections: Iterable[Section]) -> str:
+    """Sections one below the other as Markdown; what would be beyond MLflow's limit is left out, from the end."""
+    parts = []
+    for section in sections:
+        parts += [f"**{section.title}**" * bool(section.title), "\n".join(section.lines)]
+        parts += [text for table in section.tables for text in (f"{table.title}:", markdown_table(table))]
+    text = "\n\n".join(filter(None, parts))
+    return text if len(text) <= MOST else text[: text.rindex("\n", 0, MOST)]
 
 
-def plain(sections: tuple[Section, ...]) -> str:
-    """The sentences alone."""
-    parts = [section for section in sections if section.statements]
-    return "\n".join(line for part in parts for line in (part.title, *part.lines) if line)
+def markdown_table(table: Table) -> str:
+    """A table as Markdown, without its title."""
+    heads = [column.rstrip("#~") for column in table.columns]
+    rules = ["---:" if column.endswith("#") else "---" for column in table.columns]
+    rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, rules, *rows))

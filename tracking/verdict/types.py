@@ -24,12 +24,12 @@ class Summary:
     epoch: int | None
     seeds: tuple[int, ...]
     values: tuple[float | None, ...]
-    mean: float | None
-    deviation: float | None
-    q25: float | None
-    q50: float | None
-    q75: float | None
-    rank: int | None
+    mean: float | None = None
+    deviation: float | None = None
+    q25: float | None = None
+    q50: float | None = None
+    q75: float | None = None
+    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,21 @@ class ClaimVerdict:
     metric: str
     goal: str
     epochs: str
-    threshold: float | None
-    question: str
-    answer: str
-    sentence: str
-    comparison: Comparison | None
-    candidates: int
-    p: float | None
-    p_corrected: float | None
-    stated_later: bool
+    threshold: float | None = None
+    question: str = ""
+    answer: str = "undecided"
+    sentence: str = ""
+    comparison: Comparison | None = None
+    candidates: int = 0
+    p: float | None = None
+    p_corrected: float | None = None
+    stated_later: bool = False
+
+    @property
+    def lead(self) -> str:
+        """The claim's own words, and when they were stated; nothing for a claim of neither."""
+        later = " (post hoc: stated after results were available)" * self.stated_later
+        return (f'"{self.says}"' if self.says else f"`{self.name}`" if later else "") + later
 
 
 @dataclass(frozen=True)

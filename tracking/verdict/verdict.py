@@ -35,22 +35,22 @@ that chose it: a sweep with a confirming stage is judged on that stage's fresh s
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
-from tracking.markdown import markdown
 from tracking.results import CONFIRM, Outcome
 from tracking.verdict.causes import causes
 from tracking.verdict.claims import BETTER, PLAIN, Claim
 from tracking.verdict.comparisons import SECONDS
 from tracking.verdict.judge import Stage, judge_claims
-from tracking.verdict.rankings import summaries
 from tracking.verdict.sections import rankings, sections
-from tracking.verdict.tables import Section, plain
-from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Verdict
+from tracking.verdict.tables import Section, markdown
+from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Summary, Verdict
 
 __all__ = ["ClaimVerdict", "ObjectiveVerdict", "Verdict", "judge"]
 
@@ -85,34 +85,55 @@ def judge(
     again = {n: o for n, o in outcomes.items() if o.confirms is not None}
     arms = {o.arm: n for n, o in own.items() if o.arm}
     fresh = {a: n for n, o in again.items() if (a := o.confirms)}
-    stage = Stage(frame, again, fresh) if confirming else Stage(frame, own, arms)
+    search, confirmation = Stage(frame, own, arms), Stage(frame, again, fresh)
+    stage = confirmation if confirming else search
     judged = []
     for metric, goal in objectives:
-        ranking = summaries(frame, own, metric, goal)
+        ranking = summaries(search, metric, goal)
         claimed = next((s for s in ranking if s.configuration == arms.get(claim or "")), None)
-        judged.append(ObjectiveVerdict(metric, goal, ranking, summaries(frame, again, metric, goal), claimed))
+        judged.append(ObjectiveVerdict(metric, goal, ranking, summaries(confirmation, metric, goal), claimed))
     answers = judge_claims(claims, stage, later, left)
-    gradients, sentences = causes(frame, _compared(answers, stage, claim))
+    # The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first.
+    compared = []
+    if claim is not None and claim != PLAIN and claim in stage.arms and PLAIN in stage.arms:
+        compared.append((stage.arms[PLAIN], stage.arms[claim]))
+    for c in answers:
+        if c.kind == BETTER and c.comparison and c.metric != SECONDS:
+            better, worse = c.comparison.configurations
+            compared.append((worse, better))
+    names = {n: o.name.removeprefix(CONFIRM) for n, o in outcomes.items()}
+    gradients, sentences = causes(frame, list(dict.fromkeys(compared))[:MOST_CAUSES], names)
     states = dict(Counter(o.state for o in outcomes.values()))
-    total = max(sum(states.values()) - states.get("running", 0) + left, len(outcomes))
+    total = max(len(outcomes) - states.get("running", 0) + left, len(outcomes))
     verdict = Verdict(sweep, claim, states, total, tuple(judged), answers, gradients, sentences)
     parts = sections(verdict)
+    lines = [line for part in parts if part.sentences for line in (part.title, *part.lines) if line]
     # The whole of it: a list of the best closes what is read from the top.
     described = (*parts[1:], Section("", (), rankings(verdict, MOST_RANKED)))
-    return replace(verdict, text=plain(parts), markdown=markdown(described))
+    return replace(verdict, text="\n".join(lines), markdown=markdown(described))
 
 
-def _compared(
-    claims: Sequence[ClaimVerdict], stage: Stage, claim: str | None
-) -> list[tuple[tuple[int, str], tuple[int, str]]]:
-    """The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first."""
-    arms = stage.arms
-    pairs: dict[tuple[int, int], tuple[tuple[int, str], tuple[int, str]]] = {}
-    if claim is not None and claim in arms and claim != PLAIN and PLAIN in arms:
-        pairs[arms[claim], arms[PLAIN]] = (arms[PLAIN], PLAIN), (arms[claim], claim)
-    for c in claims:
-        if c.kind == BETTER and c.comparison is not None and c.metric != SECONDS:
-            names = (name.removeprefix(CONFIRM) for name in (c.comparison.one, c.comparison.other))
-            better, worse = zip(c.comparison.configurations, names, strict=True)
-            pairs.setdefault(c.comparison.configurations, (worse, better))
-    return list(pairs.values())[:MOST_CAUSES]
+def summaries(stage: Stage, metric: str, goal: str = "maximize") -> tuple[Summary, ...]:
+    """Every configuration of a stage at its last epoch; the complete ones by rank, then the others by number."""
+    every = [_summary(outcome, stage.rows.get(number), metric) for number, outcome in stage.outcomes.items()]
+    means = {s.configuration: s.mean for s in every if s.state == "complete" and s.mean is not None}
+    ranks = pd.Series(means, dtype=float).rank(method="min", ascending=goal == "minimize").astype(int).to_dict()
+    ranked = [replace(s, rank=ranks.get(s.configuration)) for s in every]
+    return tuple(sorted(ranked, key=lambda s: (s.rank is None, s.rank or 0, s.configuration)))
+
+
+def _summary(outcome: Outcome, rows: pd.DataFrame | None, metric: str) -> Summary:
+    epoch, by_seed = None, {}
+    if rows is not None:
+        epoch = int(rows["epoch"].max())
+        end = rows[rows["epoch"] == epoch]
+        by_seed = dict(sorted(zip(end["seed"].tolist(), end[metric].tolist(), strict=True)))
+    values = tuple(v if math.isfinite(v) else None for v in by_seed.values())
+    summary = Summary(outcome.number, outcome.arm, outcome.name, outcome.state, epoch, tuple(by_seed), values)
+    finite = [v for v in values if v is not None]
+    # Of all seeds or of none: the mean of those that survived would be too good.
+    if not finite or len(finite) < len(values):
+        return summary
+    q25, q50, q75 = np.quantile(finite, (0.25, 0.5, 0.75)).tolist()
+    deviation = float(np.std(finite, ddof=1)) if len(finite) > 1 else None
+    return replace(summary, mean=math.fsum(finite) / len(finite), deviation=deviation, q25=q25, q50=q50, q75=q75)

@@ -66,7 +66,7 @@ def numbers(claim: Claim, c: Comparison, candidates: int, p: float, corrected: f
 def too_few(c: Comparison, claims: int, factor: int) -> str:
     """Why so few pairs can't decide a claim, whose p is corrected at least `factor` times; nothing where they can."""
     least = least_p(len(c.pairs), factor)
-    if least is None or least <= LEVEL:
+    if least <= LEVEL:
         return ""
     return (
         f" With {count(len(c.pairs), c.paired_over)} and {count(claims, 'claim')}, the corrected p cannot fall below "

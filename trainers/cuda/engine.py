@@ -22,7 +22,7 @@ from trainers.cuda.statistics import TORCH
 from trainers.data.dataset import Dataset
 from trainers.layers import IMAGE, Layer
 from trainers.states import MemberState
-from trainers.statistics import Columns, Probe, by_member, columns, statistics
+from trainers.statistics import Probe, by_member, columns, statistics
 from trainers.streams import order_of_images
 
 log = logging.getLogger("gradsweep")
@@ -92,9 +92,9 @@ class CudaEngine:
         """
 
         def work(states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
-            of = Columns(*(torch.tensor(column, device=self.device) for column in columns(states, before)))
+            parameters, earlier, penalty, r = (torch.tensor(c, device=self.device) for c in columns(states, before))
             probed = Array(self.workshop, states).probe(self.splits["probe"])
-            found = statistics(self.layers, of, *probed, TORCH)
+            found = statistics(self.layers, (parameters, earlier, penalty, r), *probed, TORCH)
             table = torch.stack(list(found.values())).cpu().numpy()
             return by_member(dict(zip(found, table, strict=True)))
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.cuda import SUPPORT
-from trainers.layers import Convolution, Dense, Layer, Pooling, Shape, output_shapes, parameter_shapes
+from trainers.layers import Convolution, Dense, Layer, Pooling, Shape, output_shapes, parameter_count, places
 
 CHANNELS = 3
 TAPS = 81  # weights of a 3x3 convolution from 3 to 3 channels
@@ -166,12 +166,12 @@ def plan_of(layers: tuple[Layer, ...], image: Shape, blocks: Blocks) -> Plan:
         return area((height + 2) * CHANNELS * pitch * lanes)
 
     shapes = [image, *output_shapes(layers, image)]
-    sizes = dict(parameter_shapes(layers, image))
+    starts = {place.name: place.where.start for place in places(layers, image)}
     widest = _power_of_two(max(layer.units for layer in layers if isinstance(layer, Dense)), 16)
     convolutions: list[dict[str, int]] = []
     dense: list[dict[str, int]] = []
     slices: list[slice] = []
-    units = parameters = 0
+    units = 0
     source = image_area(image[1])
     flat = 0
     for i, layer in enumerate(layers):
@@ -191,7 +191,7 @@ def plan_of(layers: tuple[Layer, ...], image: Shape, blocks: Blocks) -> Plan:
                     "rows": height // groups,
                     "pooled": int(pooled),
                     "separable": int(layer.separable),
-                    "parameters": parameters,
+                    "parameters": starts[layer.name],
                     "input": source,
                     "value": value,
                     "slope": slope,
@@ -213,7 +213,7 @@ def plan_of(layers: tuple[Layer, ...], image: Shape, blocks: Blocks) -> Plan:
                 {
                     "inputs": inputs,
                     "outputs": layer.units,
-                    "parameters": parameters,
+                    "parameters": starts[layer.name],
                     "bias": int(layer.bias),
                     "input": source,
                     "value": value,
@@ -224,13 +224,12 @@ def plan_of(layers: tuple[Layer, ...], image: Shape, blocks: Blocks) -> Plan:
             source, count = value, layer.units if layer.activated else 0
         slices.append(slice(units, units + count))
         units += count
-        parameters += sum(prod(shape) for shape in sizes[layer.name])
     return Plan(
         blocks=blocks,
         image=image,
         convolutions=np.array([[row[name] for name in CONVOLUTION] for row in convolutions], dtype=np.int32),
         dense=np.array([[row[name] for name in DENSE] for row in dense], dtype=np.int32),
-        parameters=parameters,
+        parameters=parameter_count(layers, image),
         classes=dense[-1]["outputs"],
         unit_slices=tuple(slices),
         units=units,

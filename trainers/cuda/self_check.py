@@ -19,7 +19,6 @@ import logging
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 
 from trainers.cuda import SUPPORT
 from trainers.cuda.engine import CudaEngine
-from trainers.data.cache import cache_folder
+from trainers.data import cache
 from trainers.data.dataset import Dataset, Split
 from trainers.errors import DataError
 from trainers.layers import Convolution, Dense, Layer, Pooling
@@ -66,8 +65,8 @@ def earned(device: str) -> str | None:
     """None where the engine has passed its check on the device; else the reason, in a line."""
     about = versions(device)
     digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, DataError):
-        return _reason((cache_folder() / "cuda-self-check" / digest).read_text())
+    with contextlib.suppress(ValueError, KeyError, TypeError, DataError):
+        return _reason(cache.recall("cuda-self-check", digest) or "")
     log.info("the cuda engine checks itself on %s: a minute or two if its kernels must be compiled", about["name"])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [*COMMAND, device]
@@ -78,20 +77,9 @@ def earned(device: str) -> str | None:
         # not kept: memory may have been short, or the device another process's own
         lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         return f"the cuda engine's check of itself failed on {about['name']}: {''.join(lines[-1:])[:200]}"
-    with contextlib.suppress(OSError, DataError):
-        _keep(cache_folder() / "cuda-self-check" / digest, json.dumps(about | {"reason": reason}))
+    with contextlib.suppress(DataError):
+        cache.remember("cuda-self-check", digest, json.dumps(about | {"reason": reason}))
     return reason
-
-
-def _keep(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        unfinished.write_text(text)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def versions(device: str) -> dict[str, str]:

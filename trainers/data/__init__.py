@@ -75,18 +75,18 @@ def names() -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def source_of(name: str) -> tuple[Source, list[str]] | None:
-    """The source of data of that name, and what its functions are given; None for an unknown name."""
+def source_of(name: str) -> tuple[Source, list[str]]:
+    """The source of data of that name, and what its functions are given; raises DataError for an unknown name."""
     word, colon, path = name.partition(":")
     source = DATA.get(word)
     if source is None or source.takes_path != bool(colon):
-        return None
+        raise DataError(f"data must be {names()}, but got {name!r}")
     return source, [path] if source.takes_path else []
 
 
 def images_of(name: str) -> Images:
     """About how many images this data has, before it is loaded; zeros for a folder that can't be read."""
-    source, arguments = _known(name)
+    source, arguments = source_of(name)
     return source.images(*arguments)
 
 
@@ -98,13 +98,7 @@ def load(name: str) -> Dataset:
     """
     with _ONE_AT_A_TIME:
         if name not in _LOADED:
-            source, arguments = _known(name)
+            source, arguments = source_of(name)
             module, _, function = source.loader.partition(":")
             _LOADED[name] = getattr(import_module(module), function)(*arguments)
         return _LOADED[name]
-
-
-def _known(name: str) -> tuple[Source, list[str]]:
-    if (known := source_of(name)) is None:
-        raise DataError(f"data {name!r} is unknown: it must be {names()}")
-    return known

@@ -3,26 +3,26 @@
     <cache>/arrays/<key>/{train,validation,test}-{images,labels}.npy and dataset.json
     <cache>/folders/<fingerprint>     the key that belongs to a folder as it was when it was last read
 
-<cache> is $GRADSWEEP_CACHE, else $XDG_CACHE_HOME/gradsweep, else ~/.cache/gradsweep. Everything is written under a
-temporary name and then renamed, so that of several processes the first one wins and no one sees half a data set.
+<cache> is $GRADSWEEP_CACHE, else $XDG_CACHE_HOME/gradsweep, else ~/.cache/gradsweep. One process at a time writes a
+data set, and its dataset.json last: of several the first one wins, and no one sees half a set.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from trainers.data.dataset import Dataset, Split
 from trainers.errors import DataError
+from trainers.files import replaced
 
 SPLITS = ("train", "validation", "test")
 
@@ -38,10 +38,7 @@ def cache_folder() -> Path:
 
 def read(key: str, name: str) -> Dataset | None:
     """The data set kept under `key`, mapped from its files and called `name`; None where none or a damaged one is."""
-    return _read(_place(key), name)
-
-
-def _read(place: Path, name: str) -> Dataset | None:
+    place = _place(key)
     try:
         about = json.loads((place / "dataset.json").read_text())
         train, validation, test = (
@@ -56,62 +53,53 @@ def _read(place: Path, name: str) -> Dataset | None:
 def write(key: str, dataset: Dataset) -> Dataset:
     """Keep a data set under `key`, and give it back as mapped from there; raises DataError where that can't be done."""
     place = _place(key)
-    with writing():
-        temporary = _beside(place)
-        temporary.mkdir(parents=True)
+    with alone(cache_folder()):
+        if kept := read(key, dataset.name):  # another process was faster
+            return kept
+        shutil.rmtree(place, ignore_errors=True)  # a damaged one; who has mapped it can still read it
         try:
+            place.mkdir(parents=True)
             for name in SPLITS:
                 split: Split = getattr(dataset, name)
-                _save(temporary / f"{name}-images.npy", split.images)
-                _save(temporary / f"{name}-labels.npy", split.labels)
+                _save(place / f"{name}-images.npy", split.images)
+                _save(place / f"{name}-labels.npy", split.labels)
             about = {"classes": dataset.classes, "digest": dataset.digest}
-            (temporary / "dataset.json").write_text(json.dumps(about))
-            # Mapped before it is renamed: it stays readable whatever others do to the place afterwards.
-            ours = _read(temporary, dataset.name)
-            if ours is None:
-                raise DataError(f"the cache {cache_folder()} was changed while it was written: try again")
-            while True:
-                try:
-                    temporary.rename(place)
-                    return ours
-                except OSError as e:
-                    if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                        raise
-                if kept := read(key, dataset.name):  # another process was faster
-                    return kept
-                # A damaged one goes in one step, by another name: file by file it would be half a set for a while.
-                aside = _beside(place)
-                with suppress(FileNotFoundError):  # another process has done it
-                    place.rename(aside)
-                shutil.rmtree(aside, ignore_errors=True)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            (place / "dataset.json").write_text(json.dumps(about))
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        kept = read(key, dataset.name)
+    if kept is None:
+        raise DataError(f"the cache {cache_folder()} was changed while it was written: try again")
+    return kept
 
 
-def recall(fingerprint: str) -> str | None:
-    """The key that `remember` noted for a folder's fingerprint, or None."""
+def recall(kind: str, name: str) -> str | None:
+    """The text that was noted under that name, or None."""
     try:
-        return (cache_folder() / "folders" / fingerprint).read_text()
+        return (cache_folder() / kind / name).read_text()
     except (OSError, ValueError):
         return None
 
 
-def remember(fingerprint: str, key: str) -> None:
-    """Note which key a folder's fingerprint belongs to; raises DataError where that can't be done."""
-    place = cache_folder() / "folders" / fingerprint
-    with writing():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(place)
-        try:
-            temporary.write_text(key)
-            temporary.replace(place)
-        finally:
-            temporary.unlink(missing_ok=True)
+def remember(kind: str, name: str, text: str) -> None:
+    """Note a text under a name; raises DataError where that can't be done."""
+    note = cache_folder() / kind / name
+    with _writing():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(note) as new:
+            new.write_text(text)
 
 
 @contextmanager
-def writing() -> Iterator[None]:
-    """Turns what goes wrong while the cache is written into a DataError."""
+def alone(folder: Path) -> Iterator[None]:
+    """No other process of the machine is in this block for the same folder; what can't be written is a DataError."""
+    with _writing(), FileLock(folder / "lock"):
+        yield
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
     try:
         yield
     except OSError as e:
@@ -123,11 +111,6 @@ def writing() -> Iterator[None]:
 
 def _place(key: str) -> Path:
     return cache_folder() / "arrays" / key
-
-
-def _beside(place: Path) -> Path:
-    """A name in the same folder that no other process has."""
-    return place.with_name(f".{place.name}.{uuid.uuid4().hex}")
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:

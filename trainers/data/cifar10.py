@@ -5,7 +5,6 @@ Never a substitute: without the data there is one line that says what to do.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -16,7 +15,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
-from pathlib import Path
 
 import numpy as np
 
@@ -41,7 +39,7 @@ def load_cifar10() -> Dataset:
     if kept := cache.read(key, NAME):
         return kept
     place = cache.cache_folder() / NAME
-    with _alone(place):
+    with cache.alone(place):  # torchvision writes the files under their final names
         if kept := cache.read(key, NAME):
             return kept
         _log.info("taking CIFAR-10 from %s, or downloading it there", place)
@@ -62,18 +60,6 @@ def load_cifar10() -> Dataset:
         dataset = cache.write(key, assemble(NAME, tuple(train.classes), *whole))
         _log.info("CIFAR-10 is in %s", cache.cache_folder())
         return dataset
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Only one process of the machine at a time: torchvision writes the files under their final names."""
-    with cache.writing():
-        place.mkdir(parents=True, exist_ok=True)
-        file = open(place / "lock", "w")
-    with file:
-        with cache.writing():
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

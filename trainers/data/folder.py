@@ -10,19 +10,20 @@ classes, are passed over; links are followed only where they stay below the fold
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
 import os
+import stat
 import time
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainers.data import cache
 from trainers.data.dataset import SIDE, Dataset, Split, assemble
-from trainers.data.images import decode, in_parallel, read_file
+from trainers.data.images import decode, in_parallel, read_file, readable
 from trainers.errors import DataError
 
 PARTS = ("train", "test")
@@ -43,77 +44,66 @@ class _File(NamedTuple):
     changed: int
 
 
-class _Tree(NamedTuple):
-    root: str
-    classes: tuple[str, ...]
-    files: list[_File]
-
-
 def load_folder(path: str) -> Dataset:
     """The images below a folder; raises DataError for a tree that is not as said above, or an image that is broken."""
     name = f"folder:{path}"
-    tree = _walk(path)
-    fingerprint = _sha256([FORMAT, tree])
-    if (key := cache.recall(fingerprint)) and (kept := cache.read(key, name)):
+    root, classes, files = _walk(path)
+    fingerprint = _sha256([FORMAT, root, classes, files])
+    if (key := cache.recall("folders", fingerprint)) and (kept := cache.read(key, name)):
         return kept
     began = time.perf_counter()
-    _log.info("reading %d images below %s", len(tree.files), tree.root)
-    key = _key(tree, in_parallel(lambda file: hashlib.sha256(read_file(file.path)).digest(), tree.files))
+    _log.info("reading %d images below %s", len(files), root)
+    key = _key(classes, files)
     dataset = cache.read(key, name)
     if dataset is None:
-        decoded, key = _decode(name, tree)
-        dataset = cache.write(key, decoded)
+        images = np.empty((len(files), 3, SIDE, SIDE), np.uint8)
+        # of the very bytes that are decoded, should a file have just changed
+        key = _key(classes, files, images)
+        labels = np.array([file.label for file in files], np.int64)
+        cut = sum(file.part == "train" for file in files)
+        parts = Split(images[:cut], labels[:cut]), Split(images[cut:], labels[cut:])
+        dataset = cache.write(key, assemble(name, classes, *parts))
     try:
-        cache.remember(fingerprint, key)
+        cache.remember("folders", fingerprint, key)
     except DataError as e:  # the data are there; without the note only the files are read again
-        _log.warning("the images below %s will be read again next time: %s", tree.root, e)
+        _log.warning("the images below %s will be read again next time: %s", root, e)
     seconds = time.perf_counter() - began
-    _log.info("%d images below %s are in %s after %.1f s", len(tree.files), tree.root, cache.cache_folder(), seconds)
+    _log.info("%d images below %s are in %s after %.1f s", len(files), root, cache.cache_folder(), seconds)
     return dataset
 
 
-def _decode(name: str, tree: _Tree) -> tuple[Dataset, str]:
-    """The decoded data set, and the key of the very bytes it was decoded from, should a file have just changed."""
-    images = np.empty((len(tree.files), 3, SIDE, SIDE), np.uint8)
+def _key(classes: tuple[str, ...], files: list[_File], images: NDArray[np.uint8] | None = None) -> str:
+    """The key of what is in the files, which are also decoded into `images` where these are given."""
 
-    def work(index: int) -> bytes:
-        path = tree.files[index].path
-        content = read_file(path)
-        images[index] = decode(content, path)
-        return hashlib.sha256(content).digest()
+    def content(index: int) -> str:
+        data = read_file(files[index].path)
+        if images is not None:
+            images[index] = decode(data, files[index].path)
+        return hashlib.sha256(data).hexdigest()
 
-    key = _key(tree, in_parallel(work, range(len(tree.files))))
-    labels = np.array([file.label for file in tree.files], np.int64)
-    cut = sum(file.part == "train" for file in tree.files)
-    train, test = Split(images[:cut], labels[:cut]), Split(images[cut:], labels[cut:])
-    return assemble(name, tree.classes, train, test), key
-
-
-def _key(tree: _Tree, contents: list[bytes]) -> str:
-    files = [(file.part, file.label, what.hex()) for file, what in zip(tree.files, contents, strict=True)]
-    return _sha256([FORMAT, tree.classes, files])
+    contents = zip(files, in_parallel(content, range(len(files))), strict=True)
+    return _sha256([FORMAT, classes, [(file.part, file.label, digest) for file, digest in contents]])
 
 
 def _sha256(plain: object) -> str:
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def _walk(path: str) -> _Tree:
-    """Every image of the tree in its order, training part first, with what tells whether it has changed."""
+def _walk(path: str) -> tuple[str, tuple[str, ...], list[_File]]:
+    """The folder's real path, the classes, and every image in its order, training part first."""
     try:
         root = os.path.realpath(os.path.expanduser(path))
     except ValueError as e:  # a zero byte
         raise DataError(f"folder:{path!r} is not a folder's name ({e}): {RIGHT}") from None
     if not path or not os.path.isdir(root):
         raise DataError(f"folder:{path}: there is no folder {root}: {RIGHT}")
-    entries = functools.partial(_entries, root)
-    folders = {entry.name: entry for entry in entries(root) if _is(entry, "is_dir")}
+    folders = _folders(root, root)
     for part in PARTS:
         if part not in folders:
-            inner = [n for n, e in folders.items() if all(os.path.isdir(os.path.join(e.path, p)) for p in PARTS)]
+            inner = [name for name, at in folders.items() if all(os.path.isdir(os.path.join(at, p)) for p in PARTS)]
             hint = f"use folder:{os.path.join(path, inner[0])}" if inner else RIGHT
             raise DataError(f"folder:{path}: there is no folder {os.path.join(root, part)}: {hint}")
-    classes = {part: {e.name: e.path for e in entries(folders[part].path) if _is(e, "is_dir")} for part in PARTS}
+    classes = {part: _folders(root, folders[part]) for part in PARTS}
     for part, twin in (PARTS, PARTS[::-1]):
         if missing := sorted(classes[part].keys() - classes[twin].keys()):
             where = os.path.join(root, twin)
@@ -125,40 +115,33 @@ def _walk(path: str) -> _Tree:
     files = []
     for part in PARTS:
         for label, name in enumerate(names):
-            images = entries(classes[part][name])
+            images = _entries(root, classes[part][name])
             if not images:
                 raise DataError(f"{classes[part][name]} is empty: every class must have at least one image")
             files += [_file(entry, part, label) for entry in images]
-    return _Tree(root, names, files)
+    return root, names, files
+
+
+def _folders(root: str, folder: str) -> dict[str, str]:
+    """The paths of the folders in a folder by their names."""
+    return {entry.name: entry.path for entry in _entries(root, folder) if os.path.isdir(entry)}
 
 
 def _entries(root: str, folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as scan:
-            entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
-    except OSError as e:
-        raise DataError(f"{folder} can't be read ({e.strerror}): allow it, or use another folder") from e
+    with readable(folder, "use another folder"), os.scandir(folder) as scan:
+        entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda e: e.name)
     for entry in entries:
         if entry.is_symlink() and not os.path.realpath(entry.path).startswith(os.path.join(root, "")):
             raise DataError(f"{entry.path} is a link that leads out of {root}: put the files themselves there")
     return entries
 
 
-def _is(entry: os.DirEntry[str], what: str) -> bool:
-    try:
-        return bool(getattr(entry, what)())
-    except OSError:  # links that lead to each other
-        return False
-
-
 def _file(entry: os.DirEntry[str], part: str, label: int) -> _File:
-    # Opening anything else, such as a pipe, could wait for ever.
-    if not _is(entry, "is_file"):
-        raise DataError(f"{entry.path} is not a file: the folder of a class holds images and nothing else")
-    try:
+    with readable(entry.path):
         about = entry.stat()
-    except OSError as e:
-        raise DataError(f"{entry.path} can't be read ({e.strerror}): allow it, or remove it") from e
+    # Opening anything else, such as a pipe, could wait for ever.
+    if not stat.S_ISREG(about.st_mode):
+        raise DataError(f"{entry.path} is not a file: the folder of a class holds images and nothing else")
     if about.st_size > LARGEST:
         raise DataError(f"{entry.path} is larger than any image, {LARGEST >> 20} MiB: remove it")
     return _File(entry.path, part, label, about.st_size, about.st_mtime_ns, about.st_ctime_ns)

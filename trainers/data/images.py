@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -36,13 +37,19 @@ def in_parallel(work: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def readable(path: str, instead: str = "remove it") -> Iterator[None]:
+    """Turns what goes wrong while `path` is read into a DataError."""
+    try:
+        yield
+    except OSError as e:
+        raise DataError(f"{path} can't be read ({e.strerror}): allow it, or {instead}") from e
+
+
 def read_file(path: str) -> bytes:
     """A file's content; raises DataError where it can't be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as e:
-        raise DataError(f"{path} can't be read ({e.strerror}): allow it, or remove it") from e
+    with readable(path), open(path, "rb") as file:
+        return file.read()
 
 
 def decode(content: bytes, path: str) -> NDArray[np.uint8]:

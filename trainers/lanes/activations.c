@@ -135,6 +135,14 @@ void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t coun
 #undef CASE
 }
 
+/* Whether the kernels have code for what each member asks for. */
+int known(const int32_t *choices, int64_t members) {
+    static const int counts[3] = {ACTIVATION_COUNT, SCALING_COUNT, PENALTY_COUNT};
+    for (int64_t i = 0; i < 3 * members; i++)
+        if (choices[i] < 0 || choices[i] >= counts[i % 3]) return 0;
+    return 1;
+}
+
 Scaled scaled(const Settings *s) {
     double inner = s->scaling == NAIVE ? 1.0 : 1.0 / s->alpha;
     double rate = inner * (s->activation == TANH ? -2.0 : -1.0) * 1.4426950408889634;

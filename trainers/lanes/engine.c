@@ -1,145 +1,191 @@
-/* An epoch, a probe or an evaluation of an array of members, on several threads.
+/* An epoch of training, an evaluation or a probe of an array of members, on several threads.
  *
  * The bits of a member depend neither on the other members nor on the threads. Members are handed out whole; those left
- * over when fewer members than threads remain are each trained by a team, whose ranks share out the groups of LANES
+ * over when fewer members than threads remain are each worked on by a team, whose ranks share out the groups of LANES
  * images of a batch. A group's gradient is computed by one rank and kept apart, and one rank adds up the groups in
- * their order, in double precision. */
-#include "engine.h"
+ * their order, in double precision.
+ *
+ * Every call plans the network anew and has its own memory: nothing is kept between calls. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/mman.h>
 
-/* One thread's part in the training of one member. */
+#include "network.h"
+
+enum { MOST_KEPT = 32, MOST_THREADS = 256 };
+
+/* One thread's memory; a team uses that of its first thread for what it shares. */
 typedef struct {
-    Call *call;
-    Team *team;
+    Workspace workspace;
+    Barrier barrier;
+    float *gradients; /* (kept, parameters), of groups */
+    double *total;    /* (parameters,), of a batch */
+    double losses[MOST_KEPT], loss;
+    int64_t hits[MOST_KEPT], hits_in_all;
+} Thread;
+
+typedef struct {
+    const Call *call;
+    Network network;
+    int64_t kept;
+    Thread *threads;
+    int64_t next; /* the next member that no thread has taken */
+} Run;
+
+/* One thread's part in the work on one member. */
+typedef struct {
+    const Run *run;
+    Thread *team;
     Workspace *w;
-    int member, rank, size;
+    size_t member;
+    int rank, size;
     Settings settings;
     Scaled f;
     float *parameters;
 } Part;
 
-static Settings settings_of(const Call *c, int member) {
-    const double *x = c->numbers + 3 * (size_t)member;
-    const int32_t *y = c->choices + 3 * (size_t)member;
-    return (Settings){y[0], y[1], y[2], x[0], x[1], x[2]};
-}
-
-static int lanes_of(int64_t rest) { return rest < LANES ? (int)rest : LANES; }
-
-/* Adds to the team's total the gradient of `scale` times the losses of `count` images, and to its sums their losses
+/* Adds to the team's total the gradient of the mean loss of `count` images (where `back`), and to its sums their losses
  * and hits. Rank 0 has them when this returns. */
-static void accumulate(const Part *p, const int64_t *order, int64_t count, float scale, Saturation *saturation) {
-    Call *c = p->call;
-    Team *team = p->team;
-    const Network *n = &c->network;
+static void accumulate(const Part *p, const int64_t *order, int64_t count, int back, Saturation *saturation) {
+    Thread *team = p->team;
+    const Network *n = p->w->network;
     const Layer *last = &n->layers[n->count - 1];
     const vec *logits = p->w->memory + last->value;
-    vec *dlogits = p->w->memory + last->slope;
-    int64_t kept = (int64_t)c->kept * LANES;
+    vec *dlogits = back ? p->w->memory + last->slope : NULL;
+    int64_t kept = p->run->kept * LANES;
     for (int64_t begin = 0; begin < count; begin += kept) {
         int64_t rest = count - begin < kept ? count - begin : kept;
         int groups = (int)((rest + LANES - 1) / LANES);
         if (begin) meet(&team->barrier, p->size); /* rank 0 has read the gradients before these */
         for (int g = p->rank; g < groups; g += p->size) {
-            gather(p->w, &c->split, order + begin + g * LANES, lanes_of(rest - g * LANES));
+            int64_t images = rest - g * LANES;
+            gather(p->w, p->run->call, order + begin + g * LANES, images < LANES ? (int)images : LANES);
             if (saturation) saturation->valid = (unsigned)((1ull << p->w->valid) - 1);
-            forward(p->w, p->parameters, &p->f, 1, saturation);
+            forward(p->w, p->parameters, &p->f, back, saturation);
             team->losses[g] = 0;
             team->hits[g] = 0;
-            softmax(logits, n->classes, p->w->labels, p->w->valid, scale, dlogits, &team->losses[g], &team->hits[g]);
-            backward(p->w, p->parameters, team->gradients + g * n->parameters);
+            softmax(logits, n->classes, p->w->labels, p->w->valid, 1.0f / count, dlogits, &team->losses[g],
+                    &team->hits[g]);
+            if (back) backward(p->w, p->parameters, team->gradients + g * n->parameters);
         }
         meet(&team->barrier, p->size);
         for (int g = 0; p->rank == 0 && g < groups; g++) {
             const float *gradient = team->gradients + g * n->parameters;
-            for (size_t i = 0; i < n->parameters; i++) team->total[i] += gradient[i];
+            for (size_t i = 0; back && i < n->parameters; i++) team->total[i] += gradient[i];
             team->loss += team->losses[g];
-            team->hit += team->hits[g];
+            team->hits_in_all += team->hits[g];
         }
     }
 }
 
 static void train(const Part *p) {
-    Call *c = p->call;
-    Team *team = p->team;
-    size_t size = c->network.parameters, member = p->member;
-    const int64_t *order = c->orders + member * c->images;
-    for (int64_t begin = 0; begin < c->images; begin += c->batch) {
-        int64_t count = c->images - begin < c->batch ? c->images - begin : c->batch;
+    const Call *c = p->run->call;
+    size_t size = p->w->network->parameters, at = p->member * size;
+    const int64_t *order = c->orders + p->member * c->count;
+    for (int64_t begin = 0; begin < c->count; begin += c->batch_size) {
+        int64_t count = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
         prepare(p->w, p->parameters, 1);
-        accumulate(p, order + begin, count, 1.0f / count, NULL);
+        accumulate(p, order + begin, count, 1, NULL);
         if (p->rank == 0) {
-            adam(size, p->parameters, c->first + member * size, c->second + member * size, team->total,
-                 ++c->steps[member], &p->settings);
-            memset(team->total, 0, sizeof(double) * size);
+            adam(size, p->parameters, c->first_moment + at, c->second_moment + at, p->team->total,
+                 ++c->steps[p->member], &p->settings);
+            memset(p->team->total, 0, sizeof(double) * size);
         }
-        meet(&team->barrier, p->size); /* the others go on with the new parameters */
+        meet(&p->team->barrier, p->size); /* the others go on with the new parameters */
     }
-    if (p->rank) return;
-    c->losses[member] = team->loss / c->images;
-    c->accuracies[member] = (double)team->hit / c->images;
 }
 
-static void probe(const Part *p) {
-    Call *c = p->call;
-    const Network *n = &c->network;
+static void measure(const Part *p) {
+    const Call *c = p->run->call;
+    const Network *n = p->w->network;
     int64_t often[MOST_LAYERS] = {0};
     unsigned char *alive = (unsigned char *)(p->w->memory + n->vectors);
     Saturation here = {often, alive, 0};
+    int probe = c->gradients != NULL;
     memset(alive, 0, n->units);
-    prepare(p->w, p->parameters, 1);
-    accumulate(p, c->orders, c->images, 1.0f / c->images, &here);
+    prepare(p->w, p->parameters, probe);
+    accumulate(p, c->orders, c->count, probe, probe ? &here : NULL);
+    if (!probe) return;
     for (int i = 0; i < n->count; i++)
-        __atomic_fetch_add(&c->often[(size_t)p->member * n->count + i], often[i], __ATOMIC_RELAXED);
+        __atomic_fetch_add(&c->often[p->member * n->count + i], often[i], __ATOMIC_RELAXED);
     for (size_t u = 0; u < n->units; u++)
         if (alive[u]) __atomic_store_n(&c->alive[p->member * n->units + u], 1, __ATOMIC_RELAXED);
     for (size_t i = 0; p->rank == 0 && i < n->parameters; i++)
         c->gradients[p->member * n->parameters + i] = (float)p->team->total[i];
 }
 
-static void take_part(Call *c, int member, int leader, int rank, int size, Workspace *w, void (*work)(const Part *)) {
-    Part p = {c, &c->teams[leader], w, member, rank, size, settings_of(c, member), {0}, NULL};
+static void take_part(const Run *run, size_t member, Thread *team, int rank, int size) {
+    const Call *c = run->call;
+    const double *x = c->numbers + 3 * member;
+    const int32_t *y = c->choices + 3 * member;
+    Part p = {run, team, &team[rank].workspace, member, rank, size, {y[0], y[1], y[2], x[0], x[1], x[2]}, {0},
+              c->parameters + member * run->network.parameters};
     p.f = scaled(&p.settings);
-    p.parameters = c->parameters + (size_t)member * c->network.parameters;
     if (rank == 0) {
-        memset(p.team->total, 0, sizeof(double) * c->network.parameters);
-        p.team->loss = 0;
-        p.team->hit = 0;
+        memset(team->total, 0, sizeof(double) * run->network.parameters);
+        team->loss = 0;
+        team->hits_in_all = 0;
     }
-    meet(&p.team->barrier, size); /* the leader's buffers are free now */
-    work(&p);
+    meet(&team->barrier, size); /* its memory is free now */
+    c->steps ? train(&p) : measure(&p);
+    if (rank) return;
+    c->losses[member] = team->loss / c->count;
+    c->accuracies[member] = (double)team->hits_in_all / c->count;
 }
 
 /* Members, one per thread, while there are enough for all threads, then a team for each that is left. */
-static void share_out(Call *c, int thread, int threads, void (*work)(const Part *)) {
-    Workspace *w = &c->workspaces[thread];
-    int left = c->members % threads, alone = c->members - left;
-    for (int64_t m; (m = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED)) < alone;)
-        take_part(c, (int)m, thread, 0, 1, w, work);
-    int size = left ? threads / left : 0, team = left ? thread / size : 0;
-    if (team < left) take_part(c, alone + team, team * size, thread % size, size, w, work);
+static void share_out(void *shared, int thread, int threads) {
+    Run *run = shared;
+    int64_t left = run->call->members % threads, alone = run->call->members - left;
+    for (int64_t m; (m = __atomic_fetch_add(&run->next, 1, __ATOMIC_RELAXED)) < alone;)
+        take_part(run, m, &run->threads[thread], 0, 1);
+    int size = left ? threads / (int)left : 0, team = left ? thread / size : 0;
+    if (team < left) take_part(run, alone + team, &run->threads[team * size], thread % size, size);
 }
 
-void train_thread(void *call, int thread, int threads) { share_out(call, thread, threads, train); }
+/* Where the next so many bytes are; memory may be NULL, to add them up. */
+static void *take(char *memory, size_t *taken, size_t bytes) {
+    void *at = memory ? memory + *taken : NULL;
+    *taken += (bytes + 63) / 64 * 64;
+    return at;
+}
 
-void probe_thread(void *call, int thread, int threads) { share_out(call, thread, threads, probe); }
-
-/* Groups, one per thread, each for all members: the images are transposed once. */
-void evaluate_thread(void *call, int thread, int threads) {
-    Call *c = call;
-    const Network *n = &c->network;
-    Workspace w = c->workspaces[thread];
-    const vec *logits = w.memory + n->layers[n->count - 1].value;
-    int64_t groups = (c->images + LANES - 1) / LANES;
-    (void)threads;
-    for (int64_t g; (g = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED)) < groups;) {
-        gather(&w, &c->split, c->orders + g * LANES, lanes_of(c->images - g * LANES));
-        for (int m = 0; m < c->members; m++) {
-            Settings settings = settings_of(c, m);
-            Scaled f = scaled(&settings);
-            w.weights = c->packed + m * n->floats;
-            forward(&w, c->parameters + m * n->parameters, &f, 0, NULL);
-            softmax(logits, n->classes, w.labels, w.valid, 0, NULL, &c->group_losses[m * groups + g],
-                    &c->group_hits[m * groups + g]);
-        }
+/* Gives every thread its memory, and returns how much they need; memory may be NULL. */
+static size_t lay_out(Run *run, int threads, char *memory) {
+    const Network *n = &run->network;
+    size_t taken = 0;
+    run->threads = take(memory, &taken, sizeof(Thread) * threads);
+    for (int t = 0; t < threads; t++) {
+        Thread here = {.workspace = {.network = n}};
+        here.workspace.memory = take(memory, &taken, sizeof(vec) * n->vectors + n->units);
+        here.workspace.weights = take(memory, &taken, sizeof(float) * n->floats);
+        here.gradients = take(memory, &taken, sizeof(float) * run->kept * n->parameters);
+        here.total = take(memory, &taken, sizeof(double) * n->parameters);
+        if (memory) run->threads[t] = here;
     }
+    return taken;
+}
+
+/* Does what a call asks for (tables.py). 0, -1 without memory, -2 for a member that asks for what the kernels don't have,
+ * or the row that can't be run. */
+EXPORT int lanes_run(const Call *c) {
+    Run run = {.call = c};
+    if (!known(c->choices, c->members)) return -2;
+    int wrong = plan(&run.network, c), threads = c->threads > MOST_THREADS ? MOST_THREADS : (int)c->threads;
+    if (wrong) return wrong;
+    /* as many gradients as a batch has groups, within 16 MB; their number has no part in the bits */
+    int64_t groups = (c->batch_size + LANES - 1) / LANES, fit = (4 << 20) / (int64_t)run.network.parameters;
+    run.kept = groups < fit ? groups : fit;
+    run.kept = run.kept < 1 ? 1 : run.kept > MOST_KEPT ? MOST_KEPT : run.kept;
+    size_t bytes = lay_out(&run, threads, NULL);
+    void *memory = NULL;
+    if (posix_memalign(&memory, 1 << 21, bytes)) return -1;
+#ifdef MADV_HUGEPAGE
+    madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    memset(memory, 0, bytes); /* the borders of images are never written to */
+    lay_out(&run, threads, memory);
+    wrong = in_parallel(threads, share_out, &run);
+    free(memory);
+    return wrong;
 }

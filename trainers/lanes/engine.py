@@ -6,15 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from trainers.data.dataset import Dataset
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
-from trainers.members import MemberConfig
 from trainers.states import MemberState
 from trainers.statistics import Probe
 from trainers.streams import order_of_images
@@ -22,8 +22,8 @@ from trainers.training import Engine
 
 # Members per call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
 MEMBERS_A_CALL = 4
-# An evaluation is short, and transposes the images once a call; a probe is shorter still.
-EVALUATED_A_CALL = 16
+
+T = TypeVar("T")
 
 
 def applies(layers: tuple[Layer, ...], device: str = "cpu") -> str | None:
@@ -49,42 +49,36 @@ class LaneEngine(Engine):
         self.splits = dataset.splits()
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
-        size = MEMBERS_A_CALL * self.threads
-        parts = (states[start : start + size] for start in range(0, len(states), size))
-        return [trained for part in parts for trained in self._train_epoch(part)]
+        return [trained for part in self._parts(states) for trained in self._train_epoch(part)]
 
     def _train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         members, split = [s.member for s in states], self.splits["train"]
         orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(split)) for s in states])
-        parameters, first, second = [
-            np.stack(vectors) for vectors in zip(*((s.parameters, *s.kept) for s in states), strict=True)
-        ]
+        p, m, v = (np.stack(rows) for rows in zip(*((s.parameters, *s.kept) for s in states), strict=True))
         steps = np.array([s.step for s in states], dtype=np.int64)
         scores = kernels.train_epoch(
-            self.layers, members, parameters, first, second, steps, split, orders, members[0].batch_size, self.threads
+            self.layers, members, p, m, v, steps, split, orders, members[0].batch_size, self.threads
         )
         rows = zip(*(column.tolist() for column in (steps, *scores)), strict=True)
         return [
-            (replace(s, epoch=s.epoch + 1, step=step, parameters=p, kept=tuple(kept)), loss, accuracy)
-            for s, (step, loss, accuracy), p, *kept in zip(states, rows, parameters, first, second, strict=True)
+            (replace(s, epoch=s.epoch + 1, step=step, parameters=p, kept=(m, v)), loss, accuracy)
+            for s, (step, loss, accuracy), p, m, v in zip(states, rows, p, m, v, strict=True)
         ]
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
-        scores: list[tuple[float, float]] = []
-        for members, parameters in self._in_calls(states):
-            columns = kernels.evaluate(self.layers, members, parameters, self.splits[split], self.threads)
-            scores += zip(*(column.tolist() for column in columns), strict=True)
-        return scores
+        columns = self._measured(kernels.evaluate, states, split)
+        return [score for part in columns for score in zip(*(column.tolist() for column in part), strict=True)]
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
-        probes: list[Probe] = []
-        for members, parameters in self._in_calls(states):
-            columns = kernels.probe_gradient(self.layers, members, parameters, self.splits["probe"], self.threads)
-            probes += (Probe(*rows) for rows in zip(*columns, strict=True))
-        return probes
+        columns = self._measured(kernels.probe_gradient, states, "probe")
+        return [Probe(*rows) for part in columns for rows in zip(*part, strict=True)]
 
-    def _in_calls(self, states: Sequence[MemberState]) -> Iterator[tuple[list[MemberConfig], kernels.Floats]]:
-        """The members and their parameters (members, parameters), as many as one evaluation or probe takes."""
-        for start in range(0, len(states), EVALUATED_A_CALL * self.threads):
-            some = states[start : start + EVALUATED_A_CALL * self.threads]
-            yield [s.member for s in some], np.stack([s.parameters for s in some])
+    def _measured(self, measure: Callable[..., T], states: Sequence[MemberState], split: str) -> Iterator[T]:
+        for part in self._parts(states):
+            parameters = np.stack([s.parameters for s in part])
+            yield measure(self.layers, [s.member for s in part], parameters, self.splits[split], self.threads)
+
+    def _parts(self, states: Sequence[MemberState]) -> Iterator[Sequence[MemberState]]:
+        """As many members as one call takes."""
+        size = MEMBERS_A_CALL * self.threads
+        return (states[start : start + size] for start in range(0, len(states), size))

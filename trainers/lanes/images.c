@@ -46,13 +46,13 @@ INLINE void sixteen(const uint8_t *const *from, size_t offset, vec *to) {
 #endif
 
 /* The images at order[0 .. count), and their labels; lanes beyond `count` hold the first image again. */
-void gather(Workspace *w, const Split *split, const int64_t *order, int count) {
+void gather(Workspace *w, const Call *call, const int64_t *order, int count) {
     const Network *n = w->network;
     const uint8_t *from[LANES];
     for (int l = 0; l < LANES; l++) {
         int64_t which = order[l < count ? l : 0];
-        from[l] = split->images + (size_t)which * n->channels * n->height * n->width;
-        w->labels[l] = (int)split->labels[which];
+        from[l] = call->images + (size_t)which * n->channels * n->height * n->width;
+        w->labels[l] = (int)call->labels[which];
     }
     w->valid = count;
     size_t offset = 0, pitch = n->width + 2;

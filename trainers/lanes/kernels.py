@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.data.dataset import Split
-from trainers.lanes.tables import ROWS, SUPPORT, header
-from trainers.layers import Layer, output_shapes, parameter_count
-from trainers.members import MemberConfig
+from trainers.lanes.tables import ARRAYS, COUNTS, ROWS, SUPPORT, header
+from trainers.layers import Layer, parameter_count, places
+from trainers.members import MOST, MemberConfig
 
 BUILDS = ("avx512", "avx2", "portable")  # the best first
 NOT_KNOWN = -2
@@ -67,10 +66,7 @@ def chosen() -> str:
 
 def _tables(build: str) -> str:
     """The digest of the tables that a build was compiled from; it ends their header."""
-    try:
-        tables = _library(build).lanes_tables
-    except AttributeError:
-        return "compiled before there were such tables"
+    tables = _library(build).lanes_tables
     tables.restype = ctypes.c_char_p
     return bytes(tables()).decode()
 
@@ -97,11 +93,10 @@ def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
     """Why the kernels can't run this network on images (channels, height, width); None where they can."""
     if reason := SUPPORT.refusal_of(layers):
         return reason
-    rows, shape = table(layers), np.array(image, dtype=np.int32)
-    wrong = _library(chosen()).lanes_refusal(_at(rows), len(rows), _at(shape))
+    wrong = _library(chosen()).lanes_refusal(ctypes.byref(_call({"table": table(layers)}, image)))
     if wrong == 0:
         return None
-    if wrong > len(rows):
+    if wrong > len(layers):
         return "the last layer must be a dense one without activation"
     return (
         f"layer {layers[wrong - 1].name}: the lane kernels run at most 64 layers, images of 64 channels and 4,096 "
@@ -127,31 +122,18 @@ def train_epoch(
     (members, images): each member's order of the images of the split. Returns each member's mean loss and accuracy
     over its batches, each before its step. Raises ValueError for arrays that don't fit.
     """
-    call = _Call(layers, members, parameters, split, threads)
-    count = len(members)
-    for name, vectors in (("parameters", parameters), ("first_moment", first_moment), ("second_moment", second_moment)):
-        _check(name, vectors, np.float32, parameters.shape, writable=True)
-    _check("steps", steps, np.int64, (count,), writable=True)
-    _check("orders", orders, np.int64, (count, orders.shape[-1]))
-    _check_range("orders", orders, len(split.labels))
-    if not 1 <= batch_size < 2**31:
-        raise ValueError(f"batch_size must be from 1 to 2**31 - 1, but got {batch_size}")
-    losses, accuracies = np.zeros(count), np.zeros(count)
-    state = [_at(a) for a in (parameters, first_moment, second_moment, steps)]
-    order = (_at(orders), ctypes.c_int64(orders.shape[1]), batch_size)
-    call("lanes_train", *state, *call.settings, *call.data, *order, threads, _at(losses), _at(accuracies))
-    return losses, accuracies
+    vectors = {"parameters": parameters, "first_moment": first_moment, "second_moment": second_moment}
+    for name, array in (vectors | {"steps": steps}).items():
+        if not array.flags.writeable:
+            raise ValueError(f"{name} must be writable")
+    return _run(layers, members, split, threads, batch_size, **vectors, steps=steps, orders=orders)
 
 
 def evaluate(
     layers: tuple[Layer, ...], members: Sequence[MemberConfig], parameters: Floats, split: Split, threads: int
 ) -> tuple[Doubles, Doubles]:
     """Each member's mean loss and accuracy on a split. Raises ValueError for arrays that don't fit."""
-    call = _Call(layers, members, parameters, split, threads)
-    losses, accuracies = np.zeros(len(members)), np.zeros(len(members))
-    answers = (_at(losses), _at(accuracies))
-    call("lanes_evaluate", _at(parameters), *call.settings, *call.data, *call.order, threads, *answers)
-    return losses, accuracies
+    return _run(layers, members, split, threads, parameters=parameters)
 
 
 def probe_gradient(
@@ -162,14 +144,11 @@ def probe_gradient(
     The other two are (members, layers with parameters): the fraction of saturated (unit, image) pairs, and of units
     that every image saturates; 0 for the output. Raises ValueError for arrays that don't fit.
     """
-    call = _Call(layers, members, parameters, split, threads)
-    shapes = zip(layers, output_shapes(layers, split.images.shape[1:]), strict=True)
-    units = [prod(shape) if layer.activated else 0 for layer, shape in shapes if layer.kind != "pooling"]
+    units = [place.units for place in places(layers, split.images.shape[1:])]
     gradients = np.zeros_like(parameters)
     often = np.zeros((len(members), len(units)), dtype=np.int64)
-    alive = np.zeros((len(members), max(sum(units), 1)), dtype=np.uint8)
-    answers = (_at(gradients), _at(often), _at(alive))
-    call("lanes_probe", _at(parameters), *call.settings, *call.data, *call.order, threads, *answers)
+    alive = np.zeros((len(members), sum(units)), dtype=np.uint8)
+    _run(layers, members, split, threads, parameters=parameters, gradients=gradients, often=often, alive=alive)
     saturated, dead = np.zeros(often.shape), np.zeros(often.shape)
     for i, (count, stop) in enumerate(zip(units, itertools.accumulate(units), strict=True)):
         if count:
@@ -178,59 +157,72 @@ def probe_gradient(
     return gradients, saturated, dead
 
 
-class _Call:
-    """One call of the library: the arguments that all have in common, checked, and kept alive until it returns."""
+class _Call(ctypes.Structure):
+    """`Call` of the header."""
 
-    def __init__(
-        self,
-        layers: tuple[Layer, ...],
-        members: Sequence[MemberConfig],
-        parameters: Floats,
-        split: Split,
-        threads: int,
-    ) -> None:
-        image = split.images.shape[1:]
-        if reason := refusal(layers, image):
+    _fields_ = [(name, ctypes.c_void_p) for name in ARRAYS] + [(name, ctypes.c_int64) for name in COUNTS]
+
+
+def _call(arrays: dict[str, NDArray[Any]], image: tuple[int, ...], **counts: int) -> _Call:
+    """The arguments of a call; the arrays must outlive it."""
+    pointers = {name: array.ctypes.data for name, array in arrays.items()}
+    shape = dict(zip(("channels", "height", "width"), image, strict=True))
+    return _Call(**pointers, **shape, rows=len(arrays["table"]), **counts)
+
+
+def _run(
+    layers: tuple[Layer, ...],
+    members: Sequence[MemberConfig],
+    split: Split,
+    threads: int,
+    batch_size: int = MOST,
+    **arrays: NDArray[Any],
+) -> tuple[Doubles, Doubles]:
+    """One call of the library, its arguments checked; each member's mean loss and accuracy."""
+    image, images, count = split.images.shape[1:], len(split.labels), len(members)
+    for reason in (refusal(layers, image), *map(SUPPORT.refusal, members)):
+        if reason:
             raise ValueError(reason)
-        if not members:
-            raise ValueError("members must not be empty")
-        if not 1 <= threads < 2**31:
-            raise ValueError(f"threads must be at least 1, but got {threads}")
-        rows, count = table(layers), len(split.labels)
-        _check("parameters", parameters, np.float32, (len(members), parameter_count(layers, image)))
-        _check("images", split.images, np.uint8, (count, *image))
-        _check("labels", split.labels, np.int64, (count,))
-        _check_range("labels", split.labels, rows[-1, 1])
-        for refused in filter(None, map(SUPPORT.refusal, members)):
-            raise ValueError(refused)
-        fields = SUPPORT.fields.items()
-        choices = np.array([[f.index(getattr(m, name)) for name, f in fields] for m in members], dtype=np.int32)
-        numbers = np.array([(m.alpha, m.r, m.learning_rate) for m in members], dtype=np.float64)
-        shape, everything = np.array(image, dtype=np.int32), np.arange(count, dtype=np.int64)
-        self._kept = (split, numbers, choices, rows, shape, everything)
-        self._network = (_at(rows), len(rows), _at(shape), len(members))
-        self.settings = (_at(numbers), _at(choices))
-        self.data = (_at(split.images), _at(split.labels))
-        self.order = (_at(everything), ctypes.c_int64(count))
+    if not members:
+        raise ValueError("members must not be empty")
+    for name, number in (("threads", threads), ("batch_size", batch_size)):
+        if not 1 <= number <= MOST:
+            raise ValueError(f"{name} must be from 1 to {MOST}, but got {number}")
+    arrays = {"orders": np.arange(images)} | arrays | {"images": split.images, "labels": split.labels}
+    orders = arrays["orders"]
+    shapes = {"images": (images, *image), "labels": (images,), "steps": (count,)}
+    shapes |= dict.fromkeys(("parameters", "first_moment", "second_moment"), (count, parameter_count(layers, image)))
+    shapes["orders"] = (count, orders.shape[-1]) if "steps" in arrays else (images,)
+    for name, shape in shapes.items():
+        if name in arrays:
+            _check(name, arrays[name], shape)
+    rows = table(layers)
+    _check_range("labels", split.labels, rows[-1, 1])
+    _check_range("orders", orders, images)
+    losses, accuracies = np.zeros(count), np.zeros(count)
+    fields = SUPPORT.fields.items()
+    arrays |= {
+        "table": rows,
+        "numbers": np.array([(m.alpha, m.r, m.learning_rate) for m in members]),
+        "choices": np.array([[f.index(getattr(m, name)) for name, f in fields] for m in members], dtype=np.int32),
+        "losses": losses,
+        "accuracies": accuracies,
+    }
+    counts = {"members": count, "count": orders.shape[-1], "batch_size": batch_size, "threads": threads}
+    result = _library(chosen()).lanes_run(ctypes.byref(_call(arrays, image, **counts)))
+    if result == NOT_KNOWN:
+        raise ValueError("the kernels have no code for what a member asks for, though SUPPORT says so")
+    if result:
+        raise MemoryError("not enough memory for the lane kernels")
+    return losses, accuracies
 
-    def __call__(self, function: str, *arguments: Any) -> None:
-        result = getattr(_library(chosen()), function)(*self._network, *arguments)
-        if result == NOT_KNOWN:
-            raise ValueError(f"{function}: the kernels have no code for what a member asks for, though SUPPORT says so")
-        if result:
-            raise MemoryError(f"{function}: not enough memory")
 
-
-def _at(array: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...], writable: bool = False) -> None:
-    if array.dtype != dtype or array.shape != shape:
-        right = f"an array of {np.dtype(dtype)} of shape {shape}"
+def _check(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.dtype != ARRAYS[name] or array.shape != shape:
+        right = f"an array of {ARRAYS[name]} of shape {shape}"
         raise ValueError(f"{name} must be {right}, but got {array.dtype} {array.shape}")
-    if not array.flags.c_contiguous or (writable and not array.flags.writeable):
-        raise ValueError(f"{name} must be contiguous{' and writable' if writable else ''}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be contiguous")
 
 
 def _check_range(name: str, array: NDArray[np.int64], bound: int) -> None:

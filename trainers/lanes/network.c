@@ -30,54 +30,34 @@ void prepare(Workspace *w, const float *parameters, int backward) {
     }
 }
 
-static const float *bias_of(const Layer *l, const float *parameters) {
-    return l->bias ? parameters + l->biases : NULL;
-}
-
 static void convolution(Workspace *w, int index, const vec *image, const float *bias, const Scaled *f, int backward,
                         Saturation *saturation) {
     const Layer *l = &w->network->layers[index];
     vec *value = w->memory + l->value, *slope = backward ? w->memory + l->slope : NULL;
-    size_t pitch = l->width + 2;
+    /* rows go straight to their place, but where they are pooled: then a pair of z is kept beside it, and of f(z) */
+    size_t size = (size_t)l->out * l->width, pitch = l->pooled ? (size_t)l->width : (size_t)l->width + 2;
+    vec *pair = w->memory + w->network->rows, *values = pair + 2 * size;
+    int wide = l->pooled ? l->width / 2 : l->width, monotone = is_monotone(f->activation); /* pooling.c */
     for (int y = 0; y < l->height; y++) {
-        const vec *above = image + (size_t)y * l->in * pitch;
-        /* unpooled rows go straight to their place; of pooled ones a pair is kept beside it */
-        size_t row_pitch = l->pooled ? (size_t)l->width : pitch;
-        vec *pair = w->memory + w->network->rows, *slopes = pair + 2 * (size_t)l->out * l->width;
-        size_t half = y % 2 * (size_t)l->out * l->width;
+        const vec *above = image + (size_t)y * l->in * (l->width + 2);
+        size_t half = y % 2 * size;
         vec *row = l->pooled ? pair + half : row_of(value, l->out, l->width, y);
-        convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, row_pitch);
+        convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, pitch);
         for (int c = 0; saturation && c < l->out; c++)
-            count_saturated(f, row + c * row_pitch, l->width, saturation, index,
+            count_saturated(f, row + c * pitch, l->width, saturation, index,
                             l->units + ((size_t)c * l->height + y) * l->width);
-        if (!l->pooled) {
-            vec *to = slope ? row_of(slope, l->out, l->width, y) : NULL;
-            for (int c = 0; c < l->out; c++)
-                activate(f, row + c * pitch, row + c * pitch, to ? to + c * pitch : NULL, l->width);
-            continue;
-        }
-        int early = is_monotone(f->activation); /* the pooling may come first (pooling.c) */
-        if (!early) activate(f, row, row, slope ? slopes + half : NULL, (size_t)l->out * l->width);
-        if (y % 2 == 0) continue;
-        int wide = l->width / 2;
-        vec *to = row_of(value, l->out, wide, y / 2), *to_slope = slope ? row_of(slope, l->out, wide, y / 2) : NULL;
-        vec *choice = slope ? row_of(w->memory + l->choice, l->out, wide, y / 2) : NULL;
+        if (l->pooled && !monotone) activate(f, row, values + half, NULL, size);
+        if (l->pooled && y % 2 == 0) continue;
+        int to_y = l->pooled ? y / 2 : y;
+        vec *to = row_of(value, l->out, wide, to_y), *to_slope = slope ? row_of(slope, l->out, wide, to_y) : NULL;
+        vec *choice = slope ? row_of(w->memory + l->choice, l->out, wide, to_y) : NULL;
+        const vec *keys = monotone ? pair : values;
         for (int c = 0; c < l->out; c++) {
-            size_t at = (size_t)c * (wide + 2), from = (size_t)c * l->width, below_it = from + (size_t)l->out * l->width;
-            int have = slope && !early;
-            pool(pair + from, pair + below_it, have ? slopes + from : NULL, have ? slopes + below_it : NULL, to + at,
-                 slope ? to_slope + at : NULL, slope ? choice + at : NULL, wide);
-            if (early) activate(f, to + at, to + at, slope ? to_slope + at : NULL, wide);
+            size_t at = (size_t)c * (wide + 2), from = (size_t)c * l->width;
+            if (l->pooled) pool(keys + from, pair + from, size, to + at, choice ? choice + at : NULL, wide);
+            activate(f, to + at, to + at, slope ? to_slope + at : NULL, wide);
         }
     }
-}
-
-/* Between the rows of the last convolution and the flat (channel, row, column) vector that a dense layer takes. */
-static void flatten(const vec *image, int channels, int height, int width, vec *flat) {
-    for (int c = 0; c < channels; c++)
-        for (int y = 0; y < height; y++)
-            memcpy(flat + ((size_t)c * height + y) * width,
-                   image + (((size_t)y + 1) * channels + c) * (width + 2) + 1, sizeof(vec) * width);
 }
 
 typedef struct {
@@ -93,12 +73,18 @@ static Image input_of(const Network *n, int index) {
     return (Image){before->value, before->out, before->height / half, before->width / half};
 }
 
+/* What a dense layer reads, flat: (channel, row, column), if it is an image. */
 static const vec *flat_input(Workspace *w, int index) {
     const Network *n = w->network;
     if (index && n->layers[index - 1].kind == DENSE) return w->memory + n->layers[index - 1].value;
     Image image = input_of(n, index);
-    flatten(w->memory + image.at, image.channels, image.height, image.width, w->memory + n->rows);
-    return w->memory + n->rows;
+    vec *flat = w->memory + n->rows;
+    for (int c = 0; c < image.channels; c++)
+        for (int y = 0; y < image.height; y++)
+            memcpy(flat + ((size_t)c * image.height + y) * image.width,
+                   row_of(w->memory + image.at, image.channels, image.width, y) + (size_t)c * (image.width + 2),
+                   sizeof(vec) * image.width);
+    return flat;
 }
 
 /* Leaves the logits as the last layer's value. */
@@ -106,7 +92,7 @@ void forward(Workspace *w, const float *parameters, const Scaled *f, int backwar
     const Network *n = w->network;
     for (int i = 0; i < n->count; i++) {
         const Layer *l = &n->layers[i];
-        const float *bias = bias_of(l, parameters);
+        const float *bias = l->bias ? parameters + l->biases : NULL;
         if (l->kind != DENSE) {
             convolution(w, i, w->memory + input_of(n, i).at, bias, f, backward, saturation);
             continue;

@@ -8,7 +8,9 @@
 #include <stddef.h>
 
 #include "lanes.h"
-#include "tables.h" /* from Python's tables: the kinds of layers, activations, scalings and penalties */
+#include "tables.h" /* from Python's tables: Call, the kinds of layers, activations, scalings and penalties */
+
+#define EXPORT __attribute__((visibility("default")))
 
 enum { MOST_LAYERS = 64, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
 
@@ -63,11 +65,6 @@ typedef struct {
     int valid; /* how many lanes hold images */
 } Workspace;
 
-typedef struct {
-    const uint8_t *images; /* (images, channels, height, width) */
-    const int64_t *labels;
-} Split;
-
 /* threads.c */
 typedef struct {
     int waiting, round;
@@ -76,16 +73,19 @@ typedef struct {
 void meet(Barrier *barrier, int size);
 int in_parallel(int threads, void (*work)(void *shared, int thread, int threads), void *shared);
 
+/* plan.c */
+int plan(Network *network, const Call *call);
+
 /* network.c */
-int plan(Network *network, const int32_t *table, int rows, int channels, int height, int width);
 void prepare(Workspace *w, const float *parameters, int backward);
 void forward(Workspace *w, const float *parameters, const Scaled *f, int backward, Saturation *saturation);
 void backward(Workspace *w, const float *parameters, float *gradient);
 
 /* images.c */
-void gather(Workspace *w, const Split *split, const int64_t *order, int count);
+void gather(Workspace *w, const Call *call, const int64_t *order, int count);
 
 /* activations.c */
+int known(const int32_t *choices, int64_t members);
 Scaled scaled(const Settings *settings);
 void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count);
 int is_monotone(int activation);
@@ -98,8 +98,7 @@ void convolve_row(const vec *above, int in, int width, const float *packed, cons
 void weight_gradient(const vec *image, const vec *gradient, int in, int out, int height, int width, vec *sums);
 
 /* pooling.c */
-void pool(const vec *upper, const vec *lower, const vec *upper_slope, const vec *lower_slope, vec *value, vec *slope,
-          vec *choice, int width);
+void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *choice, int width);
 void unpool(const vec *gradient, const vec *choice, vec *upper, vec *lower, int width);
 
 /* dense.c */

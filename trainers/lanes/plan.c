@@ -14,9 +14,11 @@ static size_t bordered(int channels, int height, int width) { return (size_t)cha
 
 /* The table has a row (kind, outputs, bias, activated) a layer. Returns 0, or the number of the first row (from 1) that
  * the kernels can't run; rows + 1 where the last one is no output layer. */
-int plan(Network *n, const int32_t *table, int rows, int channels, int height, int width) {
+int plan(Network *n, const Call *call) {
     size_t widest = 0, most_weights = 0;
-    int dense = 0;
+    const int32_t *table = call->table;
+    int dense = 0, rows = (int)call->rows, channels = (int)call->channels;
+    int height = (int)call->height, width = (int)call->width;
     *n = (Network){.channels = channels, .height = height, .width = width};
     if (channels > MOST_CHANNELS || (int64_t)height * width > MOST_PIXELS) return 1;
     take(&n->vectors, bordered(channels, height, width));

@@ -1,9 +1,9 @@
 /* 2x2 max pooling of two rows of one channel, and the way back.
  *
  * Ties go to the first in row-major order and a NaN wins over all, as in PyTorch. Which of the four won is kept as a
- * float from 0 to 3. The convolution before it is pooled before the activation wherever the activation is monotone:
- * the result is the same, three of four activations need not be computed, and units that saturate to the same rounded
- * value still have their largest argument found. */
+ * float from 0 to 3. The activation is taken of the argument that won. Where it is monotone that is the largest argument:
+ * three of four activations need not be computed, and units that saturate to the same rounded value still have their
+ * largest argument found. */
 #include "network.h"
 
 INLINE mask wins(vec challenger, vec best) {
@@ -14,23 +14,21 @@ INLINE mask wins(vec challenger, vec best) {
 #endif
 }
 
-/* The slopes, where there are any, are those at the four; `slope` and `choice` may be NULL. */
-void pool(const vec *upper, const vec *lower, const vec *upper_slope, const vec *lower_slope, vec *value, vec *slope,
-          vec *choice, int width) {
+/* Which of two columns of two rows is the largest by `keys`, f(z) or z itself: its z. The lower row is so many vectors after
+ * the upper one; `choice` may be NULL. */
+void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *choice, int width) {
     for (int x = 0; x < width; x++) {
-        const vec *at[4] = {upper + 2 * x, upper + 2 * x + 1, lower + 2 * x, lower + 2 * x + 1};
-        vec best = *at[0], which = all(0.0f);
-        vec best_slope = upper_slope ? upper_slope[2 * x] : all(0.0f);
+        const size_t at[4] = {2 * x, 2 * x + 1, lower + 2 * x, lower + 2 * x + 1};
+        vec best = keys[at[0]], best_z = z[at[0]], which = all(0.0f);
 #pragma GCC unroll 3
         for (int k = 1; k < 4; k++) {
-            mask won = wins(*at[k], best);
-            best = choose(won, *at[k], best);
+            mask won = wins(keys[at[k]], best);
+            best = choose(won, keys[at[k]], best);
+            best_z = choose(won, z[at[k]], best_z);
             which = choose(won, all((float)k), which);
-            if (upper_slope) best_slope = choose(won, (k < 2 ? upper_slope : lower_slope)[2 * x + k % 2], best_slope);
         }
-        value[x] = best;
+        largest[x] = best_z;
         if (choice) choice[x] = which;
-        if (slope && upper_slope) slope[x] = best_slope;
     }
 }
 

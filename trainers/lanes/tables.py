@@ -39,10 +39,23 @@ ROWS: dict[str, Callable[[Any], tuple[int, int, int, int]]] = {
     "dense": lambda layer: (DENSE, layer.units, layer.bias, layer.activated),
 }
 
+# What Python hands over in a call, the struct `Call` in C: arrays, with their types, and whole numbers. `table` has a
+# row per layer; `numbers` (alpha, r, learning rate) and `choices` (the fields of SUPPORT) have one per member. `orders`
+# are the images to use: (members, count) where members are trained, which is where `steps` are given, else (count,). A
+# probe gives `gradients` as well, `often` (members, layers that are not pooling) and `alive` (members, units).
+ARRAYS = {"table": "int32", "numbers": "float64", "choices": "int32", "images": "uint8", "labels": "int64"}
+ARRAYS |= {"orders": "int64", "steps": "int64", "losses": "float64", "accuracies": "float64"}
+ARRAYS |= dict.fromkeys(("parameters", "first_moment", "second_moment", "gradients"), "float32")
+ARRAYS |= {"often": "int64", "alive": "uint8"}
+COUNTS = ("rows", "channels", "height", "width", "members", "count", "batch_size", "threads")
+
 
 def header() -> str:
-    """The C header: what the numbers in the kernels' tables mean, and the activations' and the optimizer's own."""
+    """The C header: what a call is, what the numbers in the kernels' tables mean, and the activations' own."""
     lines = ["/* Written by setup.py from trainers/lanes/tables.py. */"]
+    types = {"float32": "float", "float64": "double"}
+    call = [f"{types.get(kind, f'{kind}_t')} *{name};" for name, kind in ARRAYS.items()]
+    lines.append(f"typedef struct {{ {' '.join(call)} int64_t {', '.join(COUNTS)}; }} Call;")
     for field, values in SUPPORT.fields.items():
         lines.append(f"enum {{ {', '.join(value.upper() for value in values)}, {field.upper()}_COUNT }};")
     lines.append(f"enum {{ PLAIN = {PLAIN}, SEPARABLE = {SEPARABLE}, POOLING = {POOLING}, DENSE = {DENSE} }};")

@@ -64,35 +64,30 @@ static void restore(uint64_t before) {
 typedef struct {
     void (*work)(void *, int, int);
     void *shared;
-    int threads; /* 0 until all have been started */
-} Crew;
-
-typedef struct {
-    Crew *crew;
+    const int *threads; /* how many there are, 0 until all have been started */
     int thread;
     pthread_t handle;
 } Hand;
 
 static void *hand(void *argument) {
     Hand *h = argument;
-    wait_while(&h->crew->threads, 0);
+    wait_while(h->threads, 0);
     flush_denormals();
-    h->crew->work(h->crew->shared, h->thread, h->crew->threads);
+    h->work(h->shared, h->thread, *h->threads);
     return NULL;
 }
 
 /* Runs work(shared, thread, threads) on so many threads, the caller's included, or on as many as could be started.
  * Returns -1 without memory for their handles. */
 int in_parallel(int threads, void (*work)(void *, int, int), void *shared) {
-    Crew crew = {work, shared, 0};
     Hand *hands = malloc(sizeof(Hand) * threads);
     if (!hands) return -1;
-    int started = 1;
+    int started = 1, ready = 0;
     for (; started < threads; started++) {
-        hands[started] = (Hand){.crew = &crew, .thread = started};
+        hands[started] = (Hand){work, shared, &ready, started, 0};
         if (pthread_create(&hands[started].handle, NULL, hand, &hands[started])) break;
     }
-    __atomic_store_n(&crew.threads, started, __ATOMIC_RELEASE);
+    __atomic_store_n(&ready, started, __ATOMIC_RELEASE);
     uint64_t before = flush_denormals();
     work(shared, 0, started);
     restore(before);

@@ -30,18 +30,23 @@ __all__ = [
     "multiply_adds",
     "output_shapes",
     "parameter_count",
-    "parameter_shapes",
     "places",
 ]
 
 
 class Place(NamedTuple):
-    """A layer with parameters in its network: `depth` counts such layers from 1; `where` are its parameters."""
+    """A layer with parameters in its network: `depth` counts such layers from 1; `where` are its parameters.
+
+    `tensors` are their shapes, `output` is that of what it puts out, and `units` how many of that are activated.
+    """
 
     name: str
     depth: int
     kind: str
     where: slice
+    tensors: tuple[Shape, ...]
+    output: Shape
+    units: int
 
 
 def output_shapes(layers: tuple[Layer, ...], image: Shape = IMAGE) -> list[Shape]:
@@ -52,33 +57,26 @@ def output_shapes(layers: tuple[Layer, ...], image: Shape = IMAGE) -> list[Shape
     return shapes[1:]
 
 
-def parameter_shapes(layers: tuple[Layer, ...], image: Shape = IMAGE) -> list[tuple[str, tuple[Shape, ...]]]:
-    """(layer name, shapes of its tensors) of every layer with parameters."""
-    incoming = [image, *output_shapes(layers, image)]
-    shapes = [(layer.name, layer.parameters(shape)) for layer, shape in zip(layers, incoming, strict=False)]
-    return [(name, tensors) for name, tensors in shapes if tensors]
-
-
 def places(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Place, ...]:
     """The layers with parameters, from the input on."""
-    kinds = {layer.name: layer.kind for layer in layers}
     placed: list[Place] = []
-    for name, shapes in parameter_shapes(layers, image):
-        start = placed[-1].where.stop if placed else 0
-        where = slice(start, start + sum(map(prod, shapes)))
-        placed.append(Place(name, len(placed) + 1, kinds[name], where))
+    incoming, start = image, 0
+    for layer, output in zip(layers, output_shapes(layers, image), strict=True):
+        if tensors := layer.parameters(incoming):
+            where = slice(start, start + sum(map(prod, tensors)))
+            units = prod(output) if layer.activated else 0
+            placed.append(Place(layer.name, len(placed) + 1, layer.kind, where, tensors, output, units))
+            start = where.stop
+        incoming = output
     return tuple(placed)
 
 
 def parameter_count(layers: tuple[Layer, ...], image: Shape = IMAGE) -> int:
     """The length of the flat parameter vector."""
-    return sum(prod(shape) for _, shapes in parameter_shapes(layers, image) for shape in shapes)
+    return sum(prod(shape) for place in places(layers, image) for shape in place.tensors)
 
 
 def multiply_adds(layers: tuple[Layer, ...]) -> list[int]:
     """How many multiply-adds each layer with parameters takes for one image on the way forward."""
-    pixels = {layer.name: prod(shape[1:]) for layer, shape in zip(layers, output_shapes(layers), strict=True)}
-    return [
-        pixels[name] * sum(prod(shape) for shape in shapes if len(shape) > 1)
-        for name, shapes in parameter_shapes(layers)
-    ]
+    weights = ((place, sum(prod(shape) for shape in place.tensors if len(shape) > 1)) for place in places(layers))
+    return [prod(place.output[1:]) * count for place, count in weights]

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 import tracking.figures
 from tracking.figures.album import draw
-from tracking.report.page import page
-from tracking.report.tables import conditions
+from tracking.report.page import conditions, page
 from tracking.verdict.verdict import judge
 
 # As in "How to add a figure" in docs/architecture.md: tracking/figures/time_per_epoch.py.
@@ -22,9 +21,8 @@ FILE = '''\
 
 from __future__ import annotations
 
+from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
-from tracking.figures.kind import Drawing, Kind
-from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, new_figure
 from tracking.verdict.tables import SPREAD, number
 
@@ -33,8 +31,8 @@ def draw(data: FigureData) -> Drawing:
     """A bar per line: its mean seconds per epoch."""
     if "seconds" not in data.frame:
         raise NotDrawn("the records have no seconds")
-    chosen = lines(data)
-    means = [float(data.rows(line.configuration)["seconds"].mean()) for line in chosen]
+    chosen = data.lines
+    means = [float(line.rows["seconds"].mean()) for line in chosen]
     figure = new_figure(0.8 + 0.3 * len(chosen))
     axes = figure.subplots()
     axes.barh([line.name for line in chosen], means, color=[line.colour for line in chosen])
@@ -59,17 +57,17 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_one_file_is_a_figure_in_the_report_and_the_library(added: None, make: Any) -> None:
     frame, ended = make(make.arms(seeds=(0,), epochs=1))
     album = draw(frame, ended)
-    assert [p.name for p in album.pictures] == [
+    assert list(album.pictures) == [
         "accuracy-and-gradients",
         "seeds",
         "layers",
         "saturation",
         "time-per-epoch",
     ]
-    picture = album.pictures[-1]
+    picture = album.pictures["time-per-epoch"]
     assert (picture.title, picture.caption) == ("Time per epoch", "The mean time per epoch and member.")
     assert picture.alt == "Bars: plain 0.1 s, paper 0.1 s, relu 0.1 s."
-    assert isinstance(album.figures["time-per-epoch"], Figure)
+    assert isinstance(picture.figure, Figure)
     verdict = judge(frame, ended, [("validation.accuracy", "maximize")], sweep="made")
     text = page(verdict, album, [], conditions(frame, make.sweep()))
     assert "<h3>Time per epoch</h3>" in text and f'alt="{picture.alt}"' in text
@@ -79,7 +77,7 @@ def test_one_file_is_a_figure_in_the_report_and_the_library(added: None, make: A
 def test_it_says_where_it_does_not_apply(added: None, make: Any) -> None:
     frame, ended = make(make.arms(seeds=(0,), epochs=1))
     left_out = draw(frame.drop(columns="seconds"), ended).left_out
-    assert ("Time per epoch", "the records have no seconds") in [(missing.title, missing.why) for missing in left_out]
+    assert left_out["Time per epoch"] == "the records have no seconds"
 
 
 def test_the_documentation_shows_this_file() -> None:

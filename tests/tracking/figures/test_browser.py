@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from tracking.figures.album import draw
-from tracking.report.page import page
-from tracking.report.tables import conditions
+from tracking.report.page import conditions, page
 from tracking.store import Store
 from tracking.verdict.verdict import judge
 

@@ -16,10 +16,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from tracking.figures import accuracy_and_gradients, layers, parallel, saturation, seeds, surface
-from tracking.figures.album import draw
+from tracking.figures.album import Kind, draw
 from tracking.figures.data import Axis, FigureData, Searched
-from tracking.figures.kind import Kind
-from tracking.figures.lines import lines
 from tracking.figures.style import NotDrawn, svg, write
 
 ACCURACY = ("validation.accuracy", "maximize")
@@ -69,11 +67,11 @@ def test_the_gradient_with_the_penalty_is_shown_where_there_is_a_penalty(make: A
 
 def test_a_line_says_what_it_is_and_has_one_colour_in_all_figures(make: Any) -> None:
     frame, ended = make([*make.arms(), *make.search(6)])
-    chosen = lines(FigureData(frame, ended))
+    chosen = FigureData(frame, ended).lines
     assert [line.name for line in chosen] == ["plain", "paper", "relu", "best searched"]
     assert chosen[1].label == "paper: tanh, α = 2, r = 0.01" and chosen[2].label == "relu: relu, α = 1, r = 0"
     best = max(range(3, 9), key=lambda n: over_seeds(frame, n, "validation.accuracy")[-1].mean())
-    assert chosen[3].configuration == best
+    assert set(chosen[3].rows.configuration) == {best}
     colours = [line.colour for line in chosen]
     assert len(set(colours)) == 4
     assert [line.get_color() for line in paper_figure(frame, ended).axes[0].lines] == colours
@@ -92,7 +90,7 @@ def test_no_mean_is_off_the_scale_and_no_label_says_the_usual(make: Any) -> None
     _, axes = paper_figure(frame, ended).axes
     low, high = axes.get_ylim()
     assert 1e-11 < low < 1e-9 and 2.5e9 < high < 1e11
-    assert [line.label for line in lines(FigureData(frame, ended))] == ["plain: α = 1", "naive: naive scaling, α = 2"]
+    assert [line.label for line in FigureData(frame, ended).lines] == ["plain: α = 1", "naive: naive scaling, α = 2"]
 
 
 def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
@@ -102,7 +100,7 @@ def test_a_line_ends_where_a_seed_diverged_and_says_so(make: Any) -> None:
     frame, ended = make([make.one("plain"), make.one("wild", alpha=3.0, change=diverging, state="diverged")])
     figure = paper_figure(frame, ended)
     assert np.isfinite(figure.axes[0].lines[1].get_ydata()).tolist() == [True, True, False, False, False]
-    assert lines(FigureData(frame, ended))[1].label.endswith("(diverged)")
+    assert FigureData(frame, ended).lines[1].label.endswith("(diverged)")
     for drawn in (figure, layers_figure(frame, ended), saturation_figure(frame, ended), seeds_figure(frame, ended)):
         assert svg(drawn)
 
@@ -146,18 +144,18 @@ def test_saturation_is_of_the_first_and_the_last_epoch_without_the_output(make: 
 def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: Any) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
     result = points_of(FigureData(frame, ended))
-    assert len(result.values) == 14  # relu is another network
+    assert len(result) == 14  # relu is another network
     own = frame[(frame.epoch == 4) & (frame.activation == "tanh")].groupby("configuration")["validation.accuracy"]
     means = own.mean()
-    assert result.values[result.best] == means.max() and result.values.tolist() == means.tolist()
+    assert result.value[result.best].tolist() == [means.max()] and result.value.tolist() == means.tolist()
     error = own.std()[means.idxmax()] / 2
     assert result.near.tolist() == (means >= means.max() - error).tolist()
-    assert (result.x == result.zero).tolist() == [True] + [False] * 13  # plain: r is 0
+    assert result.x.rank(method="min").eq(1).tolist() == [True] + [False] * 13  # plain: r is 0
     figure = surface_figure(frame, ended)
     star = figure.axes[0].collections[-1]
     np.testing.assert_allclose(star.get_offsets()[0], (-2.0, np.log10(2.0)))
     worst = points_of(FigureData(frame, ended, ("validation.accuracy", "minimize")))
-    assert worst.values[worst.best] == means.min()
+    assert worst.value[worst.best].tolist() == [means.min()]
 
 
 def test_a_surface_needs_points_that_differ_in_both(make: Any) -> None:
@@ -205,8 +203,8 @@ def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
         make.one("", name="confirm alpha=8 r=1", alpha=8.0, r=1.0),
     ]
     frame, ended = make([*make.arms(), *make.search(4), *again])
-    assert {line.configuration for line in lines(FigureData(frame, ended))} <= set(range(7))
-    assert len(points_of(FigureData(frame, ended)).values) == 6
+    assert {n for line in FigureData(frame, ended).lines for n in line.rows.configuration} <= set(range(7))
+    assert len(points_of(FigureData(frame, ended))) == 6
     rows = [label.get_text() for label in seeds_figure(frame, ended).axes[0].get_yticklabels()]
     assert rows[-2:] == ["paper\nfresh seeds", "alpha=8 r=1\nfresh seeds"]
 
@@ -215,14 +213,14 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
     result = draw(frame, ended, [ACCURACY], make.searched)
     names = ["accuracy-and-gradients", "seeds", "layers", "saturation", "surface", "importance", "parallel"]
-    assert [p.name for p in result.pictures] == names and result.left_out == ()
-    for picture in result.pictures:
+    assert list(result.pictures) == names and result.left_out == {}
+    for picture in result.pictures.values():
         root = ElementTree.fromstring(picture.svg)
         assert root.tag.endswith("svg") and len(picture.svg) < 100_000
         # Letters are letters: a reader finds them, and a screen shows them sharp at any size.
         assert any(e.tag.endswith("}text") for e in root.iter())
         assert picture.caption.endswith(".") and len(picture.alt) > 20 and "nan" not in picture.alt
-    assert svg(layers_figure(frame, ended)) == result.pictures[2].svg  # to the byte
+    assert svg(layers_figure(frame, ended)) == result.pictures["layers"].svg  # to the byte
     for ending in ("svg", "png", "pdf"):
         file = tmp_path / f"figure.{ending}"
         write(paper_figure(frame, ended), file)
@@ -232,30 +230,30 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
 def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
     result = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], make.searched)
-    assert [p.name for p in result.pictures][4:] == [
+    assert list(result.pictures)[4:] == [
         *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
     ]
-    assert [missing.title for missing in result.left_out] == ["Parameter importance: train.loss"]
+    assert list(result.left_out) == ["Parameter importance: train.loss"]
 
 
 def test_what_does_not_apply_says_why(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,))], "alone", status=None)
     result = draw(frame, ended, [ACCURACY], Searched())
-    assert [p.name for p in result.pictures] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
-    assert "the only seed" in result.pictures[0].caption
-    assert {missing.title: missing.why for missing in result.left_out} == {
+    assert list(result.pictures) == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
+    assert "the only seed" in result.pictures["accuracy-and-gradients"].caption
+    assert result.left_out == {
         "Response surface": "it takes 4 complete configurations that differ in alpha and r, and there are 1",
         "Parameter importance": "nothing was searched",
         "Parallel coordinates": "nothing was searched",
     }
     frame, ended = make([], "empty")
-    assert draw(frame, ended, [ACCURACY], Searched()).pictures == ()
+    assert draw(frame, ended, [ACCURACY], Searched()).pictures == {}
     running = [make.one("plain", state="running", epochs=0), make.one("paper", alpha=2.0, state="running", epochs=2)]
     frame, ended = make([*running, *make.search(3, state="running", epochs=1)], "running", status=None)
     result = draw(frame, ended, [ACCURACY], make.searched)
-    assert [p.name for p in result.pictures][:4] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
-    assert "paper: α = 2 (running)" in result.pictures[0].alt
+    assert list(result.pictures)[:4] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
+    assert "paper: α = 2 (running)" in result.pictures["accuracy-and-gradients"].alt
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 0.0, -1.0, 1e-300, 1e300])
@@ -274,7 +272,7 @@ def test_odd_values_do_not_crash_the_album(make: Any, odd: float) -> None:
     keywords: dict[str, Any] = {"seeds": (0, 1), "epochs": 1}
     arms = [make.one("all", change=everywhere, **keywords), make.one("seed", alpha=2.0, change=a_seed, **keywords)]
     frame, ended = make([*arms, *make.search(4, change=an_epoch, **keywords)])
-    for picture in draw(frame, ended, [ACCURACY], make.searched).pictures:
+    for picture in draw(frame, ended, [ACCURACY], make.searched).pictures.values():
         ElementTree.fromstring(picture.svg)
 
 

@@ -13,21 +13,20 @@ import pytest
 from matplotlib.figure import Figure
 
 from sweeps.commands.results import verdict_text
-from tracking.figures.album import Album, LeftOut, Picture
+from tracking.figures.album import Album, Drawing
 from tracking.figures.data import FigureData
-from tracking.report.page import page
-from tracking.report.tables import conditions, measured
+from tracking.report.page import conditions, measured, page
 from tracking.types import Sweep
 from tracking.verdict.claims import Claim
 from tracking.verdict.sections import rankings, sections
-from tracking.verdict.tables import Column, Table
+from tracking.verdict.tables import Table
 from tracking.verdict.types import Verdict
 from tracking.verdict.verdict import judge
 
 ACCURACY = ("validation.accuracy", "maximize")
-PICTURE = Picture("one", "A title", "A caption.", "In words.", Figure(figsize=(0.5, 1.0)))
-NOTHING = Album((), ())
-NO_TABLE = Table("Conditions", (Column("condition"),), ())
+PICTURE = Drawing(Figure(figsize=(0.5, 1.0)), "A caption.", "In words.", "A title")
+NOTHING = Album({}, {})
+NO_TABLE = Table("Conditions", ("condition",), ())
 
 
 class Parsed(HTMLParser):
@@ -64,7 +63,7 @@ def verdict(make: Any) -> Verdict:
 def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdict) -> None:
     frame, ended = make.read()
     tables = measured(FigureData(frame, ended))
-    album = Album((PICTURE,), (LeftOut("Response surface", "nothing was searched"),))
+    album = Album({"one": PICTURE}, {"Response surface": "nothing was searched"})
     result = conditions(frame, make.sweep())
     text = page(verdict, album, tables, result, question="Is it?", spec="name: made\n", version="9.9")
     texts = Parsed(text).texts
@@ -96,7 +95,7 @@ def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdic
     means = frame[frame.epoch == 4].groupby("arm")["validation.accuracy"].mean()
     assert [row[2] for row in ranked.rows] == [f"{means[a]:.4g}" for a in ("paper", "plain", "relu")] + [""]
     of_arms = tables[-1]
-    assert of_arms.columns[3].name == "test accuracy"
+    assert of_arms.columns[3] == "test accuracy#"
     assert of_arms.rows[1][3] == f"{frame[(frame.epoch == 4) & (frame.arm == 'paper')]['test.accuracy'].mean():.1%}"
 
 
@@ -105,13 +104,13 @@ def test_every_output_shows_the_same_sentences_and_cells(verdict: Verdict) -> No
     for text in (without, verdict.markdown.replace("`", ""), verdict_text(verdict).replace("`", "")):
         for section in sections(verdict)[1:]:
             assert section.title in text
-            assert all(s.text.replace("`", "") in text for s in section.statements)
+            assert all(s.replace("`", "") in text for s in [c.sentence for c in section.claims] or section.sentences)
             assert all(cell in text for t in section.tables for row in t.rows for cell in row)
         assert all(cell in text for t in rankings(verdict) for row in t.rows for cell in row)
 
 
 def test_the_page_needs_nothing_else(verdict: Verdict) -> None:
-    text = page(verdict, Album((PICTURE,), ()), [], NO_TABLE)
+    text = page(verdict, Album({"one": PICTURE}, {}), [], NO_TABLE)
     parsed = Parsed(text)
     assert parsed.of("script", "link", "iframe", "object", "base", "form") == []
     assert not any(name.startswith("on") for _, attributes in parsed.elements for name in attributes)
@@ -135,8 +134,8 @@ def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
         causes=(evil,),
         objectives=(replace(verdict.objectives[0], ranking=(replace(verdict.objectives[0].ranking[0], name=evil),)),),
     )
-    album = Album((Picture(evil, evil, evil, evil, PICTURE.figure),), (LeftOut(evil, evil),))
-    table = Table(evil, (Column(evil),), ((evil,),))
+    album = Album({evil: Drawing(PICTURE.figure, evil, evil, evil)}, {evil: evil})
+    table = Table(evil, (evil,), ((evil,),))
     result = conditions(
         measured_frame(evil), Sweep(evil, evil, versions={evil: evil}, digests={evil: evil}, commit=evil)
     )

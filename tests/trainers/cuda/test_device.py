@@ -16,7 +16,7 @@ from trainers.cuda.statistics import TORCH
 from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state
-from trainers.statistics import Columns, columns, layer_statistics, statistics
+from trainers.statistics import columns, layer_statistics, statistics
 from trainers.training import Engine, layers_of
 
 pytestmark = [
@@ -105,7 +105,7 @@ def test_the_host_does_not_wait_for_statistics() -> None:
     states = pack("combined", 2)
     engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
     engine.statistics(states, states)
-    of = Columns(*(torch.tensor(column, device=engine.device) for column in columns(states, states)))
+    of = tuple(torch.tensor(column, device=engine.device) for column in columns(states, states))
     array = Array(engine.workshop, states)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")

@@ -25,7 +25,7 @@ def hold(case: Case, probe: bool = True) -> None:
     for penalized, found in both:
         true = gradient(case, 0, torch.float64, penalized)
         assert error(found, true) <= 1e-5
-        for *_, where in places(case.layers, case.split.images.shape[1:]):
+        for where in (place.where for place in places(case.layers, case.split.images.shape[1:])):
             assert error(found[where], true[where]) <= 1e-4
 
 

@@ -20,7 +20,7 @@ from trainers.cuda.statistics import TORCH
 from trainers.layers import Layer, parameter_count, places
 from trainers.regimes import REGIMES, network
 from trainers.states import MemberState, initial_state
-from trainers.statistics import NUMPY, Columns, Probe, gradient_statistics, layer_statistics, statistics
+from trainers.statistics import NUMPY, Probe, gradient_statistics, layer_statistics, statistics
 
 # Of sums the order is another one; the rest is the same numbers.
 SUMS = ("mean_abs", "rms", "weight_norm", "update_to_weight", "first_to_last")
@@ -64,7 +64,7 @@ def test_of_coordinates_they_are_numpys(members: list[list[float]]) -> None:
         agree(gradient_statistics(torch.tensor(gradients), TORCH), gradient_statistics(gradients, NUMPY))
 
 
-def pack(layers: tuple[Layer, ...], count: int) -> tuple[Columns[np.ndarray], list[np.ndarray]]:
+def pack(layers: tuple[Layer, ...], count: int) -> tuple[tuple[np.ndarray, ...], list[np.ndarray]]:
     """Members of every kind: some stand still, some have vanished or have ties, some are no numbers any more."""
     random = np.random.default_rng(count)
     size, depth = parameter_count(layers), len(places(layers))
@@ -77,13 +77,13 @@ def pack(layers: tuple[Layer, ...], count: int) -> tuple[Columns[np.ndarray], li
     gradient[5::7, 7] = np.nan
     l1, r = random.random((count, 1)) < 0.5, random.choice([0.0, 0.01, 3.0], (count, 1))
     units = [random.integers(0, 5, (count, depth)) / 4 for _ in range(2)]
-    return Columns(parameters, earlier, l1, r), [gradient.astype(np.float32), *units]
+    return (parameters, earlier, l1, r), [gradient.astype(np.float32), *units]
 
 
 def on_the_device(
-    layers: tuple[Layer, ...], of: Columns[np.ndarray], probed: list[np.ndarray], which: slice
+    layers: tuple[Layer, ...], of: tuple[np.ndarray, ...], probed: list[np.ndarray], which: slice
 ) -> dict[str, torch.Tensor]:
-    columns = Columns(*(torch.tensor(column[which]) for column in of))
+    columns = tuple(torch.tensor(column[which]) for column in of)
     return statistics(layers, columns, *(torch.tensor(p[which]) for p in probed), TORCH)
 
 

@@ -1,8 +1,10 @@
 """The cache: where it is, several processes at once, damage, and what is said when it can't be written."""
 
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -80,52 +82,32 @@ def test_of_two_writers_the_first_one_wins(tree, cache) -> None:
     assert nothing_half_written(cache)
 
 
-def test_a_writer_overtaken_while_it_looks_leaves_the_winners_set(tree, cache, monkeypatch) -> None:
-    """The other one finishes right after this one has first looked at the place, or right before it is taken."""
+def test_writers_at_the_same_moment_leave_one_set_and_all_have_the_data(tree, cache) -> None:
+    """Where there is none yet, and where there is a damaged one that each of them would repair."""
     dataset = load_folder(str(tree()))
-    read, rename, winner = kept.read, Path.rename, []
-
-    def other() -> None:
-        if not winner:
-            winner.append(0)
-            kept.write("other", dataset)
-            winner[0] = (cache / "arrays/other").stat().st_ino
-
-    def read_and_be_overtaken(key: str, name: str):
-        found = read(key, name)
-        other()
-        return found
-
-    def be_overtaken_and_rename(self: Path, target: Path) -> Path:
-        other()
-        return rename(self, target)
-
-    monkeypatch.setattr(kept, "read", read_and_be_overtaken)
-    monkeypatch.setattr(Path, "rename", be_overtaken_and_rename)
-    assert kept.write("other", dataset).digest == dataset.digest
-    assert (cache / "arrays/other").stat().st_ino == winner[0]
+    for key in ("new", "damaged"):
+        if key == "damaged":
+            (cache / "arrays/damaged").mkdir()
+            (cache / "arrays/damaged/dataset.json").write_text("{")
+        with ThreadPoolExecutor(8) as pool:
+            sets = [*pool.map(lambda _, key=key: kept.write(key, dataset), range(8)), kept.read(key, "x")]
+        assert len({os.stat(found.train.images.filename).st_ino for found in sets}) == 1
+        for found in sets:
+            assert found.digest == dataset.digest and np.array_equal(found.train.images, dataset.train.images)
     assert nothing_half_written(cache)
 
 
-def test_of_two_that_repair_the_same_damage_both_have_the_data(tree, cache, monkeypatch) -> None:
-    """The other one has replaced the damaged set between this one's look at it and what it does about it."""
+def test_who_comes_second_waits_and_takes_what_the_first_has_written(tree, cache) -> None:
     dataset = load_folder(str(tree()))
-    (cache / "arrays/other").mkdir()
-    (cache / "arrays/other/dataset.json").write_text("{")
-    read, others = kept.read, []
-
-    def read_and_be_overtaken(key: str, name: str):
-        found = read(key, name)
-        if not others:
-            others.append(None)
-            others[0] = kept.write("other", dataset)
-        return found
-
-    monkeypatch.setattr(kept, "read", read_and_be_overtaken)
-    ours = kept.write("other", dataset)
-    for found in (ours, others[0], read("other", "x")):
-        assert found.digest == dataset.digest and np.array_equal(found.train.images, dataset.train.images)
-    assert nothing_half_written(cache)
+    with ThreadPoolExecutor(1) as pool:
+        with kept.alone(cache):
+            second = pool.submit(kept.write, "other", dataset)
+            assert not (cache / "arrays/other").exists()
+            first = cache / "arrays" / "other"
+            shutil.copytree(next((cache / "arrays").iterdir()), first)
+            before = first.stat().st_ino
+        assert second.result(timeout=60).digest == dataset.digest
+    assert first.stat().st_ino == before
 
 
 @pytest.mark.parametrize("damaged", ["dataset.json", "train-images.npy", "test-labels.npy"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, activation, inner
-from trainers.layers import Convolution, Dense, Layer, Pooling, parameter_count, parameter_shapes
+from trainers.layers import Convolution, Dense, Layer, Pooling, parameter_count, places
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES, network
 
@@ -41,8 +41,8 @@ def glorot(layers: tuple[Layer, ...], image: tuple[int, ...], seed: int, factor:
     """Initial values that leave most units unsaturated; biases too, so that they are seen."""
     random = np.random.default_rng(seed)
     parts = []
-    for _, shapes in parameter_shapes(layers, image):
-        for shape in shapes:
+    for place in places(layers, image):
+        for shape in place.tensors:
             fan = prod(shape[1:]) + shape[0] * prod(shape[2:]) if len(shape) > 1 else 20
             parts.append(random.uniform(-1, 1, prod(shape)) * factor * np.sqrt(6 / fan))
     return np.concatenate(parts).astype(np.float32)
@@ -56,7 +56,7 @@ def images(count: int, image: tuple[int, ...], classes: int, seed: int) -> Split
 
 def forward(layers: tuple[Layer, ...], member: MemberConfig, parameters: Tensor, x: Tensor) -> tuple[Tensor, list]:
     """Logits, and for every activated layer its z and whether a pooling follows."""
-    shapes = [s for _, tensors in parameter_shapes(layers, tuple(x.shape[1:])) for s in tensors]
+    shapes = [s for place in places(layers, tuple(x.shape[1:])) for s in place.tensors]
     pieces = parameters.split([prod(s) for s in shapes])
     tensors = iter([piece.view(s) for piece, s in zip(pieces, shapes, strict=True)])
     f = activation(member.activation, member.scaling)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.trainers.lanes.judge import Case, cases, glorot, images, members
 from trainers.data.dataset import Dataset, Split
 from trainers.lanes import kernels
-from trainers.lanes.engine import EVALUATED_A_CALL, LaneEngine
+from trainers.lanes.engine import MEMBERS_A_CALL, LaneEngine
 from trainers.members import MemberConfig
 from trainers.regimes import network
 from trainers.states import initial_state
@@ -106,7 +106,7 @@ def test_a_large_pack_is_evaluated_in_several_calls_to_the_same_bits(monkeypatch
     layers = network("large-parameters")
     parts = [Split(s.images, s.labels) for s in (images(37, (3, 32, 32), 10, i) for i in range(3))]
     engine = LaneEngine(layers, Dataset("few", tuple("abcdefghij"), *parts, digest=""), "cpu", threads=2)
-    states = [initial_state(member.with_seed(s), layers) for s in range(2 * EVALUATED_A_CALL + 3)]
+    states = [initial_state(member.with_seed(s), layers) for s in range(2 * MEMBERS_A_CALL + 3)]
     members, parameters = [s.member for s in states], np.stack([s.parameters for s in states])
     whole = kernels.evaluate(layers, members, parameters, engine.splits["test"], 2)
     probed = kernels.probe_gradient(layers, members, parameters, engine.splits["probe"], 2)
@@ -117,4 +117,4 @@ def test_a_large_pack_is_evaluated_in_several_calls_to_the_same_bits(monkeypatch
     for found, rows in zip(engine.probe(states), zip(*probed, strict=True), strict=True):
         assert bits([found.gradient, found.saturated, found.dead]) == bits(list(rows))
     for call in calls.values():
-        assert [len(c.args[1]) for c in call.call_args_list] == [2 * EVALUATED_A_CALL, 3]
+        assert [len(c.args[1]) for c in call.call_args_list] == [2 * MEMBERS_A_CALL, 3]

@@ -67,7 +67,7 @@ def test_of_every_regime_and_activation(regime: str, activation: str) -> None:
         for penalized, found in ((False, probed(case)[0]), (True, trained(case)[0])):
             true = gradient(case, 0, torch.float64, penalized)
             assert error(found, true) <= 1e-5
-            for *_, where in places(case.layers):
+            for where in (place.where for place in places(case.layers)):
                 assert error(found[where], true[where]) <= 1e-4
 
 

@@ -12,15 +12,13 @@ from pathlib import Path
 
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
-    """A new file to be written, which takes its target's place at the end; what fails before leaves that as it was.
-
-    Raises OSError.
-    """
+    """A new file to be written, which takes its target's place at the end; what fails before leaves that as it was."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     new = Path(name)
     try:
         os.close(handle)
         yield new
+        synchronize(new)
         # As `open` would have made it; mkstemp lets nobody else read it.
         os.umask(umask := os.umask(0o077))
         new.chmod(0o666 & ~umask)
@@ -30,7 +28,7 @@ def replaced(target: Path) -> Iterator[Path]:
 
 
 def synchronize(file: Path) -> None:
-    """Write a file's content through to the disk. Raises OSError."""
+    """Write a file's content through to the disk."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -40,7 +38,7 @@ def synchronize(file: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """No other process or thread is in this block for the same folder. Raises OSError."""
+    """No other process or thread is in this block for the same folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
