@@ -203,12 +203,12 @@ def test_each_command_has_help() -> None:
 
 @pytest.mark.parametrize("addition", [t for language, t in BLOCKS if not language and re.match(r"[a-z]+: [{a-z]", t)])
 def test_what_may_be_added_to_a_spec_is_planned(addition: str) -> None:
-    assert plan_of(parse(f"{re.sub('^claim:.*$', '', SPEC, flags=re.M)}\n{addition}\n", "README.md")).searched == 24
+    assert plan_of(parse(f"{re.sub('^claim:.*$', '', SPEC, flags=re.M)}\n{addition}\n", "README.md"))["searched"] == 24
 
 
 def test_the_claims_are_judged_in_the_spec_that_they_belong_to() -> None:
     spec = parse(_claiming(), "README.md")
-    assert len(spec.claims) == 4 and plan_of(spec).members == 26 * 8
+    assert len(spec.claims) == 4 and plan_of(spec)["members"] == 26 * 8
 
 
 @pytest.mark.parametrize("key", ["ledger", "optuna"])

@@ -1,7 +1,7 @@
 """A sweep from its first line to its last: the ledger opened, an executor run, the mirrors brought up, the verdict.
 
     >>> with Interrupt() as interrupt:
-    ...     outcome = run(read("alpha-r"), Store.at("store"), interrupt, executor="ray", resume=False, show=Display)
+    ...     outcome = run(read("alpha-r"), Store.at("store"), interrupt, executor="ray", resume=False, show=display)
 
 All that a later `resume` needs is in the store: the ledger, and the states of members in training.
 """
