@@ -43,7 +43,7 @@ class Result:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """The claims and their answers. Raises ResultsError where nothing has been recorded."""
+        """The claims and their answers."""
         from sweeps.driver.sweep import verdict_of
 
         return verdict_of(self.spec, self.store)

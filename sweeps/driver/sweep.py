@@ -26,14 +26,12 @@ from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
-from sweeps.driver.status import counts_of, opened
-from sweeps.driver.sync import wait_for
+from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions
 from sweeps.spec.reading import SweepSpec, parse
-from tracking.ledger import Ledger
+from tracking.ledger import Ledger, opened
 from tracking.locks import driver_lock
-from tracking.login import check_login
-from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign
+from tracking.mirrors.follower import Lag, Mirrors, check_login, refuse_foreign
 from tracking.results import load_wide, outcomes, sweeps
 from tracking.store import Store
 from tracking.types import Sweep
@@ -120,10 +118,9 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             leave_for_mlflow(spec, store, verdict, status)
             end(status, f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown)
             interrupt.on_stop = lambda: None
-            wait_for(
-                mirrors,
-                interrupt,
+            mirrors.wait(
                 PATIENCE_SECONDS,
+                interrupt.check,
                 lambda left: log.info("updating the mirrors: %d configurations left", left),
             )
         except Interrupted as signal:
@@ -141,7 +138,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
 
 
 def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
-    """The verdict on what has been recorded of a sweep. Raises ResultsError if nothing has, or it can't be read."""
+    """The verdict on what has been recorded of a sweep. Raises SearchError for no such sweep."""
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
     claims = spec.judged_claims()
