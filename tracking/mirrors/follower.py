@@ -15,13 +15,15 @@ the next driver, or `gradsweep sync`, continues from there.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from tracking.database import cause
 from tracking.ledger import Ledger
@@ -36,10 +38,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("gradsweep")
 POLL = 0.25  # seconds between looks at a ledger of which nothing is lacking
 REFUSED = 60.0  # seconds between tries of what a mirror refuses
-LONGEST = 15.0  # seconds between tries of what a mirror could not take
 SAY_SECONDS = 5.0
 SHARE = 0.03  # of the time to ask what is lacking: it slows down a mirror that is at work
 MIRRORS = ("mlflow", "optuna")
+_backoff = wait_random_exponential(multiplier=0.5, max=15)
 LOGIN = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")
 USER = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user of its own and their password"
 HOST = "add this name to MLFLOW_SERVER_ALLOWED_HOSTS where it is started"
@@ -139,7 +141,7 @@ class _Follower(threading.Thread):
         self.fresh = True
         self._mirror, self._ledger, self._sweep = mirror, ledger, sweep
         self._wake = threading.Event()
-        self._deadline = float("inf")
+        self._deadline, self._ending = float("inf"), False
 
     def end(self, deadline: float) -> None:
         """One more try at once, then as much as there is time for."""
@@ -147,30 +149,30 @@ class _Follower(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
-        tries = 0
-        try:
+        retrying = Retrying(wait=_wait, stop=self._given_up, sleep=self._pause, reraise=True)
+        with closing(self._mirror), suppress(Exception):  # which has been noted
             while True:
-                ending = self._deadline < float("inf")
-                try:
-                    worked = self._mirror.round(self._ledger.sweep(self._sweep), ending)
-                    self.fresh = False
-                except Exception as error:
-                    refused = isinstance(error, Unmendable)
-                    self._note(error, refused)
-                    if self._late() or (ending and refused):
-                        return
-                    tries += 1
-                    self._pause(REFUSED if refused else random.uniform(0, min(LONGEST, 0.5 * 2 ** min(tries, 9))))
-                    continue
-                if tries:
+                worked = retrying(self._round)
+                if self.problem:
                     log.info("%s is written again", self._mirror.title)
-                    tries, self.problem = 0, ""
-                if ending and (not worked or self._late()):
+                    self.problem = ""
+                if self._ending and (not worked or self._late()):
                     return
                 if not worked:
                     self._pause(POLL)
-        finally:
-            self._mirror.close()
+
+    def _round(self) -> bool:
+        self._ending = self._deadline < float("inf")
+        try:
+            worked = self._mirror.round(self._ledger.sweep(self._sweep), self._ending)
+        except Exception as error:
+            self._note(error)
+            raise
+        self.fresh = False
+        return worked
+
+    def _given_up(self, state: RetryCallState) -> bool:
+        return self._late() or (self._ending and _refused(state))
 
     def _pause(self, seconds: float) -> None:
         # Set by `end`: then there is one more try at once.
@@ -180,14 +182,22 @@ class _Follower(threading.Thread):
     def _late(self) -> bool:
         return time.monotonic() >= self._deadline
 
-    def _note(self, error: Exception, refused: bool) -> None:
+    def _note(self, error: Exception) -> None:
         line = str(error) if isinstance(error, GradsweepError) else f"{self._mirror.title}: {cause(error)}"
         if not self.problem:
-            what = "refuses the records" if refused else "unreachable"
+            what = "refuses the records" if isinstance(error, Unmendable) else "unreachable"
             log.warning("%s %s; retrying in the background: %s", self._mirror.title, what, line)
             if not isinstance(error, FailedError):
                 log.debug("", exc_info=error)
         self.problem = line
+
+
+def _refused(state: RetryCallState) -> bool:
+    return isinstance(state.outcome.exception() if state.outcome else None, Unmendable)
+
+
+def _wait(state: RetryCallState) -> float:
+    return REFUSED if _refused(state) else _backoff(state)
 
 
 def waiting(ledger: Ledger, name: str) -> int:
