@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
+from sweeps.commands.theory import PARTS, counter_example
 from sweeps.driver.status import look_at, stored_spec
 from sweeps.driver.sweep import verdict_of
 from sweeps.spec.reading import SweepSpec
-from sweeps.theory_table import PARTS, counter_example
 from tracking.figures.album import draw
 from tracking.figures.style import write
 from tracking.figures.theory import save

@@ -10,31 +10,46 @@ one pack is trained at a time (`resources.concurrent: 1`). What a run has been t
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweeps.driver.orphans import files_of, processes_of
-from sweeps.driver.status import look_at
-from sweeps.spec.reading import parse
-from sweeps.store_file import open_store
-from tracking.audit import Law
-from tracking.audit import audit as audit_records
-from tracking.ledger import opened
-from tracking.store import Store
+from sweeps.commands import Json, Name, Store, app, say
+from trainers.errors import FAILED
+
+if TYPE_CHECKING:
+    import tracking.audit
+    import tracking.store
 
 MOST = 10  # so many problems of a law are shown as text; `--json` has all
 
 
-def audit(name: str, folder: str | None) -> dict[str, Any]:
+@app.command()
+def audit(name: Name, store: Store = None, as_json: Json = False) -> int:
+    """Check that a sweep's records are complete and consistent.
+
+    Its ledger, its mirrors in MLflow and Optuna, and its artifacts are held against each other.
+    """
+    audited = audit_of(name, store)
+    say(audited, audit_text(audited), as_json)
+    return 0 if audited["sound"] else FAILED
+
+
+def audit_of(name: str, folder: str | None) -> dict[str, Any]:
     """Look at everything that a sweep has written, and write nothing; `sound` decides the exit status.
 
     `state` is running | stopped | finished; `laws` are in the order in which a record goes. Raises SearchError for no
     such sweep.
     """
+    from sweeps.driver.status import look_at
+    from sweeps.spec.reading import parse
+    from sweeps.store_file import open_store
+    from tracking.audit import audit
+    from tracking.ledger import opened
+
     store = open_store(folder)
     status = look_at(name, store)
     state, ended, total = status["state"], status["ended"], status["total"]
     with opened(name, store) as (ledger, sweep):
-        laws = audit_records(ledger, name, store, parse(sweep.spec, name).tracking.uri)
+        laws = audit(ledger, name, store, parse(sweep.spec, name).tracking.uri)
     states, current = laws[0], laws[-1]
     if ended > total:
         states.problems.append(f"{ended} configurations have ended, but only {total} were asked for")
@@ -51,8 +66,11 @@ def audit(name: str, folder: str | None) -> dict[str, Any]:
     }
 
 
-def _left_behind(name: str, store: Store, state: str) -> Law:
+def _left_behind(name: str, store: tracking.store.Store, state: str) -> tracking.audit.Law:
     """No process of the sweep, and no file that only one that is running needs."""
+    from sweeps.driver.orphans import files_of, processes_of
+    from tracking.audit import Law
+
     law = Law("left behind", "processes of this machine, files of the store")
     if state == "running":
         law.pending = "the sweep is running"

@@ -1,25 +1,12 @@
-"""The commands that compute without a sweep: theory and bench."""
+"""The command `bench`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from typer import Option
 
 from sweeps.commands import Json, app, say
-
-
-@app.command()
-def theory(
-    figure: Annotated[Path | None, Option(metavar="FILE", help="also draw it: .png, .svg or .pdf")] = None,
-    as_json: Json = False,
-) -> None:
-    """Check numerically where the paper's two theorems hold."""
-    from sweeps import theory_table
-
-    checked = theory_table.theory(figure)
-    say(checked, theory_table.theory_text(checked), as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The commands on what a sweep has recorded: report, export, audit, sync."""
+"""The commands on what a sweep has recorded: report and export."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated
 from typer import Argument, Option
 
 from sweeps.commands import Json, Name, Store, app, say
-from trainers.errors import FAILED
 
 
 @app.command()
@@ -44,34 +43,3 @@ def export(
 
     written = results.export(name, file, store, layers=layers)
     say(written, results.export_text(written), as_json)
-
-
-@app.command()
-def audit(name: Name, store: Store = None, as_json: Json = False) -> int:
-    """Check that a sweep's records are complete and consistent.
-
-    Its ledger, its mirrors in MLflow and Optuna, and its artifacts are held against each other.
-    """
-    from sweeps.commands.audit import audit, audit_text
-
-    audited = audit(name, store)
-    say(audited, audit_text(audited), as_json)
-    return 0 if audited["sound"] else FAILED
-
-
-@app.command()
-def sync(
-    name: Name,
-    rebuild: Annotated[bool, Option("--rebuild", help="delete the mirrors and make them again")] = False,
-    store: Store = None,
-    as_json: Json = False,
-) -> int:
-    """Bring a sweep's mirrors up to date with its ledger.
-
-    The mirrors are its runs in MLflow and its studies in Optuna's database.
-    """
-    from sweeps.commands.sync import sync, sync_text
-
-    status, synced = sync(name, store, rebuild=rebuild)
-    say(synced, sync_text(synced), as_json)
-    return status

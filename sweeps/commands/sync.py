@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from sweeps.commands import Json, Name, Store, app, say
 from sweeps.driver.signals import Interrupt, Interrupted
 
 PATIENCE_SECONDS = 30.0
 
 
-def sync(name: str, folder: str | None, rebuild: bool = False) -> tuple[int, dict[str, Any]]:
+@app.command()
+def sync(
+    name: Name,
+    rebuild: Annotated[bool, Option("--rebuild", help="delete the mirrors and make them again")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """Bring a sweep's mirrors up to date with its ledger.
+
+    The mirrors are its runs in MLflow and its studies in Optuna's database.
+    """
+    status, synced = sync_mirrors(name, store, rebuild)
+    left = f"; {synced['waiting']} are still lacking: {synced['problem']}" if synced["waiting"] else ""
+    say(synced, f"{name}: {synced['delivered']} configurations written{left}", as_json)
+    return status
+
+
+def sync_mirrors(name: str, folder: str | None, rebuild: bool = False) -> tuple[int, dict[str, Any]]:
     """Write until nothing is lacking, or nothing is taken for a while: the exit status, and what became of it.
 
     To do it again changes nothing. With `rebuild` this sweep's runs and studies are deleted first, and made anew.
@@ -41,9 +61,3 @@ def sync(name: str, folder: str | None, rebuild: bool = False) -> tuple[int, dic
             left = mirrors.close(0.5)
     document = {"name": name, "delivered": lacking - left.waiting, "waiting": left.waiting, "problem": left.problem}
     return status or int(left.waiting > 0), document
-
-
-def sync_text(sync: dict[str, Any]) -> str:
-    """A line."""
-    left = f"; {sync['waiting']} are still lacking: {sync['problem']}" if sync["waiting"] else ""
-    return f"{sync['name']}: {sync['delivered']} configurations written{left}"

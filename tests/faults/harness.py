@@ -29,7 +29,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sweeps.commands.audit import audit
+from sweeps.commands.audit import audit_of as audit
 from sweeps.store_file import open_store
 from tests.end_to_end.conftest import Command
 from tracking.results import load_wide

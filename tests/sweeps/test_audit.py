@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeps.cli import main
-from sweeps.commands.audit import audit as audit_command
-from sweeps.commands.sync import sync
+from sweeps.commands.audit import audit_of as audit_command
+from sweeps.commands.sync import sync_mirrors as sync
 from sweeps.driver.orphans import marked
 from sweeps.driver.signals import Interrupt
 from sweeps.driver.sweep import Outcome, run
