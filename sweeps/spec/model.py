@@ -16,7 +16,7 @@ from search_spaces.plan import SearchPlan
 from search_spaces.space import Choice, Range, Value
 from sweeps.spec import values
 from sweeps.spec.claims import ClaimSpec, judged
-from sweeps.spec.values import Concurrent, EachSeed, Goal, Name, Part, Seeds, Uri, models, optional
+from sweeps.spec.values import Concurrent, EachSeed, Goal, Name, Part, Seeds, Uri, optional
 from sweeps.spec.yaml_lines import dump
 from tracking.verdict.claims import Claim, default_claims
 from trainers.members import FIELDS, MemberConfig
@@ -177,4 +177,11 @@ class SweepSpec(Part):
         return dump(data)
 
 
-PARTS = {key: part for key, field in SweepSpec.model_fields.items() for part in models(field.annotation)}
+PARTS: dict[str, type[Part]] = {
+    "search": SearchSpec,
+    "objective": Objective,
+    "claims": ClaimSpec,
+    "confirm": Confirm,
+    "resources": Resources,
+    "tracking": Tracking,
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NotRequired, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, with_config
@@ -43,13 +43,6 @@ class Part(BaseModel):
 def optional(default: Any, description: str, **bounds: Any) -> Any:
     """A field that may be left out, and what `gradsweep fields` says of it."""
     return Field(default=default, description=description, **bounds)
-
-
-def models(hint: Any) -> list[type[BaseModel]]:
-    """The models that a type is made of."""
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return [hint]
-    return [model for part in get_args(hint) for model in models(part)]
 
 
 def refuse(problems: list[Problem]) -> None:
