@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
-from tracking.figures.lines import symbol
+from tracking.figures.data import FigureData, symbol
 from tracking.figures.style import PALETTE, NotDrawn, new_figure, percent
 from tracking.verdict.tables import SHARE, number
 

@@ -15,8 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
-from tracking.figures.lines import Line
+from tracking.figures.data import FigureData, Line
 from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, new_figure
 from tracking.verdict.tables import number
 

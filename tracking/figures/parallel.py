@@ -16,8 +16,7 @@ from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import Axis, FigureData
-from tracking.figures.lines import described, symbol
+from tracking.figures.data import Axis, FigureData, described, symbol
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, new_figure
 from tracking.verdict.tables import number
 from trainers.members import alpha_acts

@@ -11,8 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.tri import Triangulation
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
-from tracking.figures.lines import last_epoch
+from tracking.figures.data import FigureData, last_epoch
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, legend_below, new_figure, percent
 from tracking.tidy import MEMBER
 from tracking.verdict.tables import number
