@@ -54,7 +54,7 @@ def draw(data: FigureData) -> Drawing:
         bar.ax.xaxis.set_major_formatter(percent(None))
     legend_below(figure, axes)
     others = ", ".join(a.name for a in data.searched.axes if a.name not in ("alpha", "r"))
-    also = f" The dots also differ in {others}, which is not shown." if others else ""
+    also = f" The dots also differ in {others}, which is not shown." * bool(others)
     place = ", ".join(f"{name} = {number(best[name].iloc[0], '.3g')}" for name in ("alpha", "r"))
     return Drawing(
         figure,

@@ -23,14 +23,15 @@ CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
 
 
 class Stage:
-    """The configurations that claims are judged on, with their records: all of them, or those on fresh seeds.
+    """The configurations that claims are judged on, with their records: the sweep's own, or those on fresh seeds.
 
     `arms` is the number of each arm's configuration here, `rows` the records by number.
     """
 
-    def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], arms: Mapping[str, int]) -> None:
-        self.outcomes, self.arms = outcomes, arms
-        kept = frame[frame["configuration"].isin(list(outcomes))].groupby("configuration") if len(frame) else ()
+    def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], *, fresh: bool = False) -> None:
+        self.outcomes = {n: o for n, o in outcomes.items() if (o.confirms is not None) == fresh}
+        self.arms = {name: n for n, o in self.outcomes.items() if (name := o.confirms or o.arm)}
+        kept = frame[frame["configuration"].isin(list(self.outcomes))].groupby("configuration") if len(frame) else ()
         self.rows: dict[int, pd.DataFrame] = {int(str(number)): rows for number, rows in kept}
 
 
