@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,7 +53,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """One searched field: from `low` to `high`, on a log scale where `log`, or one of `choices`."""
+    """One searched field: from `low` to `high`, on a log scale where `log`, or one of `choices`.
+
+    Plain data that the service fills in from the sweep's spec: this room knows no search spaces.
+    """
 
     name: str
     low: float = 0.0
@@ -63,24 +66,17 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Searched:
-    """What was searched; `importance` is field -> share (they sum to 1) by metric, empty if unknown.
-
-    Plain data that the service fills in from the sweep's spec: this room knows no search spaces.
-    """
-
-    axes: tuple[Axis, ...] = ()
-    importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class FigureData:
-    """The tidy table, how its configurations stand, the objective (metric, maximize | minimize), and the search."""
+    """The tidy table, how its configurations stand, the objective (metric, maximize | minimize), and what was searched.
+
+    `importance` is field -> share (they sum to 1) by metric, empty if unknown.
+    """
 
     frame: pd.DataFrame
     outcomes: Mapping[int, Outcome]
     objective: tuple[str, str] = ("validation.accuracy", "maximize")
-    searched: Searched = Searched()
+    axes: Sequence[Axis] = ()
+    importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @cached_property
     def own(self) -> pd.DataFrame:

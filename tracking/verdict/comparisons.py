@@ -98,5 +98,5 @@ class Paired:
             low, high = self._on_grid(np.array([low, high])).tolist()
         ones, others, gains = (tuple(of.tolist()) for of in (self.arm, self.against, self.gains))
         gain = math.fsum(gains) / len(gains)
-        who = *self.names, self.configurations, self.paired_over
-        return Comparison(*who, self.pairs, ones, others, gains, gain, low, high)
+        (one, other), over = self.names, self.paired_over
+        return Comparison(one, other, self.configurations, over, self.pairs, ones, others, gains, gain, low, high)

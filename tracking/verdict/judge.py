@@ -108,12 +108,9 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
     pairs = [Paired(claim, *((n, stage.outcomes[n].name, stage.rows[n]) for n in pair)) for pair in both]
     if len(sides) == 1:
         pairs = [pair for pair in pairs if pair.decidable]
-    if not pairs:
-        what = f"no other configuration is complete that {code(sides[0])} could be compared with"
-        return _Tested(claim, epochs, what)
-    if flaw := next(filter(None, (pair.flaw(epochs) for pair in pairs)), ""):
-        return _Tested(claim, epochs, flaw)
-    return _Tested(claim, epochs, pairs=pairs)
+    alone = f"no other configuration is complete that {code(sides[0])} could be compared with"
+    flaw = next(filter(None, (pair.flaw(epochs) for pair in pairs)), "") if pairs else alone
+    return _Tested(claim, epochs, flaw, pairs=() if flaw else pairs)
 
 
 def _verdict(
