@@ -16,7 +16,7 @@ from search_spaces.space import Range
 from sweeps.driver.versions import versions
 from sweeps.spec.reading import SweepSpec
 from tracking.figures.album import Album, draw
-from tracking.figures.data import Axis, FigureData, Searched
+from tracking.figures.data import Axis, FigureData
 from tracking.ledger import opened
 from tracking.report.page import conditions, measured, page
 from tracking.results import load_wide, outcomes
@@ -36,7 +36,7 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
     with opened(spec.name, store) as (_, sweep):
         frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
     data = FigureData(frame, ended, spec.objectives[0])
-    album = draw(frame, ended, spec.objectives, _searched(spec, data))
+    album = draw(frame, ended, spec.objectives, *_searched(spec, data))
     text = page(
         verdict,
         album,
@@ -64,18 +64,18 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
         log.warning("the figures of %s could not be made: %s", spec.name, one_line(error))
 
 
-def _searched(spec: SweepSpec, data: FigureData) -> Searched:
-    """The search as the figures see it."""
+def _searched(spec: SweepSpec, data: FigureData) -> tuple[list[Axis], dict[str, dict[str, float]]]:
+    """The searched fields as the figures see them, and their importance by metric."""
     if spec.search is None:
-        return Searched()
+        return [], {}
     space, base, shares = spec.search.space, spec.search_plan().base, {}
-    axes = tuple(
+    axes = [
         Axis(key, what.low, what.high, what.log) if isinstance(what, Range) else Axis(key, choices=what.values)
         for key, what in space.items()
-    )
+    ]
     for o in spec.objective:
         tried = replace(data, objective=(o.metric, o.goal)).tried.sort_index()
         fields = tried[list(space)].to_numpy(dtype=object).tolist()
         points = [(dict(zip(space, row, strict=True)), v) for row, v in zip(fields, tried["value"], strict=True)]
         shares[o.metric] = importance(space, o.goal, points, base)
-    return Searched(axes, shares)
+    return axes, shares

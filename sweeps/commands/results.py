@@ -15,7 +15,6 @@ from trainers.errors import RequestError
 if TYPE_CHECKING:
     from sweeps.spec.reading import SweepSpec
     from tracking.store import Store
-    from tracking.verdict.tables import Table
     from tracking.verdict.types import Verdict
 
 
@@ -29,18 +28,15 @@ def report(name: str, folder: str | None) -> tuple[dict[str, Any], str]:
 def verdict_text(verdict: Verdict) -> str:
     """A verdict for a terminal: the rankings, then its sections."""
     from tracking.verdict.sections import rankings, sections
+    from tracking.verdict.tables import Section
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    parts = [_table(ranking) for ranking in rankings(verdict)]
-    for section in sections(verdict):
+    texts = []
+    for section in (Section("", (), rankings(verdict)), *sections(verdict)):
         lines = [textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in section.lines]
-        lines[:0] = [section.title] if section.title else []
-        parts.append("\n".join([*lines, *(f"\n{_table(content)}" for content in section.tables)]))
-    return "\n\n".join(parts)
-
-
-def _table(content: Table) -> str:
-    return table(content.columns, content.rows, content.title)
+        texts.append("\n".join(filter(None, [section.title, *lines])))
+        texts += [table(content.columns, content.rows, content.title) for content in section.tables]
+    return "\n\n".join(filter(None, texts))
 
 
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict, str]:

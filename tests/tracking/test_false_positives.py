@@ -43,7 +43,7 @@ def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
         }
     )
     outcomes = {n: Outcome(n, f"a{n}", f"a{n}", "complete") for n in range(arms)}
-    verdicts = judge_claims(claims, Stage(frame, outcomes, {f"a{n}": n for n in range(arms)}))
+    verdicts = judge_claims(claims, Stage(frame, outcomes))
     return [c.answer for c in verdicts]
 
 

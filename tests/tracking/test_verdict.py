@@ -437,12 +437,12 @@ def test_the_metrics_must_be_recorded_and_the_goals_goals() -> None:
 
 def test_equal_means_share_a_rank() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER, "a": PLAIN, "b": [0.1] * 8})
-    result = summaries(Stage(frame, outcomes, {}), "validation.accuracy")
+    result = summaries(Stage(frame, outcomes), "validation.accuracy")
     assert [(s.name, s.rank) for s in result] == [("paper", 1), ("plain", 2), ("a", 2), ("b", 4)]
 
 
 def test_spread_is_over_seeds() -> None:
     frame, outcomes = table({"plain": PLAIN})
-    (s,) = summaries(Stage(frame, outcomes, {}), "validation.accuracy")
+    (s,) = summaries(Stage(frame, outcomes), "validation.accuracy")
     assert s.mean == math.fsum(PLAIN) / 8 and s.deviation == pytest.approx(np.std(PLAIN, ddof=1))
     assert (s.q25, s.q50, s.q75) == tuple(np.quantile(PLAIN, (0.25, 0.5, 0.75)))

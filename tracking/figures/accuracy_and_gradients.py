@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
-from tracking.figures.lines import Line
+from tracking.figures.data import FigureData, Line
 from tracking.figures.style import NotDrawn, axis_label, legend_below, new_figure, percent
 from tracking.verdict.tables import SHARE, P, number
 

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from tracking.figures.data import FigureData, Searched
+from tracking.figures.data import Axis, FigureData
 from tracking.figures.style import RC, NotDrawn, svg
 from tracking.results import Outcome
 
@@ -69,12 +69,13 @@ def draw(
     frame: pd.DataFrame,
     outcomes: Mapping[int, Outcome],
     objectives: Sequence[tuple[str, str]] = (ACCURACY,),
-    searched: Searched | None = None,
+    axes: Sequence[Axis] = (),
+    importance: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Album:
-    """Draw what applies to a tidy table; `objectives` are (metric, maximize | minimize)."""
+    """Draw what applies to a tidy table; `objectives` are (metric, maximize | minimize), the rest is FigureData's."""
     pictures, left_out = {}, {}
     for place, objective in enumerate(objectives):
-        data = FigureData(frame, outcomes, objective, searched or Searched())
+        data = FigureData(frame, outcomes, objective, axes, importance or {})
         for name, kind in _kinds().items():
             if place and not kind.each_objective:
                 continue

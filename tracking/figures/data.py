@@ -1,24 +1,62 @@
-"""A sweep as the figures see it: its records, its objective, and what was searched."""
+"""A sweep as the figures see it: its records, its objective, what was searched, and a line for each that is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
-from tracking.figures.lines import Line, described, last_epoch, within
 from tracking.figures.style import BEST, DASHES, PALETTE, NotDrawn
 from tracking.results import Outcome
-from tracking.tidy import MEMBER
+from tracking.tidy import MEMBER, layers_of
 
 NOT_SHOWN = ("engine", "epochs")  # fields of a member that are no part of a label
+# How a label puts a field; the others as `name = value`.
+_SHAPES = {"activation": "{}", "regime": "{}", "penalty": "{} penalty", "scaling": "{} scaling", "alpha": "α = {}"}
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One configuration in a figure, by its records; `name` is short, `label` says what it is."""
+
+    rows: pd.DataFrame
+    name: str
+    label: str
+    colour: str
+    dashes: str
+
+    @property
+    def start(self) -> pd.DataFrame:
+        """Its records before the first step."""
+        return self.rows[self.rows["epoch"] == 0]
+
+    @property
+    def end(self) -> pd.DataFrame:
+        """Its records after its last epoch."""
+        return last_epoch(self.rows)
+
+    def band(self, metric: str) -> pd.DataFrame:
+        """`mean`, `q25`, `q75` by epoch; NaN from where a seed has no finite value: survivors would look too good."""
+        by_epoch = within(self.rows[metric]).groupby(self.rows["epoch"])
+        table = {"mean": by_epoch.mean(), "q25": by_epoch.quantile(0.25), "q75": by_epoch.quantile(0.75)}
+        return pd.DataFrame(table).where(by_epoch.count() == by_epoch.size())
+
+    def layers(self, statistic: str) -> dict[str, str]:
+        """The columns of a statistic of its layers, by layer, from the input to the output."""
+        columns = {layer: f"layer.{layer}.{statistic}" for layer in layers_of(self.rows.iloc[0])}
+        return {layer: column for layer, column in columns.items() if column in self.rows}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One searched field: from `low` to `high`, on a log scale where `log`, or one of `choices`."""
+    """One searched field: from `low` to `high`, on a log scale where `log`, or one of `choices`.
+
+    Plain data that the service fills in from the sweep's spec: this room knows no search spaces.
+    """
 
     name: str
     low: float = 0.0
@@ -28,29 +66,27 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Searched:
-    """What was searched; `importance` is field -> share (they sum to 1) by metric, empty if unknown.
-
-    Plain data that the service fills in from the sweep's spec: this room knows no search spaces.
-    """
-
-    axes: tuple[Axis, ...] = ()
-    importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class FigureData:
-    """The tidy table, how its configurations stand, the objective (metric, maximize | minimize), and the search."""
+    """The tidy table, how its configurations stand, the objective (metric, maximize | minimize), and what was searched.
+
+    `importance` is field -> share (they sum to 1) by metric, empty if unknown.
+    """
 
     frame: pd.DataFrame
     outcomes: Mapping[int, Outcome]
     objective: tuple[str, str] = ("validation.accuracy", "maximize")
-    searched: Searched = Searched()
+    axes: Sequence[Axis] = ()
+    importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @cached_property
     def own(self) -> pd.DataFrame:
         """The records without those of the confirming stage, which are of other seeds."""
         return self.frame[~self.frame["configuration"].isin([o.number for o in self.outcomes.values() if o.confirms])]
+
+    @cached_property
+    def firsts(self) -> pd.DataFrame:
+        """The first record of each of these configurations, by number: its fields."""
+        return self.own.drop_duplicates("configuration").set_index("configuration").sort_index()
 
     def rows(self, configuration: int) -> pd.DataFrame:
         """One configuration's records."""
@@ -67,9 +103,8 @@ class FigureData:
             return frame.iloc[:0].assign(value=[])
         last = last_epoch(frame)
         values = within(last[metric]).groupby(last["configuration"]).mean(skipna=False)
-        firsts = frame.drop_duplicates("configuration").set_index("configuration").sort_index()
         complete = [o.number for o in self.outcomes.values() if o.state == "complete"]
-        return firsts.assign(value=values)[firsts.index.isin(complete)].dropna(subset="value")
+        return self.firsts.assign(value=values)[self.firsts.index.isin(complete)].dropna(subset="value")
 
     @cached_property
     def tried(self) -> pd.DataFrame:
@@ -82,8 +117,7 @@ class FigureData:
         """The arms in their order, then the best searched configuration where there is a search. Raises NotDrawn."""
         if not len(self.own):
             raise NotDrawn("nothing has been recorded yet")
-        firsts = self.own.drop_duplicates("configuration").set_index("configuration").sort_index()
-        best = self.tried.index[-1:].tolist()
+        firsts, best = self.firsts, self.tried.index[-1:].tolist()
         shown = firsts.loc[[*firsts.index[firsts["arm"] != ""], *best]]
         if not len(shown):
             raise NotDrawn("there is no arm, and no searched configuration is complete yet")
@@ -97,3 +131,28 @@ class FigureData:
             style = BEST if number in best else (PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)])
             chosen.append(Line(self.rows(number), name, label, *style))
         return chosen
+
+
+def described(fields: dict[str, object]) -> str:
+    """Fields of a member as a label has them: `relu, α = 2, r = 0.01`; nothing for the paper's own scaling."""
+    parts = []
+    for name, value in fields.items():
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        if (name, value) != ("scaling", "rescaled"):
+            parts.append(_SHAPES.get(name, name.replace("_", " ") + " = {}").format(text))
+    return ", ".join(parts)
+
+
+def symbol(field: str) -> str:
+    """The name of a field on an axis."""
+    return "α" if field == "alpha" else field.replace("_", " ")
+
+
+def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
+    """The records of each configuration after its last epoch."""
+    return rows[rows["epoch"] == rows.groupby("configuration")["epoch"].transform("max")]
+
+
+def within(values: pd.Series[float]) -> pd.Series[float]:
+    """NaN in the place of what the engines' float32 can't hold: infinities, and sizes that would break an axis."""
+    return values.astype(np.float64).where(values.abs() <= LARGEST)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
-from tracking.figures.lines import symbol
+from tracking.figures.data import FigureData, symbol
 from tracking.figures.style import PALETTE, NotDrawn, new_figure, percent
 from tracking.verdict.tables import SHARE, number
 
 
 def draw(data: FigureData) -> Drawing:
     """A bar per field, the largest on top, with its share."""
-    names, metric = [axis.name for axis in data.searched.axes], data.objective[0]
+    names, metric = [axis.name for axis in data.axes], data.objective[0]
     if len(names) < 2:
         raise NotDrawn(f"only {symbol(names[0])} was searched" if names else "nothing was searched")
-    if not (importance := data.searched.importance.get(metric)):
+    if not (importance := data.importance.get(metric)):
         raise NotDrawn("too few searched configurations are complete, or the best do not stand out")
     ordered = dict(sorted(importance.items(), key=lambda item: -item[1]))
     shares = {name: number(share, SHARE) for name, share in ordered.items()}

@@ -15,8 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
-from tracking.figures.lines import Line
+from tracking.figures.data import FigureData, Line
 from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, new_figure
 from tracking.verdict.tables import number
 
@@ -27,8 +26,7 @@ FAINTEST = 0.005  # of the cells may lie below the scale, so that a few that are
 
 def draw(data: FigureData) -> Drawing:
     """A panel per line: epochs to the right, layers from the input (top) to the output, the median over the seeds."""
-    panels = [(line, _medians(line)) for line in data.lines]
-    panels = [(line, medians) for line, medians in panels if len(medians)]
+    panels = [(line, medians) for line in data.lines if len(medians := _medians(line))]
     cells = np.concatenate([np.empty(0), *(medians.to_numpy().ravel() for _, medians in panels)])
     positive = cells[np.isfinite(cells) & (cells > 0)]
     if not len(positive):
@@ -56,13 +54,12 @@ def draw(data: FigureData) -> Drawing:
     bar.set_label("rms of the loss's gradient in the layer (log scale)")
     ends = []
     for line, medians in panels:
-        # Of the first and the last layer, at the first and the last epoch.
-        texts = [
-            [f"{number(row.iloc[e], '.1g')} in {row.name}" for _, row in medians.iloc[[0, -1]].iterrows()]
-            for e in (0, -1)
-        ]
-        start, end = map(" and ".join, texts)
-        ends.append(f"{line.name} at the start {start}, at the end {end}")
+        sizes = medians.to_numpy()
+        first, last = (
+            " and ".join(f"{number(sizes[layer, epoch], '.1g')} in {medians.index[layer]}" for layer in (0, -1))
+            for epoch in (0, -1)
+        )
+        ends.append(f"{line.name} at the start {first}, at the end {last}")
     return Drawing(
         figure,
         "The root mean square of the loss's gradient (without the penalty) over the parameters of each layer, from "

@@ -16,8 +16,7 @@ from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import Axis, FigureData
-from tracking.figures.lines import described, symbol
+from tracking.figures.data import Axis, FigureData, described, symbol
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, new_figure
 from tracking.verdict.tables import number
 from trainers.members import alpha_acts
@@ -28,7 +27,7 @@ TICKS = 5
 
 def draw(data: FigureData) -> Drawing:
     """An upright axis per searched field and one for the result; the best lines are on top."""
-    tried, searched = data.tried, data.searched.axes
+    tried, searched = data.tried, data.axes
     if not searched:
         raise NotDrawn("nothing was searched")
     if len(tried) < LEAST:
@@ -83,12 +82,11 @@ def _upright(axes: Axes, place: int, axis: Axis, label: str) -> None:
     axes.text(place, 1.07, label, ha="center", va="bottom", fontweight="bold")
     values = _ticks(axis)
     box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}
-    beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
-    shape = ".1%" if axis.name.endswith("accuracy") else ".3g"
+    shape = "" if axis.choices else ".1%" if axis.name.endswith("accuracy") else ".3g"
     for value, height in zip(values, _heights(axis, values).tolist(), strict=True):
-        text = str(value) if axis.choices else format(value, shape)
         axes.plot([place - 0.015, place + 0.015], [height, height], color="black", linewidth=0.8)
-        axes.annotate(text, (place, height), bbox=box, **beside)
+        text = format(value, shape)
+        axes.annotate(text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=box)
 
 
 def _ticks(axis: Axis) -> Sequence[str | float]:

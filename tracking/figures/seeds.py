@@ -7,8 +7,7 @@ import textwrap
 import numpy as np
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
-from tracking.figures.lines import Line, within
+from tracking.figures.data import FigureData, Line, within
 from tracking.figures.style import NotDrawn, axis_label, new_figure, percent
 from tracking.verdict.tables import span
 

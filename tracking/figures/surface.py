@@ -11,8 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.tri import Triangulation
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
-from tracking.figures.lines import last_epoch
+from tracking.figures.data import FigureData, last_epoch
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, legend_below, new_figure, percent
 from tracking.tidy import MEMBER
 from tracking.verdict.tables import number
@@ -54,8 +53,8 @@ def draw(data: FigureData) -> Drawing:
     if metric.endswith("accuracy"):
         bar.ax.xaxis.set_major_formatter(percent(None))
     legend_below(figure, axes)
-    others = ", ".join(a.name for a in data.searched.axes if a.name not in ("alpha", "r"))
-    also = f" The dots also differ in {others}, which is not shown." if others else ""
+    others = ", ".join(a.name for a in data.axes if a.name not in ("alpha", "r"))
+    also = f" The dots also differ in {others}, which is not shown." * bool(others)
     place = ", ".join(f"{name} = {number(best[name].iloc[0], '.3g')}" for name in ("alpha", "r"))
     return Drawing(
         figure,
@@ -72,7 +71,7 @@ def surface(data: FigureData) -> pd.DataFrame:
 
     One is `best`, and some are `near` it. Raises NotDrawn where alpha and r were not both varied.
     """
-    free = {"alpha", "r", "engine", "epochs", *(axis.name for axis in data.searched.axes)}
+    free = {"alpha", "r", "engine", "epochs", *(axis.name for axis in data.axes)}
     results = data.results
     # The largest part of them that is the same in all other fields.
     if len(results) and (fixed := [name for name in MEMBER if name not in free and name in results]):

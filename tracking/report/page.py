@@ -44,38 +44,25 @@ MOST = 6  # so many values of a field are named, of more the first and the last
 _COMPARED = ("alpha", "r")  # the rest are the conditions
 
 
-def page(
-    verdict: Verdict,
-    album: Album,
-    tables: Sequence[Table],
-    conditions: Table,
-    *,
-    question: str = "",
-    spec: str = "",
-    status: str = "finished",
-    version: str = "",
-) -> str:
+def page(verdict: Verdict, album: Album, tables: Sequence[Table], conditions: Table, **texts: str) -> str:
     """The whole file as text.
 
-    `tables` are results below the figures and the rankings; `spec` is YAML; `status` is that of the ledger's sweep.
+    `tables` are results below the figures and the rankings. Of the `texts`, `question`, `spec` (YAML), `status` (that
+    of the ledger's sweep) and `version`, none has to be given.
     """
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"code": _with_code, "source": _source}
     return environment.get_template("page.html").render(
+        dict.fromkeys(("question", "spec", "status", "version"), "") | texts,
         verdict=verdict,
-        question=question,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         lost=[f"{amount} {state}" for state in ("diverged", "failed") if (amount := verdict.states.get(state))],
         sections=sections(verdict),
         album=album,
-        rankings=list(rankings(verdict)),
-        tables=list(tables),
+        tables=[*rankings(verdict), *tables],
         conditions=conditions,
-        spec=spec,
-        status=status,
-        version=version,
         now=f"{datetime.now(UTC):%Y-%m-%d at %H:%M} UTC",
     )
 
@@ -87,15 +74,13 @@ def measured(data: FigureData) -> list[Table]:
     except NotDrawn:
         return []
     shown = {f"{head}#": column for head, column in MEASURED.items() if column[0] in data.frame}
-    rows = []
-    for line in chosen:
-        ends = {"start": line.start, "end": line.end}
-        means = [number(ends[at][metric].mean(skipna=False), shape) for metric, at, shape in shown.values()]
-        rows.append((line.label, *means))
+    rows = tuple(
+        (line.label, *(number(getattr(line, at)[m].mean(skipna=False), shape) for m, at, shape in shown.values()))
+        for line in chosen
+    )
     seeds = "search's own seeds" if len(data.own) < len(data.frame) else "seeds"
-    return [
-        Table(f"Means over the {seeds} (vanished: coordinates with |g| < 1e-7)", ("configuration", *shown), tuple(rows))
-    ]
+    title = f"Means over the {seeds} (vanished: coordinates with |g| < 1e-7)"
+    return [Table(title, ("configuration", *shown), rows)]
 
 
 def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:

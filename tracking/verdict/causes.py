@@ -7,7 +7,7 @@ recorded: where it suggests a cause, the sentence says which number does.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -72,49 +72,38 @@ def causes(
             continue
         plain, changed = (_Course(own, names[number]) for own, number in zip(rows, pair, strict=True))
         moments |= {pair[0]: plain.moments(), pair[1]: changed.moments()}
-        sentences |= dict.fromkeys(_vanishing(plain, changed))
-        # Where a remedy is what tells them apart, not another activation or other initial values.
-        if all(plain.fields[name] == changed.fields[name] for name in ("activation", "initialization", "init_scale")):
-            sentences |= dict.fromkeys([*_rescaling(plain, changed), *_penalty(plain, changed)])
+        sentences |= dict.fromkeys(_sentences(plain, changed))
     return tuple(m for own in moments.values() for m in own), tuple(sentences)
 
 
-def _vanishing(plain: _Course, changed: _Course) -> list[str]:
-    sentences = []
+def _sentences(plain: _Course, changed: _Course) -> Iterator[str]:
+    a, b, name = plain.fields, changed.fields, code(plain.name)
     if plain.start("gradient.data.vanished") >= MOST:
-        sentences.append(f"Most of the gradient of {code(plain.name)} had vanished before the first step.")
+        yield f"Most of the gradient of {name} had vanished before the first step."
     depth = [c.start("gradient.first_to_last") for c in (plain, changed)]
     if all(d > 0 for d in depth) and min(depth) < 1 / APART:
-        sentences.append(
+        yield (
             f"Before the first step, the first layer's gradient was {number(depth[0], P)} times the last layer's in "
-            f"{code(plain.name)} and {number(depth[1], P)} times in {code(changed.name)}."
+            f"{name} and {number(depth[1], P)} times in {code(changed.name)}."
         )
-    return sentences
-
-
-def _rescaling(plain: _Course, changed: _Course) -> list[str]:
-    a, b = plain.fields, changed.fields
-    if a["alpha"] != 1 or b["alpha"] == 1 or b["scaling"] != "rescaled":
-        return []
-    most, start, name = plain.most_saturated, plain.start("saturated"), code(plain.name)
-    if most == 0:
-        return [f"No unit of {name} was ever saturated, so rescaling by alpha had nothing to act on."]
-    if most < FEW:
-        return [
-            f"At most {number(most, '.2%')} of the units in any layer of {name} were saturated, so rescaling by alpha "
-            "had almost nothing to act on."
-        ]
-    if start >= MOST:
-        return [
-            f"Most units of {name} ({number(start, SHARE)}) were saturated at the start; with rescaling by alpha, "
-            f"{number(changed.start('saturated'), SHARE)} were."
-        ]
-    return []
-
-
-def _penalty(plain: _Course, changed: _Course) -> list[str]:
+    # The rest only where a remedy is what tells them apart, not another activation or other initial values.
+    if any(a[field] != b[field] for field in ("activation", "initialization", "init_scale")):
+        return
+    if a["alpha"] == 1 and b["alpha"] != 1 and b["scaling"] == "rescaled":
+        most, start = plain.most_saturated, plain.start("saturated")
+        if most == 0:
+            yield f"No unit of {name} was ever saturated, so rescaling by alpha had nothing to act on."
+        elif most < FEW:
+            yield (
+                f"At most {number(most, '.2%')} of the units in any layer of {name} were saturated, so rescaling by "
+                "alpha had almost nothing to act on."
+            )
+        elif start >= MOST:
+            yield (
+                f"Most units of {name} ({number(start, SHARE)}) were saturated at the start; with rescaling by alpha, "
+                f"{number(changed.start('saturated'), SHARE)} were."
+            )
     data, total = changed.start("gradient.data.rms"), changed.start("gradient.total.rms")
-    if plain.fields["r"] or not changed.fields["r"] or not (data > 0 and total / data >= APART):
-        return []
-    times = number(total / data, P)
-    return [f"Before the first step, the penalty made the gradient of {code(changed.name)} {times} times as large."]
+    if b["r"] and not a["r"] and data > 0 and total / data >= APART:
+        times = number(total / data, P)
+        yield f"Before the first step, the penalty made the gradient of {code(changed.name)} {times} times as large."

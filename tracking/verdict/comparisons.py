@@ -22,15 +22,6 @@ _DIGITS = 12  # accuracies are fractions: ties must not be broken by the last bi
 _ALIKE = 1e-6  # of the largest: what is smaller has digits of its own to lose
 
 
-def values(rows: pd.DataFrame, claim: Claim) -> pd.Series[float]:
-    """The value per seed of one configuration, its mean over the claim's epochs; of `seconds`, the value per epoch.
-
-    Empty where nothing was recorded in these epochs; NaN where one of them has no number.
-    """
-    kept = rows[rows["epoch"].between(*window(rows, claim))]
-    return kept.groupby("epoch" if claim.metric == SECONDS else "seed")[claim.metric].mean(skipna=False)
-
-
 def window(rows: pd.DataFrame, claim: Claim) -> tuple[int, int]:
     """The first and the last epoch that a claim is about, in one configuration's records."""
     last = int(rows["epoch"].max())
@@ -42,15 +33,19 @@ def window(rows: pd.DataFrame, claim: Claim) -> tuple[int, int]:
 
 
 class Paired:
-    """Two configurations under a claim, value by value of what both have (`pairs`), and what these show.
+    """Two configurations (number, name, records) under a claim, value by value of what both have (`pairs`).
 
     `gains` are the differences, positive where `arm` is better. Pairs are `decidable` where there are some, and all are
-    finite; `same` where there is no difference at all in any; of `one_clock` where they are the seconds of one pack,
-    which are shared out equally: no two clocks agree to the bit.
+    finite; `same` where there is no difference at all in any.
     """
 
-    def __init__(self, claim: Claim, arm: pd.Series[float], against: pd.Series[float]) -> None:
-        self.claim = claim
+    def __init__(self, claim: Claim, *sides: tuple[int, str, pd.DataFrame]) -> None:
+        self.claim, self.paired_over = claim, "epoch" if claim.metric == SECONDS else "seed"
+        numbers, names, records = zip(*sides, strict=True)
+        self.configurations, self.names = numbers, names
+        # Means over the claim's epochs, NaN where one of them has no number; of `seconds` each epoch's own.
+        kept = [rows[rows["epoch"].between(*window(rows, claim))] for rows in records]
+        arm, against = (rows.groupby(self.paired_over)[claim.metric].mean(skipna=False) for rows in kept)
         common = arm.index.intersection(against.index).sort_values()
         self.pairs: tuple[int, ...] = tuple(common.tolist())
         self.arm, self.against = (of[common].to_numpy(dtype=np.float64) for of in (arm, against))
@@ -58,7 +53,16 @@ class Paired:
         self.margins = claim.margin * (np.abs(self.against) if claim.relative else np.ones(len(self.pairs)))
         self.decidable = len(self.pairs) > 0 and bool(np.isfinite(self.gains).all())
         self.same = not np.any(self.gains)
-        self.one_clock = claim.metric == SECONDS and self.same
+
+    def flaw(self, epochs: str) -> str:
+        """Why these pairs decide nothing; nothing where they can."""
+        if not self.pairs:
+            return f"the two have no value of {self.claim.metric} in common {epochs}"
+        # The seconds of one pack are shared out equally: no two clocks agree to the bit.
+        if self.claim.metric == SECONDS and self.same:
+            return "both were trained in one pack and share its clock; set resources.pack to 1"
+        missing = int((~np.isfinite(self.gains)).sum())
+        return f"{self.claim.metric} is not finite for {missing} of {len(self.pairs)} pairs" if missing else ""
 
     @cached_property
     def _beyond(self) -> list[Gains]:
@@ -87,12 +91,12 @@ class Paired:
         lows, highs = zip(*map(interval, self._beyond), strict=True)
         return all(low is not None and low > 0 for low in lows), any(high is not None and high < 0 for high in highs)
 
-    def comparison(self, names: tuple[str, str], configurations: tuple[int, int]) -> Comparison:
+    def comparison(self) -> Comparison:
         """As plain data, of a pair that is decidable."""
         low, high = interval(self.gains)
         if low is not None and high is not None:
             low, high = self._on_grid(np.array([low, high])).tolist()
-        paired_over = "epoch" if self.claim.metric == SECONDS else "seed"
         ones, others, gains = (tuple(of.tolist()) for of in (self.arm, self.against, self.gains))
         gain = math.fsum(gains) / len(gains)
-        return Comparison(*names, configurations, paired_over, self.pairs, ones, others, gains, gain, low, high)
+        (one, other), over = self.names, self.paired_over
+        return Comparison(one, other, self.configurations, over, self.pairs, ones, others, gains, gain, low, high)

@@ -6,15 +6,14 @@ The rules are stated in `tracking.verdict.verdict`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from tracking.results import Outcome
 from tracking.verdict import words
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, Claim, named
-from tracking.verdict.comparisons import SECONDS, Paired, values, window
+from tracking.verdict.comparisons import SECONDS, Paired, window
 from tracking.verdict.statistics import LEVEL, holm
 from tracking.verdict.tables import code, count
 from tracking.verdict.types import ClaimVerdict
@@ -23,14 +22,15 @@ CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
 
 
 class Stage:
-    """The configurations that claims are judged on, with their records: all of them, or those on fresh seeds.
+    """The configurations that claims are judged on, with their records: the sweep's own, or those on fresh seeds.
 
     `arms` is the number of each arm's configuration here, `rows` the records by number.
     """
 
-    def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], arms: Mapping[str, int]) -> None:
-        self.outcomes, self.arms = outcomes, arms
-        kept = frame[frame["configuration"].isin(list(outcomes))].groupby("configuration") if len(frame) else ()
+    def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], *, fresh: bool = False) -> None:
+        self.outcomes = {n: o for n, o in outcomes.items() if (o.confirms is not None) == fresh}
+        self.arms = {name: n for n, o in self.outcomes.items() if (name := o.confirms or o.arm)}
+        kept = frame[frame["configuration"].isin(list(self.outcomes))].groupby("configuration") if len(frame) else ()
         self.rows: dict[int, pd.DataFrame] = {int(str(number)): rows for number, rows in kept}
 
 
@@ -45,25 +45,23 @@ class _Tested:
     epochs: str
     reason: str = ""
     answer: str = UNDECIDED
-    pairs: dict[tuple[int, int], Paired] = field(default_factory=dict)
+    pairs: Sequence[Paired] = ()
 
     @property
-    def shown(self) -> tuple[int, int]:
-        """The configurations whose numbers are shown: one, or where the claim is about the best the best of them."""
+    def shown(self) -> Paired:
+        """The pair whose numbers are shown: the only one, or where the claim is about the best that of the best."""
         better = 1 if self.claim.goal == "maximize" else -1
-        rivals = {key: pair.arm if self.claim.arm == BEST else pair.against for key, pair in self.pairs.items()}
-        return max(rivals, key=lambda key: better * float(rivals[key].mean()))
+        return max(self.pairs, key=lambda p: better * float((p.arm if self.claim.arm == BEST else p.against).mean()))
 
-    def deciding(self, side: int) -> tuple[float, list[Paired]]:
+    def deciding(self, side: int) -> tuple[float, Sequence[Paired]]:
         """p of "the claim does not hold" (0) or "it holds" (1), and the pairs it is of: their intervals must agree."""
-        pairs = list(self.pairs.values())
-        if not pairs:
+        if not self.pairs:
             return 1.0, []
         # It holds against each (the largest p), and fails where it fails against any (the smallest, of so many).
         if (side == 0) == (self.claim.arm != BEST):
-            return max(pair.p[side] for pair in pairs), pairs
-        least = min(pairs, key=lambda pair: pair.p[side])
-        return min(1.0, len(pairs) * least.p[side]), [least]
+            return max(pair.p[side] for pair in self.pairs), self.pairs
+        least = min(self.pairs, key=lambda pair: pair.p[side])
+        return min(1.0, len(self.pairs) * least.p[side]), [least]
 
 
 def judge_claims(
@@ -80,9 +78,9 @@ def judge_claims(
     verdicts = []
     for i, test in enumerate(tests):
         # Of so many pairs the least p that they can give is multiplied by this: claims with less go before.
-        least = 0.5 ** len(test.pairs[test.shown].pairs) if test.pairs else 0.0
+        least = 0.5 ** len(test.shown.pairs) if test.pairs else 0.0
         factor = min(1 + sum(p >= least for j, p in enumerate(of_side) if j != i) for of_side in ps)
-        verdicts.append(_verdict(test, stage, (corrected[0][i], corrected[1][i]), len(tests), factor, later))
+        verdicts.append(_verdict(test, [of_side[i] for of_side in corrected], len(tests), factor, later))
     return tuple(verdicts)
 
 
@@ -106,28 +104,23 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
         refuted = states.get(claim.arm) == "diverged" and trains and worst
         return _Tested(claim, epochs, reason, NOT_CONFIRMED if refuted else UNDECIDED)
     rivals = [n for n in complete if n not in numbers.values()] if len(sides) == 1 else [0]
-    both = [tuple(numbers.get(side, rival) for side in (claim.arm, claim.against)) for rival in rivals]
-    known = {n: values(stage.rows[n], claim) for n in {n for pair in both for n in pair}}
-    pairs = {(arm, against): Paired(claim, known[arm], known[against]) for arm, against in both}
+    both = [[numbers.get(side, rival) for side in (claim.arm, claim.against)] for rival in rivals]
+    pairs = [Paired(claim, *((n, stage.outcomes[n].name, stage.rows[n]) for n in pair)) for pair in both]
     if len(sides) == 1:
-        pairs = {key: pair for key, pair in pairs.items() if pair.decidable}
-    if not pairs:
-        what = f"no other configuration is complete that {code(sides[0])} could be compared with"
-        return _Tested(claim, epochs, what)
-    if unusable := next((pair for pair in pairs.values() if not pair.decidable or pair.one_clock), None):
-        return _Tested(claim, epochs, _unusable(unusable, epochs))
-    return _Tested(claim, epochs, pairs=pairs)
+        pairs = [pair for pair in pairs if pair.decidable]
+    alone = f"no other configuration is complete that {code(sides[0])} could be compared with"
+    flaw = next(filter(None, (pair.flaw(epochs) for pair in pairs)), "") if pairs else alone
+    return _Tested(claim, epochs, flaw, pairs=() if flaw else pairs)
 
 
 def _verdict(
-    test: _Tested, stage: Stage, corrected: tuple[float, float], claims: int, factor: int, later: Collection[str]
+    test: _Tested, corrected: Sequence[float], claims: int, factor: int, later: Collection[str]
 ) -> ClaimVerdict:
     claim, answer, text = test.claim, test.answer, f"{test.reason}."
     result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, claim.goal, test.epochs)
     if test.pairs:
-        pair, (arm, against) = test.pairs[test.shown], test.shown
-        comparison = pair.comparison((stage.outcomes[arm].name, stage.outcomes[against].name), (arm, against))
-        deciding = [test.deciding(side) for side in (0, 1)]
+        pair, deciding = test.shown, [test.deciding(side) for side in (0, 1)]
+        comparison = pair.comparison()
         # Both directions are looked at, so each p counts twice.
         p, p_corrected = min(1.0, 2 * min(p for p, _ in deciding)), min(1.0, 2 * min(corrected))
         holds, fails = (
@@ -159,12 +152,3 @@ def _epochs(claim: Claim, records: Sequence[pd.DataFrame]) -> str:
     if last is not None and first < last:
         return f"over epochs {first} to {last}"
     return f"from epoch {first} on"
-
-
-def _unusable(pair: Paired, epochs: str) -> str:
-    if not pair.pairs:
-        return f"the two have no value of {pair.claim.metric} in common {epochs}"
-    if pair.one_clock:
-        return "both were trained in one pack and share its clock; set resources.pack to 1"
-    missing = int((~np.isfinite(pair.gains)).sum())
-    return f"{pair.claim.metric} is not finite for {missing} of {len(pair.pairs)} pairs"

@@ -43,7 +43,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from tracking.results import CONFIRM, Outcome
+from tracking.results import Outcome
 from tracking.verdict.causes import causes
 from tracking.verdict.claims import BETTER, PLAIN, Claim
 from tracking.verdict.comparisons import SECONDS
@@ -81,30 +81,24 @@ def judge(
             raise ValueError(f"a goal must be maximize or minimize, but got {goal!r}")
         if len(frame) and metric not in frame:
             raise ValueError(f"there is no metric {metric!r} in the records")
-    own = {n: o for n, o in outcomes.items() if o.confirms is None}
-    again = {n: o for n, o in outcomes.items() if o.confirms is not None}
-    arms = {o.arm: n for n, o in own.items() if o.arm}
-    fresh = {a: n for n, o in again.items() if (a := o.confirms)}
-    search, confirmation = Stage(frame, own, arms), Stage(frame, again, fresh)
+    search, confirmation = Stage(frame, outcomes), Stage(frame, outcomes, fresh=True)
     stage = confirmation if confirming else search
     judged = []
     for metric, goal in objectives:
         ranking = summaries(search, metric, goal)
-        claimed = next((s for s in ranking if s.configuration == arms.get(claim or "")), None)
+        claimed = next((s for s in ranking if s.configuration == search.arms.get(claim or "")), None)
         judged.append(ObjectiveVerdict(metric, goal, ranking, summaries(confirmation, metric, goal), claimed))
     answers = judge_claims(claims, stage, later, left)
     # The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first.
-    compared = []
-    if claim is not None and claim != PLAIN and claim in stage.arms and PLAIN in stage.arms:
-        compared.append((stage.arms[PLAIN], stage.arms[claim]))
-    for c in answers:
-        if c.kind == BETTER and c.comparison and c.metric != SECONDS:
-            better, worse = c.comparison.configurations
-            compared.append((worse, better))
-    names = {n: o.name.removeprefix(CONFIRM) for n, o in outcomes.items()}
+    compared = [
+        c.comparison.configurations[::-1] for c in answers if c.kind == BETTER and c.comparison and c.metric != SECONDS
+    ]
+    if claim and claim != PLAIN and {claim, PLAIN} <= stage.arms.keys():
+        compared.insert(0, (stage.arms[PLAIN], stage.arms[claim]))
+    names = {n: o.confirms or o.name for n, o in outcomes.items()}
     gradients, sentences = causes(frame, list(dict.fromkeys(compared))[:MOST_CAUSES], names)
     states = dict(Counter(o.state for o in outcomes.values()))
-    total = max(len(outcomes) - states.get("running", 0) + left, len(outcomes))
+    total = len(outcomes) + max(left - states.get("running", 0), 0)
     verdict = Verdict(sweep, claim, states, total, tuple(judged), answers, gradients, sentences)
     parts = sections(verdict)
     lines = [line for part in parts if part.sentences for line in (part.title, *part.lines) if line]

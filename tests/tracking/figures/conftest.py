@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from sweeps.driver.driver import epoch_of
-from tracking.figures.data import Axis, Searched
+from tracking.figures.data import Axis
 from tracking.ledger import Ledger
 from tracking.results import CONFIRM, Outcome, load_wide, outcomes
 from tracking.store import Store
@@ -46,7 +46,7 @@ class Maker:
     """
 
     axes = (Axis("alpha", 0.5, 8.0, log=True), Axis("r", 1e-5, 1.0, log=True))
-    searched = Searched(axes, {"validation.accuracy": {"r": 0.75, "alpha": 0.25}})
+    searched = (axes, {"validation.accuracy": {"r": 0.75, "alpha": 0.25}})
 
     def __init__(self, store: Store) -> None:
         self.store = store

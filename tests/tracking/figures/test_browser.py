@@ -105,7 +105,7 @@ def report(maker: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     make = maker(Store.at(folder / "store").create())
     frame, ended = make([*make.arms(), *make.search(8)])
     verdict = judge(frame, ended, [ACCURACY], sweep="made")
-    album = draw(frame, ended, [ACCURACY], make.searched)
+    album = draw(frame, ended, [ACCURACY], *make.searched)
     text = page(verdict, album, [], conditions(frame, make.sweep()), spec="name: made\n")
     file = folder / "report.html"
     file.write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from tracking.figures import accuracy_and_gradients, layers, parallel, saturation, seeds, surface
 from tracking.figures.album import Kind, draw
-from tracking.figures.data import Axis, FigureData, Searched
+from tracking.figures.data import Axis, FigureData
 from tracking.figures.style import NotDrawn, svg, write
 
 ACCURACY = ("validation.accuracy", "maximize")
@@ -25,8 +25,8 @@ points_of = surface.surface
 
 
 def drawn_by(kind: Kind) -> Callable[..., Figure]:
-    def figure(frame: pd.DataFrame, ended: Any, searched: Searched | None = None) -> Figure:
-        return kind(FigureData(frame, ended, ACCURACY, searched or Searched())).figure
+    def figure(frame: pd.DataFrame, ended: Any, axes: Sequence[Axis] = ()) -> Figure:
+        return kind(FigureData(frame, ended, ACCURACY, axes)).figure
 
     return figure
 
@@ -176,7 +176,7 @@ def test_a_surface_needs_points_that_differ_in_both(make: Any) -> None:
 def test_a_value_without_effect_is_no_point_of_the_search(make: Any) -> None:
     """Beside relu alpha is not searched, and is 1: a line through 1 would look like a result of it."""
     frame, ended = make([*make.search(3), *make.search(2, activation="relu")])
-    lines = parallel_figure(frame, ended, Searched(make.axes)).axes[0].collections[0].get_segments()
+    lines = parallel_figure(frame, ended, make.axes).axes[0].collections[0].get_segments()
     assert sorted(map(len, lines)) == [2, 2, 3, 3, 3]
 
 
@@ -186,15 +186,15 @@ def test_parallel_coordinates_put_every_value_on_its_axis(make: Any) -> None:
     ]
     frame, ended = make(points)
     axes = (Axis("alpha", 2.0, 8.0, log=True), Axis("activation", choices=("tanh", "relu")))
-    figure = parallel_figure(frame, ended, Searched(axes))
+    figure = parallel_figure(frame, ended, axes)
     result = {
         tuple(np.round(line[:2, 1], 9)) for line in figure.axes[0].collections[0].get_segments() if len(line) == 3
     }
     assert result == {(0.0, 0.0), (0.5, 0.0)}  # alpha beside relu is 1, which is not on the axis: that line is broken
     with pytest.raises(NotDrawn, match="nothing was searched"):
-        parallel_figure(frame, ended, Searched())
+        parallel_figure(frame, ended)
     with pytest.raises(NotDrawn, match="it takes 3 complete searched configurations, and there are 0"):
-        parallel_figure(*make(make.arms(), "arms"), Searched(axes))
+        parallel_figure(*make(make.arms(), "arms"), axes)
 
 
 def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
@@ -211,7 +211,7 @@ def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
 
 def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
-    result = draw(frame, ended, [ACCURACY], make.searched)
+    result = draw(frame, ended, [ACCURACY], *make.searched)
     names = ["accuracy-and-gradients", "seeds", "layers", "saturation", "surface", "importance", "parallel"]
     assert list(result.pictures) == names and result.left_out == {}
     for picture in result.pictures.values():
@@ -229,7 +229,7 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
 
 def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
-    result = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], make.searched)
+    result = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], *make.searched)
     assert list(result.pictures)[4:] == [
         *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
@@ -239,7 +239,7 @@ def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any)
 
 def test_what_does_not_apply_says_why(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,))], "alone", status=None)
-    result = draw(frame, ended, [ACCURACY], Searched())
+    result = draw(frame, ended, [ACCURACY])
     assert list(result.pictures) == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
     assert "the only seed" in result.pictures["accuracy-and-gradients"].caption
     assert result.left_out == {
@@ -248,10 +248,10 @@ def test_what_does_not_apply_says_why(make: Any) -> None:
         "Parallel coordinates": "nothing was searched",
     }
     frame, ended = make([], "empty")
-    assert draw(frame, ended, [ACCURACY], Searched()).pictures == {}
+    assert draw(frame, ended, [ACCURACY]).pictures == {}
     running = [make.one("plain", state="running", epochs=0), make.one("paper", alpha=2.0, state="running", epochs=2)]
     frame, ended = make([*running, *make.search(3, state="running", epochs=1)], "running", status=None)
-    result = draw(frame, ended, [ACCURACY], make.searched)
+    result = draw(frame, ended, [ACCURACY], *make.searched)
     assert list(result.pictures)[:4] == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
     assert "paper: α = 2 (running)" in result.pictures["accuracy-and-gradients"].alt
 
@@ -272,7 +272,7 @@ def test_odd_values_do_not_crash_the_album(make: Any, odd: float) -> None:
     keywords: dict[str, Any] = {"seeds": (0, 1), "epochs": 1}
     arms = [make.one("all", change=everywhere, **keywords), make.one("seed", alpha=2.0, change=a_seed, **keywords)]
     frame, ended = make([*arms, *make.search(4, change=an_epoch, **keywords)])
-    for picture in draw(frame, ended, [ACCURACY], make.searched).pictures.values():
+    for picture in draw(frame, ended, [ACCURACY], *make.searched).pictures.values():
         ElementTree.fromstring(picture.svg)
 
 
@@ -281,9 +281,9 @@ def test_drawing_leaves_no_global_state() -> None:
         "import matplotlib, sys; before = matplotlib.rcParams.copy()\n"
         "from tracking.figures.importance import FIGURE\n"
         "from tracking.figures.style import svg\n"
-        "from tracking.figures.data import Axis, Searched, FigureData\n"
-        "searched = Searched((Axis('alpha', 1, 2), Axis('r', 1, 2)), {'x': {'alpha': 0.25, 'r': 0.75}})\n"
-        "assert '75%' in svg(FIGURE(FigureData(None, {}, ('x', 'maximize'), searched)).figure)\n"
+        "from tracking.figures.data import Axis, FigureData\n"
+        "axes, shares = (Axis('alpha', 1, 2), Axis('r', 1, 2)), {'x': {'alpha': 0.25, 'r': 0.75}}\n"
+        "assert '75%' in svg(FIGURE(FigureData(None, {}, ('x', 'maximize'), axes, shares)).figure)\n"
         "assert matplotlib.rcParams.copy() == before and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
