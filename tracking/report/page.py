@@ -44,18 +44,26 @@ MOST = 6  # so many values of a field are named, of more the first and the last
 _COMPARED = ("alpha", "r")  # the rest are the conditions
 
 
-def page(verdict: Verdict, album: Album, tables: Sequence[Table], conditions: Table, **texts: str) -> str:
+def page(
+    verdict: Verdict,
+    album: Album,
+    tables: Sequence[Table],
+    conditions: Table,
+    *,
+    question: str = "",
+    spec: str = "",
+    status: str = "",
+    version: str = "",
+) -> str:
     """The whole file as text.
 
-    `tables` are results below the figures and the rankings. Of the `texts`, `question`, `spec` (YAML), `status` (that
-    of the ledger's sweep) and `version`, none has to be given.
+    `tables` are results below the figures and the rankings; `spec` is YAML; `status` is that of the ledger's sweep.
     """
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"code": _with_code, "source": _source}
     return environment.get_template("page.html").render(
-        dict.fromkeys(("question", "spec", "status", "version"), "") | texts,
         verdict=verdict,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         lost=[f"{amount} {state}" for state in ("diverged", "failed") if (amount := verdict.states.get(state))],
@@ -63,6 +71,10 @@ def page(verdict: Verdict, album: Album, tables: Sequence[Table], conditions: Ta
         album=album,
         tables=[*rankings(verdict), *tables],
         conditions=conditions,
+        question=question,
+        spec=spec,
+        status=status,
+        version=version,
         now=f"{datetime.now(UTC):%Y-%m-%d at %H:%M} UTC",
     )
 
