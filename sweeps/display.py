@@ -1,79 +1,79 @@
-"""A running sweep on standard error: live bars on a terminal, a plain line every ten seconds elsewhere.
-
-with Display(name, lambda: books.progress):
-    run(books, ...)
-"""
+"""A running sweep on standard error: live bars on a terminal, a plain line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from sweeps.driver.driver import Progress as State
+from sweeps.targets.target import READY_LINE, RESUME_COMMAND
 
 LINE_SECONDS = 10.0
 
 
-class Display:
-    """Shows `state()` from a thread (of rich's, or its own) while the block runs."""
+@contextmanager
+def display(name: str, state: Callable[[], State], console: Console | None = None) -> Iterator[None]:
+    """Shows `state()` from a thread (of rich's, or its own) while the block runs, and at its end in a line.
 
-    def __init__(self, name: str, state: Callable[[], State], console: Console | None = None) -> None:
-        self._name = name
-        self._state = state
-        self._console = console or Console(stderr=True)
-        self._started = time.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._lines, name="display", daemon=True)
-        self._bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._tasks = [self._bars.add_task(text) for text in ("configurations", "epochs")]
-        self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4, transient=True)
+    At first it tells whoever has submitted the sweep that it is running.
+    """
+    if RESUME_COMMAND in os.environ:
+        print(READY_LINE, file=sys.stderr, flush=True)
+    console = console or Console(stderr=True)
+    started = time.monotonic()
+    ended = threading.Event()
 
-    def __enter__(self) -> Display:
-        (self._live if self._console.is_terminal else self._thread).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._live.stop()
-        if self._thread.ident is not None:
-            self._thread.join()
-        self._print_line()
-
-    def _picture(self) -> Table:
-        state = self._state()
-        self._bars.update(self._tasks[0], completed=state.counts.ended, total=state.counts.total)
-        self._bars.update(self._tasks[1], completed=state.epochs, total=max(state.epochs_in_all, 1))
-        table = Table.grid()
-        table.add_row(f"[bold]{self._name}[/bold]  {ends(state)}")
-        table.add_row(self._bars)
-        table.add_row(best(state))
-        return table
-
-    def _lines(self) -> None:
-        while not self._stop.wait(LINE_SECONDS):
-            self._print_line()
-
-    def _print_line(self) -> None:
-        state = self._state()
-        seconds = time.monotonic() - self._started
+    def print_line() -> None:
+        now = state()
         line = (
-            f"{self._name}: {state.counts.ended}/{state.counts.total} configurations ({ends(state)}), "
-            f"{state.epochs}/{state.epochs_in_all} epochs, {best(state)}, {seconds:.0f} s"
+            f"{name}: {now.counts.ended}/{now.counts.total} configurations ({ends(now)}), "
+            f"{now.epochs}/{now.epochs_in_all} epochs, {best(now)}, {time.monotonic() - started:.0f} s"
         )
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def print_lines() -> None:
+        while not ended.wait(LINE_SECONDS):
+            print_line()
+
+    with ExitStack() as finally_:
+        finally_.callback(print_line)
+        if console.is_terminal:
+            show = _bars(name, state)
+            finally_.enter_context(Live(get_renderable=show, console=console, refresh_per_second=4, transient=True))
+        else:
+            thread = threading.Thread(target=print_lines, name="display", daemon=True)
+            thread.start()
+            finally_.callback(thread.join)
+            finally_.callback(ended.set)
+        yield
+
+
+def _bars(name: str, state: Callable[[], State]) -> Callable[[], Group]:
+    bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    configurations, epochs = (bars.add_task(text) for text in ("configurations", "epochs"))
+
+    def show() -> Group:
+        now = state()
+        bars.update(configurations, completed=now.counts.ended, total=now.counts.total)
+        bars.update(epochs, completed=now.epochs, total=max(now.epochs_in_all, 1))
+        return Group(f"[bold]{name}[/bold]  {ends(now)}", bars, best(now))
+
+    return show
 
 
 def ends(state: State) -> str:
     """How many configurations ended how, in words: only what there is."""
     words = ("complete", "pruned", "diverged", "failed", "running")
-    parts = [f"{getattr(state.counts, word)} {word}" for word in words if getattr(state.counts, word)]
-    return ", ".join(parts) or "none yet"
+    counts = {word: getattr(state.counts, word) for word in words}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none yet"
 
 
 def best(state: State) -> str:

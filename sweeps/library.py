@@ -9,6 +9,7 @@ Errors are those of `trainers.errors`. Ctrl-C leaves a sweep that `run(..., resu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,7 +43,7 @@ class Result:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """The claims and their answers. Raises ResultsError where nothing has been recorded."""
+        """The claims and their answers."""
         from sweeps.driver.sweep import verdict_of
 
         return verdict_of(self.spec, self.store)
@@ -65,8 +66,7 @@ class Result:
     def best(self) -> Summary | None:
         """The configuration that is first by the first objective, on fresh seeds where it was confirmed; or None."""
         objective = self.verdict.objectives[0]
-        ranked = (summary for summary in objective.confirmed or objective.ranking if summary.rank == 1)
-        return next(ranked, None)
+        return next((s for s in objective.confirmed or objective.ranking if s.rank == 1), None)
 
     @cached_property
     def figures(self) -> dict[str, Drawing]:
@@ -100,7 +100,7 @@ def run(
 
     Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed.
     """
-    from sweeps.display import Display
+    from sweeps.display import display
     from sweeps.driver.sweep import run as run_sweep
     from sweeps.spec.reading import read
 
@@ -108,7 +108,7 @@ def run(
     again = f"Interrupted. To continue: sweeps.run(..., resume=True) for {checked.name!r}"
     try:
         with Interrupt(farewell=None) as interrupt:
-            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=Display)
+            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=display)
     except Interrupted:
         raise KeyboardInterrupt(again) from None
     if outcome.interrupted is not None:
@@ -120,23 +120,31 @@ def submit(
     spec: Source,
     to: str | None = None,
     *,
-    store: str | Path | None = None,
+    store: str | Path | Store | None = None,
     resume: bool = False,
     set: Sequence[str] = (),
     name: str | None = None,
+    pool: Path | None = None,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Run a sweep in the background, here or at a cluster's address: its name, and where to look."""
-    from sweeps.commands import places
+    """Run a sweep in the background, here or at a cluster's address: its name, and where to look.
 
-    return places.submit(spec, set, name, to, None if store is None else str(store), resume=resume)
+    `pool` is the file of a Kubernetes pool; with `dry_run` nothing is sent there, but is the answer's `manifest`.
+    """
+    from sweeps.driver.sweep import with_absolute_paths
+    from sweeps.spec.reading import read
+    from sweeps.targets.target import target_at
+
+    checked = with_absolute_paths(read(spec, set, name))
+    return asdict(target_at(to, _option(store), pool).submit(checked.name, checked.to_yaml(), resume, dry_run))
 
 
 def status(name: str, store: str | Path | Store | None = None, to: str | None = None) -> dict[str, Any]:
     """How far a sweep is, and whether it is running: what `gradsweep status --json` prints."""
-    from sweeps.commands import places
+    from sweeps.commands.places import document
+    from sweeps.targets.target import target_at
 
-    where = str(store.where) if isinstance(store, Store) else None if store is None else str(store)
-    return places.status(name, to, where)
+    return document(target_at(to, _option(store)).status(name), to)
 
 
 def report(name: str, store: str | Path | Store | None = None) -> Result:
@@ -148,3 +156,7 @@ def report(name: str, store: str | Path | Store | None = None) -> Result:
 
 def _store(store: str | Path | Store | None) -> Store:
     return store if isinstance(store, Store) else open_store(store)
+
+
+def _option(store: str | Path | Store | None) -> str | None:
+    return None if store is None else str(store.where if isinstance(store, Store) else store)

@@ -4,7 +4,7 @@ One worker and no job runner: up in 4.4 s with 480 MB, where the defaults take 2
 its environment, never among its arguments, which everybody on the machine can read.
 
     server = Server("0.0.0.0", 5000, login_from(os.environ))
-    subprocess.Popen(server.command, cwd=folder, env=os.environ | server.environment(uri, artifacts, folder))
+    subprocess.Popen(server.command, cwd=folder, env=server.environment(uri, artifacts, folder, os.environ))
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trainers.errors import RequestError
+import requests
+
+from trainers.errors import FailedError, RequestError
 
 USERNAME, PASSWORD, KEY = "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"
-HOSTS, ORIGINS = "MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
+PORT = 5000
+START_SECONDS = 120.0
 PASSWORD_CHARACTERS = 12  # MLflow's own rule
 EVERYWHERE = ("0.0.0.0", "::")
 
@@ -33,21 +40,12 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 
 
 @dataclass(frozen=True)
-class Login:
-    """The server's one user, and the key that it signs its forms with."""
-
-    username: str
-    password: str
-    key: str
-
-
-@dataclass(frozen=True)
 class Server:
-    """Where it listens, and whether it needs a login."""
+    """Where it listens, and the settings of its login, see `login_from`; without one whoever reaches it may use it."""
 
     host: str
     port: int
-    login: Login | None
+    login: Mapping[str, str]
 
     @property
     def command(self) -> list[str]:
@@ -66,41 +64,67 @@ class Server:
         return _url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
 
     def environment(self, uri: str, artifacts: str, folder: Path, given: Mapping[str, str]) -> dict[str, str]:
-        """The settings on a store; with a login, its users' database and file are written to `folder`.
+        """The environment on a store; with a login, its users' database and file are written to `folder`.
 
         `given` is the caller's environment, whose own word on hosts and origins stands.
         """
+        # MLflow answers only the hosts and origins that it knows.
+        names = sorted({"localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn(), self.host})
+        urls = [_url(name, self.port) for name in names if name not in EVERYWHERE]
+        known = {
+            "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(url.removeprefix("http://") for url in urls),
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(urls),
+        }
         settings = {
             "MLFLOW_BACKEND_STORE_URI": uri,
             "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PYTHONSAFEPATH": "1",
+            **self.login,
         }
-        # MLflow answers only the hosts and origins that it knows.
-        names = sorted({"localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn(), self.host})
-        urls = [_url(name, self.port) for name in names if name not in EVERYWHERE]
-        settings[HOSTS] = given.get(HOSTS) or ",".join(url.removeprefix("http://") for url in urls)
-        settings[ORIGINS] = given.get(ORIGINS) or ",".join(urls)
-        if self.login is None:
-            return settings
-        file = folder / "auth.ini"
-        file.write_text(AUTH.format(database=str(folder / "users.db").replace("%", "%%")))
-        names_and_words = {USERNAME: self.login.username, PASSWORD: self.login.password, KEY: self.login.key}
-        return settings | names_and_words | {"MLFLOW_AUTH_CONFIG_PATH": str(file)}
+        if self.login:
+            file = folder / "auth.ini"
+            file.write_text(AUTH.format(database=str(folder / "users.db").replace("%", "%%")))
+            settings["MLFLOW_AUTH_CONFIG_PATH"] = str(file)
+        return {**given, **{name: given.get(name) or words for name, words in known.items()}, **settings}
+
+    def pages(self, process: subprocess.Popen[bytes], check: Callable[[], None]) -> dict[str, str]:
+        """Each sweep's page, the newest first, as soon as the server answers; `check` may end the waiting.
+
+        Raises FailedError where the server ends or takes too long.
+        """
+        search = f"{self.here}/api/2.0/mlflow/experiments/search"
+        login = (self.login[USERNAME], self.login[PASSWORD]) if self.login else None
+        newest_first: dict[str, Any] = {"max_results": 1000, "order_by": ["creation_time DESC"]}
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            check()
+            if process.poll() is not None:
+                raise FailedError(f"the MLflow server ended at once, with status {process.returncode}")
+            with suppress(requests.RequestException):
+                answer = requests.post(search, json=newest_first, auth=login, timeout=3)
+                answer.raise_for_status()
+                names = {e["experiment_id"]: e["name"] for e in answer.json().get("experiments", [])}
+                # Without its last part MLflow shows what it has for language models.
+                page = f"{self.url}/#/experiments/{{}}/runs?workflowType=machine_learning"
+                return {name: page.format(number) for number, name in names.items() if name != "Default"}
+            time.sleep(0.1)
+        raise FailedError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")
 
 
-def login_from(given: Mapping[str, str]) -> Login | None:
-    """The login in the environment, each word of it as NAME or in a file named in NAME_FILE; None without a password.
+def login_from(given: Mapping[str, str]) -> dict[str, str]:
+    """The login of the server's one user as settings; each is in the environment as NAME, or in the file of NAME_FILE.
 
-    Raises RequestError where a file can't be read or MLflow would not take the password.
+    Empty without a password. Raises RequestError where a file can't be read or MLflow would not take the password.
     """
-    password = _word(PASSWORD, given)
-    if not password:
-        return None
-    if len(password) < PASSWORD_CHARACTERS:
+    words = {name: _word(name, given) for name in (USERNAME, PASSWORD, KEY)}
+    if not words[PASSWORD]:
+        return {}
+    if len(words[PASSWORD]) < PASSWORD_CHARACTERS:
         raise RequestError(f"{PASSWORD}: a password has at least {PASSWORD_CHARACTERS} characters")
-    return Login(_word(USERNAME, given) or "admin", password, _word(KEY, given) or secrets.token_hex(32))
+    defaults = {USERNAME: "admin", KEY: secrets.token_hex(32)}  # it signs its forms with the key
+    return defaults | {name: word for name, word in words.items() if word}
 
 
 def for_this_machine_only(host: str) -> bool:
@@ -110,6 +134,19 @@ def for_this_machine_only(host: str) -> bool:
     except (OSError, UnicodeError):
         raise RequestError(f"--host {host}: not an address of this machine; try 127.0.0.1 or 0.0.0.0") from None
     return all(ipaddress.ip_address(str(address[4][0])).is_loopback for address in addresses)
+
+
+def free_port(host: str, wanted: int | None) -> int:
+    """The wanted port, else the usual one, else a free one. Raises RequestError where the wanted one is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in (PORT, 0) if wanted is None else (wanted,):
+        with suppress(OSError, OverflowError), socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    if wanted is None:
+        raise RequestError(f"--host {host}: nothing can listen there; it must be an address of this machine")
+    raise RequestError(f"--port {wanted}: it is in use or not allowed; leave --port out to take a free one")
 
 
 def _word(name: str, given: Mapping[str, str]) -> str:

@@ -10,88 +10,66 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
-from sweeps.device_memory import DeviceMemory, device_memory
 from sweeps.spec.reading import Resources, SweepSpec
-from trainers.data import images_of
+from trainers.data import Images, images_of
 from trainers.engines import kind_of, resolve
+from trainers.errors import RequestError
 from trainers.layers import multiply_adds, places
 from trainers.members import MemberConfig, layers_of
 
 # Seconds per multiply-add of the way forward, the ways back in it; of convolutions, and of all else.
 SECONDS = {"lanes": (5.6e-11, 5e-10), "reference": (1.0e-9, 2e-9)}
 START_SECONDS = 10.0
+GB = 2**30
+H200 = 132  # multiprocessors
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What would run; `seconds` is None without measurement or images to go by, `device_memory` without a GPU."""
+def plan_of(spec: SweepSpec) -> dict[str, Any]:
+    """Read a plan off a spec: what would run. What is confirmed is taken for arms and for searched ones like base.
 
-    name: str
-    question: str | None
-    arms: int
-    searched: int
-    confirmed: int
-    seeds: int
-    fresh_seeds: int
-    members: int
-    epochs: int
-    packs: int
-    pack: int
-    cpus: int
-    gpus: float
-    at_once: int | str
-    seconds: float | None
-    device_memory: DeviceMemory | None
-
-    @property
-    def configurations(self) -> int:
-        """Arms and searched ones; `confirmed` of them, at most, are trained again on fresh seeds."""
-        return self.arms + self.searched
-
-
-def plan_of(spec: SweepSpec) -> Plan:
-    """Read a plan off a spec. What is confirmed is taken for arms and for searched ones like base."""
-    search = spec.search_plan()
+    `configurations` are arms and searched ones; `confirmed` of them, at most, are trained again on fresh seeds.
+    `seconds` is None without measurement or images to go by, `device_memory` (see `_device_memory`) without a GPU.
+    """
+    search, resources = spec.search_plan(), spec.resources
     arms = [spec.members(arm)[0] for arm in search.arms.values()]
     configurations = arms + [spec.members({})[0]] * search.configurations
-    resources = spec.resources
-    at_once = _at_once(resources)
-    size, device = pack_size(spec), "cuda" if resources.gpus else "cpu"
+    images = {member.data: images_of(member.data) for member in configurations}
+    at_once, size, device = _at_once(resources), pack_size(spec), "cuda" if resources.gpus else "cpu"
     stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
     if search.confirming:
         again = configurations[: search.confirming]
         stages.append((list(_packs(again, pack_size(spec, confirming=True), device)), len(spec.fresh_seeds)))
-    seconds = None
-    if not resources.gpus and isinstance(at_once, int) and all(images_of(m.data).train for m in configurations):
+    seconds, needed = None, None
+    if resources.gpus:
+        members = [(pack[0], len(pack) * seeds) for packs, seeds in stages for pack in packs]
+        needed = _device_memory(members, images, resources.gpus)
+    elif isinstance(at_once, int) and all(data.train for data in images.values()):
         seconds = START_SECONDS
         for packs, seeds in stages:
-            cost = [sum(map(_seconds, pack)) * seeds / resources.cpus for pack in packs]
-            seconds += max([sum(cost) / max(1, at_once), *cost])
-    needed = None
-    if resources.gpus:
-        images = {member.data: images_of(member.data) for member in configurations}
-        members = ((pack[0], len(pack) * seeds, images[pack[0].data]) for packs, seeds in stages for pack in packs)
-        needed = device_memory((m for m in members if m[2].train), resources.gpus)
-    return Plan(
-        name=spec.name,
-        question=spec.question,
-        arms=len(arms),
-        searched=search.configurations,
-        confirmed=search.confirming,
-        seeds=len(spec.seeds),
-        fresh_seeds=len(spec.fresh_seeds),
-        members=len(configurations) * len(spec.seeds) + search.confirming * len(spec.fresh_seeds),
-        epochs=search.epochs,
-        packs=sum(len(packs) for packs, _ in stages),
-        pack=size,
-        cpus=resources.cpus,
-        gpus=resources.gpus,
-        at_once=at_once,
-        seconds=seconds,
-        device_memory=needed,
-    )
+            costs = [sum(_seconds(m, images[m.data]) for m in pack) * seeds / resources.cpus for pack in packs]
+            seconds += max([sum(costs) / at_once, *costs])
+    return {
+        "name": spec.name,
+        "question": spec.question,
+        "configurations": len(configurations),
+        "arms": len(arms),
+        "searched": search.configurations,
+        "confirmed": search.confirming,
+        "seeds": len(spec.seeds),
+        "fresh_seeds": len(spec.fresh_seeds),
+        "members": len(configurations) * len(spec.seeds) + search.confirming * len(spec.fresh_seeds),
+        "epochs": search.epochs,
+        "packs": sum(len(packs) for packs, _ in stages),
+        "pack": size,
+        "cpus": resources.cpus,
+        "gpus": resources.gpus,
+        "at_once": at_once,
+        "seconds": seconds,
+        "device_memory": needed,
+    }
 
 
 def _packs(configurations: list[MemberConfig], size: int, device: str) -> Iterator[list[MemberConfig]]:
@@ -123,8 +101,7 @@ def _at_once(resources: Resources) -> int | str:
     return max(1, len(os.sched_getaffinity(0)) // resources.cpus)
 
 
-def _seconds(member: MemberConfig) -> float:
-    images = images_of(member.data)
+def _seconds(member: MemberConfig, images: Images) -> float:
     engine = "auto" if member.engine != "reference" else member.engine
     of_convolution, of_rest = SECONDS[resolve(replace(member, engine=engine), "cpu", images.classes).engine]
     # the lane engine runs separable convolutions as plain ones, and the others gain nothing by them
@@ -134,3 +111,53 @@ def _seconds(member: MemberConfig) -> float:
         for place, count in zip(places(layers), multiply_adds(layers), strict=True)
     )
     return an_image * images.train * (member.epochs + 1)
+
+
+def _device_memory(
+    packs: list[tuple[MemberConfig, int]], images: dict[str, Images], gpus: float
+) -> dict[str, int | None] | None:
+    """What packs, each one of its members and their number, need of such a part of a device, in bytes.
+
+    It is `trainers.cuda.memory`'s count, the one by which the engine goes; it grows with the number of multiprocessors:
+    those of this machine's device, or an H200's where it has none.
+
+    Of the pack that needs most: `pack` for all its `members` at once, `least` for those without which nothing starts;
+    `device` and `least_device`, how large a device has to be for that, of which a pack has its part; `here`, how many
+    members this machine's device takes at a time, None where it has none. None where the cuda engine trains no pack.
+    Raises RequestError where that part of this machine's device is too small to start one.
+    """
+    from trainers.cuda import memory
+    from trainers.cuda import plan as cuda_plan
+    from trainers.data.dataset import probe_size
+    from trainers.layers import IMAGE
+
+    found = memory.first_device()
+    programs = (found or memory.Device("", 0, H200)).programs
+    needs = []
+    for member, count in packs:
+        data = images[member.data]
+        layers = layers_of(member, data.classes)
+        if data.train and kind_of(member, "cuda")[-1] == "cuda" and not cuda_plan.refusal(layers, IMAGE):
+            plan = cuda_plan.plan_of(layers, IMAGE, cuda_plan.DEVICE)
+            sizes = memory.Sizes(data.train, data.validation, data.test, probe_size(data.train))
+            need = memory.need(plan, sizes, count, member.batch_size, programs)
+            needs.append((need, count, plan, sizes, member.batch_size))
+    if not needs:
+        return None
+    pack, members, plan, sizes, batch_size = max(needs, key=lambda need: need[0])
+    least = memory.least(plan, sizes)
+    here = None
+    if found:
+        room = memory.share(found.total, gpus)
+        if room < least:
+            enough = math.ceil(100 * (least + memory.CONTEXT) / found.total) / 100
+            right = f"give it {enough:g} or more" if enough <= 1 else "it takes a larger device"
+            raise RequestError(
+                f"resources.gpus: {gpus:g} of this machine's {found.name} is {room / GB:.1f} GB besides CUDA's own, "
+                f"but a pack needs at least {least / GB:.1f} GB: {right}"
+            )
+        programs = min(programs, memory.programs_that_fit(plan, sizes, room))
+        here = min(members, max(1, memory.members_that_fit(plan, sizes, batch_size, programs, room)))
+    device, least_device = (int((bytes_ + memory.CONTEXT) / gpus) for bytes_ in (pack, least))
+    sizes_of = {"pack": pack, "least": least, "device": device, "least_device": least_device}
+    return {"members": members, **sizes_of, "here": here}

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from search_spaces.importance import importance
 from search_spaces.space import Range
-from sweeps.driver.status import opened
 from sweeps.driver.versions import versions
 from sweeps.spec.reading import SweepSpec
 from tracking.figures.album import Album, draw
 from tracking.figures.data import Axis, FigureData, Searched
+from tracking.ledger import opened
 from tracking.report.page import conditions, measured, page
 from tracking.results import load_wide, outcomes
 from tracking.store import Store
@@ -29,7 +29,7 @@ PAGE = "report.html"
 
 
 def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | None = None) -> tuple[str, Album]:
-    """The page on what has been recorded so far, and its figures. Raises ResultsError.
+    """The page on what has been recorded so far, and its figures. Raises SearchError.
 
     `status` is the ledger's (None: as recorded): the driver makes the report just before it is.
     """

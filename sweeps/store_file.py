@@ -21,11 +21,15 @@ from sweeps.spec.yaml_lines import YamlError, load
 from tracking.store import VARIABLE, Address, Store
 from trainers.errors import StoreError
 
-KEYS = ("ledger", "mlflow", "folder", "checkpoints")
-OLD_KEYS = {"optuna": "ledger"}  # of the first version: the same database
-ENDINGS = (".yaml", ".yml")
-DATABASES = ("postgresql", "postgresql+psycopg", "postgres", "sqlite")
-SERVERS = ("http", "https")
+DATABASES = ("postgresql://", "postgresql+psycopg://", "postgres://", "sqlite://")
+SERVERS = ("http://", "https://")
+# key -> what its value may begin with, and what to say of one that doesn't
+KEYS = {
+    "ledger": (DATABASES, f"must begin with one of {', '.join(DATABASES)}"),
+    "mlflow": (SERVERS + DATABASES, f"must begin with one of {', '.join(SERVERS + DATABASES)}"),
+    "folder": (("/",), "must be an absolute path, the same on every node"),
+    "checkpoints": (("s3://", "gs://", "file:///"), "must be s3://BUCKET/PATH, gs://BUCKET/PATH or file:///PATH"),
+}
 LARGEST = 1 << 16  # bytes
 
 
@@ -34,10 +38,7 @@ def open_store(chosen: str | Path | None = None) -> Store:
     text = str(chosen) if chosen is not None else os.environ.get(VARIABLE, "")
     if not names_a_file(text):
         return Store.at(chosen)
-    try:
-        file = Path(text).expanduser().absolute()
-    except RuntimeError as error:  # ~nobody
-        raise StoreError(f"there is no store file {text!r}: {error}") from None
+    file = Path(os.path.expanduser(text)).absolute()
     return parse_store(read_text(file), file).check()
 
 
@@ -45,10 +46,7 @@ def names_a_file(text: str) -> bool:
     """Whether this is a store file and no folder."""
     if "://" in text or not text.isprintable():
         return False
-    try:
-        return text.endswith(ENDINGS) or Path(text).expanduser().is_file()
-    except (OSError, RuntimeError):  # too long a name, ~nobody
-        return False
+    return text.endswith((".yaml", ".yml")) or os.path.isfile(os.path.expanduser(text))
 
 
 def read_text(file: Path) -> str:
@@ -71,66 +69,39 @@ def parse_store(text: str, file: Path) -> Store:
         raise StoreError(
             f"{file}:1: a store file is a mapping with the keys {', '.join(KEYS)}, of which folder is needed"
         )
-    places = {key: f"{file}:{lines.get((key,), 1)}: {key}" for key in data}
-    for old, key in OLD_KEYS.items():
-        if old in data:
-            if key in data:
-                raise StoreError(f"{places[old]}: is the older name of {key}: give one of the two")
-            data[key], places[key] = data.pop(old), places[old]
-    for key in data:
+    parts: dict[str, Any] = {}
+    for written, value in data.items():
+        # In the first version's files the ledger is called optuna: it is the same database.
+        key, place = "ledger" if written == "optuna" else written, f"{file}:{lines[(written,)]}: {written}"
         if key not in KEYS:
-            raise StoreError(f"{places[key]}: unknown key; there are {', '.join(KEYS)}")
-    folder, checkpoints = data["folder"], data.get("checkpoints")
-    if not isinstance(folder, str) or not Path(folder).is_absolute():
-        raise StoreError(f"{places['folder']}: must be an absolute path, the same on every node, but got {folder!r}")
-    if checkpoints is not None:
-        _check_bucket(checkpoints, places["checkpoints"])
-    return Store(
-        folder=Path(folder),
-        ledger=_address(data.get("ledger"), places.get("ledger", ""), DATABASES),
-        mlflow=_address(data.get("mlflow"), places.get("mlflow", ""), (*SERVERS, *DATABASES)),
-        checkpoints=checkpoints,
-        file=file,
-    )
+            raise StoreError(f"{place}: unknown key; there are {', '.join(KEYS)}")
+        if key in parts:
+            raise StoreError(f"{place}: there is {key} already, of which optuna is the older name: give one of the two")
+        parts[key] = None if value is None and key != "folder" else _part(key, value, place)
+    return Store(Path(parts.pop("folder")), **parts, file=file)
 
 
-def _address(value: Any, place: str, schemes: tuple[str, ...]) -> Address | None:
-    if value is None:
-        return None
-    if (
-        isinstance(value, dict)
-        and set(value) in ({"env"}, {"file"})
-        and all(isinstance(v, str) for v in value.values())
-    ):
-        return Address(**value)
-    if not isinstance(value, str):
+def _part(key: str, value: Any, place: str) -> Address | str:
+    """What a store has of a value of the file. Refuses a password, without showing it."""
+    beginnings, rule = KEYS[key]
+    is_address = key in ("ledger", "mlflow")
+    match value:
+        case {"env": str()} | {"file": str()} if is_address and len(value) == 1:
+            return Address(**value)
+    if is_address and not isinstance(value, str):
         raise StoreError(f"{place}: must be an address, {{env: NAME}} or {{file: PATH}}")
-    _check_open(value, place)
-    scheme, separator, _ = value.partition("://")
-    if not separator or scheme not in schemes:
-        raise StoreError(f"{place}: must begin with one of {', '.join(f'{s}://' for s in schemes)}, but got {value!r}")
-    return Address(value)
-
-
-def _check_open(address: str, place: str) -> None:
-    """Refuse a password, without showing it."""
     try:
-        parts = urlsplit(address)
-        secret = parts.password is not None or any(key == "password" for key, _ in parse_qsl(parts.query))
+        parts = urlsplit(str(value))
+        secret = parts.password is not None or any(name == "password" for name, _ in parse_qsl(parts.query))
     except ValueError:
         raise StoreError(f"{place}: is not an address") from None
     if secret:
-        hint = (
-            "leave it out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            if parts.scheme in SERVERS
-            else "put the whole address into an environment variable and write {env: NAME}"
-        )
+        hint = "put the whole address into an environment variable and write {env: NAME}"
+        if parts.scheme in ("http", "https"):
+            hint = "leave it out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         raise StoreError(f"{place}: a password has no place in a file that travels with a sweep: {hint}")
-
-
-def _check_bucket(value: Any, place: str) -> None:
-    if not isinstance(value, str) or not value.startswith(("s3://", "gs://", "file:///")):
-        raise StoreError(f"{place}: must be s3://BUCKET/PATH, gs://BUCKET/PATH or file:///PATH, but got {value!r}")
-    _check_open(value, place)
-    if "?" in value:
+    if not isinstance(value, str) or not value.startswith(beginnings):
+        raise StoreError(f"{place}: {rule}, but got {value!r}")
+    if key == "checkpoints" and "?" in value:
         raise StoreError(f"{place}: keys and endpoints of a bucket come from the environment (AWS_...), not from here")
+    return Address(value) if is_address else value

@@ -33,7 +33,7 @@ import trainers.optimizers
 given = json.load(sys.stdin)
 trainers.optimizers.OPTIMIZER = given["optimizer"]
 
-from sweeps.commands.look import regimes
+from sweeps.commands.look import network_table
 from sweeps.plan import plan_of
 from sweeps.spec.reading import parse
 from trainers import metrics, train
@@ -59,12 +59,12 @@ for name, parameters in spec.search_plan().arms.items():
     arms[name] = {
         "records": [[r.engine, r.epoch, r.metrics] for r in train([member])],
         "lines": list(lines),
-        "rows": [layer["kind"] for layer in regimes(member.regime)[0]["layers"]],
+        "rows": [layer["kind"] for layer in network_table(member.regime)],
         "places": [place[:3] for place in places(layers_of(member, len(load(member.data).classes)))],
     }
 print(json.dumps({
-    "packs": plan.packs,
-    "seconds": plan.seconds,
+    "packs": plan["packs"],
+    "seconds": plan["seconds"],
     "fields": {name: field.metadata["help"] for name, field in FIELDS.items()},
     "metrics": metrics.described(),
     "arms": arms,

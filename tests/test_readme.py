@@ -25,7 +25,7 @@ from sweeps.plan import plan_of
 from sweeps.spec.reading import parse
 from sweeps.store_file import parse_store
 from sweeps.targets import local, target
-from sweeps.targets.target import Kind, Submission, Submitted, SweepStatus
+from sweeps.targets.target import Kind, Submitted, SweepStatus
 from tracking.store import Address
 
 ROOT = Path(__file__).parents[1]
@@ -62,9 +62,9 @@ class Cluster:
     def _note(self, word: str, name: str, option: bool = False) -> None:
         self.asked.append((word, name, *self._place, option))
 
-    def submit(self, sweep: Submission) -> Submitted:
-        self._note("submit", sweep.name, sweep.resume)
-        return Submitted(sweep.name, self._place[0])
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
+        self._note("submit", name, resume)
+        return Submitted(name, self._place[0])
 
     def list(self) -> Sequence[SweepStatus]:
         self._note("list", "")
@@ -105,7 +105,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         patch.chdir(folder)
         patch.delenv("GRADSWEEP_STORE", raising=False)
         (folder / "k8s").symlink_to(ROOT / "k8s")
-        clusters = [Kind((s,), f"{s}://x", "a cluster", __name__, "Cluster", pool=True) for s in ("http", "k8s")]
+        clusters = [Kind((s,), f"{s}://x", "a cluster", f"{__name__}:Cluster", pool=True) for s in ("http", "k8s")]
         patch.setattr(target, "TARGETS", (target.TARGETS[0], *clusters))
         run = driving.run
         patch.setattr(driving, "run", lambda *a, **options: run(*a, **options | {"executor": "in-process"}))
@@ -203,12 +203,12 @@ def test_each_command_has_help() -> None:
 
 @pytest.mark.parametrize("addition", [t for language, t in BLOCKS if not language and re.match(r"[a-z]+: [{a-z]", t)])
 def test_what_may_be_added_to_a_spec_is_planned(addition: str) -> None:
-    assert plan_of(parse(f"{re.sub('^claim:.*$', '', SPEC, flags=re.M)}\n{addition}\n", "README.md")).searched == 24
+    assert plan_of(parse(f"{re.sub('^claim:.*$', '', SPEC, flags=re.M)}\n{addition}\n", "README.md"))["searched"] == 24
 
 
 def test_the_claims_are_judged_in_the_spec_that_they_belong_to() -> None:
     spec = parse(_claiming(), "README.md")
-    assert len(spec.claims) == 4 and plan_of(spec).members == 26 * 8
+    assert len(spec.claims) == 4 and plan_of(spec)["members"] == 26 * 8
 
 
 @pytest.mark.parametrize("key", ["ledger", "optuna"])

@@ -14,25 +14,26 @@ a transaction that a restart of the server interrupts is made again until the se
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 import os
-import re
+import shlex
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, fields, replace
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from tracking import database
+from tracking.database import SQLITE, WRITING, shown, unusable
+from tracking.store import Store, with_driver
 from tracking.types import ENDS, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
 from trainers.files import locked
@@ -43,10 +44,7 @@ T = TypeVar("T")
 FORMAT = 2
 STATUSES = ("finished", "failed", "killed")
 PATIENCE_SECONDS = 600.0  # a server may be unreachable for that long
-CONNECT_SECONDS = 10
-BUSY_SECONDS = 60  # another connection may hold a SQLite file for that long
-_SQLITE = "sqlite:///"
-_WRITING = "gradsweep_writing"
+FEW = 5  # so many sweeps are named where one is looked for that is not there
 
 
 class _Json(sa.types.TypeDecorator[Any]):
@@ -62,6 +60,15 @@ class _Json(sa.types.TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class _Tuple(_Json):
+    """A tuple of plain data or of such tuples."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else tuple(tuple(v) if isinstance(v, list) else v for v in json.loads(value))
+
+
 _tables = sa.MetaData()
 
 
@@ -74,33 +81,38 @@ def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, kind, **{"nullable": False} | options)
 
 
-def _columns(of: type, key: str = "") -> list[sa.Column[Any]]:
-    """A column per field of a dataclass."""
-    kinds = {"str": sa.Text, "int": sa.Integer, "bool": sa.Boolean}
+def _key(name: str, kind: Any = sa.Integer) -> sa.Column[Any]:
+    return _column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _columns(of: type, *keys: str) -> list[sa.Column[Any]]:
+    """A column per field of a dataclass, apart from its keys."""
+    kinds = {"str": sa.Text, "int": sa.BigInteger, "bool": sa.Boolean}
     columns = []
     for f in fields(of):
         declared = str(f.type).removesuffix(" | None")
-        time_of = declared == "int" and f.name in ("begun", "started", "ended")
-        kind = sa.BigInteger if time_of else kinds.get(declared, _Json)
-        more: dict[str, Any] = {"primary_key": True, "autoincrement": False} if f.name == key else {}
-        columns.append(_column(f.name, kind, nullable=declared != f.type, **more))
+        kind = kinds.get(declared, _Tuple if declared.startswith("tuple") else _Json)
+        columns += [] if f.name in keys else [_column(f.name, kind, nullable=declared != f.type)]
     return columns
 
 
 _ledger = _table("ledger", _column("format", sa.Integer, primary_key=True))
-_sweeps = _table("sweeps", *_columns(Sweep), sa.PrimaryKeyConstraint("id"), sa.UniqueConstraint("name"))
+_sweeps = _table(
+    "sweeps", _column("id", sa.Integer, primary_key=True), *_columns(Sweep, "id"), sa.UniqueConstraint("name")
+)
 
 
-def _key(*more: sa.schema.SchemaItem) -> tuple[sa.schema.SchemaItem, ...]:
-    return _column("sweep", sa.ForeignKey(_sweeps.c.id), primary_key=True, autoincrement=False), *more
+def _of_sweep() -> sa.Column[Any]:
+    return _key("sweep", sa.ForeignKey(_sweeps.c.id))
 
 
-_configurations = _table("configurations", *_key(*_columns(Configuration, key="number")))
+_configurations = _table("configurations", _of_sweep(), _key("number"), *_columns(Configuration, "number"))
 _metrics = _table("metrics", _column("id", sa.Integer, primary_key=True), _column("names", sa.Text, unique=True))
 _epochs = _table(
     "epochs",
-    *_key(_column("configuration", sa.Integer, primary_key=True, autoincrement=False)),
-    _column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    _of_sweep(),
+    _key("configuration"),
+    _key("epoch"),
     _column("at", sa.BigInteger),
     _column("engine", sa.Text),
     _column("metrics", sa.ForeignKey(_metrics.c.id)),
@@ -108,8 +120,7 @@ _epochs = _table(
     _column("objective", sa.Double, nullable=True),  # NaN is NULL
     _column("again", sa.Integer, default=0),
 )
-_mirrors = _table("mirrors", *_key(_column("mirror", sa.Text, primary_key=True)), *_columns(Taken, key="number"))
-_SWEEP_FIELDS = [f.name for f in fields(Sweep)]
+_mirrors = _table("mirrors", _of_sweep(), _key("mirror", sa.Text), _key("number"), *_columns(Taken, "number"))
 _END_FIELDS = ("ended", "state", "values", "reason", "traceback", "order", "pruner_attributes")
 
 
@@ -123,72 +134,65 @@ class Ledger:
         """Use `open` or `create`."""
         self.url = with_driver(url)
         self.reconnected: Callable[[], None] = lambda: None
-        self._names: dict[int, tuple[str, ...]] = {}
-        self._ids: dict[tuple[str, ...], int] = {}
-        try:
-            self._engine = _engine(self.url)
-        except (ArgumentError, ImportError) as error:
-            raise StoreError(f"can't open {shown(url)}: {cause(error)}") from None
+        self._metrics: dict[tuple[str, ...], int] = {}  # the lists of metrics that are known, with their ids
+        self._engine = database.engine(url)
 
     @classmethod
     def open(cls, url: str) -> Ledger | None:
         """The ledger of a database, None if it has none; nothing is written. Raises StoreError."""
-        if url.startswith(_SQLITE) and not os.path.lexists(url.removeprefix(_SQLITE)):
+        if database.missing(url):
             return None
-        if url.startswith(_SQLITE) and not os.path.isfile(url.removeprefix(_SQLITE)):
+        if url.startswith(SQLITE) and not os.path.isfile(url.removeprefix(SQLITE)):
             raise StoreError(f"can't open {shown(url)}: it is not a file")
         ledger = cls(url)
-        try:
-            with ledger._engine.connect() as connection:
-                there = sa.inspect(connection).has_table(_ledger.name)
-                formats = connection.scalars(sa.select(_ledger.c.format)).all() if there else []
-        except (SQLAlchemyError, OSError) as error:
-            ledger.close()
-            raise StoreError(f"can't open {shown(url)}: {cause(error)}") from None
-        if formats == [FORMAT]:
-            return ledger
-        ledger.close()
-        if formats:
-            raise StoreError(f"{shown(url)} has a ledger of the format {formats[0]}, but this gradsweep reads {FORMAT}")
-        return None
+        with ExitStack() as unused:
+            unused.callback(ledger.close)
+            with unusable("can't open", url), ledger._engine.connect() as db:
+                there = sa.inspect(db).has_table(_ledger.name)
+                written = db.scalar(sa.select(_ledger.c.format)) if there else None
+            if written not in (None, FORMAT):
+                raise StoreError(
+                    f"{shown(url)} has a ledger of the format {written}, but this gradsweep reads {FORMAT}"
+                )
+            if written:
+                unused.pop_all()
+        return ledger if written else None
 
     @classmethod
     def create(cls, url: str) -> Ledger:
         """The ledger of a database, made if it has none. Raises StoreError."""
         if (ledger := cls.open(url)) is not None:
             return ledger
-        ledger, file = cls(url), Path(url.removeprefix(_SQLITE))
-        try:
+        ledger, folder = cls(url), Path(url.removeprefix(SQLITE)).parent
+        with ExitStack() as unused:
+            unused.callback(ledger.close)
             # Two processes that make the tables at the same moment get into each other's way.
-            with (
-                locked(file.parent) if url.startswith(_SQLITE) else nullcontext(),
-                ledger._engine.begin() as connection,
-            ):
-                if connection.dialect.name == "postgresql":
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(advisory_key("tables"))))
-                _tables.create_all(connection)
-                if connection.scalar(sa.select(_ledger.c.format)) is None:
-                    connection.execute(sa.insert(_ledger), {"format": FORMAT})
-        except (SQLAlchemyError, OSError) as error:
-            ledger.close()
-            raise StoreError(f"can't write {shown(url)}: {cause(error)}") from None
+            alone = locked(folder) if url.startswith(SQLITE) else nullcontext()
+            with unusable("can't write", url), alone, ledger._engine.begin() as db:
+                if db.dialect.name == "postgresql":
+                    db.execute(sa.select(sa.func.pg_advisory_xact_lock(database.advisory_key("tables"))))
+                _tables.create_all(db)
+                if db.scalar(sa.select(_ledger.c.format)) is None:
+                    db.execute(sa.insert(_ledger), {"format": FORMAT})
+            unused.pop_all()
         return ledger
 
     def sweeps(self) -> list[Sweep]:
         """All sweeps, oldest first."""
-        return self._read(lambda db: [_sweep(row) for row in db.execute(sa.select(_sweeps).order_by(_sweeps.c.id))])
+        return [_read_as(Sweep, row) for row in self._rows(sa.select(_sweeps).order_by(_sweeps.c.id))]
 
     def sweep(self, name: str) -> Sweep:
         """One sweep. Raises SearchError if there is none of this name."""
-        row = self._read(lambda db: db.execute(sa.select(_sweeps).where(_sweeps.c.name == name)).first())
-        if row is None:
+        rows = self._rows(sa.select(_sweeps).where(_sweeps.c.name == name))
+        if not rows:
             raise SearchError(f"there is no sweep named {name!r}")
-        return _sweep(row)
+        return _read_as(Sweep, rows[0])
 
     def begin(self, sweep: Sweep) -> Sweep:
         """The sweep starts or continues: what is recorded of it is kept, and its status is running again."""
-        row = {name: getattr(sweep, name) for name in _SWEEP_FIELDS if name not in ("id", "mark", "begun", "revision")}
-        row |= {"mark": uuid.uuid4().hex, "begun": _now(), "revision": 1, "status": "running", "note": ""}
+        first = {"mark": uuid.uuid4().hex, "begun": _now(), "revision": 1, "status": "running", "note": ""}
+        row = asdict(sweep) | first
+        del row["id"]
 
         def write(db: sa.Connection, again: bool) -> None:
             if db.scalar(sa.select(_sweeps.c.id).where(_sweeps.c.name == sweep.name)) is None:
@@ -276,20 +280,19 @@ class Ledger:
 
         self._write(write)
 
-    def configurations(self, sweep: Sweep, numbers: Sequence[int] | None = None) -> list[Configuration]:
-        """The configurations of a sweep, or some of them, by number."""
+    def configurations(self, sweep: Sweep, numbers: Sequence[int] | None = None, since: int = 0) -> list[Configuration]:
+        """The configurations of a sweep, or some of them, or those from a number on, in the order of their numbers."""
         c = _configurations.c
-        query = sa.select(_configurations).where(c.sweep == sweep.id, _among(c.number, numbers)).order_by(c.number)
-        rows = self._read(lambda db: db.execute(query).all())
-        return [_configuration(row) for row in rows]
+        which = c.sweep == sweep.id, c.number >= since, _among(c.number, numbers)
+        query = sa.select(_configurations).where(*which).order_by(c.number)
+        return [_read_as(Configuration, row) for row in self._rows(query)]
 
     def objectives(self, sweep: Sweep, numbers: Sequence[int] | None = None) -> dict[int, dict[int, float]]:
         """The mean of the first objective over the seeds: configuration -> epoch -> value."""
-        columns = _epochs.c.configuration, _epochs.c.epoch, _epochs.c.objective
-        which = _epochs.c.sweep == sweep.id, _among(_epochs.c.configuration, numbers)
-        query = sa.select(*columns).where(*which).order_by(*columns[:2])
         values: dict[int, dict[int, float]] = {}
-        for number, epoch, value in self._read(lambda db: db.execute(query).all()):
+        for number, epoch, value in self._by_epoch(
+            sweep, _epochs.c.objective, _among(_epochs.c.configuration, numbers)
+        ):
             values.setdefault(number, {})[epoch] = math.nan if value is None else value
         return values
 
@@ -299,30 +302,30 @@ class Ledger:
         """(configuration, epoch) of a sweep, or of some of its configurations, in this order; those after an epoch."""
         which = _epochs.c.sweep == sweep.id, _epochs.c.epoch > after, _among(_epochs.c.configuration, numbers)
         query = sa.select(_epochs).where(*which).order_by(_epochs.c.configuration, _epochs.c.epoch)
-        rows = self._read(lambda db: db.execute(query).all())
-        missing = {row.metrics for row in rows} - self._names.keys()
-        if missing:
-            of = sa.select(_metrics).where(_metrics.c.id.in_(missing))
-            self._names |= {i: tuple(json.loads(names)) for i, names in self._read(lambda db: db.execute(of).all())}
+        rows = self._rows(query)
+        if {row.metrics for row in rows} - set(self._metrics.values()):
+            self._read_metrics()
+        lists = {number: names for names, number in self._metrics.items()}
         for row in rows:
-            names = self._names[row.metrics]
+            names = lists[row.metrics]
             values = np.frombuffer(row.values, dtype=np.float64).reshape(-1, len(names))
             objective = math.nan if row.objective is None else row.objective
             yield row.configuration, Epoch(row.epoch, row.engine, names, values, objective, row.at)
 
     def trained_again(self, sweep: Sweep) -> dict[tuple[int, int], int]:
         """How often a recorded epoch was trained again, by (configuration, epoch)."""
-        columns = _epochs.c.configuration, _epochs.c.epoch, _epochs.c.again
-        query = sa.select(*columns).where(_epochs.c.sweep == sweep.id, _epochs.c.again > 0)
-        return {(number, epoch): times for number, epoch, times in self._read(lambda db: db.execute(query).all())}
+        rows = self._by_epoch(sweep, _epochs.c.again, _epochs.c.again > 0)
+        return {(number, epoch): times for number, epoch, times in rows}
+
+    def _by_epoch(self, sweep: Sweep, column: sa.Column[Any], which: sa.ColumnElement[bool]) -> Sequence[Any]:
+        places = _epochs.c.configuration, _epochs.c.epoch
+        return self._rows(sa.select(*places, column).where(_epochs.c.sweep == sweep.id, which).order_by(*places))
 
     def taken(self, sweep: Sweep, mirror: str, numbers: Sequence[int] | None = None) -> dict[int, Taken]:
         """What a mirror has taken, by configuration (SWEEP: the sweep itself)."""
         m = _mirrors.c
         query = sa.select(_mirrors).where(m.sweep == sweep.id, m.mirror == mirror, _among(m.number, numbers))
-        names = [f.name for f in fields(Taken)]
-        rows = self._read(lambda db: db.execute(query).all())
-        return {row.number: Taken(**{name: getattr(row, name) for name in names}) for row in rows}
+        return {row.number: _read_as(Taken, row) for row in self._rows(query)}
 
     def take(self, sweep: Sweep, mirror: str, taken: Sequence[Taken]) -> None:
         """A mirror has taken these, all of them or none."""
@@ -354,7 +357,7 @@ class Ledger:
             .where(c.sweep == sweep.id, lacks, sa.or_(sa.literal(problems), sa.func.coalesce(m.problem, "") == ""))
             .order_by(c.ended.is_(None), c.number)
         )
-        return [(number, bool(ended)) for number, ended in self._read(lambda db: db.execute(query).all())]
+        return [(number, bool(ended)) for number, ended in self._rows(query)]
 
     def close(self) -> None:
         """Close the connections."""
@@ -362,18 +365,18 @@ class Ledger:
 
     def _metrics_id(self, names: tuple[str, ...]) -> int:
         """The id of a list of metrics; a new one is added in a transaction of its own, before that which needs it."""
-        if names not in self._ids:
-            text = json.dumps(names)
-            which = sa.select(_metrics.c.id).where(_metrics.c.names == text)
-            if self._read(lambda db: db.scalar(which)) is None:
-                # The driver of another sweep may add it at the same moment.
-                add = sa.text(f"INSERT INTO {_metrics.name} (names) VALUES (:names) ON CONFLICT DO NOTHING")
-                self._write(lambda db, again: db.execute(add, {"names": text}))
-            self._ids[names] = self._read(lambda db: db.scalars(which).one())
-        return self._ids[names]
+        if names not in self._metrics:
+            # The driver of another sweep may add it at the same moment.
+            add = sa.text(f"INSERT INTO {_metrics.name} (names) VALUES (:names) ON CONFLICT DO NOTHING")
+            self._write(lambda db, again: db.execute(add, {"names": json.dumps(names)}))
+            self._read_metrics()
+        return self._metrics[names]
 
-    def _read(self, query: Callable[[sa.Connection], T]) -> T:
-        return self._transaction(lambda db, again: query(db), writing=False)
+    def _read_metrics(self) -> None:
+        self._metrics = {tuple(json.loads(names)): number for number, names in self._rows(sa.select(_metrics))}
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        return self._transaction(lambda db, again: db.execute(query).all(), writing=False)
 
     def _write(self, work: Callable[[sa.Connection, bool], object]) -> None:
         """One transaction; `work` is told whether it is made again: the first attempt may have been committed."""
@@ -381,22 +384,20 @@ class Ledger:
 
     def _transaction(self, work: Callable[[sa.Connection, bool], T], writing: bool) -> T:
         retrying = Retrying(
-            retry=retry_if_exception(_connection_lost),
+            retry=retry_if_exception(database.connection_lost),
             wait=wait_random_exponential(multiplier=0.25, max=10),
             stop=stop_after_delay(PATIENCE_SECONDS),
             before_sleep=_note,
             reraise=True,
         )
-        try:
+        with unusable("can't use the ledger", self.url, LedgerError):
             for attempt in retrying:
                 with attempt:
                     if again := attempt.retry_state.attempt_number > 1:
                         self.reconnected()
-                    with self._engine.connect().execution_options(**{_WRITING: writing}) as db:
+                    with self._engine.connect().execution_options(**{WRITING: writing}) as db:
                         with db.begin() if writing else nullcontext():
                             answer = work(db, again)
-        except (SQLAlchemyError, OSError) as error:
-            raise LedgerError(f"can't use the ledger {shown(self.url)}: {cause(error)}") from error
         if again:
             log.info("sweep database reachable again")
         return answer
@@ -415,72 +416,29 @@ def _among(column: sa.Column[Any], numbers: Sequence[int] | None) -> sa.ColumnEl
     return sa.true() if numbers is None else column.in_(numbers)
 
 
-def with_driver(url: str) -> str:
-    """The URL with the PostgreSQL driver that we install."""
-    return re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
-
-
-def shown(url: str) -> str:
-    """A database's URL without its password."""
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True).removeprefix(_SQLITE)
-    except ArgumentError:
-        return "the database"
-
-
-def cause(error: BaseException) -> str:
-    """What the database said, in a line, without SQLAlchemy's words around it."""
-    return " ".join(str(getattr(error, "orig", None) or error.__cause__ or error).split())[:300]
-
-
-def _engine(url: str) -> sa.Engine:
-    if not url.startswith("sqlite:"):
-        return sa.create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-
-    def connected(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    def begun(connection: sa.Connection) -> None:
-        # A transaction that reads first and writes then would fail at once where another connection has written.
-        kind = "IMMEDIATE" if connection.get_execution_options().get(_WRITING) else "DEFERRED"
-        connection.exec_driver_sql(f"BEGIN {kind}")
-
-    sa.event.listen(engine, "connect", connected)
-    sa.event.listen(engine, "begin", begun)
-    return engine
-
-
-def advisory_key(what: str) -> int:
-    """PostgreSQL's number for a lock of ours."""
-    return int.from_bytes(hashlib.sha256(f"gradsweep: {what}".encode()).digest()[:8], signed=True)
-
-
-def _connection_lost(error: BaseException) -> bool:
-    """Whether a server was not there, rather than there and of another opinion."""
-    if not isinstance(error, DBAPIError):
-        return False
-    # psycopg's error for a connection that can't be made, or is gone, has no code of the server's own; class 57P is
-    # the server's: it is shutting down, has crashed, or is starting up.
-    state = getattr(error.orig, "sqlstate", None)
-    of_server = type(error.orig).__module__.startswith("psycopg") and type(error.orig).__name__ != "ProgrammingError"
-    return error.connection_invalidated or (
-        of_server and isinstance(error, OperationalError) and (state is None or state.startswith(("57P", "08")))
-    )
-
-
-def _sweep(row: Any) -> Sweep:
-    values = {name: getattr(row, name) for name in _SWEEP_FIELDS}
-    return Sweep(**values | {"objectives": tuple(map(tuple, values["objectives"]))})
-
-
-def _configuration(row: Any) -> Configuration:
-    values = {f.name: getattr(row, f.name) for f in fields(Configuration)}
-    whole = Configuration(**values)
-    return replace(whole, seeds=tuple(whole.seeds), values=None if whole.values is None else tuple(whole.values))
+def _read_as(kind: type[T], row: Any) -> T:
+    return kind(**{name: getattr(row, name) for name in kind.__annotations__})
 
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def opened(name: str, store: Store) -> Iterator[tuple[Ledger, Sweep]]:
+    """A sweep of a store, to read it. Raises SearchError, which says where it looked and what is there."""
+    with ExitStack() as held:
+        if ledger := Ledger.open(store.ledger_url):
+            held.callback(ledger.close)
+        there = {sweep.name: sweep for sweep in ledger.sweeps()} if ledger else {}
+        if ledger is None or name not in there:
+            raise SearchError(f"there is no sweep named {name!r} in {store.where}: {_hint(list(there), store)}")
+        yield ledger, there[name]
+
+
+def _hint(there: list[str], store: Store) -> str:
+    if len(there) > FEW:
+        return f"gradsweep list --store {shlex.quote(str(store.where))} shows the {len(there)} that there are"
+    if there:
+        return f"there {'is' if len(there) == 1 else 'are'} {', '.join(there)}"
+    return "there is none yet" if store.folder.is_dir() else "there is no such folder"

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import Retrying, stop_after_attempt, wait_fixed
 
-from tracking.ledger import CONNECT_SECONDS, advisory_key, cause, shown, with_driver
-from trainers.errors import SearchError, StoreError
+from tracking import database
+from trainers.errors import SearchError
 
 ELSEWHERE = "perhaps on another machine"
 _HELD = """
@@ -36,15 +36,26 @@ def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]
     Yields a function that takes the lock again after a server was restarted; it raises SearchError if another driver
     was faster. Raises SearchError if the sweep has a driver, StoreError if the server can't be reached.
     """
-    if with_driver(url).startswith("postgresql"):
-        with _advisory(url, name) as take:
-            yield take
-        return
-    try:
-        with file_lock(file):
+    connection: sa.Connection | None = None
+
+    def take() -> None:
+        nonlocal connection
+        if connection is None or not _alive(connection):
+            connection = held.enter_context(_connect(url))
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_key(name)))):
+                raise _taken(name, ELSEWHERE)
+
+    with ExitStack() as held:
+        if url.startswith(database.SQLITE):
+            try:
+                held.enter_context(file_lock(file))
+            except BlockingIOError as error:
+                raise _taken(name, f"process {error}") from None
             yield lambda: None
-    except BlockingIOError as error:
-        raise _taken(name, f"process {error}") from None
+            return
+        with database.unusable("can't open", url):
+            take()
+        yield take
 
 
 @contextmanager
@@ -68,14 +79,11 @@ def file_lock(file: Path) -> Iterator[None]:
 
 def holder(url: str, name: str, file: Path) -> str | None:
     """A sweep's driver: its process, `ELSEWHERE` if a server keeps the lock, None without one. Raises StoreError."""
-    if with_driver(url).startswith("postgresql"):
-        key = advisory_key(f"driver of {name}") % 2**64  # which pg_locks shows as its two halves
-        try:
-            with _connect(url) as connection:
-                halves = {"high": key >> 32, "low": key & 0xFFFFFFFF}
-                return ELSEWHERE if connection.execute(sa.text(_HELD), halves).scalar_one() else None
-        except SQLAlchemyError as error:
-            raise StoreError(f"can't open {shown(url)}: {cause(error)}") from None
+    if not url.startswith(database.SQLITE):
+        key = _key(name) % 2**64  # which pg_locks shows as its two halves
+        with database.unusable("can't open", url), _connect(url) as connection:
+            halves = {"high": key >> 32, "low": key & 0xFFFFFFFF}
+            return ELSEWHERE if connection.scalar(sa.text(_HELD), halves) else None
     if not file.exists():
         return None
     with open(file) as handle:
@@ -86,32 +94,12 @@ def holder(url: str, name: str, file: Path) -> str | None:
         return None
 
 
-@contextmanager
-def _advisory(url: str, name: str) -> Iterator[Callable[[], None]]:
-    with ExitStack() as held:
-        connections: list[sa.Connection] = []
-
-        def take() -> None:
-            if connections and _alive(connections[-1]):
-                return
-            connections.append(held.enter_context(_connect(url)))
-            lock = sa.select(sa.func.pg_try_advisory_lock(advisory_key(f"driver of {name}")))
-            if not connections[-1].scalar(lock):
-                raise _taken(name, ELSEWHERE)
-
-        try:
-            take()
-        except SQLAlchemyError as error:
-            raise StoreError(f"can't open {shown(url)}: {cause(error)}") from None
-        yield take
-
-
 def _connect(url: str) -> sa.Connection:
-    timeout = {"connect_timeout": CONNECT_SECONDS}
-    engine = sa.create_engine(
-        with_driver(url), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", connect_args=timeout
-    )
-    return engine.connect()
+    return database.engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT").connect()
+
+
+def _key(name: str) -> int:
+    return database.advisory_key(f"driver of {name}")
 
 
 def _alive(connection: sa.Connection) -> bool:

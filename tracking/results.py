@@ -7,8 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from tracking import tidy
-from tracking.ledger import Ledger
+from tracking.ledger import Ledger, opened
 from tracking.store import Store
 from tracking.types import Configuration, Epoch, Sweep
-from trainers.errors import RequestError, ResultsError, SearchError
+from trainers.errors import RequestError
 from trainers.files import replaced
 
 ORDER = ("configuration", "seed", "epoch")
@@ -44,7 +43,7 @@ class Outcome:
 def load(sweep: str, store: Store | str | Path | None = None) -> pd.DataFrame:
     """One row per member and epoch, by configuration, seed and epoch: keys, the member's fields, its metrics.
 
-    Raises ResultsError if there is no such sweep, StoreError, LedgerError.
+    Raises SearchError if there is no such sweep, StoreError, LedgerError.
     """
     return _sorted(tidy.records(sweep, _parts(sweep, store)), ORDER)
 
@@ -65,8 +64,8 @@ def load_wide(sweep: str, store: Store | str | Path | None = None) -> pd.DataFra
 
 
 def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, Outcome]:
-    """The state of every configuration of a sweep, by number. Raises ResultsError, StoreError, LedgerError."""
-    with _opened(sweep, store) as (ledger, row):
+    """The state of every configuration of a sweep, by number. Raises SearchError, StoreError, LedgerError."""
+    with opened(sweep, Store.at(store)) as (ledger, row):
         return {
             c.number: Outcome(c.number, c.arm, c.name, c.state)
             if c.confirms is None
@@ -77,13 +76,10 @@ def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, O
 
 def sweeps(store: Store | str | Path | None = None) -> list[Sweep]:
     """The sweeps of a store, oldest first; empty if there is no store yet. Raises StoreError, LedgerError."""
-    ledger = Ledger.open(_store(store).ledger_url)
-    if ledger is None:
+    if (ledger := Ledger.open(Store.at(store).ledger_url)) is None:
         return []
-    try:
+    with closing(ledger):
         return ledger.sweeps()
-    finally:
-        ledger.close()
 
 
 def export(frame: pd.DataFrame, file: str | Path) -> None:
@@ -100,29 +96,11 @@ def export(frame: pd.DataFrame, file: str | Path) -> None:
 
 
 def _parts(sweep: str, store: Store | str | Path | None) -> list[tuple[Configuration, list[Epoch]]]:
-    with _opened(sweep, store) as (ledger, row):
+    with opened(sweep, Store.at(store)) as (ledger, row):
         epochs: dict[int, list[Epoch]] = {}
         for number, epoch in ledger.epochs(row):
             epochs.setdefault(number, []).append(epoch)
         return [(c, epochs.get(c.number, [])) for c in ledger.configurations(row)]
-
-
-@contextmanager
-def _opened(sweep: str, store: Store | str | Path | None) -> Iterator[tuple[Ledger, Sweep]]:
-    place = _store(store)
-    ledger = Ledger.open(place.ledger_url)
-    if ledger is None:
-        raise ResultsError(f"there are no records in {place.where}")
-    try:
-        yield ledger, ledger.sweep(sweep)
-    except SearchError:
-        raise ResultsError(f"there is no sweep {sweep!r} in {place.where}") from None
-    finally:
-        ledger.close()
-
-
-def _store(store: Store | str | Path | None) -> Store:
-    return store if isinstance(store, Store) else Store.at(store)
 
 
 def _sorted(columns: tidy.Columns, order: tuple[str, ...]) -> pd.DataFrame:

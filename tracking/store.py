@@ -40,21 +40,15 @@ class Address:
 
     def read(self) -> str:
         """The address itself. Raises StoreError if its variable or file is missing or empty."""
-        if self.plain:
-            return self.plain
-        if self.env:
-            address, place = os.environ.get(self.env, ""), f"the environment variable {self.env}"
-        else:
-            place = f"the file {self.file}"
-            try:
-                address = Path(self.file).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise StoreError(
-                    f"the store's address can't be read from {place}: {getattr(error, 'strerror', None) or 'not text'}"
-                ) from None
+        place = f"the environment variable {self.env}" if self.env else f"the file {self.file}"
+        try:
+            address = self.plain or (os.environ.get(self.env, "") if self.env else Path(self.file).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise StoreError(f"the store's address can't be read from {place}: {reason}") from None
         if not address.strip():
             raise StoreError(f"the store's address must be in {place}, which is unset or empty")
-        return address.strip()
+        return with_driver(address.strip())
 
 
 @dataclass(frozen=True)
@@ -73,8 +67,10 @@ class Store:
     file: Path | None = None
 
     @classmethod
-    def at(cls, folder: str | Path | None = None) -> Store:
+    def at(cls, folder: Store | str | Path | None = None) -> Store:
         """The store in this folder; without one, in $GRADSWEEP_STORE, else in ./gradsweep-store. Raises StoreError."""
+        if isinstance(folder, Store):
+            return folder
         chosen = folder if folder is not None else os.environ.get(VARIABLE) or DEFAULT_FOLDER
         if "://" in str(chosen):
             raise StoreError(
@@ -115,10 +111,7 @@ class Store:
     @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking URI, perhaps with a password: not to be shown. Raises StoreError."""
-        if self.mlflow is None:
-            return f"sqlite:///{self.mlflow_db}"
-        # The driver that we install.
-        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.mlflow.read())
+        return self.mlflow.read() if self.mlflow else f"sqlite:///{self.mlflow_db}"
 
     @property
     def variables(self) -> list[str]:
@@ -145,14 +138,9 @@ class Store:
         """The folder of the states of members in training, one subfolder per sweep."""
         return self.folder / "checkpoints"
 
-    @property
-    def locks(self) -> Path:
-        """The folder of the drivers' lock files."""
-        return self.folder / "locks"
-
     def lock_file(self, sweep: str) -> Path:
         """The lock file of one sweep's driver."""
-        return self.locks / f"{sweep}.lock"
+        return self.folder / "locks" / f"{sweep}.lock"
 
     def outgoing(self, sweep: str) -> Path:
         """The folder of the files of one sweep on their way to MLflow."""
@@ -162,22 +150,16 @@ class Store:
         """The folder of one sweep's page and figures until MLflow has them."""
         return self.folder / "reports" / sweep
 
-    @property
-    def format_file(self) -> Path:
-        """The file that says how the folder is laid out."""
-        return self.folder / "format"
-
     def check(self) -> Store:
         """Check that the folder, if it exists, has this version's format. Raises StoreError."""
+        file = self.folder / "format"
         try:
-            written = self.format_file.read_text(encoding="utf-8").strip()
+            written = file.read_text(encoding="utf-8").strip()
         except (FileNotFoundError, NotADirectoryError):
             # The first version's oldest stores have no such file.
             written = "1" if (self.folder / "spool").is_dir() else ""
         except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"can't read {self.format_file}: {getattr(error, 'strerror', None) or 'not text'}"
-            ) from None
+            raise StoreError(f"can't read {file}: {getattr(error, 'strerror', None) or 'not text'}") from None
         if written not in (str(FORMAT), ""):  # empty: it is just being written
             maker = "version 0.1" if written == "1" else "another version"
             raise StoreError(
@@ -198,18 +180,26 @@ class Store:
             if free < LEAST_FREE:
                 left = f"only {free >> 10} KiB are free"
                 raise StoreError(f"can't write the store {self.folder}: {left}, {LEAST_FREE >> 20} MiB are needed")
-            for folder in (self.folder, self.artifacts, self.checkpoints_folder, self.locks):
-                _make(folder, made)
+            for folder in (self.folder, self.artifacts, self.checkpoints_folder, self.folder / "locks"):
+                # Not mkdir(parents=True): that gives parents whatever the umask leaves.
+                for missing in reversed([f for f in (folder, *folder.parents) if not f.is_dir()]):
+                    missing.mkdir(mode=_MODE, exist_ok=True)
+                    made.append(missing)
                 with tempfile.TemporaryFile(dir=folder):
                     pass
-            if not self.format_file.exists():
-                self.format_file.write_text(f"{FORMAT}\n")
+            if not (file := self.folder / "format").exists():
+                file.write_text(f"{FORMAT}\n")
         except OSError as error:
             for folder in reversed(made):
                 with suppress(OSError):
                     folder.rmdir()
             raise StoreError(f"can't write the store {self.folder}: {error.strerror or error}") from None
         return self
+
+
+def with_driver(url: str) -> str:
+    """The URL with the PostgreSQL driver that we install."""
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
 def without_password(text: str) -> str:
@@ -226,13 +216,3 @@ def scratch(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make(folder: Path, made: list[Path]) -> None:
-    """Make a folder and its parents, and note which."""
-    # Not mkdir(parents=True): that gives parents whatever the umask leaves.
-    if not folder.parent.exists():
-        _make(folder.parent, made)
-    if not folder.is_dir():
-        folder.mkdir(mode=_MODE, exist_ok=True)
-        made.append(folder)

@@ -61,10 +61,6 @@ class SearchError(RequestError, ValueError):
     """A sweep is not there, is there already, or is not the one that was expected."""
 
 
-class ResultsError(RequestError, ValueError):
-    """There are no such records."""
-
-
 class FailedError(GradsweepError, RuntimeError):
     """Something went wrong that is not the request's fault."""
 

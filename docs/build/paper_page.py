@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
-from sweeps.driver.status import look_at, opened, stored_spec
+from sweeps.commands.theory import PARTS, counter_example
+from sweeps.driver.status import look_at, stored_spec
 from sweeps.driver.sweep import verdict_of
 from sweeps.spec.reading import SweepSpec
-from sweeps.theory_table import PARTS, counter_example
 from tracking.figures.album import draw
 from tracking.figures.style import write
 from tracking.figures.theory import save
+from tracking.ledger import opened
 from tracking.results import load_wide, outcomes
 from tracking.store import Store
 from tracking.types import Sweep

@@ -1,111 +1,87 @@
-"""The commands that only look: plan, studies, regimes."""
+"""The commands that list what there is: studies, regimes, fields, metrics."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
-from sweeps.commands.text import duration, table
-from sweeps.device_memory import GB
-from trainers.errors import RequestError
+from typer import Argument
 
-log = logging.getLogger("gradsweep")
-
-BY_TABLE = " (from measured times, without pruning)"
+from sweeps.commands import Json, One, app, say
+from sweeps.commands.text import table
+from trainers.errors import RequestError, did_you_mean, shown
 
 
-def plan(source: str, settings: list[str]) -> dict[str, Any]:
-    """What a spec would run."""
-    from sweeps.plan import plan_of
-    from sweeps.spec.checks import undecidable
-    from sweeps.spec.reading import read
-
-    spec = read(source, settings)
-    planned = plan_of(spec)
-    for line in undecidable(spec):
-        log.warning(line)
-    return asdict(planned) | {"configurations": planned.configurations}
-
-
-def plan_text(plan: dict[str, Any]) -> str:
-    """One line per fact."""
-    device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
-    at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
-    seconds = plan["seconds"]
-    time = "unknown" if seconds is None else duration(seconds) + BY_TABLE
-    lines = [
-        ("sweep", plan["name"]),
-        ("question", plan["question"] or "none stated"),
-        ("configurations", f"{plan['configurations']} ({plan['arms']} arms, {plan['searched']} searched)"),
-        ("seeds", plan["seeds"]),
-        (
-            "confirmed",
-            f"at most {plan['confirmed']} of them, on {plan['fresh_seeds']} fresh seeds"
-            if plan["confirmed"]
-            else "none",
-        ),
-        ("networks", f"{plan['members']}, of at most {plan['epochs']} epochs each"),
-        ("packs", f"{plan['packs']} of at most {plan['pack']} configurations"),
-        ("resources", f"{device} per pack, {at_once}"),
-        ("time", time),
-    ]
-    if plan["device_memory"]:
-        lines.insert(-1, ("device memory", _device_memory(plan)))
-    return "\n".join(f"{name:<15} {value}" for name, value in lines)
-
-
-def _device_memory(plan: dict[str, Any]) -> str:
-    need = plan["device_memory"]
-    part = f"{plan['gpus']:g} of " if plan["gpus"] < 1 else ""
-    here = "" if need["here"] is None else f"; {need['here']} at a time on this machine"
-    return (
-        f"{need['pack'] / GB:.1f} GB for a pack's {need['members']} members at once, {part}a GPU of "
-        f"{need['device'] / GB:.1f} GB; in parts down to {need['least_device'] / GB:.1f} GB{here}"
-    )
-
-
-def studies(name: str | None) -> Any:
-    """The shipped studies: name and question of each, or one with its YAML."""
+@app.command()
+def studies(
+    name: Annotated[str | None, Argument(metavar="[NAME]", help="print the YAML of this one")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the studies that ship with gradsweep, or print one."""
     from sweeps.spec.reading import parse
     from sweeps.spec.reading import studies as shipped
 
     texts = shipped()
-    if name is not None:
-        if name not in texts:
-            raise RequestError(f"there is no study {name!r}: there are {', '.join(texts)}")
-        return {"name": name, "yaml": texts[name]}
-    return [{"name": key, "question": parse(text, key).question} for key, text in texts.items()]
+    if name is None:
+        questions = {key: parse(text, key).question for key, text in texts.items()}
+        text = "\n".join(f"{key:<24} {question or ''}" for key, question in questions.items())
+        say([{"name": key, "question": question} for key, question in questions.items()], text, as_json)
+    elif name in texts:
+        say({"name": name, "yaml": texts[name]}, texts[name].rstrip(), as_json)
+    else:
+        raise RequestError(f"there is no study {name!r}: there are {', '.join(texts)}")
 
 
-def studies_text(studies: Any) -> str:
-    """A line each, or the YAML as it is."""
-    if isinstance(studies, dict):
-        return str(studies["yaml"]).rstrip()
-    return "\n".join(f"{s['name']:<24} {s['question'] or ''}" for s in studies)
-
-
-def regimes(name: str | None) -> list[dict[str, Any]]:
-    """Every regime, or one, layer by layer from the input on, with our parameter counts beside the paper's."""
+@app.command()
+def regimes(
+    name: Annotated[str | None, Argument(metavar="[NAME]", help="only this one")] = None, as_json: Json = False
+) -> None:
+    """Show the networks layer by layer, beside the paper's counts."""
     from trainers.regimes import REGIMES
 
     if name is not None and name not in REGIMES:
         raise RequestError(f"there is no regime {name!r}: there are {', '.join(REGIMES)}")
-    return [
+    documents = [
         {
             "name": known,
             "table": regime.table,
             "initialization": f"{regime.initialization} {regime.init_scale:g}",
-            "layers": _layers(known),
+            "layers": network_table(known),
         }
         for known, regime in REGIMES.items()
         if name in (None, known)
     ]
+    say(documents, "\n\n".join(map(_regime_text, documents)), as_json)
 
 
-def _layers(regime: str) -> list[dict[str, Any]]:
-    """`paper_counts` is what the paper's number is of, parameters or filters; None where the network is not its."""
+@app.command()
+def fields(name: One = None, as_json: Json = False) -> None:
+    """List everything a spec may say, with defaults and choices."""
+    from sweeps.commands.fields import row, spec_fields
+
+    entries = _chosen(list(spec_fields()), "key", name, "a spec has no field", "gradsweep fields")
+    say(entries, table(["field", "type", "default", "meaning~"], map(row, entries)), as_json)
+
+
+@app.command()
+def metrics(name: One = None, as_json: Json = False) -> None:
+    """List what is recorded of every network and epoch."""
+    from trainers.metrics import described
+
+    every = [
+        {"name": metric, "line": line, "per": "layer" if metric.startswith("layer.") else "network"}
+        for metric, line in described().items()
+    ]
+    entries = _chosen(every, "name", name, "there is no metric", "gradsweep metrics")
+    rows = [[e["name"], e["per"], e["line"]] for e in entries]
+    say(entries, table(["metric", "per", "meaning~"], rows), as_json)
+
+
+def network_table(regime: str) -> list[dict[str, Any]]:
+    """A regime's layers from the input on, with our parameter counts beside the paper's.
+
+    `paper_counts` is what the paper's number is of, parameters or filters; None where the network is not its.
+    """
     from trainers.layers import Dense, output_shapes, places
     from trainers.regimes import REGIMES, network
 
@@ -125,25 +101,21 @@ def _layers(regime: str) -> list[dict[str, Any]]:
     ]
 
 
-def regimes_text(regimes: list[dict[str, Any]]) -> str:
-    """A table each."""
-    return "\n\n".join(_regime_text(regime) for regime in regimes)
-
-
 def _regime_text(regime: dict[str, Any]) -> str:
-    layers = regime["layers"]
-    rows = [
-        (
-            layer["layer"],
-            layer["kind"],
-            "x".join(map(str, layer["output"])),
-            layer["parameters"],
-            "" if layer["paper"] is None else layer["paper"],
-            layer["paper_counts"] or "",
-        )
-        for layer in layers
-    ]
-    rows.append(("sum", "", "", sum(layer["parameters"] for layer in layers), "", ""))
+    layers = [layer | {"output": "x".join(map(str, layer["output"]))} for layer in regime["layers"]]
+    rows = [["" if value is None else value for value in layer.values()] for layer in layers]
+    rows.append(["sum", "", "", sum(layer["parameters"] for layer in layers), "", ""])
     of_paper = f" (Table {regime['table']})" if regime["table"] else ""
     title = f"{regime['name']}{of_paper}, initial values {regime['initialization']}"
     return table(["layer", "kind", "output", "parameters#", "paper#", "paper counts"], rows, title)
+
+
+def _chosen(entries: list[dict[str, Any]], key: str, name: str | None, rule: str, command: str) -> list[dict[str, Any]]:
+    """All of them, or those with the name among the dotted words of their key."""
+    if name is None:
+        return entries
+    if chosen := [e for e in entries if f".{name}." in f".{e[key]}."]:
+        return chosen
+    words = dict.fromkeys(word for e in entries for word in (e[key], e[key].rpartition(".")[2]))
+    hint = did_you_mean(name, words)
+    raise RequestError(f"{rule} {shown(name)}; {hint if hint.startswith('did') else f'{command} lists them'}")

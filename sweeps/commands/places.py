@@ -4,124 +4,110 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from sweeps.commands.text import table
-from sweeps.driver.status import COUNTS
-from sweeps.targets.target import Submission, SweepStatus, target_at
+from typer import Option
 
-# What the store knows of a sweep, see sweeps.driver.status.look_at; null where the store can't be read from here.
-BOOKS = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
+from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, To, app, say
+from sweeps.commands.text import facts, table
+from sweeps.targets.target import SweepStatus, target_at
+
 ENDS = ("complete", "pruned", "diverged", "failed")
 
 
+@app.command()
 def submit(
-    source: Any,
-    settings: Sequence[str],
-    name: str | None,
-    to: str | None,
-    store: str | None,
-    pool: Path | None = None,
-    *,
-    resume: bool = False,
-    dry_run: bool = False,
-) -> dict[str, Any]:
-    """Start a sweep elsewhere, or here in the background: its name, and where to look."""
-    from sweeps.driver.sweep import with_absolute_paths
-    from sweeps.spec.reading import read
+    spec: Spec,
+    to: To = None,
+    name: OtherName = None,
+    settings: Settings = None,
+    store: Store = None,
+    resume: Resume = False,
+    pool: Annotated[Path | None, Option(metavar="FILE", help="the settings of a Kubernetes pool, as YAML")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="only print what would be sent to Kubernetes")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep in the background, here or on a cluster."""
+    from sweeps import library
 
-    spec = with_absolute_paths(read(source, settings, name))
-    return asdict(target_at(to, store, pool).submit(Submission(spec.name, spec.to_yaml(), resume, dry_run)))
-
-
-def submitted_text(submitted: dict[str, Any]) -> str:
-    """The name, and a line for each command that makes sense now."""
-    if submitted["manifest"]:
-        return str(submitted["manifest"]).rstrip()
-    lines = [("sweep", submitted["name"]), ("where", submitted["to"] or "here, in the background")]
-    return _facts([*lines, *submitted["look"].items()])
+    submitted = library.submit(
+        spec, to, store=store, resume=resume, set=settings or [], name=name, pool=pool, dry_run=dry_run
+    )
+    _say_submitted(submitted, as_json)
 
 
-def sweeps(to: str | None, store: str | None) -> list[dict[str, Any]]:
-    """The sweeps of a place, oldest first."""
-    return [_document(standing, to) for standing in target_at(to, store).list()]
-
-
-def sweeps_text(sweeps: list[dict[str, Any]], to: str | None, store: str | None) -> str:
-    """A table; what only the store knows is left out where it could not be read."""
-    if not sweeps:
-        return _none_yet(to, store)
-    known = any(s["total"] is not None for s in sweeps)
-    columns = ["sweep", "state", *(["ended#", "of#", *(f"{e}#" for e in ENDS)] if known else ["started", "ended"])]
-    keys = ("ended", "total", *ENDS) if known else ("started", "finished")
-    return table(columns, [[s["name"], s["state"], *("" if s[k] is None else s[k] for k in keys)] for s in sweeps])
+@app.command("list")
+def list_(to: To = None, store: Store = None, as_json: Json = False) -> None:
+    """List the sweeps in the store, or on a cluster."""
+    listed = [document(status, to) for status in target_at(to, store).list()]
+    columns = {"name": "sweep", "state": "state"}
+    if any(s["total"] is not None for s in listed):
+        columns |= {"ended": "ended#", "total": "of#", **{end: f"{end}#" for end in ENDS}}
+    else:  # what only the store knows can't be read from here
+        columns |= {"started": "started", "finished": "ended"}
+    rows = [["" if s[key] is None else s[key] for key in columns] for s in listed]
+    say(listed, table([*columns.values()], rows) if listed else _none_yet(to, store), as_json)
 
 
 def _none_yet(to: str | None, store: str | None) -> str:
     from sweeps.store_file import open_store
 
-    given = ["--store", store] if store else []
+    words = ["submit", "quickstart", "--to", to] if to else ["run", "quickstart"]
+    first = shlex.join(["gradsweep", *words, *(["--store", store] if store else [])])
     if to:
-        words = ["gradsweep", "submit", "quickstart", "--to", to, *given]
-        return f"no sweeps at {to} yet: {shlex.join(words)}"
+        return f"no sweeps at {to} yet: {first}"
     here = open_store(store)
-    there = " yet" if here.folder.is_dir() else ", which does not exist yet"
-    return f"no sweeps in {here.where}{there}: {shlex.join(['gradsweep', 'run', 'quickstart', *given])}"
+    return f"no sweeps in {here.where}{' yet' if here.folder.is_dir() else ', which does not exist yet'}: {first}"
 
 
-def status(name: str, to: str | None, store: str | None) -> dict[str, Any]:
-    """How far one sweep is."""
-    return _document(target_at(to, store).status(name), to)
+@app.command()
+def status(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
+    """Show how far a sweep is, and whether it is running."""
+    _say_status(target_at(to, store).status(name), to, as_json)
 
 
-def status_text(status: dict[str, Any]) -> str:
-    """One line per fact."""
-    process = f" (process {status['process']})" if status["process"] else ""
-    detail = f": {status['detail']}" if status["detail"] else ""
-    lines = [("sweep", status["name"]), ("state", status["state"] + process + detail)]
-    lines += [(word, status[key]) for word, key in (("started", "started"), ("ended", "finished")) if status[key]]
-    if status["total"] is not None:
-        lines += _progress(status)
-    if status["said"]:
-        lines.append(("last line", status["said"]))
-    return _facts(lines)
-
-
-def _progress(status: dict[str, Any]) -> list[tuple[str, Any]]:
-    best, waiting = status["best"], status["undelivered"]
-    counts = ", ".join(f"{status[word]} {word}" for word in ENDS if status[word]) or "none yet"
-    lines = [
-        ("configurations", f"{status['ended']} of {status['total']} ended: {counts}"),
-        ("running", status["running"]),
-        ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
-        ("not in MLflow", f"{waiting} configurations: gradsweep sync {status['name']}" if waiting else "nothing"),
-    ]
-    return lines + [("failed", f"{count}: {reason}") for reason, count in status["failures"].items()]
-
-
-def logs(name: str, to: str | None, store: str | None, *, follow: bool) -> None:
-    """Print the driver's output, as it comes."""
+@app.command()
+def logs(
+    name: Name,
+    follow: Annotated[bool, Option("-f", "--follow", help="keep printing until the sweep ends")] = False,
+    to: To = None,
+    store: Store = None,
+) -> None:
+    """Print the output of a submitted sweep."""
     for line in target_at(to, store).logs(name, follow):
         print(line)
         if follow:
             sys.stdout.flush()
 
 
-def stop(name: str, to: str | None, store: str | None) -> dict[str, Any]:
-    """Stop a sweep's driver; how the sweep stands then."""
-    return _document(target_at(to, store).stop(name), to)
+@app.command()
+def stop(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
+    """Stop a running sweep cleanly; it can be resumed."""
+    _say_status(target_at(to, store).stop(name), to, as_json)
 
 
-def resume(name: str, to: str | None, store: str | None) -> dict[str, Any]:
-    """Continue a sweep."""
-    return asdict(target_at(to, store).resume(name))
+@app.command()
+def resume(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
+    """Continue a stopped sweep in the background.
+
+    It keeps the spec it was started with.
+    """
+    _say_submitted(asdict(target_at(to, store).resume(name)), as_json)
 
 
-def _document(status: SweepStatus, to: str | None) -> dict[str, Any]:
-    recorded = status.recorded or {}
+def _say_submitted(submitted: dict[str, Any], as_json: bool) -> None:
+    """The name, and a line for each command that makes sense now."""
+    lines = {"sweep": submitted["name"], "where": submitted["to"] or "here, in the background", **submitted["look"]}
+    say(submitted, submitted["manifest"].rstrip() or facts(lines.items()), as_json)
+
+
+def document(status: SweepStatus, to: str | None) -> dict[str, Any]:
+    """How far a sweep is, as JSON; what only its store knows is null where that can't be read from here."""
+    from sweeps.driver.status import COUNTS
+
+    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
     return {
         "name": status.name,
         "state": status.state,
@@ -130,9 +116,27 @@ def _document(status: SweepStatus, to: str | None) -> dict[str, Any]:
         "started": status.started,
         "finished": status.ended,
         "said": status.last_line,
-        **{key: recorded.get(key) for key in BOOKS},
+        **{key: (status.recorded or {}).get(key) for key in keys},
     }
 
 
-def _facts(lines: list[tuple[str, Any]]) -> str:
-    return "\n".join(f"{name:<15} {value}" for name, value in lines)
+def _say_status(status: SweepStatus, to: str | None, as_json: bool) -> None:
+    """One line per fact."""
+    known = document(status, to)
+    state = status.state + (f" (process {known['process']})" if known["process"] else "")
+    lines: list[tuple[str, Any]] = [("sweep", status.name)]
+    lines.append(("state", f"{state}: {status.detail}" if status.detail else state))
+    lines += [(word, time) for word, time in (("started", status.started), ("ended", status.ended)) if time]
+    if known["total"] is not None:
+        best, waiting = known["best"], known["undelivered"]
+        counts = ", ".join(f"{known[end]} {end}" for end in ENDS if known[end]) or "none yet"
+        lines += [
+            ("configurations", f"{known['ended']} of {known['total']} ended: {counts}"),
+            ("running", known["running"]),
+            ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
+            ("not in MLflow", f"{waiting} configurations: gradsweep sync {status.name}" if waiting else "nothing"),
+            *(("failed", f"{count}: {reason}") for reason, count in known["failures"].items()),
+        ]
+    if status.last_line:
+        lines.append(("last line", status.last_line))
+    say(known, facts(lines), as_json)

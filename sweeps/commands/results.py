@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.commands.text import WIDE, table
-from trainers.errors import RequestError, ResultsError
+from trainers.errors import RequestError
 
 if TYPE_CHECKING:
     from sweeps.spec.reading import SweepSpec
@@ -51,10 +51,7 @@ def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict, s
 
     store = open_store(folder)
     spec = stored_spec(name, store)
-    try:
-        return spec, store, verdict_of(spec, store), look_at(name, store)["state"]
-    except ResultsError as error:
-        raise RequestError(f"{error} (gradsweep status {name} says how far it is)") from None
+    return spec, store, verdict_of(spec, store), look_at(name, store)["state"]
 
 
 def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:

@@ -1,52 +1,57 @@
-"""The command `run`: a sweep here, with live progress, to its verdict."""
+"""The commands on a spec, here: run it, or plan it."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
-from sweeps.driver.ready_signal import RESUME_COMMAND
+from typer import Option
+
+from sweeps.commands import Json, OtherName, Resume, Settings, Spec, Store, app, say
+from sweeps.commands.text import duration, facts
 from sweeps.driver.signals import Interrupt, Interrupted
+from sweeps.targets.target import RESUME_COMMAND
 from trainers.errors import is_wrong_request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sweeps.display import Display
-    from sweeps.driver.driver import Progress
 
 log = logging.getLogger("gradsweep")
 
 
+@app.command()
 def run(
-    source: str,
-    settings: Sequence[str],
-    name: str | None,
-    folder: str | None,
-    *,
-    resume: bool,
-    executor: str,
-    as_json: bool,
+    spec: Spec,
+    name: OtherName = None,
+    settings: Settings = None,
+    store: Store = None,
+    resume: Resume = False,
+    executor: Annotated[
+        Literal["ray", "in-process"], Option(help="what trains the packs; in-process needs no Ray")
+    ] = "ray",
+    as_json: Json = False,
 ) -> int:
-    """Run a sweep and print its verdict; the exit status."""
-    command = os.environ.get(RESUME_COMMAND) or _resuming(source, settings, name, folder, executor)
+    """Run a sweep here and wait: live progress, then the verdict."""
+    settings = settings or []
+    options = [("--name", name), ("--store", store), *(("--set", setting) for setting in settings)]
+    options.append(("--executor", executor if executor != "ray" else None))
+    words = [word for option, value in options if value for word in (option, value)]
+    command = os.environ.get(RESUME_COMMAND) or shlex.join(["gradsweep", "run", spec, "--resume", *words])
     again = f"Interrupted. To continue: {command}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
+        from sweeps.commands.results import verdict_text
+        from sweeps.display import display
         from sweeps.driver.sweep import run as run_sweep
         from sweeps.spec.checks import undecidable
         from sweeps.spec.reading import read
         from sweeps.store_file import open_store
 
-        spec, store = read(source, settings, name), open_store(folder)
-        for line in undecidable(spec):
+        asked, place = read(spec, settings, name), open_store(store)
+        for line in undecidable(asked):
             log.warning(line)
         try:
-            outcome = run_sweep(spec, store, interrupt, executor=executor, resume=resume, show=_begun)
+            outcome = run_sweep(asked, place, interrupt, executor=executor, resume=resume, show=display)
         except Interrupted as signal:
             print("Interrupted before the sweep began.", file=sys.stderr)
             return signal.exit_status
@@ -54,54 +59,70 @@ def run(
             if not is_wrong_request(error):
                 log.error("The sweep has stopped. To continue: %s", command)
             raise
-    viewing = shlex.join(["gradsweep", "ui", "--store", str(store.where)])
-    if outcome.lag.waiting:
-        log.warning(
-            "%d configurations are not in MLflow yet (%s): to write them: gradsweep sync %s",
-            outcome.lag.waiting,
-            outcome.lag.problem or "no time left",
-            spec.name,
-        )
-    if as_json:
-        print(json.dumps(_document(outcome, str(store.where), viewing, command), indent=2, allow_nan=False))
-    elif outcome.verdict:
-        from sweeps.commands.results import verdict_text
-
-        print(verdict_text(outcome.verdict))
-        print(f"\nIn the browser: {viewing}")
+    counts, failures, lag, verdict = outcome.counts, outcome.failures, outcome.lag, outcome.verdict
+    if lag.waiting:
+        missing = f"{lag.waiting} configurations are not in MLflow yet ({lag.problem or 'no time left'})"
+        log.warning("%s: to write them: gradsweep sync %s", missing, asked.name)
+    viewing = shlex.join(["gradsweep", "ui", "--store", str(place.where)])
+    document = {
+        "name": asked.name,
+        "store": str(place.where),
+        "interrupted": outcome.interrupted is not None,
+        "counts": asdict(counts),
+        "failures": failures,
+        "undelivered": lag.waiting,
+        "verdict": verdict and asdict(verdict),
+        "ui": viewing,
+        "resume": None if outcome.interrupted is None else command,
+    }
+    if as_json or verdict:
+        say(document, f"{verdict_text(verdict)}\n\nIn the browser: {viewing}" if verdict else "", as_json)
     if outcome.interrupted is not None:
         print(again, file=sys.stderr)
         return outcome.interrupted
-    for reason, count in outcome.failures.items():
-        log.warning("%d of %d configurations failed: %s", count, outcome.counts.total, reason)
-    return 1 if outcome.failures or not outcome.counts.complete else 0
+    for reason, count in failures.items():
+        log.warning("%d of %d configurations failed: %s", count, counts.total, reason)
+    return 1 if failures or not counts.complete else 0
 
 
-def _begun(name: str, state: Callable[[], Progress]) -> Display:
-    from sweeps.display import Display
-    from sweeps.driver.ready_signal import say_ready
+@app.command()
+def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
+    """Show what a spec would run, and about how long it takes."""
+    from sweeps.plan import plan_of
+    from sweeps.spec.checks import undecidable
+    from sweeps.spec.reading import read
 
-    say_ready()
-    return Display(name, state)
-
-
-def _resuming(spec: str, settings: Sequence[str], name: str | None, store: str | None, executor: str) -> str:
-    words = ["gradsweep", "run", spec, "--resume"]
-    words += [w for key, value in (("--name", name), ("--store", store)) if value for w in (key, value)]
-    words += [w for setting in settings for w in ("--set", setting)]
-    words += ["--executor", executor] if executor != "ray" else []
-    return shlex.join(words)
+    asked = read(spec, settings or [])
+    planned = plan_of(asked)
+    for line in undecidable(asked):
+        log.warning(line)
+    say(planned, plan_text(planned), as_json)
 
 
-def _document(outcome: Any, store: str, viewing: str, again: str) -> dict[str, Any]:
-    return {
-        "name": outcome.spec.name,
-        "store": store,
-        "interrupted": outcome.interrupted is not None,
-        "counts": asdict(outcome.counts),
-        "failures": dict(outcome.failures),
-        "undelivered": outcome.lag.waiting,
-        "verdict": asdict(outcome.verdict) if outcome.verdict else None,
-        "ui": viewing,
-        "resume": again if outcome.interrupted is not None else None,
+def plan_text(plan: dict[str, Any]) -> str:
+    """One line per fact."""
+    confirmed = f"at most {plan['confirmed']} of them, on {plan['fresh_seeds']} fresh seeds"
+    device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
+    at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
+    seconds, memory = plan["seconds"], plan["device_memory"]
+    lines = {
+        "sweep": plan["name"],
+        "question": plan["question"] or "none stated",
+        "configurations": f"{plan['configurations']} ({plan['arms']} arms, {plan['searched']} searched)",
+        "seeds": plan["seeds"],
+        "confirmed": confirmed if plan["confirmed"] else "none",
+        "networks": f"{plan['members']}, of at most {plan['epochs']} epochs each",
+        "packs": f"{plan['packs']} of at most {plan['pack']} configurations",
+        "resources": f"{device} per pack, {at_once}",
+        "device memory": memory and _device_memory(memory, plan["gpus"]),
+        "time": "unknown" if seconds is None else f"{duration(seconds)} (from measured times, without pruning)",
     }
+    return facts((name, line) for name, line in lines.items() if line is not None)
+
+
+def _device_memory(memory: dict[str, Any], gpus: float) -> str:
+    pack, device, least = (f"{memory[key] / 2**30:.1f} GB" for key in ("pack", "device", "least_device"))
+    part = f"{gpus:g} of " if gpus < 1 else ""
+    here = "" if memory["here"] is None else f"; {memory['here']} at a time on this machine"
+    members = f"a pack's {memory['members']} members at once"
+    return f"{pack} for {members}, {part}a GPU of {device}; in parts down to {least}{here}"

@@ -6,12 +6,6 @@ import io
 import sys
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleDimensions, JustifyMethod
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
 WIDE = 100_000  # without a terminal: lines in a file may be as long as they are
 
 
@@ -20,12 +14,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
     The other cells lose no character: on a terminal too narrow for them its own lines break.
     """
+    from rich.cells import cell_len
+    from rich.console import Console, ConsoleDimensions, JustifyMethod
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
     terminal = sys.stdout.isatty()
     file = io.StringIO()
     console = Console(
         file=file, force_terminal=terminal, width=None if terminal else WIDE, highlight=False, markup=False
     )
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in rows]
     grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         name, folded = column.rstrip("#~"), column.endswith("~")
@@ -40,8 +40,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
 
 
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def facts(lines: Iterable[tuple[str, object]]) -> str:
+    """One line per fact: its name, and what it is."""
+    return "\n".join(f"{name:<15} {value}" for name, value in lines)
 
 
 def duration(seconds: float) -> str:

@@ -4,123 +4,79 @@ from __future__ import annotations
 
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated
 
-import requests
+from typer import Option
 
+from sweeps.commands import Json, Store, app, say
 from sweeps.driver.signals import Interrupt, Interrupted
-from sweeps.mlflow_server import PASSWORD, Server, for_this_machine_only, login_from
-from trainers.errors import FailedError, RequestError
-
-PORT = 5000
-START_SECONDS = 120.0
+from trainers.errors import FAILED, RequestError
 
 
-def ui(folder: str | None, host: str, port: int | None, say: Callable[[dict[str, Any]], None]) -> int:
-    """Serve until a signal comes; `say` is told the URL once it answers. The exit status.
+@app.command()
+def ui(
+    store: Store = None,
+    host: Annotated[
+        str, Option(help="an address others can reach needs a password in MLFLOW_AUTH_ADMIN_PASSWORD")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, Option(help="default: 5000, or a free one if that is taken")] = None,
+    as_json: Json = False,
+) -> int:
+    """Serve the MLflow UI on the store until Ctrl-C.
 
-    A store with a server of its own is only told where. Raises RequestError where others would reach ours without a
-    password, or there is nothing to show.
+    For this machine, or with a password for others too.
     """
+    from sweeps.mlflow_server import PASSWORD, USERNAME, Server, for_this_machine_only, free_port, login_from
     from sweeps.store_file import open_store
     from tracking.results import sweeps
 
-    store, login = open_store(folder), login_from(os.environ)
-    uri = store.mlflow_uri
+    place, login = open_store(store), login_from(os.environ)
+    uri = place.mlflow_uri
     if uri.startswith(("http://", "https://")):
-        say({"store": str(store.where), "url": uri, "serving": False, "user": None, "sweeps": {}})
+        started = {"store": str(place.where), "url": uri, "serving": False, "user": None, "sweeps": {}}
+        say(started, f"MLflow on {place.where}: {uri}", as_json)
         return 0
-    if login is None and not for_this_machine_only(host):
+    if not login and not for_this_machine_only(host):
         raise RequestError(
             f"--host {host}: others would reach it, so it needs a password: set {PASSWORD}, "
             f"or {PASSWORD}_FILE to a file with it; or leave --host out"
         )
-    if store.mlflow is None and not store.mlflow_db.exists():
-        if sweeps(store):
-            raise RequestError(f"the sweep in {store.folder} has just started: try again in a minute")
-        words = ["gradsweep", "run", "quickstart", *(["--store", folder] if folder else [])]
-        raise RequestError(f"there is no sweep in {store.folder} yet: {shlex.join(words)}")
-    server = Server(host, _port(host, port), login)
-    with TemporaryDirectory(prefix="gradsweep-ui-") as scratch:
-        settings = server.environment(uri, str(store.artifacts), Path(scratch), os.environ)
-        # A session of its own, so that Ctrl-C reaches it only through us; a folder of its own, because the web server
-        # that MLflow starts puts the current one on Python's path.
-        with subprocess.Popen(
+    if place.mlflow is None and not place.mlflow_db.exists():
+        if sweeps(place):
+            raise RequestError(f"the sweep in {place.folder} has just started: try again in a minute")
+        words = ["gradsweep", "run", "quickstart", *(["--store", store] if store else [])]
+        raise RequestError(f"there is no sweep in {place.folder} yet: {shlex.join(words)}")
+    server = Server(host, free_port(host, port), login)
+    # A session of its own, so that Ctrl-C reaches it only through us; a folder of its own, because the web server
+    # that MLflow starts puts the current one on Python's path.
+    with (
+        TemporaryDirectory(prefix="gradsweep-ui-") as scratch,
+        subprocess.Popen(
             server.command,
             cwd=scratch,
-            env=os.environ | settings,
+            env=server.environment(uri, str(place.artifacts), Path(scratch), os.environ),
             stdout=sys.stderr,
             stderr=sys.stderr,
             start_new_session=True,
-        ) as process:
-            try:
-                with Interrupt() as interrupt:
-                    _wait_until_up(server, process, interrupt)
-                    user, pages = server.login.username if server.login else None, _pages(server)
-                    say({"store": str(store.where), "url": server.url, "serving": True, "user": user, "sweeps": pages})
-                    sys.stdout.flush()
-                    while process.poll() is None:
-                        interrupt.check()
-                        time.sleep(0.1)
-                return 1
-            except Interrupted as signal:
-                return signal.exit_status
-            finally:
-                process.terminate()
-
-
-def ui_text(started: dict[str, Any]) -> str:
-    """Where to look."""
-    user = f", as {started['user']}" if started["user"] else ""
-    ending = "   (Ctrl-C stops it)" if started["serving"] else ""
-    lines = [f"MLflow on {started['store']}: {started['url']}{user}{ending}"]
-    return "\n".join(lines + [f"{name:<15} {page}" for name, page in started["sweeps"].items()])
-
-
-def _port(host: str, wanted: int | None) -> int:
-    """The wanted port, else the usual one, else a free one. Raises RequestError where the wanted one is taken."""
-    for port in (PORT, 0) if wanted is None else (wanted,):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except (OSError, OverflowError):
-                continue
-            return int(probe.getsockname()[1])
-    if wanted is None:
-        raise RequestError(f"--host {host}: nothing can listen there; it must be an address of this machine")
-    raise RequestError(f"--port {wanted}: it is in use or not allowed; leave --port out to take a free one")
-
-
-def _pages(server: Server) -> dict[str, str]:
-    """Each sweep's page, the newest first."""
-    search = f"{server.here}/api/2.0/mlflow/experiments/search"
-    login = (server.login.username, server.login.password) if server.login else None
-    newest_first = ["creation_time DESC"]
-    answer = requests.post(search, json={"max_results": 1000, "order_by": newest_first}, auth=login, timeout=30)
-    answer.raise_for_status()
-    experiments = answer.json().get("experiments", [])
-    # Without its last part MLflow shows what it has for language models.
-    page = f"{server.url}/#/experiments/{{}}/runs?workflowType=machine_learning"
-    return {e["name"]: page.format(e["experiment_id"]) for e in experiments if e["name"] != "Default"}
-
-
-def _wait_until_up(server: Server, process: subprocess.Popen[bytes], interrupt: Interrupt) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        interrupt.check()
-        if process.poll() is not None:
-            raise FailedError(f"the MLflow server ended at once, with status {process.returncode}")
+        ) as process,
+    ):
         try:
-            requests.get(f"{server.here}/health", timeout=1).raise_for_status()
-            return
-        except requests.RequestException:
-            time.sleep(0.1)
-    raise FailedError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")
+            with Interrupt() as interrupt:
+                pages, user, url = server.pages(process, interrupt.check), login.get(USERNAME), server.url
+                started = {"store": str(place.where), "url": url, "serving": True, "user": user, "sweeps": pages}
+                where = f"MLflow on {place.where}: {url}{f', as {user}' if user else ''}   (Ctrl-C stops it)"
+                say(started, "\n".join([where, *(f"{name:<15} {page}" for name, page in pages.items())]), as_json)
+                sys.stdout.flush()
+                while process.poll() is None:
+                    interrupt.check()
+                    time.sleep(0.1)
+            return FAILED
+        except Interrupted as signal:
+            return signal.exit_status
+        finally:
+            process.terminate()

@@ -3,9 +3,9 @@
 A worker keeps its states in a folder of its own machine and copies them to the bucket before each report, so what is
 recorded is in the bucket. The worker that replaces a lost one, on any machine, fetches them first.
 
-    with Mirror("s3://bucket/sweeps", "alpha-r", "p00000-3f2a91") as mirror:
-        for report in train_pack(pack, mirror.base):
-            mirror.push()
+    with mirror("s3://bucket/sweeps", "alpha-r", "p00000-3f2a91") as (states, push):
+        for report in train_pack(pack, states):
+            push()
             tune.report(...)
 
 Keys, region and endpoint of the bucket come from the environment of every machine (AWS_ACCESS_KEY_ID,
@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from pyarrow import fs
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import retry, retry_if_exception_type, wait_random_exponential
 
 PATIENCE_SECONDS = 120.0
 
@@ -55,59 +56,48 @@ class Bucket:
         self._files.delete_file(f"{self._root}/{name}")
 
 
-class Mirror:
-    """See the module. The folder is gone with the block, what is in the bucket stays until `forget`.
+_patient = retry(
+    retry=retry_if_exception_type(OSError),
+    wait=wait_random_exponential(multiplier=0.25, max=10),
+    stop=lambda state: (state.seconds_since_start or 0) >= PATIENCE_SECONDS,
+    reraise=True,
+)
 
-    A bucket that does not answer is retried for PATIENCE_SECONDS, then OSError is raised.
+
+@contextmanager
+def mirror(url: str, sweep: str, pack: str) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """The beginning of the names of a pack's state files on this machine, and what copies them to the bucket.
+
+    They are gone here with the block, what is in the bucket stays until `forget`. A bucket that does not answer is
+    retried for PATIENCE_SECONDS, then OSError is raised.
     """
+    bucket = Bucket(url, sweep, pack)
+    # By the bucket too: sweeps of one name in several have packs of the same names.
+    prefix = f"gradsweep-{sha256(f'{url}/{sweep}/{pack}'.encode()).hexdigest()[:16]}-"
+    # Of a worker that was killed here; one that was only given up for lost loses its folder, and ends.
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
+        folder, base = Path(temporary), Path(temporary) / f"{pack}.npz"
 
-    def __init__(self, url: str, sweep: str, pack: str) -> None:
-        self._bucket = Bucket(url, sweep, pack)
-        # By the bucket too: sweeps of one name in several have packs of the same names.
-        prefix = f"gradsweep-{sha256(f'{url}/{sweep}/{pack}'.encode()).hexdigest()[:16]}-"
-        # Of a worker that was killed here; one that was only given up for lost loses its folder, and ends.
-        for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        self._temporary = tempfile.TemporaryDirectory(prefix=prefix)
-        self._folder = Path(self._temporary.name)
-        self.base = self._folder / f"{pack}.npz"
+        @_patient
+        def fetch() -> None:
+            for name in bucket.names():
+                bucket.get(name, folder)
 
-    def __enter__(self) -> Mirror:
-        try:
-            _patiently(self._fetch)
-        except BaseException:
-            self._temporary.cleanup()
-            raise
-        return self
+        @_patient
+        def push() -> None:
+            """What is new here is copied, what is gone here is deleted there; states never change under their name."""
+            here = {file.name: file for file in folder.glob(f"{base.name}.*") if file.suffix[1:].isdecimal()}
+            there = bucket.names()
+            for name in here.keys() - there:
+                bucket.put(name, here[name].read_bytes())
+            # Without a folder of its own any more another worker is at work on the pack.
+            for name in there - here.keys() if here else ():
+                bucket.delete(name)
 
-    def __exit__(self, *error: object) -> None:
-        self._temporary.cleanup()
-
-    def push(self) -> None:
-        """What is new here is copied, what is gone here is deleted there; states never change under their name."""
-        _patiently(self._push)
-
-    def _fetch(self) -> None:
-        for name in self._bucket.names():
-            self._bucket.get(name, self._folder)
-
-    def _push(self) -> None:
-        here = {file.name: file for file in self._folder.glob(f"{self.base.name}.*") if file.suffix[1:].isdecimal()}
-        there = self._bucket.names()
-        for name in here.keys() - there:
-            self._bucket.put(name, here[name].read_bytes())
-        # Without a folder of its own any more another worker is at work on the pack.
-        for name in there - here.keys() if here else ():
-            self._bucket.delete(name)
-
-
-def _patiently(do: Callable[[], None]) -> None:
-    Retrying(
-        retry=retry_if_exception_type(OSError),
-        wait=wait_random_exponential(multiplier=0.25, max=10),
-        stop=stop_after_delay(PATIENCE_SECONDS),
-        reraise=True,
-    )(do)
+        fetch()
+        yield base, push
 
 
 def forget(url: str, sweep: str, pack: str) -> None:

@@ -30,23 +30,23 @@ class Checkpoints:
 
     def save(self, states: States, epoch: int) -> None:
         """Save the states after an epoch. Raises OSError (a full disk); the other files are then as before."""
-        save_states(states, self._file(epoch))
+        save_states(states, self._base.with_name(f"{self._base.name}.{epoch}"))
 
     def recorded(self, epoch: int) -> None:
         """The driver has recorded this epoch: delete all files but this and its predecessor's."""
-        for known in self._epochs():
+        for known, file in self._files():
             if known < epoch - 1:
                 # `save` notices a disk that fails; the driver deletes what is left with its pack.
                 with suppress(OSError):
-                    self._file(known).unlink()
+                    file.unlink()
 
     def load(self, members: Sequence[MemberConfig], recorded: int) -> States:
         """The last whole states of these members, not ahead of what is recorded; empty if none fit."""
-        for epoch in sorted(self._epochs(), reverse=True):
+        for epoch, file in sorted(self._files(), reverse=True):
             if epoch > recorded:
                 continue
             try:
-                known = {s.member: s for s in load_states(self._file(epoch))}
+                known = {s.member: s for s in load_states(file)}
             except (OSError, ValueError) as error:
                 log.warning("%s", error)
                 continue
@@ -54,10 +54,7 @@ class Checkpoints:
                 return tuple(known[m] for m in members)
         return ()
 
-    def _file(self, epoch: int) -> Path:
-        return self._base.with_name(f"{self._base.name}.{epoch}")
-
-    def _epochs(self) -> list[int]:
-        """The epochs that have a file; one that is still being written has another name."""
-        endings = (f.name.removeprefix(f"{self._base.name}.") for f in self.folder.glob(f"{self._base.name}.*"))
-        return [int(ending) for ending in endings if ending.isdecimal()]
+    def _files(self) -> list[tuple[int, Path]]:
+        """The files by their epochs; one that is still being written has another name."""
+        files = self.folder.glob(f"{self._base.name}.*")
+        return [(int(file.suffix[1:]), file) for file in files if file.suffix[1:].isdecimal()]

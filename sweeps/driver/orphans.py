@@ -14,7 +14,7 @@ VARIABLE = "GRADSWEEP_SWEEP"
 
 def marked(sweep: str, store: Store) -> AbstractContextManager[None]:
     """Mark all processes that are started in this block as the sweep's."""
-    return environment({VARIABLE: _mark(sweep, store)})
+    return environment({VARIABLE: f"{store.folder}/{sweep}"})
 
 
 def processes_of(sweep: str, store: Store) -> dict[int, str]:
@@ -22,7 +22,7 @@ def processes_of(sweep: str, store: Store) -> dict[int, str]:
 
     Linux only, and of this user only; empty elsewhere.
     """
-    mark = f"{VARIABLE}={_mark(sweep, store)}".encode()
+    mark = f"{VARIABLE}={store.folder}/{sweep}".encode()
     lines = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -38,7 +38,3 @@ def files_of(sweep: str, store: Store) -> list[Path]:
     made_anew = store.mlflow_db.with_name(f"{store.mlflow_db.name}.new")
     others = [file for file in store.states(sweep).glob("*") if file.is_dir()]
     return [file for file in (store.outgoing(sweep), made_anew, *others) if file.exists()]
-
-
-def _mark(sweep: str, store: Store) -> str:
-    return f"{store.folder}/{sweep}"

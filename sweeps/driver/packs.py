@@ -20,10 +20,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from search_spaces.plan import History, Settings
 from sweeps.driver.checkpoints import Checkpoints
@@ -32,7 +29,6 @@ from trainers.members import EpochRecord, MemberConfig
 
 if TYPE_CHECKING:
     from search_spaces.pruners import Judge
-    from trainers.training import Training
 
 log = logging.getLogger("gradsweep")
 
@@ -87,7 +83,6 @@ class PackReport:
     """One epoch of a pack: the records and the ends of its configurations, by their numbers.
 
     `stop`, if not empty, is why the sweep can't continue here: the configurations are left as they were.
-    It pickles as one array of numbers: forty members with 245 metrics each are 80 kB and a millisecond.
     """
 
     pack: str
@@ -100,23 +95,6 @@ class PackReport:
     def __repr__(self) -> str:
         return f"PackReport({self.pack!r}, epoch={self.epoch})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        flat = [r for records in self.records.values() for r in records]
-        names = tuple(flat[0].metrics) if flat else ()
-        values = np.array([[r.metrics[name] for name in names] for r in flat], dtype=np.float64)
-        members = {number: tuple(r.member for r in records) for number, records in self.records.items()}
-        engine = flat[0].engine if flat else ""
-        return _unpickled, (vars(self) | {"records": members}, engine, names, values)
-
-
-def _unpickled(report: dict[str, Any], engine: str, names: tuple[str, ...], values: NDArray[np.float64]) -> PackReport:
-    rows = iter(values.tolist())
-    records = {
-        number: tuple(EpochRecord(m, report["epoch"], engine, dict(zip(names, next(rows), strict=True))) for m in ms)
-        for number, ms in report["records"].items()
-    }
-    return PackReport(**report | {"records": records})
-
 
 def train_pack(
     pack: Pack, states: Path | None = None, *, device: str = "cpu", threads: int = 1
@@ -125,38 +103,31 @@ def train_pack(
 
     The names of the files in which the states are saved after every epoch but the last begin with `states`; a former
     worker may have left some. If they can't be saved, the last report says `stop`. An error in the training ends the
-    remaining configurations as failed, in a last report. Raises DeviceLost, ImportError (any pack would fail here), and
-    what the consumer of the reports raises itself.
+    remaining configurations as failed, in a last report. Raises DeviceLost and ImportError: any pack would fail here.
     """
     if not pack.configurations:
         # The worker before was lost after its last report.
         yield PackReport(pack.id, 0, {}, {}, last=True)
         return
-    reports = _train(pack, states, device, threads)
     epoch, left = 0, {c.number for c in pack.configurations}
-    while True:
-        try:
-            report = next(reports, None)
-        except ImportError:
-            raise
-        except Exception as error:
-            if device != "cpu":
-                from trainers.cuda.memory import failure
+    try:
+        for report in _train(pack, states, device, threads):
+            epoch = report.epoch
+            left -= report.ended.keys()
+            yield report
+    except ImportError:
+        raise
+    except Exception as error:
+        if device != "cpu":
+            from trainers.cuda.memory import failure
 
-                if lost := failure():
-                    raise DeviceLost(f"the GPU takes no more work: {one_line(lost)}") from error
-            log.warning("pack %s: %s", pack.id, one_line(error))
-            log.debug("pack %s", pack.id, exc_info=True)
-            trace = "" if isinstance(error, GradsweepError) else traceback.format_exc()
-            failed = {number: End("failed", reason=one_line(error), traceback=trace) for number in sorted(left)}
-            report = PackReport(pack.id, epoch, {}, failed, last=True)
-        if report is None:
-            return
-        epoch = report.epoch
-        left -= report.ended.keys()
-        yield report
-        if report.last:
-            return
+            if lost := failure():
+                raise DeviceLost(f"the GPU takes no more work: {one_line(lost)}") from error
+        log.warning("pack %s: %s", pack.id, one_line(error))
+        log.debug("pack %s", pack.id, exc_info=True)
+        trace = "" if isinstance(error, GradsweepError) else traceback.format_exc()
+        failed = End("failed", reason=one_line(error), traceback=trace)
+        yield PackReport(pack.id, epoch, {}, dict.fromkeys(sorted(left), failed), last=True)
 
 
 def other_data(data: str, began: str, now: str) -> str:
@@ -186,8 +157,10 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
     judge = _judge(pack, resume[0].epoch if resume else 0)
     training = train(_members(living), resume, device=device, threads=threads)
     while living:
-        records = _next_epoch(training, living)
-        epoch = next(iter(records.values()))[0].epoch
+        # Not one more: that would train the epoch after.
+        next_epoch = [next(training) for _ in _members(living)]
+        of, epoch = {r.member: r for r in next_epoch}, next_epoch[0].epoch
+        records = {number: tuple(of[m] for m in c.members) for number, c in living.items()}
         ended = {n: end for n, rs in records.items() if (end := end_of(pack, judge, n, rs))}
         gone = [m for number in ended for m in living.pop(number).members]
         for member in set(gone).difference(_members(living)):
@@ -201,15 +174,8 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
                 yield PackReport(pack.id, epoch, {}, {}, last=True, stop=why)
                 return
         yield PackReport(pack.id, epoch, records, ended, last=not living)
-        if checkpoints:
+        if checkpoints and living:
             checkpoints.recorded(epoch)
-
-
-def _next_epoch(training: Training, living: Mapping[int, PackedConfiguration]) -> dict[int, tuple[EpochRecord, ...]]:
-    """The next epoch's records of every living member; asking for one more would train the epoch after."""
-    records = [next(training) for _ in _members(living)]
-    of = {r.member: r for r in records}
-    return {number: tuple(of[m] for m in c.members) for number, c in living.items()}
 
 
 def _members(living: Mapping[int, PackedConfiguration]) -> list[MemberConfig]:

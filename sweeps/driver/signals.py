@@ -22,7 +22,7 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 4.0
-LEFT = b"\0"
+LEFT = 0  # no signal's number
 
 
 class Interrupted(BaseException):
@@ -70,7 +70,7 @@ class Interrupt:
             return
         signal.set_wakeup_fd(self._former_wakeup)
         # Sent explicitly: a forked child may hold the other end of the pipe open.
-        os.write(self._write, LEFT)
+        os.write(self._write, bytes([LEFT]))
         self._watcher.join()
         os.close(self._write)
         os.close(self._read)
@@ -93,20 +93,15 @@ class Interrupt:
 
     def _watch(self, farewell: Callable[[], None]) -> None:
         """Runs in a thread until the block is left, or the process ended."""
-        first = self._next(None)
-        if first is not None:
-            self.number = self.number or first
-            second = self._next(GRACE_SECONDS)
-            if second is not None:
-                farewell()
-                os._exit(128 + (second or first))
-
-    def _next(self, seconds: float | None) -> int | None:
-        """The next signal, 0 where none comes in time, None where the block has been left."""
+        number, seconds = 0, None
         while select.select([self._read], [], [], seconds)[0]:
-            byte = os.read(self._read, 1)
+            byte = os.read(self._read, 1)[0]
             if byte == LEFT:
-                return None
-            if byte[0] in SIGNALS:
-                return byte[0]
-        return 0
+                return
+            if byte in SIGNALS:
+                is_second, number, seconds = bool(number), byte, GRACE_SECONDS
+                self.number = self.number or number
+                if is_second:
+                    break
+        farewell()
+        os._exit(128 + number)

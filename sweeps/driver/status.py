@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from search_spaces.search import Counts, counts
 from sweeps.driver.driver import row_of
 from sweeps.spec.reading import SweepSpec, parse
-from tracking.ledger import Ledger
+from tracking.ledger import opened
 from tracking.locks import holder
 from tracking.mirrors.follower import waiting
 from tracking.store import Store
-from tracking.types import Configuration, Sweep
-from trainers.errors import SearchError
+from tracking.types import Configuration
 
-FEW = 5  # so many sweeps are named where one is looked for that is not there
 COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running")
-
-
-@contextmanager
-def opened(name: str, store: Store) -> Iterator[tuple[Ledger, Sweep]]:
-    """A sweep, to read it. Raises SearchError, which says where it looked and what is there."""
-    ledger = Ledger.open(store.ledger_url)
-    try:
-        there = [sweep.name for sweep in ledger.sweeps()] if ledger else []
-        if ledger is None or name not in there:
-            raise SearchError(f"there is no sweep named {name!r} in {store.where}: {_hint(there, store)}")
-        yield ledger, ledger.sweep(name)
-    finally:
-        if ledger is not None:
-            ledger.close()
 
 
 def stored_spec(name: str, store: Store) -> SweepSpec:
@@ -75,11 +56,3 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         "question": spec.question,
         "store": str(store.where),
     }
-
-
-def _hint(there: list[str], store: Store) -> str:
-    if len(there) > FEW:
-        return f"gradsweep list --store {shlex.quote(str(store.where))} shows the {len(there)} that there are"
-    if there:
-        return f"there {'is' if len(there) == 1 else 'are'} {', '.join(there)}"
-    return "there is none yet" if store.folder.is_dir() else "there is no such folder"

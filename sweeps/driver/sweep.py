@@ -1,7 +1,7 @@
 """A sweep from its first line to its last: the ledger opened, an executor run, the mirrors brought up, the verdict.
 
     >>> with Interrupt() as interrupt:
-    ...     outcome = run(read("alpha-r"), Store.at("store"), interrupt, executor="ray", resume=False, show=Display)
+    ...     outcome = run(read("alpha-r"), Store.at("store"), interrupt, executor="ray", resume=False, show=display)
 
 All that a later `resume` needs is in the store: the ledger, and the states of members in training.
 """
@@ -26,18 +26,15 @@ from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
-from sweeps.driver.status import counts_of, opened
-from sweeps.driver.sync import wait_for
+from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions
 from sweeps.spec.reading import SweepSpec, parse
-from tracking.ledger import Ledger
+from tracking.ledger import Ledger, opened
 from tracking.locks import driver_lock
-from tracking.login import check_login
-from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign
+from tracking.mirrors.follower import Lag, Mirrors, check_login, refuse_foreign
 from tracking.results import load_wide, outcomes, sweeps
 from tracking.store import Store
 from tracking.types import Sweep
-from tracking.verdict.claims import Claim
 from tracking.verdict.verdict import Verdict, judge
 from trainers.data import load as load_data
 from trainers.errors import GradsweepError, LedgerError, RequestError, SearchError, one_line
@@ -83,7 +80,9 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
-        digests = {name: load_data(name).digest for name in data_of(spec)}
+        plan = spec.search_plan()
+        kinds = [*plan.arms.values(), *([{}] if plan.configurations else [])]
+        digests = {data: load_data(data).digest for data in dict.fromkeys(spec.members(k)[0].data for k in kinds)}
         store.create()
         lock_again = held.enter_context(driver_lock(store.ledger_url, spec.name, store.lock_file(spec.name)))
         held.enter_context(marked(spec.name, store))
@@ -119,17 +118,19 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             leave_for_mlflow(spec, store, verdict, status)
             end(status, f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown)
             interrupt.on_stop = lambda: None
-            wait_for(
-                mirrors,
-                interrupt,
+            mirrors.wait(
                 PATIENCE_SECONDS,
+                interrupt.check,
                 lambda left: log.info("updating the mirrors: %d configurations left", left),
             )
         except Interrupted as signal:
             interrupted = signal.exit_status
         except Exception as error:
+            note = one_line(error)
+            if not isinstance(error, GradsweepError):
+                note += f"\n\n```\n{traceback.format_exc()}```"
             with suppress(LedgerError):
-                end("failed", _failure(error))
+                end("failed", note)
             raise
         finally:
             lag = mirrors.close(HURRY_SECONDS)
@@ -137,29 +138,23 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
 
 
 def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
-    """The verdict on what has been recorded of a sweep. Raises ResultsError if nothing has, or it can't be read."""
+    """The verdict on what has been recorded of a sweep. Raises SearchError for no such sweep."""
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
+    claims = spec.judged_claims()
+    first = parse(sweep.first_spec, spec.name).judged_claims() if sweep.first_spec else claims
+    known = [replace(claim, name="", says="") for claim in first]
     return judge(
         load_wide(spec.name, store),
         outcomes(spec.name, store),
         spec.objectives,
-        spec.judged_claims(),
+        claims,
         claim=spec.claim,
         sweep=spec.name,
         confirming=spec.confirm is not None,
-        later=_post_hoc(spec, sweep),
+        later=[claim.name for claim in claims if replace(claim, name="", says="") not in known],
         left=counts.total - counts.ended,
     )
-
-
-def data_of(spec: SweepSpec) -> list[str]:
-    """Every data set that a configuration of this sweep may train on."""
-    plan = spec.search_plan()
-    names = [spec.members(arm)[0].data for arm in plan.arms.values()]
-    if plan.configurations:
-        names.append(spec.members({})[0].data)
-    return list(dict.fromkeys(names))
 
 
 def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
@@ -174,25 +169,6 @@ def with_absolute_paths(spec: SweepSpec) -> SweepSpec:
     return spec.model_copy(
         update={"base": absolute(spec.base), "arms": {name: absolute(arm) for name, arm in spec.arms.items()}}
     )
-
-
-def _failure(error: Exception) -> str:
-    """Why a sweep failed, in one line; with the traceback of a programming error."""
-    if isinstance(error, GradsweepError):
-        return one_line(error)
-    return f"{one_line(error)}\n\n```\n{''.join(traceback.format_exception(error))}```"
-
-
-def _post_hoc(spec: SweepSpec, sweep: Sweep) -> list[str]:
-    """The names of the claims that were stated after the sweep had its first results."""
-    if sweep.first_spec is None:
-        return []
-
-    def unnamed(claim: Claim) -> Claim:
-        return replace(claim, name="", says="")
-
-    known = [unnamed(claim) for claim in parse(sweep.first_spec, spec.name).judged_claims()]
-    return [claim.name for claim in spec.judged_claims() if unnamed(claim) not in known]
 
 
 def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:

@@ -29,29 +29,30 @@ GROWS = "RAY_USAGE_STATS_KUBERAY_IN_USE"
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")
 
 
-def check(resources: Resources, store: Store) -> None:
-    """Raises RequestError. Ray must be connected."""
+def check(resources: Resources, store: Store, *, away: bool) -> None:
+    """The cluster, or the Ray of this machine, which must be connected, is fit for a sweep. Raises RequestError."""
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if not away:
+        check_size(resources, [node["Resources"] for node in nodes], cluster=False)
+        return
     grows = GROWS in os.environ or LAUNCHED.expanduser().exists()
     if not grows:
         check_size(resources, [node["Resources"] for node in nodes])
-    if grows or len(nodes) > 1:
+    if several := grows or len(nodes) > 1:
         check_databases(store)
-    if grows or len(nodes) > 1 or store.checkpoints:
+    if several or store.checkpoints:
         check_states(store, nodes)
 
 
 def check_size(resources: Resources, machines: list[dict[str, float]], *, cluster: bool = True) -> None:
     """Some machine of a cluster, or this one, has room for a pack once it is idle. Raises RequestError."""
-    where = "cluster" if cluster else "machine"
-    for name, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
+    for name, need, less in (("CPU", resources.cpus, 1), ("GPU", resources.gpus, 0)):
         most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
         if need > most:
             has = f"no machine of this cluster has more than {most:g}" if cluster else f"this machine has {most:g}"
-            raise RequestError(
-                f"resources.{name.lower()}s: a pack needs {need:g}, and {has if most else f'this {where} has none'}: "
-                f"--set resources.{name.lower()}s={'1' if name == 'CPU' else '0'} asks for less"
-            )
+            has = has if most else f"this {'cluster' if cluster else 'machine'} has none"
+            key = f"resources.{name.lower()}s"
+            raise RequestError(f"{key}: a pack needs {need:g}, and {has}: --set {key}={less} asks for less")
     if not any(m.get("CPU", 0) >= resources.cpus and m.get("GPU", 0) >= resources.gpus for m in machines):
         raise RequestError(
             f"resources: a pack needs {resources.cpus} CPUs and {resources.gpus:g} GPUs of one machine, "
@@ -73,7 +74,7 @@ def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
     folder = store.checkpoints or str(store.checkpoints_folder)
     mark = f".{uuid.uuid4().hex}"
     try:
-        bucket = _bucket(folder)
+        bucket = Bucket(folder)
         bucket.put(mark, b"")
     except (OSError, ValueError) as error:
         raise RequestError(f"the states of members can't be kept in {folder}: {one_line(error)}") from None
@@ -88,32 +89,25 @@ def check_states(store: Store, nodes: list[dict[str, Any]]) -> None:
         done, late = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_SECONDS)
         for answer in late:
             log.warning("machine %s did not answer whether it can use %s", asked[answer], folder)
-        blind = {asked[answer]: why for answer in done if (why := _answer(answer))}
+        for answer in done:
+            try:
+                why = str(ray.get(answer))
+            except RayError as error:
+                why = str(error).strip().splitlines()[-1]  # as that our packages aren't there
+            if why:
+                raise RequestError(
+                    f"machine {asked[answer]} can't use {folder}, where the states of members should be: {why}; name a "
+                    "folder that all machines share, or a bucket as checkpoints, in a store file, --store FILE.yaml"
+                )
     finally:
         bucket.delete(mark)
-    for machine, why in blind.items():
-        raise RequestError(
-            f"machine {machine} can't use {folder}, where the states of members should be: {why}; name a folder that "
-            "all machines share, or a bucket as checkpoints, in a store file, --store FILE.yaml"
-        )
-
-
-def _bucket(folder: str) -> Bucket:
-    return Bucket(folder if "://" in folder else Path(folder).as_uri())
-
-
-def _answer(asked: Any) -> str:
-    try:
-        return str(ray.get(asked))
-    except RayError as error:
-        return str(error).strip().splitlines()[-1]  # as that our packages aren't there
 
 
 @ray.remote(max_retries=0)
 def _sees(folder: str, mark: str) -> str:
     """What this machine finds wrong; "" where all is well."""
     try:
-        bucket = _bucket(folder)
+        bucket = Bucket(folder)
         if mark not in bucket.names():
             return "it sees another one"
         own = f"{mark}.{uuid.uuid4().hex}"

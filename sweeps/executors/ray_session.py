@@ -15,11 +15,17 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray._common.utils import get_default_system_temp_dir
+from ray._private import ray_constants, worker
+from ray.tune.execution import class_cache
+
 from sweeps.environment import environment
+from trainers.files import locked
 
 log = logging.getLogger("gradsweep")
 
@@ -45,107 +51,65 @@ def ray_session(workers: Mapping[str, str], *, away: bool) -> Iterator[None]:
 
     Environment and Ray's own modules are afterwards what they were before.
     """
-    import ray
-
-    with ExitStack() as stack:
-        stack.enter_context(environment({name: os.environ.get(name) for name in SET_BY_RAY} | SETTINGS))
-        stack.enter_context(_patched_ray(loopback=not away))
-        with redirect_stdout(sys.stderr):
-            stack.callback(ray.shutdown)
-            ray.init(**_settings(stack, {**SETTINGS, **workers}, away))
-        yield
-
-
-def _settings(stack: ExitStack, workers: Mapping[str, str], away: bool) -> dict[str, Any]:
-    """The arguments of ray.init; `stack` removes the folders that they name."""
-    from ray._common.utils import get_default_system_temp_dir
-
-    runtime: dict[str, Any] = {"env_vars": workers}
-    if not _has_working_dir():
-        # Without one Ray puts the driver's current folder before everything else on the path of the workers.
-        runtime["working_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsweep-empty-"))
-    level = logging.INFO if _debugging() else logging.CRITICAL
-    settings = {"runtime_env": runtime, "log_to_driver": _debugging(), "logging_level": level}
-    if away:
-        return settings
-    folder = stack.enter_context(session_folder(Path(get_default_system_temp_dir())))  # type: ignore[no-untyped-call]
-    own = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    return settings | own | {"_temp_dir": str(folder)}
-
-
-@contextmanager
-def _patched_ray(*, loopback: bool) -> Iterator[None]:
-    """Ray's own modules as a sweep needs them, and as they were afterwards."""
-    from ray._private import ray_constants, worker
-    from ray.tune.execution import class_cache
-
+    debugging = bool(os.environ.get("GRADSWEEP_DEBUG"))
+    level = logging.INFO if debugging else logging.CRITICAL
     with ExitStack() as stack:
 
         def patch(module: Any, name: str, value: Any) -> None:
             stack.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, value)
 
+        stack.enter_context(environment({name: os.environ.get(name) for name in SET_BY_RAY} | SETTINGS))
         # Ray prints the errors of its workers, each time, to standard output.
         patch(worker, "print_to_stdstream", lambda data, **_: log.debug("Ray: %s", "\n".join(data["lines"])))
         # Tune would hand the driver's AWS keys to workers on their command line, where everybody can read them.
         patch(class_cache, "ENV_VARS_TO_PROPAGATE", {n for n in class_cache.ENV_VARS_TO_PROPAGATE if "AWS_" not in n})
-        if loopback:
-            # As Ray has it by itself on Windows and macOS.
-            patch(ray_constants, "ENABLE_RAY_CLUSTER", False)
-            stack.enter_context(environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}))
+        # What has become of a trial is in the ledger.
         tune_log = logging.getLogger("ray.tune")
         stack.callback(tune_log.setLevel, tune_log.level)
-        # What has become of a trial is in the ledger.
-        tune_log.setLevel(logging.INFO if _debugging() else logging.CRITICAL)
+        tune_log.setLevel(level)
+        runtime: dict[str, Any] = {"env_vars": {**SETTINGS, **workers}}
+        # The driver of a job that was submitted with its code (sweeps.targets.ray) has a folder already.
+        job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+        if not (job.get("runtime_env") or {}).get("working_dir"):
+            # Without one Ray puts the driver's current folder before everything else on the path of the workers.
+            runtime["working_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsweep-empty-"))
+        settings: dict[str, Any] = {"runtime_env": runtime, "log_to_driver": debugging, "logging_level": level}
+        if not away:
+            # The loopback, as Ray has it by itself on Windows and macOS.
+            patch(ray_constants, "ENABLE_RAY_CLUSTER", False)
+            stack.enter_context(environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}))
+            folder = stack.enter_context(session_folder(Path(get_default_system_temp_dir())))  # type: ignore[no-untyped-call]
+            settings |= {"address": "local", "include_dashboard": False, "_temp_dir": str(folder)}
+            settings["object_store_memory"] = OBJECT_STORE_BYTES
+        with redirect_stdout(sys.stderr):
+            stack.callback(ray.shutdown)
+            ray.init(**settings)
         yield
-
-
-def _has_working_dir() -> bool:
-    """Whether this driver is a job that was submitted to Ray with its code (`sweeps.targets.ray`)."""
-    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
-    return bool((job.get("runtime_env") or {}).get("working_dir"))
-
-
-def _debugging() -> bool:
-    return bool(os.environ.get("GRADSWEEP_DEBUG"))
 
 
 @contextmanager
 def session_folder(parent: Path) -> Iterator[Path]:
     """A folder for Ray that is gone afterwards. Its name is short: Ray's sockets have at most 107 characters."""
     _remove_dead(parent)
-    folder, descriptor = _locked(parent)
-    try:
-        yield folder / "r"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+    with ExitStack() as stack:
         # Again: the processes of a killed driver's Ray take a moment to follow it.
-        _remove_dead(parent)
-
-
-def _locked(parent: Path) -> tuple[Path, int]:
-    """A new folder, and the descriptor that holds its lock as long as this process lives."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        descriptor = os.open(folder, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if folder.exists():  # and not taken for a dead one before it was locked
-            return folder, descriptor
-        os.close(descriptor)
+        stack.callback(_remove_dead, parent)
+        made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
+        stack.enter_context(locked(made))
+        # Not before it is locked: another driver would take it for a dead one's.
+        folder = made.rename(parent / made.name.removeprefix("."))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder / "r"
 
 
 def _remove_dead(parent: Path) -> None:
     """Remove the folders whose drivers are no more; those of other users can't be opened, and stay."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        try:
+        with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # alive
-            pass
-        finally:
-            os.close(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused where its driver is alive
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)

@@ -9,26 +9,26 @@ Importing this module changes nothing: `opened` sets what Ray needs, and puts it
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
 import platform
 import re
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError, RayTaskError, RuntimeEnvSetupError
 from ray.tune.search import Searcher
 
-from sweeps.driver.bucket import forget, forget_others
+from sweeps.driver.bucket import forget, forget_others, mirror
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
@@ -90,16 +90,14 @@ def train_trial(config: dict[str, Any]) -> None:
 def _reports(config: dict[str, Any]) -> Generator[PackReport]:
     """An epoch's is given when its states are where the worker in place of this one finds them."""
     pack, bucket = config["parcel"].pack, config["bucket"]
-    how: dict[str, Any] = {"device": "cuda" if config["gpus"] else "cpu", "threads": max(1, int(config["cpus"]))}
+    how: dict[str, Any] = {"device": "cuda" if config["gpus"] else "cpu", "threads": config["cpus"]}
     if not bucket:
         yield from train_pack(pack, Path(config["states"]) / f"{pack.id}.npz", **how)
         return
-    from sweeps.driver.bucket import Mirror
-
     try:
-        with Mirror(bucket, config["sweep"], pack.id) as mirror:
-            for report in train_pack(pack, mirror.base, **how):
-                mirror.push()
+        with mirror(bucket, config["sweep"], pack.id) as (states, push):
+            for report in train_pack(pack, states, **how):
+                push()
                 yield report
     except OSError as error:
         # Like a full disk: the sweep can't continue, but nothing in the pack has failed.
@@ -108,26 +106,20 @@ def _reports(config: dict[str, Any]) -> Generator[PackReport]:
 
 
 class PackSearcher(Searcher):
-    """Hands the driver's packs to Tune, at most `limit` at a time (None: as many as fit)."""
+    """Hands the driver's packs to Tune."""
 
-    def __init__(self, driver: Driver, limit: int | None) -> None:
+    def __init__(self, driver: Driver) -> None:
         super().__init__()
         self.driver = driver
-        self.limit = limit
-        self.parcels: dict[str, Parcel] = {}
 
     # Ray's own annotation forgets its FINISHED, a string.
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        if self.limit is not None and len(self.parcels) >= self.limit:
-            return None
-        pack = self.driver.next_pack()
-        if pack is None:
-            return None if self.driver.more_later else str(Searcher.FINISHED)
-        self.parcels[trial_id] = Parcel(pack)
-        return {"parcel": self.parcels[trial_id]}
+        if pack := self.driver.next_pack():
+            return {"parcel": Parcel(pack)}
+        return None if self.driver.more_later else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.parcels.pop(trial_id).pack = None
+        """Nothing: the driver has been told."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the truth."""
@@ -135,11 +127,28 @@ class PackSearcher(Searcher):
     restore = save
 
 
+def _kept(callback: Callable[..., None]) -> Callable[..., None]:
+    """Keep the first error for `Bookkeeper.check`, and record nothing after it.
+
+    Tune would turn it into one of its own, as text, and go on reporting.
+    """
+
+    @functools.wraps(callback)
+    def kept(self: Bookkeeper, *arguments: Any, **info: Any) -> None:
+        if self.error is None:
+            try:
+                callback(self, *arguments, **info)
+            except Exception as error:
+                self.error = error
+
+    return kept
+
+
 class Bookkeeper(tune.Callback):
     """Hands the workers' reports to the driver, and what ends the run to Tune's loop: a signal, a full disk.
 
-    Tune would turn an error of the driver into one of its own, as text, and go on reporting.
-    `states` are the bucket and the sweep; there it deletes the states of a pack that is done.
+    `states` are the bucket and the sweep; there it deletes the states of a pack that is done. Where the driver has
+    failed they stay: a resume continues from them.
     """
 
     def __init__(self, driver: Driver, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
@@ -166,93 +175,68 @@ class Bookkeeper(tune.Callback):
         if self.error is not None:
             raise self.error
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    @_kept
+    def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:
         # Popped, so that Tune keeps no report.
-        report = result.pop("report", None)
-        if report is not None:
-            self._book(self.driver.record, report)
+        if report := result.pop("report", None):
+            self.driver.record(report)
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_kept
+    def on_trial_recover(self, trial: Any, **info: Any) -> None:
         parcel, failure = trial.config["parcel"], _failure_of(trial)
-        if self._stops(failure):
-            return
-        self._lost(parcel.id, failure.reason if failure else None)
+        self._lost(parcel.id, f" ({failure[0]})" if failure else "")
         parcel.pack = self.driver.reissue(parcel.id)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_kept
+    def on_trial_error(self, trial: Any, **info: Any) -> None:
         pack, failure = trial.config["parcel"].id, _failure_of(trial)
-        if self._stops(failure):
-            return
         if failure is None and self._lost(pack) <= LOST_WORKERS:
             # Tune gives up if a worker is lost between two packs; another trial continues.
-            self._book(self.driver.hand_back, pack)
+            self.driver.hand_back(pack)
             return
-        failure = failure or Failure(f"its worker was lost {self.losses[pack]} times", False)
-        self._book(self.driver.give_up, pack, failure.reason, failure.traceback)
-        self._forget(pack)
+        self.driver.give_up(pack, *(failure or (f"its worker was lost {self.losses[pack]} times",)))
+        self.on_trial_complete(trial=trial)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._forget(trial.config["parcel"].id)
+    @_kept
+    def on_trial_complete(self, trial: Any, **info: Any) -> None:
+        parcel = trial.config["parcel"]
+        parcel.pack = None
+        del self.losses[parcel.id]
+        if self.states:
+            try:
+                forget(*self.states, parcel.id)
+            except OSError as failure:
+                log.warning("the states of pack %s can't be deleted: %s", parcel.id, one_line(failure))
 
-    def _stops(self, failure: Failure | None) -> bool:
-        """Whether no worker can train any pack: that ends the sweep, its packs left as they are."""
-        if failure is None or not failure.everywhere:
-            return False
-        self.error = self.error or SweepStopped(f"a worker can't start: {failure.reason}")
-        return True
-
-    def _lost(self, pack: str, why: str | None = None) -> int:
+    def _lost(self, pack: str, why: str = "") -> int:
         """Count a worker that a pack has lost; how many it has lost by now."""
         self.losses[pack] += 1
         if self.losses[pack] <= LOST_WORKERS:
-            log.warning("pack %s: its worker was lost%s; another one continues it", pack, f" ({why})" if why else "")
+            log.warning("pack %s: its worker was lost%s; another one continues it", pack, why)
         return self.losses[pack]
 
-    def _forget(self, pack: str) -> None:
-        """Delete the states of a pack that is done, unless the driver has failed: a resume continues from them."""
-        del self.losses[pack]
-        if self.states and self.error is None:
-            try:
-                forget(*self.states, pack)
-            except OSError as failure:
-                log.warning("the states of pack %s can't be deleted: %s", pack, one_line(failure))
 
-    def _book(self, write: Callable[..., None], *what: Any) -> None:
-        """Keep the first error; nothing is recorded after it."""
-        if self.error is None:
-            try:
-                write(*what)
-            except Exception as error:
-                self.error = error
+def _failure_of(trial: Any) -> tuple[str, str] | None:
+    """Why a trial has failed, and the traceback of a programming error; None where its worker was lost.
 
-
-class Failure(NamedTuple):
-    """Why a trial ended, in one line; `everywhere`: its worker lacks something, and so would any other.
-
-    `traceback` is that of a programming error.
+    Raises SweepStopped where the worker lacks something that any other would lack: the packs are left as they are.
     """
-
-    reason: str
-    everywhere: bool
-    traceback: str = ""
-
-
-def _failure_of(trial: Any) -> Failure | None:
-    """The error with which a trial has ended; None where its worker was lost."""
     try:
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except (OSError, TypeError):
         return None
     if isinstance(error, RayTaskError):
-        ours = isinstance(error.cause, GradsweepError)
-        return Failure(one_line(error.cause), isinstance(error.cause, ImportError), "" if ours else error.traceback_str)
-    if missing := MISSING.search(str(error)):
-        return Failure(missing[0], True)
-    if isinstance(error, RuntimeEnvSetupError) or (isinstance(error, RayActorError) and error.actor_init_failed):
-        return Failure(str(error).strip().splitlines()[-1], True)  # the error below a traceback
-    return None
+        if not isinstance(error.cause, ImportError):
+            ours = isinstance(error.cause, GradsweepError)
+            return one_line(error.cause), "" if ours else error.traceback_str
+        why = one_line(error.cause)
+    elif missing := MISSING.search(str(error)):
+        why = missing[0]
+    elif isinstance(error, RuntimeEnvSetupError) or (isinstance(error, RayActorError) and error.actor_init_failed):
+        why = str(error).strip().splitlines()[-1]  # the error below a traceback
+    else:
+        return None
+    raise SweepStopped(f"a worker can't start: {why}")
 
 
 @contextmanager
@@ -264,14 +248,9 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
     away = bool(os.environ.get("RAY_ADDRESS"))
     # Only the driver connects to databases and to MLflow: its workers don't inherit the credentials.
     with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), away=away):
-        if threading.current_thread() is threading.main_thread():
-            interrupt.install()  # starting Ray takes SIGTERM away
+        interrupt.install()  # starting Ray takes SIGTERM away
         interrupt.check()
-        if away:
-            cluster.check(resources, store)
-        else:
-            here: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            cluster.check_size(resources, [here], cluster=False)
+        cluster.check(resources, store, away=away)
         yield
 
 
@@ -303,7 +282,8 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
             name=TUNE,
             config=config,
             num_samples=-1,
-            search_alg=PackSearcher(driver, limit),
+            search_alg=PackSearcher(driver),
+            max_concurrent_trials=limit,
             callbacks=[keeper],
             storage_path=str(folder),
             reuse_actors=True,

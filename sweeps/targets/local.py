@@ -7,7 +7,6 @@ system releases however the driver ends, says whether it runs.
 from __future__ import annotations
 
 import os
-import select
 import shlex
 import signal
 import subprocess
@@ -16,10 +15,19 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sweeps.driver import ready_signal
 from sweeps.driver.status import look_at, stored_spec
 from sweeps.store_file import open_store
-from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, refuse_dry_run, split_lines
+from sweeps.targets.target import (
+    READY_LINE,
+    RESUME_COMMAND,
+    Submitted,
+    SweepStatus,
+    commands,
+    last_words,
+    refuse_dry_run,
+    split_lines,
+    wait_until,
+)
 from tracking.locks import file_lock, holder
 from tracking.results import sweeps
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
@@ -36,30 +44,26 @@ class LocalTarget:
         self._store = open_store(store)
         self._option = store
 
-    def submit(self, sweep: Submission) -> Submitted:
-        refuse_dry_run(sweep)
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
+        refuse_dry_run(dry_run)
         self._store.create()
-        spec, output = self._file(sweep.name, "yaml"), self._file(sweep.name, "log")
-        spec.parent.mkdir(exist_ok=True)
+        file, output = self._file(name, "yaml"), self._file(name, "log")
+        file.parent.mkdir(exist_ok=True)
         try:
-            with file_lock(spec.with_suffix(".lock")):
-                self._refuse(sweep)
-                former = output.read_bytes() if sweep.resume and output.exists() else b""
-                spec.write_text(sweep.spec, encoding="utf-8")
-                output.write_bytes(former)
-                try:
-                    self._start(sweep, output, len(former))
-                except TargetError:
-                    # As if it had never been asked for.
-                    if sweep.name not in self._names():
-                        spec.unlink()
-                        output.unlink()
-                    raise
+            with file_lock(file.with_suffix(".lock")):
+                if (process := self._process(name)) is not None:
+                    raise TargetError(f"sweep {name!r} is already running (process {process})")
+                if not resume and name in self._names():
+                    raise TargetError(
+                        f"sweep {name!r} already exists in {self._store.where}: continue it with --resume, or choose "
+                        "another --name"
+                    )
+                file.write_text(spec, encoding="utf-8")
+                self._start(name, file, output, resume)
         except BlockingIOError:
-            raise TargetError(f"sweep {sweep.name!r} is being submitted by another process") from None
+            raise TargetError(f"sweep {name!r} is being submitted by another process") from None
         ui = shlex.join(["gradsweep", "ui", *(["--store", self._option] if self._option else [])])
-        look = {**commands(sweep.name, "", self._option), "ui": ui, "output": str(output)}
-        return Submitted(sweep.name, "", look)
+        return Submitted(name, "", {**commands(name, "", self._option), "ui": ui, "output": str(output)})
 
     def list(self) -> Sequence[SweepStatus]:
         return [self.status(name) for name in self._names()]
@@ -83,55 +87,45 @@ class LocalTarget:
         if not process.isdecimal() or not _is_ours(int(process)):
             raise TargetError(f"sweep {name!r} is run by process {process}, which is not on this machine", FAILED)
         os.kill(int(process), signal.SIGTERM)
-        end = time.monotonic() + STOP_SECONDS
-        while self._process(name) == process:
-            if time.monotonic() > end:
-                raise TargetError(f"sweep {name!r}: its driver (process {process}) does not end", FAILED)
-            time.sleep(POLL_SECONDS)
+        if not wait_until(lambda: self._process(name) != process, STOP_SECONDS, POLL_SECONDS):
+            raise TargetError(f"sweep {name!r}: its driver (process {process}) does not end", FAILED)
         return self.status(name)
 
     def resume(self, name: str) -> Submitted:
-        return self.submit(Submission(name, stored_spec(name, self._store).to_yaml(), resume=True))
+        return self.submit(name, stored_spec(name, self._store).to_yaml(), resume=True)
 
-    def _refuse(self, sweep: Submission) -> None:
-        """Refuse what the driver would refuse, without starting one."""
-        if (process := self._process(sweep.name)) is not None:
-            raise TargetError(f"sweep {sweep.name!r} is already running (process {process})")
-        if not sweep.resume and sweep.name in self._names():
-            raise TargetError(
-                f"sweep {sweep.name!r} already exists in {self._store.where}: continue it with --resume, or choose "
-                "another --name"
-            )
-
-    def _start(self, sweep: Submission, output: Path, printed: int) -> None:
+    def _start(self, name: str, spec: Path, output: Path, resume: bool) -> None:
         """Start the driver, and return when it is ready; raises TargetError in its own words if it ends before."""
-        words = ["run", str(self._file(sweep.name, "yaml")), "--store", str(self._store.where)]
-        read, write = os.pipe()
+        words = ["run", str(spec), "--store", str(self._store.where), *(["--resume"] if resume else [])]
         settings = {
-            ready_signal.READY: str(write),
-            ready_signal.RESUME_COMMAND: commands(sweep.name, "", self._option)["resume"],
+            RESUME_COMMAND: commands(name, "", self._option)["resume"],
             "PYTHONSAFEPATH": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        with output.open("ab") as file:
+        with output.open("ab" if resume else "wb") as file:
+            before = file.tell()
             driver = subprocess.Popen(
-                [sys.executable, "-m", "sweeps.cli", *words, *(["--resume"] if sweep.resume else [])],
+                [sys.executable, "-m", "sweeps.cli", *words],
                 env=os.environ | settings,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                pass_fds=[write],
                 start_new_session=True,
             )
-        os.close(write)
-        try:
-            if select.select([read], [], [], READY_SECONDS)[0] and not os.read(read, 1):
-                status = driver.wait()
-                lines = output.read_bytes()[printed:].decode(errors="replace").splitlines()
-                line = lines[-1].removeprefix("gradsweep: ") if lines else f"the driver ended with status {status}"
-                raise TargetError(line, WRONG_REQUEST if status == WRONG_REQUEST else FAILED)
-        finally:
-            os.close(read)
+
+        def is_ready() -> bool:
+            # Asked before reading, so that a driver's last lines are read after it has ended.
+            status, printed = driver.poll(), output.read_bytes()[before:].decode(errors="replace")
+            if status is None or READY_LINE in printed:
+                return READY_LINE in printed
+            if name not in self._names():
+                # As if it had never been asked for.
+                spec.unlink()
+                output.unlink()
+            line = last_words(printed) or f"the driver ended with status {status}"
+            raise TargetError(line, WRONG_REQUEST if status == WRONG_REQUEST else FAILED)
+
+        wait_until(is_ready, READY_SECONDS, POLL_SECONDS)
 
     def _read(self, output: Path, follow: str) -> Iterator[str]:
         """A file's text, and what is appended to it while the sweep `follow` runs."""

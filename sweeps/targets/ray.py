@@ -2,31 +2,44 @@
 
 The sweep's name is the job's submission id; a sweep that is resumed is a new job, NAME.2, NAME.3 and so on, since Ray
 gives an id once. The job's metadata hold the spec and the store, so that it can be submitted again from anywhere. Code,
-spec and store file are sent with it (`working_dir`), passwords never: the driver reads them on the cluster's head, from
-the environment or the files that the store file names.
+spec and store file are sent with it, passwords never: the driver reads them on the cluster's head, from the environment
+or the files that the store file names.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shlex
+import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ray.job_submission import JobStatus
 
-from sweeps.driver import ready_signal
 from sweeps.driver.versions import git_commit
 from sweeps.store_file import names_a_file, parse_store, read_text
 from sweeps.targets.ray_jobs import connect, first_line, speaking
-from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded, refuse_dry_run, split_lines
-from sweeps.targets.working_dir import SPEC_FILE, STORE_FILE, fill
+from sweeps.targets.target import (
+    READY_LINE,
+    RESUME_COMMAND,
+    Submitted,
+    SweepStatus,
+    commands,
+    last_words,
+    recorded,
+    refuse_dry_run,
+    split_lines,
+    wait_until,
+)
 from tracking.store import VARIABLE
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
 
@@ -35,6 +48,9 @@ READY_SECONDS = 90.0  # a cluster that starts machines takes longer; then the jo
 STOP_SECONDS = 30  # for the driver, see RAY_JOB_STOP_WAIT_TIME_S; Ray's own 3 are too few
 LARGEST = 100_000  # bytes of spec and store, which are in the driver's environment too
 FIRST_LINE = "Runtime env is setting up."
+SPEC_FILE, STORE_FILE = "spec.yaml", "store.yaml"
+PACKAGES = ("sweeps", "trainers", "search_spaces", "tracking")
+NOT_SENT = shutil.ignore_patterns("__pycache__", "*.c", "*.h", "*.md")
 STATES = {
     JobStatus.PENDING: "starting",
     JobStatus.RUNNING: "running",
@@ -55,16 +71,32 @@ class RayTarget:
         self._store = store if store is not None else os.environ.get(VARIABLE)
         self._client = connect(self._to)
 
-    def submit(self, sweep: Submission) -> Submitted:
-        refuse_dry_run(sweep)
-        folder, text = self._store_to_send()
-        return self._submit(sweep, {"spec": sweep.spec, "folder": folder, "store": text})
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
+        refuse_dry_run(dry_run)
+        documents = {"spec": spec, "folder": "", "store": ""}
+        if not self._store:
+            raise TargetError(
+                "--store: says where the records of a sweep on a cluster go: a store file with the keys ledger, mlflow "
+                "and folder, or an absolute path on its head"
+            )
+        if names_a_file(self._store):
+            file = Path(self._store).expanduser().absolute()
+            documents["store"] = read_text(file)
+            parse_store(documents["store"], file)
+        elif Path(self._store).is_absolute():
+            documents["folder"] = self._store
+        else:
+            raise TargetError(f"--store {self._store}: on a cluster it must be a store file or an absolute path")
+        return self._submit(name, documents, resume)
 
     def list(self) -> Sequence[SweepStatus]:
-        return [self._status(attempts[-1]) for jobs in self._jobs().values() if (attempts := _attempts(jobs))]
+        return [_status_of(attempts[-1]) for jobs in self._jobs().values() if (attempts := _attempts(jobs))]
 
     def status(self, name: str) -> SweepStatus:
-        return self._status(self._job(name), whole=True)
+        job = self._job(name)
+        with speaking(self._to):
+            line = self._output(job.submission_id).strip().rpartition("\n")[2]
+        return replace(_status_of(job), last_line=line, recorded=recorded(name, self._store))
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         job = self._job(name)
@@ -82,107 +114,69 @@ class RayTarget:
             raise TargetError(f"sweep {name!r} at {self._to} is not running: it is {STATES[job.status]}")
         with speaking(self._to):
             self._client.stop_job(job.submission_id)
-            end = time.monotonic() + 2 * STOP_SECONDS
-            while not self._client.get_job_status(job.submission_id).is_terminal():
-                if time.monotonic() > end:
-                    raise TargetError(f"sweep {name!r} at {self._to}: its driver does not end", FAILED)
-                time.sleep(POLL_SECONDS)
+            status_of = partial(self._client.get_job_status, job.submission_id)
+            if not wait_until(lambda: status_of().is_terminal(), 2 * STOP_SECONDS, POLL_SECONDS):
+                raise TargetError(f"sweep {name!r} at {self._to}: its driver does not end", FAILED)
         return self.status(name)
 
     def resume(self, name: str) -> Submitted:
-        documents = self._job(name).metadata or {}
-        return self._submit(
-            Submission(name, documents["spec"], resume=True), {k: documents[k] for k in ("spec", "folder", "store")}
-        )
+        documents = self._job(name).metadata
+        return self._submit(name, {key: documents[key] for key in ("spec", "folder", "store")}, resume=True)
 
-    def _submit(self, sweep: Submission, documents: Mapping[str, str]) -> Submitted:
+    def _submit(self, name: str, documents: Mapping[str, str], resume: bool) -> Submitted:
         if sum(len(text.encode()) for text in documents.values()) > LARGEST:
             raise TargetError(f"the spec and the store file have more than {LARGEST} bytes together")
-        jobs = self._jobs().get(sweep.name, ())
-        self._refuse(sweep, _attempts(jobs))
+        jobs = self._jobs().get(name, ())
+        if attempts := _attempts(jobs):
+            status, hint = attempts[-1].status, "continue it with --resume, or choose another --name"
+            if not status.is_terminal():
+                hint = f"gradsweep status {name} --to {self._to}"
+            if not status.is_terminal() or not resume:
+                raise TargetError(f"sweep {name!r} already exists at {self._to} and is {STATES[status]}: {hint}")
         attempt = 1 + max((int(job.metadata["attempt"]) for job in jobs), default=0)
-        job = sweep.name if attempt == 1 else f"{sweep.name}.{attempt}"
+        job = name if attempt == 1 else f"{name}.{attempt}"
         store = STORE_FILE if documents["store"] else documents["folder"]
-        words = ["-P", "-m", "sweeps.cli", "run", SPEC_FILE, "--store", store, *(["--resume"] if sweep.resume else [])]
+        words = ["-P", "-m", "sweeps.cli", "run", SPEC_FILE, "--store", store, *(["--resume"] if resume else [])]
         environment = {
             "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
             "GRADSWEEP_COMMIT": git_commit() or "",
-            ready_signal.READY: ready_signal.PRINT,
-            ready_signal.RESUME_COMMAND: commands(sweep.name, self._to)["resume"],
+            RESUME_COMMAND: commands(name, self._to)["resume"],
         }
         with speaking(self._to), tempfile.TemporaryDirectory() as folder:
-            fill(Path(folder), documents["spec"], documents["store"])
+            _fill(Path(folder), documents["spec"], documents["store"])
             try:
                 self._client.submit_job(
                     # The cluster's Python, whatever it is called; exec, so that the driver gets the signals.
                     entrypoint=f'exec "$(command -v python || command -v python3)" {shlex.join(words)}',
                     submission_id=job,
-                    runtime_env={"working_dir": folder, "env_vars": {k: v for k, v in environment.items() if v}},
-                    metadata={"gradsweep": sweep.name, "attempt": str(attempt), **documents},
+                    runtime_env={"working_dir": folder, "env_vars": environment},
+                    metadata={"gradsweep": name, "attempt": str(attempt), **documents},
                 )
             except RuntimeError as error:
                 if "already exists" not in str(error):
                     raise
-                raise TargetError(
-                    f"sweep {sweep.name!r} has just been submitted to {self._to} by another process"
-                ) from None
-            self._wait_until_ready(job)
-        look = {**commands(sweep.name, self._to), "dashboard": f"{self._to}/#/jobs/{job}"}
-        return Submitted(sweep.name, self._to, look)
+                raise TargetError(f"sweep {name!r} has just been submitted to {self._to} by another process") from None
+            wait_until(lambda: self._is_ready(job), READY_SECONDS, POLL_SECONDS)
+        return Submitted(name, self._to, {**commands(name, self._to), "dashboard": f"{self._to}/#/jobs/{job}"})
 
-    def _refuse(self, sweep: Submission, attempts: Sequence[Any]) -> None:
-        """A sweep that runs, and one that exists unless it is to be resumed."""
-        if not attempts:
-            return
-        state = STATES[attempts[-1].status]
-        if not attempts[-1].status.is_terminal():
-            hint = f"gradsweep status {sweep.name} --to {self._to}"
-        elif not sweep.resume:
-            hint = "continue it with --resume, or choose another --name"
-        else:
-            return
-        raise TargetError(f"sweep {sweep.name!r} already exists at {self._to} and is {state}: {hint}")
-
-    def _wait_until_ready(self, job: str) -> None:
-        """Return when the driver trains; raises TargetError in its own words where it ends first."""
-        end = time.monotonic() + READY_SECONDS
-        while time.monotonic() < end:
-            info = self._client.get_job_info(job)
-            output = self._output(job).rpartition(FIRST_LINE)[2]
-            if ready_signal.READY_LINE in output or info.status in (JobStatus.SUCCEEDED, JobStatus.STOPPED):
-                return
-            if info.status == JobStatus.FAILED:
-                printed = [line for line in output.splitlines() if line.strip()]
-                ours = [line for line in printed if line.startswith("gradsweep: ")] or printed
-                line = ours[-1].removeprefix("gradsweep: ") if ours else first_line(info.message)
-                wrong = info.driver_exit_code == WRONG_REQUEST
-                raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
-            time.sleep(POLL_SECONDS)
-
-    def _store_to_send(self) -> tuple[str, str]:
-        """The folder on the cluster, or the text of the store file. Raises TargetError and StoreError."""
-        if not self._store:
-            raise TargetError(
-                "--store: says where the records of a sweep on a cluster go: a store file with the keys ledger, mlflow "
-                "and folder, or an absolute path on its head"
-            )
-        if names_a_file(self._store):
-            file = Path(self._store).expanduser().absolute()
-            text = read_text(file)
-            parse_store(text, file)
-            return "", text
-        if not Path(self._store).is_absolute():
-            raise TargetError(f"--store {self._store}: on a cluster it must be a store file or an absolute path")
-        return self._store, ""
+    def _is_ready(self, job: str) -> bool:
+        """Whether the driver trains; raises TargetError in the driver's words where it ended before."""
+        info = self._client.get_job_info(job)
+        output = self._output(job).rpartition(FIRST_LINE)[2]
+        if info.status == JobStatus.FAILED and READY_LINE not in output:
+            line = last_words(output) or first_line(info.message)
+            wrong = info.driver_exit_code == WRONG_REQUEST
+            raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
+        return READY_LINE in output or info.status.is_terminal()
 
     def _jobs(self) -> dict[str, Sequence[Any]]:
-        """Our jobs by their sweep, each in the order of the attempts; the sweeps oldest first."""
+        """Our jobs by their sweep, oldest first."""
         with speaking(self._to):
-            jobs = [j for j in self._client.list_jobs() if j.submission_id and "gradsweep" in (j.metadata or {})]
+            jobs: Any = [j for j in self._client.list_jobs() if j.submission_id and "gradsweep" in (j.metadata or {})]
         by_sweep: dict[str, Any] = {}
-        for job in sorted(jobs, key=lambda job: job.start_time or 0):
-            by_sweep.setdefault((job.metadata or {})["gradsweep"], []).append(job)
-        return {name: sorted(jobs, key=lambda job: int(job.metadata["attempt"])) for name, jobs in by_sweep.items()}
+        for job in sorted(jobs, key=lambda job: job.start_time or math.inf):
+            by_sweep.setdefault(job.metadata["gradsweep"], []).append(job)
+        return by_sweep
 
     def _job(self, name: str) -> Any:
         """The latest attempt. Raises TargetError where there is none."""
@@ -191,21 +185,27 @@ class RayTarget:
             raise TargetError(f"there is no sweep {name!r} at {self._to}: see gradsweep list --to {self._to}")
         return (_attempts(jobs) or jobs)[-1]
 
-    def _status(self, job: Any, whole: bool = False) -> SweepStatus:
-        name = job.metadata["gradsweep"]
-        detail = first_line(job.message) if job.status == JobStatus.FAILED else ""
-        status = SweepStatus(name, STATES[job.status], detail, _time(job.start_time), _time(job.end_time))
-        if not whole:
-            return status
-        with speaking(self._to):
-            line = self._output(job.submission_id).strip().rpartition("\n")[2]
-        return replace(status, last_line=line, recorded=recorded(name, self._store))
-
     def _output(self, job: str) -> str:
         try:
             return str(self._client.get_job_logs(job))
         except RuntimeError:
             return ""  # nothing printed yet
+
+
+def _fill(folder: Path, spec: str, store: str) -> None:
+    """Put what is sent into a folder: our packages, so that the code there is the code here, the spec and the store.
+
+    It is 3 MB with the compiled kernels, which are used where they fit the cluster's machines.
+    """
+    for name in PACKAGES:
+        shutil.copytree(str(files(name)), folder / name, ignore=NOT_SENT)
+    # What importlib.metadata looks for: a sweep notes the version it was run with.
+    about = folder / f"gradsweep-{version('gradsweep')}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: gradsweep\nVersion: {version('gradsweep')}\n")
+    (folder / SPEC_FILE).write_text(spec, encoding="utf-8")
+    if store:
+        (folder / STORE_FILE).write_text(store, encoding="utf-8")
 
 
 def _attempts(jobs: Sequence[Any]) -> Sequence[Any]:
@@ -216,7 +216,12 @@ def _attempts(jobs: Sequence[Any]) -> Sequence[Any]:
     return [job for job in jobs if job.driver_exit_code != WRONG_REQUEST]
 
 
+def _status_of(job: Any) -> SweepStatus:
+    detail = first_line(job.message) if job.status == JobStatus.FAILED else ""
+    return SweepStatus(
+        job.metadata["gradsweep"], STATES[job.status], detail, _time(job.start_time), _time(job.end_time)
+    )
+
+
 def _time(milliseconds: int | None) -> str:
-    if not milliseconds:
-        return ""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}" if milliseconds else ""

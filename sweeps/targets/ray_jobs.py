@@ -40,11 +40,6 @@ class Client(JobSubmissionClient):
     def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
         return super()._do_request(method, endpoint, **{"timeout": TIMEOUT, **more})
 
-    @property
-    def ray_version(self) -> str:
-        """The cluster's, asked for when the client was made."""
-        return str(self._server_ray_version)
-
 
 def connect(to: str) -> Client:
     """Raises TargetError where the cluster does not answer, refuses us or is of another version."""
@@ -54,9 +49,10 @@ def connect(to: str) -> Client:
     # Both variables would override an address that is given.
     with speaking(to), environment({"RAY_ADDRESS": None, "RAY_API_SERVER_ADDRESS": None}):
         client = Client(to, headers={"Authorization": f"Bearer {sent}"} if sent else {})
-    if client.ray_version.split(".")[:2] != ray.__version__.split(".")[:2]:
+    theirs = str(client._server_ray_version)
+    if theirs.split(".")[:2] != ray.__version__.split(".")[:2]:
         raise TargetError(
-            f"the cluster at {to} has Ray {client.ray_version}, this gradsweep needs {ray.__version__}: "
+            f"the cluster at {to} has Ray {theirs}, this gradsweep needs {ray.__version__}: "
             "use our image there, or the gradsweep that fits"
         )
     return client
@@ -85,22 +81,17 @@ def token() -> str:
     mode = os.environ.get(MODE, "")
     if mode not in ("", "token"):
         return ""
-    found = os.environ.get("RAY_AUTH_TOKEN", "").strip() or _token_in_file()
-    if mode and not found:
+    sent, named = os.environ.get("RAY_AUTH_TOKEN", "").strip(), os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not sent:
+        try:
+            sent = Path(named or "~/.ray/auth_token").expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            if named:
+                raise TargetError(f"the token file {named} of RAY_AUTH_TOKEN_PATH can't be read: {reason}") from None
+    if mode and not sent:
         raise TargetError(f"{MODE}=token, but there is no token in {WHERE}")
-    return found
-
-
-def _token_in_file() -> str:
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        if not named:
-            return ""
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise TargetError(f"the token file {named} of RAY_AUTH_TOKEN_PATH can't be read: {reason}") from None
+    return sent
 
 
 def _reason(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """Where sweeps run: this machine, a Ray cluster, a Kubernetes namespace, each behind the same interface.
 
     >>> target = target_at("http://head:8265", store="store.yaml")
-    >>> target.submit(Submission("alpha-r", spec=text)).look["logs"]
+    >>> target.submit("alpha-r", spec=text).look["logs"]
     'gradsweep logs alpha-r -f --to http://head:8265'
     >>> target.status("alpha-r").state
     'running'
@@ -13,16 +13,22 @@ its error messages know it then. What goes wrong is a GradsweepError of one line
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 from trainers.errors import SearchError, StoreError, TargetError
 
 # queued: accepted, and waiting for its turn; stopped: it can be resumed, as a failed one can.
 STATES = ("queued", "starting", "running", "stopping", "stopped", "finished", "failed")
+
+# Set for a driver in the background: the command with which its user continues the sweep.
+RESUME_COMMAND = "GRADSWEEP_RESUME_COMMAND"
+# Such a driver prints this when training begins: whatever is wrong with the request has been refused by then.
+READY_LINE = "gradsweep: the sweep is running"
 
 
 @dataclass(frozen=True)
@@ -35,36 +41,17 @@ class Kind:
     schemes: tuple[str, ...]
     example: str
     what: str
-    module: str
-    name: str
+    target: str
     pool: bool = False
 
 
 TARGETS = (
-    Kind(("",), "", "this machine", "sweeps.targets.local", "LocalTarget"),
-    Kind(("http", "https"), "http://HEAD:8265", "a Ray cluster", "sweeps.targets.ray", "RayTarget"),
+    Kind(("",), "", "this machine", "sweeps.targets.local:LocalTarget"),
+    Kind(("http", "https"), "http://HEAD:8265", "a Ray cluster", "sweeps.targets.ray:RayTarget"),
     Kind(
-        ("k8s",),
-        "k8s://NAMESPACE",
-        "a Kubernetes namespace",
-        "sweeps.targets.kubernetes.target",
-        "KubernetesTarget",
-        pool=True,
+        ("k8s",), "k8s://NAMESPACE", "a Kubernetes namespace", "sweeps.targets.kubernetes.target:KubernetesTarget", True
     ),
 )
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A sweep to run: its name, and its whole spec as YAML, with every setting in it and no relative path.
-
-    `resume`: continue it if it exists, which is an error otherwise. `dry_run`: only say what would be submitted.
-    """
-
-    name: str
-    spec: str
-    resume: bool = False
-    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,8 +87,11 @@ class SweepStatus:
 class Target(Protocol):
     """Where sweeps run. Every method raises GradsweepError, and then leaves nothing half-created behind."""
 
-    def submit(self, sweep: Submission) -> Submitted:
-        """Start the sweep and return; a name that exists is refused, unless `resume` is set and it does not run."""
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
+        """Start the sweep and return; a name that exists is refused, unless `resume` is set and it does not run.
+
+        `spec` is YAML with every setting in it and no relative path. `dry_run`: only say what would be submitted.
+        """
 
     def list(self) -> Sequence[SweepStatus]:
         """All sweeps here, oldest first; `last_line` and `recorded` may be left out."""
@@ -131,7 +121,7 @@ def target_at(to: str | None, store: str | None = None, pool: Path | None = None
     if pool is not None and not kind.pool:
         takers = " or ".join(f"{kind.what} (--to {kind.example})" for kind in TARGETS if kind.pool)
         raise TargetError(f"--pool: only for {takers}")
-    target: Target = getattr(import_module(kind.module), kind.name)(to or "", store, pool)
+    target: Target = resolve_name(kind.target)(to or "", store, pool)
     return target
 
 
@@ -146,6 +136,13 @@ def commands(name: str, to: str, store: str | None = None) -> dict[str, str]:
     options = [*(["--to", to] if to else []), *(["--store", store] if store else [])]
     words = {"logs": ["logs", name, "-f"], **{word: [word, name] for word in ("status", "stop", "resume")}}
     return {what: shlex.join(["gradsweep", *command, *options]) for what, command in words.items()}
+
+
+def last_words(output: str) -> str:
+    """Why a driver has ended, as it has printed it; "" where it has printed nothing."""
+    printed = [line for line in output.splitlines() if line.strip()]
+    ours = [line for line in printed if line.startswith("gradsweep: ")] or printed
+    return ours[-1].removeprefix("gradsweep: ") if ours else ""
 
 
 def split_lines(chunks: Iterable[str]) -> Iterator[str]:
@@ -169,7 +166,15 @@ def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
         return None
 
 
-def refuse_dry_run(sweep: Submission) -> None:
+def wait_until(done: Callable[[], bool], seconds: float, pause: float) -> bool:
+    """Whether it is done within so many seconds; asked again after each pause."""
+    end = time.monotonic() + seconds
+    while not (answer := done()) and time.monotonic() < end:
+        time.sleep(pause)
+    return answer
+
+
+def refuse_dry_run(dry_run: bool) -> None:
     """For a target that has no manifest to show."""
-    if sweep.dry_run:
+    if dry_run:
         raise TargetError("--dry-run: only for Kubernetes (--to k8s://NAMESPACE); see gradsweep plan")

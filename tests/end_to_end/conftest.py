@@ -16,9 +16,8 @@ import pandas as pd
 import pytest
 
 from sweeps.driver.orphans import VARIABLE
-from sweeps.driver.status import opened
 from tests.load.sweep import write_images
-from tracking.ledger import Ledger
+from tracking.ledger import Ledger, opened
 from tracking.store import Store
 from tracking.types import Sweep
 from trainers.errors import GradsweepError

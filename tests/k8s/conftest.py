@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.targets.kubernetes.pool import Redis, SweepJob, read_pool
+from sweeps.targets.kubernetes.pool import Pool, Redis, read_pool
 from sweeps.targets.kubernetes.rayjob import render
 from tests.k8s.stand_in import Cluster, kubeconfig, serving
 
@@ -36,10 +36,10 @@ def overlay(name: str) -> tuple[dict[str, Any], ...]:
     return tuple(yaml.safe_load_all(done.stdout))
 
 
-def job(pool: str, name: str = "alpha-r") -> SweepJob:
+def job(pool: str, name: str = "alpha-r") -> tuple[str, str, Pool]:
     """The sample's sweep on an overlay's pool."""
     text = (K8S / "overlays" / pool / "pool.yaml").read_text()
-    return SweepJob(name=name, spec=(K8S / "samples" / "spec.yaml").read_text(), pool=read_pool(text))
+    return name, (K8S / "samples" / "spec.yaml").read_text(), read_pool(text)
 
 
 def pod_specs(rayjob: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -101,9 +101,9 @@ def objects(overlay_name: str, tmp_path: Path) -> tuple[dict[str, Any], ...]:
 @pytest.fixture
 def rayjob(overlay_name: str) -> dict[str, Any]:
     if overlay_name != "everything":
-        return render(job(overlay_name))
-    sweep = job("dev")
-    return render(replace(sweep, pool=replace(sweep.pool, redis=Redis())))
+        return render(*job(overlay_name))
+    name, spec, pool = job("dev")
+    return render(name, spec, replace(pool, redis=Redis()))
 
 
 @pytest.fixture
@@ -115,6 +115,7 @@ def cluster() -> Cluster:
 @pytest.fixture
 def address(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The stand-in's address, which is the current context's."""
+    monkeypatch.setattr("sweeps.targets.kubernetes.client.POLL_SECONDS", 0.01)
     with serving(cluster) as url:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(url, "a-token", tmp_path / "kubeconfig")))
         yield url

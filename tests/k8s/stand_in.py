@@ -31,32 +31,26 @@ def failure(code: int, reason: str, message: str, **details: str) -> Object:
 
 
 class Cluster:
-    """What the stand-in holds; every change is an event for those who watch."""
+    """What the stand-in holds."""
 
     def __init__(self) -> None:
         self.rayjobs: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
         self.logs: dict[str, list[str]] = {}
         self.fault: tuple[int, Object | str] | None = None  # what every request is answered with
+        self.strict = False  # nobody may read the namespace itself, as with our Role
         self.slow_to_delete = False  # a deleted RayJob stays until the operator takes it
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.version = 1
-        self.events: list[tuple[int, str, str, Object]] = []  # version, kind, type, object
         self.changed = threading.Condition()
 
-    def put(self, kind: str, one: Object, change: str = "MODIFIED") -> None:
+    def put(self, kind: str, one: Object) -> None:
         with self.changed:
-            self.version += 1
-            one["metadata"]["resourceVersion"] = str(self.version)
             getattr(self, kind)[one["metadata"]["name"]] = one
-            self.events.append((self.version, kind, change, deepcopy(one)))
             self.changed.notify_all()
 
     def take(self, kind: str, name: str) -> None:
         with self.changed:
-            self.version += 1
-            self.events.append((self.version, kind, "DELETED", getattr(self, kind).pop(name)))
-            self.changed.notify_all()
+            del getattr(self, kind)[name]
 
     def set_status(self, name: str, **status: Any) -> None:
         """What KubeRay's operator does."""
@@ -72,7 +66,7 @@ class Cluster:
             "creationTimestamp": created,
             "labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()},
         }
-        self.put("pods", {"metadata": metadata, "status": {"phase": "Running"} | status}, "ADDED")
+        self.put("pods", {"metadata": metadata, "status": {"phase": "Running"} | status})
 
     def wait_until_deleting(self, name: str) -> None:
         """Until a RayJob has been asked to go, and waits for the operator."""
@@ -87,7 +81,7 @@ class Cluster:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Create, get, list, watch and delete, as far as the client asks for them."""
+    """Create, get, list and delete, as far as the client asks for them."""
 
     protocol_version = "HTTP/1.1"
     cluster: Cluster
@@ -127,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
             if not taken:
                 made = {"creationTimestamp": f"2026-08-19T10:00:{len(self.cluster.rayjobs):02}Z", "uid": name}
                 body["metadata"] |= made
-                self.cluster.put("rayjobs", body, "ADDED")
+                self.cluster.put("rayjobs", body)
         if taken:
             text = f'rayjobs.ray.io "{name}" already exists'
             return self.send(409, failure(409, "AlreadyExists", text, name=name, group="ray.io", kind="rayjobs"))
@@ -153,8 +147,10 @@ class Handler(BaseHTTPRequestHandler):
         path, query = begun
         kind, name = "pods" if path.startswith(PODS) else "rayjobs", path.rpartition("/")[2]
         if path in (RAYJOBS, PODS):
-            return self.watch(kind, query) if query.get("watch") in ("true", "True") else self.list(kind, query)
+            return self.list(kind, query)
         if path.startswith("/api/v1/namespaces/") and path.count("/") == 4:
+            if self.cluster.strict:
+                return self.send(403, failure(403, "Forbidden", "namespaces is forbidden", kind="namespaces"))
             return self.send(200, {"metadata": {"name": name}}) if name == NAMESPACE else self.no_namespace(name)
         if path.endswith("/log"):
             return self.log(path.split("/")[-2], query)
@@ -174,36 +170,12 @@ class Handler(BaseHTTPRequestHandler):
     def selected(self, one: Object, query: dict[str, str]) -> bool:
         labels = one["metadata"].get("labels", {})
         pairs = [pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair]
-        name = query.get("fieldSelector", "").removeprefix("metadata.name=")
-        return all(labels.get(key) == value for key, value in pairs) and name in ("", one["metadata"]["name"])
+        return all(labels.get(key) == value for key, value in pairs)
 
     def list(self, kind: str, query: dict[str, str]) -> None:
         with self.cluster.changed:
             items = [one for one in getattr(self.cluster, kind).values() if self.selected(one, query)]
-            found = {"items": items, "metadata": {"resourceVersion": str(self.cluster.version)}}
-        self.send(200, found)
-
-    def watch(self, kind: str, query: dict[str, str]) -> None:
-        """Every event after the version asked for; closes after one, as a server may at any time."""
-        after = int(query["resourceVersion"])
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Connection", "close")
-        self.end_headers()
-
-        def news() -> list[tuple[str, Object]]:
-            return [
-                (change, one)
-                for version, what, change, one in self.cluster.events
-                if what == kind and version > after and self.selected(one, query)
-            ]
-
-        with self.cluster.changed:
-            # Short for Pods: who waits for them looks at the RayJob in between.
-            self.cluster.changed.wait_for(news, timeout=float(query["timeoutSeconds"]) if kind == "rayjobs" else 0.05)
-        for change, one in news():
-            self.wfile.write(json.dumps({"type": change, "object": one}).encode() + b"\n")
-        self.close_connection = True
+        self.send(200, {"items": items, "metadata": {"resourceVersion": "1"}})
 
     def log(self, pod: str, query: dict[str, str]) -> None:
         self.send_response(200)

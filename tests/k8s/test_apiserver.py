@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.targets.kubernetes.client import Namespace, connect
+from sweeps.targets.kubernetes.client import Namespace
 from sweeps.targets.kubernetes.rayjob import render
 from sweeps.targets.kubernetes.target import KubernetesTarget
-from sweeps.targets.target import Submission, target_at
+from sweeps.targets.target import target_at
 from tests.k8s.stand_in import kubeconfig
 from trainers.errors import TargetError
 
@@ -180,7 +180,7 @@ def modern(ready: Server) -> Server:
 
 def use(server: Server, token: str, monkeypatch: pytest.MonkeyPatch, name: str = "gradsweep") -> Namespace:
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(token)))
-    return connect(name)
+    return Namespace(name)
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_the_gpu_pool_is_accepted_but_for_kueues_own(modern: Server, parts: Simp
 
 
 def test_restricted_takes_every_pod_of_ours(modern: Server, parts: SimpleNamespace) -> None:
-    specs = parts.pod_specs(render(parts.job("dev")))
+    specs = parts.pod_specs(render(*parts.job("dev")))
     for one in parts.overlay("overlays/dev"):
         if one["kind"] == "Deployment":
             specs[one["metadata"]["name"]] = one["spec"]["template"]["spec"]
@@ -238,12 +238,12 @@ def target(namespace: Namespace, parts: SimpleNamespace) -> KubernetesTarget:
     return target_at("k8s://gradsweep", pool=parts.folder / "overlays" / "dev" / "pool.yaml")  # type: ignore[return-value]
 
 
-def sweep(name: str, parts: SimpleNamespace) -> Submission:
-    return Submission(name, parts.job("dev", name).spec.replace("name: alpha-r", f"name: {name}"))
+def sweep(name: str, parts: SimpleNamespace) -> tuple[str, str]:
+    return name, parts.job("dev", name)[1].replace("name: alpha-r", f"name: {name}")
 
 
 def test_a_sweep_from_submit_to_its_end(ready: Server, target: KubernetesTarget, parts: SimpleNamespace) -> None:
-    target.submit(sweep("one", parts))
+    target.submit(*sweep("one", parts))
     assert target.status("one").state == "queued"
     set_status(ready, "one", jobDeploymentStatus="Running", jobStatus="RUNNING")
     found = target.status("one")
@@ -262,7 +262,7 @@ def test_a_sweep_from_submit_to_its_end(ready: Server, target: KubernetesTarget,
 
 def test_stop_waits_until_the_operator_lets_go(ready: Server, target: KubernetesTarget, parts: SimpleNamespace) -> None:
     """KubeRay's finalizer holds the RayJob until it has stopped the driver."""
-    target.submit(sweep("held", parts))
+    target.submit(*sweep("held", parts))
     finalize(ready, "held", "ray.io/rayjob-finalizer")
     stopped: list[str] = []
     stopping = threading.Thread(target=lambda: stopped.append(target.stop("held").state))
@@ -276,7 +276,7 @@ def test_stop_waits_until_the_operator_lets_go(ready: Server, target: Kubernetes
 
 def test_what_the_server_stores_is_what_was_sent(namespace: Namespace, parts: SimpleNamespace) -> None:
     """Nothing is pruned, so nothing of ours is unknown to KubeRay."""
-    sent = render(parts.job("gpu-pool", "whole"))
+    sent = render(*parts.job("gpu-pool", "whole"))
     namespace.create(sent)
     stored = namespace.rayjob("whole")
     namespace.delete("whole")
@@ -292,7 +292,7 @@ def test_what_the_server_stores_is_what_was_sent(namespace: Namespace, parts: Si
 
 
 def test_an_unknown_field_is_refused(modern: Server, namespace: Namespace, parts: SimpleNamespace) -> None:
-    wrong = render(parts.job("dev", "wrong"))
+    wrong = render(*parts.job("dev", "wrong"))
     wrong["spec"]["rayClusterSpec"]["headGroupSpec"]["templat"] = {}
     with pytest.raises(TargetError, match="does not take this RayJob: .*templat") as error:
         namespace.create(wrong)
@@ -300,22 +300,22 @@ def test_an_unknown_field_is_refused(modern: Server, namespace: Namespace, parts
 
 
 def test_twice_the_same_name(namespace: Namespace, parts: SimpleNamespace) -> None:
-    namespace.create(render(parts.job("dev", "twice")))
+    namespace.create(render(*parts.job("dev", "twice")))
     with pytest.raises(TargetError, match="twice is already in namespace gradsweep"):
-        namespace.create(render(parts.job("dev", "twice")))
+        namespace.create(render(*parts.job("dev", "twice")))
     namespace.delete("twice")
 
 
 def test_a_namespace_that_is_not_there(ready: Server, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TargetError, match="no namespace nowhere"):
-        use(ready, ADMIN, monkeypatch, "nowhere").create(render(parts.job("dev")))
+        use(ready, ADMIN, monkeypatch, "nowhere").create(render(*parts.job("dev")))
     with pytest.raises(TargetError, match="no namespace nowhere"):
         use(ready, ADMIN, monkeypatch, "nowhere").list()
 
 
 def test_no_rights(ready: Server, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TargetError, match="no rights to create .*Role gradsweep-user") as error:
-        use(ready, NOBODY, monkeypatch).create(render(parts.job("dev")))
+        use(ready, NOBODY, monkeypatch).create(render(*parts.job("dev")))
     assert error.value.exit_code == 2
 
 
@@ -352,7 +352,7 @@ def test_the_quota_refuses_one_gpu_too_many(ready: Server, parts: SimpleNamespac
     ready.apply(quota)
     ready.count(quota, {"requests.nvidia.com/gpu": "7"})  # of eight
     ready.kubectl("delete", "resourcequota", "gradsweep", "--namespace=gradsweep")  # dev's has none
-    spec = parts.pod_specs(render(parts.job("gpu-pool")))["gpu-workers"]
+    spec = parts.pod_specs(render(*parts.job("gpu-pool")))["gpu-workers"]
     assert ready.apply(pod("eighth", spec), dry_run=True).returncode == 0
     for amounts in spec["containers"][0]["resources"].values():
         amounts["nvidia.com/gpu"] = "2"

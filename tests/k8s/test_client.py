@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeps.targets.kubernetes.client import Namespace, connect
+from sweeps.targets.kubernetes.client import Namespace
 from sweeps.targets.kubernetes.rayjob import render
 from sweeps.targets.kubernetes.rayjob_status import ENDED
 from tests.k8s.stand_in import PODS, RAYJOBS, Cluster, Object, failure, kubeconfig
@@ -19,12 +19,12 @@ from trainers.errors import TargetError
 
 @pytest.fixture
 def namespace(address: str) -> Namespace:
-    return connect("gradsweep")
+    return Namespace("gradsweep")
 
 
 @pytest.fixture
 def made(parts: SimpleNamespace) -> Object:
-    return render(parts.job("dev"))
+    return render(*parts.job("dev"))
 
 
 def test_create_is_strict_and_one_request(namespace: Namespace, cluster: Cluster, made: Object) -> None:
@@ -37,8 +37,8 @@ def test_create_is_strict_and_one_request(namespace: Namespace, cluster: Cluster
 
 def test_list_gives_our_sweeps_oldest_first(namespace: Namespace, cluster: Cluster, parts: SimpleNamespace) -> None:
     for name in ("first", "second"):
-        namespace.create(render(parts.job("dev", name)))
-    cluster.put("rayjobs", {"metadata": {"name": "not-ours", "creationTimestamp": "2026-08-19T12:00:00Z"}}, "ADDED")
+        namespace.create(render(*parts.job("dev", name)))
+    cluster.put("rayjobs", {"metadata": {"name": "not-ours", "creationTimestamp": "2026-08-19T12:00:00Z"}})
     assert [one.name for one in namespace.list()] == ["first", "second"]
 
 
@@ -143,7 +143,6 @@ def test_a_rayjob_that_never_goes_is_said(
     namespace: Namespace, cluster: Cluster, made: Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.targets.kubernetes.client.GONE_SECONDS", 0)
-    monkeypatch.setattr("sweeps.targets.kubernetes.client.WATCH_SECONDS", 1)
     namespace.create(made)
     cluster.slow_to_delete = True
     with pytest.raises(TargetError, match="still being deleted.*operator") as error:
@@ -210,7 +209,7 @@ def test_a_cluster_that_is_not_there(made: Object, tmp_path: Path, monkeypatch: 
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(url, "a-token", tmp_path / "kubeconfig")))
-        namespace = connect("gradsweep")
+        namespace = Namespace("gradsweep")
         calls: list[Callable[[], object]] = [
             lambda: namespace.create(made),
             namespace.list,
@@ -229,5 +228,5 @@ def test_no_cluster_configured(text: str | None, tmp_path: Path, monkeypatch: py
         file.write_text(text)
     monkeypatch.setenv("KUBECONFIG", str(file))
     with pytest.raises(TargetError, match="no Kubernetes cluster is configured") as error:
-        connect("gradsweep")
+        Namespace("gradsweep")
     assert error.value.exit_code == 2 and "\n" not in str(error.value)

@@ -25,7 +25,7 @@ import pytest
 import yaml
 
 from sweeps.targets.kubernetes.rayjob import DOCUMENTS, SHARED
-from sweeps.targets.target import Submission, target_at
+from sweeps.targets.target import target_at
 from tests.service.cluster import Cluster, free_port
 from tests.service.servers import Postgres
 from tracking.ledger import Ledger
@@ -175,7 +175,7 @@ def rayjob(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Ob
     workers = {"size": {"cpus": 2, "memory": "4Gi"}, "maximum": 1}
     pool.write_text(yaml.safe_dump({"image": "gradsweep:0.2.0-cpu", "workers": workers, "places": places}))
     target = target_at("k8s://gradsweep", pool=pool)
-    made: Object = yaml.safe_load(target.submit(Submission("entry", SPEC, dry_run=True)).manifest)
+    made: Object = yaml.safe_load(target.submit("entry", SPEC, dry_run=True).manifest)
     return made
 
 

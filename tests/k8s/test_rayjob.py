@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.targets.kubernetes.pool import Pool, Redis, Size, SweepJob, Workers, read_pool
+from sweeps.targets.kubernetes.pool import Pool, Redis, Size, Workers, read_pool
 from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
 
 IMAGE = "registry.example.com/gradsweep:0.2.0"
@@ -18,9 +18,10 @@ IMAGE = "registry.example.com/gradsweep:0.2.0"
 
 def test_the_spec_and_the_pool_come_back(parts: SimpleNamespace) -> None:
     """What `resume` makes the RayJob anew from."""
-    sweep = replace(parts.job("gpu-pool"), pool=replace(parts.job("gpu-pool").pool, redis=Redis()))
-    documents = documents_of(yaml.safe_load(as_yaml(render(sweep))))
-    assert documents and documents[0] == sweep.spec and read_pool(documents[1]) == sweep.pool
+    name, spec, pool = parts.job("gpu-pool")
+    pool = replace(pool, redis=Redis())
+    documents = documents_of(yaml.safe_load(as_yaml(render(name, spec, pool))))
+    assert documents and documents[0] == spec and read_pool(documents[1]) == pool
     assert documents_of({"metadata": {}, "spec": {}}) is None
 
 
@@ -46,7 +47,7 @@ def test_a_pack_that_no_worker_has_room_for_is_refused(cpus: int, gpus: float) -
 
 def test_the_autoscaler_sees_the_whole_demand(parts: SimpleNamespace) -> None:
     """So many packs wait at once: by itself Tune has one, and a pool grows a worker at a time."""
-    container = head(render(replace(parts.job("dev"), packs=6))["spec"])["template"]["spec"]["containers"][0]
+    container = head(render(*parts.job("dev"), packs=6)["spec"])["template"]["spec"]["containers"][0]
     told = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert told["GRADSWEEP_PACKS"] == "6"
 
@@ -57,7 +58,7 @@ def test_yaml_gives_the_object_back(rayjob: dict[str, Any]) -> None:
 
 def test_the_spec_arrives_letter_by_letter(parts: SimpleNamespace) -> None:
     text = "name: x\nquestion: 'ü, \"quotes\", $HOME and `ticks`'\n\n# the end"
-    rayjob = render(replace(parts.job("dev"), spec=text))
+    rayjob = render("alpha-r", text, parts.job("dev")[2])
     template = rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
     files = {
         item["path"]: item["fieldRef"]["fieldPath"] for item in volumes(template)["documents"]["downwardAPI"]["items"]
@@ -82,7 +83,7 @@ def test_the_driver_alone_has_credentials_and_the_autoscaler_alone_a_token(rayjo
 
 
 def test_a_queued_job_waits_and_has_its_full_size(parts: SimpleNamespace) -> None:
-    queued = render(parts.job("gpu-pool"))
+    queued = render(*parts.job("gpu-pool"))
     group = queued["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     assert queued["spec"]["suspend"] is True
     assert queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gradsweep"
@@ -91,7 +92,7 @@ def test_a_queued_job_waits_and_has_its_full_size(parts: SimpleNamespace) -> Non
 
 
 def test_without_a_queue_it_scales_between_minimum_and_maximum(parts: SimpleNamespace) -> None:
-    scaled = render(parts.job("dev"))["spec"]["rayClusterSpec"]
+    scaled = render(*parts.job("dev"))["spec"]["rayClusterSpec"]
     group = scaled["workerGroupSpecs"][0]
     assert scaled["enableInTreeAutoscaling"] is True and scaled["autoscalerOptions"]["version"] == "v2"
     assert (group["minReplicas"], group["maxReplicas"]) == (0, 2)
@@ -101,7 +102,7 @@ def test_without_a_queue_it_scales_between_minimum_and_maximum(parts: SimpleName
 def test_gpu_workers_tolerate_their_nodes_taint_and_cpu_workers_do_not(parts: SimpleNamespace) -> None:
     tolerated = {}
     for pool in ("dev", "gpu-pool"):
-        spec = render(parts.job(pool))["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
+        spec = render(*parts.job(pool))["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
         tolerated[pool] = [one["key"] for one in spec["tolerations"]]
     assert tolerated == {"dev": [], "gpu-pool": ["nvidia.com/gpu", "cloud.google.com/gke-spot"]}
 
@@ -109,14 +110,13 @@ def test_gpu_workers_tolerate_their_nodes_taint_and_cpu_workers_do_not(parts: Si
 @pytest.mark.parametrize(
     ("make", "rule"),
     [
-        (lambda: SweepJob("a", "x" * 200_001, Pool(IMAGE)), "200001"),
         (lambda: Pool("gradsweep"), "pinned"),
         (lambda: Pool("registry.example.com:5000/gradsweep"), "pinned"),
         (lambda: Pool("gradsweep:latest"), "pinned"),
         (lambda: Workers(minimum=3, maximum=2), "3 and 2"),
-        (lambda: Size(cpus=0, memory="1Gi"), "cpus=0"),
+        (lambda: read_pool("image: a:1\nhead: {cpus: 0, memory: 1Gi}"), "head.cpus: .* greater than 0, but got 0"),
         (lambda: Size(cpus=1, memory="lots"), "'lots'"),
-        (lambda: Workers(idle_seconds=-1), "idle_seconds >= 0 must hold, but got -1"),
+        (lambda: Workers(idle_seconds=-1), "idle_seconds\n.*greater than or equal to 0.*input_value=-1"),
         (lambda: Pool(IMAGE, retries=-1), "retries"),
         (lambda: read_pool("image: a:1\nworker: {}"), "worker: "),
         (lambda: read_pool("image: a:1\nworkers: {maximum: many}"), "workers.maximum: "),

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from sweeps.targets.kubernetes.pool import Redis, SweepJob
+from sweeps.targets.kubernetes.pool import Redis
 from sweeps.targets.kubernetes.rayjob import render
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
@@ -78,14 +78,10 @@ def kuberay(parts: SimpleNamespace) -> jsonschema.Draft7Validator:
     return jsonschema.Draft7Validator(schema)
 
 
-def with_redis(job: SweepJob) -> SweepJob:
-    return replace(job, pool=replace(job.pool, redis=Redis()))
-
-
 def test_the_rayjob_fits_kuberays_schema(parts: SimpleNamespace, kuberay: jsonschema.Draft7Validator) -> None:
-    autoscaled, queued = parts.job("dev"), parts.job("gpu-pool")
-    for sweep in (autoscaled, queued, with_redis(autoscaled)):
-        assert [f"{error.json_path}: {error.message}" for error in kuberay.iter_errors(render(sweep))] == []
+    (name, spec, autoscaled), (*_, queued) = parts.job("dev"), parts.job("gpu-pool")
+    for pool in (autoscaled, queued, replace(autoscaled, redis=Redis())):
+        assert [f"{e.json_path}: {e.message}" for e in kuberay.iter_errors(render(name, spec, pool))] == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +96,7 @@ def test_the_rayjob_fits_kuberays_schema(parts: SimpleNamespace, kuberay: jsonsc
 def test_kuberays_schema_refuses_what_is_wrong(
     path: str, value: Any, parts: SimpleNamespace, kuberay: jsonschema.Draft7Validator
 ) -> None:
-    wrong = copy.deepcopy(render(parts.job("dev")))
+    wrong = copy.deepcopy(render(*parts.job("dev")))
     *parents, key = path.split(".")
     place = wrong
     for parent in parents:

@@ -16,7 +16,7 @@ import yaml
 from sweeps.cli import _status
 from sweeps.targets.kubernetes.rayjob_status import DEPLOYMENT, pods_in_words
 from sweeps.targets.kubernetes.target import KubernetesTarget
-from sweeps.targets.target import STATES, Submission, target_at
+from sweeps.targets.target import STATES, target_at
 from tests.k8s.stand_in import NAMESPACE, RAYJOBS, Cluster, Object, failure
 from trainers.errors import TargetError
 
@@ -30,8 +30,8 @@ resources: {cpus: 1, gpus: GPUS}
 """
 
 
-def sweep(name: str, gpus: float = 0, resume: bool = False, dry_run: bool = False) -> Submission:
-    return Submission(name, SPEC.replace("NAME", name).replace("GPUS", str(gpus)), resume, dry_run)
+def sweep(name: str, gpus: float = 0, resume: bool = False, dry_run: bool = False) -> tuple[str, str, bool, bool]:
+    return name, SPEC.replace("NAME", name).replace("GPUS", str(gpus)), resume, dry_run
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def refused(call: Callable[[], object], words: str, exit_code: int = 2) -> None:
 
 
 def test_submit_is_one_request_and_says_where_to_look(target: KubernetesTarget, cluster: Cluster) -> None:
-    submitted = target.submit(sweep("alpha-r"))
+    submitted = target.submit(*sweep("alpha-r"))
     assert [(method, path) for method, path, _ in cluster.requests] == [("POST", RAYJOBS)]
     assert submitted.look["logs"] == "gradsweep logs alpha-r -f --to k8s://gradsweep"
     assert "port-forward service/mlflow" in submitted.look["ui"] and not submitted.manifest
@@ -62,7 +62,7 @@ def test_submit_is_one_request_and_says_where_to_look(target: KubernetesTarget, 
 
 def test_a_dry_run_speaks_to_nobody(dev: KubernetesTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
-    manifest = yaml.safe_load(dev.submit(sweep("alpha-r", dry_run=True)).manifest)
+    manifest = yaml.safe_load(dev.submit(*sweep("alpha-r", dry_run=True)).manifest)
     assert (manifest["kind"], manifest["metadata"]["name"]) == ("RayJob", "alpha-r")
 
 
@@ -76,21 +76,21 @@ def test_the_sample_is_what_the_command_prints(
 
 
 def test_a_name_that_is_taken_is_refused_and_changes_nothing(target: KubernetesTarget, cluster: Cluster) -> None:
-    target.submit(sweep("alpha-r"))
+    target.submit(*sweep("alpha-r"))
     before = cluster.rayjobs["alpha-r"]
-    refused(lambda: target.submit(sweep("alpha-r")), "alpha-r is already in namespace gradsweep .*resume alpha-r")
+    refused(lambda: target.submit(*sweep("alpha-r")), "alpha-r is already in namespace gradsweep .*resume alpha-r")
     assert cluster.rayjobs == {"alpha-r": before}
 
 
 def test_four_submissions_at_once(target: KubernetesTarget, cluster: Cluster) -> None:
     with ThreadPoolExecutor(4) as pool:
         names = [f"sweep-{number}" for number in range(4)]
-        assert [done.name for done in pool.map(lambda name: target.submit(sweep(name)), names)] == names
+        assert [done.name for done in pool.map(lambda name: target.submit(*sweep(name)), names)] == names
         assert set(cluster.rayjobs) == set(names)
 
         def one_name(_: int) -> bool:
             try:
-                return target.submit(sweep("the-same")).name == "the-same"
+                return target.submit(*sweep("the-same")).name == "the-same"
             except TargetError as error:
                 assert "already" in str(error)
                 return False
@@ -101,7 +101,7 @@ def test_four_submissions_at_once(target: KubernetesTarget, cluster: Cluster) ->
 def test_a_status_has_kuberays_words_the_pods_and_the_drivers_last_line(
     target: KubernetesTarget, cluster: Cluster
 ) -> None:
-    target.submit(sweep("alpha-r"))
+    target.submit(*sweep("alpha-r"))
     assert "KubeRay's operator has not looked at it yet" in target.status("alpha-r").detail
     cluster.set_status(
         "alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING", startTime="2026-08-19T10:01:00Z", failed=1
@@ -133,14 +133,14 @@ def test_a_status_has_the_rayjobs_words_and_the_stores_counts(
         assert _status(["status", "alpha-r", "--to", TO, *words]) == 0
         return capsys.readouterr().out
 
-    target.submit(sweep("alpha-r"))
+    target.submit(*sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
     store = ["--store", str(tmp_path / "store")]
     found = json.loads(status(*store, "--json"))
     assert (found["state"], found["total"]) == ("running", None)  # the driver has not begun it yet
 
     file = tmp_path / "spec.yaml"
-    file.write_text(sweep("alpha-r").spec)
+    file.write_text(sweep("alpha-r")[1])
     assert _status(["run", str(file), "--executor", "in-process", *store]) == 0
     capsys.readouterr()
     found = json.loads(status(*store, "--json"))
@@ -190,7 +190,7 @@ def test_every_state_is_one_of_the_contracts() -> None:
 
 
 def test_logs(target: KubernetesTarget, cluster: Cluster) -> None:
-    target.submit(sweep("alpha-r"))
+    target.submit(*sweep("alpha-r"))
     refused(lambda: list(target.logs("alpha-r", False)), "no output yet", 1)
     cluster.add_pod("alpha-r", "submitter", "s", phase="Succeeded")
     cluster.logs["alpha-r-s"] = ["one\n", "two\n"]
@@ -199,7 +199,7 @@ def test_logs(target: KubernetesTarget, cluster: Cluster) -> None:
 
 
 def test_stop_waits_for_the_operator(target: KubernetesTarget, cluster: Cluster) -> None:
-    target.submit(sweep("alpha-r"))
+    target.submit(*sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
     cluster.slow_to_delete = True
     found: list[str] = []
@@ -214,14 +214,14 @@ def test_stop_waits_for_the_operator(target: KubernetesTarget, cluster: Cluster)
 
 
 def test_stop_takes_an_ended_one_away(target: KubernetesTarget, cluster: Cluster) -> None:
-    target.submit(sweep("alpha-r"))
+    target.submit(*sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
     assert target.stop("alpha-r").state == "finished"
     assert not cluster.rayjobs
 
 
 def test_resume_makes_the_same_rayjob_anew(target: KubernetesTarget, cluster: Cluster, dev: KubernetesTarget) -> None:
-    target.submit(sweep("alpha-r"))
+    target.submit(*sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
     refused(lambda: target.resume("alpha-r"), "is running in k8s://gradsweep: gradsweep logs")
     before = cluster.rayjobs["alpha-r"]["spec"]
@@ -232,10 +232,10 @@ def test_resume_makes_the_same_rayjob_anew(target: KubernetesTarget, cluster: Cl
 
 
 def test_submit_with_resume_takes_the_place_of_an_ended_one(target: KubernetesTarget, cluster: Cluster) -> None:
-    target.submit(sweep("alpha-r", resume=True))  # nothing there yet: start
-    refused(lambda: target.submit(sweep("alpha-r", resume=True)), "is queued")
+    target.submit(*sweep("alpha-r", resume=True))  # nothing there yet: start
+    refused(lambda: target.submit(*sweep("alpha-r", resume=True)), "is queued")
     cluster.set_status("alpha-r", jobDeploymentStatus="Failed", jobStatus="FAILED")
-    target.submit(sweep("alpha-r", resume=True))
+    target.submit(*sweep("alpha-r", resume=True))
     assert "status" not in cluster.rayjobs["alpha-r"]
 
 
@@ -244,7 +244,6 @@ def test_resume_of_what_is_not_there_says_how_else(target: KubernetesTarget, clu
     cluster.put(
         "rayjobs",
         {"metadata": {"name": "foreign"}, "spec": {}, "status": {"jobDeploymentStatus": "Failed"}},
-        "ADDED",
     )
     refused(lambda: target.resume("foreign"), "no spec and pool")
     assert "foreign" in cluster.rayjobs
@@ -255,7 +254,7 @@ def test_no_rights_is_one_line_and_leaves_nothing(action: str, target: Kubernete
     text = 'rayjobs.ray.io is forbidden: User "ann" cannot do that'
     cluster.fault = (403, failure(403, "Forbidden", text, kind="rayjobs"))
     calls: dict[str, Callable[[], object]] = {
-        "submit": lambda: target.submit(sweep("a")),
+        "submit": lambda: target.submit(*sweep("a")),
         "list": target.list,
         "logs": lambda: list(target.logs("a", False)),
     }
@@ -265,11 +264,13 @@ def test_no_rights_is_one_line_and_leaves_nothing(action: str, target: Kubernete
 
 def test_a_namespace_that_is_not_there(address: str, parts: SimpleNamespace) -> None:
     nowhere = target_at("k8s://nowhere", pool=parts.folder / "overlays" / "dev" / "pool.yaml")
-    refused(lambda: nowhere.submit(sweep("a")), "no namespace nowhere .*kubectl get namespaces")
+    refused(lambda: nowhere.submit(*sweep("a")), "no namespace nowhere .*kubectl get namespaces")
     refused(lambda: nowhere.list(), "no namespace nowhere")
 
 
-def test_an_empty_namespace_is_an_empty_list(target: KubernetesTarget, cluster: Cluster) -> None:
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_empty_namespace_is_an_empty_list(strict: bool, target: KubernetesTarget, cluster: Cluster) -> None:
+    cluster.strict = strict
     assert list(target.list()) == []
 
 
@@ -290,21 +291,22 @@ POOL = "image: gradsweep:0.2.0-cpu\nworkers: {size: {cpus: 2, memory: 4Gi}, maxi
         (
             "image: gradsweep:1\nworkers: {maximum: 0}\nnodes: 3\n",
             sweep("a"),
-            "--pool .*workers.*maximum >= 1.*; nodes",
+            "--pool .*workers.maximum: .* greater than 0, but got 0; nodes: ",
         ),
         (POOL, sweep("a", gpus=0.5), "a pack asks for cpus=1, gpus=0.5, .*a worker of this pool has cpus=2, gpus=0"),
         (POOL, sweep("ends-"), "name"),
-        (POOL, Submission("a", FOLDER.format("/home/ann")), "folder:/home/ann: Pods see no folder but /mnt/gradsweep"),
-        (POOL, Submission("a", FOLDER.format("/mnt/gradsweep/../x")), "Pods see no folder but /mnt/gradsweep"),
+        (POOL, ("a", "#" * 200_001), "at most 200000 bytes, but got 200001"),
+        (POOL, ("a", FOLDER.format("/home/ann")), "folder:/home/ann: Pods see no folder but /mnt/gradsweep"),
+        (POOL, ("a", FOLDER.format("/mnt/gradsweep/../x")), "Pods see no folder but /mnt/gradsweep"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anybody_is_asked(
-    pool: str | None, submission: Submission, words: str, address: str, cluster: Cluster, tmp_path: Path
+    pool: str | None, submission: tuple[Any, ...], words: str, address: str, cluster: Cluster, tmp_path: Path
 ) -> None:
     file = tmp_path / "pool.yaml"
     file.write_text(pool or "")
     with pytest.raises(Exception, match=words) as error:
-        target_at(TO, pool=file if pool else None).submit(submission)
+        target_at(TO, pool=file if pool else None).submit(*submission)
     assert "\n" not in str(error.value)
     assert not cluster.requests
 
@@ -314,9 +316,9 @@ def test_a_pool_may_be_named_once_for_all(
 ) -> None:
     (tmp_path / "pool.yaml").write_text(POOL)
     monkeypatch.setenv("GRADSWEEP_POOL", str(tmp_path / "pool.yaml"))
-    target_at(TO).submit(sweep("a"))
+    target_at(TO).submit(*sweep("a"))
     assert list(cluster.rayjobs) == ["a"]
 
 
 def test_a_store_is_the_pools_to_name(target: KubernetesTarget, cluster: Cluster) -> None:
-    refused(lambda: target_at(TO, store="store.yaml").submit(sweep("a")), "--store: .*`places`")
+    refused(lambda: target_at(TO, store="store.yaml").submit(*sweep("a")), "--store: .*`places`")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.mlflow_server import Login
+from sweeps.mlflow_server import KEY, PASSWORD, USERNAME
 from tests.load.sweep import write_images
 from tests.service.cluster import Cluster, plain_python
 from tests.service.command import Gradsweep
@@ -50,7 +50,8 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     postgres = Postgres(DATABASE_PASSWORD)
     try:
         url, database = postgres.create("ledger"), postgres.create("mlflow")
-        with mlflow_server(folder, database, Login("sweeper", MLFLOW_PASSWORD, "signing-55aa12")) as address:
+        login = {USERNAME: "sweeper", PASSWORD: MLFLOW_PASSWORD, KEY: "signing-55aa12"}
+        with mlflow_server(folder, database, login) as address:
             environment = {
                 "LEDGER_URL": url,
                 "MLFLOW_TRACKING_USERNAME": "sweeper",

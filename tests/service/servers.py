@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.mlflow_server import Login, Server
+from sweeps.mlflow_server import Server
 from tests.service.cluster import free_port
 from tests.service.command import until
 
@@ -55,7 +55,7 @@ class Postgres:
 
 
 @contextmanager
-def mlflow_server(folder: Path, database: str, login: Login | None) -> Iterator[str]:
+def mlflow_server(folder: Path, database: str, login: dict[str, str]) -> Iterator[str]:
     """An MLflow server on a database; its address."""
     server = Server("127.0.0.1", free_port(), login)
     uri = database.replace("postgresql://", "postgresql+psycopg://")
@@ -67,7 +67,7 @@ def mlflow_server(folder: Path, database: str, login: Login | None) -> Iterator[
         process = subprocess.Popen(
             server.command,
             cwd=folder,
-            env=os.environ | settings,
+            env=settings,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.driver.bucket import Bucket, Mirror, forget, forget_others
+from sweeps.driver.bucket import Bucket, forget, forget_others, mirror
 from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, train_pack
 from sweeps.executors.ray_tune import Parcel
 from sweeps.executors.ray_tune import _reports as worker_reports
@@ -29,17 +29,17 @@ def test_a_worker_elsewhere_goes_on_from_what_is_booked(images: str, tmp_path: P
     url = (tmp_path / "bucket").as_uri()
     undisturbed = list(train_pack(pack(images, {})))
     booked: dict[int, float] = {}
-    with Mirror(url, "sweep", "p0") as mirror:
-        for report in train_pack(pack(images, {}), mirror.base):
-            mirror.push()
+    with mirror(url, "sweep", "p0") as (states, push):
+        for report in train_pack(pack(images, {}), states):
+            push()
             booked[report.epoch] = report.records[0][0].metrics[ACCURACY]
             if report.epoch == 3:
                 break
-    assert not mirror.base.parent.exists()
+    assert not states.parent.exists()
     kept = Bucket(url, "sweep", "p0").names()
     assert 1 <= len(kept) <= 3 and all(name.startswith("p0.npz.") for name in kept)
-    with Mirror(url, "sweep", "p0") as other:
-        rest: list[Any] = list(train_pack(pack(images, booked), other.base))
+    with mirror(url, "sweep", "p0") as (states, _):
+        rest: list[Any] = list(train_pack(pack(images, booked), states))
     assert [r.epoch for r in rest] == [4, 5]
     assert [numbers(r) for r in rest] == [numbers(r) for r in undisturbed[4:]]
     forget(url, "sweep", "p0")
@@ -51,17 +51,17 @@ def test_a_killed_worker_leaves_nothing_for_long_and_one_that_wakes_up_takes_not
     url = (tmp_path / "bucket").as_uri()
     elsewhere = (tmp_path / "another").as_uri()
     with (
-        Mirror(url, "sweep", "p0") as lost,
-        Mirror(url, "sweep", "p1") as other,
-        Mirror(elsewhere, "sweep", "p0") as same,
+        mirror(url, "sweep", "p0") as (lost, push),
+        mirror(url, "sweep", "p1") as (other, _),
+        mirror(elsewhere, "sweep", "p0") as (same, _),
     ):
-        lost.base.with_name("p0.npz.1").write_bytes(b"states")
-        lost.push()
-        with Mirror(url, "sweep", "p0") as new:
-            assert not lost.base.parent.exists()
-            assert other.base.parent.exists() and same.base.parent.exists()
-            assert new.base.with_name("p0.npz.1").read_bytes() == b"states"
-            lost.push()
+        lost.with_name("p0.npz.1").write_bytes(b"states")
+        push()
+        with mirror(url, "sweep", "p0") as (new, _):
+            assert not lost.parent.exists()
+            assert other.parent.exists() and same.parent.exists()
+            assert new.with_name("p0.npz.1").read_bytes() == b"states"
+            push()
             assert Bucket(url, "sweep", "p0").names() == {"p0.npz.1"}
 
 

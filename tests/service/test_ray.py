@@ -9,14 +9,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
-from sweeps.targets.target import Submission, Target, target_at
+from sweeps.targets.target import Target, target_at
 from tests.service.cluster import Cluster
 from tests.service.command import Gradsweep
 from tracking.results import sweeps
@@ -63,9 +62,8 @@ def test_submit_follow_stop_resume(
     follower = gradsweep.start("logs", "away", "-f", *to)
 
     # The name is taken, whether the sweep runs or not.
-    sweep = Submission("away", text)
-    assert "is running: gradsweep status" in refusal(lambda: target.submit(sweep))
-    assert "is running" in refusal(lambda: target.submit(replace(sweep, resume=True)))
+    assert "is running: gradsweep status" in refusal(lambda: target.submit("away", text))
+    assert "is running" in refusal(lambda: target.submit("away", text, resume=True))
     stopped = gradsweep.json("stop", "away", *to, "--store", str(store.folder))
     assert (stopped["state"], stopped["total"], stopped["ended"]) == ("stopped", 2, 0)
     assert [sweep.status for sweep in sweeps(store)] == ["killed"], "MLflow would show it as running"
@@ -74,7 +72,7 @@ def test_submit_follow_stop_resume(
     assert out.splitlines()[-1] == f"Interrupted. To continue: gradsweep resume away {' '.join(to)}"
     assert out.splitlines() == list(target.logs("away", follow=False))
     assert "is not running" in refusal(lambda: target.stop("away"))
-    assert "--resume" in refusal(lambda: target.submit(sweep))
+    assert "--resume" in refusal(lambda: target.submit("away", text))
 
     # Goes on from any machine, with the spec that the cluster knows.
     target_at(cluster.address).resume("away")
@@ -90,18 +88,18 @@ def test_a_request_that_the_cluster_can_not_fulfil_is_refused_and_leaves_nothing
 ) -> None:
     target, store = here
     text = SPEC.replace("IMAGES", images).replace("away", "greedy").replace("cpus: 1", "cpus: 1, gpus: 0.25")
-    assert refusal(lambda: target.submit(Submission("greedy", text))) == (
+    assert refusal(lambda: target.submit("greedy", text)) == (
         f"at {cluster.address}: resources.gpus: a pack needs 0.25, and this cluster has none: "
         "--set resources.gpus=0 asks for less"
     )
     assert "greedy" not in [s.name for s in target.list()]
     assert sweeps(store) == []
     assert "nobody" in refusal(lambda: target.status("nobody"))
-    assert "--dry-run" in refusal(lambda: target.submit(Submission("greedy", text, dry_run=True)))
+    assert "--dry-run" in refusal(lambda: target.submit("greedy", text, dry_run=True))
     no_store = target_at(cluster.address)
-    assert "--store" in refusal(lambda: no_store.submit(Submission("greedy", text)))
+    assert "--store" in refusal(lambda: no_store.submit("greedy", text))
     relative = target_at(cluster.address, store="relative")
-    assert "--store relative" in refusal(lambda: relative.submit(Submission("greedy", text)))
+    assert "--store relative" in refusal(lambda: relative.submit("greedy", text))
     assert "--pool" in refusal(lambda: target_at(cluster.address, pool=store.folder))
 
 

@@ -39,7 +39,7 @@ def test_a_file_names_the_places_and_the_passwords_are_read_when_they_are_needed
     with pytest.raises(StoreError, match="mlflow-uri: No such file"):
         store.create()
     secret.write_text(f"postgresql://u:{SECRET}@h/mlflow\n")
-    assert store.ledger_url == f"postgresql://u:{SECRET}@h/sweeps"
+    assert store.ledger_url == f"postgresql+psycopg://u:{SECRET}@h/sweeps"
     assert store.mlflow_uri == f"postgresql+psycopg://u:{SECRET}@h/mlflow"
     assert store.of_one_machine == []
     assert store.variables == ["TEAM_LEDGER"]

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeps.cli import main
-from sweeps.driver.audit import Audit, audit
+from sweeps.commands.audit import audit_of as audit_command
+from sweeps.commands.sync import sync_mirrors as sync
 from sweeps.driver.orphans import marked
 from sweeps.driver.signals import Interrupt
 from sweeps.driver.sweep import Outcome, run
-from sweeps.driver.sync import sync
 from sweeps.spec.reading import parse
 from tracking.ledger import Ledger
 from tracking.mirrors.follower import waiting
@@ -34,7 +34,7 @@ from trainers.errors import SearchError
 
 SPEC = """\
 name: small
-base: {{init_scale: 1.0, data: "{images}", epochs: 2, batch_size: 8}}
+base: {{init_scale: 1.0, data: "{images}", epochs: {epochs}, batch_size: 8}}
 seeds: 2
 arms:
   plain: {{alpha: 1.0}}
@@ -47,10 +47,10 @@ resources: {{pack: 3, concurrent: 1}}
 """
 
 
-def begun(store: Store, images: str, interrupt: Interrupt) -> Outcome:
+def begun(store: Store, images: str, interrupt: Interrupt, epochs: int = 2, *, resume: bool = False) -> Outcome:
     """A sweep that is run in this process."""
-    spec = parse(SPEC.format(images=images))
-    return run(spec, store, interrupt, executor="in-process", resume=False, show=lambda *_: nullcontext())
+    spec = parse(SPEC.format(images=images, epochs=epochs))
+    return run(spec, store, interrupt, executor="in-process", resume=resume, show=lambda *_: nullcontext())
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +79,19 @@ def sql(store: Store) -> Callable[..., None]:
     return execute
 
 
-def broken(found: Audit) -> dict[str, list[str]]:
+def audit(store: Store) -> dict[str, Any]:
+    return audit_command("small", str(store.folder))
+
+
+def broken(audited: dict[str, Any]) -> dict[str, list[str]]:
     """The laws that don't hold, with what is wrong."""
-    return {law.name: law.problems for law in found.laws if law.problems}
+    return {law["name"]: law["problems"] for law in audited["laws"] if not law["holds"]}
 
 
 def test_a_sweep_to_which_nothing_was_done_is_sound(store: Store) -> None:
-    found = audit("small", store)
-    assert (found.state, found.sound, broken(found)) == ("finished", True, {})
-    assert [law.name for law in found.laws] == [
+    audited = audit(store)
+    assert (audited["state"], audited["sound"], broken(audited)) == ("finished", True, {})
+    assert [law["name"] for law in audited["laws"]] == [
         "final states",
         "epochs",
         "trained again",
@@ -98,7 +102,7 @@ def test_a_sweep_to_which_nothing_was_done_is_sound(store: Store) -> None:
         "up to date",
         "left behind",
     ]
-    assert not any(law.pending for law in found.laws)
+    assert not any(law["pending"] for law in audited["laws"])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_a_sweep_to_which_nothing_was_done_is_sound(store: Store) -> None:
             "ledger.db",
             "UPDATE gradsweep_configurations SET state='pruned' WHERE number=0",
             ["runs", "artifacts", "trials"],
-            "('complete', 'FINISHED', ",
+            "configuration 0: state is 'complete' in MLflow, not 'pruned'",
         ),
         ("ledger.db", 'UPDATE gradsweep_configurations SET "order"=0', ["final states"], "in the order 0, 0, 0"),
         (
@@ -131,7 +135,7 @@ def test_a_sweep_to_which_nothing_was_done_is_sound(store: Store) -> None:
         ),
         (
             "ledger.db",
-            "UPDATE gradsweep_epochs SET again=1 WHERE configuration=0",
+            "UPDATE gradsweep_epochs SET again=1 WHERE configuration=0 AND epoch > 0",
             ["trained again"],
             "2 epochs were trained",
         ),
@@ -149,14 +153,24 @@ def test_a_sweep_to_which_nothing_was_done_is_sound(store: Store) -> None:
         ),
         ("mlflow.db", "UPDATE runs SET lifecycle_stage='deleted' WHERE name='#0 plain'", ["runs"], "0 has 0 runs"),
         ("mlflow.db", "UPDATE runs SET status='RUNNING' WHERE name='#0 plain'", ["runs"], "'RUNNING'"),
-        ("mlflow.db", "UPDATE runs SET status='RUNNING' WHERE name='small'", ["runs"], "the sweep's (status, end"),
+        (
+            "mlflow.db",
+            "UPDATE runs SET status='RUNNING' WHERE name='small'",
+            ["runs"],
+            "the sweep: status is 'RUNNING'",
+        ),
         (
             "mlflow.db",
             "UPDATE tags SET value='' WHERE key='mlflow.parentRunId'",
             ["runs"],
-            "its run is not under the sweep's",
+            "configuration 0: parent is '' in MLflow, not",
         ),
-        ("mlflow.db", "UPDATE params SET value='9' WHERE key='alpha'", ["runs"], "its params are not the ledger's"),
+        (
+            "mlflow.db",
+            "UPDATE params SET value='9' WHERE key='alpha'",
+            ["runs"],
+            "configuration 0: params: alpha is '9' in MLflow, not '1.0'",
+        ),
         ("mlflow.db", "DELETE FROM metrics WHERE step=1", ["metrics"], "points are missing"),
         (
             "mlflow.db",
@@ -180,12 +194,17 @@ def test_a_sweep_to_which_nothing_was_done_is_sound(store: Store) -> None:
         ),
         ("optuna.db", "UPDATE trials SET state='RUNNING' WHERE number=0", ["trials"], "state is <TrialState.RUNNING"),
         ("optuna.db", "DELETE FROM trials WHERE number=2", ["trials"], "configuration 2 has 0 trials"),
-        ("optuna.db", "UPDATE trial_params SET param_value=1.0", ["trials"], "configuration 2: params is "),
+        (
+            "optuna.db",
+            "UPDATE trial_params SET param_value=1.0",
+            ["trials"],
+            "configuration 2: params: alpha is 1.0 in Optuna, not ",
+        ),
         (
             "optuna.db",
             "UPDATE trial_intermediate_values SET intermediate_value=0.125",
             ["trials"],
-            "intermediate_values is ",
+            "intermediate_values: 0 is 0.125",
         ),
     ],
 )
@@ -193,10 +212,10 @@ def test_what_is_wrong_is_found(
     store: Store, sql: Callable[..., None], file: str, statement: str, laws: list[str], problem: str
 ) -> None:
     sql(file, statement)
-    found = audit("small", store)
-    assert not found.sound
-    assert set(laws) <= set(broken(found))
-    assert any(problem in line for lines in broken(found).values() for line in lines), broken(found)
+    audited = audit(store)
+    assert not audited["sound"]
+    assert set(laws) <= set(broken(audited))
+    assert any(problem in line for lines in broken(audited).values() for line in lines), broken(audited)
 
 
 def test_one_bit_of_one_metric_is_found(store: Store, sql: Callable[..., None]) -> None:
@@ -213,7 +232,7 @@ def test_one_bit_of_one_metric_is_found(store: Store, sql: Callable[..., None]) 
         key,
         run,
     )
-    assert broken(audit("small", store)) == {"metrics": [f"configuration 0: {key} of step 2 is not the ledger's"]}
+    assert broken(audit(store)) == {"metrics": [f"configuration 0: {key} of step 2 is not the ledger's"]}
 
 
 @pytest.fixture
@@ -231,19 +250,19 @@ def test_one_bit_of_one_artifact_is_found(store: Store, parquet: Path) -> None:
     values[0] = np.nextafter(values[0], 2.0)
     place = table.schema.get_field_index("validation.loss")
     pq.write_table(table.set_column(place, "validation.loss", pa.array(values)), parquet)
-    (problems,) = broken(audit("small", store)).values()
+    (problems,) = broken(audit(store)).values()
     assert "its records.parquet is not what the ledger has" in problems[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 torn"])
 def test_a_torn_artifact_is_found(store: Store, parquet: Path, content: bytes) -> None:
     parquet.write_bytes(content)
-    assert "its records.parquet can't be read: " in broken(audit("small", store))["artifacts"][0]
+    assert "its records.parquet can't be read: " in broken(audit(store))["artifacts"][0]
 
 
 def test_a_missing_artifact_is_found(store: Store, parquet: Path) -> None:
     parquet.unlink()
-    assert "has no records.parquet" in broken(audit("small", store))["artifacts"][0]
+    assert "has no records.parquet" in broken(audit(store))["artifacts"][0]
 
 
 def test_what_is_left_behind_is_found(store: Store) -> None:
@@ -255,7 +274,7 @@ def test_what_is_left_behind_is_found(store: Store) -> None:
         marked("small", store),
         subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process,
     ):
-        problems = broken(audit("small", store))["left behind"]
+        problems = broken(audit(store))["left behind"]
         files = {p for p in problems if p.startswith("file ")}
         assert files == {f"file {store.outgoing('small')}", f"file {states}"}
         assert [p.partition(":")[0] for p in problems if p.startswith("process ")] == [f"process {process.pid}"]
@@ -291,37 +310,53 @@ def test_a_sweep_that_has_not_ended_is_sound_so_far(images: str, tmp_path: Path)
     store = Store.at(tmp_path / "store")
     with After(2) as interrupt:
         assert begun(store, images, interrupt).interrupted == 130
-    stopped = audit("small", store)
-    assert (stopped.state, broken(stopped)) == ("stopped", {})
-    pending = {law.name: law.pending for law in stopped.laws if law.pending}
+    stopped = audit(store)
+    assert (stopped["state"], broken(stopped)) == ("stopped", {})
+    pending = {law["name"]: law["pending"] for law in stopped["laws"] if law["pending"]}
     assert pending["final states"].endswith("of 3 have not ended")
     assert pending["left behind"].endswith("files wait for a resume")
     words = [sys.executable, "-c", HOLD, store.ledger_url, str(store.lock_file("small"))]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
         assert driver.stdout is not None
         assert driver.stdout.readline() == b"held\n"
-        running = audit("small", store)
+        running = audit(store)
         with pytest.raises(SearchError, match="already running"):
-            sync("small", store)
+            sync("small", str(store.folder))
         driver.kill()
-    assert (running.state, broken(running)) == ("running", {})
+    assert (running["state"], broken(running)) == ("running", {})
+
+
+def test_a_machine_without_the_states_starts_over_and_breaks_no_law(images: str, tmp_path: Path) -> None:
+    """As with a team's ledger on a server, and no folder or bucket that both machines see."""
+    first, second = Store.at(tmp_path / "first"), Store.at(tmp_path / "second")
+    with After(4) as interrupt:
+        assert begun(first, images, interrupt, 5).interrupted == 130
+    shutil.copytree(first.folder, second.folder)
+    shutil.rmtree(second.checkpoints_folder)
+    with Interrupt() as interrupt:
+        begun(second, images, interrupt, 5, resume=True)
+    with closing(Ledger.create(second.ledger_url)) as ledger:
+        again = ledger.trained_again(ledger.sweep("small"))
+    assert {epoch for _, epoch in again} == {0, 1, 2, 3}
+    audited = audit(second)
+    assert (audited["state"], broken(audited)) == ("finished", {})
 
 
 def test_a_driver_that_goes_on_meanwhile_breaks_no_law(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a mirror had taken is read before the mirror: here it took everything in between."""
     monkeypatch.setattr(Ledger, "taken", lambda *_: {0: Taken(0, attempted=True)})
-    assert broken(audit("small", store)).keys() <= {"up to date"}
+    assert broken(audit(store)).keys() <= {"up to date"}
 
 
 def test_a_mirror_that_was_never_made_or_is_gone(store: Store, sql: Callable[..., None]) -> None:
     for mirror, law in (("mlflow", "runs"), ("optuna", "trials")):
         for file in store.folder.glob(f"{mirror}.db*"):
             file.unlink()
-        problems = broken(audit("small", store))[law]
+        problems = broken(audit(store))[law]
         assert len(problems) == 1 and problems[0].endswith("database is gone")
         assert not (store.folder / f"{mirror}.db").exists()  # an audit writes nothing
-    assert sync("small", store, rebuild=True).waiting == 0
-    assert broken(audit("small", store)) == {}
+    assert sync("small", str(store.folder), rebuild=True)[0] == 0
+    assert broken(audit(store)) == {}
 
 
 def test_a_sync_that_is_interrupted_says_what_it_has_written(
@@ -345,12 +380,10 @@ def test_sync_makes_the_mirrors_what_the_ledger_says(store: Store) -> None:
         ledger.forget(sweep, "optuna")
         own = ledger.taken(sweep, "mlflow", [SWEEP])[SWEEP]
         assert own.ended and waiting(ledger, "small") == 3
-    told: list[int] = []
-    with Interrupt() as interrupt:
-        synced = sync("small", store, interrupt, told.append)
-    assert (synced.before, synced.waiting, synced.problem, synced.interrupted) == (3, 0, None, None)
-    assert broken(audit("small", store)) == {}
-    assert sync("small", store).before == 0
+    done = {"name": "small", "delivered": 3, "waiting": 0, "problem": None}
+    assert sync("small", str(store.folder)) == (0, done)
+    assert broken(audit(store)) == {}
+    assert sync("small", str(store.folder)) == (0, done | {"delivered": 0})
 
 
 def test_the_command_has_a_line_a_law_and_an_exit_status(
@@ -364,7 +397,7 @@ def test_the_command_has_a_line_a_law_and_an_exit_status(
     number, text = status("audit", "small")
     assert (number, text.splitlines()[-1]) == (0, "small (finished): sound")
     assert len(text.splitlines()) == 10
-    sql("ledger.db", "UPDATE gradsweep_epochs SET again=1 WHERE configuration=0")
+    sql("ledger.db", "UPDATE gradsweep_epochs SET again=1 WHERE configuration=0 AND epoch > 0")
     number, text = status("audit", "small")
     assert (number, text.splitlines()[-1]) == (1, "small (finished): not sound")
     assert "trained again   BROKEN" in text

@@ -86,8 +86,8 @@ def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
     monkeypatch.setattr(Driver, "next_pack", noted)
     ended = sweep(spec)
     plan = plan_of(spec)
-    assert (plan.configurations, plan.confirmed, plan.members) == (6, 4, 6 * 2 + 4 * 7)
-    assert (ended.counts.total, ended.counts.running, len(packs)) == (10, 0, plan.packs)
+    assert (plan["configurations"], plan["confirmed"], plan["members"]) == (6, 4, 6 * 2 + 4 * 7)
+    assert (ended.counts.total, ended.counts.running, len(packs)) == (10, 0, plan["packs"])
 
     frame, found = load_wide("confirmed", sweep.store), outcomes("confirmed", sweep.store)
     again = {n: o for n, o in found.items() if o.confirms is not None}

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from search_spaces.search import Counts
 from sweeps import display
-from sweeps.display import Display
 from sweeps.driver.driver import Best, Progress
 
 STATE = Progress(Counts(62, 20, 3, 1, 0, 16), epochs=400, epochs_in_all=1800, best=Best("paper", 0.88123))
@@ -17,7 +16,7 @@ STATE = Progress(Counts(62, 20, 3, 1, 0, 16), epochs=400, epochs_in_all=1800, be
 
 def shown(terminal: bool) -> str:
     file = io.StringIO()
-    with Display("alpha-r", lambda: STATE, Console(file=file, force_terminal=terminal, width=100)):
+    with display.display("alpha-r", lambda: STATE, Console(file=file, force_terminal=terminal, width=100)):
         pass
     return file.getvalue()
 
@@ -32,7 +31,7 @@ def test_a_line_elsewhere() -> None:
 def test_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "LINE_SECONDS", 0.001)
     file = io.StringIO()
-    with Display("alpha-r", lambda: STATE, Console(file=file, force_terminal=False, width=100)):
+    with display.display("alpha-r", lambda: STATE, Console(file=file, force_terminal=False, width=100)):
         while file.getvalue().count("\n") < 2:
             pass
     assert len(set(file.getvalue().splitlines())) == 1

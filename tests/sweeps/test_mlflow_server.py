@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.mlflow_server import Login, Server, for_this_machine_only, login_from
+from sweeps.mlflow_server import KEY, PASSWORD, USERNAME, Server, for_this_machine_only, login_from
 from trainers.errors import RequestError
 
 SECRET = "a-long-enough-password"
+ANN = {USERNAME: "ann", PASSWORD: SECRET, KEY: "the-key"}
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,8 @@ def test_a_host_that_is_none_is_refused() -> None:
 
 
 def test_without_a_password_there_is_no_login() -> None:
-    assert login_from({}) is None
-    assert login_from({"MLFLOW_AUTH_ADMIN_USERNAME": "ann"}) is None
+    assert login_from({}) == {}
+    assert login_from({"MLFLOW_AUTH_ADMIN_USERNAME": "ann"}) == {}
 
 
 def test_a_password_from_the_environment_or_from_a_file(tmp_path: Path) -> None:
@@ -37,16 +38,9 @@ def test_a_password_from_the_environment_or_from_a_file(tmp_path: Path) -> None:
     file.write_text(f"{SECRET}\n")
     for given in ({"MLFLOW_AUTH_ADMIN_PASSWORD": SECRET}, {"MLFLOW_AUTH_ADMIN_PASSWORD_FILE": str(file)}):
         login = login_from(given)
-        assert login and (login.username, login.password) == ("admin", SECRET)
-        assert len(login.key) == 64  # made here, where none is given
-    named = login_from(
-        {
-            "MLFLOW_AUTH_ADMIN_USERNAME": "ann",
-            "MLFLOW_AUTH_ADMIN_PASSWORD": SECRET,
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": "k",
-        }
-    )
-    assert named == Login("ann", SECRET, "k")
+        assert (login[USERNAME], login[PASSWORD]) == ("admin", SECRET)
+        assert len(login[KEY]) == 64  # made here, where none is given
+    assert login_from(ANN) == ANN
 
 
 def test_a_password_that_mlflow_would_not_take_is_refused_and_not_told() -> None:
@@ -61,7 +55,7 @@ def test_a_password_file_that_is_not_there_is_named() -> None:
 
 
 def test_no_argument_holds_a_secret(tmp_path: Path) -> None:
-    server = Server("0.0.0.0", 5000, Login("ann", SECRET, "the-key"))
+    server = Server("0.0.0.0", 5000, ANN)
     settings = server.environment("postgresql://ann:word@db/mlflow", "artifacts", tmp_path, {})
     said = " ".join(server.command)
     assert "basic-auth" in said
@@ -73,7 +67,7 @@ def test_no_argument_holds_a_secret(tmp_path: Path) -> None:
 def test_the_users_are_in_the_folder_whatever_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "100%s"
     folder.mkdir()
-    settings = Server("0.0.0.0", 5000, Login("ann", SECRET, "k")).environment("sqlite:///x", "a", folder, {})
+    settings = Server("0.0.0.0", 5000, ANN).environment("sqlite:///x", "a", folder, {})
     read = configparser.ConfigParser()
     read.read(settings["MLFLOW_AUTH_CONFIG_PATH"])
     assert read["mlflow"]["database_uri"] == f"sqlite:///{folder}/users.db"
@@ -81,7 +75,7 @@ def test_the_users_are_in_the_folder_whatever_its_name(tmp_path: Path) -> None:
 
 def test_browsers_on_any_name_of_the_machine_are_answered(tmp_path: Path) -> None:
     """MLflow answers no Host, and takes no POST from an Origin, that it has not been told of: its own not either."""
-    settings = Server("0.0.0.0", 5001, Login("ann", SECRET, "k")).environment("u", "a", tmp_path, {})
+    settings = Server("0.0.0.0", 5001, ANN).environment("u", "a", tmp_path, {})
     hosts = settings["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     origins = settings["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
     assert {"localhost:5001", "127.0.0.1:5001", "[::1]:5001", f"{socket.gethostname()}:5001"} <= set(hosts)
@@ -94,12 +88,12 @@ def test_what_the_caller_says_of_hosts_stands(tmp_path: Path) -> None:
         "MLFLOW_SERVER_ALLOWED_HOSTS": "mlflow.example.com",
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "https://mlflow.example.com",
     }
-    settings = Server("127.0.0.1", 5000, None).environment("u", "a", tmp_path, given)
+    settings = Server("127.0.0.1", 5000, {}).environment("u", "a", tmp_path, given)
     assert {key: settings[key] for key in given} == given
     assert not list(tmp_path.iterdir())
 
 
 def test_addresses_for_people_and_for_this_machine() -> None:
-    everywhere = Server("0.0.0.0", 5000, Login("ann", SECRET, "k"))
+    everywhere = Server("0.0.0.0", 5000, ANN)
     assert (everywhere.url, everywhere.here) == (f"http://{socket.gethostname()}:5000", "http://127.0.0.1:5000")
-    assert Server("::1", 5000, None).url == "http://[::1]:5000"
+    assert Server("::1", 5000, {}).url == "http://[::1]:5000"

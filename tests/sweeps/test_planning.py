@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sweeps.commands.look import plan_text
+from sweeps.commands.run import plan_text
 from sweeps.commands.text import duration
 from sweeps.driver.driver import Driver
-from sweeps.plan import Plan, pack_size, plan_of
+from sweeps.plan import pack_size, plan_of
 from sweeps.spec.reading import parse
 from tests.trainers.cuda.fake_device import GB, Device
 from tracking.ledger import Ledger
@@ -44,28 +44,26 @@ resources: {{pack: 4, concurrent: 1}}
 def test_the_packs_of_a_plan_are_those_of_the_driver(images: str, tmp_path: Path) -> None:
     spec = parse(SPEC.format(images=images))
     plan = plan_of(spec)
-    assert (plan.configurations, plan.arms, plan.searched) == (9, 3, 6)
-    assert (plan.seeds, plan.members, plan.epochs) == (2, 18, 5)
+    assert (plan["configurations"], plan["arms"], plan["searched"]) == (9, 3, 6)
+    assert (plan["seeds"], plan["members"], plan["epochs"]) == (2, 18, 5)
     with closing(Ledger.create(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
         driver = Driver(spec, ledger, ledger.begin(Sweep("planned", spec.to_yaml())), tmp_path / "packs")
         packs = 0
         while driver.next_pack():
             packs += 1
-    assert plan.packs == packs == 5
+    assert plan["packs"] == packs == 5
 
 
 def test_more_work_takes_longer_and_gpus_are_not_guessed_at(images: str) -> None:
     text = SPEC.format(images=images)
-    short, long, gpu = (
-        plan_of(parse(text, settings=[s])).seconds for s in ("base.epochs=10", "base.epochs=10000", "resources.gpus=1")
-    )
-    assert short is not None and long is not None
+    changed = ("base.epochs=10", "base.epochs=10000", "resources.gpus=1")
+    short, long, gpu = (plan_of(parse(text, settings=[setting]))["seconds"] for setting in changed)
     assert long > short
     assert gpu is None
 
 
 def test_without_images_there_is_no_time() -> None:
-    assert plan_of(parse(SPEC.format(images="folder:/nowhere"))).seconds is None
+    assert plan_of(parse(SPEC.format(images="folder:/nowhere")))["seconds"] is None
 
 
 def test_the_number_of_images_is_about_right(images: str) -> None:
@@ -99,24 +97,24 @@ def test_no_core_stands_idle_for_want_of_a_pack(configurations: int, pack: int, 
 ON_GPUS = "name: gpus\nbase: {{data: cifar10}}\nseeds: 5\narms: {{a: {{alpha: 1.0}}}}\nresources: {{gpus: {gpus}}}\n"
 
 
-def on_gpus(gpus: float, *settings: str) -> Plan:
+def on_gpus(gpus: float, *settings: str) -> dict[str, Any]:
     return plan_of(parse(ON_GPUS.format(gpus=gpus), settings=settings))
 
 
 def test_the_memory_of_a_device_is_stated_where_gpus_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert on_gpus(0).device_memory is None
-    assert on_gpus(1, "base.engine=reference").device_memory is None
-    assert on_gpus(1, "base.data=folder:/nowhere").device_memory is None
-    whole, part = on_gpus(1).device_memory, on_gpus(0.25).device_memory
+    assert on_gpus(0)["device_memory"] is None
+    assert on_gpus(1, "base.engine=reference")["device_memory"] is None
+    assert on_gpus(1, "base.data=folder:/nowhere")["device_memory"] is None
+    whole, part = on_gpus(1)["device_memory"], on_gpus(0.25)["device_memory"]
     assert whole and part
-    assert whole.members == part.members == 5
-    assert part.pack == whole.pack > whole.least
-    assert part.device == 4 * whole.device and part.least_device == 4 * whole.least_device
+    assert whole["members"] == part["members"] == 5
+    assert part["pack"] == whole["pack"] > whole["least"]
+    assert part["device"] == 4 * whole["device"] and part["least_device"] == 4 * whole["least_device"]
     # the images of CIFAR-10 are there, and little else that grows with it
-    assert whole.pack > 60_000 * 3072
-    larger = on_gpus(1, "seeds=225").device_memory
-    assert larger and larger.pack > whole.pack
-    text = plan_text(asdict(on_gpus(0.25)) | {"configurations": 1})
+    assert whole["pack"] > 60_000 * 3072
+    larger = on_gpus(1, "seeds=225")["device_memory"]
+    assert larger and larger["pack"] > whole["pack"]
+    text = plan_text(on_gpus(0.25))
     (line,) = (line for line in text.splitlines() if line.startswith("device memory"))
     assert "5 members at once, 0.25 of a GPU of" in line
 
@@ -130,13 +128,13 @@ def test_a_plan_says_what_the_engine_does_in_its_part_of_a_device(
     monkeypatch.setattr(memory, "first_device", lambda: found)
     spec = ON_GPUS.format(gpus=gpus).replace("cifar10", "digits")
     for seeds in (1, 50, 5000):
-        need = plan_of(parse(spec, settings=[f"seeds={seeds}"])).device_memory
-        assert need and need.here
+        need = plan_of(parse(spec, settings=[f"seeds={seeds}"]))["device_memory"]
+        assert need and need["here"]
         Device(monkeypatch, of, memory.share(of, gpus) / of)
         with FakeTensorMode(allow_non_fake_inputs=True):
             engine = CudaEngine(network("combined"), load("digits"), "cuda", 1)
             at_once = engine._fitting([initial_state(MemberConfig(), network("combined"))] * seeds)
-        assert min(seeds, at_once) == need.here
+        assert min(seeds, at_once) == need["here"]
 
 
 def test_too_small_a_part_of_a_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,4 +146,4 @@ def test_too_small_a_part_of_a_device_is_refused(monkeypatch: pytest.MonkeyPatch
         "resources.gpus: 0.005 of this machine's Some GPU is 0.0 GB besides CUDA's own, "
         "but a pack needs at least 0.2 GB: give it 0.02 or more"
     )
-    assert on_gpus(0.02).device_memory
+    assert on_gpus(0.02)["device_memory"]

@@ -28,7 +28,7 @@ class Books:
 
 def test_tune_waits_for_what_comes_when_the_search_has_ended() -> None:
     books: Any = Books()
-    searcher = PackSearcher(books, None)
+    searcher = PackSearcher(books)
     assert all(isinstance(searcher.suggest(name), dict) for name in ("1", "2"))
     assert searcher.suggest("3") is None
     searcher.on_trial_complete("1")
@@ -50,6 +50,6 @@ def test_states_stay_in_a_bucket_while_the_books_have_not_what_came_of_them(brok
     books: Any = SimpleNamespace(record=record)
     keeper = Bookkeeper(books, Interrupt(), (url, "sweep"))
     trial = SimpleNamespace(config={"parcel": SimpleNamespace(id="p0")})
-    keeper.on_trial_result(1, [], trial, {"report": "the last"})
-    keeper.on_trial_complete(1, [], trial)
+    keeper.on_trial_result(trial=trial, result={"report": "the last"})
+    keeper.on_trial_complete(trial=trial)
     assert Bucket(url, "sweep", "p0").names() == ({"p0.npz.1"} if broken else set())

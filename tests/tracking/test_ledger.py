@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from tracking import ledger as module
 from tracking.ledger import Ledger
 from tracking.locks import ELSEWHERE, driver_lock, holder
+from tracking.store import with_driver
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
 
@@ -254,7 +255,7 @@ def test_wrong_calls_are_refused(ledger: Ledger, maker: Any) -> None:
 
 
 def test_a_database_of_somebody_else_is_no_ledger(url: str) -> None:
-    engine = sa.create_engine(module.with_driver(url))
+    engine = sa.create_engine(with_driver(url))
     with engine.begin() as db:
         db.execute(sa.text("CREATE TABLE sweeps (name TEXT)"))
         db.execute(sa.text("INSERT INTO sweeps VALUES ('theirs')"))

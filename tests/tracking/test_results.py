@@ -18,7 +18,7 @@ from tracking.ledger import Ledger
 from tracking.results import export, load, load_layers, load_wide, outcomes, sweeps
 from tracking.store import Store
 from tracking.types import Configuration, Sweep
-from trainers.errors import RequestError, ResultsError
+from trainers.errors import RequestError, SearchError
 from trainers.members import FIELDS, EpochRecord, MemberConfig
 
 
@@ -89,12 +89,12 @@ def test_a_sweep_without_records_is_an_empty_table(store: Store, ledger: Ledger,
 
 def test_what_is_not_there_is_one_line(store: Store, maker: Any) -> None:
     assert sweeps(store) == []
-    with pytest.raises(ResultsError, match="there are no records in"):
+    with pytest.raises(SearchError, match="there is no sweep named 'other' in .*: there is none yet"):
         load("other", store)
     ledger = Ledger.create(store.ledger_url)
     maker.begin(ledger)
     ledger.close()
-    with pytest.raises(ResultsError, match="there is no sweep 'other' in"):
+    with pytest.raises(SearchError, match="there is no sweep named 'other' in .*: there is sweep"):
         load("other", store)
 
 

@@ -16,7 +16,7 @@ def test_a_store_owns_the_names(tmp_path: Path) -> None:
     assert store.optuna_url == f"sqlite:///{tmp_path}/optuna.db"
     assert store.mlflow_uri == f"sqlite:///{tmp_path}/mlflow.db"
     assert (store.artifacts, store.states("a")) == (tmp_path / "artifacts", tmp_path / "checkpoints" / "a")
-    assert store.lock_file("a").parent == store.locks == tmp_path / "locks"
+    assert store.lock_file("a").parent == tmp_path / "locks"
 
 
 def test_the_default_is_here_or_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,13 @@ def test_created_folders_are_not_world_writable(tmp_path: Path) -> None:
         store = Store.at(tmp_path / "a" / "b").create()
     finally:
         os.umask(before)
-    for folder in (store.folder, store.folder.parent, store.artifacts, store.checkpoints_folder, store.locks):
+    for folder in (
+        store.folder,
+        store.folder.parent,
+        store.artifacts,
+        store.checkpoints_folder,
+        store.folder / "locks",
+    ):
         assert not folder.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
     assert store.create() == store
 

@@ -11,14 +11,14 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from tracking.ledger import CONNECT_SECONDS, cause
-from tracking.store import Store, scratch, without_password
+from tracking import database
+from tracking.store import scratch, with_driver, without_password
 from trainers.errors import Unavailable, Unmendable
 from trainers.files import locked, synchronize
 
@@ -66,6 +66,7 @@ with settings():
 
 __all__ = ["Experiment", "Metric", "MlflowClient", "Param", "Run", "RunTag"]  # what others import from here
 
+SERVERS = ("http://", "https://")
 _REFUSALS = {
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
@@ -80,22 +81,16 @@ _REFUSALS = {
 }
 
 
-def untouched(store: Store, uri: str | None) -> bool:
-    """Whether MLflow can have no records yet, since its database would be in the folder and is not."""
-    return uri is None and store.mlflow is None and not store.mlflow_db.exists()
-
-
 def connected(uri: str) -> MlflowClient:
     """A client; of a database the tables are made where they are missing."""
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    if uri.startswith("sqlite:///"):
-        _prepare(Path(uri.removeprefix("sqlite:///")))
-    elif not uri.startswith(("http://", "https://")):
+    if uri.startswith(database.SQLITE):
+        _prepare(Path(uri.removeprefix(database.SQLITE)))
+    elif not uri.startswith(SERVERS):
         # Before MLflow, which would try for minutes to reach a server that is not there.
-        engine = sa.create_engine(uri, poolclass=sa.NullPool, connect_args={"connect_timeout": CONNECT_SECONDS})
-        engine.connect().close()
-    return MlflowClient(uri, registry_uri=uri)
+        database.engine(uri, poolclass=sa.NullPool).connect().close()
+    return MlflowClient(with_driver(uri), registry_uri=with_driver(uri))
 
 
 def _prepare(file: Path) -> None:
@@ -106,12 +101,10 @@ def _prepare(file: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
         if not file.exists():
             with scratch(place) as folder:
-                MlflowClient(uri := f"sqlite:///{folder / file.name}", registry_uri=uri)
+                MlflowClient(uri := f"{database.SQLITE}{folder / file.name}", registry_uri=uri)
                 synchronize(folder / file.name)
                 os.replace(folder / file.name, file)
-        with closing(sqlite3.connect(file)) as database:
-            # One write to the disk per transaction instead of three; the file keeps it.
-            database.execute("PRAGMA journal_mode=WAL")
+        database.write_ahead(str(file))
 
 
 @contextmanager
@@ -128,5 +121,5 @@ def translated() -> Iterator[None]:
 
 
 def _line(error: Any) -> str:
-    lines = str(cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error).strip().splitlines()
+    lines = str(database.cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error).strip().splitlines()
     return without_password(f"MLflow: {lines[0][:500] if lines else type(error).__name__}")

@@ -17,16 +17,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from tracking.ledger import Ledger, cause
-from tracking.store import Store
+from tracking.database import cause
+from tracking.ledger import Ledger
+from tracking.store import Store, without_password
 from tracking.types import SWEEP
-from trainers.errors import FailedError, GradsweepError, SearchError, Unmendable
+from trainers.errors import FailedError, GradsweepError, SearchError, StoreError, Unavailable, Unmendable
 
 if TYPE_CHECKING:
     from tracking.mirrors.mlflow import MlflowMirror
@@ -35,8 +38,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("gradsweep")
 POLL = 0.25  # seconds between looks at a ledger of which nothing is lacking
 REFUSED = 60.0  # seconds between tries of what a mirror refuses
+SAY_SECONDS = 5.0
+SHARE = 0.03  # of the time to ask what is lacking: it slows down a mirror that is at work
 MIRRORS = ("mlflow", "optuna")
 _backoff = wait_random_exponential(multiplier=0.5, max=15)
+LOGIN = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")
+USER = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user of its own and their password"
+HOST = "add this name to MLFLOW_SERVER_ALLOWED_HOSTS where it is started"
 
 
 @dataclass(frozen=True)
@@ -64,26 +72,45 @@ class Mirrors:
         mirrors = MlflowMirror(store, self._ledger, uri), OptunaMirror(store, self._ledger)
         self._followers = [_Follower(mirror, self._ledger, sweep) for mirror in mirrors]
 
-    def start(self, *, rebuild: bool = False) -> None:
-        """Begin; the sweep need not be in the ledger yet. With `rebuild` all of it is deleted and made again."""
+    def start(self, *, rebuild: bool = False) -> int:
+        """Begin, and say what was lacking. With `rebuild` all of it is deleted and made again."""
+        sweep = self._ledger.sweep(self._sweep)
+        for mirror in MIRRORS:
+            if rebuild:
+                self._ledger.forget(sweep, mirror)
+            # What was refused to a former process may have been mended.
+            refused = [t for t in self._ledger.taken(sweep, mirror).values() if t.problem]
+            self._ledger.take(sweep, mirror, [replace(t, problem="") for t in refused])
+        lacking = self.waiting()
         for follower in self._followers:
-            follower.anew = rebuild
             follower.start()
-
-    @property
-    def ready(self) -> bool:
-        """Whether each mirror has been looked at: one that was lost lacks everything."""
-        return not any(follower.fresh for follower in self._followers)
-
-    def rest(self, seconds: float) -> None:
-        """Wait until no mirror is at work, for at most that long: asking what is lacking would slow it down."""
-        deadline = time.monotonic() + seconds
-        for follower in self._followers:
-            follower.idle.wait(max(0.0, deadline - time.monotonic()))
+        return lacking
 
     def waiting(self) -> int:
         """Of how many configurations a mirror lacks something; the sweep itself counts as one."""
-        return waiting(self._ledger, self._sweep) + sum(follower.anew for follower in self._followers)
+        return waiting(self._ledger, self._sweep)
+
+    def wait(self, patience: float, check: Callable[[], None], say: Callable[[int], None]) -> int:
+        """Until they have everything, or have taken nothing for `patience` seconds; what they lacked at most.
+
+        `check` is called again and again, and `say` is told from time to time how much is left.
+        """
+        asked = since = told = time.monotonic()
+        before, most = -1, 0
+        # A mirror that was lost lacks everything, which is known when it has been looked at.
+        while (left := self.waiting()) or any(follower.fresh for follower in self._followers):
+            now, most = time.monotonic(), max(most, left)
+            if left != before:
+                before, since = left, now
+            elif now - since >= patience:
+                break
+            if left and now - told > SAY_SECONDS:
+                told = now
+                say(left)
+            check()
+            time.sleep(max(0.05, (now - asked) / SHARE))
+            asked = time.monotonic()
+        return most
 
     def close(self, seconds: float) -> Lag:
         """Send what is lacking for at most that long, then end the threads."""
@@ -93,8 +120,11 @@ class Mirrors:
             follower.end(deadline)
         for follower in started:
             follower.join(max(0.0, deadline - time.monotonic()) + 1.0)
-        left = self.waiting()
-        problems = [p for follower in self._followers for p in follower.problems()]
+        left, sweep = self.waiting(), self._ledger.sweep(self._sweep)
+        problems = [follower.problem for follower in self._followers if follower.problem]
+        for taken in (t for mirror in MIRRORS for t in self._ledger.taken(sweep, mirror).values() if t.problem):
+            what = "the sweep" if taken.number == SWEEP else f"configuration {taken.number}"
+            problems.append(f"{what}: {taken.problem}")
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         problem = problems[0] + more if problems else "there was no time left"
         if not any(follower.is_alive() for follower in started):
@@ -107,19 +137,11 @@ class _Follower(threading.Thread):
 
     def __init__(self, mirror: MlflowMirror | OptunaMirror, ledger: Ledger, sweep: str) -> None:
         super().__init__(name=f"gradsweep-{mirror.name}", daemon=True)
-        self.anew = False
-        self._mirror, self._ledger, self._sweep = mirror, ledger, sweep
-        self._problem: str | None = None
+        self.problem = ""  # why nothing is taken, in a line
         self.fresh = True
-        self.idle = threading.Event()
+        self._mirror, self._ledger, self._sweep = mirror, ledger, sweep
         self._wake = threading.Event()
-        self._deadline: float | None = None
-
-    def problems(self) -> list[str]:
-        """Why something is lacking, a line each."""
-        whole = [self._problem] if self._problem else []
-        single = self._mirror.problems.items()
-        return whole + [f"{'the sweep' if n == SWEEP else f'configuration {n}'}: {problem}" for n, problem in single]
+        self._deadline, self._ending = float("inf"), False
 
     def end(self, deadline: float) -> None:
         """One more try at once, then as much as there is time for."""
@@ -127,79 +149,60 @@ class _Follower(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
-        retrying = Retrying(wait=_wait, stop=self._given_up, sleep=self._pause, before_sleep=self._note, reraise=True)
-        try:
+        retrying = Retrying(wait=_wait, stop=self._given_up, sleep=self._pause, reraise=True)
+        with closing(self._mirror), suppress(Exception):  # which has been noted
             while True:
-                ending = self._deadline is not None
-                worked = retrying(self._round, ending)
-                if self._problem is not None:
+                worked = retrying(self._round)
+                if self.problem:
                     log.info("%s is written again", self._mirror.title)
-                    self._problem = None
-                if ending and (not worked or self._late()):
+                    self.problem = ""
+                if self._ending and (not worked or self._late()):
                     return
                 if not worked:
-                    self.idle.set()
                     self._pause(POLL)
-        except Exception as error:
-            self._problem = self._line(error)
-        finally:
-            self.idle.set()
-            self._mirror.close()
 
-    def _round(self, everything: bool) -> bool:
-        self.idle.clear()
+    def _round(self) -> bool:
+        self._ending = self._deadline < float("inf")
         try:
-            sweep = self._ledger.sweep(self._sweep)
-        except SearchError:  # it has not begun
-            return False
-        if self.anew:
-            self._mirror.clear(sweep)
-            self._ledger.forget(sweep, self._mirror.name)
-            self.anew = False
-        fresh = self.fresh
-        if fresh:
-            # What was refused to a former process may have been mended.
-            taken = self._ledger.taken(sweep, self._mirror.name).values()
-            self._ledger.take(sweep, self._mirror.name, [replace(t, problem="") for t in taken if t.problem])
-        worked = self._mirror.round(sweep, everything)
-        if fresh:
-            self.fresh = False
+            worked = self._mirror.round(self._ledger.sweep(self._sweep), self._ending)
+        except Exception as error:
+            self._note(error)
+            raise
+        self.fresh = False
         return worked
 
+    def _given_up(self, state: RetryCallState) -> bool:
+        return self._late() or (self._ending and _refused(state))
+
     def _pause(self, seconds: float) -> None:
-        if self._deadline is not None:
-            seconds = max(0.0, min(seconds, self._deadline - time.monotonic()))
         # Set by `end`: then there is one more try at once.
-        if self._wake.wait(seconds):
+        if self._wake.wait(max(0.0, min(seconds, self._deadline - time.monotonic()))):
             self._wake.clear()
 
     def _late(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        return time.monotonic() >= self._deadline
 
-    def _given_up(self, state: RetryCallState) -> bool:
-        return self._late() or (self._deadline is not None and state.attempt_number > 1 and _refused(state))
-
-    def _note(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        assert error is not None
-        line = self._line(error)
-        if self._problem is None:
-            what = "refuses the records" if _refused(state) else "unreachable"
+    def _note(self, error: Exception) -> None:
+        line = str(error) if isinstance(error, GradsweepError) else f"{self._mirror.title}: {cause(error)}"
+        if not self.problem:
+            what = "refuses the records" if isinstance(error, Unmendable) else "unreachable"
             log.warning("%s %s; retrying in the background: %s", self._mirror.title, what, line)
             if not isinstance(error, FailedError):
                 log.debug("", exc_info=error)
-        self._problem = line
+        self.problem = line
 
-    def _line(self, error: BaseException) -> str:
-        return str(error) if isinstance(error, GradsweepError) else f"{self._mirror.title}: {cause(error)}"
+
+def _refused(state: RetryCallState) -> bool:
+    return isinstance(state.outcome.exception() if state.outcome else None, Unmendable)
+
+
+def _wait(state: RetryCallState) -> float:
+    return REFUSED if _refused(state) else _backoff(state)
 
 
 def waiting(ledger: Ledger, name: str) -> int:
     """Of how many configurations a mirror lacks something; the sweep itself counts as one. Raises LedgerError."""
-    try:
-        sweep = ledger.sweep(name)
-    except SearchError:
-        return 0
+    sweep = ledger.sweep(name)
     mlflow, optuna = (ledger.pending(sweep, mirror, problems=True) for mirror in MIRRORS)
     # Optuna is told of a configuration once it and all with lower numbers have ended.
     lacking = {number for number, _ in mlflow}
@@ -221,9 +224,24 @@ def refuse_foreign(store: Store, name: str, uri: str | None = None) -> None:
             raise SearchError(problem)
 
 
-def _refused(state: RetryCallState) -> bool:
-    return isinstance(state.outcome.exception() if state.outcome else None, Unmendable)
+def check_login(uri: str) -> None:
+    """Ask an MLflow server whether it lets us in before a sweep begins: later, its records would only wait.
 
+    Raises StoreError for what only somebody can put right: a wrong user or password, a name it does not go by. A server
+    that does not answer may do so when there is something to deliver; a database is not asked.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    from tracking.mirrors.client import connected, settings, translated
 
-def _wait(state: RetryCallState) -> float:
-    return REFUSED if _refused(state) else _backoff(state)
+    try:
+        with settings(timeout=5), translated():
+            connected(uri).search_experiments(max_results=1)
+    except Unavailable:
+        return
+    except Unmendable as error:
+        if error.code in LOGIN:
+            raise StoreError(
+                f"the MLflow server at {without_password(uri)} refuses this driver ({error.code}): "
+                f"{HOST if 'Host header' in str(error) else USER}"
+            ) from None

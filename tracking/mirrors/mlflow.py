@@ -1,7 +1,8 @@
 """MLflow's copy of a sweep: one experiment, a parent run, and under it one run per configuration.
 
 Written through MLflow's public client alone. Repeating a round does no harm: the ledger notes that a run will be made
-before, and its id after; metrics carry the ledger's timestamps, so MLflow recognizes a repeated one.
+before, and its id after; metrics carry the ledger's timestamps, so MLflow recognizes a repeated one. Where the ledger
+knows of no run, those of a former time are deleted first.
 Only what carries the sweep's mark is written into or deleted.
 
 It imports mlflow, which takes more than a second: import it where it is used.
@@ -20,19 +21,9 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracking.ledger import Ledger, with_driver
-from tracking.mirrors import run_data
-from tracking.mirrors.client import (
-    Experiment,
-    MlflowClient,
-    Param,
-    Run,
-    RunTag,
-    connected,
-    settings,
-    translated,
-    untouched,
-)
+from tracking import database
+from tracking.ledger import Ledger
+from tracking.mirrors import client, run_data
 from tracking.store import Store, scratch
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
@@ -54,58 +45,54 @@ class MlflowMirror:
     name, title = NAME, "MLflow"
 
     def __init__(self, store: Store, ledger: Ledger, uri: str | None = None) -> None:
-        self.problems: dict[int, str] = {}  # what is wrong with single configurations, by number
-        self.uri = with_driver(uri or store.mlflow_uri)
+        self._uri = uri or store.mlflow_uri
         self._store, self._ledger = store, ledger
         self._held = ExitStack()
-        self._client: MlflowClient | None = None
+        self._api: client.MlflowClient | None = None
         self._experiment: str | None = None
-        self._reset()
-
-    def _reset(self) -> None:
         self._doubtful = False  # a run may come into being late
-        self._ended: dict[int, Configuration] = {}  # those that the parent's metrics lack
-        self._next: int | None = None  # number of the first of them
-        self._best: float | None = None
+        self._charted: tuple[int, float | None] = 0, None  # the first number that the parent lacks, the best before it
         self._running_again = 0.0  # when configurations that still run are due
-        self._looked = False  # whether what the ledger says was written was seen to be there
 
     @property
-    def client(self) -> MlflowClient:
+    def api(self) -> client.MlflowClient:
         """MLflow's client, connected at its first use."""
-        if self._client is None:
-            self._held.enter_context(settings())
-            self._client = connected(self.uri)
-        return self._client
+        if self._api is None:
+            self._held.enter_context(client.settings())
+            self._api = client.connected(self._uri)
+        return self._api
 
-    @translated()
+    @client.translated()
     def round(self, sweep: Sweep, everything: bool) -> bool:
         """Write a part of what MLflow lacks, and say whether there was any; `everything`: running ones at once."""
-        own = self._ledger.taken(sweep, NAME, [SWEEP]).get(SWEEP) or Taken(SWEEP)
+        own = self._ledger.taken(sweep, NAME, [SWEEP]).get(SWEEP, Taken(SWEEP))
         if own.problem and own.run is None:
             return False
-        if own.run is not None and not self._looked and self._is_gone(own.run):
-            log.warning("MLflow no longer has the runs of %s; writing them again", sweep.name)
-            self._ledger.forget(sweep, NAME)
-            return True
-        self._looked = True
-        if not own.problem and (own.run is None or own.epoch < sweep.revision):
-            with self._one_run(sweep, own):
+        if self._experiment is None:
+            if own.run is not None and self._is_gone(own.run):
+                log.warning("MLflow no longer has the runs of %s; writing them again", sweep.name)
+                self._ledger.forget(sweep, NAME)
+                return True
+            self._experiment = self._own_experiment(sweep)
+        if not own.problem and own.epoch < sweep.revision:
+            with self._one_run(sweep, SWEEP):
                 self._begin(sweep, own)
             return True
         pending = self._ledger.pending(sweep, NAME)
-        numbers = [number for number, ended in pending if ended]
-        if numbers:
-            self._send(sweep, own, numbers[:BATCH])
+        if numbers := [number for number, ended in pending if ended]:
+            self._send(sweep, str(own.run), numbers[:BATCH])
+            if len(numbers) <= BATCH and not own.problem:
+                with self._one_run(sweep, SWEEP):
+                    self._chart(sweep, str(own.run))
             return True
         if pending and (everything or time.monotonic() >= self._running_again):
             began = time.monotonic()
-            self._send(sweep, own, [number for number, _ in pending[:BATCH]])
+            self._send(sweep, str(own.run), [number for number, _ in pending[:BATCH]])
             spent = time.monotonic() - began
             self._running_again = began + spent + max(LINGER, spent / SHARE)
             return True
         if not pending and sweep.status != "running" and not own.ended and not own.problem:
-            with self._one_run(sweep, own):
+            with self._one_run(sweep, SWEEP):
                 self._finish(sweep, own)
             return True
         return False
@@ -113,31 +100,31 @@ class MlflowMirror:
     def _is_gone(self, run: str) -> bool:
         """Whether MLflow has lost a run: another machine's folder, or a database that was deleted."""
         try:
-            with translated():
-                self.client.get_run(run)
+            with client.translated():
+                self.api.get_run(run)
         except Unmendable as error:
             if error.code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return True
         return False
 
-    @translated()
-    def clear(self, sweep: Sweep) -> None:
-        """Delete the runs of this sweep; its experiment stays, with whatever else is in it."""
-        experiment = self._own_experiment(sweep)
-        while page := next(self._pages(experiment, {run_data.MARK: sweep.mark})):
-            for run in page:
-                self.client.delete_run(run.info.run_id)
-        self.problems.clear()
-        self._reset()
-
-    @translated()
-    def runs(self, sweep: Sweep) -> list[Run]:
-        """The runs of this sweep; none if there is no experiment of its name."""
-        experiment = self.client.get_experiment_by_name(sweep.name)
+    @client.translated()
+    def runs(self, sweep: Sweep, **tags: str) -> list[client.Run]:
+        """The runs of this sweep, or those with these tags as well; none if there is no experiment of its name."""
+        experiment = self._experiment
         if experiment is None:
-            return []
-        return [run for page in self._pages(experiment.experiment_id, {run_data.MARK: sweep.mark}) for run in page]
+            if (there := self.api.get_experiment_by_name(sweep.name)) is None:
+                return []
+            experiment = there.experiment_id
+        wanted = {run_data.MARK: sweep.mark} | tags
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
+        runs: list[client.Run] = []
+        token = None
+        while True:
+            page = self.api.search_runs([experiment], query, max_results=_PAGE, page_token=token)
+            runs += page
+            if not (token := page.token):
+                return runs
 
     def close(self) -> None:
         """The user's settings are as they were."""
@@ -145,125 +132,103 @@ class MlflowMirror:
 
     def _own_experiment(self, sweep: Sweep) -> str:
         """The id of the sweep's experiment, made where it is missing. Raises Unmendable for somebody else's."""
-        there = self.client.get_experiment_by_name(sweep.name)
+        there = self.api.get_experiment_by_name(sweep.name)
         note = sweep.question[: run_data.MOST_IN_TAG]
         if there is None:
             # A server knows better where its clients can put artifacts.
-            remote = self.uri.startswith(("http://", "https://"))
-            place = None if remote else (self._store.artifacts / sweep.name).as_uri()
+            place = None if self._uri.startswith(client.SERVERS) else (self._store.artifacts / sweep.name).as_uri()
             tags = {run_data.SWEEP_TAG: sweep.name, run_data.MARK: sweep.mark, run_data.NOTE: note}
-            return str(self.client.create_experiment(sweep.name, place, tags))
+            return str(self.api.create_experiment(sweep.name, place, tags))
         if problem := _not_ours(there, sweep.mark):
             raise Unmendable(problem)
         if there.tags.get(run_data.NOTE) != note:
-            self.client.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
+            self.api.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
         return str(there.experiment_id)
 
     def _begin(self, sweep: Sweep, own: Taken) -> None:
-        """The experiment and the parent run as the sweep is now; if it was stopped, that comes first."""
-        if own.run is not None and sweep.status == "killed":
-            self._stop(sweep, own.run)
-        self._experiment = self._own_experiment(sweep)
+        """The parent run as the sweep is now; if it was stopped, that comes first."""
         if own.run is None:
+            if not own.attempted:
+                self._remove_strays(sweep)
+                self._ledger.take(sweep, NAME, [replace(own, attempted=True)])
             own, _ = self._made(sweep, own, run_data.parent_tags(sweep), sweep.name, sweep.begun)
             self._ledger.take(sweep, NAME, [own])
-            if sweep.status == "killed":
-                self._stop(sweep, str(own.run))
         run, goes_on = str(own.run), sweep.status == "running" and own.epoch >= 0
-        if goes_on:
-            self.client.update_run(run, "RUNNING")
+        if sweep.status == "killed":
+            self.api.set_terminated(run, "KILLED", sweep.ended)
+            self._tell_running(sweep)
+        elif goes_on:
+            self.api.update_run(run, "RUNNING")
+            self._tell_running(sweep, goes_on)
         if own.epoch < 0:
-            params = [Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
-            self.client.log_batch(run, params=params)
+            params = [client.Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
+            self.api.log_batch(run, params=params)
         if sweep.spec:
-            self.client.log_text(run, sweep.spec, "spec.yaml")
-        if goes_on:
-            for child in self._running(sweep):
-                with self._one_run(sweep, child):
-                    self.client.update_run(str(child.run), "RUNNING")
-        self._chart(sweep, run, [])
+            self.api.log_text(run, sweep.spec, "spec.yaml")
+        self._chart(sweep, run)
         self._ledger.take(sweep, NAME, [replace(own, epoch=sweep.revision, ended=False)])
 
-    def _stop(self, sweep: Sweep, run: str) -> None:
-        self.client.set_terminated(run, "KILLED", sweep.ended)
-        self._stop_running(sweep)
-
-    def _stop_running(self, sweep: Sweep) -> None:
-        for child in self._running(sweep):
-            with self._one_run(sweep, child):
-                self.client.set_terminated(str(child.run), "KILLED", sweep.ended)
-
-    def _running(self, sweep: Sweep) -> list[Taken]:
-        """The configurations that have not ended and have a run."""
-        running = [c.number for c in self._ledger.configurations(sweep) if c.state == "running"]
-        return [t for t in self._ledger.taken(sweep, NAME, running).values() if t.run and not t.problem]
+    def _tell_running(self, sweep: Sweep, goes_on: bool = False) -> None:
+        """The runs whose ends have not been written go on, or are stopped with the sweep."""
+        for taken in self._ledger.taken(sweep, NAME).values():
+            if taken.number == SWEEP or taken.run is None or taken.ended or taken.problem:
+                continue
+            with self._one_run(sweep, taken.number):
+                if goes_on:
+                    self.api.update_run(taken.run, "RUNNING")
+                else:
+                    self.api.set_terminated(taken.run, "KILLED", sweep.ended)
 
     def _finish(self, sweep: Sweep, own: Taken) -> None:
         run = str(own.run)
         if self._doubtful:
             self._remove_strays(sweep)
-        self._stop_running(sweep)
-        self._chart(sweep, run, [])
-        self.client.set_tag(run, run_data.NOTE, run_data.description(sweep))
+        self._tell_running(sweep)
+        self._chart(sweep, run)
+        self.api.set_tag(run, run_data.NOTE, run_data.description(sweep))
         report = self._store.report(sweep.name)
         if report.is_dir():
-            self.client.log_artifacts(run, str(report))
-        self.client.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
+            self.api.log_artifacts(run, str(report))
+        self.api.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
         self._ledger.take(sweep, NAME, [replace(own, ended=True)])
 
-    def _send(self, sweep: Sweep, own: Taken, numbers: Sequence[int]) -> None:
+    def _send(self, sweep: Sweep, parent: str, numbers: Sequence[int]) -> None:
         """What MLflow lacks of some configurations; one that it refuses keeps no other waiting."""
-        if self._experiment is None:
-            self._experiment = self._own_experiment(sweep)
         taken = self._ledger.taken(sweep, NAME, numbers)
-        if fresh := [Taken(number, attempted=True) for number in numbers if number not in taken]:
-            self._ledger.take(sweep, NAME, fresh)
-        ended: list[Configuration] = []
-        first, self._next = self._next, None  # what is sent and not charted, for an error in between, is read again
+        self._ledger.take(sweep, NAME, [Taken(number, attempted=True) for number in numbers if number not in taken])
+        sent: list[Taken] = []
         try:
             for c in self._ledger.configurations(sweep, numbers):
-                before = taken.get(c.number, Taken(c.number))
-                with self._one_run(sweep, before):
-                    tags: Mapping[str, str] = {}
-                    if before.run is None:
-                        wanted = run_data.child_tags(sweep, str(own.run), c)
-                        before, tags = self._made(sweep, before, wanted, run_data.run_name(c), c.started)
-                        taken[c.number] = before
-                    taken[c.number] = self._sent(sweep, before, c, tags)
-                    ended += [c] if taken[c.number].ended else []
+                with self._one_run(sweep, c.number):
+                    sent.append(self._sent(sweep, parent, c, taken.get(c.number, Taken(c.number))))
         finally:
-            self._ledger.take(sweep, NAME, [t for t in taken.values() if t.number not in self.problems])
-        self._next = first
-        if own.run is not None and not own.problem:
-            with self._one_run(sweep, own):
-                self._chart(sweep, own.run, ended)
+            self._ledger.take(sweep, NAME, sent)
 
-    def _sent(self, sweep: Sweep, before: Taken, c: Configuration, has: Mapping[str, str]) -> Taken:
-        """Write what a run, which has these tags, lacks: its epochs in one batch, and its end with the last of them."""
-        run, whole = str(before.run), c.state != "running"
-        epochs = [e for _, e in self._ledger.epochs(sweep, [c.number], after=-1 if whole else before.epoch)]
+    def _sent(self, sweep: Sweep, parent: str, c: Configuration, before: Taken) -> Taken:
+        """Write what a run lacks, which is made first: its epochs in one batch, and its end with the last of them."""
+        has: Mapping[str, str] = {}
+        if before.run is None:
+            wanted = run_data.child_tags(sweep, parent, c)
+            before, has = self._made(sweep, before, wanted, run_data.run_name(c), c.started)
+        run, ended = str(before.run), c.state != "running"
+        epochs = [e for _, e in self._ledger.epochs(sweep, [c.number], after=-1 if ended else before.epoch)]
         lacking = [e for e in epochs if e.epoch > before.epoch]
-        complete = whole and len(lacking) <= MOST_EPOCHS
-        lacking = lacking[:MOST_EPOCHS]
+        complete, lacking = ended and len(lacking) <= MOST_EPOCHS, lacking[:MOST_EPOCHS]
         params = run_data.params_of(c) if before.epoch < 0 else {}
         tags: dict[str, str] = {}
         if complete:
             params["state"] = c.state
             tags = {run_data.STATE: c.state, run_data.REASON: c.reason[: run_data.MOST_IN_TAG]}
-            tags = {key: value for key, value in tags.items() if has.get(key, "") != value}
-        if complete:
             # First: to find the artifacts' place MLflow reads all that the run has.
             self._log_records(sweep, before, c, epochs)
-        self.client.log_batch(
+        self.api.log_batch(
             run,
             run_data.metrics_of(lacking),
-            [Param(key, value) for key, value in params.items()],
-            [RunTag(key, value) for key, value in tags.items()],
+            [client.Param(key, value) for key, value in params.items()],
+            [client.RunTag(key, value) for key, value in tags.items() if has.get(key, "") != value],
         )
         if complete:
-            self.client.set_terminated(run, run_data.STATUS[c.state], c.ended)
-        elif not whole and sweep.status != "running":
-            self.client.set_terminated(run, "KILLED", sweep.ended)
+            self.api.set_terminated(run, run_data.STATUS[c.state], c.ended)
         return replace(before, epoch=lacking[-1].epoch if lacking else before.epoch, ended=complete)
 
     def _log_records(self, sweep: Sweep, taken: Taken, c: Configuration, epochs: Sequence[Epoch]) -> None:
@@ -274,96 +239,70 @@ class MlflowMirror:
             for file, columns in run_data.tables(sweep, c, epochs).items():
                 # Dictionaries and statistics would cost more than the data.
                 pq.write_table(pa.table(columns), folder / file, use_dictionary=False, write_statistics=False)
-            self.client.log_artifacts(str(taken.run), str(folder))
+            self.api.log_artifacts(str(taken.run), str(folder))
             parts = urlsplit(str(taken.place))
             if parts.scheme in ("", "file"):
                 for path in folder.iterdir():
                     synchronize(Path(unquote(parts.path)) / path.name)
 
-    def _chart(self, sweep: Sweep, run: str, ended: Sequence[Configuration]) -> None:
+    def _chart(self, sweep: Sweep, run: str) -> None:
         """The objective by configuration, and the best so far: as soon as all with lower numbers have ended."""
-        if self._next is None:
-            ended = [c for c in self._ledger.configurations(sweep) if c.state != "running"]
-            self._next, self._best = 0, None
-        self._ended |= {c.number: c for c in ended if c.number >= self._next}
-        metrics, place, best = run_data.chart(sweep, self._ended, self._next, self._best)
-        self.client.log_batch(run, metrics)
-        self._ended = {number: c for number, c in self._ended.items() if number >= place}
-        self._next, self._best = place, best
+        since = self._ledger.configurations(sweep, since=self._charted[0])
+        metrics, charted = run_data.chart(sweep, since, self._charted)
+        self.api.log_batch(run, metrics)
+        self._charted = charted
 
     def _made(
         self, sweep: Sweep, before: Taken, tags: Mapping[str, str], name: str, started: int
     ) -> tuple[Taken, Mapping[str, str]]:
         """A run for what has none, with its tags; where one was attempted before, look whether it is there."""
-        assert self._experiment is not None
-        run = None
+        there: list[client.Run] = []
         if before.attempted:
-            own = {key: tags[key] for key in (run_data.MARK, run_data.KIND, run_data.NUMBER) if key in tags}
-            run = next(iter(next(self._pages(self._experiment, own))), None)
+            there = self.runs(sweep, **{key: tags[key] for key in (run_data.KIND, run_data.NUMBER) if key in tags})
             # An earlier request may still be on its way, through a slow server.
-            self._doubtful |= run is None
-        elif before.number == SWEEP:
-            self._ledger.take(sweep, NAME, [replace(before, attempted=True)])
-        if run is None:
-            run = self.client.create_run(self._experiment, started, dict(tags), name)
+            self._doubtful |= not there
+        run = there[0] if there else self.api.create_run(str(self._experiment), started, dict(tags), name)
         return replace(before, attempted=True, run=run.info.run_id, place=run.info.artifact_uri), run.data.tags
 
     def _remove_strays(self, sweep: Sweep) -> None:
-        """Delete the runs that appeared after another had been made in their place."""
+        """Delete the sweep's runs that the ledger does not know of: all of them, where they are to be made anew."""
         known = {taken.run for taken in self._ledger.taken(sweep, NAME).values()}
         for run in self.runs(sweep):
             if run.info.run_id not in known:
-                self.client.delete_run(run.info.run_id)
-
-    def _pages(self, experiment: str, tags: Mapping[str, str]) -> Iterator[list[Run]]:
-        """All runs with these tags."""
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        token = None
-        while True:
-            page = self.client.search_runs([experiment], query, max_results=_PAGE, page_token=token)
-            yield list(page)
-            if not (token := page.token):
-                return
+                self.api.delete_run(run.info.run_id)
 
     @contextmanager
-    def _one_run(self, sweep: Sweep, taken: Taken) -> Iterator[None]:
+    def _one_run(self, sweep: Sweep, number: int) -> Iterator[None]:
         """What is refused in this block concerns this run alone, unless the experiment is gone."""
         try:
-            with translated():
+            with client.translated():
                 yield
-            self.problems.pop(taken.number, None)
         except Unmendable as error:
             if error.code not in _OF_ONE_RUN:
                 raise
             self._own_experiment(sweep)
-            self.problems[taken.number] = str(error)
-            latest = self._ledger.taken(sweep, NAME, [taken.number]).get(taken.number, taken)
-            self._ledger.take(sweep, NAME, [replace(latest, problem=str(error))])
+            taken = self._ledger.taken(sweep, NAME, [number]).get(number, Taken(number))
+            self._ledger.take(sweep, NAME, [replace(taken, problem=str(error))])
 
 
 def taken_name(store: Store, name: str, uri: str | None) -> str | None:
     """Why a new sweep can't have this name in MLflow, None where it can or nobody answers."""
-    if untouched(store, uri):
+    if database.missing(uri or store.mlflow_uri):
         return None
     try:
-        with settings(timeout=5), translated():
-            experiment = connected(with_driver(uri or store.mlflow_uri)).get_experiment_by_name(name)
+        with client.settings(timeout=5), client.translated():
+            experiment = client.connected(uri or store.mlflow_uri).get_experiment_by_name(name)
     except (Unavailable, Unmendable):
         return None
     return None if experiment is None else _not_ours(experiment, None)
 
 
-def _not_ours(experiment: Experiment, mark: str | None) -> str | None:
+def _not_ours(experiment: client.Experiment, mark: str | None) -> str | None:
     """Why a sweep with this mark can't write into an experiment."""
-    deleted = experiment.lifecycle_stage != "active"
-    if mark is None or experiment.tags.get(run_data.MARK) != mark:
-        if deleted:
-            return f"a deleted MLflow experiment still has the name {experiment.name!r}; choose another with --name"
-        return (
-            f"an MLflow experiment named {experiment.name!r} that is not this sweep's is there; "
-            "choose another name with --name"
-        )
-    if deleted:
+    name, deleted = experiment.name, experiment.lifecycle_stage != "active"
+    if mark is not None and experiment.tags.get(run_data.MARK) == mark:
         restore = f"mlflow experiments restore -x {experiment.experiment_id}"
-        return f"the MLflow experiment {experiment.name!r} is deleted; to restore it: {restore}"
-    return None
+        return f"the MLflow experiment {name!r} is deleted; to restore it: {restore}" if deleted else None
+    if deleted:
+        return f"a deleted MLflow experiment still has the name {name!r}; choose another with --name"
+    return f"an MLflow experiment named {name!r} that is not this sweep's is there; choose another name with --name"

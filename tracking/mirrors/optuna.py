@@ -1,22 +1,20 @@
 """Optuna's copy of a sweep: a study named as the sweep, and one beside it for what was trained again to confirm.
 
 One trial per configuration that has ended, in the order of their numbers, so that a rebuilt study is equal.
-What is there already is seen in the study itself: a trial is added in one transaction. Only what carries the sweep's
-mark is written into or deleted; that a study will be created is noted in the ledger, for that takes several.
+What is there already is seen in the study itself: a trial is added in one transaction. That a study will be created is
+noted in the ledger, for that takes several; one that the ledger does not know of is made anew. Only what carries the
+sweep's mark is written into or deleted.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import sqlite3
 import warnings
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
-from pathlib import Path
 
 import optuna
 from optuna.distributions import json_to_distribution
@@ -25,7 +23,8 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tracking.ledger import BUSY_SECONDS, CONNECT_SECONDS, Ledger, with_driver
+from tracking import database
+from tracking.ledger import Ledger
 from tracking.store import Store
 from tracking.types import SWEEP, Configuration, Sweep, Taken
 from trainers.errors import Unmendable
@@ -37,7 +36,6 @@ STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 CONFIRMED = SWEEP - 1  # the ledger's number of the study of confirmations
 NUMBERS = {"search": SWEEP, "confirm": CONFIRMED}
 BATCH = 32
-_SQLITE = "sqlite:///"
 
 
 class OptunaMirror:
@@ -46,8 +44,7 @@ class OptunaMirror:
     name, title = NAME, "Optuna's database"
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
-        self.problems: dict[int, str] = {}  # what is wrong with single configurations, by number
-        self._url, self._ledger = with_driver(store.optuna_url), ledger
+        self._url, self._ledger = store.optuna_url, ledger
         self._storage: RDBStorage | None = None
         self._studies: dict[str, tuple[Study, set[int]]] = {}  # with the numbers of the configurations that are there
 
@@ -64,6 +61,8 @@ class OptunaMirror:
         if not there and any(t.ended for t in self._ledger.taken(sweep, NAME).values()):
             log.warning("Optuna's database no longer has the trials of %s; writing them again", sweep.name)
             self._ledger.forget(sweep, NAME)
+            self._studies.clear()
+            return True
         pending = sorted(self._ledger.pending(sweep, NAME))
         numbers = [number for number, _ in takewhile(lambda p: p[1], pending)][:BATCH]
         if not numbers:
@@ -74,25 +73,16 @@ class OptunaMirror:
             for c in self._ledger.configurations(sweep, numbers):
                 study, there = self._study(sweep, c.phase)
                 problem = ""
-                if c.number not in there:
-                    try:
+                try:
+                    if c.number not in there:
                         study.add_trial(trial_of(sweep, c, objectives.get(c.number, {})))
                         there.add(c.number)
-                    except ValueError as error:
-                        problem = self.problems[c.number] = f"Optuna refuses it: {' '.join(str(error).split())}"
+                except ValueError as error:
+                    problem = f"Optuna refuses it: {' '.join(str(error).split())}"
                 taken.append(Taken(c.number, attempted=True, epoch=c.epoch, ended=not problem, problem=problem))
         finally:
             self._ledger.take(sweep, NAME, taken)
         return True
-
-    def clear(self, sweep: Sweep) -> None:
-        """Delete the studies of this sweep."""
-        for phase in NUMBERS:
-            study = self.study(sweep, phase)
-            if study is not None and study.user_attrs.get(MARK) == sweep.mark:
-                optuna.delete_study(study_name=study.study_name, storage=self.storage)
-        self._studies.clear()
-        self.problems.clear()
 
     def close(self) -> None:
         """Give the connections back."""
@@ -109,8 +99,12 @@ class OptunaMirror:
             self._storage = _opened(self._url)
         return self._storage
 
-    def study(self, sweep: Sweep, phase: str) -> Study | None:
-        """The study of a phase (search | confirm), whoever made it; None if there is none."""
+    def own_study(self, sweep: Sweep, phase: str) -> Study | None:
+        """The study of a phase (search | confirm) that this sweep has made, if there is one."""
+        study = self._any_study(sweep, phase)
+        return study if study is not None and study.user_attrs.get(MARK) == sweep.mark else None
+
+    def _any_study(self, sweep: Sweep, phase: str) -> Study | None:
         try:
             return optuna.load_study(study_name=study_name(sweep.name, phase), storage=self.storage)
         except KeyError:
@@ -120,8 +114,11 @@ class OptunaMirror:
         """The study of a phase, made where it is missing. Raises Unmendable for somebody else's."""
         if phase in self._studies:
             return self._studies[phase]
-        number, study = NUMBERS[phase], self.study(sweep, phase)
+        number, study = NUMBERS[phase], self._any_study(sweep, phase)
         noted = self._ledger.taken(sweep, NAME, [number]).get(number, Taken(number))
+        if study is not None and not noted.attempted and study.user_attrs.get(MARK) == sweep.mark:
+            optuna.delete_study(study_name=study.study_name, storage=self.storage)
+            study = None
         if study is None:
             self._ledger.take(sweep, NAME, [replace(noted, attempted=True)])
             try:
@@ -177,10 +174,10 @@ def trial_of(sweep: Sweep, c: Configuration, objectives: Mapping[int, float]) ->
 
 def taken_name(store: Store, name: str) -> str | None:
     """Why a new sweep can't have this name in Optuna's database, None where it can or nobody answers."""
-    if untouched(store):
+    if database.missing(store.optuna_url):
         return None
     try:
-        storage = _opened(with_driver(store.optuna_url))
+        storage = _opened(store.optuna_url)
         names = optuna.get_all_study_names(storage)
         storage.engine.dispose()
     except Exception:
@@ -188,21 +185,12 @@ def taken_name(store: Store, name: str) -> str | None:
     return next((_not_ours(of) for of in (name, study_name(name, "confirm")) if of in names), None)
 
 
-def untouched(store: Store) -> bool:
-    """Whether there can be no study yet, since the database would be in the folder and is not."""
-    return store.optuna_url.startswith(_SQLITE) and not Path(store.optuna_url.removeprefix(_SQLITE)).exists()
-
-
 def _opened(url: str) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    options = {"connect_timeout": CONNECT_SECONDS}
-    if url.startswith(_SQLITE):
-        options = {"timeout": int(BUSY_SECONDS)}
-        with closing(sqlite3.connect(url.removeprefix(_SQLITE))) as database:
-            # One write to the disk per transaction instead of three; the file keeps it.
-            database.execute("PRAGMA journal_mode=WAL")
+    if url.startswith(database.SQLITE):
+        database.write_ahead(url.removeprefix(database.SQLITE))
     escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in a template
-    return RDBStorage(escaped, engine_kwargs={"connect_args": options})
+    return RDBStorage(escaped, engine_kwargs={"connect_args": database.timeout(url)})
 
 
 def _not_ours(name: str) -> str:

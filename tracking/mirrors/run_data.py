@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
+from itertools import takewhile
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tracking import tidy
 from tracking.mirrors.client import Metric
-from tracking.mirrors.metrics import points
+from tracking.tidy import LAYER
 from tracking.types import Configuration, Epoch, Sweep
 
-STATUS = {
-    "running": "RUNNING",
-    "complete": "FINISHED",
-    "pruned": "KILLED",
-    "diverged": "FAILED",
-    "failed": "FAILED",
-}
+STATUS = {"running": "RUNNING", "complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 SWEEP_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 MARK, SWEEP_TAG, KIND, NUMBER = "gradsweep.mark", "gradsweep.sweep", "gradsweep.kind", "gradsweep.configuration"
 STATE, REASON = "gradsweep.state", "gradsweep.reason"
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 RECORDS, LAYERS = "records.parquet", "layers.parquet"
+METRICS = {
+    "accuracy/validation": "validation.accuracy",
+    "accuracy/test": "test.accuracy",
+    "accuracy/train": "train.accuracy",
+    "gradient/data.mean_abs": "gradient.data.mean_abs",
+    "gradient/data.rms": "gradient.data.rms",
+    "gradient/data.vanished": "gradient.data.vanished",
+    "gradient/first_to_last": "gradient.first_to_last",
+    "gradient/total.rms": "gradient.total.rms",
+    "loss/train": "train.loss",
+    "loss/validation": "validation.loss",
+    "units/dead": "dead",
+    "units/saturated": "saturated",
+}
+QUARTILES = "accuracy/validation"  # whose quartiles are metrics, too
+BY_LAYER = "gradient.data.rms"
+MOST_LAYERS = 30  # of a deeper network so many, evenly spaced
 # What MLflow's database takes.
 MOST_IN_TAG, MOST_IN_PARAM, LONGEST_NAME = 8000, 6000, 100
 
@@ -53,26 +69,64 @@ def child_tags(sweep: Sweep, parent: str, c: Configuration) -> dict[str, str]:
 
 
 def chart(
-    sweep: Sweep, ended: Mapping[int, Configuration], place: int = 0, best: float | None = None
-) -> tuple[list[Metric], int, float | None]:
-    """The parent's metrics by configuration from `place` on, the first number that has not ended, the best before it.
+    sweep: Sweep, configurations: Sequence[Configuration], before: tuple[int, float | None] = (0, None)
+) -> tuple[list[Metric], tuple[int, float | None]]:
+    """The parent's metrics by configuration, in the order of their numbers, up to the first that has not ended.
 
-    `best` is the best before `place`.
+    `before` is the number of the first, and the best before it; what it will be next comes back as well.
     """
+    place, best = before
     metrics = []
     better = max if sweep.objectives[0][1] == "maximize" else min
-    while place in ended:
-        c, place = ended[place], place + 1
+    for c in takewhile(lambda c: c.state != "running", configurations):
+        place = c.number + 1
         if c.state == "complete" and c.phase == "search" and c.values and not math.isnan(c.values[0]):
             best = c.values[0] if best is None else better(best, c.values[0])
             values = {"objective": c.values[0], "best so far": best}
             metrics += [Metric(key, value, c.ended or 0, c.number) for key, value in values.items()]
-    return metrics, place, best
+    return metrics, (place, best)
 
 
 def metrics_of(epochs: Sequence[Epoch]) -> list[Metric]:
     """The metrics of a configuration's run."""
     return [Metric(key, value, e.at, e.epoch) for e in epochs for key, value in points(e)]
+
+
+def points(epoch: Epoch) -> list[tuple[str, float]]:
+    """(key, value) of one epoch: at most 60 means over the seeds and quartiles, named as one wants to see them sorted.
+
+    Everything else is in the Parquet files.
+    """
+    columns = _columns(epoch.names)
+    with np.errstate(invalid="ignore", over="ignore"):
+        means = epoch.values[:, list(columns.values())].mean(axis=0)
+        values = dict(zip(columns, means.tolist(), strict=True))
+        for percent in (25, 75) if QUARTILES in columns else ():
+            values[f"{QUARTILES}.q{percent}"] = quantile(epoch.values[:, columns[QUARTILES]], percent / 100)
+    return sorted(values.items())
+
+
+def quantile(values: NDArray[np.float64], q: float) -> float:
+    """By linear interpolation, as NumPy's, but infinities keep their place, and of what holds a NaN it is NaN."""
+    ordered, place = np.sort(values), q * (len(values) - 1)
+    low, high = ordered[int(place)], ordered[min(int(place) + 1, len(values) - 1)]
+    if np.isnan(ordered[-1]):  # which is sorted last
+        return math.nan
+    # Between two equal values nothing is interpolated: they may be infinite.
+    return float(low if place == int(place) or low == high else low + (high - low) * (place - int(place)))
+
+
+@cache
+def _columns(names: tuple[str, ...]) -> dict[str, int]:
+    """The columns of the means, by key."""
+    at = {name: place for place, name in enumerate(names)}
+    means = {key: at[name] for key, name in METRICS.items() if name in at}
+    layers = [name for name in names if name.startswith(LAYER) and name.endswith(f".{BY_LAYER}")]
+    chosen = np.unique(np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int))
+    for i in chosen.tolist():
+        layer = layers[i].removeprefix(LAYER).removesuffix(f".{BY_LAYER}")
+        means[f"gradient by layer/{i + 1:0{max(2, len(str(len(layers))))}d} {layer}"] = at[layers[i]]
+    return means
 
 
 def params_of(c: Configuration) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """Sweeps in a Kubernetes namespace: create, list, read and delete their RayJobs.
 
-It needs no more than the Role of k8s/base grants: create, get, list, watch and delete RayJobs, read Pods and logs.
+It needs no more than the Role of k8s/base grants: create, get, list and delete RayJobs, read Pods and logs.
 Whatever goes wrong becomes a TargetError: one line of what, where, and what would be right.
 
-    namespace = connect("gradsweep")
+    namespace = Namespace("gradsweep")
     namespace.create(render(job))
     for line in namespace.logs("alpha-r", follow=True): print(line)
     namespace.status("alpha-r").state        # "finished"
@@ -16,23 +16,21 @@ import codecs
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import urllib3
 import yaml
-from kubernetes import client, config, watch
+from kubernetes import client, config
 
-from sweeps.targets.kubernetes.errors import NoSuchNamespace, NoSuchSweep, flat, refusal
 from sweeps.targets.kubernetes.rayjob import SUBMITTER
-from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
-from sweeps.targets.target import SweepStatus, split_lines
+from sweeps.targets.kubernetes.rayjob_status import ENDED, flat, status_of
+from sweeps.targets.target import SweepStatus, split_lines, wait_until
 from trainers.errors import FAILED, TargetError
 
-GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
 TIMEOUT = (5, 30)  # seconds to connect and to answer
-WATCH_SECONDS = 10  # the length of one watch request; another one follows
+POLL_SECONDS = 1.0
 SILENT_SECONDS = 86400  # a driver may print nothing for this long
 GONE_SECONDS = 240  # the head's Pod has 90 to end, after the operator's turn
 OURS = "app.kubernetes.io/part-of=gradsweep"
@@ -40,34 +38,32 @@ OURS = "app.kubernetes.io/part-of=gradsweep"
 Object = dict[str, Any]
 
 
-def connect(namespace: str) -> Namespace:
-    """The namespace through the kubeconfig's current context, or from inside of a Pod.
-
-    Doesn't connect yet. Raises TargetError where no cluster is configured.
-    """
-    settings = client.Configuration()
-    loading: Any = config  # untyped
-    try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-            loading.load_incluster_config(client_configuration=settings)
-        else:
-            # The client looks at KUBECONFIG when it is imported, and never again.
-            loading.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=settings)
-    except (config.ConfigException, OSError, yaml.YAMLError) as error:
-        raise TargetError(
-            f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts"
-        ) from None
-    settings.retries = False  # a dead address fails at once, not after three more tries
-    return Namespace(namespace, settings)
+class NoSuchSweep(TargetError):
+    """The namespace has no RayJob of this name, or no longer."""
 
 
 class Namespace:
-    """The sweeps of one namespace. Every method raises TargetError."""
+    """The sweeps of one namespace, through the kubeconfig's current context, or from inside of a Pod.
 
-    def __init__(self, name: str, settings: client.Configuration) -> None:
+    Doesn't connect before a method. Everything raises TargetError.
+    """
+
+    def __init__(self, name: str) -> None:
+        settings = client.Configuration()
+        loading: Any = config  # untyped
+        try:
+            if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+                loading.load_incluster_config(client_configuration=settings)
+            else:
+                # The client looks at KUBECONFIG when it is imported, and never again.
+                loading.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=settings)
+        except (config.ConfigException, OSError, yaml.YAMLError) as error:
+            raise TargetError(
+                f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts"
+            ) from None
+        settings.retries = False  # a dead address fails at once, not after three more tries
         self.name = name
         self.host = settings.host
-        self._rayjobs = (GROUP, VERSION, name, PLURAL)
         api = client.ApiClient(settings)
         # Any: the client's types say of every field that it may be missing.
         self._objects: Any = client.CustomObjectsApi(api)
@@ -75,54 +71,41 @@ class Namespace:
 
     def create(self, rayjob: Mapping[str, Any]) -> None:
         """Create the RayJob, unknown fields refused."""
-        with self._speaking("create", rayjob["metadata"]["name"]):
-            self._objects.create_namespaced_custom_object(
-                *self._rayjobs,
-                dict(rayjob),
-                field_validation="Strict",
-                field_manager="gradsweep",
-                _request_timeout=TIMEOUT,
-            )
+        strict = {"field_validation": "Strict", "field_manager": "gradsweep"}
+        self._rayjobs("create", rayjob["metadata"]["name"], dict(rayjob), **strict)
 
     def list(self) -> list[SweepStatus]:
         """All sweeps of the namespace, the oldest first."""
-        with self._speaking("list"):
-            answer = self._objects.list_namespaced_custom_object(
-                *self._rayjobs, label_selector=OURS, _request_timeout=TIMEOUT
-            )
-        if not answer["items"]:
-            self._check_existence()
-        oldest_first = sorted(answer["items"], key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", ""))
-        return [*map(status_of, oldest_first)]
-
-    def _check_existence(self) -> None:
-        """The API lists nothing, and no error, for a namespace that doesn't exist."""
-        try:
+        rayjobs = self._rayjobs("list", "", label_selector=OURS)["items"]
+        if not rayjobs:
+            # The API lists nothing, and no error, for a namespace that doesn't exist.
             with self._speaking("read the namespace"):
-                self._core.read_namespace(self.name, _request_timeout=TIMEOUT)
-        except NoSuchNamespace:
-            raise
-        except TargetError:
-            pass  # the Role does not grant it
+                try:
+                    self._core.read_namespace(self.name, _request_timeout=TIMEOUT)
+                except client.ApiException as error:
+                    if error.status != 403:  # the Role does not grant it
+                        raise
+        return [*map(status_of, sorted(rayjobs, key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", "")))]
 
     def rayjob(self, name: str) -> Object:
         """The RayJob as the cluster has it."""
-        with self._speaking("get", name):
-            rayjob: Object = self._objects.get_namespaced_custom_object(*self._rayjobs, name, _request_timeout=TIMEOUT)
+        rayjob: Object = self._rayjobs("get", name, name)
         return rayjob
 
     def status(self, name: str) -> SweepStatus:
         """The sweep's state now."""
         return status_of(self.rayjob(name))
 
-    def pods(self, name: str, component: str = "") -> tuple[Sequence[Object], str]:
-        """The sweep's Pods, or those that are its `component` (head, worker or submitter), and their version."""
+    def pods(self, name: str, component: str = "") -> Sequence[Object]:
+        """The sweep's Pods, or those that are its `component` (head, worker or submitter)."""
+        selector = f"{OURS},app.kubernetes.io/instance={name}"
+        selector += f",app.kubernetes.io/component={component}" if component else ""
         with self._speaking("list pods", name):
             answer = self._core.list_namespaced_pod(
-                self.name, label_selector=_selector(name, component), _preload_content=False, _request_timeout=TIMEOUT
+                self.name, label_selector=selector, _preload_content=False, _request_timeout=TIMEOUT
             )
-            pods = json.loads(answer.data)
-        return pods["items"], pods["metadata"]["resourceVersion"]
+            pods: Sequence[Object] = json.loads(answer.data)["items"]
+        return pods
 
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """The driver's output as the submitter prints it, line by line.
@@ -137,11 +120,10 @@ class Namespace:
                 if not seen:
                     raise
                 return
-            pods, version = self.pods(name, "submitter")
-            pod = _newest([pod for pod in pods if pod["metadata"]["uid"] not in seen])
-            if pod:
-                seen |= {pod["metadata"]["uid"] for pod in pods if _has_started(pod)}
-                yield from self._output(name, pod["metadata"]["name"], follow=follow)
+            started = self._started_submitters(name)
+            if started and started[-1] not in seen:
+                seen |= set(started)
+                yield from self._output(name, started[-1], follow=follow)
                 if not follow:
                     return
             elif not follow:
@@ -149,54 +131,40 @@ class Namespace:
             elif status.state in ENDED:
                 return
             else:
-                self._wait_for_pods(name, "submitter", version)
+                time.sleep(POLL_SECONDS)
 
     def last_line(self, name: str) -> str:
         """What the driver printed last; "" where it has printed nothing."""
-        pod = _newest(self.pods(name, "submitter")[0])
-        lines = list(self._output(name, pod["metadata"]["name"], tail_lines=1)) if pod else []
-        return lines[-1] if lines else ""
+        started = self._started_submitters(name)
+        return next(self._output(name, started[-1], tail_lines=1), "") if started else ""
 
     def delete(self, name: str) -> None:
         """Delete the RayJob: KubeRay stops the driver, which writes what it has, and removes the cluster.
 
         Returns when RayJob and driver are gone. The sweep's records stay in its store.
         """
-        with self._speaking("delete", name):
-            self._objects.delete_namespaced_custom_object(
-                *self._rayjobs, name, propagation_policy="Background", _request_timeout=TIMEOUT
+        self._rayjobs("delete", name, name, propagation_policy="Background")
+        if not wait_until(lambda: self._is_gone(name), GONE_SECONDS, POLL_SECONDS):
+            raise TargetError(
+                f"sweep {name} is still being deleted after {GONE_SECONDS} s: does KubeRay's operator run?", FAILED
             )
-        end = time.monotonic() + GONE_SECONDS
-        for is_gone in (self._rayjob_is_gone, self._head_is_gone):
-            while not is_gone(name):
-                if time.monotonic() > end:
-                    raise TargetError(
-                        f"sweep {name} is still being deleted after {GONE_SECONDS} s: does KubeRay's operator run?",
-                        FAILED,
-                    )
 
-    def _rayjob_is_gone(self, name: str) -> bool:
-        """Whether it is; waits for that for some seconds."""
+    def _rayjobs(self, verb: str, sweep: str, *arguments: Any, **options: Any) -> Any:
+        """One request about the RayJob of a sweep; "" is all of them."""
+        method = getattr(self._objects, f"{verb}_namespaced_custom_object")
+        with self._speaking(verb, sweep):
+            return method("ray.io", "v1", self.name, "rayjobs", *arguments, _request_timeout=TIMEOUT, **options)
+
+    def _is_gone(self, name: str) -> bool:
         try:
-            version = self.rayjob(name)["metadata"].get("resourceVersion", "")
+            return not self.rayjob(name)
         except NoSuchSweep:
-            return True
-        with self._speaking("watch", name):
-            fetch = self._objects.list_namespaced_custom_object
-            events = _watch(fetch, self._rayjobs, version, field_selector=f"metadata.name={name}")
-            return any(event["type"] == "DELETED" for event in events)
+            return not self.pods(name, "head")
 
-    def _head_is_gone(self, name: str) -> bool:
-        pods, version = self.pods(name, "head")
-        if pods:
-            self._wait_for_pods(name, "head", version)
-        return not pods
-
-    def _wait_for_pods(self, name: str, component: str, version: str) -> None:
-        """Return when they change, or after some seconds: the RayJob may have changed instead."""
-        with self._speaking("watch pods", name):
-            fetch = self._core.list_namespaced_pod
-            next(_watch(fetch, (self.name,), version, label_selector=_selector(name, component)), None)
+    def _started_submitters(self, name: str) -> Sequence[str]:
+        """The names of the Pods that print, or have printed, the driver's output; the newest is the last."""
+        started = [pod["metadata"] for pod in self.pods(name, "submitter") if pod["status"].get("phase") != "Pending"]
+        return [pod["name"] for pod in sorted(started, key=lambda pod: str(pod["creationTimestamp"]))]
 
     def _output(self, name: str, pod: str, *, follow: bool = False, tail_lines: int | None = None) -> Iterator[str]:
         with self._speaking("read the log of", name):
@@ -219,38 +187,41 @@ class Namespace:
         try:
             yield
         except client.ApiException as error:
-            raise refusal(doing, name, self.name, self.host, error.status, error.reason, error.body) from None
+            raise _refusal(doing, name, self.name, self.host, error) from None
         except urllib3.exceptions.HTTPError as error:
             raise TargetError(f"the cluster at {self.host} does not answer: {flat(error)}", FAILED) from None
 
 
-def _selector(name: str, component: str) -> str:
-    selector = f"{OURS},app.kubernetes.io/instance={name}"
-    return f"{selector},app.kubernetes.io/component={component}" if component else selector
-
-
-def _newest(pods: Sequence[Object]) -> Object | None:
-    """The last one made of those that have started."""
-    started = filter(_has_started, pods)
-    return max(started, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
-
-
-def _has_started(pod: Object) -> bool:
-    return bool(pod["status"].get("phase") != "Pending")
-
-
-def _watch(fetch: Callable[..., Any], where: Sequence[str], version: str, **selector: str) -> Iterator[Object]:
-    """The events after a version, for WATCH_SECONDS."""
-    watcher: Any = watch.Watch  # untyped
+def _refusal(doing: str, sweep: str, namespace: str, host: str, error: client.ApiException) -> TargetError:
+    """What an API server's refusal means, in one line; `sweep` is "" where it is about all of them."""
+    status, body = error.status, error.body or ""
     try:
-        yield from watcher().stream(
-            fetch,
-            *where,
-            resource_version=version,
-            timeout_seconds=WATCH_SECONDS,
-            _request_timeout=(TIMEOUT[0], WATCH_SECONDS + TIMEOUT[1]),
-            **selector,
+        answer = json.loads(body)
+        message, kind = answer.get("message"), (answer.get("details") or {}).get("kind", "")
+    except (ValueError, AttributeError):  # something else than the API has answered
+        message, kind = None, ""
+    message = flat(message or error.reason or "no reason given")
+    here, to = f"namespace {namespace} at {host}", f"--to k8s://{namespace}"
+    if status == 401:
+        return TargetError(f"the cluster at {host} does not know you: log in again")
+    if status == 403 and "exceeded quota" in message:
+        return TargetError(f"{here} is full: {message}", FAILED)
+    if status == 403 and "denied the request" in message:
+        return TargetError(f"{here} refuses sweep {sweep}: {message}")
+    if status == 403:
+        return TargetError(
+            f"no rights to {doing} in {here}: {message}; its owner gives them with the Role gradsweep-user"
         )
-    except client.ApiException as error:
-        if error.status != 410:  # the version has expired: the caller reads anew
-            raise
+    if status == 404 and kind == "namespaces":
+        return TargetError(f"no {here}: see kubectl get namespaces")
+    if status == 404 and kind:
+        return NoSuchSweep(f"no sweep {sweep} in {here}: see gradsweep list {to}")
+    if status == 404:
+        return TargetError(f"the cluster at {host} has no rayjobs.ray.io/v1: its owner installs KubeRay's operator")
+    if status == 409:
+        return TargetError(
+            f"sweep {sweep} is already in {here}: gradsweep resume {sweep} {to}, or choose another --name"
+        )
+    if status in (400, 422) and doing == "create":
+        return TargetError(f"the KubeRay at {host} does not take this RayJob: {message}")
+    return TargetError(f"cannot {doing} {sweep or 'sweeps'} in {here}: {status} {message}", FAILED)

@@ -1,7 +1,6 @@
-"""What a sweep on Kubernetes is made of: the cluster owner's pool, and the one sweep on it. Typed, and no cluster.
+"""The pool that a cluster's owner describes: typed, and no cluster.
 
     pool = read_pool(Path("pool.yaml").read_text())
-    job = SweepJob(name="alpha-r", spec=text, pool=pool)
 
 Every bad value is refused here, with the rule and the value, so that `rayjob.render` has nothing to refuse.
 """
@@ -10,18 +9,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
-SPEC_BYTES = 200_000  # of the 256 KiB that an object's annotations may have together
 
-_QUANTITY = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+def _quantity(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", text):
+        raise ValueError(f"must be a quantity like 16Gi, but got {text!r}")
+    return text
+
+
+def _pinned(image: str) -> str:
+    if "@sha256:" not in image and image.rpartition("/")[2].partition(":")[2] in ("", "latest"):
+        raise ValueError(f"must be pinned by a tag or a digest, but got {image!r}")
+    return image
 
 
 class _Part:
-    __pydantic_config__ = {"extra": "forbid"}  # read_pool refuses a key that it does not know
+    __pydantic_config__ = {"extra": "forbid"}
 
 
 @dataclass(frozen=True)
@@ -47,15 +56,9 @@ class Places(_Part):
 class Size(_Part):
     """What one Pod asks for and is limited to, the same: whole cores and GPUs, memory as Kubernetes writes it."""
 
-    cpus: int
-    memory: str
-    gpus: int = 0
-
-    def __post_init__(self) -> None:
-        if self.cpus < 1 or self.gpus < 0:
-            raise ValueError(f"cpus >= 1 and gpus >= 0 must hold, but got cpus={self.cpus}, gpus={self.gpus}")
-        if not _QUANTITY.fullmatch(self.memory):
-            raise ValueError(f"memory must be a quantity like 16Gi, but got {self.memory!r}")
+    cpus: PositiveInt
+    memory: Annotated[str, AfterValidator(_quantity)]
+    gpus: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)
@@ -63,29 +66,25 @@ class Workers(_Part):
     """The one group of workers: `size` each, from `minimum` to `maximum` of them, on the nodes selected."""
 
     size: Size = Size(cpus=4, memory="16Gi", gpus=1)
-    minimum: int = 0
-    maximum: int = 4
+    minimum: NonNegativeInt = 0
+    maximum: PositiveInt = 4
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, str], ...] = ()  # besides the one of nvidia.com/gpu, for spot nodes say
-    idle_seconds: int = 120  # after so long without work the autoscaler gives a worker back
+    idle_seconds: NonNegativeInt = 120  # after so long without work the autoscaler gives a worker back
 
     def __post_init__(self) -> None:
-        if not 0 <= self.minimum <= self.maximum or self.maximum < 1:
-            raise ValueError(
-                f"0 <= minimum <= maximum and maximum >= 1 must hold, but got {self.minimum} and {self.maximum}"
-            )
-        if self.idle_seconds < 0:
-            raise ValueError(f"idle_seconds >= 0 must hold, but got {self.idle_seconds}")
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum <= maximum must hold, but got {self.minimum} and {self.maximum}")
 
     def packs_at_once(self, cpus: int, gpus: float) -> int:
         """How many packs of this size all workers together have room for. Raises ValueError where one has none."""
-        fits = [self.size.cpus // cpus] + ([int(self.size.gpus / gpus + 1e-9)] if gpus else [])
-        if min(fits) < 1:
+        fits = min(self.size.cpus // cpus, int(self.size.gpus / gpus + 1e-9) if gpus else self.size.cpus)
+        if fits < 1:
             raise ValueError(
                 f"resources: a pack asks for cpus={cpus}, gpus={gpus:g}, and would wait for ever: "
                 f"a worker of this pool has cpus={self.size.cpus}, gpus={self.size.gpus}"
             )
-        return min(fits) * self.maximum
+        return fits * self.maximum
 
 
 @dataclass(frozen=True)
@@ -102,42 +101,17 @@ class Pool(_Part):
 
     `queue` is a Kueue LocalQueue. `retries` are fresh clusters after a failed one, `deadline_seconds` counts for each
     of them, and `keep_seconds` after the end the cluster goes; the RayJob and the driver's output stay until `stop`.
-    Raises ValueError, quoting rule and value.
     """
 
-    image: str
+    image: Annotated[str, AfterValidator(_pinned)]
     workers: Workers = Workers()
     head: Size = Size(cpus=2, memory="8Gi")
     places: Places = Places()
     queue: str | None = None
     redis: Redis | None = None
-    retries: int = 3
-    deadline_seconds: int = 7 * 86400
-    keep_seconds: int = 60
-
-    def __post_init__(self) -> None:
-        tag = self.image.rpartition("/")[2].partition(":")[2]
-        if "@sha256:" not in self.image and tag in ("", "latest"):
-            raise ValueError(f"the image must be pinned by a tag or a digest, but got {self.image!r}")
-        if self.retries < 0 or self.deadline_seconds < 1 or self.keep_seconds < 0:
-            raise ValueError("retries >= 0, deadline_seconds >= 1 and keep_seconds >= 0 must hold")
-
-
-@dataclass(frozen=True)
-class SweepJob:
-    """One sweep on one pool; `spec` is its YAML as a text, with all settings in it. Raises ValueError.
-
-    `packs` is how many the pool has room for at once, None where Ray is to find out one by one.
-    """
-
-    name: str
-    spec: str
-    pool: Pool
-    packs: int | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.spec.encode()) > SPEC_BYTES:
-            raise ValueError(f"the spec must have at most {SPEC_BYTES} bytes, but got {len(self.spec.encode())}")
+    retries: NonNegativeInt = 3
+    deadline_seconds: PositiveInt = 7 * 86400
+    keep_seconds: NonNegativeInt = 60
 
 
 _POOL = TypeAdapter(Pool)
@@ -156,5 +130,8 @@ def read_pool(text: str) -> Pool:
     except yaml.YAMLError as error:
         raise ValueError(f"the pool is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, one['loc'])) or 'pool'}: {one['msg']}" for one in error.errors()]
+        lines = []
+        for e in error.errors():
+            got = "" if e["type"] in ("missing", "value_error") else f", but got {e['input']!r}"
+            lines.append(f"{'.'.join(map(str, e['loc'])) or 'pool'}: {e['msg'].removeprefix('Value error, ')}{got}")
         raise ValueError("\n".join(lines)) from None

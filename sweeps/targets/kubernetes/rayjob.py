@@ -7,7 +7,7 @@ first; an environment variable ends at 128 KiB and would lose the spec's line nu
 
 Each retry of a RayJob is a fresh Ray cluster, so the entrypoint has `--resume`: start, or continue from the store.
 
-    print(as_yaml(render(SweepJob(name="alpha-r", spec=text, pool=pool))))
+    print(as_yaml(render("alpha-r", spec, pool)))
 """
 
 from __future__ import annotations
@@ -17,43 +17,102 @@ from typing import Any
 
 import yaml
 
-from sweeps.targets.kubernetes.pool import Places, SecretKey, Size, SweepJob, write_pool
+from sweeps.targets.kubernetes.pool import Pool, SecretKey, write_pool
 
 Object = dict[str, Any]
 
-API_VERSION = "ray.io/v1"
 RAY_VERSION = "2.60.0"  # of constraints.txt; KubeRay picks its probes and the token's rules by it
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SUBMITTER = "ray-job-submitter"
 POOL, SPEC, STORE = "gradsweep/pool", "gradsweep/spec", "gradsweep/store"  # annotations
 USER = 10001  # the image's user, see k8s/image/Dockerfile
-
 DOCUMENTS = "/etc/gradsweep"
 SHARED = "/mnt/gradsweep"  # what every node of the sweep sees: states of members, data sets
-SPEC_FILE = f"{DOCUMENTS}/spec.yaml"
-STORE_FILE = f"{DOCUMENTS}/store.yaml"
+
+# On every node; HOME because the root file system is read-only.
+_RAY = {
+    "HOME": "/tmp",
+    "PYTHONSAFEPATH": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GRADSWEEP_CACHE": f"{SHARED}/cache",
+}
+# A lost node is noticed after 3 seconds instead of 12; a stopped driver has half a minute to end.
+_HEALTH = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_JOB_STOP_WAIT_TIME_S": "30",
+}
+_OBJECT_STORE = {"object-store-memory": "536870912"}
+_STORE_MOUNT = {"name": "store", "mountPath": SHARED}
+_SECCOMP = {"seccompProfile": {"type": "RuntimeDefault"}}
+# What Pod Security "restricted" asks of a container, and a read-only root file system.
+_RESTRICTED = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    **_SECCOMP,
+}
+# What the kubelet would mount into every container; here only the autoscaler's has it, never the driver's.
+_API_ACCESS = [
+    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+]
 
 
-def render(job: SweepJob) -> Object:
-    """The RayJob, as the Python client and YAML take it."""
-    labels = {"app.kubernetes.io/managed-by": "gradsweep", **_labels(job)}
-    if job.pool.queue:
-        labels[QUEUE_LABEL] = job.pool.queue
+def render(name: str, spec: str, pool: Pool, packs: int | None = None) -> Object:
+    """The RayJob, as the Python client and YAML take it; `spec` is the sweep's YAML with all settings in it.
+
+    `packs` is how many the pool has room for at once, None where Ray is to find out one by one.
+    """
+    # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
+    labels = {"app.kubernetes.io/part-of": "gradsweep", "app.kubernetes.io/instance": name}
+    queue = {"kueue.x-k8s.io/queue-name": pool.queue} if pool.queue else {}
+    redis: Object = {}
+    if pool.redis:
+        options = {"redisAddress": pool.redis.address, "redisPassword": _secret(pool.redis.password)}
+        redis["gcsFaultToleranceOptions"] = options
+    submitter = _container(SUBMITTER, pool, _plain(_RAY), _amounts("500m", "1Gi"))
+    files = f"{DOCUMENTS}/spec.yaml --name {name} --store {DOCUMENTS}/store.yaml"
     return {
-        "apiVersion": API_VERSION,
+        "apiVersion": "ray.io/v1",
         "kind": "RayJob",
-        "metadata": {"name": job.name, "labels": labels, "annotations": {POOL: write_pool(job.pool)}},
+        "metadata": {
+            "name": name,
+            "labels": {"app.kubernetes.io/managed-by": "gradsweep", **labels, **queue},
+            "annotations": {POOL: write_pool(pool)},
+        },
         "spec": {
             # Kueue starts the job by taking this back; created suspended, it never runs before its turn.
-            **({"suspend": True} if job.pool.queue else {}),
+            **({"suspend": True} if pool.queue else {}),
             "submissionMode": "K8sJobMode",
-            "entrypoint": f"gradsweep run {SPEC_FILE} --name {job.name} --store {STORE_FILE} --resume",
+            "entrypoint": f"gradsweep run {files} --resume",
             "shutdownAfterJobFinishes": True,
-            "ttlSecondsAfterFinished": job.pool.keep_seconds,
-            "backoffLimit": job.pool.retries,
-            "activeDeadlineSeconds": job.pool.deadline_seconds,
-            "submitterPodTemplate": _submitter(job),
-            "rayClusterSpec": _cluster(job),
+            "ttlSecondsAfterFinished": pool.keep_seconds,
+            "backoffLimit": pool.retries,
+            "activeDeadlineSeconds": pool.deadline_seconds,
+            # KubeRay's own submitter would have no securityContext.
+            "submitterPodTemplate": _pod(
+                labels, "submitter", "gradsweep-worker", {"restartPolicy": "Never"}, submitter
+            ),
+            "rayClusterSpec": {
+                "rayVersion": RAY_VERSION,
+                # Anyone who can reach Ray's dashboard can run code as us; the operator makes a token for every cluster.
+                "authOptions": {"mode": "token"},
+                # Kueue reserves a job's resources as a whole: behind a queue the cluster has its full size at once.
+                **({} if pool.queue else _autoscaling(pool.workers.idle_seconds)),
+                **redis,
+                "headGroupSpec": {
+                    # No CPUs: packs never compete with the driver for the head.
+                    "rayStartParams": {"num-cpus": "0", **_OBJECT_STORE},
+                    "template": _head(spec, pool, packs, labels),
+                },
+                "workerGroupSpecs": [_workers(pool, labels)],
+            },
         },
     }
 
@@ -81,238 +140,133 @@ _Dumper.add_representer(
 )
 
 
-def _cluster(job: SweepJob) -> Object:
-    # Kueue reserves a job's resources as a whole, so behind a queue the cluster has its full size from the start.
-    scaling = (
-        {}
-        if job.pool.queue
-        else {"enableInTreeAutoscaling": True, "autoscalerOptions": _autoscaler(job.pool.workers.idle_seconds)}
-    )
-    redis = {}
-    if job.pool.redis is not None:
-        options = {"redisAddress": job.pool.redis.address, "redisPassword": _secret(job.pool.redis.password)}
-        redis["gcsFaultToleranceOptions"] = options
-    return {
-        "rayVersion": RAY_VERSION,
-        # Anyone who can reach Ray's dashboard can run code as us; the operator makes a token for every cluster.
-        "authOptions": {"mode": "token"},
-        **scaling,
-        **redis,
-        "headGroupSpec": {
-            # No CPUs: packs never compete with the driver for the head.
-            "rayStartParams": {"num-cpus": "0", "object-store-memory": "536870912"},
-            "template": _head(job),
-        },
-        "workerGroupSpecs": [_workers(job)],
-    }
-
-
-def _head(job: SweepJob) -> Object:
-    ports = {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}
+def _head(spec: str, pool: Pool, packs: int | None, labels: Object) -> Object:
+    places = pool.places
     # So many packs wait at once, and the autoscaler sees the whole demand.
-    room = {} if job.packs is None else {"GRADSWEEP_PACKS": str(job.packs)}
+    room = {} if packs is None else {"GRADSWEEP_PACKS": str(packs)}
+    secrets = {
+        "GRADSWEEP_LEDGER_URL": places.ledger_url,
+        "MLFLOW_TRACKING_USERNAME": places.mlflow_username,
+        "MLFLOW_TRACKING_PASSWORD": places.mlflow_password,
+    }
+    # The store file, which names passwords and has none.
+    store = {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}
+    annotations = {
+        SPEC: spec,
+        STORE: yaml.safe_dump(store, sort_keys=False),
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        "karpenter.sh/do-not-disrupt": "true",
+    }
+    documents = [
+        {"path": f"{name.rpartition('/')[2]}.yaml", "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
+        for name in (SPEC, STORE)
+    ]
+    ports = {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}
     container = _container(
         "ray-head",
-        job,
-        [*_plain({**_RAY, **_HEALTH, **room}), *_driver(job.pool.places)],
-        _resources(job.pool.head),
+        pool,
+        [*_plain({**_RAY, **_HEALTH, **room}), *({"name": name, **_secret(key)} for name, key in secrets.items())],
+        _amounts(**vars(pool.head)),
         {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
         _STORE_MOUNT,
     )
-    # The store file, which names passwords and has none.
-    store = {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": job.pool.places.mlflow_uri, "folder": SHARED}
     container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
     # `stop` sends the driver SIGTERM through Ray and then deletes this Pod: the driver has this long to end.
     container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "30"]}}}
-    return {
-        "metadata": {
-            "labels": _labels(job, "head"),
-            "annotations": {
-                SPEC: job.spec,
-                STORE: yaml.safe_dump(store, sort_keys=False),
-                "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-                "karpenter.sh/do-not-disrupt": "true",
-            },
-        },
-        "spec": {
-            **_pod("gradsweep-head"),
-            "terminationGracePeriodSeconds": 90,
-            "containers": [container],
-            "volumes": [
-                _TMP,
-                {"name": "autoscaler-tmp", "emptyDir": {"sizeLimit": "1Gi"}},
-                {"name": "documents", "downwardAPI": {"items": [_document(SPEC), _document(STORE)]}},
-                _claim(job.pool.places),
-                _api_access(),
-            ],
-        },
-    }
+    volumes = [
+        {"name": "autoscaler-tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        {"name": "documents", "downwardAPI": {"items": documents}},
+        _claim(pool),
+        {"name": "api-access", "projected": {"sources": _API_ACCESS}},
+    ]
+    template = _pod(labels, "head", "gradsweep-head", {"terminationGracePeriodSeconds": 90}, container, *volumes)
+    template["metadata"]["annotations"] = annotations
+    return template
 
 
-def _workers(job: SweepJob) -> Object:
-    workers = job.pool.workers
+def _workers(pool: Pool, labels: Object) -> Object:
+    workers = pool.workers
     gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-    tolerations = [*([gpu] if workers.size.gpus else []), *map(dict, workers.tolerations)]
-    replicas = workers.maximum if job.pool.queue else workers.minimum
+    placement = {
+        "nodeSelector": dict(workers.node_selector),
+        "tolerations": [*([gpu] if workers.size.gpus else []), *map(dict, workers.tolerations)],
+    }
+    replicas = workers.maximum if pool.queue else workers.minimum
     # No credentials: only the driver connects to databases and MLflow.
-    container = _container("ray-worker", job, _plain(_RAY), _resources(workers.size), _STORE_MOUNT)
+    container = _container("ray-worker", pool, _plain(_RAY), _amounts(**vars(workers.size)), _STORE_MOUNT)
     return {
         "groupName": "gpu-workers" if workers.size.gpus else "cpu-workers",
         "replicas": replicas,
         "minReplicas": replicas,
         "maxReplicas": workers.maximum,
-        "rayStartParams": {"object-store-memory": "536870912"},
-        "template": {
-            "metadata": {"labels": _labels(job, "worker")},
-            "spec": {
-                **_pod("gradsweep-worker"),
-                "nodeSelector": dict(workers.node_selector),
-                "tolerations": tolerations,
-                "containers": [container],
-                "volumes": [_TMP, _claim(job.pool.places)],
-            },
-        },
+        "rayStartParams": _OBJECT_STORE,
+        "template": _pod(labels, "worker", "gradsweep-worker", placement, container, _claim(pool)),
     }
 
 
-def _submitter(job: SweepJob) -> Object:
-    """The Pod that submits the entrypoint and prints its output; KubeRay's own would have no securityContext."""
-    return {
-        "metadata": {"labels": _labels(job, "submitter")},
-        "spec": {
-            **_pod("gradsweep-worker"),
-            "restartPolicy": "Never",
-            "containers": [_container(SUBMITTER, job, _plain(_RAY), _amounts("500m", "1Gi"))],
-            "volumes": [_TMP],
-        },
-    }
-
-
-def _autoscaler(idle_seconds: int) -> Object:
-    return {
+def _autoscaling(idle_seconds: int) -> Object:
+    account = "/var/run/secrets/kubernetes.io/serviceaccount"
+    options = {
         "version": "v2",
         "idleTimeoutSeconds": idle_seconds,
         "imagePullPolicy": "IfNotPresent",
         "env": _plain({"HOME": "/tmp"}),
         "resources": _amounts("500m", "1Gi"),
-        "securityContext": _restricted(),
+        "securityContext": _RESTRICTED,
         "volumeMounts": [
             {"name": "autoscaler-tmp", "mountPath": "/tmp"},
-            {"name": "api-access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True},
+            {"name": "api-access", "mountPath": account, "readOnly": True},
         ],
     }
+    return {"enableInTreeAutoscaling": True, "autoscalerOptions": options}
 
 
-# On every node; HOME because the root file system is read-only.
-_RAY = {
-    "HOME": "/tmp",
-    "PYTHONSAFEPATH": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GRADSWEEP_CACHE": f"{SHARED}/cache",
-}
-# A lost node is noticed after 3 seconds instead of 12; a stopped driver has half a minute to end.
-_HEALTH = {
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_JOB_STOP_WAIT_TIME_S": "30",
-}
-
-
-_TMP = {"name": "tmp", "emptyDir": {"sizeLimit": "10Gi"}}
-_STORE_MOUNT = {"name": "store", "mountPath": SHARED}
-
-
-def _container(name: str, job: SweepJob, environment: list[Object], resources: Object, *mounts: Object) -> Object:
+def _pod(labels: Object, component: str, account: str, more: Object, container: Object, *volumes: Object) -> Object:
     return {
-        "name": name,
-        "image": job.pool.image,
-        "imagePullPolicy": "IfNotPresent",
-        "env": environment,
-        "resources": resources,
-        "securityContext": _restricted(),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],
-    }
-
-
-def _labels(job: SweepJob, component: str = "") -> dict[str, str]:
-    # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
-    labels = {"app.kubernetes.io/part-of": "gradsweep", "app.kubernetes.io/instance": job.name}
-    return labels | ({"app.kubernetes.io/component": component} if component else {})
-
-
-def _pod(service_account: str) -> Object:
-    return {
-        "serviceAccountName": service_account,
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
+        "metadata": {"labels": {**labels, "app.kubernetes.io/component": component}},
+        "spec": {
+            "serviceAccountName": account,
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                **_SECCOMP,
+            },
+            **more,
+            "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "10Gi"}}, *volumes],
         },
     }
 
 
-def _restricted() -> Object:
-    """What Pod Security "restricted" asks of a container, and a read-only root file system."""
+def _container(name: str, pool: Pool, environment: list[Object], resources: Object, *mounts: Object) -> Object:
     return {
-        "runAsNonRoot": True,
-        "runAsUser": USER,
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
+        "name": name,
+        "image": pool.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": environment,
+        "resources": resources,
+        "securityContext": _RESTRICTED,
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],
     }
 
 
-def _resources(size: Size) -> Object:
-    return _amounts(str(size.cpus), size.memory, **({"nvidia.com/gpu": str(size.gpus)} if size.gpus else {}))
-
-
-def _amounts(cpu: str, memory: str, **others: str) -> Object:
+def _amounts(cpus: int | str, memory: str, gpus: int = 0) -> Object:
     """The same as requests and limits."""
-    amounts = {"cpu": cpu, "memory": memory, **others}
-    return {"requests": dict(amounts), "limits": dict(amounts)}
+    amounts = {"cpu": str(cpus), "memory": memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
+    return {"requests": amounts, "limits": dict(amounts)}
 
 
 def _plain(values: Mapping[str, str]) -> list[Object]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def _driver(places: Places) -> list[Object]:
-    secrets = {
-        "GRADSWEEP_LEDGER_URL": places.ledger_url,
-        "MLFLOW_TRACKING_USERNAME": places.mlflow_username,
-        "MLFLOW_TRACKING_PASSWORD": places.mlflow_password,
-    }
-    return [{"name": name, **_secret(key)} for name, key in secrets.items()]
-
-
 def _secret(key: SecretKey) -> Object:
     return {"valueFrom": {"secretKeyRef": {"name": key.secret, "key": key.key}}}
 
 
-def _document(annotation: str) -> Object:
-    path = annotation.rpartition("/")[2] + ".yaml"
-    return {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
-
-
-def _claim(places: Places) -> Object:
-    return {"name": "store", "persistentVolumeClaim": {"claimName": places.claim}}
-
-
-def _api_access() -> Object:
-    """What the kubelet would mount into every container; here only the autoscaler's has it, never the driver's."""
-    root = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
-    namespace = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
-    sources = [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
-        {"configMap": root},
-        {"downwardAPI": {"items": [namespace]}},
-    ]
-    return {"name": "api-access", "projected": {"sources": sources}}
+def _claim(pool: Pool) -> Object:
+    return {"name": "store", "persistentVolumeClaim": {"claimName": pool.places.claim}}

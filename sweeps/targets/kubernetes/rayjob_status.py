@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sweeps.targets.kubernetes.errors import flat
 from sweeps.targets.target import SweepStatus
 
 # KubeRay's JobDeploymentStatus in our words; Running and Complete are refined by Ray's own.
@@ -27,6 +26,11 @@ DEPLOYMENT = {
     "ValidationFailed": "failed",
 }
 ENDED = frozenset({"finished", "failed", "stopped"})  # it has stopped for good
+
+
+def flat(text: object) -> str:
+    """A text without line breaks."""
+    return " ".join(str(text).split())
 
 
 def status_of(rayjob: Mapping[str, Any]) -> SweepStatus:

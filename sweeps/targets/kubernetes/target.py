@@ -11,19 +11,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from sweeps.targets.kubernetes.errors import NoSuchSweep
-from sweeps.targets.kubernetes.pool import Pool, SweepJob, read_pool
+from sweeps.spec.reading import parse
+from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep
+from sweeps.targets.kubernetes.pool import Pool, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
-from sweeps.targets.target import Submission, Submitted, SweepStatus, commands, recorded
+from sweeps.targets.target import Submitted, SweepStatus, commands, recorded
 from trainers.errors import TargetError
 
-if TYPE_CHECKING:
-    from sweeps.targets.kubernetes.client import Namespace
-
 POOL_VARIABLE = "GRADSWEEP_POOL"
+SPEC_BYTES = 200_000  # of the 256 KiB that an object's annotations may have together
 
 
 class KubernetesTarget:
@@ -38,34 +37,31 @@ class KubernetesTarget:
             raise TargetError(f"--to {address}: must be k8s://NAMESPACE, like k8s://gradsweep")
         self._store = store
         self._pool = pool
+        self._again = f"gradsweep submit SPEC --resume --to {address} continues from the store"
 
-    def submit(self, sweep: Submission) -> Submitted:
+    def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
         if self._store is not None:
             raise TargetError("--store: on Kubernetes the pool says where records go, as `places`")
-        rayjob = render(_job(sweep.name, sweep.spec, self._read_pool()))
-        if sweep.dry_run:
-            return Submitted(sweep.name, self._to, manifest=as_yaml(rayjob))
-        namespace = self._connect()
-        if sweep.resume:
-            self._remove_ended(namespace, sweep.name)
-        namespace.create(rayjob)
-        return self._submitted(sweep.name)
+        rayjob = _rendered(name, spec, self._read_pool())
+        if dry_run:
+            return Submitted(name, self._to, manifest=as_yaml(rayjob))
+        return self._create(name, rayjob, resume)
 
     def list(self) -> list[SweepStatus]:
         """What the RayJobs say."""
-        return self._connect().list()
+        return Namespace(self._name).list()
 
     def status(self, name: str) -> SweepStatus:
         """What RayJob, Pods and driver say, and the store, where it can be read from here."""
-        namespace, stored = self._connect(), recorded(name, self._store)
+        namespace, stored = Namespace(self._name), recorded(name, self._store)
         try:
             status = namespace.status(name)
         except NoSuchSweep:
             if stored is None:
                 raise
             return SweepStatus(name, stored["state"], f"no RayJob in {self._to} any more", recorded=stored)
-        if pods := pods_in_words(namespace.pods(name)[0]):
+        if pods := pods_in_words(namespace.pods(name)):
             status = replace(status, detail=f"{status.detail}; {pods}")
         with suppress(TargetError):  # its Pod may end at this moment
             status = replace(status, last_line=namespace.last_line(name))
@@ -73,11 +69,11 @@ class KubernetesTarget:
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         """The driver's output, as the submitter's Pod prints it."""
-        return self._connect().logs(name, follow=follow)
+        return Namespace(self._name).logs(name, follow=follow)
 
     def stop(self, name: str) -> SweepStatus:
         """Delete its RayJob; for a sweep that has ended this deletes its output."""
-        namespace = self._connect()
+        namespace = Namespace(self._name)
         before = namespace.status(name)
         namespace.delete(name)
         state = before.state if before.state in ENDED else "stopped"
@@ -85,27 +81,15 @@ class KubernetesTarget:
 
     def resume(self, name: str) -> Submitted:
         """Make its RayJob anew from the spec and the pool that it carries."""
-        again = f"gradsweep submit SPEC --resume --to {self._to} continues from the store"
-        namespace = self._connect()
         try:
-            documents = documents_of(namespace.rayjob(name))
+            documents = documents_of(Namespace(self._name).rayjob(name))
         except NoSuchSweep as error:
-            raise NoSuchSweep(f"{error}; {again}") from None
+            raise NoSuchSweep(f"{error}; {self._again}") from None
         if documents is None:
-            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {again}")
+            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {self._again}")
         spec, pool = documents
-        rayjob = render(_job(name, spec, _parsed(pool, f"the pool of RayJob {name}")))
-        self._remove_ended(namespace, name)
-        try:
-            namespace.create(rayjob)
-        except TargetError as error:
-            raise TargetError(f"{error}; the old RayJob is gone: {again}", error.exit_code) from None
-        return self._submitted(name)
-
-    def _connect(self) -> Namespace:
-        from sweeps.targets.kubernetes.client import connect
-
-        return connect(self._name)
+        rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"))
+        return self._create(name, rayjob, resume=True)
 
     def _read_pool(self) -> Pool:
         chosen = self._pool or os.environ.get(POOL_VARIABLE)
@@ -119,27 +103,27 @@ class KubernetesTarget:
             reason = getattr(error, "strerror", None) or "it is not a text"
             raise TargetError(f"--pool {chosen}: can't be read: {reason}") from None
 
-    def _remove_ended(self, namespace: Namespace, name: str) -> None:
-        """Delete an ended RayJob of this name, if there is one; one that runs is refused."""
+    def _create(self, name: str, rayjob: dict[str, Any], resume: bool) -> Submitted:
+        """Create a RayJob; with `resume` in the place of one that has ended, if there is one."""
+        namespace, gone = Namespace(self._name), ""
+        with suppress(NoSuchSweep):
+            if resume and (state := namespace.status(name).state) not in ENDED:
+                raise TargetError(f"sweep {name!r} is {state} in {self._to}: gradsweep logs {name} -f --to {self._to}")
+            if resume:
+                namespace.delete(name)
+                gone = f"; the old RayJob is gone: {self._again}"
         try:
-            status = namespace.status(name)
-        except NoSuchSweep:
-            return
-        if status.state not in ENDED:
-            raise TargetError(
-                f"sweep {name!r} is {status.state} in {self._to}: gradsweep logs {name} -f --to {self._to}"
-            )
-        namespace.delete(name)
-
-    def _submitted(self, name: str) -> Submitted:
+            namespace.create(rayjob)
+        except TargetError as error:
+            raise TargetError(f"{error}{gone}", error.exit_code) from None
         forward = f"kubectl --namespace {self._name} port-forward service/mlflow 5000"
         return Submitted(name, self._to, {**commands(name, self._to), "ui": f"{forward}, then http://localhost:5000"})
 
 
-def _job(name: str, spec: str, pool: Pool) -> SweepJob:
-    """The sweep on its pool, with how many packs that has room for. Raises TargetError, SpecError."""
-    from sweeps.spec.reading import parse
-
+def _rendered(name: str, spec: str, pool: Pool) -> dict[str, Any]:
+    """The RayJob, with how many packs the pool has room for. Raises TargetError, SpecError."""
+    if (size := len(spec.encode())) > SPEC_BYTES:
+        raise TargetError(f"the spec must have at most {SPEC_BYTES} bytes, but got {size}")
     parsed = parse(spec, name)
     for fields in (parsed.base, *parsed.arms.values()):
         kind, _, folder = str(fields.get("data", "")).partition(":")
@@ -147,9 +131,9 @@ def _job(name: str, spec: str, pool: Pool) -> SweepJob:
             raise TargetError(f"data: folder:{folder}: Pods see no folder but {SHARED}, the pool's claim")
     try:
         packs = pool.workers.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
-        return SweepJob(name, spec, pool, packs)
     except ValueError as error:
         raise TargetError(str(error)) from None
+    return render(name, spec, pool, packs)
 
 
 def _parsed(text: str, where: str) -> Pool:

@@ -14,7 +14,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from tracking.ledger import Ledger, with_driver
+from tracking.ledger import Ledger
 from tracking.mirrors.client import MlflowClient
 from tracking.mirrors.follower import Lag, Mirrors
 from tracking.store import Store
@@ -71,7 +71,7 @@ def in_mlflow(store: Store, uri: str | None = None) -> dict[str, Any]:
 def in_optuna(store: Store) -> dict[str, Any]:
     """All that Optuna's database has of the sweep, without the ids that it gives."""
     content = {}
-    storage = RDBStorage(with_driver(store.optuna_url))
+    storage = RDBStorage(store.optuna_url)
     for name in ("sweep", "sweep (confirmed)"):
         if name in optuna.get_all_study_names(storage):
             study = optuna.load_study(study_name=name, storage=storage)

@@ -23,10 +23,10 @@ from tests.tracking.mirrors.conftest import Made, client_of, in_mlflow, mirrored
 from tracking.ledger import Ledger
 from tracking.mirrors import client, mlflow
 from tracking.mirrors.client import MlflowClient
-from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign, waiting
-from tracking.mirrors.metrics import points
+from tracking.mirrors.follower import Lag, refuse_foreign, waiting
+from tracking.mirrors.run_data import points
 from tracking.store import Store
-from tracking.types import Epoch, Sweep, Taken
+from tracking.types import Epoch, Taken
 from trainers.errors import SearchError
 from trainers.metrics import names
 from trainers.regimes import network
@@ -313,7 +313,6 @@ def test_a_run_that_comes_into_being_late_is_put_away(store: Store, ledger: Ledg
     assert mirrored(store) == UP_TO_DATE
     before = in_mlflow(store)
     mirror = mlflow.MlflowMirror(store, ledger)
-    mirror.clear(sweep)
     ledger.forget(sweep, "mlflow")
     ledger.take(sweep, "mlflow", [Taken(0, attempted=True)])
     while mirror.round(ledger.sweep("sweep"), True):
@@ -381,14 +380,3 @@ def test_the_users_own_settings_stand_and_ours_go(monkeypatch: pytest.MonkeyPatc
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "60"
     assert dict(os.environ) == before
-
-
-def test_the_mirrors_begin_before_the_sweep(store: Store, maker: Any) -> None:
-    mirrors = Mirrors(store, "sweep")
-    mirrors.start()
-    ledger = Ledger.create(store.ledger_url)
-    sweep: Sweep = maker.begin(ledger)
-    maker.configuration(ledger, sweep, 0)
-    assert mirrors.waiting() <= 2
-    assert mirrors.close(60) == UP_TO_DATE
-    ledger.close()

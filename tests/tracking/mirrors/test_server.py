@@ -15,8 +15,7 @@ import pytest
 from tests.service.servers import DATABASE_PASSWORD, Postgres
 from tests.tracking.mirrors.conftest import Made, client_of, in_mlflow, in_optuna, mirrored
 from tracking.ledger import Ledger
-from tracking.login import check_login
-from tracking.mirrors.follower import Lag, Mirrors, refuse_foreign
+from tracking.mirrors.follower import Lag, Mirrors, check_login, refuse_foreign
 from tracking.mirrors.mlflow import MlflowMirror
 from tracking.store import Address, Store
 from trainers.errors import StoreError, Unavailable

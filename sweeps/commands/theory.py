@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from sweeps.commands import Json, app, say
 from sweeps.commands.text import table
 from trainers.errors import RequestError
-from trainers.theory.check import check
-from trainers.theory.network import SIGMOIDS
 
 ENDINGS = (".png", ".svg", ".pdf")
 PARTS = (
@@ -24,17 +25,29 @@ docs/theory.md, with the paper's proofs step by step. g is the network's output,
 is log(1 / (1 + e^-z)); sigmoid is the logistic function, the other reading of the word."""
 
 
-def theory(figure: Path | None) -> dict[str, Any]:
-    """Checks the theorems, and draws the figure where a file is given. Raises RequestError if it can't be written."""
-    if figure and figure.suffix not in ENDINGS:
-        raise RequestError(f"figure: {figure}: the name must end in {', '.join(ENDINGS)}")
-    if figure and not figure.parent.is_dir():
-        raise RequestError(f"figure: {figure}: the folder {figure.parent} must exist")
-    if figure:
-        from tracking.figures.theory import save
+@app.command()
+def theory(
+    figure: Annotated[Path | None, Option(metavar="FILE", help="also draw it: .png, .svg or .pdf")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check numerically where the paper's two theorems hold."""
+    from trainers.theory.check import check
 
-        save(figure)
-    return check()
+    if figure:
+        draw(figure)
+    checked = check()
+    say(checked, theory_text(checked), as_json)
+
+
+def draw(figure: Path) -> None:
+    """Write the figure to a file. Raises RequestError if that can't be done."""
+    if figure.suffix not in ENDINGS:
+        raise RequestError(f"figure: {figure}: the name must end in {', '.join(ENDINGS)}")
+    if not figure.parent.is_dir():
+        raise RequestError(f"figure: {figure}: the folder {figure.parent} must exist")
+    from tracking.figures.theory import save
+
+    save(figure)
 
 
 def theory_text(theory: dict[str, Any]) -> str:
@@ -57,6 +70,8 @@ def _verdicts(claims: list[dict[str, Any]], title: str) -> str:
 
 
 def _properties(claims: list[dict[str, Any]]) -> str:
+    from trainers.theory.network import SIGMOIDS
+
     rows: dict[str, dict[str, str]] = {}
     for claim in claims:
         if claim["part"] == "properties":
