@@ -50,7 +50,8 @@ def places(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Place, ...]
     """The layers with parameters, from the input on."""
     placed: list[Place] = []
     incoming, start = image, 0
-    for layer, output in zip(layers, output_shapes(layers, image), strict=True):
+    for layer in layers:
+        output = layer.output(incoming)
         if tensors := layer.parameters(incoming):
             where = slice(start, start + sum(map(prod, tensors)))
             units = prod(output) if layer.activated else 0
