@@ -25,7 +25,7 @@ HISTORY = 500  # a pruner compares with this many of the latest: its cost must n
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a sweep is: how many configurations it will have (see `total`), and how many are in each state."""
+    """How far a sweep is: how many configurations it will have, and how many are in each state."""
 
     total: int
     complete: int
@@ -41,15 +41,10 @@ class Counts:
 
 
 def counts(plan: SearchPlan, rows: Sequence[Row]) -> Counts:
-    """How far the sweep is."""
-    states = [row.state for row in rows]
-    return Counts(total(plan, rows), *(states.count(state) for state in (*ENDS, "running")))
-
-
-def total(plan: SearchPlan, rows: Sequence[Row]) -> int:
-    """How many configurations the sweep will have; at most, until the search has ended."""
-    again = chosen(plan, rows)
-    return plan.total if again is None else plan.searching + len(again)
+    """How far the sweep is; until the search has ended, the total is the most that there can be."""
+    states, again = [row.state for row in rows], chosen(plan, rows)
+    total = plan.total if again is None else plan.searching + len(again)
+    return Counts(total, *(states.count(state) for state in (*ENDS, "running")))
 
 
 def chosen(plan: SearchPlan, rows: Sequence[Row]) -> list[int] | None:

@@ -153,11 +153,10 @@ def _trial(row: Row, at: Mapping[str, Value] | None, space: dict[str, BaseDistri
 
 def _window(rows: Sequence[Row], goals: Sequence[str]) -> list[Row]:
     ended = [row for row in rows if row.state not in ("running", "failed")]
-    if len(ended) > WINDOW:
-        best = _best([row for row in ended if row.state == "complete"], goals)
-        latest = [row for row in ended if row.number not in best][-(WINDOW - len(best)) :]
-        ended = [row for row in ended if row.number in best] + latest
-    return sorted([*ended, *(row for row in rows if row.state == "running")], key=lambda row: row.number)
+    best = _best([row for row in ended if row.state == "complete"], goals)
+    latest = [row.number for row in ended if row.number not in best][-(WINDOW - len(best)) :]
+    shown = best.union(latest)
+    return [row for row in rows if row.state == "running" or row.number in shown]
 
 
 def _best(complete: Sequence[Row], goals: Sequence[str]) -> set[int]:

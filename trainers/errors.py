@@ -97,10 +97,10 @@ class TargetError(FailedError):
         self.exit_code = exit_code
 
 
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """A hint for a message about an unknown word: the known one that is nearest to it, or all of them."""
+def did_you_mean(word: str, known: Collection[str], where: str = "") -> str:
+    """A hint for a message about an unknown word: the known one that is nearest to it, or `where` to look, or all."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+    return f"did you mean {close[0]}?" if close else where or f"known are {', '.join(known)}"
 
 
 def printable(text: str) -> str:

@@ -117,5 +117,4 @@ def _chosen(entries: list[dict[str, Any]], key: str, name: str | None, rule: str
     if chosen := [e for e in entries if f".{name}." in f".{e[key]}."]:
         return chosen
     words = dict.fromkeys(word for e in entries for word in (e[key], e[key].rpartition(".")[2]))
-    hint = did_you_mean(name, words)
-    raise RequestError(f"{rule} {shown(name)}; {hint if hint.startswith('did') else f'{command} lists them'}")
+    raise RequestError(f"{rule} {shown(name)}; {did_you_mean(name, words, f'{command} lists them')}")

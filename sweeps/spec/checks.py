@@ -132,11 +132,8 @@ def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
 
 
 def _unknown_metric(word: str, known: Sequence[str]) -> str:
-    """With the metric that may have been meant: there are too many to list."""
-    hint = did_you_mean(word, known)
-    if not hint.startswith("did"):
-        hint = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
-    return f"unknown metric {shown(word)}; {hint}"
+    where = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
+    return f"unknown metric {shown(word)}; {did_you_mean(word, known, where)}"
 
 
 def _search(spec: SweepSpec) -> Iterator[Problem]:

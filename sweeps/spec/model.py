@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer, WrapValidator, with_config
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WrapValidator, with_config
 from typing_extensions import TypedDict
 
 from search_spaces.plan import SearchPlan
@@ -151,24 +150,17 @@ class SweepSpec(Part):
         """What is to be searched; a grid has all of its points where no number is given."""
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
         epochs = [base["epochs"], *(arm["epochs"] for arm in self.arms.values() if "epochs" in arm)]
-        plan = SearchPlan(tuple(o.goal for o in self.objective), self.arms, base=base, epochs=max(epochs))
+        goals, confirm = tuple(goal for _, goal in self.objectives), self.confirm.top if self.confirm else 0
         if (search := self.search) is None:
-            return plan
+            return SearchPlan(goals, self.arms, base=base, epochs=max(epochs))
         if not (configurations := configurations or search.configurations):
             from search_spaces.samplers import grid  # and Optuna with it
 
             configurations = len(grid(search.space, base, **search.sampler))
         if "epochs" in search.space:
             epochs += search.space["epochs"].ends.values()
-        return replace(
-            plan,
-            space=search.space,
-            configurations=configurations,
-            epochs=int(max(epochs)),
-            sampler=search.sampler,
-            pruner=search.pruner,
-            confirm=self.confirm.top if self.confirm else 0,
-        )
+        searched = dict(search) | {"configurations": configurations}
+        return SearchPlan(goals, self.arms, base=base, epochs=int(max(epochs)), confirm=confirm, **searched)
 
     def to_yaml(self) -> str:
         """The spec as YAML that reads back to an equal one, with what was left open filled in."""
@@ -185,7 +177,7 @@ class SweepSpec(Part):
         return dump(data)
 
 
-PARTS: dict[str, type[BaseModel]] = {
+PARTS: dict[str, type[Part]] = {
     "search": SearchSpec,
     "objective": Objective,
     "claims": ClaimSpec,

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from search_spaces.space import SEARCHABLE
 from sweeps.spec.checks import problems
 from sweeps.spec.model import PARTS, Arm, Base, Resources, SweepSpec
-from sweeps.spec.values import KINDS, RANGE_KEYS, Problem
+from sweeps.spec.values import KINDS, RANGE_KEYS, Problem, refuse
 from sweeps.spec.yaml_lines import DEEPEST, Path, YamlError, dotted, dump, load
 from tracking.store import without_password
 from trainers.errors import MOST_PROBLEMS, SpecError, did_you_mean, shown
@@ -92,19 +92,18 @@ def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepS
         _set(data, setting, places)
     try:
         spec = SweepSpec.model_validate(data)
-        wrong, unsaid = problems(spec), 0
+        refuse(problems(spec))
+        return spec
     except ValidationError as error:
         details = error.errors(include_url=False)
-        # To find words for each takes longer than to read them: a file of a hundred thousand wrong keys takes no time.
-        wrong = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
-        unsaid = max(0, len(details) - MOST_PROBLEMS)
-    if not wrong:
-        return spec
+    # To find words for each takes longer than to read them: a file of a hundred thousand wrong keys takes no time.
+    wrong = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
     if not isinstance(data.get("objective"), list):  # one is written without the list that it is in the model
         wrong = [((path[0], *path[2:]) if path[:1] == ("objective",) else path, message) for path, message in wrong]
     # The place of a problem is that of its key, or of the nearest one around it that is written.
     nearest = [next(places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in places) for path, _ in wrong]
     lines_of = zip(nearest, wrong, strict=True)
+    unsaid = len(details) - len(wrong)
     raise SpecError([f"{place}: {dotted(path)}{message}" for place, (path, message) in lines_of], unsaid)
 
 
@@ -169,11 +168,10 @@ def _problem(detail: ErrorDetails) -> Problem:
 
 def _unknown(path: Path) -> str:
     """What to say about an unknown key."""
-    first, key = path[0], str(path[-1])
-    known: Collection[str]
-    if len(path) == 1:
-        known = SweepSpec.model_fields
-    elif path[:2] == ("search", "space"):
+    first, key = str(path[0]), str(path[-1])
+    part = PARTS.get(first, SweepSpec)
+    known: Collection[str] = [field.alias or name for name, field in part.model_fields.items()]
+    if path[:2] == ("search", "space"):
         known = SEARCHABLE if len(path) == 3 else RANGE_KEYS
         if key in FIELDS:
             return f"can't be searched; can be: {', '.join(known)}"
@@ -183,6 +181,4 @@ def _unknown(path: Path) -> str:
             return "unknown key; the seeds of all configurations are given by seeds"
         if key in FIELDS:
             return f"unknown key; {key} is given in arms and searched in search.space"
-    else:
-        known = [field.alias or name for name, field in PARTS[str(first)].model_fields.items()]
     return f"unknown key; {did_you_mean(key, known)}"

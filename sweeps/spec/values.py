@@ -65,12 +65,11 @@ def arms(value: dict[str, Any]) -> dict[str, Any]:
 
 def seeds(value: Any) -> int | tuple[int, ...]:
     """A count, or a list of different seeds."""
-    if type(value) is int:
-        if not 1 <= value <= MOST_SEEDS:
-            raise ValueError(f"must be a count from 1 to {MOST_SEEDS} or a list of seeds, but got {value}")
+    count = value if type(value) is int else len(value) if isinstance(value, list) else 0
+    if not 1 <= count <= MOST_SEEDS:
+        raise ValueError(f"must be a count from 1 to {MOST_SEEDS} or a list of seeds, but got {shown(value)}")
+    if isinstance(value, int):
         return value
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_SEEDS:
-        raise ValueError(f"must be a count or a list of seeds, but got {shown(value)}")
     wrong = [(i, seed) for i, seed in enumerate(value) if type(seed) is not int or seed < 0]
     refuse([((i,), f"must be a whole number >= 0, but got {shown(seed)}") for i, seed in wrong])
     first: dict[int, int] = {}
@@ -103,9 +102,7 @@ def tracking_uri(uri: str) -> str:
 
 def space(value: Any, validate: Callable[[Any], Any]) -> Any:
     """What is searched, in the order in which it is written, on which some samplers depend."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"must be a mapping of what is searched, but got {shown(value)}")
-    if not value:
+    if value == {}:
         raise ValueError("must have something to search; leave search out for the arms alone")
     entries = validate(value)
     return {key: entries[key] for key in value}

@@ -162,8 +162,8 @@ def test_the_role_is_what_the_commands_need_and_no_more(objects: tuple[Object, .
         for resource in rule["resources"]
     }
     assert rights == {
-        ("ray.io", "rayjobs"): {"create", "get", "list", "watch", "delete"},
-        ("", "pods"): {"get", "list", "watch"},
+        ("ray.io", "rayjobs"): {"create", "get", "list", "delete"},
+        ("", "pods"): {"get", "list"},
         ("", "pods/log"): {"get"},
     }
     assert not of_kind(objects, "ClusterRole") and not of_kind(objects, "ClusterRoleBinding")

@@ -74,13 +74,13 @@ WRONG = [
     (ARMS + "base: 5\n", "3: base: must be a mapping of keys to values, but got 5"),
     (ARMS + "base:\n", "3: base: must be a mapping of keys to values, but got null"),
     (ARMS + "seeds: 0\n", "3: seeds: must be a count from 1 to 10000 or a list of seeds, but got 0"),
-    (ARMS + "seeds: many\n", "3: seeds: must be a count or a list of seeds, but got 'many'"),
+    (ARMS + "seeds: many\n", "3: seeds: must be a count from 1 to 10000 or a list of seeds, but got 'many'"),
     (ARMS + "seeds: [1, 1]\n", "3: seeds.1: the seeds must differ, but got 1 twice"),
     (
         ARMS + "seeds: [1, -2, x]\n",
         "3: seeds.1: must be a whole number >= 0, but got -2\n3: seeds.2: must be a whole number >= 0, but got 'x'",
     ),
-    (ARMS + "seeds: []\n", "3: seeds: must be a count or a list of seeds, but got []"),
+    (ARMS + "seeds: []\n", "3: seeds: must be a count from 1 to 10000 or a list of seeds, but got []"),
     ("name: x\narms:\n  paper: {alpha: 0}\n", "3: arms.paper.alpha: alpha > 0 must hold and be finite, but got 0.0"),
     ("name: x\narms:\n  paper: {alfa: 2}\n", "3: arms.paper.alfa: unknown key; did you mean alpha?"),
     (
@@ -189,7 +189,7 @@ WRONG = [
     ("name: x\nsearch: {configurations: 3}\n", "2: search.space: is missing"),
     (
         "name: x\nsearch: {configurations: 3, space: [r]}\n",
-        "2: search.space: must be a mapping of what is searched, but got ['r']",
+        "2: search.space: must be a mapping of keys to values, but got ['r']",
     ),
     ("name: x\nsearch: [1]\n", "2: search: must be a mapping of keys to values, but got [1]"),
     (RANGE + "sampler: {name: tpee}", "6: search.sampler.name: unknown sampler 'tpee'; did you mean tpe?"),
@@ -302,7 +302,7 @@ SETTINGS = [
     ("base..epochs=2", "must be key=value, with a dotted key like base.epochs=2"),
     ("base.epochs.x=2", "base.epochs: has no 'x' to set: it is 3"),
     ("seeds=[1,1]", "seeds.1: the seeds must differ, but got 1 twice"),
-    ("seeds=", "seeds: must be a count or a list of seeds, but got null"),
+    ("seeds=", "seeds: must be a count from 1 to 10000 or a list of seeds, but got null"),
     ("arms.plain.alpha=0", "arms.plain.alpha: alpha > 0 must hold and be finite, but got 0.0"),
     ("arms=null", "arms: must be a mapping of keys to values, but got null"),
     ("search.configurations=3", "search.space: is missing"),
