@@ -15,8 +15,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from math import prod
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -48,7 +49,6 @@ WHOLE = {"lanes": (1, 8, 32), "cuda": (225,)}  # members for which a sweep's who
 MATRIX = 8192  # the side of the matrices whose product measures a device's peak
 
 Pass = Callable[[], int]  # trains once over the images; how many they were, for all members together
-Engines = Literal["lanes", "cuda"]
 T = TypeVar("T")
 
 
@@ -57,7 +57,7 @@ def bench(
     batch_size: int,
     *,
     device: str = "cpu",
-    engine: Engines = "lanes",
+    engine: str = "lanes",
     threads: int = 1,
     rounds: int = 5,
     compiled: bool = True,
@@ -117,42 +117,21 @@ def bench(
 
 
 def ways(
-    regime: str, batch_size: int, device: str, engine: Engines, threads: int, compiled: bool
+    regime: str, batch_size: int, device: str, engine: str, threads: int, compiled: bool
 ) -> Iterator[tuple[str, int, Callable[[], Pass]]]:
     """Every way to train a regime: its name, its number of members, and what makes it ready."""
     member = MemberConfig(regime=regime, batch_size=batch_size)
     layers = layers_of(member, 10)
     few, many = random_dataset(FEWER[engine]), random_dataset(IMAGES[engine])
-
-    def plain(**options: Any) -> Callable[[], Pass]:
-        return lambda: pytorch(layers, batch_size, few.train, device, **options)
-
     if engine == "lanes":
-        yield "pytorch dataloader", 1, plain(workers=threads)
-        yield "pytorch resident", 1, plain()
-        yield "pytorch channels_last", 1, plain(channels_last=True)
+        plain: dict[str, dict[str, Any]] = {"dataloader": {"workers": threads}, "resident": {}}
+        plain["channels_last"] = {"channels_last": True}
     else:
-        yield "pytorch eager", 1, plain()
-        if device != "cpu":
-            yield "pytorch graphs", 1, plain(graph=True)
+        plain = {"eager": {}} | ({} if device == "cpu" else {"graphs": {"graph": True}})
     if compiled:
-        yield "pytorch compile", 1, plain(compiled=True, channels_last=engine == "lanes")
-
-    def epochs(trainer: Engine, count: int, images: int, whole: bool = False) -> Callable[[], Pass]:
-        """`whole` as a sweep has them: with evaluation, gradients and statistics."""
-
-        def ready() -> Pass:
-            states = [initial_state(member.with_seed(seed), layers) for seed in range(count)]
-            going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2)) for s in states]
-
-            def epoch() -> int:
-                next(Training(going_on, trainer)) if whole else trainer.train_epoch(states)
-                return count * images
-
-            return epoch
-
-        return ready
-
+        plain["compile"] = {"compiled": True, "channels_last": engine == "lanes"}
+    for name, options in plain.items():
+        yield f"pytorch {name}", 1, partial(pytorch, layers, batch_size, few.train, device, **options)
     reference = ReferenceEngine(layers, few, device, threads)
     fast: Engine | None = None
     if engine == "cuda":
@@ -161,14 +140,26 @@ def ways(
         fast = LaneEngine(layers, many, device, threads)
     for count in MEMBERS[engine]:
         if engine == "cuda" or count == 1:
-            yield "reference", count, epochs(reference, count, FEWER[engine])
+            yield "reference", count, partial(epochs, reference, member, count, FEWER[engine])
         if fast:
-            yield engine, count, epochs(fast, count, IMAGES[engine])
+            yield engine, count, partial(epochs, fast, member, count, IMAGES[engine])
         if fast and count in WHOLE[engine]:
-            yield f"{engine}, whole epoch", count, epochs(fast, count, IMAGES[engine], whole=True)
+            yield f"{engine}, whole epoch", count, partial(epochs, fast, member, count, IMAGES[engine], whole=True)
 
 
 # ---- the ways
+
+
+def epochs(trainer: Engine, member: MemberConfig, count: int, images: int, whole: bool = False) -> Pass:
+    """Epochs of that many members, `whole` as a sweep has them: with evaluation, gradients and statistics."""
+    states = [initial_state(member.with_seed(seed), trainer.layers) for seed in range(count)]
+    going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2)) for s in states]
+
+    def epoch() -> int:
+        next(Training(going_on, trainer)) if whole else trainer.train_epoch(states)
+        return count * images
+
+    return epoch
 
 
 def random_dataset(images: int) -> Dataset:
@@ -252,36 +243,38 @@ def pytorch(
 
     images = (torch.tensor(split.images, device=device).float() / 255).to(memory_format=layout)
     labels = torch.tensor(split.labels, device=device)
-    chosen = torch.zeros(batch_size, dtype=torch.int64, device=device)
-    replay = _recorded(lambda: step(images[chosen], labels[chosen])) if graph else None
+    count = len(split) // batch_size * batch_size if graph else len(split)  # a recorded step has one size
+
+    def indexed(where: Tensor) -> None:
+        step(images[where], labels[where])
+
+    train = _recorded(indexed, torch.zeros(batch_size, dtype=torch.int64, device=device)) if graph else indexed
 
     def epoch() -> int:
-        batches = torch.split(torch.randperm(len(split), device=device), batch_size)
-        if replay is None:
-            for where in batches:
-                step(images[where], labels[where])
-            return len(split)
-        whole = [where for where in batches if len(where) == batch_size]
-        for where in whole:
-            chosen.copy_(where)
-            replay()
-        return len(whole) * batch_size
+        for where in torch.split(torch.randperm(len(split), device=device)[:count], batch_size):
+            train(where)
+        return count
 
     return epoch
 
 
-def _recorded(step: Callable[[], None]) -> Callable[[], None]:
+def _recorded(step: Callable[[Tensor], None], where: Tensor) -> Callable[[Tensor], None]:
     """The step as a CUDA graph; three ordinary ones on the side come first, as PyTorch asks for."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):
-            step()
+            step(where)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+        step(where)
+
+    def replay(batch: Tensor) -> None:
+        where.copy_(batch)
+        graph.replay()
+
+    return replay
 
 
 # ---- what there is to do, what the machine can do, and how long it takes
@@ -300,17 +293,13 @@ def bytes_an_image(plan: Plan) -> int:
     for number, (height, width, _, _, pooled, *_) in enumerate(plan.convolutions.tolist()):
         full = 3 * height * width
         passes = 2 if number else 1  # over the gradient by z: by the weights and, but in the first layer, by the image
-        # the input is read on both ways; value, slope and gradient are written, the slope is read
-        floats += 2 * full
-        if pooled:
-            # a quarter of each, and which of a pool's four won
-            floats += full // 4 * (5 + 2 * passes)
-        else:
-            floats += full * (4 + passes)
+        # the input is read on both ways; value, slope and gradient are written, the slope is read;
+        # pooled a quarter of each, and which of a pool's four won
+        floats += 2 * full + (full // 4 * (5 + 2 * passes) if pooled else full * (4 + passes))
     return 4 * floats + pixels
 
 
-def _peaks(device: str, engine: Engines, threads: int) -> tuple[float, float]:
+def _peaks(device: str, engine: str, threads: int) -> tuple[float, float]:
     """Multiply-adds and bytes per second: of the cores, or of a large matrix product in float32 and a large copy."""
     if engine == "lanes":
         return cores_peak(threads) if available() else 0.0, 0.0

@@ -34,26 +34,22 @@ class Initialization:
     needs_scale: bool = False
 
 
-def _alike(law: str, random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:
-    count = sum(map(prod, shapes))
-    return random.standard_normal(count) if law == "normal" else random.uniform(-1.0, 1.0, count)
-
-
-def _by_fans(
-    law: str, deviation: Callable[[int, int], float], random: np.random.Generator, shapes: Sequence[Shape]
+def _draw(
+    law: str, deviation: Callable[[int, int], float] | None, random: np.random.Generator, shapes: Sequence[Shape]
 ) -> NDArray[np.float64]:
-    """Each weight scaled to a deviation that depends on how many inputs and outputs its units have."""
-    deviations = [deviation(*_fans(shape)) if len(shape) > 1 else 0.0 for shape in shapes]
-    # a uniform law on [-1, 1) has deviation 1/sqrt(3)
-    factors = (d if law == "normal" else d * sqrt(3.0) for d in deviations)
-    scales = [factor for shape, factor in zip(shapes, factors, strict=True) for _ in range(prod(shape))]
-    return _alike(law, random, shapes) * scales
-
-
-def _fans(shape: Shape) -> tuple[int, int]:
-    # each input of a depthwise convolution (out, 1, 3, 3) feeds one filter alone
-    depthwise = len(shape) == 4 and shape[1] == 1
-    return prod(shape[1:]), prod(shape[2:]) * (1 if depthwise else shape[0])
+    """All alike, or each weight scaled to a deviation that depends on how many inputs and outputs its units have."""
+    count = sum(map(prod, shapes))
+    numbers = random.standard_normal(count) if law == "normal" else random.uniform(-1.0, 1.0, count)
+    if deviation is None:
+        return numbers
+    scales = []
+    for shape in shapes:
+        # each input of a depthwise convolution (out, 1, 3, 3) feeds one filter alone
+        fan_out = prod(shape[2:]) * (1 if len(shape) == 4 and shape[1] == 1 else shape[0])
+        scale = deviation(prod(shape[1:]), fan_out) if len(shape) > 1 else 0.0
+        # a uniform law on [-1, 1) has deviation 1/sqrt(3)
+        scales += [scale if law == "normal" else scale * sqrt(3.0)] * prod(shape)
+    return numbers * scales
 
 
 # Glorot and Bengio 2010, He et al. 2015, LeCun et al. 1998
@@ -64,11 +60,9 @@ _FAMILIES: dict[str, Callable[[int, int], float]] = {
 }
 
 INITIALIZATIONS: dict[str, Initialization] = {
-    "uniform": Initialization(partial(_alike, "uniform"), needs_scale=True),
-    "normal": Initialization(partial(_alike, "normal"), needs_scale=True),
-    **{
-        f"{family}_{law}": Initialization(partial(_by_fans, law, deviation))
-        for family, deviation in _FAMILIES.items()
-        for law in ("uniform", "normal")
-    },
+    law: Initialization(partial(_draw, law, None), needs_scale=True) for law in ("uniform", "normal")
+} | {
+    f"{family}_{law}": Initialization(partial(_draw, law, deviation))
+    for family, deviation in _FAMILIES.items()
+    for law in ("uniform", "normal")
 }

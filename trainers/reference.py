@@ -12,7 +12,6 @@ trains.
 from __future__ import annotations
 
 import contextlib
-import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, SATURATED_BELOW, Activation, activation, inner
 from trainers.data.dataset import Dataset, Split
-from trainers.layers import Layer, Shape, places
+from trainers.layers import Layer, places, tensor_shapes
 from trainers.members import MemberConfig
 from trainers.optimizers import OPTIMIZER, OPTIMIZERS
 from trainers.penalties import PENALTIES
@@ -51,7 +50,7 @@ def forward(
     (images, 3, 32, 32).
     """
     f = activation(member.activation, member.scaling)
-    shapes = _tensor_shapes(layers)
+    shapes = tensor_shapes(layers)
     pieces = torch.split(parameters, [prod(shape) for shape in shapes])
     tensors = iter([piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)])
     arguments = []
@@ -62,11 +61,6 @@ def forward(
             arguments.append(inner(member.scaling, x, alpha))
             x = f(x, alpha)
     return x, arguments
-
-
-@functools.cache
-def _tensor_shapes(layers: tuple[Layer, ...]) -> tuple[Shape, ...]:
-    return tuple(shape for place in places(layers) for shape in place.tensors)
 
 
 class Array:
@@ -103,8 +97,6 @@ class Array:
 
     def gradients(self, images: Tensor, labels: Tensor) -> Any:
         """Gradients of the objective (members, P), and losses and hits (members,) on each member's own images."""
-        if len(self) > 1:
-            return self.over(torch.func.grad(self.objective, has_aux=True), images, labels)
 
         def gradient_of(parameters: Tensor, *rest: Any) -> tuple[Tensor, Any]:
             """As torch.func.grad, and a fifth faster."""
@@ -112,7 +104,8 @@ class Array:
             value, scores = self.objective(parameters, *rest)
             return torch.autograd.grad(value, parameters)[0], scores
 
-        return self.over(gradient_of, images, labels)
+        of_member = gradient_of if len(self) == 1 else torch.func.grad(self.objective, has_aux=True)
+        return self.over(of_member, images, labels)
 
     def objective(
         self, parameters: Tensor, alpha: float | Tensor, r: float | Tensor, images: Tensor, labels: Tensor
@@ -204,7 +197,8 @@ class ReferenceEngine(Engine):
     def _probe(self, array: Array) -> list[Probe]:
         images, f = self.splits["probe"], ACTIVATIONS[array.member.activation]
         gradients = torch.zeros_like(array.parameters)
-        often: list[Tensor | int] = [0] * len(self.layers)  # of each activated layer and unit, (members, units)
+        activated = [layer.name for layer in self.layers if layer.activated]
+        often: dict[str, Any] = dict.fromkeys(activated, 0)  # of each unit, (members, units)
         for batch, labels in images.pieces(len(array)):
 
             def loss(
@@ -215,16 +209,14 @@ class ReferenceEngine(Engine):
 
             gradient, arguments = array.over(torch.func.grad(loss, has_aux=True))
             gradients += gradient * (len(labels) / len(images))
-            for i, u in enumerate(arguments):
-                often[i] += (_slope(f, u).abs() < SATURATED_BELOW * f.steepest).sum(1).flatten(1)
-        columns = {place.name: i for i, place in enumerate(places(self.layers))}
-        saturated = np.zeros((len(array), len(columns)))
-        dead = np.zeros_like(saturated)
-        activated = (layer.name for layer in self.layers if layer.activated)
-        for name, count in zip(activated, often, strict=False):
-            if name in columns and isinstance(count, Tensor):
-                saturated[:, columns[name]] = (count.double() / len(images)).mean(1).cpu().numpy()
-                dead[:, columns[name]] = (count == len(images)).double().mean(1).cpu().numpy()
+            for name, u in zip(activated, arguments, strict=True):
+                often[name] += (_slope(f, u).abs() < SATURATED_BELOW * f.steepest).sum(1).flatten(1)
+        placed = places(self.layers)
+        saturated, dead = np.zeros((2, len(array), len(placed)))
+        for i, place in enumerate(placed):
+            if (count := often.get(place.name)) is not None:
+                saturated[:, i] = (count.double() / len(images)).mean(1).cpu().numpy()
+                dead[:, i] = (count == len(images)).double().mean(1).cpu().numpy()
         return [Probe(*rows) for rows in zip(gradients.cpu().numpy(), saturated, dead, strict=True)]
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trainers.files import replaced
 from trainers.initialization import INITIALIZATIONS
-from trainers.layers import Layer, places
+from trainers.layers import Layer, tensor_shapes
 from trainers.members import MemberConfig
 from trainers.optimizers import OPTIMIZER, OPTIMIZERS
 from trainers.streams import stream
@@ -55,8 +55,9 @@ States = tuple[MemberState, ...]
 
 def initial_state(member: MemberConfig, layers: tuple[Layer, ...]) -> MemberState:
     """The member before its first step."""
-    shapes = [shape for place in places(layers) for shape in place.tensors]
-    draws = INITIALIZATIONS[str(member.initialization)].draw(stream(member.seed, "initial values"), shapes)
+    draws = INITIALIZATIONS[str(member.initialization)].draw(
+        stream(member.seed, "initial values"), tensor_shapes(layers)
+    )
     parameters = np.asarray(draws * float(member.init_scale or 1.0), dtype=np.float32)
     return MemberState(member, 0, 0, parameters, tuple(np.zeros_like(parameters) for _ in KEPT))
 

@@ -78,31 +78,24 @@ def columns(states: Sequence[MemberState], before: Sequence[MemberState]) -> Col
 
 @dataclass(frozen=True, eq=False)
 class Coordinates(Generic[A]):
-    """Coordinates of gradients, (..., coordinates), for the functions of `GRADIENT_STATISTICS`; each gives (...)."""
+    """Coordinates of gradients, (..., coordinates), for the functions of `GRADIENT_STATISTICS`; each gives (...).
+
+    `size` are their absolute values, `means` the means of these, of their squares and of whether they have vanished;
+    `quantiles` are (QUANTILES, ...).
+    """
 
     values: A
+    size: A
+    means: A
+    quantiles: A
     by: Arithmetic[A]
-
-    @cached_property
-    def size(self) -> A:
-        """Their absolute values."""
-        return abs(self.values)
-
-    @cached_property
-    def means(self) -> A:
-        """The means of their absolute values, of their squares, and of whether they have vanished."""
-        size = self.size
-        return self.by.mean(self.by.library.stack((size, self.values * self.values, size < VANISHED_BELOW)))
-
-    @cached_property
-    def quantiles(self) -> A:
-        """(QUANTILES, ...)."""
-        return self.by.quantiles(self.values)
 
 
 def gradient_statistics(values: A, by: Arithmetic[A]) -> dict[str, A]:
     """All of `GRADIENT_STATISTICS` of coordinates; (..., coordinates) -> (...) each."""
-    coordinates = Coordinates(values, by)
+    size = abs(values)
+    means = by.mean(by.library.stack((size, values * values, size < VANISHED_BELOW)))
+    coordinates = Coordinates(values, size, means, by.quantiles(values), by)
     return {name: metric.of(coordinates) for name, metric in GRADIENT_STATISTICS.items() if metric.of}
 
 
@@ -151,15 +144,8 @@ def statistics(
     parts = []
     for i, place in enumerate(places(layers)):
         prefix, where = f"layer.{place.name}.", place.where
-        part = Part(
-            parameters=parameters[:, where],
-            earlier=earlier[:, where],
-            saturated=saturated[:, i],
-            dead=dead[:, i],
-            gradients=gradients_of(prefix, where),
-            units=place.units,
-            by=by,
-        )
+        shares = saturated[:, i], dead[:, i]
+        part = Part(parameters[:, where], earlier[:, where], *shares, gradients_of(prefix, where), place.units, by)
         parts.append(part)
         values |= {f"{prefix}{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}
     return values | {name: metric.of(parts) for name, metric in NETWORK_METRICS.items() if metric.of}
@@ -171,10 +157,7 @@ def by_member(values: Mapping[str, Array]) -> list[dict[str, float]]:
 
 
 def layer_statistics(
-    layers: tuple[Layer, ...],
-    states: Sequence[MemberState],
-    before: Sequence[MemberState],
-    probes: Sequence[Probe],
+    layers: tuple[Layer, ...], states: Sequence[MemberState], before: Sequence[MemberState], probes: Sequence[Probe]
 ) -> list[dict[str, float]]:
     """Each member's statistics by NumPy, from what an engine has probed."""
     gradient, saturated, dead = (np.stack(rows).astype(np.float64) for rows in zip(*probes, strict=True))

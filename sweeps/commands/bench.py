@@ -24,7 +24,6 @@ def bench(
 
     Raises RequestError for a regime that isn't there, and for a CUDA device where there is none.
     """
-    from trainers.bench import Engines
     from trainers.bench import bench as measure
     from trainers.cuda import memory, missing
     from trainers.lanes import available
@@ -44,7 +43,7 @@ def bench(
     rows = []
     for regime, batch_size in product(regimes or REGIMES, batch_sizes or (32, 128)):
         print(f"timing {regime}, batch {batch_size} on the {device} ...", file=sys.stderr, flush=True)
-        engine: Engines = "cuda" if device == "cuda" else "lanes"
+        engine = "cuda" if device == "cuda" else "lanes"
         rows += measure(
             regime, batch_size, device=device, engine=engine, threads=threads, rounds=rounds, compiled=compiled
         )
@@ -61,26 +60,24 @@ def bench_text(timed: dict[str, Any]) -> str:
     tables = []
     for regime, batch_size in dict.fromkeys((r["regime"], r["batch_size"]) for r in timed["rows"]):
         rows = [r for r in timed["rows"] if (r["regime"], r["batch_size"]) == (regime, batch_size)]
-        pytorch = [r for r in rows if r["way"].startswith("pytorch")]
-        reference = {r["members"]: r for r in rows if r["way"] == "reference"}
+        seconds = {(r["way"], r["members"]): r["seconds_per_thousand"] for r in rows}
+        pytorch = [way for way, _ in seconds if way.startswith("pytorch")]
         columns = ["way", "members#", "ms per 1000 images#", "member-epochs/h#", "max/min#", "of fp32 peak#"]
         columns += ["of bandwidth#"] * on_device
-        columns += [f"x {r['way'].removeprefix('pytorch ')}#" for r in pytorch] + ["x reference#"] * on_device
+        columns += [f"x {way.removeprefix('pytorch ')}#" for way in pytorch] + ["x reference#"] * on_device
         cells = []
         for r in rows:
-            line = [r["way"], r["members"], f"{1000 * r['seconds_per_thousand']:.2f}"]
-            line += [f"{r['member_epochs_an_hour']:,.0f}", f"{r['spread']:.2f}", _share(r["peak"])]
-            line += [_share(r["memory"])] * on_device
-            line += [_times(p, r) for p in pytorch] + [_times(reference.get(r["members"]), r)] * on_device
-            cells.append(line)
+            own = r["seconds_per_thousand"]
+            line = [
+                r["way"],
+                r["members"],
+                f"{1000 * own:.2f}",
+                f"{r['member_epochs_an_hour']:,.0f}",
+                f"{r['spread']:.2f}",
+            ]
+            line += [f"{share:.1%}" if share else "" for share in (r["peak"], r["memory"])[: 1 + on_device]]
+            slower = [seconds[way, 1] for way in pytorch] + [seconds.get(("reference", r["members"]))] * on_device
+            cells.append(line + [f"{slow / own:.1f}" if slow else "" for slow in slower])
         title = f"{regime}, batch {batch_size}: medians per member, epochs of 45,000 images, {machine}"
         tables.append(table(columns, cells, title=title))
     return "\n\n".join(tables)
-
-
-def _share(part: float) -> str:
-    return f"{part:.1%}" if part else ""
-
-
-def _times(slow: dict[str, Any] | None, fast: dict[str, Any]) -> str:
-    return f"{slow['seconds_per_thousand'] / fast['seconds_per_thousand']:.1f}" if slow else ""

@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 
 def read(key: str, name: str) -> Dataset | None:
     """The data set kept under `key`, mapped from its files and called `name`; None where none or a damaged one is."""
-    place = _place(key)
+    place = cache_folder() / "arrays" / key
     try:
         about = json.loads((place / "dataset.json").read_text())
         train, validation, test = (
@@ -52,7 +52,7 @@ def read(key: str, name: str) -> Dataset | None:
 
 def write(key: str, dataset: Dataset) -> Dataset:
     """Keep a data set under `key`, and give it back as mapped from there; raises DataError where that can't be done."""
-    place = _place(key)
+    place = cache_folder() / "arrays" / key
     with alone(cache_folder()):
         if kept := read(key, dataset.name):  # another process was faster
             return kept
@@ -107,10 +107,6 @@ def _writing() -> Iterator[None]:
             f"the cache {cache_folder()} can't be written ({e.strerror or e}): "
             "make room there, or set GRADSWEEP_CACHE to a folder with room that may be written to"
         ) from e
-
-
-def _place(key: str) -> Path:
-    return cache_folder() / "arrays" / key
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:

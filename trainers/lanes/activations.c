@@ -20,11 +20,11 @@ static const struct {
 } table[] = {ACTIVATION_ROWS};
 
 typedef struct {
-    vec e, minus_one; /* exp(x) and exp(x) - 1, each to full relative precision */
-} Exponential;
+    vec value, slope;
+} Pair;
 
-/* 2^x for x = rate * size <= 0. With x = n + r and a polynomial q = (2^r - 1) / r: 2^x = 2^n + 2^n r q. */
-INLINE Exponential exponential(const Scaled *f, vec size) {
+/* 2^x - 1 and 2^x for x = rate * size <= 0, each to full relative precision. With x = n + r and a polynomial q = (2^r - 1) / r: 2^x = 2^n + 2^n r q. */
+INLINE Pair exponential(const Scaled *f, vec size) {
     const vec magic = all(12582912.0f); /* 1.5 * 2^23: adding it leaves n in the lowest bits */
     size = at_most(size, f->reach);
     vec t = fma_(size, f->rate, magic);
@@ -35,7 +35,7 @@ INLINE Exponential exponential(const Scaled *f, vec size) {
     vec high = fma_(r, all(0.000154031877f), all(0.00133907993f));
     vec q = fma_(s, fma_(s, high, middle), low);
     vec power = from_words((to_words(t) << 23) + (127u << 23)), p = power * r;
-    return (Exponential){fma_(p, q, power), fma_(p, q, power - all(1.0f))};
+    return (Pair){fma_(p, q, power - all(1.0f)), fma_(p, q, power)};
 }
 
 /* log(1 + e) for 0 <= e <= 1, as 2 artanh(e / (2 + e)). */
@@ -65,10 +65,6 @@ INLINE vec arctan(vec u) {
     return with_sign_of(offset + (fma_(w * z, q, w) + rest), u);
 }
 
-typedef struct {
-    vec value, slope;
-} Pair;
-
 INLINE Pair scale(const Scaled *f, vec value, vec slope) { return (Pair){value * f->outer, slope * f->steep}; }
 
 /* outer * f(inner * z) and its derivative; the kind is a constant wherever this is inlined. */
@@ -76,14 +72,14 @@ INLINE Pair evaluate(int kind, const Scaled *f, vec z) {
     const vec zero = all(0.0f), one = all(1.0f);
     vec size = absolute(z);
     if (kind == TANH) {
-        Exponential x = exponential(f, size);
-        vec q = one / (one + x.e), twice = f->outer * all(-2.0f) * x.e;
-        vec slope = choose(below(f->flat, size), zero, f->steep * all(4.0f) * x.e * (q * q));
-        vec far = fma_(twice, q, f->outer), near = (zero - f->outer) * x.minus_one * q; /* far would cancel near 0 */
-        return (Pair){with_sign_of(choose(below(x.e, all(0.5f)), far, near), z), slope};
+        Pair x = exponential(f, size);
+        vec e = x.slope, q = one / (one + e), twice = f->outer * all(-2.0f) * e;
+        vec slope = choose(below(f->flat, size), zero, f->steep * all(4.0f) * e * (q * q));
+        vec far = fma_(twice, q, f->outer), near = (zero - f->outer) * x.value * q; /* far would cancel near 0 */
+        return (Pair){with_sign_of(choose(below(e, all(0.5f)), far, near), z), slope};
     }
     if (kind == SIGMOID || kind == LOGSIGMOID || kind == SILU) {
-        vec e = exponential(f, size).e;
+        vec e = exponential(f, size).slope;
         vec q = one / (one + e), small = e * q; /* sigmoid(|u|) and sigmoid(-|u|) */
         mask negative = below(z, zero);
         vec up = choose(negative, small, q), down = choose(negative, q, small), u = z * f->inner;
@@ -102,8 +98,8 @@ INLINE Pair evaluate(int kind, const Scaled *f, vec z) {
     if (kind == LEAKY_RELU)
         return scale(f, choose(positive, u, all(0.01f) * u), choose(positive, one, all(0.01f)));
     if (kind == ELU) {
-        Exponential x = exponential(f, at_least(zero - z, zero));
-        return scale(f, choose(positive, u, x.minus_one), choose(positive, one, x.e));
+        Pair x = exponential(f, at_least(zero - z, zero));
+        return scale(f, choose(positive, u, x.value), choose(positive, one, x.slope));
     }
     if (kind == RELU6) {
         vec slope = choose(positive, choose(below(u, all(6.0f)), one, zero), zero);

@@ -49,21 +49,20 @@ class LaneEngine(Engine):
         self.splits = dataset.splits()
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
-        return [trained for part in self._parts(states) for trained in self._train_epoch(part)]
-
-    def _train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
-        members, split = [s.member for s in states], self.splits["train"]
-        orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(split)) for s in states])
-        p, m, v = (np.stack(rows) for rows in zip(*((s.parameters, *s.kept) for s in states), strict=True))
-        steps = np.array([s.step for s in states], dtype=np.int64)
-        scores = kernels.train_epoch(
-            self.layers, members, p, m, v, steps, split, orders, members[0].batch_size, self.threads
-        )
-        rows = zip(*(column.tolist() for column in (steps, *scores)), strict=True)
-        return [
-            (replace(s, epoch=s.epoch + 1, step=step, parameters=p, kept=(m, v)), loss, accuracy)
-            for s, (step, loss, accuracy), p, m, v in zip(states, rows, p, m, v, strict=True)
-        ]
+        trained: list[tuple[MemberState, float, float]] = []
+        split, size = self.splits["train"], states[0].member.batch_size
+        for part in self._parts(states):
+            members = [s.member for s in part]
+            orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(split)) for s in part])
+            p, m, v = (np.stack(rows) for rows in zip(*((s.parameters, *s.kept) for s in part), strict=True))
+            steps = np.array([s.step for s in part], dtype=np.int64)
+            scores = kernels.train_epoch(self.layers, members, p, m, v, steps, split, orders, size, self.threads)
+            rows = zip(*(column.tolist() for column in (steps, *scores)), p, m, v, strict=True)
+            for s, (step, loss, accuracy, *vectors) in zip(part, rows, strict=True):
+                new, *kept = vectors
+                after = replace(s, epoch=s.epoch + 1, step=step, parameters=new, kept=tuple(kept))
+                trained.append((after, loss, accuracy))
+        return trained
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
         columns = self._measured(kernels.evaluate, states, split)

@@ -194,8 +194,10 @@ def _run(
     shapes |= dict.fromkeys(("parameters", "first_moment", "second_moment"), (count, parameter_count(layers, image)))
     shapes["orders"] = (count, orders.shape[-1]) if "steps" in arrays else (images,)
     for name, shape in shapes.items():
-        if name in arrays:
-            _check(name, arrays[name], shape)
+        array, kind = arrays.get(name), ARRAYS[name]
+        if array is not None and (array.dtype != kind or array.shape != shape or not array.flags.c_contiguous):
+            got = f"{array.dtype} {array.shape} of strides {array.strides}"
+            raise ValueError(f"{name} must be a contiguous array of {kind} of shape {shape}, but got {got}")
     rows = table(layers)
     _check_range("labels", split.labels, rows[-1, 1])
     _check_range("orders", orders, images)
@@ -215,14 +217,6 @@ def _run(
     if result:
         raise MemoryError("not enough memory for the lane kernels")
     return losses, accuracies
-
-
-def _check(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    if array.dtype != ARRAYS[name] or array.shape != shape:
-        right = f"an array of {ARRAYS[name]} of shape {shape}"
-        raise ValueError(f"{name} must be {right}, but got {array.dtype} {array.shape}")
-    if not array.flags.c_contiguous:
-        raise ValueError(f"{name} must be contiguous")
 
 
 def _check_range(name: str, array: NDArray[np.int64], bound: int) -> None:

@@ -38,14 +38,14 @@ INLINE float sum(vec a) { return _mm512_reduce_add_ps(a); }
 #define LANES 8
 #define REGISTERS 16
 typedef __m256 vec;
-typedef __m256 mask;
+typedef int32_t mask __attribute__((vector_size(32)));
 INLINE vec all(float x) { return _mm256_set1_ps(x); }
 INLINE vec fma_(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
-INLINE mask below(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
-INLINE mask equal(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
-INLINE mask is_nan(vec a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
-INLINE vec choose(mask m, vec yes, vec no) { return _mm256_blendv_ps(no, yes, m); }
-INLINE unsigned bits(mask m) { return (unsigned)_mm256_movemask_ps(m); }
+INLINE mask below(vec a, vec b) { return a < b; }
+INLINE mask equal(vec a, vec b) { return a == b; }
+INLINE mask is_nan(vec a) { return a != a; }
+INLINE vec choose(mask m, vec yes, vec no) { return _mm256_blendv_ps(no, yes, (vec)m); }
+INLINE unsigned bits(mask m) { return (unsigned)_mm256_movemask_ps((vec)m); }
 INLINE vec at_least(vec a, vec low) { return _mm256_max_ps(low, a); }
 INLINE vec at_most(vec a, vec high) { return _mm256_min_ps(high, a); }
 INLINE float sum(vec a) {

@@ -60,30 +60,17 @@ static void convolution(Workspace *w, int index, const vec *image, const float *
     }
 }
 
-typedef struct {
-    size_t at; /* in the workspace */
-    int channels, height, width;
-} Image;
-
-/* What the layer with this index reads, if that is an image. */
-static Image input_of(const Network *n, int index) {
-    if (index == 0) return (Image){0, n->channels, n->height, n->width};
-    const Layer *before = &n->layers[index - 1];
-    int half = before->pooled ? 2 : 1;
-    return (Image){before->value, before->out, before->height / half, before->width / half};
-}
-
 /* What a dense layer reads, flat: (channel, row, column), if it is an image. */
 static const vec *flat_input(Workspace *w, int index) {
     const Network *n = w->network;
-    if (index && n->layers[index - 1].kind == DENSE) return w->memory + n->layers[index - 1].value;
-    Image image = input_of(n, index);
+    const Layer *l = &n->layers[index];
+    if (index && l[-1].kind == DENSE) return w->memory + l->input;
+    int height = l->height, width = l->width, channels = l->in / (height * width);
     vec *flat = w->memory + n->rows;
-    for (int c = 0; c < image.channels; c++)
-        for (int y = 0; y < image.height; y++)
-            memcpy(flat + ((size_t)c * image.height + y) * image.width,
-                   row_of(w->memory + image.at, image.channels, image.width, y) + (size_t)c * (image.width + 2),
-                   sizeof(vec) * image.width);
+    for (int c = 0; c < channels; c++)
+        for (int y = 0; y < height; y++)
+            memcpy(flat + ((size_t)c * height + y) * width,
+                   row_of(w->memory + l->input, channels, width, y) + (size_t)c * (width + 2), sizeof(vec) * width);
     return flat;
 }
 
@@ -94,7 +81,7 @@ void forward(Workspace *w, const float *parameters, const Scaled *f, int backwar
         const Layer *l = &n->layers[i];
         const float *bias = l->bias ? parameters + l->biases : NULL;
         if (l->kind != DENSE) {
-            convolution(w, i, w->memory + input_of(n, i).at, bias, f, backward, saturation);
+            convolution(w, i, w->memory + l->input, bias, f, backward, saturation);
             continue;
         }
         vec *value = w->memory + l->value;
@@ -138,10 +125,9 @@ static void factor(const Layer *l, const float *parameters, const float *full, f
 static void convolution_back(Workspace *w, int index, const float *parameters, float *gradient) {
     const Network *n = w->network;
     const Layer *l = &n->layers[index];
-    Image image = input_of(n, index);
     vec *by_z = w->memory + (l->pooled ? l->gradient : l->slope), *sums = w->memory + n->sums;
     size_t count = (size_t)l->in * l->out * 9, pitch = l->width + 2;
-    weight_gradient(w->memory + image.at, by_z, l->in, l->out, l->height, l->width, sums);
+    weight_gradient(w->memory + l->input, by_z, l->in, l->out, l->height, l->width, sums);
     float *full = l->kind == SEPARABLE ? w->weights + n->factors + count : gradient + l->parameters;
     for (size_t k = 0; k < count; k++) full[k] = sum(sums[k]);
     if (l->kind == SEPARABLE) factor(l, parameters + l->parameters, full, gradient + l->parameters);
@@ -184,9 +170,8 @@ void backward(Workspace *w, const float *parameters, float *gradient) {
             vec *slope = w->memory + before->slope;
             for (int j = 0; j < before->out; j++) slope[j] *= back[j];
         } else {
-            Image image = input_of(n, i);
-            for (int y = 0; y < image.height; y++)
-                through_activation(w, before, y, back + (size_t)y * image.width, (size_t)image.height * image.width);
+            for (int y = 0; y < l->height; y++)
+                through_activation(w, before, y, back + (size_t)y * l->width, (size_t)l->height * l->width);
         }
     }
 }

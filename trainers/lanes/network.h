@@ -18,13 +18,14 @@ typedef struct {
     int kind;          /* PLAIN, SEPARABLE or DENSE: a pooling is part of the convolution before it */
     int pooled, bias, activated;
     int in, out;       /* channels, or units */
-    int height, width; /* of a convolution's input; 1 and 1 for a dense layer */
+    int height, width; /* of its input; 1 and 1 after a dense layer */
     size_t parameters; /* where its parameters begin in the flat vector, */
     size_t biases;     /*   and those of its bias */
     size_t units;      /* where its units begin among all activated ones */
     size_t packed;     /* offsets in floats: its weights as the kernels read them; */
     size_t flipped;    /*   the same for the way back */
-    size_t value;      /* offsets in vectors: alpha f(z / alpha), after the pooling; */
+    size_t input;      /* offsets in vectors: what it reads; */
+    size_t value;      /*   alpha f(z / alpha), after the pooling; */
     size_t slope;      /*   its derivative by z, which on the way back becomes the gradient by z; */
     size_t choice;     /*   which of four was the largest (pooled layers); */
     size_t gradient;   /*   the gradient by z before the pooling (pooled layers) */

@@ -17,39 +17,35 @@ static size_t bordered(int channels, int height, int width) { return (size_t)cha
 int plan(Network *n, const Call *call) {
     size_t widest = 0, most_weights = 0;
     const int32_t *table = call->table;
-    int dense = 0, rows = (int)call->rows, channels = (int)call->channels;
-    int height = (int)call->height, width = (int)call->width;
+    int rows = (int)call->rows, channels = (int)call->channels, height = (int)call->height, width = (int)call->width;
     *n = (Network){.channels = channels, .height = height, .width = width};
     if (channels > MOST_CHANNELS || (int64_t)height * width > MOST_PIXELS) return 1;
     take(&n->vectors, bordered(channels, height, width));
     for (int row = 0; row < rows; row++) {
         int kind = table[4 * row], out = table[4 * row + 1];
+        Layer *l = &n->layers[n->count], *before = n->count ? l - 1 : NULL;
         if (kind == POOLING) {
-            Layer *before = &n->layers[n->count - 1];
-            if (!n->count || dense || before->pooled || height % 2 || width % 2) return row + 1;
+            if (!before || before->pooled || height % 2 || width % 2) return row + 1;
             before->pooled = 1;
             height /= 2;
             width /= 2;
             continue;
         }
         if (kind != PLAIN && kind != SEPARABLE && kind != DENSE) return row + 1;
-        if (n->count == MOST_LAYERS || out < 1 || (n->count && !n->layers[n->count - 1].activated)) return row + 1;
-        if (kind == DENSE ? out > MOST_UNITS : dense || out > MOST_CHANNELS) return row + 1;
-        Layer *l = &n->layers[n->count++];
-        *l = (Layer){.kind = kind, .out = out, .bias = table[4 * row + 2], .activated = table[4 * row + 3]};
+        if (n->count++ == MOST_LAYERS || out < 1 || (before && !before->activated)) return row + 1;
+        if (kind == DENSE ? out > MOST_UNITS : out > MOST_CHANNELS || (before && before->kind == DENSE)) return row + 1;
+        *l = (Layer){.kind = kind, .in = channels, .out = out, .height = height, .width = width};
+        l->bias = table[4 * row + 2];
+        l->activated = table[4 * row + 3];
         l->parameters = n->parameters;
         l->units = n->units;
         if (kind == DENSE) {
-            l->in = dense ? channels : channels * height * width;
-            l->height = l->width = 1;
-            dense = 1;
+            l->in *= height * width;
+            height = width = 1;
             n->parameters += (size_t)l->in * out;
             n->units += l->activated ? out : 0;
         } else {
             if (!l->activated) return row + 1;
-            l->in = channels;
-            l->height = height;
-            l->width = width;
             n->parameters += kind == SEPARABLE ? (size_t)channels * (9 + out) : (size_t)channels * out * 9;
             n->units += (size_t)out * height * width;
         }
@@ -65,6 +61,7 @@ int plan(Network *n, const Call *call) {
         Layer *l = &n->layers[i];
         int half = l->pooled ? 2 : 1;
         size_t after = l->kind == DENSE ? (size_t)l->out : bordered(l->out, l->height / half, l->width / half);
+        l->input = i ? l[-1].value : 0;
         l->value = take(&n->vectors, after);
         l->slope = take(&n->vectors, after);
         if (l->pooled) l->choice = take(&n->vectors, after);

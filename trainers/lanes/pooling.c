@@ -6,14 +6,6 @@
  * largest argument found. */
 #include "network.h"
 
-INLINE mask wins(vec challenger, vec best) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
-    return _mm256_or_ps(below(best, challenger), is_nan(challenger));
-#else
-    return below(best, challenger) | is_nan(challenger);
-#endif
-}
-
 /* Which of two columns of two rows is the largest by `keys`, f(z) or z itself: its z. The lower row is so many vectors after
  * the upper one; `choice` may be NULL. */
 void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *choice, int width) {
@@ -22,7 +14,7 @@ void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *choice
         vec best = keys[at[0]], best_z = z[at[0]], which = all(0.0f);
 #pragma GCC unroll 3
         for (int k = 1; k < 4; k++) {
-            mask won = wins(keys[at[k]], best);
+            mask won = below(best, keys[at[k]]) | is_nan(keys[at[k]]);
             best = choose(won, keys[at[k]], best);
             best_z = choose(won, z[at[k]], best_z);
             which = choose(won, all((float)k), which);

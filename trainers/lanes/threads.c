@@ -37,27 +37,15 @@ void meet(Barrier *b, int size) {
     }
 }
 
-/* Numbers below 1e-38 count as 0 while the kernels run: saturated units multiply slopes of 1e-17 and less, and many
- * processors take a hundred times as long over such denormal numbers. Returns what `restore` puts back. */
-static uint64_t flush_denormals(void) {
-    uint64_t before = 0;
+/* Numbers below 1e-38 count as 0 in this thread: saturated units multiply slopes of 1e-17 and less, and many processors
+ * take a hundred times as long over such denormal numbers. */
+static void flush_denormals(void) {
 #if defined(__SSE2__)
-    before = _mm_getcsr();
-    _mm_setcsr((unsigned)before | 0x8040);
+    _mm_setcsr(_mm_getcsr() | 0x8040);
 #elif defined(__aarch64__)
+    uint64_t before;
     __asm__ volatile("mrs %0, fpcr" : "=r"(before));
     __asm__ volatile("msr fpcr, %0" ::"r"(before | 1 << 24));
-#endif
-    return before;
-}
-
-static void restore(uint64_t before) {
-#if defined(__SSE2__)
-    _mm_setcsr((unsigned)before);
-#elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" ::"r"(before));
-#else
-    (void)before;
 #endif
 }
 
@@ -77,21 +65,16 @@ static void *hand(void *argument) {
     return NULL;
 }
 
-/* Runs work(shared, thread, threads) on so many threads, the caller's included, or on as many as could be started.
- * Returns -1 without memory for their handles. */
+/* Runs work(shared, thread, threads) on so many new threads, or on as many as can be started. -1 where none can. */
 int in_parallel(int threads, void (*work)(void *, int, int), void *shared) {
     Hand *hands = malloc(sizeof(Hand) * threads);
-    if (!hands) return -1;
-    int started = 1, ready = 0;
-    for (; started < threads; started++) {
+    int started = 0, ready = 0;
+    for (; hands && started < threads; started++) {
         hands[started] = (Hand){work, shared, &ready, started, 0};
         if (pthread_create(&hands[started].handle, NULL, hand, &hands[started])) break;
     }
     __atomic_store_n(&ready, started, __ATOMIC_RELEASE);
-    uint64_t before = flush_denormals();
-    work(shared, 0, started);
-    restore(before);
-    for (int t = 1; t < started; t++) pthread_join(hands[t].handle, NULL);
+    for (int t = 0; t < started; t++) pthread_join(hands[t].handle, NULL);
     free(hands);
-    return 0;
+    return started ? 0 : -1;
 }

@@ -11,27 +11,16 @@ what `Layer` asks for.
 
 from __future__ import annotations
 
+import functools
 from math import prod
 from typing import NamedTuple
 
-from trainers.layers.convolution import Convolution
-from trainers.layers.dense import Dense
-from trainers.layers.layer import IMAGE, Layer, Shape
-from trainers.layers.pooling import Pooling
-
-__all__ = [
-    "IMAGE",
-    "Convolution",
-    "Dense",
-    "Layer",
-    "Place",
-    "Pooling",
-    "Shape",
-    "multiply_adds",
-    "output_shapes",
-    "parameter_count",
-    "places",
-]
+from trainers.layers.convolution import Convolution as Convolution
+from trainers.layers.dense import Dense as Dense
+from trainers.layers.layer import IMAGE as IMAGE
+from trainers.layers.layer import Layer as Layer
+from trainers.layers.layer import Shape as Shape
+from trainers.layers.pooling import Pooling as Pooling
 
 
 class Place(NamedTuple):
@@ -61,7 +50,8 @@ def places(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Place, ...]
     """The layers with parameters, from the input on."""
     placed: list[Place] = []
     incoming, start = image, 0
-    for layer, output in zip(layers, output_shapes(layers, image), strict=True):
+    for layer in layers:
+        output = layer.output(incoming)
         if tensors := layer.parameters(incoming):
             where = slice(start, start + sum(map(prod, tensors)))
             units = prod(output) if layer.activated else 0
@@ -71,9 +61,15 @@ def places(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Place, ...]
     return tuple(placed)
 
 
+@functools.cache
+def tensor_shapes(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Shape, ...]:
+    """The shapes of all parameters, in their order."""
+    return tuple(shape for place in places(layers, image) for shape in place.tensors)
+
+
 def parameter_count(layers: tuple[Layer, ...], image: Shape = IMAGE) -> int:
     """The length of the flat parameter vector."""
-    return sum(prod(shape) for place in places(layers, image) for shape in place.tensors)
+    return sum(map(prod, tensor_shapes(layers, image)))
 
 
 def multiply_adds(layers: tuple[Layer, ...]) -> list[int]:

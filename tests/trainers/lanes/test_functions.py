@@ -1,7 +1,5 @@
 """The activations, the conversion of pixels, and what is counted as saturated."""
 
-import ctypes
-
 import numpy as np
 import pytest
 import torch
@@ -10,22 +8,27 @@ from hypothesis import HealthCheck, given, settings
 from tests.trainers.lanes.judge import Case, Split, cases, forward, images
 from trainers.activations import ACTIVATIONS, inner
 from trainers.lanes import kernels
-from trainers.lanes.tables import SUPPORT
 from trainers.layers import Convolution, Dense, Pooling
 from trainers.members import MemberConfig
 
 
 def activate(activation: str, naive: bool, alpha: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """alpha f(z / alpha) and its derivative as the kernels compute them."""
-    library = kernels._library(kernels.chosen())
-    width = library.lanes_width()
-    padded = np.zeros(-(-len(z) // width) * width, np.float32)
-    padded[: len(z)] = z
-    value, slope = np.zeros_like(padded), np.zeros_like(padded)
-    at = [ctypes.c_void_p(a.ctypes.data) for a in (padded, value, slope)]
-    kind, count = SUPPORT.fields["activation"].index(activation), ctypes.c_int64(len(padded) // width)
-    assert library.lanes_activate(kind, int(naive), ctypes.c_double(alpha), *at, count) == 0
-    return value[: len(z)], slope[: len(z)]
+    """alpha f(z / alpha) and its derivative as the kernels compute them, read off gradients.
+
+    The image is 1, so a first weight is the argument z of its unit. The weights of the output are so small that both
+    classes are equally likely: the gradient by one is half the unit's value, that by z half the slope times the weight.
+    """
+    units, small = 1000, np.float32(2.0**-60)
+    layers = (Dense("hidden", units), Dense("output", 2, activated=False))
+    members = [MemberConfig(activation=activation, scaling="naive" if naive else "rescaled", alpha=alpha)]
+    members *= -(-len(z) // units)
+    parameters = np.zeros((len(members), 3 * units), np.float32)
+    parameters[:, :units].flat[: len(z)] = z
+    parameters[:, 2 * units :] = small
+    split = Split(np.full((1, 1, 1, 1), 255, np.uint8), np.zeros(1, np.int64))
+    gradients, _, _ = kernels.probe_gradient(layers, members, parameters, split, 1)
+    slopes, _, values = np.split(2 * gradients, 3, axis=1)
+    return values.ravel()[: len(z)], slopes.ravel()[: len(z)] / small
 
 
 def exact(activation: str, naive: bool, alpha: float, z: np.ndarray) -> list[np.ndarray]:
@@ -65,8 +68,13 @@ def test_values_and_slopes_to_a_few_units_in_the_last_place(build: str, activati
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_nan_stays_nan(build: str, activation: str) -> None:
-    value, _ = activate(activation, False, 2.0, np.array([np.nan, 1.0], np.float32))
-    assert np.isnan(value[0]) and not np.isnan(value[1])
+    """So the loss of a member that has diverged shows it."""
+    layers = (Dense("hidden", 1), Dense("output", 2, activated=False))
+    split = Split(np.full((1, 1, 1, 1), 255, np.uint8), np.zeros(1, np.int64))
+    parameters = np.array([[np.nan, 1, 1], [1, 1, 1]], np.float32)
+    members = [MemberConfig(activation=activation, alpha=2.0)] * 2
+    losses, _ = kernels.evaluate(layers, members, parameters, split, 1)
+    assert np.isnan(losses).tolist() == [True, False]
 
 
 def test_pixels_are_divided_by_255_exactly(build: str) -> None:
