@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from sweeps.targets.target import addresses
 
-MODULES = ("run", "places", "records", "audit", "sync", "ui", "look", "theory", "measure")  # in the order of the help
+MODULES = ("run", "places", "results", "audit", "sync", "ui", "look", "theory", "bench")  # in the order of the help
 
 app = typer.Typer(
     name="gradsweep",

@@ -7,22 +7,63 @@ import sys
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from typer import Argument, Option
+
+from sweeps.commands import Json, Name, Store, app, say
 from sweeps.commands.text import WIDE, table
 from trainers.errors import RequestError
 
 if TYPE_CHECKING:
+    import tracking.store
     from sweeps.spec.reading import SweepSpec
-    from tracking.store import Store
     from tracking.verdict.types import Verdict
 
 
-def report(name: str, folder: str | None) -> tuple[dict[str, Any], str]:
-    """The verdict of a sweep and whether it is running, finished or stopped, as a JSON document and as text."""
-    _, _, verdict, state = _judged(name, folder)
+@app.command()
+def report(
+    name: Name,
+    store: Store = None,
+    html: Annotated[Path | None, Option(metavar="FILE", help="write it with figures, as one HTML page")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the verdict of a finished or running sweep."""
+    if html is not None:
+        written = write_html(name, html, store)
+        kilobytes, figures = written["bytes"] // 1000, len(written["figures"])
+        say(written, f"wrote the verdict with {figures} figures to {html} ({kilobytes} kB)", as_json)
+        return
+    _, _, verdict, state = _judged(name, store)
     lead = "" if state == "finished" else f"{name} is {state}; these are the results so far.\n\n"
-    return asdict(verdict) | {"state": state}, lead + verdict_text(verdict)
+    say(asdict(verdict) | {"state": state}, lead + verdict_text(verdict), as_json)
+
+
+@app.command()
+def export(
+    name: Name,
+    file: Annotated[Path, Argument(metavar="FILE", help="ends in .parquet or .csv")],
+    layers: Annotated[bool, Option("--layers", help="one row per network, epoch and layer")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Write every record to one tidy table.
+
+    One row per network and epoch.
+    """
+    if file.suffix.lower() not in (".parquet", ".csv"):
+        raise RequestError(f"{file}: a table is written as Parquet or CSV, so the name must end in .parquet or .csv")
+    from sweeps.store_file import open_store
+    from tracking.results import export as write
+    from tracking.results import load, load_layers
+
+    frame = (load_layers if layers else load)(name, open_store(store))
+    try:
+        write(frame, file)
+    except OSError as error:
+        raise RequestError(f"{file}: can't be written: {error.strerror or error}") from None
+    written = {"file": str(file), "rows": len(frame), "columns": len(frame.columns)}
+    say(written, f"wrote {len(frame)} rows of {len(frame.columns)} columns to {file}", as_json)
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -39,7 +80,7 @@ def verdict_text(verdict: Verdict) -> str:
     return "\n\n".join(filter(None, texts))
 
 
-def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict, str]:
+def _judged(name: str, folder: str | None) -> tuple[SweepSpec, tracking.store.Store, Verdict, str]:
     """The spec, where it is, the verdict so far, and whether it is running, finished or stopped."""
     from sweeps.driver.status import look_at, stored_spec
     from sweeps.driver.sweep import verdict_of
@@ -50,7 +91,7 @@ def _judged(name: str, folder: str | None) -> tuple[SweepSpec, Store, Verdict, s
     return spec, store, verdict_of(spec, store), look_at(name, store)["state"]
 
 
-def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
+def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
     """Write the verdict, the figures and the tables of a sweep as one HTML file."""
     from sweeps.report_page import make_report
     from trainers.files import replaced
@@ -70,29 +111,3 @@ def html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: {error.strerror or error}") from None
     size = file.stat().st_size
     return {"file": str(file), "bytes": size, "figures": list(album.pictures), "left_out": dict(album.left_out)}
-
-
-def html_text(html: dict[str, Any]) -> str:
-    """A line."""
-    return f"wrote the verdict with {len(html['figures'])} figures to {html['file']} ({html['bytes'] // 1000} kB)"
-
-
-def export(name: str, file: Path, folder: str | None, *, layers: bool = False) -> dict[str, Any]:
-    """Write every record to a file; with `layers` one row per member, epoch and layer."""
-    if file.suffix.lower() not in (".parquet", ".csv"):
-        raise RequestError(f"{file}: a table is written as Parquet or CSV, so the name must end in .parquet or .csv")
-    from sweeps.store_file import open_store
-    from tracking.results import export as write
-    from tracking.results import load, load_layers
-
-    frame = (load_layers if layers else load)(name, open_store(folder))
-    try:
-        write(frame, file)
-    except OSError as error:
-        raise RequestError(f"{file}: can't be written: {error.strerror or error}") from None
-    return {"file": str(file), "rows": len(frame), "columns": len(frame.columns)}
-
-
-def export_text(export: dict[str, Any]) -> str:
-    """A line."""
-    return f"wrote {export['rows']} rows of {export['columns']} columns to {export['file']}"
