@@ -60,9 +60,11 @@ _FAMILIES: dict[str, Callable[[int, int], float]] = {
 }
 
 INITIALIZATIONS: dict[str, Initialization] = {
-    law: Initialization(partial(_draw, law, None), needs_scale=True) for law in ("uniform", "normal")
-} | {
-    f"{family}_{law}": Initialization(partial(_draw, law, deviation))
-    for family, deviation in _FAMILIES.items()
-    for law in ("uniform", "normal")
+    "uniform": Initialization(partial(_draw, "uniform", None), needs_scale=True),
+    "normal": Initialization(partial(_draw, "normal", None), needs_scale=True),
+    **{
+        f"{family}_{law}": Initialization(partial(_draw, law, deviation))
+        for family, deviation in _FAMILIES.items()
+        for law in ("uniform", "normal")
+    },
 }

@@ -67,6 +67,7 @@ def test_ctrl_c_leaves_a_sweep_that_can_be_continued(
     from sweeps.driver.driver import Driver
 
     spec = {"name": "x", "base": {"data": images, "epochs": 3, "batch_size": 8}, "seeds": 1, "arms": {"a": {}, "b": {}}}
+    before = signal.getsignal(signal.SIGINT)
     record, recorded = Driver.record, threading.Event()
 
     def recording(driver: Driver, report: object) -> object:
@@ -79,7 +80,7 @@ def test_ctrl_c_leaves_a_sweep_that_can_be_continued(
     monkeypatch.setattr(Driver, "record", recording)
     with pytest.raises(KeyboardInterrupt, match="resume=True"):
         sweeps.run(spec, store=tmp_path / "store", executor="in-process")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     assert sweeps.status("x", tmp_path / "store")["state"] == "stopped"
     result = sweeps.run(spec, store=tmp_path / "store", executor="in-process", resume=True)
     assert sweeps.status("x", tmp_path / "store")["state"] == "finished" and len(result.frame) == 2 * 4
