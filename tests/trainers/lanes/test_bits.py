@@ -80,7 +80,7 @@ def test_one_among_64(build: str) -> None:
 
 
 def test_a_large_batch_that_is_summed_in_several_goes(build: str) -> None:
-    """More groups of images than gradients are kept at a time (MOST_KEPT in engine.h), for a team and alone."""
+    """More groups of images than gradients are kept at a time (MOST_KEPT in engine.c), for a team and alone."""
     layers = network("large-parameters")
     split = images(700, (3, 32, 32), 10, 1)
     case = Case(layers, split, (MemberConfig(regime="large-parameters"),), glorot(layers, (3, 32, 32), 1)[None])
