@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from tracking.figures.style import new_figure, write
-from trainers.theory.network import ODD, SIGMOIDS
-from trainers.theory.theorems import SIZE, first_layer_log, first_region, largest, second_region
 
 
 def save(file: Path) -> None:
     """Write the four panels; the ending says the format. Raises ValueError for one that matplotlib doesn't know."""
+    # They bring PyTorch, which the report's figures, looked for in this folder, need not wait for.
+    from trainers.theory.network import ODD, SIGMOIDS
+    from trainers.theory.theorems import SIZE, first_layer_log, first_region, largest, second_region
+
     figure = new_figure(8.0, 11.0)
     first, second, depth, scalings = panels = figure.subplots(2, 2).ravel()
     first.set_title("Theorem 1: largest |dg/dθ| under its assumptions, over its bound t (log10)", fontsize=9)

@@ -287,3 +287,9 @@ def test_drawing_leaves_no_global_state() -> None:
         "assert matplotlib.rcParams.copy() == before and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_drawing_brings_no_pytorch() -> None:
+    """The driver draws when a sweep ends, and does without the half gigabyte that PyTorch takes."""
+    code = "import sys; from tracking.figures import album; album._kinds(); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
