@@ -18,6 +18,7 @@ HEAD = """\
 
 `make reliability` writes this page from the notes in `reliability/`, which the tests and benchmarks take when they run.
 Nothing here is written by hand. Each line says what was tried, what came out, and when; FAILED marks what did not hold.
+Lines from before 2026-11-27 are of version 0.1, whose records went through a spool on disk.
 [SECURITY.md](../SECURITY.md) says what is promised, and to whom.
 """
 TITLES = {
