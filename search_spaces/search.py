@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from search_spaces.plan import ENDS, History, Row, SearchPlan
 from search_spaces.pruners import needs
 from search_spaces.suggest import suggestions
-from trainers.members import MemberConfig
 
 HISTORY = 500  # a pruner compares with this many of the latest: its cost must not grow with the sweep
 
@@ -61,10 +60,15 @@ def chosen(plan: SearchPlan, rows: Sequence[Row]) -> list[int] | None:
         return []
     sign = -1.0 if plan.goals[0] == "maximize" else 1.0
     results = [(sign * row.values[0], row.number) for row in searched if row.state == "complete" and row.values]
-    first: dict[MemberConfig, int] = {}
-    for number in (*arms, *(number for _, number in sorted(results))):
-        first.setdefault(plan.member(rows[number].parameters), number)
-    return [*arms, *(number for number in first.values() if number not in arms)][: plan.confirming]
+    again, known = [*arms], {plan.member(rows[number].parameters) for number in arms}
+    for _, number in sorted(results):
+        if len(again) >= plan.confirming:
+            break
+        member = plan.member(rows[number].parameters)
+        if member not in known:
+            again.append(number)
+            known.add(member)
+    return again
 
 
 def ask(plan: SearchPlan, rows: Sequence[Row], count: int, pack: str) -> list[Row]:

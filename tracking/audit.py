@@ -104,7 +104,7 @@ def _ledger_laws(ledger: Ledger, sweep: Sweep) -> Iterator[Law]:
         times[number] += max(0, often - again.get((number, 0), 0))
     problems = [f"configuration {n}: {often} epochs were trained again" for n, often in times.items() if often > 1]
     over = len({number for number, epoch in again if epoch == 0})
-    checked = f"{times.total()} epochs, at most one of a member is allowed; {over} configurations were started over"
+    checked = f"{times.total()} epochs, where one per configuration is allowed; {over} configurations started over"
     yield Law("trained again", checked, problems)
 
 

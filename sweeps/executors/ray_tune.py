@@ -88,7 +88,7 @@ def train_trial(config: dict[str, Any]) -> None:
 
 
 def _reports(config: dict[str, Any]) -> Generator[PackReport]:
-    """An epoch's is given when its states are where the worker in place of this one finds them."""
+    """Yield each epoch's report once its states are saved where a replacement worker will look for them."""
     pack, bucket = config["parcel"].pack, config["bucket"]
     how: dict[str, Any] = {"device": "cuda" if config["gpus"] else "cpu", "threads": config["cpus"]}
     if not bucket:

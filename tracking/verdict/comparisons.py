@@ -32,20 +32,29 @@ def window(rows: pd.DataFrame, claim: Claim) -> tuple[int, int]:
     return (start if claim.since is None else claim.since, last if claim.until is None else min(claim.until, last))
 
 
+def values(rows: pd.DataFrame, claim: Claim) -> pd.Series[float]:
+    """A configuration's value per seed: means over the claim's epochs, NaN where one has no number.
+
+    Of `seconds`, the value per epoch.
+    """
+    kept = rows[rows["epoch"].between(*window(rows, claim))]
+    return kept.groupby(_paired_over(claim))[claim.metric].mean(skipna=False)
+
+
+def _paired_over(claim: Claim) -> str:
+    return "epoch" if claim.metric == SECONDS else "seed"
+
+
 class Paired:
-    """Two configurations (number, name, records) under a claim, value by value of what both have (`pairs`).
+    """Two configurations (number, name, `values`) under a claim, value by value of what both have (`pairs`).
 
     `gains` are the differences, positive where `arm` is better. Pairs are `decidable` where there are some, and all are
     finite; `same` where there is no difference at all in any.
     """
 
-    def __init__(self, claim: Claim, *sides: tuple[int, str, pd.DataFrame]) -> None:
-        self.claim, self.paired_over = claim, "epoch" if claim.metric == SECONDS else "seed"
-        numbers, names, records = zip(*sides, strict=True)
-        self.configurations, self.names = numbers, names
-        # Means over the claim's epochs, NaN where one of them has no number; of `seconds` each epoch's own.
-        kept = [rows[rows["epoch"].between(*window(rows, claim))] for rows in records]
-        arm, against = (rows.groupby(self.paired_over)[claim.metric].mean(skipna=False) for rows in kept)
+    def __init__(self, claim: Claim, *sides: tuple[int, str, pd.Series[float]]) -> None:
+        self.claim, self.paired_over = claim, _paired_over(claim)
+        self.configurations, self.names, (arm, against) = zip(*sides, strict=True)
         common = arm.index.intersection(against.index).sort_values()
         self.pairs: tuple[int, ...] = tuple(common.tolist())
         self.arm, self.against = (of[common].to_numpy(dtype=np.float64) for of in (arm, against))

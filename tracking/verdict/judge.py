@@ -13,7 +13,7 @@ import pandas as pd
 from tracking.results import Outcome
 from tracking.verdict import words
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, Claim, named
-from tracking.verdict.comparisons import SECONDS, Paired, window
+from tracking.verdict.comparisons import SECONDS, Paired, values, window
 from tracking.verdict.statistics import LEVEL, holm
 from tracking.verdict.tables import code, count
 from tracking.verdict.types import ClaimVerdict
@@ -105,7 +105,9 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
         return _Tested(claim, epochs, reason, NOT_CONFIRMED if refuted else UNDECIDED)
     rivals = [n for n in complete if n not in numbers.values()] if len(sides) == 1 else [0]
     both = [[numbers.get(side, rival) for side in (claim.arm, claim.against)] for rival in rivals]
-    pairs = [Paired(claim, *((n, stage.outcomes[n].name, stage.rows[n]) for n in pair)) for pair in both]
+    compared = {n for pair in both for n in pair}
+    of = {n: (n, stage.outcomes[n].name, values(stage.rows[n], claim)) for n in compared}
+    pairs = [Paired(claim, *(of[n] for n in pair)) for pair in both]
     if len(sides) == 1:
         pairs = [pair for pair in pairs if pair.decidable]
     alone = f"no other configuration is complete that {code(sides[0])} could be compared with"

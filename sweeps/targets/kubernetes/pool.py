@@ -1,4 +1,4 @@
-"""The pool that a cluster's owner describes: typed, and no cluster.
+"""The pool that a cluster's owner describes, as typed data. Nothing here connects to a cluster.
 
     pool = read_pool(Path("pool.yaml").read_text())
 
