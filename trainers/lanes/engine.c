@@ -16,18 +16,20 @@ enum { MOST_KEPT = 32, MOST_THREADS = 256 };
 
 /* One thread's memory; a team uses that of its first thread for what it shares. */
 typedef struct {
-    Workspace workspace;
+    Workspace *groups; /* (held,) */
+    unsigned char *alive;
     Barrier barrier;
     float *gradients; /* (kept, parameters), of groups */
     double *total;    /* (parameters,), of a batch */
-    double losses[MOST_KEPT], loss;
-    int64_t hits[MOST_KEPT], hits_in_all;
+    double *losses, loss; /* (kept,), and of all images of a call */
+    int64_t *hits, hits_in_all;
 } Thread;
 
 typedef struct {
     const Call *call;
     Network network;
-    int64_t kept;
+    int64_t kept; /* gradients of groups that a team keeps before it adds them up */
+    int64_t held; /* groups that a thread has on their way at a time: one, or as many where there are several segments */
     Thread *threads;
     int64_t next; /* the next member that no thread has taken */
 } Run;
@@ -36,7 +38,7 @@ typedef struct {
 typedef struct {
     const Run *run;
     Thread *team;
-    Workspace *w;
+    Workspace *groups;
     size_t member;
     int rank, size;
     Settings settings;
@@ -44,30 +46,50 @@ typedef struct {
     float *parameters;
 } Part;
 
+/* Every `size`-th group from `first` on of these images, as many as are held, through the whole network. */
+static void pass(const Part *p, const int64_t *order, int64_t images, float scale, int first, int back,
+                 Saturation *saturation) {
+    Thread *team = p->team;
+    const Network *n = &p->run->network;
+    const Segment *segments = n->segments;
+    const Layer *last = &n->layers[n->count - 1];
+    Workspace *w = p->groups;
+    int count = 0;
+    for (int64_t at; count < p->run->held && (at = (int64_t)(first + count * p->size) * LANES) < images; count++) {
+        gather(&w[count], p->run->call, order + at, images - at < LANES ? (int)(images - at) : LANES);
+        w[count].gradient = team->gradients + (first + count * p->size) * n->parameters;
+    }
+    for (int s = 0; s < n->segment_count; s++) {
+        if (segments[s].together) meet(&team->barrier, p->size);
+        forward(w, count, &segments[s], p->parameters, &p->f, back, saturation);
+    }
+    for (int i = 0; i < count; i++) {
+        int g = first + i * p->size;
+        team->losses[g] = 0;
+        team->hits[g] = 0;
+        softmax(w[i].memory + last->value, n->classes, w[i].labels, w[i].valid, scale,
+                back ? w[i].memory + last->slope : NULL, &team->losses[g], &team->hits[g]);
+    }
+    for (int s = n->segment_count - 1; back && s >= 0; s--) {
+        backward(w, count, &segments[s], p->parameters);
+        if (segments[s].together) meet(&team->barrier, p->size);
+    }
+}
+
 /* Adds to the team's total the gradient of the mean loss of `count` images (where `back`), and to its sums their losses
  * and hits. Rank 0 has them when this returns. */
 static void accumulate(const Part *p, const int64_t *order, int64_t count, int back, Saturation *saturation) {
     Thread *team = p->team;
-    const Network *n = p->w->network;
-    const Layer *last = &n->layers[n->count - 1];
-    const vec *logits = p->w->memory + last->value;
-    vec *dlogits = back ? p->w->memory + last->slope : NULL;
+    const Network *n = &p->run->network;
     int64_t kept = p->run->kept * LANES;
     for (int64_t begin = 0; begin < count; begin += kept) {
-        int64_t rest = count - begin < kept ? count - begin : kept;
-        int groups = (int)((rest + LANES - 1) / LANES);
+        int64_t images = count - begin < kept ? count - begin : kept;
+        int groups = (int)((images + LANES - 1) / LANES), first = p->rank;
         if (begin) meet(&team->barrier, p->size); /* rank 0 has read the gradients before these */
-        for (int g = p->rank; g < groups; g += p->size) {
-            int64_t images = rest - g * LANES;
-            gather(p->w, p->run->call, order + begin + g * LANES, images < LANES ? (int)images : LANES);
-            if (saturation) saturation->valid = (unsigned)((1ull << p->w->valid) - 1);
-            forward(p->w, p->parameters, &p->f, back, saturation);
-            team->losses[g] = 0;
-            team->hits[g] = 0;
-            softmax(logits, n->classes, p->w->labels, p->w->valid, 1.0f / count, dlogits, &team->losses[g],
-                    &team->hits[g]);
-            if (back) backward(p->w, p->parameters, team->gradients + g * n->parameters);
-        }
+        do { /* a rank without a group still meets the others */
+            pass(p, order + begin, images, 1.0f / count, first, back, saturation);
+            first += (int)p->run->held * p->size;
+        } while (first < groups);
         meet(&team->barrier, p->size);
         for (int g = 0; p->rank == 0 && g < groups; g++) {
             const float *gradient = team->gradients + g * n->parameters;
@@ -80,11 +102,11 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
 
 static void train(const Part *p) {
     const Call *c = p->run->call;
-    size_t size = p->w->network->parameters, at = p->member * size;
+    size_t size = p->run->network.parameters, at = p->member * size;
     const int64_t *order = c->orders + p->member * c->count;
     for (int64_t begin = 0; begin < c->count; begin += c->batch_size) {
         int64_t count = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
-        prepare(p->w, p->parameters, 1);
+        prepare(p->groups, p->parameters, 1);
         accumulate(p, order + begin, count, 1, NULL);
         if (p->rank == 0) {
             adam(size, p->parameters, c->first_moment + at, c->second_moment + at, p->team->total,
@@ -97,13 +119,13 @@ static void train(const Part *p) {
 
 static void measure(const Part *p) {
     const Call *c = p->run->call;
-    const Network *n = p->w->network;
+    const Network *n = &p->run->network;
     int64_t often[MOST_LAYERS] = {0};
-    unsigned char *alive = (unsigned char *)(p->w->memory + n->vectors);
+    unsigned char *alive = p->team[p->rank].alive;
     Saturation here = {often, alive, 0};
     int probe = c->gradients != NULL;
     memset(alive, 0, n->units);
-    prepare(p->w, p->parameters, probe);
+    prepare(p->groups, p->parameters, probe);
     accumulate(p, c->orders, c->count, probe, probe ? &here : NULL);
     if (!probe) return;
     for (int i = 0; i < n->count; i++)
@@ -118,7 +140,7 @@ static void take_part(const Run *run, size_t member, Thread *team, int rank, int
     const Call *c = run->call;
     const double *x = c->numbers + 3 * member;
     const int32_t *y = c->choices + 3 * member;
-    Part p = {run, team, &team[rank].workspace, member, rank, size, {y[0], y[1], y[2], x[0], x[1], x[2]}, {0},
+    Part p = {run, team, team[rank].groups, member, rank, size, {y[0], y[1], y[2], x[0], x[1], x[2]}, {0},
               c->parameters + member * run->network.parameters};
     p.f = scaled(&p.settings);
     if (rank == 0) {
@@ -156,10 +178,17 @@ static size_t lay_out(Run *run, int threads, char *memory) {
     size_t taken = 0;
     run->threads = take(memory, &taken, sizeof(Thread) * threads);
     for (int t = 0; t < threads; t++) {
-        Thread here = {.workspace = {.network = n}};
-        here.workspace.memory = take(memory, &taken, sizeof(vec) * n->vectors + n->units);
-        here.workspace.weights = take(memory, &taken, sizeof(float) * n->floats);
+        Thread here = {.groups = take(memory, &taken, sizeof(Workspace) * run->held)};
+        here.alive = take(memory, &taken, n->units);
+        Workspace w = {.network = n, .scratch = take(memory, &taken, sizeof(vec) * n->scratch)};
+        w.weights = take(memory, &taken, sizeof(float) * n->floats);
+        for (int64_t g = 0; g < run->held; g++) {
+            w.memory = take(memory, &taken, sizeof(vec) * n->vectors);
+            if (memory) here.groups[g] = w;
+        }
         here.gradients = take(memory, &taken, sizeof(float) * run->kept * n->parameters);
+        here.losses = take(memory, &taken, sizeof(double) * run->kept);
+        here.hits = take(memory, &taken, sizeof(int64_t) * run->kept);
         here.total = take(memory, &taken, sizeof(double) * n->parameters);
         if (memory) run->threads[t] = here;
     }
@@ -177,6 +206,9 @@ EXPORT int lanes_run(const Call *c) {
     int64_t groups = (c->batch_size + LANES - 1) / LANES, fit = (4 << 20) / (int64_t)run.network.parameters;
     run.kept = groups < fit ? groups : fit;
     run.kept = run.kept < 1 ? 1 : run.kept > MOST_KEPT ? MOST_KEPT : run.kept;
+    for (int s = 0; s < run.network.segment_count; s++)
+        if (run.network.segments[s].together && c->steps) run.kept = groups;
+    run.held = run.network.segment_count > 1 ? run.kept : 1;
     size_t bytes = lay_out(&run, threads, NULL);
     void *memory = NULL;
     if (posix_memalign(&memory, 1 << 21, bytes)) return -1;

@@ -1,6 +1,7 @@
-/* The whole network on LANES images: planned once, then forward and backward through all layers.
+/* A segment of the network on groups of LANES images, forward and backward.
  *
- * Everything lies in one workspace a thread, laid out by `plan`, so that it stays in the core's second-level cache. On
+ * Everything lies where `plan` has laid it out. A network of one segment needs the memory of one group a thread, which
+ * stays in the core's second-level cache. On
  * the way forward each layer leaves its value and its slope by z; on the way back the gradient by z takes the slope's
  * place. Separable convolutions run as the plain one that they multiply out to; `factor` takes the gradient apart. */
 #include "network.h"
@@ -36,7 +37,7 @@ static void convolution(Workspace *w, int index, const vec *image, const float *
     vec *value = w->memory + l->value, *slope = backward ? w->memory + l->slope : NULL;
     /* rows go straight to their place, but where they are pooled: then a pair of z is kept beside it, and of f(z) */
     size_t size = (size_t)l->out * l->width, pitch = l->pooled ? (size_t)l->width : (size_t)l->width + 2;
-    vec *pair = w->memory + w->network->rows, *values = pair + 2 * size;
+    vec *pair = w->scratch + w->network->rows, *values = pair + 2 * size;
     int wide = l->pooled ? l->width / 2 : l->width, monotone = is_monotone(f->activation); /* pooling.c */
     for (int y = 0; y < l->height; y++) {
         const vec *above = image + (size_t)y * l->in * (l->width + 2);
@@ -66,7 +67,7 @@ static const vec *flat_input(Workspace *w, int index) {
     const Layer *l = &n->layers[index];
     if (index && l[-1].kind == DENSE) return w->memory + l->input;
     int height = l->height, width = l->width, channels = l->in / (height * width);
-    vec *flat = w->memory + n->rows;
+    vec *flat = w->scratch + n->rows;
     for (int c = 0; c < channels; c++)
         for (int y = 0; y < height; y++)
             memcpy(flat + ((size_t)c * height + y) * width,
@@ -74,10 +75,11 @@ static const vec *flat_input(Workspace *w, int index) {
     return flat;
 }
 
-/* Leaves the logits as the last layer's value. */
-void forward(Workspace *w, const float *parameters, const Scaled *f, int backward, Saturation *saturation) {
+static void forward_group(Workspace *w, const Segment *segment, const float *parameters, const Scaled *f, int backward,
+                          Saturation *saturation) {
     const Network *n = w->network;
-    for (int i = 0; i < n->count; i++) {
+    if (saturation) saturation->valid = (unsigned)((1ull << w->valid) - 1);
+    for (int i = segment->begin; i < segment->end; i++) {
         const Layer *l = &n->layers[i];
         const float *bias = l->bias ? parameters + l->biases : NULL;
         if (l->kind != DENSE) {
@@ -90,6 +92,12 @@ void forward(Workspace *w, const float *parameters, const Scaled *f, int backwar
         if (saturation) count_saturated(f, value, l->out, saturation, i, l->units);
         activate(f, value, value, backward ? w->memory + l->slope : NULL, l->out);
     }
+}
+
+/* Through a segment, so many groups. The last one leaves the logits as the last layer's value. */
+void forward(Workspace *w, int groups, const Segment *segment, const float *parameters, const Scaled *f, int backward,
+             Saturation *saturation) {
+    for (int g = 0; g < groups; g++) forward_group(w + g, segment, parameters, f, backward, saturation);
 }
 
 /* Turns the slope of row y of a convolution's output into the gradient by z, given the gradient by that row. */
@@ -122,10 +130,11 @@ static void factor(const Layer *l, const float *parameters, const float *full, f
         }
 }
 
-static void convolution_back(Workspace *w, int index, const float *parameters, float *gradient) {
+static void convolution_back(Workspace *w, int index, const float *parameters) {
     const Network *n = w->network;
     const Layer *l = &n->layers[index];
-    vec *by_z = w->memory + (l->pooled ? l->gradient : l->slope), *sums = w->memory + n->sums;
+    float *gradient = w->gradient;
+    vec *by_z = w->memory + (l->pooled ? l->gradient : l->slope), *sums = w->scratch + n->sums;
     size_t count = (size_t)l->in * l->out * 9, pitch = l->width + 2;
     weight_gradient(w->memory + l->input, by_z, l->in, l->out, l->height, l->width, sums);
     float *full = l->kind == SEPARABLE ? w->weights + n->factors + count : gradient + l->parameters;
@@ -144,7 +153,7 @@ static void convolution_back(Workspace *w, int index, const float *parameters, f
         }
     }
     if (index == 0) return;
-    vec *row = w->memory + n->rows;
+    vec *row = w->scratch + n->rows;
     for (int y = 0; y < l->height; y++) {
         convolve_row(by_z + (size_t)y * l->out * pitch, l->out, l->width, w->weights + l->flipped, NULL, row, l->in,
                      l->width);
@@ -152,19 +161,19 @@ static void convolution_back(Workspace *w, int index, const float *parameters, f
     }
 }
 
-/* The gradient of the flat parameter vector, summed over the lanes, from that by the logits (the last one's slope). */
-void backward(Workspace *w, const float *parameters, float *gradient) {
+static void backward_group(Workspace *w, const Segment *segment, const float *parameters) {
     const Network *n = w->network;
-    for (int i = n->count - 1; i >= 0; i--) {
+    for (int i = segment->end - 1; i >= segment->begin; i--) {
         const Layer *l = &n->layers[i], *before = i ? l - 1 : NULL;
         if (l->kind != DENSE) {
-            convolution_back(w, i, parameters, gradient);
+            convolution_back(w, i, parameters);
             continue;
         }
         const vec *in = flat_input(w, i);
-        vec *back = i ? w->memory + n->rows + l->in : NULL;
-        float *by_bias = l->bias ? gradient + l->biases : NULL;
-        dense_back(in, l->in, parameters + l->parameters, w->memory + l->slope, l->out, back, gradient + l->parameters, by_bias);
+        vec *back = i ? w->scratch + n->rows + l->in : NULL;
+        float *by_bias = l->bias ? w->gradient + l->biases : NULL;
+        dense_back(in, l->in, parameters + l->parameters, w->memory + l->slope, l->out, back,
+                   w->gradient + l->parameters, by_bias);
         if (!before) break;
         if (before->kind == DENSE) {
             vec *slope = w->memory + before->slope;
@@ -174,4 +183,10 @@ void backward(Workspace *w, const float *parameters, float *gradient) {
                 through_activation(w, before, y, back + (size_t)y * l->width, (size_t)l->height * l->width);
         }
     }
+}
+
+/* Back through a segment, so many groups: from the gradient by the last layer's z (its slope) to that by its parameters,
+ * summed over the lanes of each group, and by the z of the layer before the segment. */
+void backward(Workspace *w, int groups, const Segment *segment, const float *parameters) {
+    for (int g = 0; g < groups; g++) backward_group(w + g, segment, parameters);
 }

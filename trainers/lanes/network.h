@@ -1,4 +1,4 @@
-/* A network as data, and what one thread needs to run it on LANES images at a time.
+/* A network as data, and what it takes to run it on a group of LANES images.
  *
  * The convolutional part keeps its images as rows: row y of an image of c channels is c pieces of (width + 2) vectors,
  * and there is a row above and one below, so that the border of zeros that the padding asks for lies in place. */
@@ -12,7 +12,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MOST_LAYERS = 64, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
+enum { MOST_LAYERS = 128, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
+enum { MOST_SMALL = 512 }; /* weights of a small dense layer: it runs within its group, in a simple way */
 
 typedef struct {
     int kind;          /* PLAIN, SEPARABLE or DENSE: a pooling is part of the convolution before it */
@@ -31,13 +32,23 @@ typedef struct {
     size_t gradient;   /*   the gradient by z before the pooling (pooled layers) */
 } Layer;
 
+/* Layers that a group of images passes in one go before the next group does. */
+typedef struct {
+    int begin, end;
+    int together; /* all groups of a batch have to be there: a team meets before it, and on the way back after it */
+} Segment;
+
 typedef struct {
     int count, channels, height, width, classes;
     Layer layers[MOST_LAYERS];
-    size_t parameters, units, vectors, floats; /* sizes: the flat vector, activated units, a workspace */
-    size_t rows;                               /* offset in vectors of the scratch rows */
-    size_t sums;                               /* offset in vectors of a layer's weight gradients */
-    size_t factors; /* offset in floats of a separable layer's product, and of its gradient */
+    int segment_count;
+    Segment segments[MOST_LAYERS];
+    size_t parameters, units; /* sizes: the flat vector, activated units, */
+    size_t vectors;           /*   a group's memory, */
+    size_t scratch, floats;   /*   a thread's scratch, and its packed weights */
+    size_t rows;              /* offset in the scratch of rows, or of a dense layer's input and the gradient by it; */
+    size_t sums;              /*   of a layer's weight gradients */
+    size_t factors;           /* offset in floats of a separable layer's product, and of its gradient */
 } Network;
 
 typedef struct {
@@ -58,10 +69,13 @@ typedef struct {
     unsigned valid;       /* the lanes that hold images */
 } Saturation;
 
+/* A group of images on its way through the network. */
 typedef struct {
     const Network *network;
-    vec *memory;
-    float *weights;
+    vec *memory;     /* its own: values and slopes; */
+    vec *scratch;    /*   its thread's, as are */
+    float *weights;  /*   the packed weights */
+    float *gradient; /* where the gradient of its parameters goes */
     int labels[LANES];
     int valid; /* how many lanes hold images */
 } Workspace;
@@ -79,8 +93,9 @@ int plan(Network *network, const Call *call);
 
 /* network.c */
 void prepare(Workspace *w, const float *parameters, int backward);
-void forward(Workspace *w, const float *parameters, const Scaled *f, int backward, Saturation *saturation);
-void backward(Workspace *w, const float *parameters, float *gradient);
+void forward(Workspace *w, int groups, const Segment *segment, const float *parameters, const Scaled *f, int backward,
+             Saturation *saturation);
+void backward(Workspace *w, int groups, const Segment *segment, const float *parameters);
 
 /* images.c */
 void gather(Workspace *w, const Call *call, const int64_t *order, int count);

@@ -12,6 +12,18 @@ static size_t take(size_t *counter, size_t count) {
 
 static size_t bordered(int channels, int height, int width) { return (size_t)channels * (height + 2) * (width + 2); }
 
+/* Into segments: layers in one go, so that a group's memory stays in the second-level cache, up to the first large dense
+ * layer; from there on layer by layer. */
+static void divide(Network *n) {
+    int large = 0;
+    for (int i = 0; i < n->count; i++) {
+        const Layer *l = &n->layers[i];
+        large |= l->kind == DENSE && (size_t)l->in * l->out > MOST_SMALL;
+        if (i == 0 || large) n->segments[n->segment_count++] = (Segment){.begin = i};
+        n->segments[n->segment_count - 1].end = i + 1;
+    }
+}
+
 /* The table has a row (kind, outputs, bias, activated) a layer. Returns 0, or the number of the first row (from 1) that
  * the kernels can't run; rows + 1 where the last one is no output layer. */
 int plan(Network *n, const Call *call) {
@@ -56,6 +68,7 @@ int plan(Network *n, const Call *call) {
     Layer *last = &n->layers[n->count - 1];
     if (!n->count || last->kind != DENSE || last->activated || table[4 * (rows - 1)] != DENSE) return rows + 1;
     n->classes = last->out;
+    divide(n);
 
     for (int i = 0; i < n->count; i++) {
         Layer *l = &n->layers[i];
@@ -76,8 +89,8 @@ int plan(Network *n, const Call *call) {
         most_weights = most_weights < weights ? weights : most_weights;
         widest = widest < 4 * most * l->width ? 4 * most * l->width : widest;
     }
-    n->rows = take(&n->vectors, 2 * widest);
-    n->sums = take(&n->vectors, most_weights);
+    n->rows = take(&n->scratch, 2 * widest);
+    n->sums = take(&n->scratch, most_weights);
     n->factors = take(&n->floats, 2 * most_weights);
     return 0;
 }
