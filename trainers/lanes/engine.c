@@ -12,15 +12,17 @@
 
 #include "network.h"
 
-enum { MOST_KEPT = 32, MOST_THREADS = 256 };
+enum { MOST_THREADS = 256, SHARED = 1 << 14 /* parameters from which on a team shares them out for a step */ };
 
 /* One thread's memory; a team uses that of its first thread for what it shares. */
 typedef struct {
     Workspace *groups; /* (held,) */
     unsigned char *alive;
     Barrier barrier;
-    float *gradients; /* (kept, parameters), of groups */
-    double *total;    /* (parameters,), of a batch */
+    float *gradients; /* (kept, own), of groups */
+    double *total;    /* (own,), their sum over a batch */
+    float *gradient;  /* (parameters,), of a batch */
+    Workspace **all;  /* (kept,), a team's groups in their order */
     double *losses, loss; /* (kept,), and of all images of a call */
     int64_t *hits, hits_in_all;
 } Thread;
@@ -46,6 +48,15 @@ typedef struct {
     float *parameters;
 } Part;
 
+/* The sum of the groups' own gradients takes its place in the flat vector, and begins anew. */
+static void round_off(const Network *n, double *total, float *gradient) {
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
+        size_t end = l + 1 < n->layers + n->count ? l[1].parameters : n->parameters;
+        for (size_t i = 0; !l->whole && i < end - l->parameters; i++) gradient[l->parameters + i] = (float)total[l->own + i];
+    }
+    memset(total, 0, sizeof(double) * n->own);
+}
+
 /* Every `size`-th group from `first` on of these images, as many as are held, through the whole network. */
 static void pass(const Part *p, const int64_t *order, int64_t images, float scale, int first, int back,
                  Saturation *saturation) {
@@ -57,7 +68,7 @@ static void pass(const Part *p, const int64_t *order, int64_t images, float scal
     int count = 0;
     for (int64_t at; count < p->run->held && (at = (int64_t)(first + count * p->size) * LANES) < images; count++) {
         gather(&w[count], p->run->call, order + at, images - at < LANES ? (int)(images - at) : LANES);
-        w[count].gradient = team->gradients + (first + count * p->size) * n->parameters;
+        w[count].gradient = team->gradients + (first + count * p->size) * n->own;
     }
     for (int s = 0; s < n->segment_count; s++) {
         if (segments[s].together) meet(&team->barrier, p->size);
@@ -76,8 +87,8 @@ static void pass(const Part *p, const int64_t *order, int64_t images, float scal
     }
 }
 
-/* Adds to the team's total the gradient of the mean loss of `count` images (where `back`), and to its sums their losses
- * and hits. Rank 0 has them when this returns. */
+/* Leaves in the team's gradient that of the mean loss of `count` images (where `back`), and adds to its sums their losses
+ * and hits. All ranks have met when this returns. */
 static void accumulate(const Part *p, const int64_t *order, int64_t count, int back, Saturation *saturation) {
     Thread *team = p->team;
     const Network *n = &p->run->network;
@@ -85,36 +96,44 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
     for (int64_t begin = 0; begin < count; begin += kept) {
         int64_t images = count - begin < kept ? count - begin : kept;
         int groups = (int)((images + LANES - 1) / LANES), first = p->rank;
-        if (begin) meet(&team->barrier, p->size); /* rank 0 has read the gradients before these */
         do { /* a rank without a group still meets the others */
             pass(p, order + begin, images, 1.0f / count, first, back, saturation);
             first += (int)p->run->held * p->size;
         } while (first < groups);
         meet(&team->barrier, p->size);
+        if (back && n->own < n->parameters) {
+            Workspace **all = team[p->rank].all;
+            for (int g = 0; g < groups; g++) all[g] = &team[g % p->size].groups[g / p->size];
+            whole_gradients(all, groups, begin > 0, p->rank, p->size, p->groups->scratch, team->gradient);
+        }
         for (int g = 0; p->rank == 0 && g < groups; g++) {
-            const float *gradient = team->gradients + g * n->parameters;
-            for (size_t i = 0; back && i < n->parameters; i++) team->total[i] += gradient[i];
+            const float *gradient = team->gradients + g * n->own;
+            for (size_t i = 0; back && i < n->own; i++) team->total[i] += gradient[i];
             team->loss += team->losses[g];
             team->hits_in_all += team->hits[g];
         }
+        if (begin + kept >= count && back && p->rank == 0) round_off(n, team->total, team->gradient);
+        meet(&team->barrier, p->size);
     }
 }
 
 static void train(const Part *p) {
     const Call *c = p->run->call;
-    size_t size = p->run->network.parameters, at = p->member * size;
+    size_t count = p->run->network.parameters, at = p->member * count, sharers = count < SHARED ? 1 : p->size;
+    size_t from = p->rank * count / sharers, to = (p->rank + 1) * count / sharers;
     const int64_t *order = c->orders + p->member * c->count;
+    int64_t step = c->steps[p->member];
     for (int64_t begin = 0; begin < c->count; begin += c->batch_size) {
-        int64_t count = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
+        int64_t images = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
         prepare(p->groups, p->parameters, 1);
-        accumulate(p, order + begin, count, 1, NULL);
-        if (p->rank == 0) {
-            adam(size, p->parameters, c->first_moment + at, c->second_moment + at, p->team->total,
-                 ++c->steps[p->member], &p->settings);
-            memset(p->team->total, 0, sizeof(double) * size);
-        }
-        meet(&p->team->barrier, p->size); /* the others go on with the new parameters */
+        accumulate(p, order + begin, images, 1, NULL);
+        step++;
+        if ((size_t)p->rank < sharers)
+            adam(to - from, p->parameters + from, c->first_moment + at + from, c->second_moment + at + from,
+                 p->team->gradient + from, step, &p->settings);
+        meet(&p->team->barrier, p->size); /* they go on with the new parameters */
     }
+    if (p->rank == 0) c->steps[p->member] = step;
 }
 
 static void measure(const Part *p) {
@@ -132,8 +151,8 @@ static void measure(const Part *p) {
         __atomic_fetch_add(&c->often[p->member * n->count + i], often[i], __ATOMIC_RELAXED);
     for (size_t u = 0; u < n->units; u++)
         if (alive[u]) __atomic_store_n(&c->alive[p->member * n->units + u], 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; p->rank == 0 && i < n->parameters; i++)
-        c->gradients[p->member * n->parameters + i] = (float)p->team->total[i];
+    if (p->rank == 0)
+        memcpy(c->gradients + p->member * n->parameters, p->team->gradient, sizeof(float) * n->parameters);
 }
 
 static void take_part(const Run *run, size_t member, Thread *team, int rank, int size) {
@@ -144,7 +163,7 @@ static void take_part(const Run *run, size_t member, Thread *team, int rank, int
               c->parameters + member * run->network.parameters};
     p.f = scaled(&p.settings);
     if (rank == 0) {
-        memset(team->total, 0, sizeof(double) * run->network.parameters);
+        memset(team->total, 0, sizeof(double) * run->network.own);
         team->loss = 0;
         team->hits_in_all = 0;
     }
@@ -186,10 +205,12 @@ static size_t lay_out(Run *run, int threads, char *memory) {
             w.memory = take(memory, &taken, sizeof(vec) * n->vectors);
             if (memory) here.groups[g] = w;
         }
-        here.gradients = take(memory, &taken, sizeof(float) * run->kept * n->parameters);
+        here.gradients = take(memory, &taken, sizeof(float) * run->kept * n->own);
+        here.gradient = take(memory, &taken, sizeof(float) * n->parameters);
+        here.all = take(memory, &taken, sizeof(Workspace *) * run->kept);
         here.losses = take(memory, &taken, sizeof(double) * run->kept);
         here.hits = take(memory, &taken, sizeof(int64_t) * run->kept);
-        here.total = take(memory, &taken, sizeof(double) * n->parameters);
+        here.total = take(memory, &taken, sizeof(double) * n->own);
         if (memory) run->threads[t] = here;
     }
     return taken;
@@ -203,12 +224,12 @@ EXPORT int lanes_run(const Call *c) {
     int wrong = plan(&run.network, c), threads = c->threads > MOST_THREADS ? MOST_THREADS : (int)c->threads;
     if (wrong) return wrong;
     /* as many gradients as a batch has groups, within 16 MB; their number has no part in the bits */
-    int64_t groups = (c->batch_size + LANES - 1) / LANES, fit = (4 << 20) / (int64_t)run.network.parameters;
+    int64_t groups = (c->batch_size + LANES - 1) / LANES, fit = (4 << 20) / (int64_t)(run.network.own + 1);
     run.kept = groups < fit ? groups : fit;
     run.kept = run.kept < 1 ? 1 : run.kept > MOST_KEPT ? MOST_KEPT : run.kept;
     for (int s = 0; s < run.network.segment_count; s++)
         if (run.network.segments[s].together && c->steps) run.kept = groups;
-    run.held = run.network.segment_count > 1 ? run.kept : 1;
+    run.held = run.network.segment_count > 1 || run.network.layers[0].whole ? run.kept : 1;
     size_t bytes = lay_out(&run, threads, NULL);
     void *memory = NULL;
     if (posix_memalign(&memory, 1 << 21, bytes)) return -1;

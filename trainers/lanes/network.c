@@ -31,13 +31,15 @@ void prepare(Workspace *w, const float *parameters, int backward) {
     }
 }
 
-static void convolution(Workspace *w, int index, const vec *image, const float *bias, const Scaled *f, int backward,
+static void convolution(Workspace *w, int index, const float *bias, const Scaled *f, int backward,
                         Saturation *saturation) {
     const Layer *l = &w->network->layers[index];
+    const vec *image = w->memory + l->input;
     vec *value = w->memory + l->value, *slope = backward ? w->memory + l->slope : NULL;
     /* rows go straight to their place, but where they are pooled: then a pair of z is kept beside it, and of f(z) */
     size_t size = (size_t)l->out * l->width, pitch = l->pooled ? (size_t)l->width : (size_t)l->width + 2;
     vec *pair = w->scratch + w->network->rows, *values = pair + 2 * size;
+    if (saturation) saturation->valid = (unsigned)((1ull << w->valid) - 1);
     int wide = l->pooled ? l->width / 2 : l->width, monotone = is_monotone(f->activation); /* pooling.c */
     for (int y = 0; y < l->height; y++) {
         const vec *above = image + (size_t)y * l->in * (l->width + 2);
@@ -61,43 +63,61 @@ static void convolution(Workspace *w, int index, const vec *image, const float *
     }
 }
 
-/* What a dense layer reads, flat: (channel, row, column), if it is an image. */
+/* What a small dense layer reads, or a large one on the way forward: flat (channel, row, column), if it was an image. */
 static const vec *flat_input(Workspace *w, int index) {
     const Network *n = w->network;
     const Layer *l = &n->layers[index];
-    if (index && l[-1].kind == DENSE) return w->memory + l->input;
+    if (!index || l[-1].kind == DENSE) return w->memory + l->input;
     int height = l->height, width = l->width, channels = l->in / (height * width);
-    vec *flat = w->scratch + n->rows;
+    vec *flat = l->large ? w->memory + l->input : w->scratch + n->rows;
     for (int c = 0; c < channels; c++)
         for (int y = 0; y < height; y++)
             memcpy(flat + ((size_t)c * height + y) * width,
-                   row_of(w->memory + l->input, channels, width, y) + (size_t)c * (width + 2), sizeof(vec) * width);
+                   row_of(w->memory + l[-1].value, channels, width, y) + (size_t)c * (width + 2), sizeof(vec) * width);
     return flat;
 }
 
-static void forward_group(Workspace *w, const Segment *segment, const float *parameters, const Scaled *f, int backward,
+/* Through a dense layer, so many groups; COLUMNS of them at a time where it is large. */
+static void dense_forward(Workspace *w, int groups, int index, const float *parameters, const Scaled *f, int backward,
                           Saturation *saturation) {
-    const Network *n = w->network;
-    if (saturation) saturation->valid = (unsigned)((1ull << w->valid) - 1);
-    for (int i = segment->begin; i < segment->end; i++) {
-        const Layer *l = &n->layers[i];
-        const float *bias = l->bias ? parameters + l->biases : NULL;
-        if (l->kind != DENSE) {
-            convolution(w, i, w->memory + l->input, bias, f, backward, saturation);
-            continue;
+    const Layer *l = &w->network->layers[index];
+    const float *weights = parameters + l->parameters, *bias = l->bias ? parameters + l->biases : NULL;
+    for (int g = 0, columns; g < groups; g += columns) {
+        columns = groups - g < COLUMNS || !l->large ? 1 : COLUMNS;
+        const vec *in[COLUMNS];
+        vec *out[COLUMNS];
+        for (int c = 0; c < columns; c++) {
+            in[c] = flat_input(w + g + c, index);
+            out[c] = w[g + c].memory + l->value;
         }
-        vec *value = w->memory + l->value;
-        dense(flat_input(w, i), l->in, parameters + l->parameters, bias, value, l->out);
-        if (!l->activated) continue;
-        if (saturation) count_saturated(f, value, l->out, saturation, i, l->units);
-        activate(f, value, value, backward ? w->memory + l->slope : NULL, l->out);
+        if (l->large)
+            products(weights, l->in, 1, l->out, l->in, in, bias, out, columns);
+        else
+            dense(in[0], l->in, weights, bias, out[0], l->out);
+        for (int c = 0; c < columns && l->activated; c++) {
+            if (saturation) saturation->valid = (unsigned)((1ull << w[g + c].valid) - 1);
+            if (saturation) count_saturated(f, out[c], l->out, saturation, index, l->units);
+            activate(f, out[c], out[c], backward ? w[g + c].memory + l->slope : NULL, l->out);
+        }
     }
 }
 
 /* Through a segment, so many groups. The last one leaves the logits as the last layer's value. */
 void forward(Workspace *w, int groups, const Segment *segment, const float *parameters, const Scaled *f, int backward,
              Saturation *saturation) {
-    for (int g = 0; g < groups; g++) forward_group(w + g, segment, parameters, f, backward, saturation);
+    const Layer *layers = w->network->layers;
+    if (layers[segment->begin].whole) {
+        dense_forward(w, groups, segment->begin, parameters, f, backward, saturation);
+        return;
+    }
+    for (int g = 0; g < groups; g++)
+        for (int i = segment->begin; i < segment->end; i++) {
+            const Layer *l = &layers[i];
+            if (l->kind == DENSE)
+                dense_forward(w + g, 1, i, parameters, f, backward, saturation);
+            else
+                convolution(w + g, i, l->bias ? parameters + l->biases : NULL, f, backward, saturation);
+        }
 }
 
 /* Turns the slope of row y of a convolution's output into the gradient by z, given the gradient by that row. */
@@ -133,15 +153,15 @@ static void factor(const Layer *l, const float *parameters, const float *full, f
 static void convolution_back(Workspace *w, int index, const float *parameters) {
     const Network *n = w->network;
     const Layer *l = &n->layers[index];
-    float *gradient = w->gradient;
+    float *gradient = w->gradient + l->own;
     vec *by_z = w->memory + (l->pooled ? l->gradient : l->slope), *sums = w->scratch + n->sums;
     size_t count = (size_t)l->in * l->out * 9, pitch = l->width + 2;
     weight_gradient(w->memory + l->input, by_z, l->in, l->out, l->height, l->width, sums);
-    float *full = l->kind == SEPARABLE ? w->weights + n->factors + count : gradient + l->parameters;
+    float *full = l->kind == SEPARABLE ? w->weights + n->factors + count : gradient;
     for (size_t k = 0; k < count; k++) full[k] = sum(sums[k]);
-    if (l->kind == SEPARABLE) factor(l, parameters + l->parameters, full, gradient + l->parameters);
+    if (l->kind == SEPARABLE) factor(l, parameters + l->parameters, full, gradient);
     if (l->bias) {
-        float *by_bias = gradient + l->biases;
+        float *by_bias = gradient + (l->biases - l->parameters);
         for (int c = 0; c < l->out; c++) {
             vec s = all(0.0f);
             for (int y = 0; y < l->height; y++) {
@@ -161,32 +181,89 @@ static void convolution_back(Workspace *w, int index, const float *parameters) {
     }
 }
 
-static void backward_group(Workspace *w, const Segment *segment, const float *parameters) {
-    const Network *n = w->network;
-    for (int i = segment->end - 1; i >= segment->begin; i--) {
-        const Layer *l = &n->layers[i], *before = i ? l - 1 : NULL;
-        if (l->kind != DENSE) {
-            convolution_back(w, i, parameters);
-            continue;
+/* The gradient by what a dense layer reads becomes that by the z of the layer before. */
+static void pass_back(Workspace *w, int index, const vec *back) {
+    const Layer *l = &w->network->layers[index], *before = l - 1;
+    vec *slope = w->memory + before->slope;
+    if (before->kind == DENSE)
+        for (int j = 0; j < before->out; j++) slope[j] *= back[j];
+    else
+        for (int y = 0; y < l->height; y++)
+            through_activation(w, before, y, back + (size_t)y * l->width, (size_t)l->height * l->width);
+}
+
+static void small_back(Workspace *w, int index, const float *parameters) {
+    const Layer *l = &w->network->layers[index];
+    float *gradient = w->gradient + l->own, *by_bias = l->bias ? gradient + (l->biases - l->parameters) : NULL;
+    const vec *in = flat_input(w, index);
+    vec *back = index ? w->scratch + w->network->rows + l->in : NULL;
+    dense_back(in, l->in, parameters + l->parameters, w->memory + l->slope, l->out, back, gradient, by_bias);
+    if (index) pass_back(w, index, back);
+}
+
+/* From the gradient by the units of a large layer, so many groups, to that by what it reads, unless these are images. */
+static void large_back(Workspace *w, int groups, int index, const float *parameters) {
+    const Layer *l = &w->network->layers[index];
+    for (int g = 0, columns; index && g < groups; g += columns) {
+        columns = groups - g < COLUMNS ? 1 : COLUMNS;
+        const vec *by_z[COLUMNS];
+        vec *back[COLUMNS];
+        for (int c = 0; c < columns; c++) {
+            by_z[c] = w[g + c].memory + l->slope;
+            back[c] = w->scratch + w->network->rows + (size_t)c * l->in;
         }
-        const vec *in = flat_input(w, i);
-        vec *back = i ? w->scratch + n->rows + l->in : NULL;
-        float *by_bias = l->bias ? w->gradient + l->biases : NULL;
-        dense_back(in, l->in, parameters + l->parameters, w->memory + l->slope, l->out, back,
-                   w->gradient + l->parameters, by_bias);
-        if (!before) break;
-        if (before->kind == DENSE) {
-            vec *slope = w->memory + before->slope;
-            for (int j = 0; j < before->out; j++) slope[j] *= back[j];
-        } else {
-            for (int y = 0; y < l->height; y++)
-                through_activation(w, before, y, back + (size_t)y * l->width, (size_t)l->height * l->width);
-        }
+        products(parameters + l->parameters, 1, l->in, l->in, l->out, by_z, NULL, back, columns);
+        for (int c = 0; c < columns; c++) pass_back(w + g + c, index, back[c]);
     }
 }
 
-/* Back through a segment, so many groups: from the gradient by the last layer's z (its slope) to that by its parameters,
- * summed over the lanes of each group, and by the z of the layer before the segment. */
+/* A rank's share of the gradient of a large layer, weights and then bias, summed over all groups, or added to what is there. */
+static void large_gradient(Workspace *const *w, int groups, int index, int add, int rank, int size, vec *scratch,
+                           float *gradient) {
+    const Network *n = w[0]->network;
+    const Layer *l = &n->layers[index];
+    const vec *by_z[MOST_KEPT];
+    for (int g = 0; g < groups; g++) by_z[g] = w[g]->memory + l->slope;
+    for (int at = rank * COLUMNS * LANES; at < l->in; at += size * COLUMNS * LANES) {
+        vec *panel = scratch + n->panel;
+        int inputs = l->in - at < COLUMNS * LANES ? l->in - at : COLUMNS * LANES;
+        for (int g = 0; g < groups; g++) turn(w[g]->memory + l->input + at, inputs, panel + g * COLUMNS * LANES);
+        weight_products(by_z, l->out, groups, panel, inputs, add, gradient + at, l->in);
+    }
+    float *by_bias = gradient + (l->biases - l->parameters);
+    for (int u = rank; l->bias && u < l->out; u += size) {
+        vec s = all(0.0f);
+        for (int g = 0; g < groups; g++) s += by_z[g][u];
+        by_bias[u] = (add ? by_bias[u] : 0.0f) + sum(s);
+    }
+}
+
+/* A rank's share of the gradients that are summed over all groups of a batch, in the flat vector; or adds it. */
+void whole_gradients(Workspace *const *w, int groups, int add, int rank, int size, vec *scratch, float *gradient) {
+    const Network *n = w[0]->network;
+    for (int i = 0; i < n->count; i++)
+        for (int g = 0; n->layers[i].whole && g < groups; g += MOST_KEPT)
+            large_gradient(w + g, groups - g < MOST_KEPT ? groups - g : MOST_KEPT, i, add || g, rank, size, scratch,
+                           gradient + n->layers[i].parameters);
+}
+
+/* Back through a segment, so many groups: from the gradient by the last layer's z (its slope) to that by the z of the layer
+ * before the segment, and to a group's own gradient by the parameters, summed over its lanes. */
 void backward(Workspace *w, int groups, const Segment *segment, const float *parameters) {
-    for (int g = 0; g < groups; g++) backward_group(w + g, segment, parameters);
+    const Layer *layers = w->network->layers;
+    if (layers[segment->begin].whole) {
+        large_back(w, groups, segment->begin, parameters);
+        return;
+    }
+    for (Workspace *end = w + groups; w < end; w++)
+        for (int i = segment->end - 1; i >= segment->begin; i--) {
+            if (layers[i].kind != DENSE) {
+                convolution_back(w, i, parameters);
+            } else if (layers[i].large) {
+                large_gradient(&w, 1, i, 0, 0, 1, w->scratch, w->gradient + layers[i].own);
+                large_back(w, 1, i, parameters);
+            } else {
+                small_back(w, i, parameters);
+            }
+        }
 }

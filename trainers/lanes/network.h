@@ -13,15 +13,21 @@
 #define EXPORT __attribute__((visibility("default")))
 
 enum { MOST_LAYERS = 128, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
-enum { MOST_SMALL = 512 }; /* weights of a small dense layer: it runs within its group, in a simple way */
+enum { MOST_SMALL = 512 };        /* weights of a dense layer that runs in a simple way, group by group (dense.c) */
+enum { MOST_IN_ONE_GO = 1 << 16 }; /* weights of all larger ones, behind convolutions, that are still in one segment */
+enum { MOST_KEPT = 32 };           /* groups that are summed up in one go */
+enum { COLUMNS = 2 };              /* groups, or vectors of inputs, in a block of matrices.c */
 
 typedef struct {
     int kind;          /* PLAIN, SEPARABLE or DENSE: a pooling is part of the convolution before it */
     int pooled, bias, activated;
+    int large; /* a dense layer for matrices.c, */
+    int whole; /*   whose gradient is summed over all groups of a batch, not kept for each */
     int in, out;       /* channels, or units */
     int height, width; /* of its input; 1 and 1 after a dense layer */
     size_t parameters; /* where its parameters begin in the flat vector, */
     size_t biases;     /*   and those of its bias */
+    size_t own;        /*   in the gradient that a group has for its own, which leaves out the whole ones; */
     size_t units;      /* where its units begin among all activated ones */
     size_t packed;     /* offsets in floats: its weights as the kernels read them; */
     size_t flipped;    /*   the same for the way back */
@@ -43,11 +49,14 @@ typedef struct {
     Layer layers[MOST_LAYERS];
     int segment_count;
     Segment segments[MOST_LAYERS];
+    int bordered;             /* whether the images have borders: where a convolution comes first */
     size_t parameters, units; /* sizes: the flat vector, activated units, */
+    size_t own;               /*   the gradient that a group has for its own, */
     size_t vectors;           /*   a group's memory, */
     size_t scratch, floats;   /*   a thread's scratch, and its packed weights */
     size_t rows;              /* offset in the scratch of rows, or of a dense layer's input and the gradient by it; */
     size_t sums;              /*   of a layer's weight gradients */
+    size_t panel;             /*   of transposed inputs; */
     size_t factors;           /* offset in floats of a separable layer's product, and of its gradient */
 } Network;
 
@@ -96,6 +105,7 @@ void prepare(Workspace *w, const float *parameters, int backward);
 void forward(Workspace *w, int groups, const Segment *segment, const float *parameters, const Scaled *f, int backward,
              Saturation *saturation);
 void backward(Workspace *w, int groups, const Segment *segment, const float *parameters);
+void whole_gradients(Workspace *const *w, int groups, int add, int rank, int size, vec *scratch, float *gradient);
 
 /* images.c */
 void gather(Workspace *w, const Call *call, const int64_t *order, int count);
@@ -124,8 +134,15 @@ void dense_back(const vec *in, int count, const float *weights, const vec *gradi
 void softmax(const vec *logits, int classes, const int *labels, int valid, float scale, vec *gradient, double *loss,
              int64_t *hits);
 
+/* matrices.c */
+void products(const float *a, size_t row, size_t step, int rows, int depth, const vec *const *in, const float *bias,
+              vec *const *out, int columns);
+void turn(const vec *in, int inputs, vec *panel);
+void weight_products(const vec *const *by_z, int units, int groups, const vec *panel, int inputs, int add,
+                     float *gradient, size_t row);
+
 /* optimizer.c */
-void adam(size_t count, float *parameters, float *first, float *second, const double *gradient, int64_t step,
+void adam(size_t count, float *parameters, float *first, float *second, const float *gradient, int64_t step,
           const Settings *settings);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "network.h"
 
-void adam(size_t count, float *parameters, float *first, float *second, const double *gradient, int64_t step,
+void adam(size_t count, float *parameters, float *first, float *second, const float *gradient, int64_t step,
           const Settings *s) {
     const float size = (float)(s->learning_rate / (1 - pow(BETA1, (double)step)));
     const float correction = (float)sqrt(1 - pow(BETA2, (double)step));
@@ -12,7 +12,7 @@ void adam(size_t count, float *parameters, float *first, float *second, const do
     for (size_t i = 0; i < count; i++) {
         float w = parameters[i];
         float sign = (float)((w > 0) - (w < 0));
-        float g = (float)gradient[i] + l2 * w + l1 * sign;
+        float g = gradient[i] + l2 * w + l1 * sign;
         float m = first[i] + (float)(1 - BETA1) * (g - first[i]);
         float v = (float)BETA2 * second[i] + (float)(1 - BETA2) * (g * g);
         first[i] = m;
