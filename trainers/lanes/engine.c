@@ -12,7 +12,9 @@
 
 #include "network.h"
 
-enum { MOST_THREADS = 256, SHARED = 1 << 14 /* parameters from which on a team shares them out for a step */ };
+enum { MOST_THREADS = 256 };
+enum { SHARED = 1 << 14 };   /* parameters of a layer from which on a team shares them out for a step */
+enum { IN_CACHE = 1 << 14 }; /* weights whose gradient is worked on at a time */
 
 /* One thread's memory; a team uses that of its first thread for what it shares. */
 typedef struct {
@@ -22,6 +24,7 @@ typedef struct {
     float *gradients; /* (kept, own), of groups */
     double *total;    /* (own,), their sum over a batch */
     float *gradient;  /* (parameters,), of a batch */
+    float *rows;      /* (most,), the part of it that is being worked on */
     Workspace **all;  /* (kept,), a team's groups in their order */
     double *losses, loss; /* (kept,), and of all images of a call */
     int64_t *hits, hits_in_all;
@@ -48,12 +51,21 @@ typedef struct {
     float *parameters;
 } Part;
 
+static size_t parameters_of(const Network *n, const Layer *l) {
+    return (l + 1 < n->layers + n->count ? l[1].parameters : n->parameters) - l->parameters;
+}
+
+/* How many units' weights are worked on at a time. */
+static int rows_at_a_time(const Layer *l) {
+    int rows = IN_CACHE / l->in;
+    return rows < 8 ? 8 : rows > l->out ? l->out : rows;
+}
+
 /* The sum of the groups' own gradients takes its place in the flat vector, and begins anew. */
 static void round_off(const Network *n, double *total, float *gradient) {
-    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
-        size_t end = l + 1 < n->layers + n->count ? l[1].parameters : n->parameters;
-        for (size_t i = 0; !l->whole && i < end - l->parameters; i++) gradient[l->parameters + i] = (float)total[l->own + i];
-    }
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++)
+        for (size_t i = 0; !l->whole && i < parameters_of(n, l); i++)
+            gradient[l->parameters + i] = (float)total[l->own + i];
     memset(total, 0, sizeof(double) * n->own);
 }
 
@@ -87,12 +99,45 @@ static void pass(const Part *p, const int64_t *order, int64_t images, float scal
     }
 }
 
-/* Leaves in the team's gradient that of the mean loss of `count` images (where `back`), and adds to its sums their losses
- * and hits. All ranks have met when this returns. */
-static void accumulate(const Part *p, const int64_t *order, int64_t count, int back, Saturation *saturation) {
+/* A step of so many parameters from `from` on. */
+static void take_step(const Part *p, const Step *step, size_t from, size_t count, const float *gradient) {
+    const Call *c = p->run->call;
+    size_t at = p->member * p->run->network.parameters + from;
+    adam(step, count, c->parameters + at, c->first_moment + at, c->second_moment + at, gradient);
+}
+
+/* A rank's share of the layers whose gradient is summed over a batch: the gradient of some units at a time, which stays in
+ * the cache for their step. Where there is no step it goes to its place in the flat vector, or is added there. */
+static void whole_layers(const Part *p, int groups, int add, const Step *step) {
+    const Network *n = &p->run->network;
+    Thread *team = p->team, *own = &team[p->rank];
+    for (int g = 0; g < groups; g++) own->all[g] = &team[g % p->size].groups[g / p->size];
+    for (int i = 0; i < n->count; i++) {
+        const Layer *l = &n->layers[i];
+        if (!l->whole) continue;
+        int most = rows_at_a_time(l);
+        for (int u = p->rank * most; u < l->out; u += p->size * most) {
+            int units = l->out - u < most ? l->out - u : most;
+            size_t at = l->parameters + (size_t)u * l->in;
+            float *gradient = step ? own->rows : team->gradient + at;
+            weights_gradient(own->all, groups, i, u, units, add, gradient);
+            if (step) take_step(p, step, at, (size_t)units * l->in, gradient);
+        }
+        if (!l->bias || p->rank) continue;
+        float *gradient = step ? own->rows : team->gradient + l->biases;
+        bias_gradient(own->all, groups, i, add, gradient);
+        if (step) take_step(p, step, l->biases, l->out, gradient);
+    }
+}
+
+/* The gradient of the mean loss of `count` images (where `back`), in the flat vector, and a step (or NULL) with it; adds to the
+ * team's sums their losses and hits. All ranks have met when this returns. */
+static void accumulate(const Part *p, const int64_t *order, int64_t count, int back, const Step *step,
+                       Saturation *saturation) {
     Thread *team = p->team;
     const Network *n = &p->run->network;
     int64_t kept = p->run->kept * LANES;
+    const Step *at_once = count <= kept ? step : NULL;
     for (int64_t begin = 0; begin < count; begin += kept) {
         int64_t images = count - begin < kept ? count - begin : kept;
         int groups = (int)((images + LANES - 1) / LANES), first = p->rank;
@@ -101,11 +146,7 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
             first += (int)p->run->held * p->size;
         } while (first < groups);
         meet(&team->barrier, p->size);
-        if (back && n->own < n->parameters) {
-            Workspace **all = team[p->rank].all;
-            for (int g = 0; g < groups; g++) all[g] = &team[g % p->size].groups[g / p->size];
-            whole_gradients(all, groups, begin > 0, p->rank, p->size, p->groups->scratch, team->gradient);
-        }
+        if (back) whole_layers(p, groups, begin > 0, at_once);
         for (int g = 0; p->rank == 0 && g < groups; g++) {
             const float *gradient = team->gradients + g * n->own;
             for (size_t i = 0; back && i < n->own; i++) team->total[i] += gradient[i];
@@ -115,25 +156,26 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
         if (begin + kept >= count && back && p->rank == 0) round_off(n, team->total, team->gradient);
         meet(&team->barrier, p->size);
     }
+    for (const Layer *l = n->layers; step && l < n->layers + n->count; l++) {
+        size_t many = parameters_of(n, l), sharers = many < SHARED ? 1 : p->size;
+        size_t from = p->rank * many / sharers, to = (p->rank + 1) * many / sharers;
+        if ((l->whole && at_once) || (size_t)p->rank >= sharers) continue;
+        take_step(p, step, l->parameters + from, to - from, team->gradient + l->parameters + from);
+    }
+    if (step) meet(&team->barrier, p->size); /* they go on with the new parameters */
 }
 
 static void train(const Part *p) {
     const Call *c = p->run->call;
-    size_t count = p->run->network.parameters, at = p->member * count, sharers = count < SHARED ? 1 : p->size;
-    size_t from = p->rank * count / sharers, to = (p->rank + 1) * count / sharers;
     const int64_t *order = c->orders + p->member * c->count;
-    int64_t step = c->steps[p->member];
+    int64_t number = c->steps[p->member];
     for (int64_t begin = 0; begin < c->count; begin += c->batch_size) {
         int64_t images = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
+        Step step = step_of(&p->settings, ++number);
         prepare(p->groups, p->parameters, 1);
-        accumulate(p, order + begin, images, 1, NULL);
-        step++;
-        if ((size_t)p->rank < sharers)
-            adam(to - from, p->parameters + from, c->first_moment + at + from, c->second_moment + at + from,
-                 p->team->gradient + from, step, &p->settings);
-        meet(&p->team->barrier, p->size); /* they go on with the new parameters */
+        accumulate(p, order + begin, images, 1, &step, NULL);
     }
-    if (p->rank == 0) c->steps[p->member] = step;
+    if (p->rank == 0) c->steps[p->member] = number;
 }
 
 static void measure(const Part *p) {
@@ -145,7 +187,7 @@ static void measure(const Part *p) {
     int probe = c->gradients != NULL;
     memset(alive, 0, n->units);
     prepare(p->groups, p->parameters, probe);
-    accumulate(p, c->orders, c->count, probe, probe ? &here : NULL);
+    accumulate(p, c->orders, c->count, probe, NULL, probe ? &here : NULL);
     if (!probe) return;
     for (int i = 0; i < n->count; i++)
         __atomic_fetch_add(&c->often[p->member * n->count + i], often[i], __ATOMIC_RELAXED);
@@ -194,7 +236,12 @@ static void *take(char *memory, size_t *taken, size_t bytes) {
 /* Gives every thread its memory, and returns how much they need; memory may be NULL. */
 static size_t lay_out(Run *run, int threads, char *memory) {
     const Network *n = &run->network;
-    size_t taken = 0;
+    size_t taken = 0, most = 0;
+    for (int i = 0; i < n->count; i++) {
+        size_t rows = n->layers[i].whole ? (size_t)rows_at_a_time(&n->layers[i]) * n->layers[i].in : 0;
+        most = most < rows ? rows : most;
+    }
+    most += MOST_UNITS; /* or a bias */
     run->threads = take(memory, &taken, sizeof(Thread) * threads);
     for (int t = 0; t < threads; t++) {
         Thread here = {.groups = take(memory, &taken, sizeof(Workspace) * run->held)};
@@ -207,6 +254,7 @@ static size_t lay_out(Run *run, int threads, char *memory) {
         }
         here.gradients = take(memory, &taken, sizeof(float) * run->kept * n->own);
         here.gradient = take(memory, &taken, sizeof(float) * n->parameters);
+        here.rows = take(memory, &taken, sizeof(float) * most);
         here.all = take(memory, &taken, sizeof(Workspace *) * run->kept);
         here.losses = take(memory, &taken, sizeof(double) * run->kept);
         here.hits = take(memory, &taken, sizeof(int64_t) * run->kept);

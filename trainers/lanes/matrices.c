@@ -1,19 +1,19 @@
 /* Large dense layers: products of matrices, with blocks of their sums in registers.
  *
  * Forward and back a lane is an image: ROWS units (or inputs) by COLUMNS groups of sums, and a weight is read once for
- * all groups of the block. In the gradient by the weights a lane is an input: the inputs are transposed, the gradients by
+ * all groups of the block. In the gradient by the weights a lane is an input: the inputs are turned, the gradients by
  * the units are read one by one, and the sums over all images stay in registers: none runs across lanes. */
 #include "network.h"
 
 enum { ROWS = 8, DEPTH = 256 }; /* DEPTH inputs of a block stay in the first-level cache */
 
-/* Adds to sums[r][c] the sum over k of a[r * row + k * step] * b[c][k * pitch]. */
-INLINE void add_products(int rows, int columns, const float *a, size_t row, size_t step, const vec *const *b,
-                         size_t pitch, int depth, vec (*sums)[COLUMNS]) {
+/* Adds to sums[r][c] the sum over k of a[r * row + k * step] * b[c][k]. */
+INLINE void add_products(int rows, int columns, const float *a, size_t row, size_t step, const vec *const *b, int depth,
+                         vec (*sums)[COLUMNS]) {
     for (int k = 0; k < depth; k++, a += step) {
         vec v[COLUMNS];
 #pragma GCC unroll 2
-        for (int c = 0; c < columns; c++) v[c] = loaded(b[c][k * pitch]);
+        for (int c = 0; c < columns; c++) v[c] = loaded(b[c][k]);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
             vec scalar = loaded(all(a[r * row]));
@@ -36,7 +36,7 @@ INLINE void block(int rows, int columns, const float *a, size_t row, size_t step
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int c = 0; c < columns; c++) sums[r][c] = all(0.0f);
-    add_products(rows, columns, a, row, step, in, 1, depth, sums);
+    add_products(rows, columns, a, row, step, in, depth, sums);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -65,61 +65,43 @@ void products(const float *a, size_t row, size_t step, int rows, int depth, cons
     }
 }
 
-/* COLUMNS * LANES inputs of a group, or as many as there are and zeros, with inputs in the lanes: (LANES, COLUMNS). */
-void turn(const vec *in, int inputs, vec *panel) {
-    for (int c = 0; c < COLUMNS; c++) {
-        vec a[LANES];
-        int there = inputs - c * LANES;
-#pragma GCC unroll 16
-        for (int l = 0; l < LANES; l++) a[l] = l < there ? in[c * LANES + l] : all(0.0f);
-        transpose(a);
-#pragma GCC unroll 16
-        for (int l = 0; l < LANES; l++) panel[l * COLUMNS + c] = a[l];
-    }
+/* Turns inputs around, in their place: then vector l of each LANES of them holds these inputs of image l. */
+void turn(vec *in, int inputs) {
+    for (int i = 0; i < inputs; i += LANES) transpose(in + i);
 }
 
-/* Adds to `rows` rows of the gradient (or begins them) that of 2 * LANES inputs, or of so many as there are. */
-INLINE void weights_block(int rows, const float *const *by_z, int groups, const vec *panel, int inputs, int add,
-                          float *gradient, size_t row) {
+INLINE void weights_block(int rows, const vec *const *by_z, const vec *const *in, int groups, int unit, int at,
+                          int inputs, int add, float *gradient) {
     vec sums[ROWS][COLUMNS];
-    const vec *columns[COLUMNS] = {panel, panel + 1};
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = all(0.0f);
     for (int g = 0; g < groups; g++) {
-        add_products(rows, COLUMNS, by_z[g], LANES, 1, columns, COLUMNS, LANES, sums);
-        columns[0] += COLUMNS * LANES;
-        columns[1] += COLUMNS * LANES;
+        const vec *columns[COLUMNS] = {in[g] + at, in[g] + at + LANES};
+        add_products(rows, COLUMNS, (const float *)(by_z[g] + unit), LANES, 1, columns, LANES, sums);
     }
+    size_t there = sizeof(float) * (inputs - at < COLUMNS * LANES ? inputs - at : COLUMNS * LANES);
+    gradient += at;
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++, gradient += row) {
-        float *to = gradient;
-        vec before[COLUMNS] = {all(0.0f), all(0.0f)};
-        if (add) memcpy(before, to, sizeof(float) * inputs);
-        sums[r][0] += before[0];
-        sums[r][1] += before[1];
-        if (inputs == COLUMNS * LANES) {
-            memcpy(to, &sums[r][0], sizeof(vec));
-            memcpy(to + LANES, &sums[r][1], sizeof(vec));
-        } else {
-            vec last[COLUMNS] = {sums[r][0], sums[r][1]};
-            memcpy(to, last, sizeof(float) * inputs);
-        }
+    for (int r = 0; r < rows; r++, gradient += inputs) {
+        vec before[COLUMNS] = {all(0.0f), all(0.0f)}, after[COLUMNS];
+        if (add) memcpy(before, gradient, there);
+        for (int c = 0; c < COLUMNS; c++) after[c] = before[c] + sums[r][c];
+        if (there == sizeof(after)) memcpy(gradient, after, sizeof(after));
+        else memcpy(gradient, after, there);
     }
 }
 
-/* The gradient (units, inputs) from `panel`, inputs in lanes, (groups, LANES, COLUMNS), and the gradients by the units, images in
- * lanes. `inputs` of it are there, at most COLUMNS * LANES; its rows are so many inputs long. */
-void weight_products(const vec *const *by_z, int units, int groups, const vec *panel, int inputs, int add,
-                     float *gradient, size_t row) {
-    const float *from[MOST_KEPT];
-    int size;
-    for (int u = 0; u < units; u += size) {
-        for (int g = 0; g < groups; g++) from[g] = (const float *)(by_z[g] + u);
-        size = rows_of_block(units - u);
-        float *to = gradient + u * row;
-        if (size == 8) weights_block(8, from, groups, panel, inputs, add, to, row);
-        if (size == 4) weights_block(4, from, groups, panel, inputs, add, to, row);
-        if (size == 2) weights_block(2, from, groups, panel, inputs, add, to, row);
-        if (size == 1) weights_block(1, from, groups, panel, inputs, add, to, row);
-    }
+/* The gradient by the weights of so many units, (units, inputs), from `unit` on: the sum over all images of so many
+ * groups, given their gradients by the units and their turned inputs; or it is added to what is there. */
+void weight_products(const vec *const *by_z, const vec *const *in, int groups, int unit, int units, int inputs, int add,
+                     float *gradient) {
+    for (int at = 0; at < inputs; at += COLUMNS * LANES)
+        for (int u = 0, size; u < units; u += size) {
+            float *to = gradient + (size_t)u * inputs;
+            size = rows_of_block(units - u);
+            if (size == 8) weights_block(8, by_z, in, groups, unit + u, at, inputs, add, to);
+            if (size == 4) weights_block(4, by_z, in, groups, unit + u, at, inputs, add, to);
+            if (size == 2) weights_block(2, by_z, in, groups, unit + u, at, inputs, add, to);
+            if (size == 1) weights_block(1, by_z, in, groups, unit + u, at, inputs, add, to);
+        }
 }

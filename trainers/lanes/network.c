@@ -201,9 +201,11 @@ static void small_back(Workspace *w, int index, const float *parameters) {
     if (index) pass_back(w, index, back);
 }
 
-/* From the gradient by the units of a large layer, so many groups, to that by what it reads, unless these are images. */
+/* From the gradient by the units of a large layer, so many groups, to that by what it reads, unless these are images.
+ * It is left ready for weights_gradient: its inputs are turned. */
 static void large_back(Workspace *w, int groups, int index, const float *parameters) {
     const Layer *l = &w->network->layers[index];
+    for (int g = 0; g < groups; g++) turn(w[g].memory + l->input, l->in);
     for (int g = 0, columns; index && g < groups; g += columns) {
         columns = groups - g < COLUMNS ? 1 : COLUMNS;
         const vec *by_z[COLUMNS];
@@ -217,34 +219,26 @@ static void large_back(Workspace *w, int groups, int index, const float *paramet
     }
 }
 
-/* A rank's share of the gradient of a large layer, weights and then bias, summed over all groups, or added to what is there. */
-static void large_gradient(Workspace *const *w, int groups, int index, int add, int rank, int size, vec *scratch,
-                           float *gradient) {
-    const Network *n = w[0]->network;
-    const Layer *l = &n->layers[index];
-    const vec *by_z[MOST_KEPT];
-    for (int g = 0; g < groups; g++) by_z[g] = w[g]->memory + l->slope;
-    for (int at = rank * COLUMNS * LANES; at < l->in; at += size * COLUMNS * LANES) {
-        vec *panel = scratch + n->panel;
-        int inputs = l->in - at < COLUMNS * LANES ? l->in - at : COLUMNS * LANES;
-        for (int g = 0; g < groups; g++) turn(w[g]->memory + l->input + at, inputs, panel + g * COLUMNS * LANES);
-        weight_products(by_z, l->out, groups, panel, inputs, add, gradient + at, l->in);
-    }
-    float *by_bias = gradient + (l->biases - l->parameters);
-    for (int u = rank; l->bias && u < l->out; u += size) {
-        vec s = all(0.0f);
-        for (int g = 0; g < groups; g++) s += by_z[g][u];
-        by_bias[u] = (add ? by_bias[u] : 0.0f) + sum(s);
+/* The gradient by the weights of so many units of a large layer, summed over all these groups; or adds it. */
+void weights_gradient(Workspace *const *w, int groups, int layer, int unit, int units, int add, float *gradient) {
+    const Layer *l = &w[0]->network->layers[layer];
+    for (int begin = 0; begin < groups; begin += MOST_KEPT) {
+        const vec *by_z[MOST_KEPT], *in[MOST_KEPT];
+        int count = groups - begin < MOST_KEPT ? groups - begin : MOST_KEPT;
+        for (int g = 0; g < count; g++) by_z[g] = w[begin + g]->memory + l->slope;
+        for (int g = 0; g < count; g++) in[g] = w[begin + g]->memory + l->input;
+        weight_products(by_z, in, count, unit, units, l->in, add || begin, gradient);
     }
 }
 
-/* A rank's share of the gradients that are summed over all groups of a batch, in the flat vector; or adds it. */
-void whole_gradients(Workspace *const *w, int groups, int add, int rank, int size, vec *scratch, float *gradient) {
-    const Network *n = w[0]->network;
-    for (int i = 0; i < n->count; i++)
-        for (int g = 0; n->layers[i].whole && g < groups; g += MOST_KEPT)
-            large_gradient(w + g, groups - g < MOST_KEPT ? groups - g : MOST_KEPT, i, add || g, rank, size, scratch,
-                           gradient + n->layers[i].parameters);
+/* The same by the bias. */
+void bias_gradient(Workspace *const *w, int groups, int layer, int add, float *gradient) {
+    const Layer *l = &w[0]->network->layers[layer];
+    for (int u = 0; u < l->out; u++) {
+        vec s = all(0.0f);
+        for (int g = 0; g < groups; g++) s += w[g]->memory[l->slope + u];
+        gradient[u] = (add ? gradient[u] : 0.0f) + sum(s);
+    }
 }
 
 /* Back through a segment, so many groups: from the gradient by the last layer's z (its slope) to that by the z of the layer
@@ -260,8 +254,11 @@ void backward(Workspace *w, int groups, const Segment *segment, const float *par
             if (layers[i].kind != DENSE) {
                 convolution_back(w, i, parameters);
             } else if (layers[i].large) {
-                large_gradient(&w, 1, i, 0, 0, 1, w->scratch, w->gradient + layers[i].own);
+                const Layer *l = &layers[i];
+                float *gradient = w->gradient + l->own;
                 large_back(w, 1, i, parameters);
+                weights_gradient(&w, 1, i, 0, l->out, 0, gradient);
+                if (l->bias) bias_gradient(&w, 1, i, 0, gradient + (l->biases - l->parameters));
             } else {
                 small_back(w, i, parameters);
             }

@@ -56,7 +56,6 @@ typedef struct {
     size_t scratch, floats;   /*   a thread's scratch, and its packed weights */
     size_t rows;              /* offset in the scratch of rows, or of a dense layer's input and the gradient by it; */
     size_t sums;              /*   of a layer's weight gradients */
-    size_t panel;             /*   of transposed inputs; */
     size_t factors;           /* offset in floats of a separable layer's product, and of its gradient */
 } Network;
 
@@ -64,6 +63,10 @@ typedef struct {
     int activation, scaling, penalty;
     double alpha, r, learning_rate;
 } Settings;
+
+typedef struct {
+    float size, correction, inverse, l1, l2; /* inverse is 1 / correction */
+} Step;
 
 typedef struct {
     int activation;
@@ -105,7 +108,8 @@ void prepare(Workspace *w, const float *parameters, int backward);
 void forward(Workspace *w, int groups, const Segment *segment, const float *parameters, const Scaled *f, int backward,
              Saturation *saturation);
 void backward(Workspace *w, int groups, const Segment *segment, const float *parameters);
-void whole_gradients(Workspace *const *w, int groups, int add, int rank, int size, vec *scratch, float *gradient);
+void weights_gradient(Workspace *const *w, int groups, int layer, int unit, int units, int add, float *gradient);
+void bias_gradient(Workspace *const *w, int groups, int layer, int add, float *gradient);
 
 /* images.c */
 void gather(Workspace *w, const Call *call, const int64_t *order, int count);
@@ -137,12 +141,12 @@ void softmax(const vec *logits, int classes, const int *labels, int valid, float
 /* matrices.c */
 void products(const float *a, size_t row, size_t step, int rows, int depth, const vec *const *in, const float *bias,
               vec *const *out, int columns);
-void turn(const vec *in, int inputs, vec *panel);
-void weight_products(const vec *const *by_z, int units, int groups, const vec *panel, int inputs, int add,
-                     float *gradient, size_t row);
+void turn(vec *in, int inputs);
+void weight_products(const vec *const *by_z, const vec *const *in, int groups, int unit, int units, int inputs, int add,
+                     float *gradient);
 
 /* optimizer.c */
-void adam(size_t count, float *parameters, float *first, float *second, const float *gradient, int64_t step,
-          const Settings *settings);
+Step step_of(const Settings *settings, int64_t number);
+void adam(const Step *step, size_t count, float *parameters, float *first, float *second, const float *gradient);
 
 #endif

@@ -10,6 +10,9 @@ static size_t take(size_t *counter, size_t count) {
     return at;
 }
 
+/* Dense layers read whole blocks of LANES by COLUMNS * LANES (matrices.c). */
+static size_t blocks(int units) { return ((size_t)units + LANES - 1) / LANES * LANES; }
+
 static size_t bordered(int channels, int height, int width) { return (size_t)channels * (height + 2) * (width + 2); }
 
 /* Into segments. Where there are convolutions, a group's memory has to stay in the second-level cache: all layers in one
@@ -78,14 +81,14 @@ int plan(Network *n, const Call *call) {
     n->classes = last->out;
     n->bordered = n->layers[0].kind != DENSE;
     divide(n);
-    take(&n->vectors, n->bordered ? bordered(n->channels, n->height, n->width) : (size_t)n->layers[0].in);
+    take(&n->vectors, n->bordered ? bordered(n->channels, n->height, n->width) : blocks(n->layers[0].in));
 
     for (int i = 0; i < n->count; i++) {
         Layer *l = &n->layers[i];
         int half = l->pooled ? 2 : 1;
-        size_t after = l->kind == DENSE ? (size_t)l->out : bordered(l->out, l->height / half, l->width / half);
+        size_t after = l->kind == DENSE ? blocks(l->out) : bordered(l->out, l->height / half, l->width / half);
         l->input = i ? l[-1].value : 0;
-        if (i && l->large && l[-1].kind != DENSE) l->input = take(&n->vectors, l->in);
+        if (i && l->large && l[-1].kind != DENSE) l->input = take(&n->vectors, blocks(l->in));
         l->value = take(&n->vectors, after);
         l->slope = take(&n->vectors, after);
         if (l->pooled) l->choice = take(&n->vectors, after);
@@ -100,9 +103,9 @@ int plan(Network *n, const Call *call) {
         most_weights = most_weights < weights ? weights : most_weights;
         widest = widest < 4 * most * l->width ? 4 * most * l->width : widest;
     }
+    take(&n->vectors, LANES); /* a last block may be half of one */
     n->rows = take(&n->scratch, 2 * widest);
     n->sums = take(&n->scratch, most_weights);
-    n->panel = take(&n->scratch, MOST_KEPT * LANES * COLUMNS);
     n->factors = take(&n->floats, 2 * most_weights);
     return 0;
 }
