@@ -58,7 +58,7 @@ void gather(Workspace *w, const Call *call, const int64_t *order, int count) {
     size_t offset = 0, pitch = n->width + 2;
     for (int c = 0; c < n->channels; c++)
         for (int y = 0; y < n->height; y++) {
-            vec *row = w->memory + ((size_t)(y + 1) * n->channels + c) * pitch + 1;
+            vec *row = w->memory + (n->bordered ? ((size_t)(y + 1) * n->channels + c) * pitch + 1 : offset);
             int x = 0;
 #if defined(__SSE2__)
             for (; x + 16 <= n->width; x += 16) sixteen(from, offset + x, row + x);

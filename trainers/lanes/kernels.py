@@ -99,7 +99,7 @@ def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
     if wrong > len(layers):
         return "the last layer must be a dense one without activation"
     return (
-        f"layer {layers[wrong - 1].name}: the lane kernels run at most 64 layers, images of 64 channels and 4,096 "
+        f"layer {layers[wrong - 1].name}: the lane kernels run at most 128 layers, images of 64 channels and 4,096 "
         "pixels, convolutions of 64 channels, each pooled once at most, then dense layers of 1,024 units"
     )
 

@@ -1,4 +1,4 @@
-/* A network as data, and what one thread needs to run it on LANES images at a time.
+/* A network as data, and what it takes to run it on a group of LANES images.
  *
  * The convolutional part keeps its images as rows: row y of an image of c channels is c pieces of (width + 2) vectors,
  * and there is a row above and one below, so that the border of zeros that the padding asks for lies in place. */
@@ -12,15 +12,22 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MOST_LAYERS = 64, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
+enum { MOST_LAYERS = 128, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
+enum { MOST_SMALL = 512 };        /* weights of a dense layer that runs in a simple way, group by group (dense.c) */
+enum { MOST_IN_ONE_GO = 1 << 16 }; /* weights of all larger ones, behind convolutions, that are still in one segment */
+enum { MOST_KEPT = 32 };           /* groups that are summed up in one go */
+enum { COLUMNS = 2 };              /* groups, or vectors of inputs, in a block of matrices.c */
 
 typedef struct {
     int kind;          /* PLAIN, SEPARABLE or DENSE: a pooling is part of the convolution before it */
     int pooled, bias, activated;
+    int large; /* a dense layer for matrices.c, */
+    int whole; /*   whose gradient is summed over all groups of a batch, not kept for each */
     int in, out;       /* channels, or units */
     int height, width; /* of its input; 1 and 1 after a dense layer */
     size_t parameters; /* where its parameters begin in the flat vector, */
     size_t biases;     /*   and those of its bias */
+    size_t own;        /*   in the gradient that a group has for its own, which leaves out the whole ones; */
     size_t units;      /* where its units begin among all activated ones */
     size_t packed;     /* offsets in floats: its weights as the kernels read them; */
     size_t flipped;    /*   the same for the way back */
@@ -31,19 +38,35 @@ typedef struct {
     size_t gradient;   /*   the gradient by z before the pooling (pooled layers) */
 } Layer;
 
+/* Layers that a group of images passes in one go before the next group does. */
+typedef struct {
+    int begin, end;
+    int together; /* all groups of a batch have to be there: a team meets before it, and on the way back after it */
+} Segment;
+
 typedef struct {
     int count, channels, height, width, classes;
     Layer layers[MOST_LAYERS];
-    size_t parameters, units, vectors, floats; /* sizes: the flat vector, activated units, a workspace */
-    size_t rows;                               /* offset in vectors of the scratch rows */
-    size_t sums;                               /* offset in vectors of a layer's weight gradients */
-    size_t factors; /* offset in floats of a separable layer's product, and of its gradient */
+    int segment_count;
+    Segment segments[MOST_LAYERS];
+    int bordered;             /* whether the images have borders: where a convolution comes first */
+    size_t parameters, units; /* sizes: the flat vector, activated units, */
+    size_t own;               /*   the gradient that a group has for its own, */
+    size_t vectors;           /*   a group's memory, */
+    size_t scratch, floats;   /*   a thread's scratch, and its packed weights */
+    size_t rows;              /* offset in the scratch of rows, or of a dense layer's input and the gradient by it; */
+    size_t sums;              /*   of a layer's weight gradients */
+    size_t factors;           /* offset in floats of a separable layer's product, and of its gradient */
 } Network;
 
 typedef struct {
     int activation, scaling, penalty;
     double alpha, r, learning_rate;
 } Settings;
+
+typedef struct {
+    float size, correction, inverse, l1, l2; /* inverse is 1 / correction */
+} Step;
 
 typedef struct {
     int activation;
@@ -58,10 +81,13 @@ typedef struct {
     unsigned valid;       /* the lanes that hold images */
 } Saturation;
 
+/* A group of images on its way through the network. */
 typedef struct {
     const Network *network;
-    vec *memory;
-    float *weights;
+    vec *memory;     /* its own: values and slopes; */
+    vec *scratch;    /*   its thread's, as are */
+    float *weights;  /*   the packed weights */
+    float *gradient; /* where the gradient of its parameters goes */
     int labels[LANES];
     int valid; /* how many lanes hold images */
 } Workspace;
@@ -79,8 +105,11 @@ int plan(Network *network, const Call *call);
 
 /* network.c */
 void prepare(Workspace *w, const float *parameters, int backward);
-void forward(Workspace *w, const float *parameters, const Scaled *f, int backward, Saturation *saturation);
-void backward(Workspace *w, const float *parameters, float *gradient);
+void forward(Workspace *w, int groups, const Segment *segment, const float *parameters, const Scaled *f, int backward,
+             Saturation *saturation);
+void backward(Workspace *w, int groups, const Segment *segment, const float *parameters);
+void weights_gradient(Workspace *const *w, int groups, int layer, int unit, int units, int add, float *gradient);
+void bias_gradient(Workspace *const *w, int groups, int layer, int add, float *gradient);
 
 /* images.c */
 void gather(Workspace *w, const Call *call, const int64_t *order, int count);
@@ -109,8 +138,15 @@ void dense_back(const vec *in, int count, const float *weights, const vec *gradi
 void softmax(const vec *logits, int classes, const int *labels, int valid, float scale, vec *gradient, double *loss,
              int64_t *hits);
 
+/* matrices.c */
+void products(const float *a, size_t row, size_t step, int rows, int depth, const vec *const *in, const float *bias,
+              vec *const *out, int columns);
+void turn(vec *in, int inputs);
+void weight_products(const vec *const *by_z, const vec *const *in, int groups, int unit, int units, int inputs, int add,
+                     float *gradient);
+
 /* optimizer.c */
-void adam(size_t count, float *parameters, float *first, float *second, const double *gradient, int64_t step,
-          const Settings *settings);
+Step step_of(const Settings *settings, int64_t number);
+void adam(const Step *step, size_t count, float *parameters, float *first, float *second, const float *gradient);
 
 #endif

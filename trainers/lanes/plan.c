@@ -10,7 +10,31 @@ static size_t take(size_t *counter, size_t count) {
     return at;
 }
 
+/* Dense layers read whole blocks of LANES by COLUMNS * LANES (matrices.c). */
+static size_t blocks(int units) { return ((size_t)units + LANES - 1) / LANES * LANES; }
+
 static size_t bordered(int channels, int height, int width) { return (size_t)channels * (height + 2) * (width + 2); }
+
+/* Into segments. Where there are convolutions, a group's memory has to stay in the second-level cache: all layers in one
+ * go, but where the large dense layers are so large that their weights had better be read once for all groups. These run
+ * layer by layer, and their gradients are summed over a batch. */
+static void divide(Network *n) {
+    size_t weights = 0;
+    for (int i = 0; i < n->count; i++) {
+        Layer *l = &n->layers[i];
+        l->large = l->kind == DENSE && (size_t)l->in * l->out > MOST_SMALL;
+        weights += l->large ? (size_t)l->in * l->out : 0;
+    }
+    int in_one_go = n->bordered && weights <= MOST_IN_ONE_GO, large = 0;
+    for (int i = 0; i < n->count; i++) {
+        Layer *l = &n->layers[i];
+        large |= l->whole = l->large && !in_one_go;
+        if (i == 0 || large) n->segments[n->segment_count++] = (Segment){.begin = i};
+        n->segments[n->segment_count - 1].end = i + 1;
+        size_t end = i + 1 < n->count ? l[1].parameters : n->parameters;
+        l->own = take(&n->own, l->whole ? 0 : end - l->parameters);
+    }
+}
 
 /* The table has a row (kind, outputs, bias, activated) a layer. Returns 0, or the number of the first row (from 1) that
  * the kernels can't run; rows + 1 where the last one is no output layer. */
@@ -20,7 +44,6 @@ int plan(Network *n, const Call *call) {
     int rows = (int)call->rows, channels = (int)call->channels, height = (int)call->height, width = (int)call->width;
     *n = (Network){.channels = channels, .height = height, .width = width};
     if (channels > MOST_CHANNELS || (int64_t)height * width > MOST_PIXELS) return 1;
-    take(&n->vectors, bordered(channels, height, width));
     for (int row = 0; row < rows; row++) {
         int kind = table[4 * row], out = table[4 * row + 1];
         Layer *l = &n->layers[n->count], *before = n->count ? l - 1 : NULL;
@@ -56,12 +79,16 @@ int plan(Network *n, const Call *call) {
     Layer *last = &n->layers[n->count - 1];
     if (!n->count || last->kind != DENSE || last->activated || table[4 * (rows - 1)] != DENSE) return rows + 1;
     n->classes = last->out;
+    n->bordered = n->layers[0].kind != DENSE;
+    divide(n);
+    take(&n->vectors, n->bordered ? bordered(n->channels, n->height, n->width) : blocks(n->layers[0].in));
 
     for (int i = 0; i < n->count; i++) {
         Layer *l = &n->layers[i];
         int half = l->pooled ? 2 : 1;
-        size_t after = l->kind == DENSE ? (size_t)l->out : bordered(l->out, l->height / half, l->width / half);
+        size_t after = l->kind == DENSE ? blocks(l->out) : bordered(l->out, l->height / half, l->width / half);
         l->input = i ? l[-1].value : 0;
+        if (i && l->large && l[-1].kind != DENSE) l->input = take(&n->vectors, blocks(l->in));
         l->value = take(&n->vectors, after);
         l->slope = take(&n->vectors, after);
         if (l->pooled) l->choice = take(&n->vectors, after);
@@ -76,8 +103,9 @@ int plan(Network *n, const Call *call) {
         most_weights = most_weights < weights ? weights : most_weights;
         widest = widest < 4 * most * l->width ? 4 * most * l->width : widest;
     }
-    n->rows = take(&n->vectors, 2 * widest);
-    n->sums = take(&n->vectors, most_weights);
+    take(&n->vectors, LANES); /* a last block may be half of one */
+    n->rows = take(&n->scratch, 2 * widest);
+    n->sums = take(&n->scratch, most_weights);
     n->factors = take(&n->floats, 2 * most_weights);
     return 0;
 }

@@ -11,6 +11,7 @@ from tests.trainers.lanes.judge import Case, cases, glorot, images, members
 from trainers.data.dataset import Dataset, Split
 from trainers.lanes import kernels
 from trainers.lanes.engine import MEMBERS_A_CALL, LaneEngine
+from trainers.layers import Dense
 from trainers.members import MemberConfig
 from trainers.regimes import network
 from trainers.states import initial_state
@@ -79,11 +80,14 @@ def test_one_among_64(build: str) -> None:
         assert bits(epochs(alone, start(alone), range(1, 2), 32, 1)) == bits(together, i)
 
 
-def test_a_large_batch_that_is_summed_in_several_goes(build: str) -> None:
-    """More groups of images than gradients are kept at a time (MOST_KEPT in engine.c), for a team and alone."""
-    layers = network("large-parameters")
-    split = images(700, (3, 32, 32), 10, 1)
-    case = Case(layers, split, (MemberConfig(regime="large-parameters"),), glorot(layers, (3, 32, 32), 1)[None])
+DENSE = (Dense("wide", 70, True), Dense("narrow", 3), Dense("last", 200), Dense("output", 10, True, activated=False))
+
+
+@pytest.mark.parametrize("layers, image", [(network("large-parameters"), (3, 32, 32)), (DENSE, (3, 5, 7))])
+def test_a_large_batch_that_is_summed_in_several_goes(build: str, layers: tuple, image: tuple) -> None:
+    """More groups of images than are on their way at a time (MOST_KEPT in network.h), for a team and alone."""
+    split = images(700, image, 10, 1)
+    case = Case(layers, split, (MemberConfig(),), glorot(layers, image, 1)[None])
     found = [epochs(case, start(case), range(1, 2), 650, threads) for threads in (1, 2, 3)]
     assert bits(found[0]) == bits(found[1]) == bits(found[2])
 

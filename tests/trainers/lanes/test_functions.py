@@ -164,7 +164,7 @@ def test_wrong_input_is_refused(build: str) -> None:
         (Dense("d", 1025), Dense("output", 3, activated=False)),
         (Convolution("c", 2), Pooling("p"), Pooling("twice"), Dense("output", 3, activated=False)),
         (Convolution("c", 2),),
-        (*(Dense(f"d{i}", 2) for i in range(64)), Dense("output", 3, activated=False)),
+        (*(Dense(f"d{i}", 2) for i in range(128)), Dense("output", 3, activated=False)),
     ],
 )
 def test_networks_that_the_kernels_do_not_run(layers: tuple) -> None:
