@@ -131,24 +131,17 @@ void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t coun
 #undef CASE
 }
 
-/* Whether the kernels have code for what each member asks for. */
-int known(const int32_t *choices, int64_t members) {
-    static const int counts[3] = {ACTIVATION_COUNT, SCALING_COUNT, PENALTY_COUNT};
-    for (int64_t i = 0; i < 3 * members; i++)
-        if (choices[i] < 0 || choices[i] >= counts[i % 3]) return 0;
-    return 1;
-}
-
-Scaled scaled(const Settings *s) {
-    double inner = s->scaling == NAIVE ? 1.0 : 1.0 / s->alpha;
-    double rate = inner * (s->activation == TANH ? -2.0 : -1.0) * 1.4426950408889634;
-    Scaled f = {.activation = s->activation};
+Scaled scaled(const Choices *choices, const Numbers *numbers) {
+    int naive = choices->scaling == NAIVE, is_tanh = choices->activation == TANH;
+    double alpha = numbers->alpha, inner = naive ? 1.0 : 1.0 / alpha;
+    double rate = inner * (is_tanh ? -2.0 : -1.0) * 1.4426950408889634;
+    Scaled f = {.activation = choices->activation};
     f.inner = all((float)inner);
-    f.outer = all((float)s->alpha);
-    f.steep = all(s->scaling == NAIVE ? (float)s->alpha : 1.0f);
+    f.outer = all((float)alpha);
+    f.steep = all(naive ? (float)alpha : 1.0f);
     f.rate = all((float)rate);
-    f.reach = all((float)((s->activation == TANH ? 20.0 : 87.0) / inner));
-    f.flat = all((float)((s->activation == TANH ? 19.06 : 36.8) / inner));
+    f.reach = all((float)((is_tanh ? 20.0 : 87.0) / inner));
+    f.flat = all((float)((is_tanh ? 19.06 : 36.8) / inner));
     return f;
 }
 

@@ -7,6 +7,7 @@
  *
  * Every call plans the network anew and has its own memory: nothing is kept between calls. */
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -46,13 +47,20 @@ typedef struct {
     Workspace *groups;
     size_t member;
     int rank, size;
-    Settings settings;
+    const Choices *choices;
+    const Numbers *numbers;
     Scaled f;
     float *parameters;
 } Part;
 
 static size_t parameters_of(const Network *n, const Layer *l) {
     return (l + 1 < n->layers + n->count ? l[1].parameters : n->parameters) - l->parameters;
+}
+
+/* Where in a layer's parameters from `from` to `to` those end that a member penalizes. */
+static size_t penalized(const Part *p, const Layer *l, size_t from, size_t to) {
+    size_t end = p->choices->penalized == WEIGHTS && l->biases < to ? l->biases : to;
+    return end < from ? from : end;
 }
 
 /* How many units' weights are worked on at a time. */
@@ -90,8 +98,8 @@ static void pass(const Part *p, const int64_t *order, int64_t images, float scal
         int g = first + i * p->size;
         team->losses[g] = 0;
         team->hits[g] = 0;
-        softmax(w[i].memory + last->value, n->classes, w[i].labels, w[i].valid, scale,
-                back ? w[i].memory + last->slope : NULL, &team->losses[g], &team->hits[g]);
+        score(p->choices->loss, w[i].memory + last->value, n->classes, w[i].labels, w[i].valid, scale,
+              back ? w[i].memory + last->slope : NULL, &team->losses[g], &team->hits[g]);
     }
     for (int s = n->segment_count - 1; back && s >= 0; s--) {
         backward(w, count, &segments[s], p->parameters);
@@ -99,11 +107,33 @@ static void pass(const Part *p, const int64_t *order, int64_t images, float scal
     }
 }
 
-/* A step of so many parameters from `from` on. */
-static void take_step(const Part *p, const Step *step, size_t from, size_t count, const float *gradient) {
+/* The step of a layer's parameters from `from` to `to` in the flat vector, given their gradient. */
+static void take_step(const Part *p, const Step *step, const Layer *l, size_t from, size_t to, const float *gradient) {
     const Call *c = p->run->call;
-    size_t at = p->member * p->run->network.parameters + from;
-    adam(step, count, c->parameters + at, c->first_moment + at, c->second_moment + at, gradient);
+    size_t member = p->member * p->run->network.parameters, weights = penalized(p, l, from, to);
+    Step bare = *step;
+    bare.l1 = bare.l2 = 0.0f;
+    bare.shrink = 1.0f;
+    for (; from < to; step = &bare, from = weights, weights = to) {
+        float *first = c->first ? c->first + member + from : NULL, *second = c->second ? c->second + member + from : NULL;
+        advance(step, weights - from, p->parameters + from, first, second, gradient);
+        gradient += weights - from;
+    }
+}
+
+/* What the gradient is multiplied by so that its norm, penalty included, is within the member's bound. */
+static float clipping(const Part *p, const Step *step, const float *gradient) {
+    const Network *n = &p->run->network;
+    Step bare = *step;
+    bare.l1 = bare.l2 = 0.0f;
+    double sum = 0;
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
+        size_t from = l->parameters, to = from + parameters_of(n, l), weights = penalized(p, l, from, to);
+        sum += squares(step, weights - from, p->parameters + from, gradient + from);
+        sum += squares(&bare, to - weights, p->parameters + weights, gradient + weights);
+    }
+    double factor = p->numbers->clip / (sqrt(sum) + 1e-6);
+    return factor > 1 ? 1.0f : (float)factor;
 }
 
 /* A rank's share of the layers whose gradient is summed over a batch: the gradient of some units at a time, which stays in
@@ -121,12 +151,12 @@ static void whole_layers(const Part *p, int groups, int add, const Step *step) {
             size_t at = l->parameters + (size_t)u * l->in;
             float *gradient = step ? own->rows : team->gradient + at;
             weights_gradient(own->all, groups, i, u, units, add, gradient);
-            if (step) take_step(p, step, at, (size_t)units * l->in, gradient);
+            if (step) take_step(p, step, l, at, at + (size_t)units * l->in, gradient);
         }
         if (!l->bias || p->rank) continue;
         float *gradient = step ? own->rows : team->gradient + l->biases;
         bias_gradient(own->all, groups, i, add, gradient);
-        if (step) take_step(p, step, l->biases, l->out, gradient);
+        if (step) take_step(p, step, l, l->biases, l->biases + l->out, gradient);
     }
 }
 
@@ -137,7 +167,7 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
     Thread *team = p->team;
     const Network *n = &p->run->network;
     int64_t kept = p->run->kept * LANES;
-    const Step *at_once = count <= kept ? step : NULL;
+    const Step *at_once = count <= kept && p->numbers->clip == 0 ? step : NULL;
     for (int64_t begin = 0; begin < count; begin += kept) {
         int64_t images = count - begin < kept ? count - begin : kept;
         int groups = (int)((images + LANES - 1) / LANES), first = p->rank;
@@ -156,22 +186,28 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
         if (begin + kept >= count && back && p->rank == 0) round_off(n, team->total, team->gradient);
         meet(&team->barrier, p->size);
     }
-    for (const Layer *l = n->layers; step && l < n->layers + n->count; l++) {
+    if (!step) return;
+    Step final = *step;
+    if (p->numbers->clip > 0) final.factor = clipping(p, step, team->gradient);
+    if (p->numbers->clip > 0) meet(&team->barrier, p->size); /* no rank has moved parameters yet */
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
         size_t many = parameters_of(n, l), sharers = many < SHARED ? 1 : p->size;
         size_t from = p->rank * many / sharers, to = (p->rank + 1) * many / sharers;
         if ((l->whole && at_once) || (size_t)p->rank >= sharers) continue;
-        take_step(p, step, l->parameters + from, to - from, team->gradient + l->parameters + from);
+        from += l->parameters;
+        take_step(p, &final, l, from, to + l->parameters, team->gradient + from);
     }
-    if (step) meet(&team->barrier, p->size); /* they go on with the new parameters */
+    meet(&team->barrier, p->size); /* they go on with the new parameters */
 }
 
 static void train(const Part *p) {
     const Call *c = p->run->call;
     const int64_t *order = c->orders + p->member * c->count;
+    const double *rate = c->rates + p->member * ((c->count + c->batch_size - 1) / c->batch_size);
     int64_t number = c->steps[p->member];
     for (int64_t begin = 0; begin < c->count; begin += c->batch_size) {
         int64_t images = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
-        Step step = step_of(&p->settings, ++number);
+        Step step = step_of(p->choices, p->numbers, ++number, *rate++);
         prepare(p->groups, p->parameters, 1);
         accumulate(p, order + begin, images, 1, &step, NULL);
     }
@@ -199,11 +235,10 @@ static void measure(const Part *p) {
 
 static void take_part(const Run *run, size_t member, Thread *team, int rank, int size) {
     const Call *c = run->call;
-    const double *x = c->numbers + 3 * member;
-    const int32_t *y = c->choices + 3 * member;
-    Part p = {run, team, team[rank].groups, member, rank, size, {y[0], y[1], y[2], x[0], x[1], x[2]}, {0},
+    const Choices *choices = &c->choices[member];
+    const Numbers *numbers = &c->numbers[member];
+    Part p = {run, team, team[rank].groups, member, rank, size, choices, numbers, scaled(choices, numbers),
               c->parameters + member * run->network.parameters};
-    p.f = scaled(&p.settings);
     if (rank == 0) {
         memset(team->total, 0, sizeof(double) * run->network.own);
         team->loss = 0;
@@ -264,11 +299,22 @@ static size_t lay_out(Run *run, int threads, char *memory) {
     return taken;
 }
 
+/* Whether the kernels have code for what each member asks for. */
+static int known(const Call *c) {
+    static const int counts[] = {CHOICE_COUNTS};
+    for (int64_t m = 0; m < c->members; m++) {
+        const int32_t *choices = (const int32_t *)&c->choices[m];
+        for (size_t i = 0; i < sizeof(counts) / sizeof(int); i++)
+            if (choices[i] < 0 || choices[i] >= counts[i]) return 0;
+    }
+    return 1;
+}
+
 /* Does what a call asks for (tables.py). 0, -1 without memory, -2 for a member that asks for what the kernels don't have,
  * or the row that can't be run. */
 EXPORT int lanes_run(const Call *c) {
     Run run = {.call = c};
-    if (!known(c->choices, c->members)) return -2;
+    if (!known(c)) return -2;
     int wrong = plan(&run.network, c), threads = c->threads > MOST_THREADS ? MOST_THREADS : (int)c->threads;
     if (wrong) return wrong;
     /* as many gradients as a batch has groups, within 16 MB; their number has no part in the bits */

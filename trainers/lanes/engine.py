@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainers.data.dataset import Dataset
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
+from trainers.schedules import learning_rates
 from trainers.states import MemberState
 from trainers.statistics import Probe
 from trainers.streams import order_of_images
@@ -46,6 +48,7 @@ class LaneEngine(Engine):
             raise ValueError(reason)
         self.layers = layers
         self.threads = threads
+        self.dataset = dataset
         self.splits = dataset.splits()
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
@@ -54,13 +57,16 @@ class LaneEngine(Engine):
         for part in self._parts(states):
             members = [s.member for s in part]
             orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(split)) for s in part])
-            p, m, v = (np.stack(rows) for rows in zip(*((s.parameters, *s.kept) for s in part), strict=True))
+            batches = -(-len(split) // size)
+            rates = np.stack([learning_rates(s.member, s.epoch + 1, batches) for s in part])
+            p, *kept = (np.stack(rows) for rows in zip(*((s.parameters, *s.kept) for s in part), strict=True))
             steps = np.array([s.step for s in part], dtype=np.int64)
-            scores = kernels.train_epoch(self.layers, members, p, m, v, steps, split, orders, size, self.threads)
-            rows = zip(*(column.tolist() for column in (steps, *scores)), p, m, v, strict=True)
-            for s, (step, loss, accuracy, *vectors) in zip(part, rows, strict=True):
-                new, *kept = vectors
-                after = replace(s, epoch=s.epoch + 1, step=step, parameters=new, kept=tuple(kept))
+            scores = kernels.train_epoch(
+                self.layers, members, p, kept, steps, rates, split, orders, size, self.threads, self._scales(part)
+            )
+            rows = zip(*(column.tolist() for column in (steps, *scores)), p, *kept, strict=True)
+            for s, (step, loss, accuracy, new, *vectors) in zip(part, rows, strict=True):
+                after = replace(s, epoch=s.epoch + 1, step=step, parameters=new, kept=tuple(vectors))
                 trained.append((after, loss, accuracy))
         return trained
 
@@ -75,7 +81,18 @@ class LaneEngine(Engine):
     def _measured(self, measure: Callable[..., T], states: Sequence[MemberState], split: str) -> Iterator[T]:
         for part in self._parts(states):
             parameters = np.stack([s.parameters for s in part])
-            yield measure(self.layers, [s.member for s in part], parameters, self.splits[split], self.threads)
+            members = [s.member for s in part]
+            yield measure(self.layers, members, parameters, self.splits[split], self.threads, self._scales(part))
+
+    def _scales(self, states: Sequence[MemberState]) -> NDArray[np.float32] | None:
+        """Factor and addend of each channel, (channels, 2), for bytes that were divided by 255; None for these."""
+        match states[0].member.input:
+            case "bytes":
+                return np.tile(np.float32([255, 0]), (IMAGE[0], 1))
+            case "standardized":
+                mean, deviation = self.dataset.channel_statistics
+                return np.stack([1 / deviation, -mean / deviation], axis=1).astype(np.float32)
+        return None
 
     def _parts(self, states: Sequence[MemberState]) -> Iterator[Sequence[MemberState]]:
         """As many members as one call takes."""

@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.data.dataset import Split
-from trainers.lanes.tables import ARRAYS, COUNTS, ROWS, SUPPORT, header
+from trainers.lanes.tables import ARRAYS, COUNTS, NUMBERS, ROWS, SUPPORT, header
 from trainers.layers import Layer, parameter_count, places
 from trainers.members import MOST, MemberConfig
+from trainers.states import kept_by
 
 BUILDS = ("avx512", "avx2", "portable")  # the best first
 NOT_KNOWN = -2
@@ -108,36 +109,53 @@ def train_epoch(
     layers: tuple[Layer, ...],
     members: Sequence[MemberConfig],
     parameters: Floats,
-    first_moment: Floats,
-    second_moment: Floats,
+    kept: Sequence[Floats],
     steps: NDArray[np.int64],
+    rates: Doubles,
     split: Split,
     orders: NDArray[np.int64],
     batch_size: int,
     threads: int,
+    channel_scales: Floats | None = None,
 ) -> tuple[Doubles, Doubles]:
-    """Train every member for one epoch; parameters, moments and steps change in place.
+    """Train every member for one epoch; parameters, what the optimizer keeps, and steps change in place.
 
-    `parameters` and the moments are float32 of shape (members, parameters), `steps` int64 (members,), `orders` int64
-    (members, images): each member's order of the images of the split. Returns each member's mean loss and accuracy
-    over its batches, each before its step. Raises ValueError for arrays that don't fit.
+    `parameters` and each of `kept` are float32 of shape (members, parameters), `steps` int64 (members,), `rates`
+    float64 (members, batches), `orders` int64 (members, images): each member's order of the images of the split.
+    Returns each member's mean loss and accuracy over its batches, each before its step. Raises ValueError for arrays
+    that don't fit.
     """
-    vectors = {"parameters": parameters, "first_moment": first_moment, "second_moment": second_moment}
+    vectors = {"parameters": parameters} | dict(zip(("first", "second"), kept, strict=False))
     for name, array in (vectors | {"steps": steps}).items():
         if not array.flags.writeable:
             raise ValueError(f"{name} must be writable")
-    return _run(layers, members, split, threads, batch_size, **vectors, steps=steps, orders=orders)
+    if len(kept) != len(kept_by(members[0])):
+        raise ValueError(
+            f"the optimizer {members[0].optimizer} keeps {kept_by(members[0])}, but got {len(kept)} arrays"
+        )
+    arrays = vectors | {"steps": steps, "rates": rates, "orders": orders}
+    return _run(layers, members, split, threads, channel_scales, batch_size, **arrays)
 
 
 def evaluate(
-    layers: tuple[Layer, ...], members: Sequence[MemberConfig], parameters: Floats, split: Split, threads: int
+    layers: tuple[Layer, ...],
+    members: Sequence[MemberConfig],
+    parameters: Floats,
+    split: Split,
+    threads: int,
+    channel_scales: Floats | None = None,
 ) -> tuple[Doubles, Doubles]:
     """Each member's mean loss and accuracy on a split. Raises ValueError for arrays that don't fit."""
-    return _run(layers, members, split, threads, parameters=parameters)
+    return _run(layers, members, split, threads, channel_scales, parameters=parameters)
 
 
 def probe_gradient(
-    layers: tuple[Layer, ...], members: Sequence[MemberConfig], parameters: Floats, split: Split, threads: int
+    layers: tuple[Layer, ...],
+    members: Sequence[MemberConfig],
+    parameters: Floats,
+    split: Split,
+    threads: int,
+    channel_scales: Floats | None = None,
 ) -> tuple[Floats, Doubles, Doubles]:
     """The gradient of the mean data loss over a split, float32 of shape (members, parameters), and saturation.
 
@@ -148,7 +166,8 @@ def probe_gradient(
     gradients = np.zeros_like(parameters)
     often = np.zeros((len(members), len(units)), dtype=np.int64)
     alive = np.zeros((len(members), sum(units)), dtype=np.uint8)
-    _run(layers, members, split, threads, parameters=parameters, gradients=gradients, often=often, alive=alive)
+    arrays = {"gradients": gradients, "often": often, "alive": alive}
+    _run(layers, members, split, threads, channel_scales, parameters=parameters, **arrays)
     saturated, dead = np.zeros(often.shape), np.zeros(often.shape)
     for i, (count, stop) in enumerate(zip(units, itertools.accumulate(units), strict=True)):
         if count:
@@ -175,6 +194,7 @@ def _run(
     members: Sequence[MemberConfig],
     split: Split,
     threads: int,
+    channel_scales: Floats | None,
     batch_size: int = MOST,
     **arrays: NDArray[Any],
 ) -> tuple[Doubles, Doubles]:
@@ -188,10 +208,17 @@ def _run(
     for name, number in (("threads", threads), ("batch_size", batch_size)):
         if not 1 <= number <= MOST:
             raise ValueError(f"{name} must be from 1 to {MOST}, but got {number}")
+    if channel_scales is not None:
+        arrays["channel_scales"] = channel_scales
+    if (channel_scales is None) != (members[0].input == "unit") or len({(m.optimizer, m.input) for m in members}) > 1:
+        raise ValueError(
+            "members must have an optimizer and an input in common, and channel_scales where it isn't unit"
+        )
     arrays = {"orders": np.arange(images)} | arrays | {"images": split.images, "labels": split.labels}
     orders = arrays["orders"]
     shapes = {"images": (images, *image), "labels": (images,), "steps": (count,)}
-    shapes |= dict.fromkeys(("parameters", "first_moment", "second_moment"), (count, parameter_count(layers, image)))
+    shapes |= dict.fromkeys(("parameters", "first", "second"), (count, parameter_count(layers, image)))
+    shapes |= {"rates": (count, -(-orders.shape[-1] // batch_size)), "channel_scales": (image[0], 2)}
     shapes["orders"] = (count, orders.shape[-1]) if "steps" in arrays else (images,)
     for name, shape in shapes.items():
         array, kind = arrays.get(name), ARRAYS[name]
@@ -205,7 +232,7 @@ def _run(
     fields = SUPPORT.fields.items()
     arrays |= {
         "table": rows,
-        "numbers": np.array([(m.alpha, m.r, m.learning_rate) for m in members]),
+        "numbers": np.array([[getattr(m, name) for name in NUMBERS] for m in members], dtype=np.float64),
         "choices": np.array([[f.index(getattr(m, name)) for name, f in fields] for m in members], dtype=np.int32),
         "losses": losses,
         "accuracies": accuracies,

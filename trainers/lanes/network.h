@@ -60,12 +60,10 @@ typedef struct {
 } Network;
 
 typedef struct {
-    int activation, scaling, penalty;
-    double alpha, r, learning_rate;
-} Settings;
-
-typedef struct {
-    float size, correction, inverse, l1, l2; /* inverse is 1 / correction */
+    int optimizer;
+    float size, correction, inverse, epsilon; /* inverse is 1 / correction */
+    float l1, l2;                             /* the penalties' strength */
+    float shrink, factor;                     /* what parameters and gradients are multiplied by */
 } Step;
 
 typedef struct {
@@ -115,8 +113,7 @@ void bias_gradient(Workspace *const *w, int groups, int layer, int add, float *g
 void gather(Workspace *w, const Call *call, const int64_t *order, int count);
 
 /* activations.c */
-int known(const int32_t *choices, int64_t members);
-Scaled scaled(const Settings *settings);
+Scaled scaled(const Choices *choices, const Numbers *numbers);
 void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count);
 int is_monotone(int activation);
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit);
@@ -135,8 +132,8 @@ void unpool(const vec *gradient, const vec *choice, vec *upper, vec *lower, int 
 void dense(const vec *in, int count, const float *weights, const float *bias, vec *out, int units);
 void dense_back(const vec *in, int count, const float *weights, const vec *gradient, int units, vec *back,
                 float *weight_gradient, float *bias_gradient);
-void softmax(const vec *logits, int classes, const int *labels, int valid, float scale, vec *gradient, double *loss,
-             int64_t *hits);
+void score(int loss, const vec *outputs, int classes, const int *labels, int valid, float scale, vec *gradient,
+           double *sum, int64_t *hits);
 
 /* matrices.c */
 void products(const float *a, size_t row, size_t step, int rows, int depth, const vec *const *in, const float *bias,
@@ -146,7 +143,8 @@ void weight_products(const vec *const *by_z, const vec *const *in, int groups, i
                      float *gradient);
 
 /* optimizer.c */
-Step step_of(const Settings *settings, int64_t number);
-void adam(const Step *step, size_t count, float *parameters, float *first, float *second, const float *gradient);
+Step step_of(const Choices *choices, const Numbers *numbers, int64_t number, double rate);
+void advance(const Step *step, size_t count, float *parameters, float *first, float *second, const float *gradient);
+double squares(const Step *step, size_t count, const float *parameters, const float *gradient);
 
 #endif

@@ -12,12 +12,11 @@ from math import isinf
 from typing import Any
 
 from trainers.activations import ACTIVATIONS
-from trainers.members import MemberConfig
-from trainers.optimizers import BETA1, BETA2
+from trainers.optimizers import BETA1, BETA2, DECAY, MOMENTUM
 from trainers.support import Support
 
 # A value's place here is its number in the kernels, and these fields, in this order, are what they know of a member's
-# choices (`settings_of` in engine.c).
+# choices, the struct `Choices` in C.
 SUPPORT = Support(
     engine="lanes",
     fields={
@@ -26,9 +25,16 @@ SUPPORT = Support(
             *("relu", "leaky_relu", "elu", "relu6", "silu", "hardswish"),
         ),
         "scaling": ("rescaled", "naive"),
-        "penalty": ("l2", "l1"),
+        "loss": ("cross_entropy", "squared"),
+        "penalty": ("l2", "l1", "decoupled"),
+        "penalized": ("all", "weights"),
+        "optimizer": ("adam", "sgd", "momentum", "nesterov", "rmsprop"),
+        "epsilon_at": ("after", "before"),
+        "schedule": ("constant", "cosine", "linear"),
+        "input": ("unit", "bytes", "standardized"),
     },
     layers=("convolution", "pooling", "dense"),
+    every=("epsilon", "clip", "warmup"),
 )
 
 # How the kernels read a layer of each kind: (its number, outputs, bias, activated).
@@ -40,21 +46,28 @@ ROWS: dict[str, Callable[[Any], tuple[int, int, int, int]]] = {
 }
 
 # What Python hands over in a call, the struct `Call` in C: arrays, with their types, and whole numbers. `table` has a
-# row per layer; `numbers` (alpha, r, learning rate) and `choices` (the fields of SUPPORT) have one per member. `orders`
-# are the images to use: (members, count) where members are trained, which is where `steps` are given, else (count,). A
-# probe gives `gradients` as well, `often` (members, layers that are not pooling) and `alive` (members, units).
+# row per layer; `numbers` (NUMBERS) and `choices` (the fields of SUPPORT) have one per member. `orders` are the images to
+# use: (members, count) where members are trained, which is where `steps`, the learning `rates` (members, batches), and
+# what the optimizer keeps, `first` and `second`, are given, else (count,). A probe gives `gradients` as well, `often`
+# (members, layers that are not pooling) and `alive` (members, units). `channel_scales` (channels, 2) are a factor and
+# an addend for bytes that were divided by 255, or None.
 ARRAYS = {"table": "int32", "numbers": "float64", "choices": "int32", "images": "uint8", "labels": "int64"}
-ARRAYS |= {"orders": "int64", "steps": "int64", "losses": "float64", "accuracies": "float64"}
-ARRAYS |= dict.fromkeys(("parameters", "first_moment", "second_moment", "gradients"), "float32")
+ARRAYS |= {"orders": "int64", "steps": "int64", "rates": "float64", "losses": "float64", "accuracies": "float64"}
+ARRAYS |= dict.fromkeys(("parameters", "first", "second", "gradients", "channel_scales"), "float32")
 ARRAYS |= {"often": "int64", "alive": "uint8"}
+STRUCTS = {"numbers": "Numbers", "choices": "Choices"}
+NUMBERS = ("alpha", "r", "epsilon", "clip")
 COUNTS = ("rows", "channels", "height", "width", "members", "count", "batch_size", "threads")
 
 
 def header() -> str:
     """The C header: what a call is, what the numbers in the kernels' tables mean, and the activations' own."""
     lines = ["/* Written by setup.py from trainers/lanes/tables.py. */"]
+    lines.append(f"typedef struct {{ double {', '.join(NUMBERS)}; }} Numbers;")
+    lines.append(f"typedef struct {{ int32_t {', '.join(SUPPORT.fields)}; }} Choices;")
+    lines.append(f"#define CHOICE_COUNTS {', '.join(f'{name.upper()}_COUNT' for name in SUPPORT.fields)}")
     types = {"float32": "float", "float64": "double"}
-    call = [f"{types.get(kind, f'{kind}_t')} *{name};" for name, kind in ARRAYS.items()]
+    call = [f"{STRUCTS.get(name) or types.get(kind, f'{kind}_t')} *{name};" for name, kind in ARRAYS.items()]
     lines.append(f"typedef struct {{ {' '.join(call)} int64_t {', '.join(COUNTS)}; }} Call;")
     for field, values in SUPPORT.fields.items():
         lines.append(f"enum {{ {', '.join(value.upper() for value in values)}, {field.upper()}_COUNT }};")
@@ -66,7 +79,7 @@ def header() -> str:
             raise ValueError(f"the lane engine can't have {name}: ACTIVATIONS does not say where it is flat")
         rows.append(f"{{{', '.join(map(_float, flat))}, {int(ACTIVATIONS[name].monotone)}}}")
     lines.append("#define ACTIVATION_ROWS " + ", \\\n    ".join(rows))
-    constants = {"BETA1": BETA1, "BETA2": BETA2, "EPSILON": MemberConfig.epsilon}
+    constants = {"BETA1": BETA1, "BETA2": BETA2, "DECAY": DECAY, "MOMENTUM_OF_SGD": MOMENTUM}
     lines += [f"#define {name} {value!r}" for name, value in constants.items()]
     lines.append(f'#define TABLES "{hashlib.sha256("".join(lines).encode()).hexdigest()}"')
     return "\n".join(lines) + "\n"

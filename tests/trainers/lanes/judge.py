@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, activation, inner
+from trainers.lanes.tables import SUPPORT
 from trainers.layers import Convolution, Dense, Layer, Pooling, parameter_count, places
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES, network
@@ -123,7 +124,7 @@ def error(found: np.ndarray, true: np.ndarray) -> float:
 
 members = st.builds(
     MemberConfig,
-    activation=st.sampled_from(list(ACTIVATIONS)),
+    activation=st.sampled_from(SUPPORT.fields["activation"]),
     scaling=st.sampled_from(["rescaled", "naive"]),
     penalty=st.sampled_from(["l1", "l2"]),
     alpha=st.sampled_from([0.5, 1.0, 2.0, 3.7]),
