@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from trainers.data import folder, load
+from trainers.data.forms import tree as form
 from trainers.data.folder import load_folder
 from trainers.errors import DataError
 
@@ -59,7 +60,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return call
 
     for name in calls:
-        monkeypatch.setattr(folder, name, counting(name, getattr(folder, name)))
+        monkeypatch.setattr(form, name, counting(name, getattr(form, name)))
     return calls
 
 
@@ -183,7 +184,7 @@ def test_what_is_not_a_file_is_named(tree) -> None:
 
 def test_a_file_that_vanishes_while_the_tree_is_walked_is_named(tree, monkeypatch) -> None:
     root = tree()
-    gone, real = root / "test/dog/1.png", folder._entries
+    gone, real = root / "test/dog/1.png", form._entries
 
     def list_and_vanish(root: str, place: str) -> list[os.DirEntry[str]]:
         entries = real(root, place)
@@ -191,7 +192,7 @@ def test_a_file_that_vanishes_while_the_tree_is_walked_is_named(tree, monkeypatc
             gone.unlink()
         return entries
 
-    monkeypatch.setattr(folder, "_entries", list_and_vanish)
+    monkeypatch.setattr(form, "_entries", list_and_vanish)
     assert refused(root) == f"{gone} can't be read (No such file or directory): allow it, or remove it"
 
 
