@@ -13,7 +13,7 @@ import time
 
 from trainers.data import Images, cache
 from trainers.data.dataset import Dataset, assemble
-from trainers.data.forms import FORMAT, Form, cifar, idx, parquet, sha256, tree
+from trainers.data.forms import Form, cifar, idx, key_of, parquet, tree
 from trainers.data.images import readable
 from trainers.errors import DataError
 
@@ -29,7 +29,7 @@ def load_folder(path: str) -> Dataset:
     root, form = _form_at(path)
     _log.info("%s is %s", name, form.words)
     opened = form.open(root)
-    fingerprint = sha256([FORMAT, root, *opened.seen])
+    fingerprint = key_of(root, *opened.seen)
     if (key := cache.recall("folders", fingerprint)) and (kept := cache.read(key, name)):
         return kept
     began = time.perf_counter()

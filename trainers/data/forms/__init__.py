@@ -57,9 +57,9 @@ class Form:
     open: Callable[[str], Opened]
 
 
-def sha256(plain: object) -> str:
-    """The sha256, hex, of plain data."""
-    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+def key_of(*plain: object) -> str:
+    """The sha256, hex, of plain data and FORMAT."""
+    return hashlib.sha256(json.dumps([FORMAT, *plain]).encode()).hexdigest()
 
 
 def counted(train: int, test: int | None, classes: int) -> Images:
@@ -87,7 +87,7 @@ def of_files(words: str, paths: Sequence[str], decode: Callable[[], Contents]) -
         for path in paths:
             with readable(path), open(path, "rb") as file:
                 digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-        return sha256([FORMAT, words, digests])
+        return key_of(words, digests)
 
     def read() -> tuple[str, Contents]:
         of = key()

@@ -191,6 +191,8 @@ def _unpacked(version: _Version, archive: str) -> Contents:
                     if content and member.size <= LARGEST:
                         with open(folder / name, "wb") as file:
                             shutil.copyfileobj(content, file)
+                while tar.fileobj and tar.fileobj.read(1 << 20):
+                    pass  # gzip's checksum is at the end
         except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as e:
             raise DataError(f"{archive} can't be unpacked ({e}): download it again") from e
         if lacks := [name for name in version.files if not (folder / name).is_file()]:

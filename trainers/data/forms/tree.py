@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from trainers.data import Images
 from trainers.data.dataset import SIDE, Split
-from trainers.data.forms import FORMAT, PARTS, Contents, Form, Opened, counted, sha256
+from trainers.data.forms import PARTS, Contents, Form, Opened, counted, key_of
 from trainers.data.images import decode, endings, in_parallel, read_file, readable
 from trainers.errors import DataError
 
@@ -79,7 +79,7 @@ def _key(classes: tuple[str, ...], files: list[_File], images: NDArray[np.uint8]
         return hashlib.sha256(data).hexdigest()
 
     contents = zip(files, in_parallel(content, range(len(files))), strict=True)
-    return sha256([FORMAT, classes, [(file.part, file.label, digest) for file, digest in contents]])
+    return key_of(classes, [(file.part, file.label, digest) for file, digest in contents])
 
 
 def _walk(root: str) -> tuple[tuple[str, ...], list[_File]]:
