@@ -75,12 +75,13 @@ class Dataset:
             squares += np.square(pixels).sum((0, 2, 3), dtype=np.int64)
         count = len(self.train) * SIDE * SIDE
         # Python's whole numbers don't overflow, and it rounds their quotient once.
-        means = [total / (255 * count) for total in sums.tolist()]
-        variances = [
-            (count * square - total**2) / (255 * count) ** 2
-            for total, square in zip(sums.tolist(), squares.tolist(), strict=True)
-        ]
-        return np.array(means), np.array([math.sqrt(variance) or 1.0 for variance in variances])
+        channels = list(zip(sums.tolist(), squares.tolist(), strict=True))
+        mean = np.array([total / (255 * count) for total, _ in channels])
+        variances = [(count * square - total**2) / (255 * count) ** 2 for total, square in channels]
+        deviation = np.array([math.sqrt(variance) or 1.0 for variance in variances])
+        mean.setflags(write=False)
+        deviation.setflags(write=False)
+        return mean, deviation
 
 
 def assemble(name: str, classes: tuple[str, ...], train: Split, test: Split | None) -> Dataset:

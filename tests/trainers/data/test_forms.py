@@ -291,7 +291,7 @@ BROKEN_BINARY: dict[str, tuple[Change, str]] = {
     "empty": (lambda f: f.update({"test_batch.bin": b""}), "test_batch.bin of {root} has 0 bytes: it must have 3073"),
     "label out of range": (
         lambda f: f.update({"test_batch.bin": b"\3" + f["test_batch.bin"][1:]}),
-        "test_batch.bin of {root} has the label 3: with the 3 classes of batches.meta.txt labels must be below 3",
+        "test_batch.bin of {root} has the label 3: labels must be below 3, the number of classes in batches.meta.txt",
     ),
     "a batch missing": (lambda f: f.pop("data_batch_5.bin"), "{root}/data_batch_5.bin can't be read (No such file"),
     "no names": (lambda f: f.pop("batches.meta.txt"), "{root}/batches.meta.txt can't be read (No such file"),

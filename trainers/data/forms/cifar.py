@@ -15,10 +15,12 @@ import tarfile
 import warnings
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainers.data import Images, cache
 from trainers.data.dataset import SIDE, Split
@@ -26,23 +28,10 @@ from trainers.data.forms import Contents, Form, Opened, counted, of_files
 from trainers.data.images import readable
 from trainers.errors import DataError
 
+PARTS = tuple(f"data_batch_{i}" for i in range(1, 6)), ("test_batch",)
+NAMES = "batches.meta.txt"
 RECORD = 1 + 3 * SIDE * SIDE
-BINARY_NAMES = "batches.meta.txt"
 LARGEST = 1 << 28  # bytes of a file in an archive; a published one has 31 million
-
-
-class _Version(NamedTuple):
-    folder: str
-    archive: str
-    train: tuple[str, ...]
-    test: str
-    names: str
-    read: Callable[[str, str], Contents]
-    """Given a folder of the files, and the path that the user knows."""
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        return (*self.train, self.test, self.names)
 
 
 def published() -> Any:
@@ -84,70 +73,105 @@ def _read_python(folder: str, known_as: str) -> Contents:
 
 
 def _read_binary(folder: str, known_as: str) -> Contents:
-    def part(files: tuple[str, ...]) -> Split:
-        blocks = []
-        for name in files:
-            path = os.path.join(folder, name)
-            with readable(path, "download CIFAR-10 again"):
-                content = np.fromfile(path, np.uint8)
-            if not content.size or content.size % RECORD:
-                raise DataError(
-                    f"{name} of {known_as} has {content.size} bytes: it must have {RECORD} per image, a label and then "
-                    f"3x{SIDE}x{SIDE} pixels"
-                )
-            blocks.append(content.reshape(-1, RECORD))
-            if (label := blocks[-1][:, 0].max()) >= len(classes):
-                raise DataError(
-                    f"{name} of {known_as} has the label {label}: with the {len(classes)} classes of {BINARY_NAMES} "
-                    f"labels must be below {len(classes)}"
-                )
-        whole = np.concatenate(blocks)
-        return Split(whole[:, 1:].reshape(-1, 3, SIDE, SIDE), whole[:, 0].astype(np.int64))
-
     classes = _names(folder)
     if len(classes) < 2:
+        raise DataError(f"{NAMES} of {known_as} names {len(classes)} classes: it must name two or more, one a line")
+    splits = []
+    for batches in PARTS:
+        records = np.concatenate([_records(folder, f"{batch}.bin", known_as, len(classes)) for batch in batches])
+        splits.append(Split(records[:, 1:].reshape(-1, 3, SIDE, SIDE), records[:, 0].astype(np.int64)))
+    return Contents(classes, *splits)
+
+
+def _records(folder: str, name: str, known_as: str, classes: int) -> NDArray[np.uint8]:
+    """A file's images, a row each of label and pixels."""
+    path = os.path.join(folder, name)
+    with readable(path, "download CIFAR-10 again"):
+        content = np.fromfile(path, np.uint8)
+    if not content.size or content.size % RECORD:
         raise DataError(
-            f"{BINARY_NAMES} of {known_as} names {len(classes)} classes: it must name two or more, one a line"
+            f"{name} of {known_as} has {content.size} bytes: it must have {RECORD} per image, a label and then "
+            f"3x{SIDE}x{SIDE} pixels"
         )
-    return Contents(classes, part(_BINARY.train), part((_BINARY.test,)))
+    records = content.reshape(-1, RECORD)
+    if (label := records[:, 0].max()) >= classes:
+        raise DataError(
+            f"{name} of {known_as} has the label {label}: labels must be below {classes}, the number of classes in "
+            f"{NAMES}"
+        )
+    return records
 
 
 def _names(folder: str) -> tuple[str, ...]:
     """The classes, one a line."""
-    with readable(os.path.join(folder, BINARY_NAMES), "download CIFAR-10 again"):
-        lines = Path(folder, BINARY_NAMES).read_text("utf-8", "replace").splitlines()
+    with readable(os.path.join(folder, NAMES), "download CIFAR-10 again"):
+        lines = Path(folder, NAMES).read_text("utf-8", "replace").splitlines()
     return tuple(line.strip() for line in lines if line.strip())
 
 
-_PYTHON = _Version(
-    "cifar-10-batches-py",
-    "cifar-10-python.tar.gz",
-    tuple(f"data_batch_{i}" for i in range(1, 6)),
-    "test_batch",
-    "batches.meta",
-    _read_python,
-)
-_BINARY = _Version(
-    "cifar-10-batches-bin",
-    "cifar-10-binary.tar.gz",
-    tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
-    "test_batch.bin",
-    BINARY_NAMES,
-    _read_binary,
-)
+def _count_python(place: str) -> Images:
+    return counted(50000, 10000, 10)
 
 
-def _place(version: _Version, root: str) -> str | None:
-    """The folder of its files, or else the archive."""
-    for folder in (root, os.path.join(root, version.folder)):
-        if any(os.path.isfile(os.path.join(folder, name)) for name in version.files):
-            return folder
-    archive = os.path.join(root, version.archive)
-    if os.path.isfile(archive):
-        return archive
-    if os.path.isfile(root) and (os.path.basename(root) == version.archive or _first(root) in version.files):
-        return root
-    return None
+def _count_binary(place: str) -> Images:
+    if os.path.isfile(place):
+        return _count_python(place)
+    train, test = (sum(os.path.getsize(os.path.join(place, f"{b}.bin")) for b in part) // RECORD for part in PARTS)
+    return counted(train, test, len(_names(place)))
+
+
+@dataclass(frozen=True)
+class _Version:
+    """One of the two: its folder, its archive, their files, and how to read those.
+
+    `read` is given a folder of the files and the path that the user knows.
+    """
+
+    words: str
+    folder: str
+    archive: str
+    files: tuple[str, ...]
+    read: Callable[[str, str], Contents]
+    count: Callable[[str], Images]
+
+    def form(self) -> Form:
+        """It as a form of data."""
+        return Form(self.words, lambda r: bool(self._place(r)), lambda r: self.count(self._place(r)), self._open)
+
+    def _open(self, root: str) -> Opened:
+        place = self._place(root)
+        if os.path.isfile(place):
+            return of_files(self.words, [place], lambda: self._unpacked(place))
+        return of_files(self.words, [os.path.join(place, f) for f in self.files], lambda: self.read(place, place))
+
+    def _place(self, root: str) -> str:
+        """The folder of the files, or else the archive; "" for neither."""
+        for folder in (root, os.path.join(root, self.folder)):
+            if any(os.path.isfile(os.path.join(folder, name)) for name in self.files):
+                return folder
+        archive = os.path.join(root, self.archive)
+        if os.path.isfile(archive):
+            return archive
+        is_archive = os.path.isfile(root) and (os.path.basename(root) == self.archive or _first(root) in self.files)
+        return root if is_archive else ""
+
+    def _unpacked(self, archive: str) -> Contents:
+        with cache.scratch() as folder:
+            try:
+                with tarfile.open(archive) as tar:
+                    for member in tar:
+                        name = os.path.basename(member.name)
+                        content = tar.extractfile(member) if member.isfile() and name in self.files else None
+                        if content and member.size <= LARGEST:
+                            with open(folder / name, "wb") as file:
+                                shutil.copyfileobj(content, file)
+                    while tar.fileobj and tar.fileobj.read(1 << 20):
+                        pass  # gzip's checksum is at the end
+            except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as e:
+                raise DataError(f"{archive} can't be unpacked ({e}): download it again") from e
+            if lacks := [name for name in self.files if not (folder / name).is_file()]:
+                raise DataError(f"{archive} lacks {', '.join(lacks)}: download it again")
+            return self.read(str(folder), archive)
 
 
 def _first(archive: str) -> str:
@@ -159,46 +183,19 @@ def _first(archive: str) -> str:
         return ""
 
 
-def _form(version: _Version, words: str) -> Form:
-    def count(root: str) -> Images:
-        place = str(_place(version, root))
-        if version is _PYTHON or os.path.isfile(place):
-            return counted(50000, 10000, 10)
-        train, test = (
-            sum(os.path.getsize(os.path.join(place, name)) for name in part) // RECORD
-            for part in (version.train, (version.test,))
-        )
-        return counted(train, test, len(_names(place)))
-
-    def open_(root: str) -> Opened:
-        place = str(_place(version, root))
-        if os.path.isfile(place):
-            return of_files(words, [place], lambda: _unpacked(version, place))
-        return of_files(
-            words, [os.path.join(place, name) for name in version.files], lambda: version.read(place, place)
-        )
-
-    return Form(words, lambda root: _place(version, root) is not None, count, open_)
-
-
-def _unpacked(version: _Version, archive: str) -> Contents:
-    with cache.scratch() as folder:
-        try:
-            with tarfile.open(archive) as tar:
-                for member in tar:
-                    name = os.path.basename(member.name)
-                    content = tar.extractfile(member) if member.isfile() and name in version.files else None
-                    if content and member.size <= LARGEST:
-                        with open(folder / name, "wb") as file:
-                            shutil.copyfileobj(content, file)
-                while tar.fileobj and tar.fileobj.read(1 << 20):
-                    pass  # gzip's checksum is at the end
-        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as e:
-            raise DataError(f"{archive} can't be unpacked ({e}): download it again") from e
-        if lacks := [name for name in version.files if not (folder / name).is_file()]:
-            raise DataError(f"{archive} lacks {', '.join(lacks)}: download it again")
-        return version.read(str(folder), archive)
-
-
-PYTHON = _form(_PYTHON, "CIFAR-10 as torchvision keeps it (cifar-10-batches-py, its parent or the .tar.gz)")
-BINARY = _form(_BINARY, "CIFAR-10's binary version (cifar-10-batches-bin, its parent or the .tar.gz)")
+PYTHON = _Version(
+    "CIFAR-10 as torchvision keeps it (cifar-10-batches-py, its parent or the .tar.gz)",
+    "cifar-10-batches-py",
+    "cifar-10-python.tar.gz",
+    (*PARTS[0], *PARTS[1], "batches.meta"),
+    _read_python,
+    _count_python,
+).form()
+BINARY = _Version(
+    "CIFAR-10's binary version (cifar-10-batches-bin, its parent or the .tar.gz)",
+    "cifar-10-batches-bin",
+    "cifar-10-binary.tar.gz",
+    (*(f"{batch}.bin" for part in PARTS for batch in part), NAMES),
+    _read_binary,
+    _count_binary,
+).form()
