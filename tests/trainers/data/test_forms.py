@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.trainers.data.files import packed, written
@@ -451,6 +453,40 @@ def test_a_torn_parquet_file_is_named(tmp_path, pngs) -> None:
     for content in (b"", b"PAR1", whole[: len(whole) // 2], b"x" * 100 + whole[100:], whole[:-100] + whole[-8:]):
         file.write_bytes(content)
         assert re.match(rf"({file} can't be read as Parquet|row \d+ of {file} can't be decoded) \(", refused(file))
+
+
+def test_a_name_that_is_no_utf8_is_refused(tmp_path, pngs) -> None:
+    file = parquet(tmp_path / "p.parquet", table(pngs, LABELS * 6))
+    file.write_bytes(file.read_bytes().replace(b"img", b"\xffmg"))
+    assert refused(file).startswith(f"{file} can't be read as Parquet (")
+
+
+@pytest.fixture
+def sound(tmp_path, pngs, greys, binary_version) -> dict[Path, bytes]:
+    """A file of each of three forms, in a folder of its own, and its content."""
+    files = {f"{name}.gz": gzip.compress(idx(values)) for name, values in greys.items()}
+    archive = packed(binary_version, "cifar-10-batches-bin")
+    places = [
+        written(tmp_path / "mnist", files) / f"{TRAIN}.gz",
+        parquet(tmp_path / "hub/train.parquet", table(pngs[:10], LABELS, NAMES)),
+        written(tmp_path / "cifar", {"cifar-10-binary.tar.gz": archive}) / "cifar-10-binary.tar.gz",
+    ]
+    return {file: file.read_bytes() for file in places}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(which=st.integers(0, 2), data=st.data())
+def test_no_bytes_raise_anything_else(sound, which, data) -> None:
+    file, content = list(sound.items())[which]
+    spoiled = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        spoiled[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(spoiled)
+    assert len(images_of(f"folder:{file.parent}")) == 4
+    try:
+        assert load_folder(str(file.parent)).test.images.dtype == np.uint8
+    except DataError as e:
+        assert "\n" not in str(e)
 
 
 def test_what_is_of_no_form_is_named(tmp_path) -> None:

@@ -202,5 +202,5 @@ def _readable(path: str) -> Iterator[None]:
     pa = _arrow()
     try:
         yield
-    except (pa.ArrowException, OSError) as e:
+    except (pa.ArrowException, ValueError, OSError) as e:  # ValueError: a name that is no UTF-8
         raise DataError(f"{path} can't be read as Parquet ({e}): replace it with a sound file, or remove it") from e
