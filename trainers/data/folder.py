@@ -27,7 +27,7 @@ def load_folder(path: str) -> Dataset:
     """The images at a path; raises DataError where they are of none of the forms, or broken."""
     name = f"folder:{path}"
     root, form = _form_at(path)
-    _log.info("%s is %s", name, form.words)
+    _log.info("%s: %s", name, form.words)
     opened = form.open(root)
     fingerprint = key_of(root, *opened.seen)
     if (key := cache.recall("folders", fingerprint)) and (kept := cache.read(key, name)):
@@ -55,7 +55,7 @@ def count_folder(path: str) -> Images:
     """About how many images are at a path, none of them decoded; zeros for what can't be read."""
     try:
         root, form = _form_at(path)
-        _log.info("folder:%s is %s", path, form.words)
+        _log.info("folder:%s: %s", path, form.words)
         return form.count(root)
     except (DataError, OSError):
         return Images(0, 0, 0, 0)

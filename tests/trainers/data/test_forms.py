@@ -109,7 +109,7 @@ def test_the_same_images_are_the_same_data_set_in_every_form(
     digests = set()
     for place, words in forms.items():
         dataset = load(f"folder:{tmp_path / place}")
-        assert f"folder:{tmp_path / place} is {words}" in caplog.messages
+        assert f"folder:{tmp_path / place}: {words}" in caplog.messages
         assert dataset.classes == tuple(NAMES)
         assert [len(s) for s in (dataset.train, dataset.validation, dataset.test)] == [45, 5, 10]
         assert np.array_equal(dataset.test.images, pixels[5].reshape(10, 3, 32, 32))

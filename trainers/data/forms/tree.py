@@ -66,7 +66,7 @@ def _open(root: str) -> Opened:
     return Opened([classes, files], functools.partial(_key, classes, files), read)
 
 
-FORM = Form("a tree of train/<class>/* and test/<class>/* images", _is_at, _count, _open)
+FORM = Form("a tree of train/<class>/* and test/<class>/* (or val/<class>/*) images", _is_at, _count, _open)
 
 
 def _key(classes: tuple[str, ...], files: list[_File], images: NDArray[np.uint8] | None = None) -> str:
