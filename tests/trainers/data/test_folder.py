@@ -246,6 +246,13 @@ def test_val_is_passed_over_where_there_is_a_test_part(tree, files) -> None:
     assert load_folder(str(tree(files | more, "more"))).digest == expected
 
 
+def test_val_is_taken_where_the_test_images_have_no_classes(tree, files) -> None:
+    """As ImageNet comes."""
+    expected = load_folder(str(tree(files, "plain"))).digest
+    renamed = {name.replace("test/", "val/"): pixels for name, pixels in files.items()}
+    assert load_folder(str(tree(renamed | {"test/0.png": files["test/cat/0.png"]}, "imagenet"))).digest == expected
+
+
 def test_files_that_end_as_no_image_does_are_passed_over_and_counted(tree, files, caplog) -> None:
     expected = load_folder(str(tree(files, "plain"))).digest
     caplog.set_level("INFO", "gradsweep")

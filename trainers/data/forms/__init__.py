@@ -18,7 +18,7 @@ from trainers.data.dataset import Split, test_count, validation_count
 from trainers.data.images import readable
 from trainers.errors import DataError
 
-# What the two parts are called, the first that is there: ImageNet's `val` is for tests where there is no `test`.
+# What the two parts are called, the first that is there: ImageNet's `val` is for tests, as its `test` has no labels.
 PARTS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
 # Part of every key and fingerprint: to be raised when the same files are to give other arrays.
 FORMAT = 1

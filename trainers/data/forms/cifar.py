@@ -31,6 +31,7 @@ from trainers.errors import DataError
 PARTS = tuple(f"data_batch_{i}" for i in range(1, 6)), ("test_batch",)
 NAMES = "batches.meta.txt"
 RECORD = 1 + 3 * SIDE * SIDE
+TORN = (tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError, OverflowError, zlib.error)
 LARGEST = 1 << 28  # bytes of a file in an archive; a published one has 31 million
 
 
@@ -158,7 +159,7 @@ class _Version:
     def _unpacked(self, archive: str) -> Contents:
         with cache.scratch() as folder:
             try:
-                with tarfile.open(archive) as tar:
+                with _opened(archive) as tar:
                     for member in tar:
                         name = os.path.basename(member.name)
                         content = tar.extractfile(member) if member.isfile() and name in self.files else None
@@ -167,19 +168,25 @@ class _Version:
                                 shutil.copyfileobj(content, file)
                     while tar.fileobj and tar.fileobj.read(1 << 20):
                         pass  # gzip's checksum is at the end
-            except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as e:
+            except TORN as e:
                 raise DataError(f"{archive} can't be unpacked ({e}): download it again") from e
             if lacks := [name for name in self.files if not (folder / name).is_file()]:
                 raise DataError(f"{archive} lacks {', '.join(lacks)}: download it again")
             return self.read(str(folder), archive)
 
 
+def _opened(archive: str) -> tarfile.TarFile:
+    with open(archive, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return tarfile.open(archive, "r:gz" if zipped else "r:")
+
+
 def _first(archive: str) -> str:
     """The name of the first file of an archive, "" for what is none."""
     try:
-        with tarfile.open(archive) as tar:
+        with _opened(archive) as tar:
             return next((os.path.basename(member.name) for member in tar if member.isfile()), "")
-    except (tarfile.TarError, OSError, EOFError, zlib.error):
+    except (*TORN, OSError):
         return ""
 
 

@@ -1,4 +1,4 @@
-"""A tree of `train/<class>/*` and `test/<class>/*` images; `val` is taken for `test` where there is none.
+"""A tree of `train/<class>/*` and `test/<class>/*` images; `val` is taken for `test` where that has no classes.
 
 Classes and images are in the order of their names. Names that begin with a dot, files beside the folders of the
 classes, and in these files whose ending is no image's, are passed over. Links are followed, wherever they lead: that is
@@ -38,9 +38,10 @@ class _File(NamedTuple):
 
 
 def parts_of(root: str) -> dict[str, str | None]:
-    """The folder of each part, whatever its case; None where it is missing."""
+    """The folder of each part, whatever its case: one with classes, else any; None where it is missing."""
     folders = {name.lower(): place for name, place in _folders(root).items()}
-    return {part: next((folders[n] for n in names if n in folders), None) for part, names in PARTS.items()}
+    parts = {part: [folders[name] for name in names if name in folders] for part, names in PARTS.items()}
+    return {part: next(filter(_folders, places), places[0] if places else None) for part, places in parts.items()}
 
 
 def _is_at(root: str) -> bool:
