@@ -177,6 +177,13 @@ def test_parts_of_parquet_files_are_known_by_their_names(tmp_path, pngs, pixels,
     assert dataset.classes == ("0", "1", "2")
 
 
+def test_the_same_files_in_other_parts_are_another_data_set(tmp_path, pngs) -> None:
+    for folder_name, names in (("lone", ("a", "b")), ("parted", ("train", "test"))):
+        for name, part in zip(names, (slice(50), slice(50, 60)), strict=True):
+            parquet(tmp_path / folder_name / f"{name}.parquet", table(pngs[part], LABELS * (len(pngs[part]) // 10)))
+    assert [len(load_folder(str(tmp_path / name)).test) for name in ("lone", "parted")] == [12, 10]
+
+
 @pytest.mark.parametrize(
     "labels, classes",
     [

@@ -71,8 +71,11 @@ def counted(train: int, test: int | None, classes: int) -> Images:
     return Images(train - validation, validation, test, classes)
 
 
-def of_files(words: str, paths: Sequence[str], decode: Callable[[], Contents]) -> Opened:
-    """A few files that are read whole; a change while they are read is a DataError."""
+def of_files(kind: object, paths: Sequence[str], decode: Callable[[], Contents]) -> Opened:
+    """A few files that are read whole; a change while they are read is a DataError.
+
+    `kind` is plain data: all that decides, besides the content, what is decoded.
+    """
 
     def look() -> list[tuple[str, int, int, int]]:
         seen = []
@@ -87,7 +90,7 @@ def of_files(words: str, paths: Sequence[str], decode: Callable[[], Contents]) -
         for path in paths:
             with readable(path), open(path, "rb") as file:
                 digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-        return key_of(words, digests)
+        return key_of(kind, digests)
 
     def read() -> tuple[str, Contents]:
         of = key()
@@ -97,4 +100,4 @@ def of_files(words: str, paths: Sequence[str], decode: Callable[[], Contents]) -
         return of, contents
 
     seen = look()
-    return Opened([words, seen], key, read)
+    return Opened([kind, seen], key, read)

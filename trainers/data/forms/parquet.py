@@ -71,7 +71,8 @@ def _parts(root: str) -> dict[str, list[str]]:
 
 def _open(root: str) -> Opened:
     parts = _parts(root)
-    return of_files(FORM.words, [path for paths in parts.values() for path in paths], lambda: _contents(parts))
+    kind = [FORM.words, {part: len(paths) for part, paths in parts.items()}]
+    return of_files(kind, [path for paths in parts.values() for path in paths], lambda: _contents(parts))
 
 
 FORM = Form("Parquet files with an image and a label column", lambda root: bool(_files(root)), _count, _open)
