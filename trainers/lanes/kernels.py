@@ -29,6 +29,7 @@ from trainers.states import kept_by
 
 BUILDS = ("avx512", "avx2", "portable")  # the best first
 NOT_KNOWN = -2
+SCALED_INPUTS = ("bytes", "standardized")
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -129,10 +130,9 @@ def train_epoch(
     for name, array in (vectors | {"steps": steps}).items():
         if not array.flags.writeable:
             raise ValueError(f"{name} must be writable")
-    if len(kept) != len(kept_by(members[0])):
-        raise ValueError(
-            f"the optimizer {members[0].optimizer} keeps {kept_by(members[0])}, but got {len(kept)} arrays"
-        )
+    for member in members:
+        if len(kept) != len(kept_by(member)):
+            raise ValueError(f"{member.optimizer} keeps {len(kept_by(member))} arrays, but got {len(kept)}")
     arrays = vectors | {"steps": steps, "rates": rates, "orders": orders}
     return _run(layers, members, split, threads, channel_scales, batch_size, **arrays)
 
@@ -210,9 +210,9 @@ def _run(
             raise ValueError(f"{name} must be from 1 to {MOST}, but got {number}")
     if channel_scales is not None:
         arrays["channel_scales"] = channel_scales
-    if (channel_scales is None) != (members[0].input == "unit") or len({(m.optimizer, m.input) for m in members}) > 1:
+    if {m.input in SCALED_INPUTS for m in members} != {channel_scales is not None}:
         raise ValueError(
-            "members must have an optimizer and an input in common, and channel_scales where it isn't unit"
+            f"channel_scales must be given where the input is {' or '.join(SCALED_INPUTS)}, and only there"
         )
     arrays = {"orders": np.arange(images)} | arrays | {"images": split.images, "labels": split.labels}
     orders = arrays["orders"]

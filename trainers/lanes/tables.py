@@ -46,11 +46,11 @@ ROWS: dict[str, Callable[[Any], tuple[int, int, int, int]]] = {
 }
 
 # What Python hands over in a call, the struct `Call` in C: arrays, with their types, and whole numbers. `table` has a
-# row per layer; `numbers` (NUMBERS) and `choices` (the fields of SUPPORT) have one per member. `orders` are the images to
-# use: (members, count) where members are trained, which is where `steps`, the learning `rates` (members, batches), and
-# what the optimizer keeps, `first` and `second`, are given, else (count,). A probe gives `gradients` as well, `often`
-# (members, layers that are not pooling) and `alive` (members, units). `channel_scales` (channels, 2) are a factor and
-# an addend for bytes that were divided by 255, or None.
+# row per layer; `numbers` (NUMBERS) and `choices` (the fields of SUPPORT) have one per member. `orders` are the images
+# to use: (members, count) where members are trained, which is where `steps`, the learning `rates` (members, batches),
+# and what the optimizer keeps, `first` and `second`, are given, else (count,). A probe gives `gradients` as well,
+# `often` (members, layers that are not pooling) and `alive` (members, units). `channel_scales` (channels, 2) are a
+# factor and an addend for bytes that were divided by 255, where these are not used as they are.
 ARRAYS = {"table": "int32", "numbers": "float64", "choices": "int32", "images": "uint8", "labels": "int64"}
 ARRAYS |= {"orders": "int64", "steps": "int64", "rates": "float64", "losses": "float64", "accuracies": "float64"}
 ARRAYS |= dict.fromkeys(("parameters", "first", "second", "gradients", "channel_scales"), "float32")

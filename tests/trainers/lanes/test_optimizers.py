@@ -1,4 +1,4 @@
-"""A step from a gradient that is known: each optimizer, penalty, bound and learning rate against the tables' float64."""
+"""A step from a known gradient: each optimizer, penalty, bound and learning rate against the tables' float64."""
 
 from dataclasses import replace
 
@@ -104,7 +104,7 @@ def test_every_input_is_what_the_reference_engine_sees(build: str, input: str) -
 
 
 def test_bytes_are_exact(build: str) -> None:
-    """A bright pixel is 255 and not next to it: an image in one lane, each byte once, and outputs that are sums of it."""
+    """All 256 of them, read off the gradient by the first weights."""
     levels = np.zeros((1, 3, 32, 32), np.uint8)
     levels[0, 0].flat[:256] = np.arange(256)
     only = Split(levels, np.zeros(1, np.int64))
