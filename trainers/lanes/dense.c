@@ -44,16 +44,14 @@ void score(int loss, const vec *outputs, int classes, const int *labels, int val
         for (int j = 1; j < classes; j++)
             if (outputs[j][lane] > outputs[best][lane]) best = j;
         *hits += best == label;
-        double top = outputs[best][lane], others = 0, squares = 0, e[MOST_UNITS];
-        if (loss == SQUARED) {
-            for (int j = 0; j < classes; j++) {
-                double off = outputs[j][lane] - (double)(j == label);
-                squares += off * off;
-                if (gradient) gradient[j][lane] = (float)(2 * off / classes * scale);
-            }
-            *sum += squares / classes;
-            continue;
+        double top = outputs[best][lane], others = 0, e[MOST_UNITS];
+        e[label] = 0;
+        for (int j = 0; loss == SQUARED && j < classes; j++) {
+            double off = outputs[j][lane] - (double)(j == label);
+            *sum += off * off / classes;
+            if (gradient) gradient[j][lane] = (float)(2 * off / classes * scale);
         }
+        if (loss == SQUARED) continue;
         for (int j = 0; j < classes; j++) {
             e[j] = exp(outputs[j][lane] - top);
             if (j != label) others += e[j];

@@ -27,6 +27,8 @@ typedef struct {
     float *gradient;  /* (parameters,), of a batch */
     float *rows;      /* (most,), the part of it that is being worked on */
     Workspace **all;  /* (kept,), a team's groups in their order */
+    Scaled *functions; /* (functions,) */
+    double *partials; /* (kept, partials), of groups */
     double *losses, loss; /* (kept,), and of all images of a call */
     int64_t *hits, hits_in_all;
 } Thread;
@@ -34,7 +36,8 @@ typedef struct {
 typedef struct {
     const Call *call;
     Network network;
-    int64_t kept; /* gradients of groups that a team keeps before it adds them up */
+    int64_t kept; /* gradients of groups that a team keeps before it adds them up, */
+    int64_t at_a_time; /* and the images that they are of */
     int64_t held; /* groups that a thread has on their way at a time: one, or as many where there are several segments */
     Thread *threads;
     int64_t next; /* the next member that no thread has taken */
@@ -49,8 +52,7 @@ typedef struct {
     int rank, size;
     const Choices *choices;
     const Numbers *numbers;
-    Scaled f;
-    float *parameters;
+    float *parameters, *buffers;
 } Part;
 
 static size_t parameters_of(const Network *n, const Layer *l) {
@@ -72,37 +74,45 @@ static int rows_at_a_time(const Layer *l) {
 /* The sum of the groups' own gradients takes its place in the flat vector, and begins anew. */
 static void round_off(const Network *n, double *total, float *gradient) {
     for (const Layer *l = n->layers; l < n->layers + n->count; l++)
-        for (size_t i = 0; !l->whole && i < parameters_of(n, l); i++)
-            gradient[l->parameters + i] = (float)total[l->own + i];
+    {
+        size_t weights = l->learned.flat - l->parameters, learned = parameters_of(n, l) - weights;
+        for (size_t i = 0; !l->whole && i < weights; i++) gradient[l->parameters + i] = (float)total[l->own + i];
+        for (size_t i = 0; i < learned; i++) gradient[l->learned.flat + i] = (float)total[l->learned.own + i];
+    }
     memset(total, 0, sizeof(double) * n->own);
 }
 
 /* Every `size`-th group from `first` on of these images, as many as are held, through the whole network. */
-static void pass(const Part *p, const int64_t *order, int64_t images, float scale, int first, int back,
-                 Saturation *saturation) {
+static void pass(const Part *p, const Pass *q, const int64_t *order, int64_t begin, float scale, int first) {
     Thread *team = p->team;
     const Network *n = &p->run->network;
     const Segment *segments = n->segments;
     const Layer *last = &n->layers[n->count - 1];
     Workspace *w = p->groups;
     int count = 0;
+    int64_t images = q->images;
     for (int64_t at; count < p->run->held && (at = (int64_t)(first + count * p->size) * LANES) < images; count++) {
-        gather(&w[count], p->run->call, order + at, images - at < LANES ? (int)(images - at) : LANES);
-        w[count].gradient = team->gradients + (first + count * p->size) * n->own;
+        Workspace *group = &w[count];
+        gather(group, p->run->call, order + begin + at, images - at < LANES ? (int)(images - at) : LANES);
+        group->number = first + count * p->size;
+        group->first = begin + at;
+        group->gradient = team->gradients + group->number * n->own;
+        group->partials = team->partials + group->number * n->partials;
+        if (n->learns) memset(group->gradient, 0, sizeof(float) * n->own); /* sums over layers */
     }
     for (int s = 0; s < n->segment_count; s++) {
         if (segments[s].together) meet(&team->barrier, p->size);
-        forward(w, count, &segments[s], p->parameters, &p->f, back, saturation);
+        forward(w, count, &segments[s], q);
     }
     for (int i = 0; i < count; i++) {
         int g = first + i * p->size;
         team->losses[g] = 0;
         team->hits[g] = 0;
         score(p->choices->loss, w[i].memory + last->value, n->classes, w[i].labels, w[i].valid, scale,
-              back ? w[i].memory + last->slope : NULL, &team->losses[g], &team->hits[g]);
+              q->backward ? w[i].memory + last->slope : NULL, &team->losses[g], &team->hits[g]);
     }
-    for (int s = n->segment_count - 1; back && s >= 0; s--) {
-        backward(w, count, &segments[s], p->parameters);
+    for (int s = n->segment_count - 1; q->backward && s >= 0; s--) {
+        backward(w, count, &segments[s], q);
         if (segments[s].together) meet(&team->barrier, p->size);
     }
 }
@@ -160,19 +170,35 @@ static void whole_layers(const Part *p, int groups, int add, const Step *step) {
     }
 }
 
+/* A rank's own functions: alpha and slopes may be learned. */
+static const Scaled *functions_of(const Part *p) {
+    const Network *n = &p->run->network;
+    Scaled *functions = p->team[p->rank].functions;
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
+        if (l > n->layers && l->function == l[-1].function) continue;
+        double alpha = l->alpha.flat == (size_t)NOWHERE ? p->numbers->alpha : p->parameters[l->alpha.flat];
+        double slope = l->below_0.flat == (size_t)NOWHERE ? p->numbers->slope : p->parameters[l->below_0.flat];
+        functions[l->function] = scaled(p->choices, p->numbers, alpha, slope);
+    }
+    return functions;
+}
+
 /* The gradient of the mean loss of `count` images (where `back`), in the flat vector, and a step (or NULL) with it; adds to the
  * team's sums their losses and hits. All ranks have met when this returns. */
 static void accumulate(const Part *p, const int64_t *order, int64_t count, int back, const Step *step,
                        Saturation *saturation) {
     Thread *team = p->team;
     const Network *n = &p->run->network;
-    int64_t kept = p->run->kept * LANES;
+    int64_t kept = p->run->at_a_time;
+    Pass q = {p->parameters, p->buffers, functions_of(p), team->partials, 0, back, step != NULL,
+              (uint32_t)p->numbers->key, step ? step->number - 1 : 0, saturation};
     const Step *at_once = count <= kept && p->numbers->clip == 0 ? step : NULL;
     for (int64_t begin = 0; begin < count; begin += kept) {
         int64_t images = count - begin < kept ? count - begin : kept;
         int groups = (int)((images + LANES - 1) / LANES), first = p->rank;
         do { /* a rank without a group still meets the others */
-            pass(p, order + begin, images, 1.0f / count, first, back, saturation);
+            q.images = images;
+            pass(p, &q, order, begin, 1.0f / count, first);
             first += (int)p->run->held * p->size;
         } while (first < groups);
         meet(&team->barrier, p->size);
@@ -193,9 +219,11 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
     for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
         size_t many = parameters_of(n, l), sharers = many < SHARED ? 1 : p->size;
         size_t from = p->rank * many / sharers, to = (p->rank + 1) * many / sharers;
-        if ((l->whole && at_once) || (size_t)p->rank >= sharers) continue;
+        if ((size_t)p->rank >= sharers) continue;
         from += l->parameters;
-        take_step(p, &final, l, from, to + l->parameters, team->gradient + from);
+        to += l->parameters;
+        if (l->whole && at_once && from < l->learned.flat) from = l->learned.flat;
+        if (from < to) take_step(p, &final, l, from, to, team->gradient + from);
     }
     meet(&team->barrier, p->size); /* they go on with the new parameters */
 }
@@ -237,8 +265,8 @@ static void take_part(const Run *run, size_t member, Thread *team, int rank, int
     const Call *c = run->call;
     const Choices *choices = &c->choices[member];
     const Numbers *numbers = &c->numbers[member];
-    Part p = {run, team, team[rank].groups, member, rank, size, choices, numbers, scaled(choices, numbers),
-              c->parameters + member * run->network.parameters};
+    Part p = {run, team, team[rank].groups, member, rank, size, choices, numbers,
+              c->parameters + member * run->network.parameters, c->buffers + member * run->network.buffers};
     if (rank == 0) {
         memset(team->total, 0, sizeof(double) * run->network.own);
         team->loss = 0;
@@ -291,6 +319,8 @@ static size_t lay_out(Run *run, int threads, char *memory) {
         here.gradient = take(memory, &taken, sizeof(float) * n->parameters);
         here.rows = take(memory, &taken, sizeof(float) * most);
         here.all = take(memory, &taken, sizeof(Workspace *) * run->kept);
+        here.functions = take(memory, &taken, sizeof(Scaled) * n->functions);
+        here.partials = take(memory, &taken, sizeof(double) * run->kept * n->partials);
         here.losses = take(memory, &taken, sizeof(double) * run->kept);
         here.hits = take(memory, &taken, sizeof(int64_t) * run->kept);
         here.total = take(memory, &taken, sizeof(double) * n->own);
@@ -321,8 +351,12 @@ EXPORT int lanes_run(const Call *c) {
     int64_t groups = (c->batch_size + LANES - 1) / LANES, fit = (4 << 20) / (int64_t)(run.network.own + 1);
     run.kept = groups < fit ? groups : fit;
     run.kept = run.kept < 1 ? 1 : run.kept > MOST_KEPT ? MOST_KEPT : run.kept;
+    run.at_a_time = run.kept * LANES;
     for (int s = 0; s < run.network.segment_count; s++)
-        if (run.network.segments[s].together && c->steps) run.kept = groups;
+        if (run.network.segments[s].together) { /* a batch in one go */
+            run.at_a_time = c->batch_size < c->count ? c->batch_size : c->count;
+            run.kept = (run.at_a_time + LANES - 1) / LANES;
+        }
     run.held = run.network.segment_count > 1 || run.network.layers[0].whole ? run.kept : 1;
     size_t bytes = lay_out(&run, threads, NULL);
     void *memory = NULL;

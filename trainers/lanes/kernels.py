@@ -15,17 +15,20 @@ import os
 import time
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.activations import ACTIVATIONS
 from trainers.data.dataset import Split
-from trainers.lanes.tables import ARRAYS, COUNTS, NUMBERS, ROWS, SUPPORT, header
-from trainers.layers import Layer, parameter_count, places
-from trainers.members import MOST, MemberConfig
+from trainers.lanes.tables import ARRAYS, COUNTS, FLAT, NUMBERS, ROW, SUPPORT, header, row
+from trainers.layers import Layer, buffer_shapes, parameter_count, places
+from trainers.members import FIELDS, MOST, MemberConfig
 from trainers.states import kept_by
+from trainers.streams import slope_key
 
 BUILDS = ("avx512", "avx2", "portable")  # the best first
 NOT_KNOWN = -2
@@ -86,8 +89,8 @@ def multiply_adds_a_second(threads: int, rounds: int = 20_000_000) -> float:
 
 
 def table(layers: tuple[Layer, ...]) -> NDArray[np.int32]:
-    """The layers as the kernels read them: a row (kind, outputs, bias, activated) each."""
-    return np.array([ROWS[layer.kind](layer) for layer in layers], dtype=np.int32).reshape(len(layers), 4)
+    """The layers as the kernels read them: ROW of each."""
+    return np.array([row(layer) for layer in layers], dtype=np.int32).reshape(len(layers), len(ROW))
 
 
 @functools.cache
@@ -111,6 +114,7 @@ def train_epoch(
     members: Sequence[MemberConfig],
     parameters: Floats,
     kept: Sequence[Floats],
+    buffers: Floats,
     steps: NDArray[np.int64],
     rates: Doubles,
     split: Split,
@@ -119,14 +123,14 @@ def train_epoch(
     threads: int,
     channel_scales: Floats | None = None,
 ) -> tuple[Doubles, Doubles]:
-    """Train every member for one epoch; parameters, what the optimizer keeps, and steps change in place.
+    """Train every member for one epoch; parameters, what the optimizer keeps, buffers and steps change in place.
 
-    `parameters` and each of `kept` are float32 of shape (members, parameters), `steps` int64 (members,), `rates`
-    float64 (members, batches), `orders` int64 (members, images): each member's order of the images of the split.
+    `parameters` and each of `kept` are float32 of shape (members, parameters), `buffers`, the running statistics,
+    float32 (members, buffers), `steps` int64 (members,), `rates` float64 (members, batches), `orders` int64 (members, images): each member's order of the images of the split.
     Returns each member's mean loss and accuracy over its batches, each before its step. Raises ValueError for arrays
     that don't fit.
     """
-    vectors = {"parameters": parameters} | dict(zip(("first", "second"), kept, strict=False))
+    vectors = {"parameters": parameters, "buffers": buffers} | dict(zip(("first", "second"), kept, strict=False))
     for name, array in (vectors | {"steps": steps}).items():
         if not array.flags.writeable:
             raise ValueError(f"{name} must be writable")
@@ -141,12 +145,13 @@ def evaluate(
     layers: tuple[Layer, ...],
     members: Sequence[MemberConfig],
     parameters: Floats,
+    buffers: Floats,
     split: Split,
     threads: int,
     channel_scales: Floats | None = None,
 ) -> tuple[Doubles, Doubles]:
-    """Each member's mean loss and accuracy on a split. Raises ValueError for arrays that don't fit."""
-    return _run(layers, members, split, threads, channel_scales, parameters=parameters)
+    """Each member's mean loss and accuracy on a split, normalized by the running statistics where by any. Raises ValueError for arrays that don't fit."""
+    return _run(layers, members, split, threads, channel_scales, parameters=parameters, buffers=buffers)
 
 
 def probe_gradient(
@@ -156,18 +161,20 @@ def probe_gradient(
     split: Split,
     threads: int,
     channel_scales: Floats | None = None,
+    batch_size: int = MOST,
 ) -> tuple[Floats, Doubles, Doubles]:
     """The gradient of the mean data loss over a split, float32 of shape (members, parameters), and saturation.
 
     The other two are (members, layers with parameters): the fraction of saturated (unit, image) pairs, and of units
-    that every image saturates; 0 for the output. Raises ValueError for arrays that don't fit.
+    that every image saturates; 0 for the output. Batch normalization takes the images in batches of `batch_size`, in
+    order, each by its own statistics. Raises ValueError for arrays that don't fit.
     """
     units = [place.units for place in places(layers, split.images.shape[1:])]
     gradients = np.zeros_like(parameters)
     often = np.zeros((len(members), len(units)), dtype=np.int64)
     alive = np.zeros((len(members), sum(units)), dtype=np.uint8)
     arrays = {"gradients": gradients, "often": often, "alive": alive}
-    _run(layers, members, split, threads, channel_scales, parameters=parameters, **arrays)
+    _run(layers, members, split, threads, channel_scales, batch_size, parameters=parameters, **arrays)
     saturated, dead = np.zeros(often.shape), np.zeros(often.shape)
     for i, (count, stop) in enumerate(zip(units, itertools.accumulate(units), strict=True)):
         if count:
@@ -218,6 +225,7 @@ def _run(
     orders = arrays["orders"]
     shapes = {"images": (images, *image), "labels": (images,), "steps": (count,)}
     shapes |= dict.fromkeys(("parameters", "first", "second"), (count, parameter_count(layers, image)))
+    shapes["buffers"] = (count, sum(prod(shape) for kept in buffer_shapes(layers, image) for shape, _ in kept.values()))
     shapes |= {"rates": (count, -(-orders.shape[-1] // batch_size)), "channel_scales": (image[0], 2)}
     shapes["orders"] = (count, orders.shape[-1]) if "steps" in arrays else (images,)
     for name, shape in shapes.items():
@@ -232,7 +240,7 @@ def _run(
     fields = SUPPORT.fields.items()
     arrays |= {
         "table": rows,
-        "numbers": np.array([[getattr(m, name) for name in NUMBERS] for m in members], dtype=np.float64),
+        "numbers": np.array([[_numbers(m)[name] for name in NUMBERS] for m in members], dtype=np.float64),
         "choices": np.array([[f.index(getattr(m, name)) for name, f in fields] for m in members], dtype=np.int32),
         "losses": losses,
         "accuracies": accuracies,
@@ -244,6 +252,14 @@ def _run(
     if result:
         raise MemoryError("not enough memory for the lane kernels")
     return losses, accuracies
+
+
+def _numbers(member: MemberConfig) -> dict[str, float]:
+    """NUMBERS of a member, by name."""
+    f = ACTIVATIONS[member.activation]
+    values = {name: getattr(member, name) for name in NUMBERS if name in FIELDS} | {"slope": member.slope or 0.0}
+    values["key"] = slope_key(member.seed) if f.random else 0.0
+    return values | dict(zip(FLAT, f.flat_at(member.slope) or (), strict=True))
 
 
 def _check_range(name: str, array: NDArray[np.int64], bound: int) -> None:

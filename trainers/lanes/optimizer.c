@@ -24,7 +24,7 @@ static inline float divided(float x, float by, float inverse) {
 
 /* The step of that number (the first is 1) at a learning rate. */
 Step step_of(const Choices *choices, const Numbers *numbers, int64_t number, double rate) {
-    Step step = {.optimizer = choices->optimizer, .size = (float)rate, .shrink = 1.0f, .factor = 1.0f};
+    Step step = {.number = number, .optimizer = choices->optimizer, .size = (float)rate, .shrink = 1.0f, .factor = 1.0f};
     step.epsilon = (float)numbers->epsilon;
     if (step.optimizer == ADAM) {
         double correction = sqrt(1 - pow(BETA2, (double)number));
