@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.trainers.lanes.judge import images
+from trainers.activations import ACTIVATIONS
 from trainers.lanes import available, kernels
 from trainers.lanes.engine import LaneEngine, applies
 from trainers.lanes.tables import SUPPORT, header
@@ -87,12 +88,15 @@ def test_what_the_kernels_have_no_code_for_is_refused(build: str, monkeypatch: p
         member = MemberConfig()
         for name, value in fields.items():
             object.__setattr__(member, name, value)
-        kernels.evaluate(layers, [MemberConfig(), member], np.zeros((2, 144), np.float32), split, 1)
+        kernels.evaluate(
+            layers, [MemberConfig(), member], np.zeros((2, 144), np.float32), np.zeros((2, 0), np.float32), split, 1
+        )
 
     evaluate()
     for field, values in SUPPORT.fields.items():
         with pytest.raises(ValueError, match=f"the lanes engine does not have the {field} 'toy'"):
             evaluate(**{field: "toy"})
+        monkeypatch.setitem(ACTIVATIONS, "toy", ACTIVATIONS["tanh"])
         half_added = replace(SUPPORT, fields=SUPPORT.fields | {field: (*values, "toy")})
         with monkeypatch.context() as patched:
             patched.setattr(kernels, "SUPPORT", half_added)
