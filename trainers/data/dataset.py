@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from dataclasses import dataclass
@@ -54,6 +55,15 @@ class Dataset:
     validation: Split
     test: Split
     digest: str
+
+    @functools.cached_property
+    def channel_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and deviation of the training split's channels, (3,) each, where a byte is from 0 to 1."""
+        counts = np.stack([np.bincount(self.train.images[:, c].ravel(), minlength=256) for c in range(3)])
+        levels, total = np.arange(256, dtype=np.float64) / 255, counts.sum(1)
+        mean = counts @ levels / total
+        variance = counts @ levels**2 / total - mean**2
+        return mean, np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 1.0)
 
     def splits(self) -> dict[str, Split]:
         """By name, with the `probe`: the sample of the training split on which gradients are recorded."""

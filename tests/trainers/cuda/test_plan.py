@@ -32,7 +32,7 @@ TINY = Dataset("tiny", tuple("abcdefghij"), *[Split(np.zeros((4, 3, 32, 32), np.
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("regime", REGIMES)
 def test_every_regime_is_planned_and_nothing_overlaps(regime: str, bias: bool, separable: bool, blocks) -> None:
-    layers = network(regime, 10, separable, bias)
+    layers = network(regime, 10, convolution="separable" if separable else "plain", dense_bias=bias)
     plan = plan_of(layers, (3, 32, 32), blocks)
     assert plan.parameters == parameter_count(layers)
     areas = []
