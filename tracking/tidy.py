@@ -58,7 +58,12 @@ def layers(sweep: str, parts: Parts) -> Columns:
     seeds = [len(c.seeds) for c, _ in rows]
     for i, name in enumerate(LAYER_KEYS):
         columns[name] = _column(name, _repeated([of[i] for of in of_layer], seeds))
-    names = {layer: {m.removeprefix(f"{LAYER}{layer}."): m for m in layer_metrics(layer)} for layer, _, _ in of_layer}
+    recorded = dict.fromkeys(n for _, e in rows for n in e.names)  # with metrics of packages that aren't installed here
+    names = {}
+    for layer in {layer for layer, _, _ in of_layer}:
+        own = f"{LAYER}{layer}."
+        every = (*layer_metrics(layer), *(n for n in recorded if n.startswith(own)))
+        names[layer] = {metric.removeprefix(own): metric for metric in every}
     return columns | _metrics(rows, [names[layer] for layer, _, _ in of_layer])
 
 

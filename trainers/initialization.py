@@ -8,12 +8,13 @@ same draws. What normalizations and activations learn starts from values of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod, sqrt
 from typing import TYPE_CHECKING
 
+from trainers import plugins
 from trainers.layers import Shape
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ _FAMILIES: dict[str, Callable[[int, int], float]] = {
     "lecun": lambda fan_in, fan_out: sqrt(1.0 / fan_in),
 }
 
-INITIALIZATIONS: dict[str, Initialization] = {
+INITIALIZATIONS: Mapping[str, Initialization] = {
     "uniform": Initialization(partial(_draw, "uniform", None), needs_scale=True),
     "normal": Initialization(partial(_draw, "normal", None), needs_scale=True),
     **{
@@ -92,3 +93,4 @@ INITIALIZATIONS: dict[str, Initialization] = {
     "orthogonal": Initialization(_orthogonal),  # Saxe et al. 2014
     "lsuv": Initialization(_orthogonal, calibrated=True),  # Mishkin and Matas 2016
 }
+INITIALIZATIONS = plugins.extended(INITIALIZATIONS, "gradsweep.initializations", Initialization)

@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from trainers import plugins
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.activations import alpha_acts as alpha_acts
 from trainers.data import names as data_names
 from trainers.data import source_of
-from trainers.errors import DataError
+from trainers.errors import DataError, PluginError
 from trainers.initialization import INITIALIZATIONS
 from trainers.layers import NORMALIZATIONS, Layer, output_shapes
 from trainers.losses import LOSSES
@@ -61,7 +62,7 @@ OPTIONAL = ("slope", "bias_scale")  # None where there is nothing of the kind
 
 
 def _lines(table: Mapping[str, Any]) -> str:
-    return " | ".join(f"{name}: {getattr(entry, 'line', entry)}" for name, entry in table.items())
+    return " | ".join(f"{name}: {getattr(entry, 'line', entry)}" for name, entry in plugins.unloaded(table).items())
 
 
 def _help(text: str, default: Any) -> Any:
@@ -134,6 +135,12 @@ class MemberConfig:
                 object.__setattr__(self, name, value)
         for name in CHOICES:
             self._check_choice(name)
+        tables = {"activation": ACTIVATIONS, "normalization": NORMALIZATIONS, "initialization": INITIALIZATIONS}
+        for name, table in tables.items():
+            try:
+                table.get(getattr(self, name))  # of a package, it is imported now
+            except PluginError as error:
+                raise PluginError(f"{name} {getattr(self, name)!r}: {error}") from None
         for name in ("dense_bias", "residual"):
             if not isinstance(value := getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, but got {value!r}")
@@ -158,6 +165,8 @@ class MemberConfig:
         output_shapes(layers_of(self, 10))  # refuses what can't be built
         try:
             source_of(self.data)
+        except PluginError as error:
+            raise PluginError(f"data {self.data!r}: {error}") from None
         except DataError as error:
             raise ValueError(str(error)) from None
 

@@ -20,11 +20,13 @@ what the two libraries have in common.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainers import plugins
 from trainers.layers import Layer, Place, places
+from trainers.members import FIELDS
 
 VANISHED_BELOW = 1e-7
 
@@ -66,7 +68,7 @@ GRADIENTS: dict[str, Metric] = {
 }
 
 # Functions of `trainers.statistics.Part`, one layer with parameters.
-LAYER_METRICS: dict[str, Metric] = {
+LAYER_METRICS: Mapping[str, Metric] = {
     "saturated": Metric("share of (unit, image) pairs with |f'| below 1 % of sup |f'|", lambda layer: layer.saturated),
     "dead": Metric("share of units that every image saturates", lambda layer: layer.dead),
     "weight_norm": Metric("Euclidean norm of the parameters", lambda layer: layer.norms[0]),
@@ -77,7 +79,7 @@ LAYER_METRICS: dict[str, Metric] = {
 }
 
 # Functions of a sequence of `trainers.statistics.Part`: the layers with parameters, from the input on.
-NETWORK_METRICS: dict[str, Metric] = {
+NETWORK_METRICS: Mapping[str, Metric] = {
     "gradient.first_to_last": Metric(
         "rms of the data gradient in the first layer over that in the last",
         lambda layers: layers[0].gradients["rms"][0] / layers[-1].gradients["rms"][0],
@@ -97,11 +99,18 @@ LEARNED: dict[str, Metric] = {
 }
 
 
+OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
+
+# Of packages' metrics, those called `layer.NAME` are of a layer, the others of the network. No name is a column twice.
+_COLUMNS = (*SPLITS, *GRADIENTS, *LEARNED, *OTHERS, *FIELDS, "sweep", "configuration", "arm", "phase", "state", "epoch")
+LAYER_METRICS = plugins.extended(
+    LAYER_METRICS, plugins.METRICS, Metric, prefix="layer.", taken=(*_COLUMNS, "layer", "depth", "kind")
+)
+NETWORK_METRICS = plugins.extended(NETWORK_METRICS, plugins.METRICS, Metric, but="layer.", taken=_COLUMNS)
+
+
 def _over_units(layers: Sequence[Any], share: str) -> Any:
     return sum(getattr(layer, share) * layer.units for layer in layers) / max(1, sum(layer.units for layer in layers))
-
-
-OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
 
 
 def layer_metrics(layer: str, learned: Collection[str] = LEARNED) -> tuple[str, ...]:
@@ -124,5 +133,7 @@ def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
 
 def described() -> dict[str, str]:
     """A line about each metric; those of a layer as `layer.NAME.…`, in the order in which they are stored."""
-    of_layers = {f"layer.NAME.{name}": metric for name, metric in (GRADIENTS | LAYER_METRICS | LEARNED).items()}
-    return {name: m.line for name, m in (SPLITS | GRADIENTS | NETWORK_METRICS | LEARNED | of_layers | OTHERS).items()}
+    of_layer = {**GRADIENTS, **plugins.unloaded(LAYER_METRICS), **LEARNED}
+    every = {**SPLITS, **GRADIENTS, **plugins.unloaded(NETWORK_METRICS), **LEARNED}
+    every |= {f"layer.NAME.{name}": metric for name, metric in of_layer.items()} | OTHERS
+    return {name: metric.line for name, metric in every.items()}

@@ -29,6 +29,7 @@ from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
 from tracking.ledger import Ledger
 from tracking.types import Configuration, Epoch, Sweep
+from trainers import plugins
 from trainers.engines import kind_of
 from trainers.errors import SweepStopped
 from trainers.members import EpochRecord, MemberConfig
@@ -247,6 +248,7 @@ class Driver:
                     pruner=None if asked_as in confirming else self._plan.pruner,
                     history=history(self._plan, self._rows, asked_as, self._sweep.name),
                     digest=self._sweep.digests.get(configurations[0].members[0].data, ""),
+                    packages=plugins.among(self._sweep.digests),
                 )
             )
 

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from search_spaces.plan import History, Settings
 from sweeps.driver.checkpoints import Checkpoints
-from trainers.errors import DeviceLost, GradsweepError, one_line
+from trainers import plugins
+from trainers.errors import DeviceLost, GradsweepError, PluginError, one_line
 from trainers.members import EpochRecord, MemberConfig
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Pack:
     """What one Ray Tune trial trains; plain data that pickles.
 
     `metrics` are the objectives; the first is what `pruner` judges, towards `goal`, on a scale of `epochs`, against
-    the `history` of all others. `digest` is that of the data, where it is known.
+    the `history` of all others. `digest` is that of the data, where it is known; `packages` are those of
+    `trainers.plugins.packages`, likewise.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Pack:
     pruner: Settings | None = None
     history: History = field(default_factory=History)
     digest: str = ""
+    packages: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def train_pack(
             yield report
     except ImportError:
         raise
+    except PluginError as error:
+        yield PackReport(pack.id, epoch, {}, {}, last=True, stop=f"{platform.node()}: {error}")
     except Exception as error:
         if device != "cpu":
             from trainers.cuda.memory import failure
@@ -145,6 +150,9 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
     from trainers.data import load
     from trainers.training import train
 
+    if pack.packages is not None and (why := plugins.difference(pack.packages)):
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=f"{platform.node()}: {why}")
+        return
     data = pack.configurations[0].members[0].data
     if pack.digest and (digest := load(data).digest) != pack.digest:
         why = f"{platform.node()}: {other_data(data, pack.digest, digest)}"
