@@ -3,12 +3,12 @@
     [project.entry-points."gradsweep.activations"]
     swish2 = "gradsweep_swish:swish2"
 
-The tables have such names from the start; what stands behind one is imported when it is first asked for, so a package
-that is broken is in nobody's way until then. What is wrong with it is a PluginError that names the package and its entry
-point. The names that are built in stay what they are: nothing is trained while a package claims one (`check`).
+The tables have these names from the start. An entry is imported when it is first asked for, so a broken package harms
+nothing that does not use it; where it is used, a PluginError names the package and the entry point. Built-in names keep
+their meaning: nothing is trained while a package claims one (`check`).
 
-A sweep notes the packages that it uses, version and content, and goes on with the same ones alone: here after a
-resume, and on every worker (`packages`, `difference`).
+A sweep records the packages that it uses, their versions and the sha256 of their code, and continues only with the
+same ones, after a resume and on every worker (`packages`, `difference`).
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def extended(
 ) -> Mapping[str, T]:
     """A table, and what packages add to it under a group of entry points.
 
-    Only names that begin with `prefix`, which is taken off, and not with `but` are meant. Names of the table and `taken`
-    ones are not given away.
+    It takes names that begin with `prefix`, which is removed, and not with `but`. Names of the table and `taken` ones
+    are left to `check`.
     """
     added: dict[str, list[EntryPoint]] = {}
     for entry in _entries():
@@ -100,7 +100,7 @@ def unloaded(table: Mapping[str, T]) -> Mapping[str, T | Plugin]:
 
 
 def check(*tables: Mapping[str, object]) -> None:
-    """Raise PluginError where a package adds a name that is no name, or is taken, or where one of the tables is broken."""
+    """Raise PluginError where a package adds a wrong name, or something to one of the tables that can't be imported."""
     if _WRONG:
         raise PluginError(f"{_WRONG[0]}: uninstall the package, or rename what it adds")
     for table in tables:

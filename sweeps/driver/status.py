@@ -20,7 +20,7 @@ COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running
 def stored_spec(name: str, store: Store) -> SweepSpec:
     """The spec of a sweep. Raises SearchError where there is no such sweep."""
     with opened(name, store) as (_, sweep):
-        return parse(sweep.spec, name)
+        return parse(sweep.spec, name, begun=True)
 
 
 def counts_of(spec: SweepSpec, configurations: list[Configuration]) -> Counts:
@@ -37,7 +37,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     with opened(name, store) as (ledger, sweep):
         configurations = ledger.configurations(sweep)
         undelivered = waiting(ledger, name)
-    spec = parse(sweep.spec, name)
+    spec = parse(sweep.spec, name, begun=True)
     so_far = counts_of(spec, configurations)
     objective = spec.objective[0]
     complete = [(c.values[0], c) for c in configurations if c.state == "complete" and c.values and c.confirms is None]

@@ -146,7 +146,7 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
     claims = spec.judged_claims()
-    first = parse(sweep.first_spec, spec.name).judged_claims() if sweep.first_spec else claims
+    first = parse(sweep.first_spec, spec.name, begun=True).judged_claims() if sweep.first_spec else claims
     known = [replace(claim, name="", says="") for claim in first]
     return judge(
         load_wide(spec.name, store),
@@ -196,12 +196,12 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
-    """An existing sweep of this name must have this spec, apart from its claims and question, the same packages and data."""
+    """An existing sweep of this name must have this spec, apart from claims and question, these packages and data."""
     try:
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return
-    before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name), spec))
+    before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name, begun=True), spec))
     if keys := [key for key in _differing(before, now) if key.split(".")[0] not in REWORDABLE]:
         raise RequestError(
             f"sweep {spec.name!r} was started with a different {', '.join(keys)}: "

@@ -74,8 +74,11 @@ def read(
     return parse(text, str(source), settings)
 
 
-def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepSpec:
-    """The same from YAML text; `name` stands for the file in errors, which without one have no lines."""
+def parse(text: str, name: str = "spec", settings: Sequence[str] = (), *, begun: bool = False) -> SweepSpec:
+    """The same from YAML text; `name` stands for the file in errors, which without one have no lines.
+
+    That of a sweep which has `begun` was checked then: it can be read where what it uses is no longer installed.
+    """
 
     def at(line: int) -> str:
         return f"{name}:{line}" if name else "spec"
@@ -92,7 +95,7 @@ def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepS
         _set(data, setting, places)
     try:
         spec = SweepSpec.model_validate(data)
-        refuse(problems(spec))
+        refuse([] if begun else problems(spec))
         return spec
     except ValidationError as error:
         details = error.errors(include_url=False)

@@ -117,7 +117,7 @@ def test_in_process_and_resumed_with_another_version(added: Added) -> None:
     added.path = str(folder / "empty")
     Path(added.path).mkdir()
     assert "first.norm" in added.table() and "largest" in added.table(layers=True)
-    assert "added" in added("list")[0]
+    assert all("added" in added(*words)[0] for words in (["list"], ["status", "added"], ["report", "added"]))
 
 
 @pytest.mark.ray
@@ -170,7 +170,7 @@ def test_a_broken_package_is_named_where_it_is_used_and_nowhere_else(
     source: str, entries: Mapping[str, Mapping[str, str]], spec: str, says: str, command: Any, tmp_path: Path
 ) -> None:
     broken = Added(command, install(tmp_path / "packages", source, entries, name="gradsweep-x", version="1"))
-    file = command.spec("b", f"name: broken\nbase: {{epochs: 0, {spec}}}\nseeds: 1\narms: {{plain: {{}}}}\n")
+    file = command.spec("b", f"name: broken\nbase: {{epochs: 1, {spec}}}\nseeds: 1\narms: {{plain: {{}}}}\n")
     assert says in broken.refused("run", file, "--executor", "in-process")
     for words in ["list"], ["fields"], ["metrics"]:
         broken(*words)

@@ -1,0 +1,37 @@
+"""A package that is installed here alone, used by a sweep on a Ray cluster: it travels with the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeps.targets.target import target_at
+from tests.packages import install
+from tests.service.cluster import Cluster
+from tests.service.command import Gradsweep, until
+from tracking.results import load, sweeps
+from tracking.store import Store
+
+SPEC = """\
+name: travelling
+base: {init_scale: 1.0, data: dark, activation: swish2, normalization: halves, epochs: 1, batch_size: 8}
+seeds: 1
+arms: {plain: {}}
+resources: {cpus: 1, pack: 1}
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(1800)  # an idle machine needs half a minute
+def test_submitted(cluster: Cluster, gradsweep: Gradsweep, tmp_path: Path) -> None:
+    store, packages = Store.at(tmp_path / "store"), install(tmp_path / "packages")
+    to = ["--to", cluster.address, "--store", str(store.folder)]
+    gradsweep("submit", gradsweep.spec(SPEC), *to, PYTHONPATH=str(packages))
+    target = target_at(cluster.address)
+    until(lambda: target.status("travelling").state in ("finished", "failed"))
+    assert target.status("travelling").state == "finished", list(target.logs("travelling", follow=False))
+    frame = load("travelling", store)
+    assert frame["engine"].tolist() == ["reference"] * 2 and (frame["first.norm"] > 0).all()
+    (sweep,) = sweeps(store)
+    assert "gradsweep-all==0.1" in sweep.digests
