@@ -23,8 +23,8 @@ class Sweep:
 
     `spec` is YAML; `first_spec` is the one before its claims changed, None where they never did. `settings` are shown
     beside it (sampler, seeds, ...); `objectives` are (metric, goal); `space` holds Optuna's distributions as JSON, by
-    field. `versions` are package -> version, `digests` data -> sha256, and those of `trainers.plugins.packages`; `commit`
-    is the git commit of the code. `status` is running | finished | failed | killed, `note` says more about that, in
+    field. `versions` are package -> version, `digests` data -> sha256 and those of `trainers.plugins`, `commit`
+    the git commit of the code. `status` is running | finished | failed | killed, `note` says more about that, in
     Markdown. `revision` counts the changes of this row.
     """
 
