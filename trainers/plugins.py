@@ -59,7 +59,7 @@ class Plugin:
             raise PluginError(f"{who}: {self.entry.value} can't be imported: {one_line(error)}") from error
         if not isinstance(value, self.kind):
             kind = f"{self.kind.__module__}.{self.kind.__name__}"
-            raise PluginError(f"{who}: {self.entry.value} must be a {kind}, but is a {type(value).__name__}")
+            raise PluginError(f"{who}: {self.entry.value} must be a {kind}, but is of type {type(value).__name__}")
         return value
 
 
@@ -157,7 +157,8 @@ def send(folder: Path) -> None:
 
 @cache
 def _entries() -> tuple[EntryPoint, ...]:
-    return tuple(entry for group in GROUPS for entry in entry_points(group=group) if entry.dist)
+    installed = entry_points()  # once: it reads a file of every package
+    return tuple(entry for group in GROUPS for entry in installed.select(group=group) if entry.dist)
 
 
 def _package(entry: EntryPoint) -> Distribution:

@@ -141,7 +141,7 @@ def test_on_ray(added: Added) -> None:
             {"layers": {"halves": "halves"}},
             "normalization: halves",
             "base.normalization: normalization 'halves': gradsweep-x 1, entry point halves of gradsweep.layers: "
-            "gradsweep_x:halves must be a trainers.layers.normalization.Normalization, but is a int",
+            "gradsweep_x:halves must be a trainers.layers.normalization.Normalization, but is of type int",
         ),
         (
             "raise RuntimeError('no')",
