@@ -26,6 +26,7 @@ from trainers.schedules import SCHEDULES
 ALPHAS = (1e-6, 1e6)
 LARGEST = sys.float_info.max  # whole numbers can be larger, and are then no floats any more
 MOST = 2**31 - 1  # epochs, and images per batch: what the engines count with
+DEEPEST = dict.fromkeys(("blocks", "convolutions", "dense"), 1000)  # a mistyped number would fill the memory
 
 CONVOLUTIONS = ("plain", "separable")
 INPUTS = {
@@ -155,8 +156,8 @@ class MemberConfig:
             if not fits or (relation == ">" and value == least):
                 raise ValueError(f"{name} {relation} {least:g} must hold and be finite, but got {value!r}")
         for name in WHOLE:
-            if name != "seed" and getattr(self, name) > MOST:
-                raise ValueError(f"{name} <= {MOST} must hold, but got {getattr(self, name)!r}")
+            if name != "seed" and getattr(self, name) > (most := DEEPEST.get(name, MOST)):
+                raise ValueError(f"{name} <= {most} must hold, but got {getattr(self, name)!r}")
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
         if self.warmup > self.epochs:
