@@ -28,7 +28,8 @@ def importance(
     """Parameter -> share, largest first; the shares sum to 1. `points` are (parameters, value) of configurations.
 
     A parameter without effect in a configuration (alpha beside relu, or one whose condition does not hold) does not
-    count there. Points outside the space are left out. Empty where fewer than LEAST are left, or where the best are no better than the rest.
+    count there. Points outside the space are left out. Empty where fewer than LEAST are left, or where the best are no
+    better than the rest.
     """
     known = distributions(space)
     trials = []

@@ -127,7 +127,8 @@ def effective(
     def value(name: str) -> Value | None:
         if name in space and holds(name):
             return 1.0 if useless(name) else drawn[name]
-        given = base.get(name, FIELDS[name].default)
+        default: Any = FIELDS[name].default
+        given = base.get(name, default)
         return own_values(str(value("regime"))).get(name) if given is None else given
 
     parameters = {key: 1.0 if useless(key) else drawn[key] for key in space if holds(key)}

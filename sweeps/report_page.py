@@ -73,9 +73,9 @@ def _searched(spec: SweepSpec, data: FigureData) -> tuple[list[Axis], dict[str, 
         Axis(key, what.low, what.high, what.log) if isinstance(what, Range) else Axis(key, choices=what.values)
         for key, what in space.items()
     ]
-    for o in spec.objective:
-        tried = replace(data, objective=(o.metric, o.goal)).tried.sort_index()
+    for o in spec.objectives:
+        tried = replace(data, objective=o).tried.sort_index()
         fields = tried[list(space)].to_numpy(dtype=object).tolist()
         points = [(dict(zip(space, row, strict=True)), v) for row, v in zip(fields, tried["value"], strict=True)]
-        shares[o.metric] = importance(space, o.goal, points, base)
+        shares[o.name] = importance(space, o.direction, points, base)
     return axes, shares

@@ -27,11 +27,12 @@ class Initialization:
     """One way to draw the initial values.
 
     `draw(random, shapes)` gives the values of all tensors of a network, flat, in their order; they are then multiplied
-    by `init_scale`, which must be given where it `needs_scale`, and is else 1.
+    by `init_scale`, which must be given where it `needs_scale`, and is else 1; `unit` says what it is.
     """
 
     draw: Draw
     needs_scale: bool = False
+    unit: str = "factor"
 
 
 def _draw(
@@ -60,8 +61,8 @@ _FAMILIES: dict[str, Callable[[int, int], float]] = {
 }
 
 INITIALIZATIONS: dict[str, Initialization] = {
-    "uniform": Initialization(partial(_draw, "uniform", None), needs_scale=True),
-    "normal": Initialization(partial(_draw, "normal", None), needs_scale=True),
+    "uniform": Initialization(partial(_draw, "uniform", None), needs_scale=True, unit="half-width"),
+    "normal": Initialization(partial(_draw, "normal", None), needs_scale=True, unit="deviation"),
     **{
         f"{family}_{law}": Initialization(partial(_draw, law, deviation))
         for family, deviation in _FAMILIES.items()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from search_spaces.space import Choice, Range
 from sweeps.plan import plan_of
-from sweeps.spec.model import PARTS, Arm, Base, Objective, Resources, Tracking
+from sweeps.spec.model import PARTS, Arm, Base, ObjectiveSpec, Resources, Tracking
 from sweeps.spec.reading import SweepSpec, parse, read, studies
 from trainers.activations import ACTIVATIONS
 from trainers.errors import SpecError
@@ -69,7 +69,7 @@ def test_the_example_of_the_design() -> None:
 def test_what_is_left_out_has_defaults() -> None:
     spec = parse(ARMS)
     assert spec.seeds == (0, 1, 2, 3, 4)
-    assert spec.objective == (Objective(metric="validation.accuracy", goal="maximize"),)
+    assert spec.objective == (ObjectiveSpec(metric="validation.accuracy", goal="maximize"),)
     assert spec.resources == Resources(cpus=1, gpus=0, pack=8, concurrent="auto")
     assert spec.search is None and spec.claim is None and spec.tracking == Tracking(uri=None)
     assert spec.search_plan().configurations == 0 and spec.search_plan().total == 1

@@ -33,7 +33,7 @@ def draw(data: FigureData) -> Drawing:
     if len(tried) < LEAST:
         raise NotDrawn(f"it takes {LEAST} complete searched configurations, and there are {len(tried)}")
     values = tried["value"]
-    result = Axis(data.objective[0], float(values.min()), float(values.max()))
+    result = Axis(data.objective.name, float(values.min()), float(values.max()))
     heights = [*(_heights(axis, _searched(tried, axis.name).tolist()) for axis in searched), _heights(result, values)]
     figure = new_figure(3.6)
     axes = figure.subplots()

@@ -96,7 +96,9 @@ class Maker:
                 ledger.add(sweep, [added])
                 for epoch in range(written.epochs + 1):
                     records = [_record(written, m, epoch) for m in members]
-                    ledger.record(sweep, {number: epoch_of(records, "validation.accuracy")}, [])
+                    ledger.record(
+                        sweep, {number: epoch_of(records, fmean(r.metrics["validation.accuracy"] for r in records))}, []
+                    )
                 if written.state != "running":
                     values = (0.5,) if written.state == "complete" else None
                     end = replace(added, state=written.state, values=values, reason=written.state, order=number)

@@ -19,8 +19,9 @@ from tracking.figures import accuracy_and_gradients, layers, parallel, saturatio
 from tracking.figures.album import Kind, draw
 from tracking.figures.data import Axis, FigureData
 from tracking.figures.style import NotDrawn, svg, write
+from trainers.objectives import Objective
 
-ACCURACY = ("validation.accuracy", "maximize")
+ACCURACY = Objective()
 points_of = surface.surface
 
 
@@ -154,7 +155,7 @@ def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: A
     figure = surface_figure(frame, ended)
     star = figure.axes[0].collections[-1]
     np.testing.assert_allclose(star.get_offsets()[0], (-2.0, np.log10(2.0)))
-    worst = points_of(FigureData(frame, ended, ("validation.accuracy", "minimize")))
+    worst = points_of(FigureData(frame, ended, Objective(goal="minimize")))
     assert worst.value[worst.best].tolist() == [means.min()]
 
 
@@ -229,7 +230,7 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
 
 def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
-    result = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], *make.searched)
+    result = draw(frame, ended, [ACCURACY, Objective("train.loss", "minimize")], *make.searched)
     assert list(result.pictures)[4:] == [
         *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
