@@ -23,9 +23,9 @@ class Sweep:
 
     `spec` is YAML; `first_spec` is the one before its claims changed, None where they never did. `settings` are shown
     beside it (sampler, seeds, ...); `objectives` are (name, maximize | minimize); `space` holds Optuna's
-    distributions as JSON, by field. `versions` are package -> version, `digests` data -> sha256, `commit` the git commit
-    of the code. `status` is running | finished | failed | killed, `note` says more about that, in Markdown. `revision`
-    counts the changes of this row.
+    distributions as JSON, by field. `versions` are package -> version, `digests` data -> sha256, `commit` the git
+    commit of the code. `status` is running | finished | failed | killed, `note` says more about that, in Markdown.
+    `revision` counts the changes of this row.
     """
 
     name: str

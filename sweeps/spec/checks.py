@@ -17,7 +17,7 @@ from trainers.errors import OptionError, did_you_mean, printable, shown
 from trainers.initialization import INITIALIZATIONS
 from trainers.members import FIELDS, MemberConfig, alpha_acts, layers_of
 from trainers.metrics import names, on_log_scale
-from trainers.objectives import Epochs, Near
+from trainers.objectives import Near
 
 MOST_CORNERS = 4096
 _SPACE: Path = ("search", "space")
@@ -83,7 +83,7 @@ def _conditions(spec: SweepSpec) -> Iterator[Problem]:
     except CycleError as error:
         circle: list[str] = error.args[1]
         key, field = next((a, b) for b, a in itertools.pairwise(circle) if b in space[a].when)
-        yield (*at, key, "when", field), f"must not go in a circle: {' depends on '.join(reversed(circle))}"
+        yield (*at, key, "when", field), f"conditions must not go in a circle: {' -> '.join(reversed(circle))}"
         return
     for key, what in space.items():
         for field, allowed in what.when.items():
@@ -92,7 +92,8 @@ def _conditions(spec: SweepSpec) -> Iterator[Problem]:
             for place, value in enumerate(allowed):
                 if value not in values and not (inside and value in inside):
                     path = (*at, key, "when", field, *([place] if len(allowed) > 1 else []))
-                    yield path, f"{shown(value)} never holds here: it is {' or '.join(ends + [*map(shown, values)])}"
+                    can = " or ".join(ends + [*map(shown, values)])
+                    yield path, f"{field} is never {shown(value)} in this search: it is {can}"
     if isinstance(scale := space.get("init_scale"), Range):
         units: dict[str, str] = {}
         for regime, initialization in itertools.product(_choices(spec, "regime"), _choices(spec, "initialization")):
@@ -102,7 +103,10 @@ def _conditions(spec: SweepSpec) -> Iterator[Problem]:
                 units.setdefault(INITIALIZATIONS[str(name)].unit, str(name))
         if len(units) > 1:
             each = " and ".join(f"the {unit} of {name}" for unit, name in units.items())
-            yield (*at, "init_scale"), f"is {each}: add when: {{initialization: ...}} to keep it to one of them"
+            yield (
+                (*at, "init_scale"),
+                f"is {each}: keep it to one unit, as by when: {{initialization: {[*units.values()][0]}}}",
+            )
 
 
 def _choices(spec: SweepSpec, field: str) -> list[Value | None]:
@@ -179,16 +183,14 @@ def _objectives(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
         elif names[i] in names[:i]:
             yield at, f"the objectives must differ, but got {names[i]} twice"
         else:
-            yield from _value(("objective", i), metric, objective.goal, objective.epoch, spec.longest)
+            yield from _target(("objective", i), metric, objective.goal)
 
 
-def _value(at: Path, metric: str, goal: str | Near, epoch: Epochs | None, longest: int) -> Iterator[Problem]:
-    """What must hold between a metric, its goal and its epochs."""
+def _target(at: Path, metric: str, goal: str | Near) -> Iterator[Problem]:
+    """What must hold between a metric and a goal."""
     if isinstance(goal, Near) and on_log_scale(metric) and goal.target <= 0:
         rule = f"must be above 0, since the distance of {metric} is one of logarithms"
         yield (*at, "goal", "near"), f"{rule}, but got {goal.target:g}"
-    if epoch and epoch.how == "mean_of_last" and epoch.amount > longest:
-        yield (*at, "epoch", "mean_of_last"), f"must be at most the {longest} epochs trained, but got {epoch.amount:g}"
 
 
 def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
@@ -207,7 +209,7 @@ def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
         elif not claim.goal:
             yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
         else:
-            yield from _value(("claims", i), claim.metric, claim.goal, written.epoch, spec.longest)
+            yield from _target(("claims", i), claim.metric, claim.goal)
         if claim.name in seen:
             hint = "they must differ" if written.name else "give this one a name"
             yield ("claims", i, "name"), f"another claim has the name {shown(claim.name)}; {hint}"

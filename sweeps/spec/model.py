@@ -93,7 +93,7 @@ class ObjectiveSpec(Part):
 class SearchSpec(Part):
     """What is searched, how, and how long."""
 
-    space: Space = Field(description="field -> {low, high, log, integer}, or a list to choose from")
+    space: Space = Field(description="field -> {low, high, ...}, or a list to choose from, or {values, when}")
     sampler: Named = optional({"name": "tpe"}, "{name, seed, ...}: the sampler and its options")
     configurations: int | None = optional(
         None, "how many, besides the arms; a grid has all of its points where it is not given", ge=1, le=MOST

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NotRequired, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_type_hints
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -160,7 +160,7 @@ def _entry(name: str, kind: type) -> Callable[[Any], Range | Choice]:
             return Choice(tuple(values.validate_python(what)))
         if not isinstance(what, Mapping):
             raise ValueError(f"must be a range like {{low: 1, high: 2}} or a list, but got {shown(what)}")
-        if "values" in what:
+        if "values" in what or (kind not in (int, float) and not {"low", "high"} & what.keys()):
             given = choice.validate_python(what)
             return Choice(**given | {"values": tuple(given["values"])})
         if kind not in (int, float):
@@ -184,22 +184,19 @@ def goal(value: Any) -> str | Near:
     raise ValueError(f"must be maximize, minimize or {{near: NUMBER}}, but got {shown(value)}")
 
 
+_AMOUNTS = {"mean_of_last": int, "first_above": float}
+
+
 def epoch(value: Any) -> Epochs:
     """Which epochs count."""
     if value in ("last", "best"):
         return Epochs(value)
-    if isinstance(value, Mapping) and len(value) == 1:
-        ((how, amount),) = value.items()
-        if how == "mean_of_last":
-            if type(amount) is int and amount >= 1:
-                return Epochs(how, amount)
-            refuse([((how,), f"must be a whole number >= 1, but got {shown(amount)}")])
-        if how == "first_above":
-            if type(amount) in (int, float):
-                return Epochs(how, float(amount))
-            refuse([((how,), f"must be {KINDS[float]}, but got {shown(amount)}")])
-    known = "last, best, {mean_of_last: 5} or {first_above: 0.5}"
-    raise ValueError(f"must be {known}, but got {shown(value)}")
+    if not isinstance(value, Mapping) or len(value) != 1 or (how := next(iter(value))) not in _AMOUNTS:
+        raise ValueError(f"must be last, best, {{mean_of_last: 5}} or {{first_above: 0.5}}, but got {shown(value)}")
+    kind, amount = _AMOUNTS[how], value[how]
+    if type(amount) not in (int, kind) or (kind is int and amount < 1):
+        refuse([((how,), f"must be {KINDS[kind]}{' >= 1' * (kind is int)}, but got {shown(amount)}")])
+    return Epochs(how, kind(amount))
 
 
 def _kind(hint: Any) -> type:
@@ -217,18 +214,22 @@ def earlier_is_better(given: Any) -> Any:
     return given | {"goal": goal}
 
 
-GOAL = "maximize | minimize | {near: NUMBER}: which way is better; near: the distance, on a log scale for ratios"
-EPOCH = "last | best | {mean_of_last: 5} | {first_above: 0.5}: which of the epochs count"
-Goal = Annotated[
-    str | Near,
-    PlainValidator(goal),
-    PlainSerializer(lambda goal: {"near": goal.target} if isinstance(goal, Near) else goal),
-]
-Epoch = Annotated[
-    Epochs,
-    PlainValidator(epoch),
-    PlainSerializer(lambda epoch: epoch.how if epoch.how in ("last", "best") else {epoch.how: epoch.amount}),
-]
+GOAL = "which way is better"
+EPOCH = "which of the epochs count"
+if TYPE_CHECKING:
+    Goal = str | Near
+    Epoch = Epochs
+else:
+    Goal = Annotated[
+        Literal["maximize", "minimize"] | Near,
+        PlainValidator(goal),
+        PlainSerializer(lambda goal: {"near": goal.target} if isinstance(goal, Near) else goal),
+    ]
+    Epoch = Annotated[
+        Literal["last", "best"] | Epochs,
+        PlainValidator(epoch),
+        PlainSerializer(lambda epoch: {epoch.how: epoch.amount} if epoch.how in _AMOUNTS else epoch.how),
+    ]
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Seeds = Annotated[int | tuple[int, ...], PlainValidator(seeds)]
 EachSeed = Annotated[

@@ -130,7 +130,7 @@ WRONG = [
     ("{better: l2, than: plain, margin: 1}", "6: claims.0.margin: does not go with better: a claim of better has than and by"),
     ("{better: l2, than: plain, metric: train.loss}", "6: claims.0.goal: is missing: which train.loss is better? maximize | minimize"),
     ("{better: l2, than: plain, metric: train.los}", "6: claims.0.metric: unknown metric 'train.los'; did you mean train.loss?"),
-    ("{better: l2, than: plain, goal: up}", "6: claims.0.goal: must be maximize or minimize, but got 'up'"),
+    ("{better: l2, than: plain, goal: up}", "6: claims.0.goal: must be maximize, minimize or {near: NUMBER}, but got 'up'"),
     ("{better: l2, than: plain, since: 4, until: 2}", "6: claims.0.until: since <= until must hold, but got 4 and 2"),
     ("{better: l2, than: plain, since: -1}", "6: claims.0.since: must be at least 0, but got -1"),
     ("{bettr: l2, than: plain}", "6: claims.0.bettr: unknown key; did you mean better?"),

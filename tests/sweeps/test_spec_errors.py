@@ -100,7 +100,10 @@ WRONG = [
         ARMS + "objective: {metric: test.accuracy}\n",
         "3: objective.metric: must not be of the test split, which is only reported; validation.accuracy is its like",
     ),
-    (ARMS + "objective: {goal: max}\n", "3: objective.goal: must be maximize or minimize, but got 'max'"),
+    (
+        ARMS + "objective: {goal: max}\n",
+        "3: objective.goal: must be maximize, minimize or {near: NUMBER}, but got 'max'",
+    ),
     (
         ARMS + "objective:\n  - {metric: train.loss, goal: minimize}\n  - {metric: trian.loss}\n",
         "5: objective.1.metric: unknown metric 'trian.loss'; did you mean train.loss?",
@@ -138,7 +141,7 @@ WRONG = [
     ),
     (
         SPACE + "alpha: {low: 1, high: 2, step: 1}\n",
-        "5: search.space.alpha.step: unknown key; known are low, high, log, integer",
+        "5: search.space.alpha.step: unknown key; known are low, high, log, integer, when, values",
     ),
     (SPACE + "alpha: 5\n", "5: search.space.alpha: must be a range like {low: 1, high: 2} or a list, but got 5"),
     (SPACE + "alpha: []\n", "5: search.space.alpha: a choice must have at least one value, but got none"),
@@ -307,7 +310,7 @@ SETTINGS = [
     ("arms=null", "arms: must be a mapping of keys to values, but got null"),
     ("search.configurations=3", "search.space: is missing"),
     ("base.epochs={a: 1, a: 2}", "base.epochs: a: given twice, first in line 1"),
-    ("objective.2.metric=x", "objective.2: unknown key; known are metric, goal"),
+    ("objective.2.metric=x", "objective.2: unknown key; known are metric, goal, epoch"),
     (
         "objective.metric=test.accuracy",
         "objective.metric: must not be of the test split, which is only reported; validation.accuracy is its like",

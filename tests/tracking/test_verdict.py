@@ -429,7 +429,7 @@ def test_the_metrics_must_be_recorded_and_the_goals_goals() -> None:
         with pytest.raises(ValueError, match="no metric 'accuracy'"):
             judge(frame, outcomes, objectives, claims)
     with pytest.raises(ValueError, match="maximize or minimize"):
-        judge(frame, outcomes, [("validation.accuracy", "up")])
+        judge(frame, outcomes, [Objective("validation.accuracy", "up")])
     assert judge(frame.iloc[:0], outcomes, [ACCURACY], [claim()]).claims[0].answer == "undecided"
     alone = judge(frame, outcomes, [ACCURACY])
     assert alone.objectives[0].claim is None and alone.claims == () and "the best is `plain`" in alone.text

@@ -14,6 +14,7 @@ import tracking.figures
 from tracking.figures.album import draw
 from tracking.report.page import conditions, page
 from tracking.verdict.verdict import judge
+from trainers.objectives import Objective
 
 # As in "How to add a figure" in docs/architecture.md: tracking/figures/time_per_epoch.py.
 FILE = '''\
@@ -25,7 +26,6 @@ from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
 from tracking.figures.style import NotDrawn, new_figure
 from tracking.verdict.tables import SPREAD, number
-from trainers.objectives import Objective
 
 
 def draw(data: FigureData) -> Drawing:

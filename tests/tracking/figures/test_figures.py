@@ -283,8 +283,9 @@ def test_drawing_leaves_no_global_state() -> None:
         "from tracking.figures.importance import FIGURE\n"
         "from tracking.figures.style import svg\n"
         "from tracking.figures.data import Axis, FigureData\n"
+        "from trainers.objectives import Objective\n"
         "axes, shares = (Axis('alpha', 1, 2), Axis('r', 1, 2)), {'x': {'alpha': 0.25, 'r': 0.75}}\n"
-        "assert '75%' in svg(FIGURE(FigureData(None, {}, ('x', 'maximize'), axes, shares)).figure)\n"
+        "assert '75%' in svg(FIGURE(FigureData(None, {}, Objective('x'), axes, shares)).figure)\n"
         "assert matplotlib.rcParams.copy() == before and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
