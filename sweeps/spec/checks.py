@@ -79,11 +79,13 @@ def _conditions(spec: SweepSpec) -> Iterator[Problem]:
     space, at = spec.search.space, _SPACE
     needs = {key: {*what.when, *(("activation", "scaling") if key == "alpha" else ())} for key, what in space.items()}
     try:
-        TopologicalSorter({key: fields & space.keys() for key, fields in needs.items()}).prepare()
+        TopologicalSorter({key: [f for f in space if f in fields] for key, fields in needs.items()}).prepare()
     except CycleError as error:
-        circle: list[str] = error.args[1]
-        key, field = next((a, b) for b, a in itertools.pairwise(circle) if b in space[a].when)
-        yield (*at, key, "when", field), f"conditions must not go in a circle: {' -> '.join(reversed(circle))}"
+        *circle, _ = reversed(error.args[1])  # each depends on the next, and the last on the first
+        while circle[1 % len(circle)] not in space[circle[0]].when:  # alpha depends on some without saying so
+            circle.append(circle.pop(0))
+        rule = f"conditions must not go in a circle: {' -> '.join([*circle, circle[0]])}"
+        yield (*at, circle[0], "when", circle[1 % len(circle)]), rule
         return
     for key, what in space.items():
         for field, allowed in what.when.items():

@@ -297,6 +297,111 @@ WRONG = [
 ]
 
 
+SCALE = SPACE + "initialization: [uniform, he_normal]\n    init_scale: "
+WRONG += [
+    (
+        SCALE + "{low: 0.1, high: 10}\n",
+        "6: search.space.init_scale: is the half-width of uniform and the factor of he_normal: "
+        "keep it to one unit, as by when: {initialization: uniform}",
+    ),
+    (
+        SCALE + "{low: 0.1, high: 10, when: {initialization: [uniform, he_normal]}}\n",
+        "6: search.space.init_scale: is the half-width of uniform and the factor of he_normal: "
+        "keep it to one unit, as by when: {initialization: uniform}",
+    ),
+    (
+        SPACE + "regime: [combined, many-layers]\n    init_scale: {low: 0.1, high: 10}\n",
+        "6: search.space.init_scale: is the half-width of uniform and the deviation of normal: "
+        "keep it to one unit, as by when: {initialization: uniform}",
+    ),
+    (
+        SCALE + "\n      low: 0.1\n      high: 10\n      when:\n        initialization: glorot_normal\n",
+        "10: search.space.init_scale.when.initialization: initialization is never 'glorot_normal' in this search: "
+        "it is 'uniform' or 'he_normal'",
+    ),
+    (
+        SCALE + "{low: 0.1, high: 10, when: {initialization: [uniform, nomal]}}\n",
+        "6: search.space.init_scale.when.initialization.1: initialization is never 'nomal' in this search: "
+        "it is 'uniform' or 'he_normal'",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {initialization: normal}}\n",  # the regime's own is uniform
+        "5: search.space.r.when.initialization: initialization is never 'normal' in this search: it is 'uniform'",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {batch_size: 7}}\n    batch_size: {low: 8, high: 16}\n",
+        "5: search.space.r.when.batch_size: batch_size is never 7 in this search: it is from 8 to 16",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {activaton: tanh}}\n",
+        "5: search.space.r.when.activaton: unknown field; did you mean activation?",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {epochs: [10, many]}}\n",
+        "5: search.space.r.when.epochs: must be a whole number, or a list of which one holds, but got 'many'",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {activation: []}}\n",
+        "5: search.space.r.when.activation: must be text, or a list of which one holds, but got none",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: tanh}\n",
+        "5: search.space.r.when: must be a mapping like {initialization: uniform}, but got 'tanh'",
+    ),
+    (
+        SPACE + "penalty: {values: [l2, l1], when: {r: 0.5}}\n    r: {low: 0, high: 1, when: {penalty: l2}}\n",
+        "5: search.space.penalty.when.r: conditions must not go in a circle: penalty -> r -> penalty",
+    ),
+    (
+        SPACE + "activation: {values: [tanh, relu], when: {alpha: 2}}\n    alpha: {low: 1, high: 4}\n",
+        "5: search.space.activation.when.alpha: conditions must not go in a circle: activation -> alpha -> activation",
+    ),
+    (
+        SPACE + "activation: {values: [tanh, tanhh], when: {regime: combined}}\n",
+        "5: search.space.activation.values.1: activation must be one of "
+        + ", ".join(ACTIVATIONS)
+        + ", but got 'tanhh'",
+    ),
+    (SPACE + "activation: {values: [tanh, 3]}\n", "5: search.space.activation.values.1: must be text, but got 3"),
+    (
+        SPACE + "activation: {values: [tanh], wen: {}}\n",
+        "5: search.space.activation.wen: unknown key; did you mean when?",
+    ),
+    (
+        ARMS + "objective: {goal: {near: one}}\n",
+        "3: objective.goal.near: must be a number, but got 'one'",
+    ),
+    (
+        ARMS + "objective: {goal: {nearly: 1}}\n",
+        "3: objective.goal: must be maximize, minimize or {near: NUMBER}, but got {'nearly': 1}",
+    ),
+    (
+        ARMS + "objective:\n  metric: gradient.first_to_last\n  goal: {near: 0}\n",
+        "5: objective.goal.near: must be above 0, since the distance of gradient.first_to_last is one of logarithms, "
+        "but got 0",
+    ),
+    (
+        ARMS + "objective: {epoch: first}\n",
+        "3: objective.epoch: must be last, best, {mean_of_last: 5} or {first_above: 0.5}, but got 'first'",
+    ),
+    (
+        ARMS + "objective: {epoch: {mean_of_last: 0}}\n",
+        "3: objective.epoch.mean_of_last: must be a whole number >= 1, but got 0",
+    ),
+    (
+        ARMS + "objective: {epoch: {first_above: high}}\n",
+        "3: objective.epoch.first_above: must be a number, but got 'high'",
+    ),
+    (
+        ARMS + "objective: {goal: maximize, epoch: {first_above: 0.5}}\n",
+        "3: objective.goal: must be minimize, or left out, where epoch is first_above (the earlier, the better), "
+        "but got 'maximize'",
+    ),
+    (
+        ARMS + "objective: [{epoch: best}, {}, {epoch: best}]\n",
+        "3: objective.2.metric: the objectives must differ, but got validation.accuracy at its best epoch twice",
+    ),
+]
 SETTINGS = [
     ("base.epochs=two", "base.epochs: must be a whole number, but got 'two'"),
     ("base.epoch=2", "base.epoch: unknown key; did you mean epochs?"),
