@@ -91,8 +91,10 @@ def test_the_metric_itself_is_shown_beside_its_distance(result: sweeps.Result) -
 
 def test_the_claims_compare_the_same(result: sweeps.Result) -> None:
     near, first = result.verdict.claims
-    assert near.question.startswith(f"Is log distance of {RATIO} from 1 of `plain` lower than that of `dead`")
-    assert first.question == "Is first epoch with validation.accuracy above 0.25 of `plain` lower than that of `dead`?"
+    assert near.question.startswith(f"Is the log distance of {RATIO} from 1 of `plain` lower than that of `dead`")
+    assert (
+        first.question == "Is the first epoch with validation.accuracy above 0.25 of `plain` lower than that of `dead`?"
+    )
     assert near.comparison is not None and first.comparison is not None
     assert all(gain > 0 for gain in near.comparison.gains + first.comparison.gains)
     assert first.comparison.others == (5.0, 5.0)

@@ -56,6 +56,7 @@ class Line:
 class Axis:
     """One searched field: from `low` to `high`, on a log scale where `log`, or one of `choices`.
 
+    `idle` are the configurations in which it has no effect: alpha beside relu, or where its condition does not hold.
     Plain data that the service fills in from the sweep's spec: this room knows no search spaces.
     """
 
@@ -64,6 +65,7 @@ class Axis:
     high: float = 0.0
     log: bool = False
     choices: tuple[str | float, ...] = ()
+    idle: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

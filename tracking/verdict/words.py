@@ -38,7 +38,8 @@ def question(claim: Claim, epochs: str, comparison: Comparison | None) -> str:
         how = f"at most {margin} {lower} than that of {against}"
     else:
         how = f"within {margin} of that of {against}"
-    return f"Is {claim.objective.what} of {arm} {' '.join(filter(None, (how, epochs)))}?"
+    what = claim.objective.what
+    return f"Is {'the ' * (what != claim.metric)}{what} of {arm} {' '.join(filter(None, (how, epochs)))}?"
 
 
 def numbers(claim: Claim, c: Comparison, candidates: int, p: float, corrected: float, claims: int) -> str:
