@@ -36,7 +36,7 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     search, resources = spec.search_plan(), spec.resources
     arms = [spec.members(arm)[0] for arm in search.arms.values()]
     configurations = arms + [spec.members({})[0]] * search.configurations
-    images = {member.data: images_of(member.data) for member in configurations}
+    images = {data: images_of(data) for data in dict.fromkeys(member.data for member in configurations)}
     at_once, size, device = _at_once(resources), pack_size(spec), "cuda" if resources.gpus else "cpu"
     stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
     if search.confirming:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracking.types import Configuration, Epoch
+from trainers.layers import places
 from trainers.members import FIELDS
 from trainers.metrics import layer_metrics
-from trainers.regimes import network
+from trainers.regimes import NETWORK, network
 
 KEYS = ("sweep", "configuration", "arm", "phase", "state", "seed", "epoch")
 MEMBER = tuple(name for name in FIELDS if name != "seed")
@@ -63,9 +64,8 @@ def layers(sweep: str, parts: Parts) -> Columns:
 
 def layers_of(member: Any) -> dict[str, tuple[int, str]]:
     """(depth, kind) of each layer with parameters, by its name; depth 1 is the first. `member` has fields by name."""
-    shapes = network(member["regime"], 10, member["convolution"] == "separable", bool(member["dense_bias"]))
-    with_parameters = [layer for layer in shapes if type(layer).__name__ != "Pooling"]
-    return {layer.name: (i + 1, type(layer).__name__.lower()) for i, layer in enumerate(with_parameters)}
+    layers = network(str(member["regime"]), **{name: member[name] for name in NETWORK if name in member})
+    return {place.name: (place.depth, place.kind) for place in places(layers)}
 
 
 def _keys(sweep: str, rows: Sequence[tuple[Configuration, Epoch]]) -> Columns:

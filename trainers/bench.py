@@ -32,7 +32,6 @@ from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
 from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, multiply_adds, output_shapes
 from trainers.members import MemberConfig
-from trainers.optimizers import EPSILON
 from trainers.reference import ReferenceEngine
 from trainers.states import initial_state
 from trainers.training import Engine, Training, layers_of
@@ -216,7 +215,9 @@ def pytorch(
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
     module = plain_module(layers).to(device).to(memory_format=layout)
-    optimizer = torch.optim.Adam(module.parameters(), eps=EPSILON, capturable=graph, fused=device != "cpu")
+    optimizer = torch.optim.Adam(
+        module.parameters(), eps=MemberConfig().epsilon, capturable=graph, fused=device != "cpu"
+    )
     run = torch.compile(module) if compiled else module
 
     def step(images: Tensor, labels: Tensor) -> None:

@@ -59,15 +59,15 @@ def unsupported(member: MemberConfig, engine: str) -> str | None:
 
 
 def kind_of(member: MemberConfig, device: str = "cpu") -> tuple[Hashable, ...]:
-    """What members trained together must have in common: SHARED, and the engine as far as the member decides it.
+    """What members trained together must have in common: SHARED, the network, and the engine as far as they decide it.
 
     It depends neither on what is installed here nor on the data, so that every process splits packs alike, and imports
     no PyTorch.
     """
     engine = _wanted(member, device)
-    if engine != REFERENCE and SUPPORTS[engine].refusal(member):
+    if engine != REFERENCE and unsupported(member, engine):
         engine = REFERENCE
-    return (*(getattr(member, name) for name in SHARED), engine)
+    return (*(getattr(member, name) for name in SHARED), layers_of(member, 10), engine)
 
 
 def _wanted(member: MemberConfig, device: str) -> str:

@@ -1,8 +1,9 @@
-"""Initial values as one table: the paper's two, and Glorot's, He's and LeCun's.
+"""Initial values as one table: the paper's two, Glorot's, He's and LeCun's, orthogonal matrices, and LSUV.
 
-`uniform` and `normal` treat all parameters alike, biases included (the paper: "sampled independently and identically").
-The others scale each weight by its fans and leave biases at 0. Every initialization draws the same standard numbers
-from a member's seed and only scales them, so that members with the same seed start from the same draws.
+`uniform` and `normal` treat all weights and biases alike (the paper: "sampled independently and identically"). The
+others scale each weight by its fans, or make its rows or columns orthonormal, and leave biases at 0. Every
+initialization draws the same standard numbers from a member's seed, so that members with the same seed start from the
+same draws. What normalizations and activations learn starts from values of its own (`trainers.layers`).
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ Draw = Callable[["np.random.Generator", Sequence[Shape]], "NDArray[np.float64]"]
 class Initialization:
     """One way to draw the initial values.
 
-    `draw(random, shapes)` gives the values of all tensors of a network, flat, in their order; they are then multiplied
-    by `init_scale`, which must be given where it `needs_scale`, and is else 1; `unit` says what it is.
+    `draw(random, shapes)` gives the values of all weights and biases of a network, flat, in their order; they are then
+    multiplied by `init_scale`, which must be given where it `needs_scale`, and is else 1; `unit` says what it is. Where
+    they are `calibrated`, each weight is first divided by the deviation that its layer's outputs have on the probe
+    images.
     """
 
     draw: Draw
     needs_scale: bool = False
+    calibrated: bool = False
     unit: str = "factor"
 
 
@@ -53,6 +57,25 @@ def _draw(
     return numbers * scales
 
 
+def _orthogonal(random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:
+    """Each weight, (out, all else), with orthonormal rows, or columns where it has more rows; biases 0."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    values = []
+    for shape in shapes:
+        numbers = random.standard_normal(prod(shape))
+        if len(shape) == 1:
+            values.append(np.zeros(shape))
+            continue
+        matrix = numbers.reshape(shape[0], -1)
+        with threadpool_limits(1):  # a sum's bits depend on how many threads share it
+            q, r = np.linalg.qr(matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T)
+        q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # so that they are uniform among all such matrices
+        values.append((q if matrix.shape[0] >= matrix.shape[1] else q.T).ravel())
+    return np.concatenate(values)
+
+
 # Glorot and Bengio 2010, He et al. 2015, LeCun et al. 1998
 _FAMILIES: dict[str, Callable[[int, int], float]] = {
     "glorot": lambda fan_in, fan_out: sqrt(2.0 / (fan_in + fan_out)),
@@ -68,4 +91,6 @@ INITIALIZATIONS: dict[str, Initialization] = {
         for family, deviation in _FAMILIES.items()
         for law in ("uniform", "normal")
     },
+    "orthogonal": Initialization(_orthogonal),  # Saxe et al. 2014
+    "lsuv": Initialization(_orthogonal, calibrated=True),  # Mishkin and Matas 2016
 }

@@ -14,31 +14,54 @@ from trainers.data import names as data_names
 from trainers.data import source_of
 from trainers.errors import DataError
 from trainers.initialization import INITIALIZATIONS
-from trainers.layers import Layer
-from trainers.penalties import PENALTIES
-from trainers.regimes import REGIMES, network
+from trainers.layers import NORMALIZATIONS, Layer, output_shapes
+from trainers.losses import LOSSES
+from trainers.optimizers import OPTIMIZERS
+from trainers.penalties import PENALIZED, PENALTIES
+from trainers.regimes import NETWORK, REGIMES, network
+from trainers.schedules import SCHEDULES
 
 # What every engine can do in float32: which engine trains a member must not depend on the others in its pack.
 ALPHAS = (1e-6, 1e6)
 LARGEST = sys.float_info.max  # whole numbers can be larger, and are then no floats any more
 MOST = 2**31 - 1  # epochs, and images per batch: what the engines count with
 
+CONVOLUTIONS = ("plain", "separable")
+INPUTS = {
+    "unit": "[0, 1]",
+    "bytes": "[0, 255]",
+    "standardized": "mean 0, deviation 1 per channel of the training split",
+}
+LEARN_ALPHA = {"none": "it stays", "network": "one for all layers", "layer": "one for each"}
+EPSILON_AT = {"after": "as in PyTorch", "before": "as in Keras"}
+
 # Fields that name an entry of a table, numbers and what they must be, and whole numbers.
 CHOICES: dict[str, Collection[str]] = {
     "regime": REGIMES,
+    "normalization": ("none", *NORMALIZATIONS),
+    "convolution": CONVOLUTIONS,
     "activation": ACTIVATIONS,
     "scaling": SCALINGS,
+    "learn_alpha": LEARN_ALPHA,
+    "loss": LOSSES,
     "penalty": PENALTIES,
+    "penalized": PENALIZED,
+    "optimizer": OPTIMIZERS,
+    "epsilon_at": EPSILON_AT,
+    "schedule": SCHEDULES,
     "initialization": INITIALIZATIONS,
-    "convolution": ("plain", "separable"),
+    "input": INPUTS,
     "engine": ("auto", "lanes", "cuda", "reference"),
 }
-NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0), "r": (">=", 0)}
-WHOLE = {"epochs": (">=", 1), "batch_size": (">=", 1), "seed": (">=", 0)}
+NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0), "epsilon": (">", 0)}
+NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale"), (">=", 0))
+WHOLE = dict.fromkeys(("convolutions", "channels", "units", "epochs", "batch_size"), (">=", 1))
+WHOLE |= dict.fromkeys(("blocks", "dense", "warmup", "seed"), (">=", 0))
+OPTIONAL = ("slope", "bias_scale")  # None where there is nothing of the kind
 
 
 def _lines(table: Mapping[str, Any]) -> str:
-    return " | ".join(f"{name}: {entry.line}" for name, entry in table.items())
+    return " | ".join(f"{name}: {getattr(entry, 'line', entry)}" for name, entry in table.items())
 
 
 def _help(text: str, default: Any) -> Any:
@@ -51,31 +74,52 @@ class MemberConfig:
 
     >>> MemberConfig(regime="combined", activation="tanh", alpha=2.0, r=0.01, seed=3)
 
-    Where `initialization`, `init_scale`, `convolution` or `dense_bias` is None the regime's own is filled in. Raises
-    ValueError, with the rule and the value, for what can't be trained.
+    Fields of the network and its initial values that are None are filled in from the regime. Raises ValueError, with
+    the rule and the value, for what can't be trained.
     """
 
     regime: str = _help(_lines(REGIMES), "combined")
+    blocks: int | None = _help("groups of convolutions, each ended by a 2x2 max pooling", None)
+    convolutions: int | None = _help("3x3 convolutions in each block", None)
+    channels: int | None = _help("of each convolution", None)
+    dense: int | None = _help("hidden dense layers after the blocks", None)
+    units: int | None = _help("of each hidden dense layer", None)
+    normalization: str | None = _help(f"before every activation: none | {_lines(NORMALIZATIONS)}", None)
+    residual: bool | None = _help("whether each layer's input is added to its output, where their shapes agree", None)
+    convolution: str | None = _help("plain | separable; the reading of the table", None)
+    dense_bias: bool | None = _help("whether dense layers have a bias; the reading of the table", None)
     activation: str = _help(f"of every convolution and hidden dense layer: {' | '.join(ACTIVATIONS)}", "tanh")
     scaling: str = _help("rescaled: alpha f(z / alpha), the paper's (1) | naive: alpha f(z)", "rescaled")
     alpha: float = _help("the scale of the activation; 1 leaves it as it is", 1.0)
+    learn_alpha: str = _help(f"whether alpha is learned, from there on: {_lines(LEARN_ALPHA)}", "none")
+    slope: float | None = _help("of leaky_relu below 0; of prelu at the start; alpha of elu", None)
+    loss: str = _help(_lines(LOSSES), "cross_entropy")
     r: float = _help("the strength of the penalty", 0.0)
     penalty: str = _help(_lines(PENALTIES), "l2")
-    data: str = _help(data_names(), "digits")
-    epochs: int = _help("passes over the training split", 30)
-    batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
-    learning_rate: float = _help("Adam's", 0.001)
+    penalized: str = _help(_lines(PENALIZED), "all")
+    optimizer: str = _help(_lines(OPTIMIZERS), "adam")
+    epsilon: float = _help("added to the root of the mean square by adam and rmsprop", 1e-7)
+    epsilon_at: str = _help(f"added before or after adam's correction of bias: {_lines(EPSILON_AT)}", "after")
+    learning_rate: float = _help("the optimizer's, at its highest", 0.001)
+    schedule: str = _help(
+        f"the learning rate's course: {' | '.join(SCHEDULES)}; to 0 at the last epoch's end", "constant"
+    )
+    warmup: int = _help("epochs over which the learning rate rises to its highest", 0)
+    clip: float = _help("bound on the norm of the gradient; 0: none", 0.0)
     initialization: str | None = _help(" | ".join(INITIALIZATIONS), None)
     init_scale: float | None = _help("half-width of uniform, deviation of normal, factor of the others", None)
-    convolution: str | None = _help("plain | separable 3x3 convolutions; the reading of the table", None)
-    dense_bias: bool | None = _help("whether dense layers have a bias; the reading of the table", None)
+    bias_scale: float | None = _help("deviation of the biases' initial values; null: the initialization's own", None)
+    data: str = _help(data_names(), "digits")
+    input: str = _help(_lines(INPUTS), "unit")
+    epochs: int = _help("passes over the training split", 30)
+    batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
     engine: str = _help("auto: the fastest | lanes: C, on CPUs | cuda: Triton, on GPUs | reference: PyTorch", "auto")
     seed: int = _help("decides initial values and the order of images", 0)
 
     def __post_init__(self) -> None:
         self._check_choice("regime")
         regime = REGIMES[self.regime]
-        own = {name: getattr(regime, name) for name in ("initialization", "convolution", "dense_bias")}
+        own = {name: getattr(regime, name) for name in (*NETWORK, "initialization")}
         if self.init_scale is None:
             kept = self.initialization in (None, regime.initialization)
             drawn = INITIALIZATIONS.get(str(self.initialization))
@@ -90,21 +134,30 @@ class MemberConfig:
                 object.__setattr__(self, name, value)
         for name in CHOICES:
             self._check_choice(name)
-        if not isinstance(self.dense_bias, bool):
-            raise ValueError(f"dense_bias must be true or false, but got {self.dense_bias!r}")
+        for name in ("dense_bias", "residual"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, but got {value!r}")
         for name, (relation, least) in (NUMBERS | WHOLE).items():
             value = getattr(self, name)
+            if value is None and name in OPTIONAL:
+                continue
             whole = isinstance(value, int) and not isinstance(value, bool)
             if name in WHOLE and not whole:
                 raise ValueError(f"{name} must be a whole number, but got {value!r}")
             fits = (whole or isinstance(value, float)) and least <= value <= LARGEST
             if not fits or (relation == ">" and value == least):
                 raise ValueError(f"{name} {relation} {least:g} must hold and be finite, but got {value!r}")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) > MOST:
+        for name in WHOLE:
+            if name != "seed" and getattr(self, name) > MOST:
                 raise ValueError(f"{name} <= {MOST} must hold, but got {getattr(self, name)!r}")
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
+        if self.warmup > self.epochs:
+            raise ValueError(f"warmup <= epochs must hold, but got {self.warmup} and {self.epochs}")
+        slope = ACTIVATIONS[self.activation].slope
+        # so that members that are trained alike are equal
+        object.__setattr__(self, "slope", slope if slope is None or self.slope is None else float(self.slope))
+        output_shapes(layers_of(self, 10))  # refuses what can't be built
         try:
             source_of(self.data)
         except DataError as error:
@@ -121,12 +174,19 @@ class MemberConfig:
 
 def layers_of(member: MemberConfig, classes: int) -> tuple[Layer, ...]:
     """The network of a member on data with so many classes."""
-    return network(member.regime, classes, member.convolution == "separable", member.dense_bias)
+    return network(
+        member.regime,
+        classes,
+        learn_alpha=member.learn_alpha,
+        learn_slope=ACTIVATIONS[member.activation].learned,
+        **{name: getattr(member, name) for name in NETWORK},
+    )
 
 
 FIELDS = {f.name: f for f in fields(MemberConfig)}
-# What members trained together must have in common: it decides the network, the data and the batches.
-SHARED = ("regime", "convolution", "dense_bias", "data", "batch_size", "engine")
+# What members trained together must have in common: it decides the data, the batches, and what is kept between steps;
+# their network (`layers_of`) must be the same too.
+SHARED = ("data", "input", "batch_size", "loss", "optimizer", "engine")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """What is recorded of every member and epoch, as one table: a name, a line, and how it is computed.
 
-Losses are the cross-entropy without the penalty. `train.loss` and `train.accuracy` are the means over the epoch's
-batches, each at the parameters before its step (as Keras reports them; at epoch 0, before any step, they are those
-of the whole split at the initial values); `validation.*` and `test.*` are taken after the epoch.
+Losses are the member's own (`trainers.losses`) without the penalty. `train.loss` and `train.accuracy` are the means
+over the epoch's batches, each at the parameters before its step (as Keras reports them; at epoch 0, before any step,
+they are those of the whole split at the initial values); `validation.*` and `test.*` are taken after the epoch.
 
 Gradients are those of the mean loss over the *probe*, a fixed sample of the training split, at the parameters after
 the epoch, so that epoch 0 shows the gradient at the start, and members can be compared image by image:
 `gradient.data` without the penalty, `gradient.total` with it. Statistics are over coordinate values, with sign for
-the quantiles; they are taken over all coordinates and over those of each layer.
+the quantiles; they are taken over all coordinates and over the weights and biases of each layer. With batch
+normalization the probe is taken in batches of the member's size, in order, each normalized by its own statistics, as in
+training. Random slopes are at their mean.
 
 `seconds` is the time by the wall that the epoch took the array of members, evaluation and statistics in it, shared out
 equally: it says what one member costs, and nothing about two of the same array.
@@ -18,11 +20,11 @@ what the two libraries have in common.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.layers import Layer, places
+from trainers.layers import Layer, Place, places
 
 VANISHED_BELOW = 1e-7
 
@@ -40,9 +42,9 @@ class Metric:
 
 
 SPLITS: dict[str, Metric] = {
-    "train.loss": Metric("mean cross-entropy over the epoch's batches, each before its step"),
+    "train.loss": Metric("mean loss over the epoch's batches, each before its step"),
     "train.accuracy": Metric("share of training images classified correctly, each before its step"),
-    "validation.loss": Metric("mean cross-entropy on the validation split after the epoch"),
+    "validation.loss": Metric("mean loss on the validation split after the epoch"),
     "validation.accuracy": Metric("accuracy on the validation split after the epoch"),
     "test.accuracy": Metric("accuracy on the test split after the epoch; only reported, never selected on"),
 }
@@ -94,6 +96,13 @@ NETWORK_METRICS: dict[str, Metric] = {
 }
 
 
+# What a network may learn besides weights and biases, recorded where it does: of the network, the mean over its layers.
+LEARNED: dict[str, Metric] = {
+    "learned.alpha": Metric("the activation's learned alpha"),
+    "learned.slope": Metric("the activation's learned slope"),
+}
+
+
 def _over_units(layers: Sequence[Any], share: str) -> Any:
     return sum(getattr(layer, share) * layer.units for layer in layers) / max(1, sum(layer.units for layer in layers))
 
@@ -101,15 +110,22 @@ def _over_units(layers: Sequence[Any], share: str) -> Any:
 OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
 
 
-def layer_metrics(layer: str) -> tuple[str, ...]:
-    """The metrics of one layer with parameters."""
-    return tuple(f"layer.{layer}.{metric}" for metric in (*GRADIENTS, *LAYER_METRICS))
+def layer_metrics(layer: str, learned: Collection[str] = LEARNED) -> tuple[str, ...]:
+    """The metrics of one layer with parameters, those of LEARNED that it learns among them."""
+    return tuple(f"layer.{layer}.{metric}" for metric in (*GRADIENTS, *LAYER_METRICS, *learned))
+
+
+def learned_by(place: Place) -> list[str]:
+    """Those of LEARNED that a layer learns."""
+    return [metric for metric in LEARNED if metric.removeprefix("learned.") in place.learned]
 
 
 def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     """Every metric of one member and epoch, in the order in which they are stored."""
-    of_layers = (metric for place in places(layers) for metric in layer_metrics(place.name))
-    return (*SPLITS, *GRADIENTS, *NETWORK_METRICS, *of_layers, *OTHERS)
+    placed = places(layers)
+    of_layers = (metric for place in placed for metric in layer_metrics(place.name, learned_by(place)))
+    learned = dict.fromkeys(metric for place in placed for metric in learned_by(place))
+    return (*SPLITS, *GRADIENTS, *NETWORK_METRICS, *learned, *of_layers, *OTHERS)
 
 
 def on_log_scale(name: str) -> bool:
@@ -121,5 +137,5 @@ def on_log_scale(name: str) -> bool:
 
 def described() -> dict[str, str]:
     """A line about each metric; those of a layer as `layer.NAME.…`, in the order in which they are stored."""
-    of_layers = {f"layer.NAME.{name}": metric for name, metric in (GRADIENTS | LAYER_METRICS).items()}
-    return {name: m.line for name, m in (SPLITS | GRADIENTS | NETWORK_METRICS | of_layers | OTHERS).items()}
+    of_layers = {f"layer.NAME.{name}": metric for name, metric in (GRADIENTS | LAYER_METRICS | LEARNED).items()}
+    return {name: m.line for name, m in (SPLITS | GRADIENTS | NETWORK_METRICS | LEARNED | of_layers | OTHERS).items()}

@@ -1,4 +1,4 @@
-"""The penalties on all parameters, biases included: the paper's l2 (section 2.2) and the l1 that it points to."""
+"""The penalties on the parameters: the paper's l2 (section 2.2), the l1 that it points to, and decoupled decay."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class Penalty:
     """One penalty: a line about it, its value of a strength r, and its gradient where r is 1.
 
     `value(parameters, r)` sums over the last axis of PyTorch's tensors; `gradient(parameters, library)` takes NumPy's
-    arrays too, with their library.
+    arrays too, with their library. One that is `decoupled` is 0, and shrinks the parameters by the learning rate times
+    r before each step instead.
     """
 
     line: str
     value: Callable[[Tensor, float | Tensor], Tensor]
     gradient: Callable[[Any, Any], Any]
+    decoupled: bool = False
 
 
 PENALTIES: dict[str, Penalty] = {
@@ -39,6 +41,16 @@ PENALTIES: dict[str, Penalty] = {
         # 0 at 0, as autograd has it; what is no number stays none, though PyTorch's sign of it is 0
         lambda parameters, library: library.where(parameters == parameters, library.sign(parameters), parameters),
     ),
+    "decoupled": Penalty(
+        "weight decay apart from the gradient, as in AdamW",
+        lambda parameters, r: parameters.new_zeros(parameters.shape[:-1]),
+        lambda parameters, library: library.zeros_like(parameters),
+        decoupled=True,
+    ),
+}
+PENALIZED = {
+    "all": "every parameter, biases and what is learned of normalizations and activations included",
+    "weights": "those of convolutions and dense layers alone",
 }
 
 

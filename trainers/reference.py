@@ -17,56 +17,105 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import prod
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, SATURATED_BELOW, Activation, activation, inner
-from trainers.data.dataset import Dataset, Split
-from trainers.layers import Layer, places, tensor_shapes
+from trainers.data.dataset import Dataset
+from trainers.layers import (
+    NORMALIZATIONS,
+    Layer,
+    Shape,
+    buffer_shapes,
+    learned_shapes,
+    parameter_count,
+    places,
+    tensor_shapes,
+)
+from trainers.layers.normalization import MOMENTUM
+from trainers.losses import LOSSES
 from trainers.members import MemberConfig
-from trainers.optimizers import OPTIMIZER, OPTIMIZERS
+from trainers.optimizers import OPTIMIZERS, Epsilon, clipped
 from trainers.penalties import PENALTIES
+from trainers.schedules import learning_rates
 from trainers.states import MemberState
-from trainers.statistics import Probe
-from trainers.streams import order_of_images
+from trainers.statistics import Probe, penalized
+from trainers.streams import order_of_images, slope_key, uniform
 from trainers.training import Engine
 
 IMAGES_AT_ONCE = 500
+# What members of one array have in common besides their network and what `SHARED` names.
+ALIKE = ("activation", "scaling", "slope", "penalty", "penalized", "clip", "epsilon", "epsilon_at")
 
 T = TypeVar("T")
 
 
-def forward(
-    layers: tuple[Layer, ...], member: MemberConfig, parameters: Tensor, alpha: float | Tensor, images: Tensor
-) -> tuple[Tensor, list[Tensor]]:
-    """One member's logits (images, classes), and the argument of f at every activated layer.
+class Outputs(NamedTuple):
+    """One member's outputs (images, classes); at each activated layer the argument of f and its slope, if f has one;
+    the running statistics after a training step, where it is one."""
 
-    `parameters` is the flat vector, `alpha` stands in for the member's own, `images` are floats in [0, 1] of shape
-    (images, 3, 32, 32).
+    logits: Tensor
+    arguments: list[tuple[Tensor, Any]]
+    buffers: Tensor
+
+
+def forward(
+    layers: tuple[Layer, ...],
+    member: MemberConfig,
+    parameters: Tensor,
+    alpha: float | Tensor,
+    images: Tensor,
+    buffers: Tensor,
+    *,
+    by_batch: bool = False,
+    drawn: tuple[Tensor, int] | None = None,
+) -> Outputs:
+    """One member's pass over images (images, 3, 32, 32), floats as its `input` has them.
+
+    `parameters` and `buffers` are the flat vectors, `alpha` stands in for the member's own where it is not learned.
+    Batches are normalized by their own statistics where `by_batch`, else by the running ones. Random slopes are drawn
+    by the member's key at a step where that is given, else they are at their mean.
     """
-    f = activation(member.activation, member.scaling)
-    shapes = tensor_shapes(layers)
-    pieces = torch.split(parameters, [prod(shape) for shape in shapes])
-    tensors = iter([piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)])
-    arguments = []
+    f, known = activation(member.activation, member.scaling), ACTIVATIONS[member.activation]
+    tensors = iter(_apart(parameters, tensor_shapes(layers)))
+    kept = iter(_apart(buffers, [shape for of_layer in buffer_shapes(layers) for shape, _ in of_layer.values()]))
+    arguments: list[tuple[Tensor, Any]] = []
+    after: list[Tensor] = []
+    slope: Any = member.slope
     x = images
-    for layer in layers:
-        x = layer.forward(x, tensors)
+    for layer, learned, running in zip(layers, learned_shapes(layers), buffer_shapes(layers), strict=True):
+        z = layer.forward(x, tensors)
         if layer.activated:
-            arguments.append(inner(member.scaling, x, alpha))
-            x = f(x, alpha)
-    return x, arguments
+            own = {name: next(tensors) for name in learned}
+            if normalization := NORMALIZATIONS.get(layer.normalization):
+                before = {name: next(kept) for name in running}
+                z, new = normalization.forward(z, own, None if by_batch else before)
+                after += [torch.lerp(before[name], new[name], MOMENTUM) for name in before]
+            alpha, slope = own.get("alpha", alpha), own.get("slope", slope)
+            if known.random and drawn:
+                numbers = torch.arange(z.numel(), device=z.device).view(z.shape)
+                low, high = known.random
+                slope = low + (high - low) * 2.0**-24 * uniform(*drawn, len(arguments) + 1, numbers)
+            parameter = () if slope is None else (slope,)
+            arguments.append((inner(member.scaling, z, alpha), slope))
+            z = f(z, alpha, *parameter)
+        x = z + x if layer.residual else z
+    return Outputs(x, arguments, torch.cat(after) if after else buffers)
+
+
+def _apart(vector: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
+    pieces = torch.split(vector, [prod(shape) for shape in shapes])
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
 class Array:
     """Members that share all but alpha, r, learning rate and seed as tensors on a device.
 
-    Parameters and what the optimizer keeps are (members, parameters), the other numbers (members,).
+    Parameters, what the optimizer keeps and running statistics are (members, each), the other numbers (members,).
     """
 
     def __init__(self, layers: tuple[Layer, ...], states: Sequence[MemberState], device: torch.device) -> None:
@@ -77,26 +126,31 @@ class Array:
         self.states = states
         self.member = states[0].member
         self.parameters = tensor([s.parameters for s in states])
+        self.buffers = tensor([s.buffers for s in states])
         self.kept = tuple(tensor(vectors) for vectors in zip(*(s.kept for s in states), strict=True))
-        self.alpha, self.r, self.learning_rate = (
-            tensor([getattr(s.member, name) for s in states]) for name in ("alpha", "r", "learning_rate")
-        )
+        self.alpha, self.r = (tensor([getattr(s.member, name) for s in states]) for name in ("alpha", "r"))
+        self.keys = torch.tensor([slope_key(s.member.seed) for s in states], device=device)
+        self.penalized = None if self.member.penalized == "all" else tensor(penalized(self.member, layers).tolist())
         self.step = states[0].step
 
     def __len__(self) -> int:
         return len(self.states)
 
     def over(self, of_member: Callable[..., Any], *batch: Tensor) -> Any:
-        """A function of (parameters, alpha, r) and of each member's part of `batch`, over all members.
+        """A function of (parameters, alpha, r, buffers) and of each member's part of `batch`, over all members.
 
         They are the first axis of `batch` and of all tensors that come back.
         """
         if len(self) > 1:
-            return torch.func.vmap(of_member)(self.parameters, self.alpha, self.r, *batch)
-        return _with_axis(of_member(self.parameters[0], self.member.alpha, self.member.r, *(b[0] for b in batch)))
+            return torch.func.vmap(of_member)(self.parameters, self.alpha, self.r, self.buffers, *batch)
+        own = self.parameters[0], self.member.alpha, self.member.r, self.buffers[0]
+        return _with_axis(of_member(*own, *(b[0] for b in batch)))
 
     def gradients(self, images: Tensor, labels: Tensor) -> Any:
-        """Gradients of the objective (members, P), and losses and hits (members,) on each member's own images."""
+        """Gradients of the objective (members, P), on each member's own images; losses and hits (members,).
+
+        The running statistics go on by this batch.
+        """
 
         def gradient_of(parameters: Tensor, *rest: Any) -> tuple[Tensor, Any]:
             """As torch.func.grad, and a fifth faster."""
@@ -105,25 +159,69 @@ class Array:
             return torch.autograd.grad(value, parameters)[0], scores
 
         of_member = gradient_of if len(self) == 1 else torch.func.grad(self.objective, has_aux=True)
-        return self.over(of_member, images, labels)
+        gradients, (loss, hits, self.buffers) = self.over(of_member, images, labels, self.keys)
+        return gradients, loss, hits
 
     def objective(
-        self, parameters: Tensor, alpha: float | Tensor, r: float | Tensor, images: Tensor, labels: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """What a member minimizes, the mean cross-entropy plus the penalty; the cross-entropy and the hits alone."""
-        logits, _ = forward(self.layers, self.member, parameters, alpha, images)
-        loss = F.cross_entropy(logits, labels)
+        self,
+        parameters: Tensor,
+        alpha: float | Tensor,
+        r: float | Tensor,
+        buffers: Tensor,
+        images: Tensor,
+        labels: Tensor,
+        key: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """What a member minimizes, the mean loss plus the penalty; the loss, the hits and the running statistics."""
+        logits, _, buffers = forward(
+            self.layers, self.member, parameters, alpha, images, buffers, by_batch=True, drawn=(key, self.step)
+        )
+        loss = LOSSES[self.member.loss].of(logits, labels, "mean")
         hits = (logits.argmax(1) == labels).sum()
-        return loss + PENALTIES[self.member.penalty].value(parameters, r), (loss, hits)
+        of_penalty = parameters if self.penalized is None else parameters * self.penalized
+        return loss + PENALTIES[self.member.penalty].value(of_penalty, r), (loss, hits, buffers)
 
-    def update(self, gradients: Tensor) -> None:
-        """One optimizer step of every member."""
+    def update(self, gradients: Tensor, learning_rate: Tensor) -> None:
+        """One optimizer step of every member, at learning rates (members, 1)."""
         self.step += 1
-        OPTIMIZERS[OPTIMIZER].update(self.parameters, gradients, self.kept, self.step, self.learning_rate[:, None])
+        m = self.member
+        if PENALTIES[m.penalty].decoupled:
+            mask = 1.0 if self.penalized is None else self.penalized
+            self.parameters.mul_(1 - learning_rate * self.r[:, None] * mask)
+        if m.clip:
+            gradients = clipped(gradients, m.clip)
+        epsilon = Epsilon(m.epsilon, m.epsilon_at == "after")
+        OPTIMIZERS[m.optimizer].update(self.parameters, gradients, self.kept, self.step, learning_rate, epsilon)
 
 
 def _with_axis(results: Any) -> Any:
     return results.detach()[None] if isinstance(results, Tensor) else [_with_axis(r) for r in results]
+
+
+def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) -> MemberState:
+    """A member whose weights are divided, layer by layer, by the deviation of their outputs on the probe images.
+
+    So that it is 1 (LSUV: Mishkin and Matas 2016), and then multiplied by the member's `init_scale`. In float64 on one
+    thread, so that every engine starts from the same bits.
+    """
+    member = state.member
+    images = Images(dataset, "probe", torch.device("cpu"))
+    x, _ = images.take(np.arange(len(images)), member.input)
+    x, parameters, scale = x.double(), torch.from_numpy(state.parameters).double(), float(member.init_scale or 1.0)
+    buffers = torch.from_numpy(state.buffers).double()
+    deep = [layer for layer in layers if layer.name in {place.name for place in places(layers)}]
+    with _one_torch_thread(), torch.no_grad():
+        for place, layer in zip(places(layers), deep, strict=True):
+            upto = layers[: layers.index(layer)]
+            count = parameter_count(upto)
+            kept = sum(prod(shape) for of in buffer_shapes(upto) for shape, _ in of.values())
+            incoming = forward(upto, member, parameters[:count], member.alpha, x, buffers[:kept], by_batch=True).logits
+            weights = slice(place.where.start, place.where.start + sum(prod(s) for s in place.tensors if len(s) > 1))
+            output = layer.forward(incoming, iter(_apart(parameters[place.where], place.tensors)))
+            # two factors of a separable convolution share it
+            share = 1 / sum(len(shape) > 1 for shape in place.tensors)
+            parameters[weights] *= scale / output.std(correction=0) ** share
+    return replace(state, parameters=parameters.float().numpy())
 
 
 class ReferenceEngine(Engine):
@@ -138,7 +236,7 @@ class ReferenceEngine(Engine):
         if self.device.type == "cuda":
             # PyTorch's default for convolutions is tf32, whose mantissa has 10 bits: not what a judge computes with.
             torch.backends.cudnn.allow_tf32 = False
-        self.splits = {name: Images(split, self.device) for name, split in dataset.splits().items()}
+        self.splits = {name: Images(dataset, name, self.device) for name in dataset.splits()}
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
         return self._over_arrays(self._train_epoch, states)
@@ -155,7 +253,7 @@ class ReferenceEngine(Engine):
         for i, state in enumerate(states):
             m = state.member
             alone = i if self.device.type == "cpu" else 0
-            groups.setdefault((alone, m.activation, m.scaling, m.penalty, state.step), []).append(i)
+            groups.setdefault((alone, *(getattr(m, name) for name in ALIKE), state.step), []).append(i)
         arrays = [Array(self.layers, [states[i] for i in where], self.device) for where in groups.values()]
         answers: dict[int, T] = {}
         with _one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
@@ -167,25 +265,30 @@ class ReferenceEngine(Engine):
         images = self.splits["train"]
         orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(images)) for s in array.states])
         scores = torch.zeros((2, len(array)), dtype=torch.float64, device=self.device)
-        for start in range(0, len(images), array.member.batch_size):
-            batch, labels = images.take(orders[:, start : start + array.member.batch_size])
-            gradients, (loss, hits) = array.gradients(batch, labels)
-            array.update(gradients)
+        starts = range(0, len(images), array.member.batch_size)
+        by_member = [learning_rates(s.member, s.epoch + 1, len(starts)) for s in array.states]
+        rates = torch.tensor(np.stack(by_member).astype(np.float32), device=self.device)
+        for i, start in enumerate(starts):
+            batch, labels = images.take(orders[:, start : start + array.member.batch_size], array.member.input)
+            gradients, loss, hits = array.gradients(batch, labels)
+            array.update(gradients, rates[:, i : i + 1])
             scores[0] += loss.double() * labels.shape[1]
             scores[1] += hits
-        columns = (t.cpu().numpy() for t in (array.parameters, *array.kept))
+        columns = (t.cpu().numpy() for t in (array.parameters, array.buffers, *array.kept))
         return [
-            (replace(s, epoch=s.epoch + 1, step=array.step, parameters=p, kept=tuple(kept)), loss, hits)
-            for s, (loss, hits), p, *kept in zip(array.states, self._means(scores, images), *columns, strict=True)
+            (replace(s, epoch=s.epoch + 1, step=array.step, parameters=p, buffers=b, kept=tuple(kept)), loss, hits)
+            for s, (loss, hits), p, b, *kept in zip(array.states, self._means(scores, images), *columns, strict=True)
         ]
 
     @torch.no_grad()
     def _evaluate(self, array: Array, split: str) -> list[tuple[float, float]]:
         images = self.splits[split]
         scores = torch.zeros((2, len(array)), dtype=torch.float64, device=self.device)
-        for batch, labels in images.pieces(len(array)):
-            logits = array.over(lambda p, alpha, _, x=batch: forward(self.layers, array.member, p, alpha, x)[0])
-            flat = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(array)), reduction="none")
+        for batch, labels in images.pieces(len(array), array.member.input):
+            logits = array.over(
+                lambda p, alpha, _, buffers, x=batch: forward(self.layers, array.member, p, alpha, x, buffers).logits
+            )
+            flat = LOSSES[array.member.loss].of(logits.flatten(0, 1), labels.repeat(len(array)), "none")
             scores[0] += flat.view(len(array), -1).double().sum(1)
             scores[1] += (logits.argmax(2) == labels).sum(1)
         return self._means(scores, images)
@@ -199,18 +302,28 @@ class ReferenceEngine(Engine):
         gradients = torch.zeros_like(array.parameters)
         activated = [layer.name for layer in self.layers if layer.activated]
         often: dict[str, Any] = dict.fromkeys(activated, 0)  # of each unit, (members, units)
-        for batch, labels in images.pieces(len(array)):
+        by_batch = any(buffer_shapes(self.layers))
+        size = array.member.batch_size if by_batch else None
+        for batch, labels in images.pieces(len(array), array.member.input, size):
 
             def loss(
-                parameters: Tensor, alpha: Tensor, _: Tensor, batch: Tensor = batch, labels: Tensor = labels
+                parameters: Tensor,
+                alpha: Tensor,
+                _: Tensor,
+                buffers: Tensor,
+                batch: Tensor = batch,
+                labels: Tensor = labels,
             ) -> tuple[Tensor, list[Tensor]]:
-                logits, arguments = forward(self.layers, array.member, parameters, alpha, batch)
-                return F.cross_entropy(logits, labels), arguments
+                logits, arguments, _ = forward(
+                    self.layers, array.member, parameters, alpha, batch, buffers, by_batch=by_batch
+                )
+                flat = [_slope(f, *u).abs() < SATURATED_BELOW * f.steepest_at(u[1]) for u in arguments]
+                return LOSSES[array.member.loss].of(logits, labels, "mean"), flat
 
-            gradient, arguments = array.over(torch.func.grad(loss, has_aux=True))
+            gradient, flat = array.over(torch.func.grad(loss, has_aux=True))
             gradients += gradient * (len(labels) / len(images))
-            for name, u in zip(activated, arguments, strict=True):
-                often[name] += (_slope(f, u).abs() < SATURATED_BELOW * f.steepest).sum(1).flatten(1)
+            for name, saturated in zip(activated, flat, strict=True):
+                often[name] += saturated.sum(1).flatten(1)
         placed = places(self.layers)
         saturated, dead = np.zeros((2, len(array), len(placed)))
         for i, place in enumerate(placed):
@@ -221,9 +334,11 @@ class ReferenceEngine(Engine):
 
 
 class Images:
-    """One split, on a CUDA device or where it lies; floats in [0, 1] come out."""
+    """One split, on a CUDA device or where it lies; floats come out, as a member's `input` has them."""
 
-    def __init__(self, split: Split, device: torch.device) -> None:
+    def __init__(self, dataset: Dataset, name: str, device: torch.device) -> None:
+        split = dataset.splits()[name]
+        self.dataset = dataset
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # these arrays can't be written to, and nobody does
             self.images, self.labels = (torch.from_numpy(a).to(device) for a in (split.images, split.labels))
@@ -231,30 +346,38 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, where: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def take(self, where: NDArray[np.int64], input: str) -> tuple[Tensor, Tensor]:
         """The images and labels at an array of indices, in its shape."""
         index = torch.from_numpy(where).to(self.labels.device)
         images = self.images[index]
         if images.dim() == 5 and len(images) > 1:
-            return images.float() / 255, self.labels[index]
-        # channels_last makes these convolutions two to three times as fast on a CPU
-        rows = images.view(-1, *images.shape[-3:]).to(torch.float32, memory_format=torch.channels_last) / 255
+            rows = images.float()
+        else:
+            # channels_last makes these convolutions two to three times as fast on a CPU
+            rows = images.view(-1, *images.shape[-3:]).to(torch.float32, memory_format=torch.channels_last)
+        if input != "bytes":
+            rows = rows / 255
+        if input == "standardized":
+            mean, deviation = (
+                torch.tensor(s, dtype=torch.float32, device=rows.device).view(3, 1, 1)
+                for s in self.dataset.channel_statistics
+            )
+            rows = (rows - mean) / deviation
         return rows.view(images.shape), self.labels[index]
 
-    def pieces(self, members: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The whole split in order, in pieces whose activations fit for that many members."""
+    def pieces(self, members: int, input: str, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The whole split in order, in pieces of that size, or whose activations fit for that many members."""
         least, most = (16, IMAGES_AT_ONCE) if self.labels.device.type == "cpu" else (64, 2**15)
-        size = max(least, most // members)
+        size = size or max(least, most // members)
         for start in range(0, len(self), size):
-            yield self.take(np.arange(start, min(start + size, len(self))))
+            yield self.take(np.arange(start, min(start + size, len(self))), input)
 
 
-def _slope(activation: Activation, u: Tensor) -> Tensor:
+def _slope(activation: Activation, u: Tensor, slope: float | Tensor | None) -> Tensor:
     """f'(u), elementwise."""
-    u = u.detach().requires_grad_()
-    with torch.enable_grad():
-        (slope,) = torch.autograd.grad(activation.f(u).sum(), u)
-    return slope
+    parameter = () if slope is None else (slope,)
+    result: Tensor = torch.func.grad(lambda u: activation.f(u, *parameter).sum())(u.detach())
+    return result
 
 
 @contextlib.contextmanager

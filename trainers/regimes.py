@@ -1,4 +1,4 @@
-"""The networks that a member can be, as one table; first the paper's three settings (its Tables 1 to 3).
+"""The regimes as one table: presets of a network's fields; first the paper's three settings (its Tables 1 to 3).
 
 The tables count differently: Table 1 counts parameters (a convolution's 36 is a separable one without bias,
 depthwise 27 + pointwise 9; the dense 392 = 48*8 + 8 and 90 = 8*10 + 10 are with bias), Tables 2 and 3 count
@@ -10,18 +10,19 @@ parameters) and dense layers, all without bias. Both readings can be switched: `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
 
-from trainers.layers import Convolution, Dense, Layer, Pooling
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, output_shapes
 
 
 @dataclass(frozen=True)
 class Regime:
-    """A named network and its initial values.
+    """A named network and its initial values: what a member leaves open is taken from here.
 
-    `blocks` and `convolutions` say how many groups of how many convolutions, each group ended by a pooling; `dense`
-    how many hidden dense layers of 8 units; `further` layers come after them, before the output. What a member leaves
-    open is taken from `convolution`, `dense_bias`, `initialization` and `init_scale`. `table` is the number of the
+    `blocks` groups of `convolutions`, each of so many `channels` and each group ended by a pooling; then `dense` hidden
+    dense layers of so many `units`; `further` layers come after them, before the output. `table` is the number of the
     paper's table, `paper_counts` its last column, one number per layer, and `paper_counts_what` what that number
     counts for the convolutions.
     """
@@ -30,6 +31,10 @@ class Regime:
     blocks: int
     convolutions: int
     dense: int
+    channels: int = 3
+    units: int = 8
+    normalization: str = "none"
+    residual: bool = False
     convolution: str = "plain"
     dense_bias: bool = False
     initialization: str = "glorot_uniform"
@@ -39,6 +44,10 @@ class Regime:
     paper_counts: tuple[int, ...] = ()
     paper_counts_what: str = "parameters"
 
+
+# The fields that decide the layers; a member has them too.
+NETWORK: tuple[str, ...] = ("blocks", "convolutions", "channels", "dense", "units")
+NETWORK += ("normalization", "residual", "convolution", "dense_bias")
 
 REGIMES: dict[str, Regime] = {
     "large-parameters": Regime(
@@ -75,20 +84,49 @@ REGIMES: dict[str, Regime] = {
         paper_counts=(3, 3, 3) * 3 + (384, 64, 64, 80),
         paper_counts_what="filters",
     ),
+    "mlp": Regime(line="hidden dense layers alone", blocks=0, convolutions=1, dense=2, units=64, dense_bias=True),
+    "deep": Regime(line="many hidden dense layers", blocks=0, convolutions=1, dense=20, units=32, dense_bias=True),
+    "resnet": Regime(
+        line="residual convolutions with batch normalization",
+        blocks=3,
+        convolutions=3,
+        dense=0,
+        channels=16,
+        normalization="batch",
+        residual=True,
+        dense_bias=True,
+        initialization="he_normal",
+    ),
 }
 
 
+@functools.cache
 def network(
-    regime: str, classes: int = 10, separable: bool | None = None, dense_bias: bool | None = None
+    regime: str, classes: int = 10, *, learn_alpha: str = "none", learn_slope: bool = False, **fields: object
 ) -> tuple[Layer, ...]:
-    """The layers of a regime; `separable` and `dense_bias` switch its reading, None keeps the regime's own."""
-    own = REGIMES[regime]
-    separable = own.convolution == "separable" if separable is None else separable
-    bias = own.dense_bias if dense_bias is None else dense_bias
-    layers: list[Layer] = []
+    """The layers of a regime, of whose own values `fields` (of NETWORK) switch some; None keeps the regime's.
+
+    An alpha that the whole `network` learns is the first layer's, and holds for those after it. A layer is residual
+    where its shape allows it. Raises ValueError, with the layer's name, for what can't be built.
+    """
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    own = replace(REGIMES[regime], **given)
+    layers: list[Convolution | Pooling | Dense] = []
     for block in range(own.blocks):
         first = block * own.convolutions + 1
-        layers += [Convolution(f"conv{first + i}", 3, separable) for i in range(own.convolutions)]
+        numbers = range(first, first + own.convolutions)
+        layers += [
+            Convolution(f"conv{i}", own.channels, own.convolution == "separable", normalization=own.normalization)
+            for i in numbers
+        ]
         layers.append(Pooling(f"pool{block + 1}"))
-    layers += [Dense(f"dense{i + 1}", 8, bias) for i in range(own.dense)]
-    return (*layers, *own.further, Dense("output", classes, bias, activated=False))
+    layers += [
+        Dense(f"dense{i + 1}", own.units, own.dense_bias, normalization=own.normalization) for i in range(own.dense)
+    ]
+    shapes = [IMAGE, *output_shapes(tuple(layers))]
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Pooling):
+            alpha = learn_alpha == "layer" or (learn_alpha == "network" and i == 0)
+            learned = ("alpha",) * alpha + ("slope",) * learn_slope
+            layers[i] = replace(layer, residual=own.residual and shapes[i] == shapes[i + 1], learned=learned)
+    return (*layers, *own.further, Dense("output", classes, own.dense_bias, activated=False))

@@ -8,21 +8,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainers.files import replaced
 from trainers.initialization import INITIALIZATIONS
-from trainers.layers import Layer, tensor_shapes
+from trainers.layers import Layer, buffer_shapes, learned_shapes, places
 from trainers.members import MemberConfig
-from trainers.optimizers import OPTIMIZER, OPTIMIZERS
+from trainers.optimizers import OPTIMIZERS
 from trainers.streams import stream
 
+if TYPE_CHECKING:
+    from trainers.data.dataset import Dataset
+
 Vector = NDArray[np.float32]
-KEPT = OPTIMIZERS[OPTIMIZER].state
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +33,9 @@ class MemberState:
     """All that a member's next epoch depends on, besides the data.
 
     `parameters` and what the optimizer keeps (`Optimizer.state`, in its order) are float32 of shape (parameters,), laid
-    out as in `trainers.layers`; `epoch` epochs and `step` optimizer steps are done. The order of images needs no
-    state: it is drawn anew from the seed and the epoch.
+    out as in `trainers.layers`, as are `buffers`, the running statistics, float32 of shape (buffers,); `epoch` epochs
+    and `step` optimizer steps are done. The order of images needs no state: it is drawn anew from the seed and the
+    epoch.
     """
 
     member: MemberConfig
@@ -39,34 +43,70 @@ class MemberState:
     step: int
     parameters: Vector
     kept: tuple[Vector, ...]
+    buffers: Vector
 
     def __post_init__(self) -> None:
         for name in ("epoch", "step"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
                 raise ValueError(f"{name} must be a whole number >= 0, but got {value!r}")
-        for name, value in zip(("parameters", *KEPT), (self.parameters, *self.kept), strict=True):
-            if value.dtype != np.float32 or value.shape != (len(self.parameters),):
-                raise ValueError(f"{name} must be float32 of shape (parameters,), but got {value.dtype} {value.shape}")
+        vectors = zip(("parameters", *kept_by(self.member)), (self.parameters, *self.kept), strict=True)
+        for name, value in (*vectors, ("buffers", self.buffers)):
+            count = "buffers" if name == "buffers" else "parameters"
+            if value.dtype != np.float32 or value.shape != (len(getattr(self, count)),):
+                raise ValueError(f"{name} must be float32 of shape ({count},), but got {value.dtype} {value.shape}")
 
 
 States = tuple[MemberState, ...]
 
 
-def initial_state(member: MemberConfig, layers: tuple[Layer, ...]) -> MemberState:
-    """The member before its first step."""
-    draws = INITIALIZATIONS[str(member.initialization)].draw(
-        stream(member.seed, "initial values"), tensor_shapes(layers)
+def kept_by(member: MemberConfig) -> tuple[str, ...]:
+    """The names of the vectors that its optimizer keeps of a member."""
+    return OPTIMIZERS[member.optimizer].state
+
+
+def initial_state(member: MemberConfig, layers: tuple[Layer, ...], dataset: Dataset | None = None) -> MemberState:
+    """The member before its first step; the data set is needed where the initialization is `calibrated`."""
+    initialization, placed = INITIALIZATIONS[str(member.initialization)], places(layers)
+    drawn = initialization.draw(stream(member.seed, "initial values"), [s for place in placed for s in place.tensors])
+    scaled, start = drawn * float(member.init_scale or 1.0), 0
+    learned = {layer.name: shapes for layer, shapes in zip(layers, learned_shapes(layers), strict=True)}
+    biases = stream(member.seed, "biases")
+    values: list[NDArray[np.float64]] = []
+    for place in placed:
+        for shape in place.tensors:
+            own = scaled[start : start + prod(shape)]
+            start += prod(shape)
+            if len(shape) == 1 and member.bias_scale is not None:
+                own = biases.standard_normal(prod(shape)) * member.bias_scale
+            values.append(own)
+        for name, (shape, value) in learned[place.name].items():
+            values.append(np.full(prod(shape), getattr(member, name) if value is None else value))
+    parameters = np.concatenate(values).astype(np.float32)
+    buffers = [np.full(prod(s), v) for kept in buffer_shapes(layers) for s, v in kept.values()]
+    state = MemberState(
+        member,
+        0,
+        0,
+        parameters,
+        tuple(np.zeros_like(parameters) for _ in kept_by(member)),
+        np.concatenate([*buffers, np.zeros(0)]).astype(np.float32),
     )
-    parameters = np.asarray(draws * float(member.init_scale or 1.0), dtype=np.float32)
-    return MemberState(member, 0, 0, parameters, tuple(np.zeros_like(parameters) for _ in KEPT))
+    if initialization.calibrated:
+        if dataset is None:
+            raise ValueError(f"the initialization {member.initialization} needs the data set")
+        from trainers.reference import calibrated
+
+        state = calibrated(state, layers, dataset)
+    return state
 
 
 def save_states(states: Sequence[MemberState], path: Path) -> None:
-    """Write the states of members that share a network to `path`, whole or not at all."""
+    """Write the states of members that share a network and an optimizer to `path`, whole or not at all."""
     about = json.dumps([{"member": asdict(s.member), "epoch": s.epoch, "step": s.step} for s in states])
-    vectors = zip(*((s.parameters, *s.kept) for s in states), strict=True)
-    arrays: dict[str, Any] = dict(zip(("parameters", *KEPT), map(np.stack, vectors), strict=True))
+    vectors = zip(*((s.parameters, s.buffers, *s.kept) for s in states), strict=True)
+    names = ("parameters", "buffers", *kept_by(states[0].member))
+    arrays: dict[str, Any] = dict(zip(names, map(np.stack, vectors), strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, about=np.array(about), **arrays)
@@ -80,11 +120,11 @@ def load_states(path: Path) -> States:
             if any(part.file_size > part.compress_size for part in file.zip.infolist()):
                 raise ValueError("it is compressed, so that it may be larger than it looks")
             about = json.loads(str(file["about"]))
-            parameters, *kept = (file[name] for name in ("parameters", *KEPT))
-        return tuple(
-            MemberState(MemberConfig(**a["member"]), a["epoch"], a["step"], p, tuple(rows))
-            for a, p, *rows in zip(about, parameters, *kept, strict=True)
-        )
+            members = [MemberConfig(**a["member"]) for a in about]
+            names = ("parameters", "buffers", *(kept_by(members[0]) if members else ()))
+            parameters, buffers, *kept = (file[name] for name in names)
+        rows = zip(about, members, parameters, buffers, *kept, strict=True)
+        return tuple(MemberState(m, a["epoch"], a["step"], p, tuple(k), b) for a, m, p, b, *k in rows)
     except FileNotFoundError:
         raise
     except Exception as error:  # NumPy, zipfile and json raise almost anything for what is not ours

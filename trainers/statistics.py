@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.layers import Layer, places
-from trainers.metrics import GRADIENT_STATISTICS, LAYER_METRICS, NETWORK_METRICS, VANISHED_BELOW
+from trainers.layers import Layer, parameter_count, places, tensor_shapes
+from trainers.members import MemberConfig
+from trainers.metrics import GRADIENT_STATISTICS, LAYER_METRICS, NETWORK_METRICS, VANISHED_BELOW, learned_by
 from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.states import MemberState
 
@@ -62,18 +64,29 @@ NUMPY: Arithmetic[Array] = Arithmetic(
 )
 
 
-def columns(states: Sequence[MemberState], before: Sequence[MemberState]) -> Columns[Array]:
+def columns(layers: tuple[Layer, ...], states: Sequence[MemberState], before: Sequence[MemberState]) -> Columns[Array]:
     """What is known of members before they are probed: parameters now and an epoch ago, and the penalty and its r.
 
-    The first two are (members, parameters), the others (members, 1); a penalty is its place in `PENALTIES`.
+    The first two are (members, parameters), the third is (members, 1), a penalty's place in `PENALTIES`; the last is
+    (members, 1), or (members, parameters) and 0 where a member does not penalize.
     """
     kinds = list(PENALTIES)
+    r = np.array([[s.member.r] for s in states])
+    if any(s.member.penalized != "all" for s in states):
+        r = np.stack([s.member.r * penalized(s.member, layers) for s in states])
     return (
         np.stack([s.parameters for s in states]).astype(np.float64),
         np.stack([s.parameters for s in before]).astype(np.float64),
         np.array([[kinds.index(s.member.penalty)] for s in states]),
-        np.array([[s.member.r] for s in states]),
+        r,
     )
+
+
+def penalized(member: MemberConfig, layers: tuple[Layer, ...]) -> Array:
+    """1 for each of a member's parameters that the penalty is on, 0 for the others: (parameters,)."""
+    if member.penalized == "all":
+        return np.ones(parameter_count(layers))
+    return np.concatenate([np.full(prod(shape), float(len(shape) > 1)) for shape in tensor_shapes(layers)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +155,17 @@ def statistics(
 
     gradients_of("", slice(None))
     parts = []
+    learned: dict[str, list[A]] = {}
     for i, place in enumerate(places(layers)):
         prefix, where = f"layer.{place.name}.", place.where
         shares = saturated[:, i], dead[:, i]
         part = Part(parameters[:, where], earlier[:, where], *shares, gradients_of(prefix, where), place.units, by)
         parts.append(part)
         values |= {f"{prefix}{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}
+        for name in learned_by(place):
+            values[f"{prefix}{name}"] = parameters[:, place.learned[name.removeprefix("learned.")].start]
+            learned.setdefault(name, []).append(values[f"{prefix}{name}"])
+    values |= {name: sum(of_layers[1:], of_layers[0]) / len(of_layers) for name, of_layers in learned.items()}
     return values | {name: metric.of(parts) for name, metric in NETWORK_METRICS.items() if metric.of}
 
 
@@ -163,4 +181,4 @@ def layer_statistics(
     gradient, saturated, dead = (np.stack(rows).astype(np.float64) for rows in zip(*probes, strict=True))
     # a diverged member has no finite statistics; that is what shall be recorded, without a warning a layer
     with np.errstate(all="ignore"):
-        return by_member(statistics(layers, columns(states, before), gradient, saturated, dead, NUMPY))
+        return by_member(statistics(layers, columns(layers, states, before), gradient, saturated, dead, NUMPY))

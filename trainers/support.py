@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
-from trainers import optimizers
+from trainers.activations import ACTIVATIONS
 from trainers.layers import Layer
 from trainers.members import MemberConfig
+from trainers.regimes import NETWORK
 
 # Fields that concern no engine, or that all of them take as a number: whatever else a member has, an engine must name.
+# What a network is made of is asked of its layers.
 ANY_VALUE = frozenset(
-    ("alpha", "r", "learning_rate", "batch_size", "epochs", "seed", "regime", "convolution", "dense_bias")
-    + ("initialization", "init_scale", "data", "engine")
+    ("alpha", "r", "learning_rate", "batch_size", "epochs", "seed", "regime", *NETWORK)
+    + ("initialization", "init_scale", "bias_scale", "data", "engine")
 )
 
 
 @dataclass(frozen=True)
 class Support:
-    """What an engine has code for: the values of a member's fields, the kinds of layers and the optimizers.
+    """What an engine has code for: the values of a member's fields, and the kinds of layers.
 
-    A field that is not named here has to be at its default.
+    A field that is not named here has to be at its default; `every` are those that may have any value.
     """
 
     engine: str
-    fields: Mapping[str, tuple[str, ...]]
+    fields: Mapping[str, tuple[Any, ...]]
     layers: tuple[str, ...]
-    optimizers: tuple[str, ...]
+    normalizations: tuple[str, ...] = ("none",)
+    residual: bool = False
+    every: tuple[str, ...] = ()
 
     def refusal(self, member: MemberConfig) -> str | None:
         """What of a member the engine has no code for, in a line; None where it can train it."""
         for field in fields(member):
-            value = getattr(member, field.name)
-            if field.name not in ANY_VALUE and value not in self.fields.get(field.name, (field.default,)):
-                return f"the {self.engine} engine does not have the {field.name} {value!r}"
-        if optimizers.OPTIMIZER not in self.optimizers:
-            return f"the {self.engine} engine does not have the optimizer {optimizers.OPTIMIZER!r}"
+            name, value = field.name, getattr(member, field.name)
+            default = ACTIVATIONS[member.activation].slope if name == "slope" else field.default
+            if name not in ANY_VALUE and name not in self.every and value not in self.fields.get(name, (default,)):
+                return f"the {self.engine} engine does not have the {name} {value!r}"
         return None
 
     def refusal_of(self, layers: tuple[Layer, ...]) -> str | None:
@@ -43,4 +47,8 @@ class Support:
         for layer in layers:
             if layer.kind not in self.layers:
                 return f"layer {layer.name}: the {self.engine} engine does not have layers of the kind {layer.kind!r}"
+            if layer.normalization not in self.normalizations:
+                return f"layer {layer.name}: the {self.engine} engine does not have {layer.normalization} normalization"
+            if layer.residual and not self.residual:
+                return f"layer {layer.name}: the {self.engine} engine does not have residual layers"
         return None

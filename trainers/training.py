@@ -24,6 +24,7 @@ from trainers.engines import kind_of, resolve
 from trainers.layers import Layer, parameter_count
 from trainers.members import SHARED, EpochRecord, MemberConfig
 from trainers.members import layers_of as layers_of
+from trainers.regimes import NETWORK
 from trainers.states import MemberState, States, initial_state
 from trainers.statistics import Probe, layer_statistics
 
@@ -115,7 +116,7 @@ def train(
 ) -> Training:
     """Train an array of members and yield an `EpochRecord` per member and epoch, epoch by epoch from 0.
 
-    The members may differ in all but `SHARED`, which decides the network, the data and the batches. `resume` holds
+    The members may differ in all but their network and `SHARED`, which decides the data and the batches. `resume` holds
     the states (`Training.state`) from which members go on; those without one start anew. A member whose loss is no
     longer finite leaves after that record; `Training.drop` prunes one. `device` is PyTorch's name of one, `threads`
     how many cores to use. Raises ValueError for members that can't be trained together, or not by the engine that
@@ -125,18 +126,27 @@ def train(
         raise ValueError("members must not be empty")
     if threads < 1:
         raise ValueError(f"threads must be at least 1, but got {threads}")
-    for name, *values in zip((*SHARED, "the engine"), *{kind_of(m, device) for m in members}, strict=True):
+    for name, *values in zip(
+        (*SHARED, "the network", "the engine"), *{kind_of(m, device) for m in members}, strict=True
+    ):
         if len(set(values)) > 1:
-            raise ValueError(f"members trained together must share {name}, but got {sorted(set(map(str, values)))}")
+            what = sorted(set(map(str, values)))
+            if name == "the network":
+                what = [n for n in ("regime", *NETWORK, "learn_alpha", "activation") if _differ(members, n)]
+            raise ValueError(f"members trained together must share {name}, but got {what}")
     dataset = load(members[0].data)
     layers = layers_of(members[0], len(dataset.classes))
     known = {s.member: s for s in resume}
-    states = [known.get(m) or initial_state(m, layers) for m in members]
+    states = [known.get(m) or initial_state(m, layers, dataset) for m in members]
     size = parameter_count(layers)
     if wrong := {len(s.parameters) for s in states} - {size}:
         had = min(wrong)
         raise ValueError(f"states to resume must be of the members' network, {size} parameters, but one has {had}")
     return Training(states, _engine(members[0], layers, dataset, device, threads))
+
+
+def _differ(members: Sequence[MemberConfig], field: str) -> bool:
+    return len({getattr(member, field) for member in members}) > 1
 
 
 def _engine(member: MemberConfig, layers: tuple[Layer, ...], dataset: Dataset, device: str, threads: int) -> Engine:

@@ -84,7 +84,7 @@ def test_our_counts_are_the_papers_where_it_counts_parameters(regime: str) -> No
 
 
 def test_the_readings_can_be_switched() -> None:
-    plain = network("large-parameters", separable=False, dense_bias=False)
+    plain = network("large-parameters", convolution="plain", dense_bias=False)
     assert parameter_count(plain) == 6 * 81 + 384 + 80
     assert parameter_count(network("large-parameters")) == 6 * 36 + 392 + 90
 

@@ -31,7 +31,6 @@ SUPPORT = Support(
         "penalty": ("l2", "l1"),
     },
     layers=("convolution", "pooling", "dense"),
-    optimizers=("adam",),
 )
 
 

@@ -92,7 +92,9 @@ class CudaEngine:
         """
 
         def work(states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
-            parameters, earlier, penalty, r = (torch.tensor(c, device=self.device) for c in columns(states, before))
+            parameters, earlier, penalty, r = (
+                torch.tensor(c, device=self.device) for c in columns(self.layers, states, before)
+            )
             probed = Array(self.workshop, states).probe(self.splits["probe"])
             found = statistics(self.layers, (parameters, earlier, penalty, r), *probed, TORCH)
             table = torch.stack(list(found.values())).cpu().numpy()

@@ -35,7 +35,7 @@ from trainers.errors import DataError
 from trainers.layers import Convolution, Dense, Layer, Pooling
 from trainers.members import MemberConfig
 from trainers.reference import ReferenceEngine
-from trainers.states import KEPT, MemberState, initial_state
+from trainers.states import MemberState, initial_state, kept_by
 
 log = logging.getLogger("gradsweep")
 
@@ -158,7 +158,7 @@ def _results(
     yield "evaluation", [np.array(scores) for scores in engine.evaluate(states, "test")]
     trained = engine.train_epoch(states)
     yield "loss in training", [np.array(scores) for _, *scores in trained]
-    for i, what in enumerate(KEPT):
+    for i, what in enumerate(kept_by(states[0].member)):
         yield what.replace("_", " "), [after.kept[i].astype(np.float64) for after, *_ in trained]
     before = [s.parameters.astype(np.float64) for s in states]
     yield "step", [after.parameters - start for (after, *_), start in zip(trained, before, strict=True)]

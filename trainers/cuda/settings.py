@@ -35,7 +35,7 @@ def settings(member: MemberConfig) -> tuple[float, ...]:
     doubled, reach, flat = (2.0, 20.0, 19.06) if member.activation == "tanh" else (1.0, 87.0, 36.8)
     penalty = (member.r, 0.0) if member.penalty == "l1" else (0.0, member.r)
     scale = (inner, member.alpha, steep, -doubled * log2(np.e) * inner, reach / inner, flat / inner)
-    return (*scale, *(ACTIVATIONS[member.activation].flat or ()), *penalty)
+    return (*scale, *(ACTIVATIONS[member.activation].flat_at(member.slope) or ()), *penalty)
 
 
 def kinds(members: Sequence[MemberConfig]) -> NDArray[np.int32]:

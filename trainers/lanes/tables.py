@@ -12,7 +12,8 @@ from math import isinf
 from typing import Any
 
 from trainers.activations import ACTIVATIONS
-from trainers.optimizers import BETA1, BETA2, EPSILON
+from trainers.members import MemberConfig
+from trainers.optimizers import BETA1, BETA2
 from trainers.support import Support
 
 # A value's place here is its number in the kernels, and these fields, in this order, are what they know of a member's
@@ -28,7 +29,6 @@ SUPPORT = Support(
         "penalty": ("l2", "l1"),
     },
     layers=("convolution", "pooling", "dense"),
-    optimizers=("adam",),
 )
 
 # How the kernels read a layer of each kind: (its number, outputs, bias, activated).
@@ -61,12 +61,13 @@ def header() -> str:
     lines.append(f"enum {{ PLAIN = {PLAIN}, SEPARABLE = {SEPARABLE}, POOLING = {POOLING}, DENSE = {DENSE} }};")
     rows = []
     for name in SUPPORT.fields["activation"]:
-        flat = ACTIVATIONS[name].flat
+        flat = ACTIVATIONS[name].flat_at(ACTIVATIONS[name].slope)
         if flat is None:
             raise ValueError(f"the lane engine can't have {name}: ACTIVATIONS does not say where it is flat")
         rows.append(f"{{{', '.join(map(_float, flat))}, {int(ACTIVATIONS[name].monotone)}}}")
     lines.append("#define ACTIVATION_ROWS " + ", \\\n    ".join(rows))
-    lines += [f"#define {name} {value!r}" for name, value in (("BETA1", BETA1), ("BETA2", BETA2), ("EPSILON", EPSILON))]
+    constants = {"BETA1": BETA1, "BETA2": BETA2, "EPSILON": MemberConfig.epsilon}
+    lines += [f"#define {name} {value!r}" for name, value in constants.items()]
     lines.append(f'#define TABLES "{hashlib.sha256("".join(lines).encode()).hexdigest()}"')
     return "\n".join(lines) + "\n"
 

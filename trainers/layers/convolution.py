@@ -4,33 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from trainers.layers.layer import Shape
+from trainers.layers.layer import Layer, Shape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """The activation follows. `separable` splits it into a depthwise 3x3 and a pointwise 1x1 with nothing in between.
+class Convolution(Layer):
+    """Channels of 3x3 filters. `separable` splits it into a depthwise 3x3 and a pointwise 1x1 with nothing in between.
 
     Its weight is (out, in, 3, 3), or depthwise (in, 1, 3, 3) then pointwise (out, in, 1, 1).
     """
 
-    kind: ClassVar[str] = "convolution"
-    activated: ClassVar[bool] = True
+    kind = "convolution"
+    activated = True
     name: str
     channels: int = 3
     separable: bool = False
     bias: bool = False
+    normalization: str = "none"
+    residual: bool = False
+    learned: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
         return "separable 3x3 convolution" if self.separable else "3x3 convolution"
 
     def output(self, incoming: Shape) -> Shape:
+        if len(incoming) != 3:
+            raise ValueError("a convolution needs images, and can't follow a dense layer")
         return (self.channels, *incoming[1:])
 
     def parameters(self, incoming: Shape) -> tuple[Shape, ...]:

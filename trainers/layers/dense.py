@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from trainers.layers.layer import Shape
+from trainers.layers.layer import Layer, Shape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Layer):
     """Its weight is (out, in), its input flattened as (channel, row, column).
 
     `activated` is false for the output, whose softmax is in the loss.
     """
 
-    kind: ClassVar[str] = "dense"
+    kind = "dense"
     name: str
     units: int
     bias: bool = False
     activated: bool = True
+    normalization: str = "none"
+    residual: bool = False
+    learned: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:

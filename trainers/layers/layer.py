@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,28 +13,34 @@ Shape = tuple[int, ...]
 IMAGE: Shape = (3, 32, 32)
 
 
-class Layer(Protocol):
-    """One layer of a network, a frozen dataclass; with parameters it appears in the records, by `name` and `kind`."""
+class Layer(ABC):
+    """One layer of a network, a frozen dataclass; with parameters it appears in the records, by `name` and `kind`.
 
-    kind: ClassVar[str]
+    What follows its own output, in this order: where it is `activated`, its `normalization` (a name of
+    `NORMALIZATIONS`) and the activation, of which it may have `learned` parameters, alpha or slope; then, where it is
+    `residual`, the layer's input is added.
+    """
+
+    kind: str
+    name: str  # unique in its network
+    activated: bool
+    normalization: str = "none"
+    residual: bool = False
+    learned: tuple[str, ...] = ()
 
     @property
-    def name(self) -> str:
-        """Its name, unique in its network."""
-
-    @property
-    def activated(self) -> bool:
-        """Whether the activation follows."""
-
-    @property
+    @abstractmethod
     def description(self) -> str:
         """What it is, in a few words, for `gradsweep regimes`."""
 
+    @abstractmethod
     def output(self, incoming: Shape) -> Shape:
-        """The shape that it puts out for one image."""
+        """The shape that it puts out for one image. Raises ValueError where it can't take what comes in."""
 
+    @abstractmethod
     def parameters(self, incoming: Shape) -> tuple[Shape, ...]:
-        """The shapes of its tensors: weights (out, in, ...) first, a bias (out,) last; none without parameters."""
+        """The shapes of its own tensors: weights (out, in, ...) first, a bias (out,) last; none without parameters."""
 
+    @abstractmethod
     def forward(self, x: Tensor, tensors: Iterator[Tensor]) -> Tensor:
-        """Its output for images x, before the activation; it takes its tensors, in order, from the iterator."""
+        """Its own output for images x; it takes its tensors, in order, from the iterator."""
