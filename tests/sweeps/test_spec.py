@@ -64,7 +64,7 @@ def test_the_example_of_the_design() -> None:
     assert plan.pruner == {"name": "asha", "reduction": 3, "min_epochs": 3}
     members = spec.members({"alpha": 2.0, "r": 0.01, "activation": "logsigmoid"})
     assert [m.seed for m in members] == [0, 1, 2, 3, 4]
-    assert members[3] == MemberConfig("combined", "logsigmoid", alpha=2.0, r=0.01, init_scale=10.0, seed=3)
+    assert members[3] == MemberConfig("combined", activation="logsigmoid", alpha=2.0, r=0.01, init_scale=10.0, seed=3)
 
 
 def test_what_is_left_out_has_defaults() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces.space import SEARCHABLE
 from sweeps.spec.reading import LARGEST, parse, read
 from trainers.activations import ACTIVATIONS, Activation
 from trainers.errors import SpecError
@@ -62,7 +63,7 @@ WRONG = [
     (ARMS + "base: {learning_rate: .inf}\n", "3: base.learning_rate: must be a finite number, but got .inf"),
     (
         ARMS + "base: {activation: tan}\n",
-        "3: base.activation: activation must be one of tanh, sigmoid, logsigmoid, arctan, softsign, relu, leaky_relu, elu, relu6, silu, hardswish, but got 'tan'",
+        "3: base.activation: activation must be one of " + ", ".join(ACTIVATIONS) + ", but got 'tan'",
     ),
     (ARMS + "base: {data: mnist}\n", "3: base.data: data must be digits, cifar10 or folder:PATH, but got 'mnist'"),
     (ARMS + "base: {data: 5}\n", "3: base.data: must be text, but got 5"),
@@ -150,11 +151,11 @@ WRONG = [
     (SPACE + "alpah: [1, 2]\n", "5: search.space.alpah: unknown key; did you mean alpha?"),
     (
         SPACE + "seed: [1, 2]\n",
-        "5: search.space.seed: can't be searched; can be: regime, activation, scaling, alpha, r, penalty, epochs, batch_size, learning_rate, initialization, init_scale, convolution, dense_bias",
+        "5: search.space.seed: can't be searched; can be: " + ", ".join(SEARCHABLE),
     ),
     (
         SPACE + "data: [digits, cifar10]\n",
-        "5: search.space.data: can't be searched; can be: regime, activation, scaling, alpha, r, penalty, epochs, batch_size, learning_rate, initialization, init_scale, convolution, dense_bias",
+        "5: search.space.data: can't be searched; can be: " + ", ".join(SEARCHABLE),
     ),
     (
         SPACE + "activation: {low: 1, high: 2}\n",
@@ -162,7 +163,7 @@ WRONG = [
     ),
     (
         SPACE + "activation: [tanh, relo]\n",
-        "5: search.space.activation.1: activation must be one of tanh, sigmoid, logsigmoid, arctan, softsign, relu, leaky_relu, elu, relu6, silu, hardswish, but got 'relo'",
+        "5: search.space.activation.1: activation must be one of " + ", ".join(ACTIVATIONS) + ", but got 'relo'",
     ),
     (SPACE + "r: {low: -1, high: 1}\n", "5: search.space.r.low: r >= 0 must hold and be finite, but got -1"),
     (
