@@ -54,6 +54,8 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "question": spec.question,
+        "objectives": [f"{o.direction} {o.name}" for o in spec.objectives],
+        "space": spec.model_dump()["search"]["space"] if spec.search else {},
         "configurations": len(configurations),
         "arms": len(arms),
         "searched": search.configurations,

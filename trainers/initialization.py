@@ -29,13 +29,15 @@ class Initialization:
     """One way to draw the initial values.
 
     `draw(random, shapes)` gives the values of all weights and biases of a network, flat, in their order; they are then
-    multiplied by `init_scale`, which must be given where it `needs_scale`, and is else 1. Where they are `calibrated`,
-    each weight is first divided by the deviation that its layer's outputs have on the probe images.
+    multiplied by `init_scale`, which must be given where it `needs_scale`, and is else 1; `unit` says what it is. Where
+    they are `calibrated`, each weight is first divided by the deviation that its layer's outputs have on the probe
+    images.
     """
 
     draw: Draw
     needs_scale: bool = False
     calibrated: bool = False
+    unit: str = "factor"
 
 
 def _draw(
@@ -83,8 +85,8 @@ _FAMILIES: dict[str, Callable[[int, int], float]] = {
 }
 
 INITIALIZATIONS: Mapping[str, Initialization] = {
-    "uniform": Initialization(partial(_draw, "uniform", None), needs_scale=True),
-    "normal": Initialization(partial(_draw, "normal", None), needs_scale=True),
+    "uniform": Initialization(partial(_draw, "uniform", None), needs_scale=True, unit="half-width"),
+    "normal": Initialization(partial(_draw, "normal", None), needs_scale=True, unit="deviation"),
     **{
         f"{family}_{law}": Initialization(partial(_draw, law, deviation))
         for family, deviation in _FAMILIES.items()

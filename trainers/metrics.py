@@ -33,10 +33,14 @@ VANISHED_BELOW = 1e-7
 
 @dataclass(frozen=True)
 class Metric:
-    """A line about it, and its function, which gives (members,); None for what the training loop measures."""
+    """A line about it, and its function, which gives (members,); None for what the training loop measures.
+
+    `log` marks sizes and ratios, of which only the order of magnitude says something: above 0, and on a log scale.
+    """
 
     line: str
     of: Callable[[Any], Any] | None = None
+    log: bool = False
 
 
 SPLITS: dict[str, Metric] = {
@@ -51,9 +55,9 @@ SPLITS: dict[str, Metric] = {
 # Functions of `trainers.statistics.Coordinates`: recorded of the data's and of the total gradient, over all parameters
 # and over those of each layer.
 GRADIENT_STATISTICS: dict[str, Metric] = {
-    "mean_abs": Metric("mean absolute value", lambda g: g.means[0]),
-    "rms": Metric("root mean square", lambda g: g.by.library.sqrt(g.means[1])),
-    "max_abs": Metric("largest absolute value", lambda g: g.by.library.amax(g.size, -1)),
+    "mean_abs": Metric("mean absolute value", lambda g: g.means[0], log=True),
+    "rms": Metric("root mean square", lambda g: g.by.library.sqrt(g.means[1]), log=True),
+    "max_abs": Metric("largest absolute value", lambda g: g.by.library.amax(g.size, -1), log=True),
     "q05": Metric("5 % quantile", lambda g: g.quantiles[0]),
     "q25": Metric("25 % quantile", lambda g: g.quantiles[1]),
     "q50": Metric("median", lambda g: g.quantiles[2]),
@@ -62,7 +66,7 @@ GRADIENT_STATISTICS: dict[str, Metric] = {
     "vanished": Metric(f"share of coordinates below {VANISHED_BELOW:g} in absolute value", lambda g: g.means[2]),
 }
 GRADIENTS: dict[str, Metric] = {
-    f"gradient.{of}.{name}": Metric(f"{whose}: {metric.line}")
+    f"gradient.{of}.{name}": Metric(f"{whose}: {metric.line}", log=metric.log)
     for of, whose in (("data", "gradient of the loss"), ("total", "gradient of loss and penalty"))
     for name, metric in GRADIENT_STATISTICS.items()
 }
@@ -75,6 +79,7 @@ LAYER_METRICS: Mapping[str, Metric] = {
     "update_to_weight": Metric(
         "norm of the parameters' change in the epoch over their norm before it; 0 where nothing changed",
         lambda layer: layer.by.library.where(layer.norms[2] == 0, layer.norms[2], layer.norms[2] / layer.norms[1]),
+        log=True,
     ),
 }
 
@@ -83,6 +88,7 @@ NETWORK_METRICS: Mapping[str, Metric] = {
     "gradient.first_to_last": Metric(
         "rms of the data gradient in the first layer over that in the last",
         lambda layers: layers[0].gradients["rms"][0] / layers[-1].gradients["rms"][0],
+        log=True,
     ),
     "saturated": Metric(
         "share of (unit, image) pairs with |f'| below 1 % of sup |f'|, over all units",
@@ -129,6 +135,13 @@ def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     of_layers = (metric for place in placed for metric in layer_metrics(place.name, learned_by(place)))
     learned = dict.fromkeys(metric for place in placed for metric in learned_by(place))
     return (*SPLITS, *GRADIENTS, *NETWORK_METRICS, *learned, *of_layers, *OTHERS)
+
+
+def on_log_scale(name: str) -> bool:
+    """Whether a metric, of a network or of a layer, is a size or a ratio."""
+    of_layer = name.split(".", 2)[-1] if name.startswith("layer.") else ""
+    metric = {**GRADIENTS, **LAYER_METRICS}.get(of_layer) or {**GRADIENTS, **NETWORK_METRICS}.get(name)
+    return metric is not None and metric.log
 
 
 def described() -> dict[str, str]:

@@ -109,6 +109,8 @@ def plan_text(plan: dict[str, Any]) -> str:
         "sweep": plan["name"],
         "question": plan["question"] or "none stated",
         "configurations": f"{plan['configurations']} ({plan['arms']} arms, {plan['searched']} searched)",
+        "searched": "; ".join(f"{key} {_values(what)}" for key, what in plan["space"].items()) or None,
+        "objective": "; ".join(plan["objectives"]),
         "seeds": plan["seeds"],
         "confirmed": confirmed if plan["confirmed"] else "none",
         "networks": f"{plan['members']}, of at most {plan['epochs']} epochs each",
@@ -118,6 +120,18 @@ def plan_text(plan: dict[str, Any]) -> str:
         "time": "unknown" if seconds is None else f"{duration(seconds)} (from measured times, without pruning)",
     }
     return facts((name, line) for name, line in lines.items() if line is not None)
+
+
+def _values(what: Any) -> str:
+    """A range or a choice of the plan, and its condition."""
+    if not isinstance(what, dict):
+        return " | ".join(map(str, what))
+    ends = f"{what['low']:g} to {what['high']:g}{' (log)' * what.get('log', False)}" if "low" in what else ""
+    several = {
+        field: allowed if isinstance(allowed, tuple) else [allowed] for field, allowed in what.get("when", {}).items()
+    }
+    when = " and ".join(f"{field} is {' or '.join(map(str, allowed))}" for field, allowed in several.items())
+    return (ends or _values(what["values"])) + f" when {when}" * bool(when)
 
 
 def _device_memory(memory: dict[str, Any], gpus: float) -> str:

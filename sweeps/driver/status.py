@@ -39,9 +39,9 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         undelivered = waiting(ledger, name)
     spec = parse(sweep.spec, name, begun=True)
     so_far = counts_of(spec, configurations)
-    objective = spec.objective[0]
+    objective = spec.objectives[0]
     complete = [(c.values[0], c) for c in configurations if c.state == "complete" and c.values and c.confirms is None]
-    choose = max if objective.goal == "maximize" else min
+    choose = max if objective.direction == "maximize" else min
     best = choose(complete, key=lambda pair: pair[0], default=None)
     process = holder(store.ledger_url, name, store.lock_file(name))
     return {
@@ -50,7 +50,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         "process": process,
         **{word: getattr(so_far, word) for word in COUNTS},
         "best": best
-        and {"configuration": best[1].number, "name": best[1].name, "metric": objective.metric, "value": best[0]},
+        and {"configuration": best[1].number, "name": best[1].name, "metric": objective.name, "value": best[0]},
         "failures": Counter(c.reason for c in configurations if c.state == "failed"),
         "undelivered": undelivered,
         "question": spec.question,

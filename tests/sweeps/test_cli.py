@@ -302,7 +302,7 @@ def test_every_field_of_a_spec_is_listed_with_a_line(say: Say) -> None:
     text = say("fields", "resources")[1]
     assert "resources.pack" in text and "base." not in text
     assert [entry["key"] for entry in json.loads(say("fields", "alpha", "--json")[1])] == ["arms.NAME.alpha"]
-    assert say("fields", "epoch") == (2, "", "gradsweep: a spec has no field 'epoch'; did you mean epochs?\n")
+    assert say("fields", "epochss") == (2, "", "gradsweep: a spec has no field 'epochss'; did you mean epochs?\n")
 
 
 def test_every_metric_is_listed_with_a_line(say: Say) -> None:

@@ -50,7 +50,7 @@ def test_networks_of_different_depth_share_the_columns_of_their_layers(store: St
             member, 0, "lanes", {"train.loss": 1.0, "seconds": 0.1, f"layer.{layer}.dead": 0.5 + number}
         )
         ledger.add(sweep, [Configuration(number, regime, vars(member), (0,))])
-        ledger.record(sweep, {number: epoch_of([record], "train.loss")}, [])
+        ledger.record(sweep, {number: epoch_of([record], 1.0)}, [])
     frame = load_layers("sweep", store)
     assert list(frame.columns)[:10] == [*frame.columns[:7], "layer", "depth", "kind"]
     assert frame["layer"].tolist() == ["dense3", "dense4"] and set(frame["kind"]) == {"dense"}

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from tracking.figures.style import BEST, DASHES, PALETTE, NotDrawn
-from tracking.results import Outcome
+from tracking.results import Outcome, last_epoch, per_seed
 from tracking.tidy import MEMBER, layers_of
+from trainers.objectives import Objective
 
 NOT_SHOWN = ("engine", "epochs")  # fields of a member that are no part of a label
 # How a label puts a field; the others as `name = value`.
@@ -55,6 +56,7 @@ class Line:
 class Axis:
     """One searched field: from `low` to `high`, on a log scale where `log`, or one of `choices`.
 
+    `idle` are the configurations in which it has no effect: alpha beside relu, or where its condition does not hold.
     Plain data that the service fills in from the sweep's spec: this room knows no search spaces.
     """
 
@@ -63,18 +65,19 @@ class Axis:
     high: float = 0.0
     log: bool = False
     choices: tuple[str | float, ...] = ()
+    idle: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class FigureData:
-    """The tidy table, how its configurations stand, the objective (metric, maximize | minimize), and what was searched.
+    """The tidy table, how its configurations stand, the objective, and what was searched.
 
-    `importance` is field -> share (they sum to 1) by metric, empty if unknown.
+    `importance` is field -> share (they sum to 1) by the objective's name, empty if unknown.
     """
 
     frame: pd.DataFrame
     outcomes: Mapping[int, Outcome]
-    objective: tuple[str, str] = ("validation.accuracy", "maximize")
+    objective: Objective = Objective()
     axes: Sequence[Axis] = ()
     importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -94,15 +97,14 @@ class FigureData:
 
     @cached_property
     def results(self) -> pd.DataFrame:
-        """A row per complete configuration, by number: its fields, and `value`, the objective's mean at the end.
+        """A row per complete configuration, by number: its fields, and `value`, the objective's mean over the seeds.
 
         Without those of the confirming stage, and those of which a seed has no finite value.
         """
-        frame, metric = self.own, self.objective[0]
-        if not len(frame) or metric not in frame:
+        frame = self.own
+        if not len(frame) or self.objective.metric not in frame:
             return frame.iloc[:0].assign(value=[])
-        last = last_epoch(frame)
-        values = within(last[metric]).groupby(last["configuration"]).mean(skipna=False)
+        values = within(per_seed(frame, self.objective)).groupby("configuration").mean(skipna=False)
         complete = [o.number for o in self.outcomes.values() if o.state == "complete"]
         return self.firsts.assign(value=values)[self.firsts.index.isin(complete)].dropna(subset="value")
 
@@ -110,7 +112,7 @@ class FigureData:
     def tried(self) -> pd.DataFrame:
         """The results of the searched configurations, the best last."""
         results = self.results[self.results["arm"] == ""].iloc[::-1]  # of equal ones the first is the best
-        return results.sort_values("value", ascending=self.objective[1] == "maximize", kind="stable")
+        return results.sort_values("value", ascending=self.objective.direction == "maximize", kind="stable")
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -146,11 +148,6 @@ def described(fields: dict[str, object]) -> str:
 def symbol(field: str) -> str:
     """The name of a field on an axis."""
     return "α" if field == "alpha" else field.replace("_", " ")
-
-
-def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
-    """The records of each configuration after its last epoch."""
-    return rows[rows["epoch"] == rows.groupby("configuration")["epoch"].transform("max")]
 
 
 def within(values: pd.Series[float]) -> pd.Series[float]:

@@ -19,7 +19,6 @@ from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import Axis, FigureData, described, symbol
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, new_figure
 from tracking.verdict.tables import number
-from trainers.members import alpha_acts
 
 LEAST = 3  # lines
 TICKS = 5
@@ -33,8 +32,11 @@ def draw(data: FigureData) -> Drawing:
     if len(tried) < LEAST:
         raise NotDrawn(f"it takes {LEAST} complete searched configurations, and there are {len(tried)}")
     values = tried["value"]
-    result = Axis(data.objective[0], float(values.min()), float(values.max()))
-    heights = [*(_heights(axis, _searched(tried, axis.name).tolist()) for axis in searched), _heights(result, values)]
+    result = Axis(data.objective.name, float(values.min()), float(values.max()))
+    heights = [
+        *(_heights(axis, tried[axis.name].where(~tried.index.isin(axis.idle)).tolist()) for axis in searched),
+        _heights(result, values),
+    ]
     figure = new_figure(3.6)
     axes = figure.subplots()
     colours = colormaps[COLOURS](Normalize(result.low, result.high)(values))
@@ -48,20 +50,13 @@ def draw(data: FigureData) -> Drawing:
     axes.set_ylim(-0.03, 1.03)
     axes.axis("off")
     best = tried.iloc[-1]
-    through = described({axis.name: best[axis.name] for axis in searched})
+    through = described({axis.name: best[axis.name] for axis in searched if best.name not in axis.idle})
     return Drawing(
         figure,
         "One line per complete searched configuration, from its searched values to its result on the right, coloured "
         "by that result (bright is high). The thick line is the best.",
         f"{len(tried)} lines. The best, {number(best['value'])}, goes through {through}.",
     )
-
-
-def _searched(tried: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """The values of one field, NaN where it was not searched: alpha beside relu, which rescaling does not change."""
-    if name != "alpha":
-        return tried[name]
-    return tried[name].where(np.array(list(map(alpha_acts, tried["activation"], tried["scaling"])))).astype(float)
 
 
 def _heights(axis: Axis, values: Sequence[Any] | pd.Series[float]) -> NDArray[np.float64]:

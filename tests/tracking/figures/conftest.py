@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,8 @@ class Maker:
                 ledger.add(sweep, [added])
                 for epoch in range(written.epochs + 1):
                     records = [_record(written, m, epoch) for m in members]
-                    ledger.record(sweep, {number: epoch_of(records, "validation.accuracy")}, [])
+                    objective = fmean(r.metrics["validation.accuracy"] for r in records)
+                    ledger.record(sweep, {number: epoch_of(records, objective)}, [])
                 if written.state != "running":
                     values = (0.5,) if written.state == "complete" else None
                     end = replace(added, state=written.state, values=values, reason=written.state, order=number)

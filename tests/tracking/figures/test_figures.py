@@ -7,6 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from tracking.figures import accuracy_and_gradients, layers, parallel, saturatio
 from tracking.figures.album import Kind, draw
 from tracking.figures.data import Axis, FigureData
 from tracking.figures.style import NotDrawn, svg, write
+from trainers.objectives import Objective
 
-ACCURACY = ("validation.accuracy", "maximize")
+ACCURACY = Objective()
 points_of = surface.surface
 
 
@@ -154,7 +156,7 @@ def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: A
     figure = surface_figure(frame, ended)
     star = figure.axes[0].collections[-1]
     np.testing.assert_allclose(star.get_offsets()[0], (-2.0, np.log10(2.0)))
-    worst = points_of(FigureData(frame, ended, ("validation.accuracy", "minimize")))
+    worst = points_of(FigureData(frame, ended, Objective(goal="minimize")))
     assert worst.value[worst.best].tolist() == [means.min()]
 
 
@@ -176,7 +178,9 @@ def test_a_surface_needs_points_that_differ_in_both(make: Any) -> None:
 def test_a_value_without_effect_is_no_point_of_the_search(make: Any) -> None:
     """Beside relu alpha is not searched, and is 1: a line through 1 would look like a result of it."""
     frame, ended = make([*make.search(3), *make.search(2, activation="relu")])
-    lines = parallel_figure(frame, ended, make.axes).axes[0].collections[0].get_segments()
+    alpha, r = make.axes
+    axes = (replace(alpha, idle=frozenset({3, 4})), r)
+    lines = parallel_figure(frame, ended, axes).axes[0].collections[0].get_segments()
     assert sorted(map(len, lines)) == [2, 2, 3, 3, 3]
 
 
@@ -229,7 +233,7 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
 
 def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
-    result = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], *make.searched)
+    result = draw(frame, ended, [ACCURACY, Objective("train.loss", "minimize")], *make.searched)
     assert list(result.pictures)[4:] == [
         *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
@@ -282,8 +286,9 @@ def test_drawing_leaves_no_global_state() -> None:
         "from tracking.figures.importance import FIGURE\n"
         "from tracking.figures.style import svg\n"
         "from tracking.figures.data import Axis, FigureData\n"
+        "from trainers.objectives import Objective\n"
         "axes, shares = (Axis('alpha', 1, 2), Axis('r', 1, 2)), {'x': {'alpha': 0.25, 'r': 0.75}}\n"
-        "assert '75%' in svg(FIGURE(FigureData(None, {}, ('x', 'maximize'), axes, shares)).figure)\n"
+        "assert '75%' in svg(FIGURE(FigureData(None, {}, Objective('x'), axes, shares)).figure)\n"
         "assert matplotlib.rcParams.copy() == before and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
