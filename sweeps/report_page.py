@@ -70,7 +70,9 @@ def _searched(spec: SweepSpec, data: FigureData) -> tuple[list[Axis], dict[str, 
         return [], {}
     space, base, shares = spec.search.space, spec.search_plan().base, {}
     axes = [
-        Axis(key, what.low, what.high, what.log) if isinstance(what, Range) else Axis(key, choices=what.values)
+        Axis(key, what.low, what.high, what.log, integer=what.integer)
+        if isinstance(what, Range)
+        else Axis(key, choices=what.values)
         for key, what in space.items()
     ]
     for o in spec.objective:
