@@ -51,7 +51,7 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     search, resources = spec.search_plan(), spec.resources
     arms = [spec.members(arm)[0] for arm in search.arms.values()]
     configurations = arms + [spec.members(_middle(spec))[0]] * search.configurations
-    images = {member.data: images_of(member.data) for member in configurations}
+    images = {data: images_of(data) for data in dict.fromkeys(member.data for member in configurations)}
     at_once, size, device = _at_once(resources), pack_size(spec), "cuda" if resources.gpus else "cpu"
     stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
     if search.confirming:
@@ -69,7 +69,7 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     named = dict(zip(search.arms, arms, strict=True)) | ({"base": spec.members({})[0]} if search.configurations else {})
     networks: dict[tuple[Layer, ...], list[str]] = {}
     for name, member in named.items():
-        networks.setdefault(layers_of(member, images_of(member.data).classes or 10), []).append(name)
+        networks.setdefault(layers_of(member, images[member.data].classes or 10), []).append(name)
     return {
         "name": spec.name,
         "question": spec.question,

@@ -95,8 +95,8 @@ def _elu(z: Tensor, slope: float) -> Tensor:
 
 
 def _flat_with_slope(slope: float) -> Flat:
-    steepest = SATURATED_BELOW * max(1.0, slope)
-    return (ABOVE_ZERO if slope < steepest else -inf, 0.0 if steepest > 1 else inf, *NOWHERE)
+    steepest = SATURATED_BELOW * max(1.0, abs(slope))
+    return (ABOVE_ZERO if abs(slope) < steepest else -inf, 0.0 if steepest > 1 else inf, *NOWHERE)
 
 
 def _flat_elu(slope: float) -> Flat:

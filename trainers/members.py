@@ -153,6 +153,8 @@ class MemberConfig:
                 raise ValueError(f"{name} <= {MOST} must hold, but got {getattr(self, name)!r}")
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
+        if self.warmup > self.epochs:
+            raise ValueError(f"warmup <= epochs must hold, but got {self.warmup} and {self.epochs}")
         slope = ACTIVATIONS[self.activation].slope
         # so that members that are trained alike are equal
         object.__setattr__(self, "slope", slope if slope is None or self.slope is None else float(self.slope))

@@ -338,7 +338,7 @@ class Images:
 
     def __init__(self, dataset: Dataset, name: str, device: torch.device) -> None:
         split = dataset.splits()[name]
-        self.statistics = dataset.channel_statistics
+        self.dataset = dataset
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # these arrays can't be written to, and nobody does
             self.images, self.labels = (torch.from_numpy(a).to(device) for a in (split.images, split.labels))
@@ -359,7 +359,8 @@ class Images:
             rows = rows / 255
         if input == "standardized":
             mean, deviation = (
-                torch.tensor(s, dtype=torch.float32, device=rows.device).view(3, 1, 1) for s in self.statistics
+                torch.tensor(s, dtype=torch.float32, device=rows.device).view(3, 1, 1)
+                for s in self.dataset.channel_statistics
             )
             rows = (rows - mean) / deviation
         return rows.view(images.shape), self.labels[index]

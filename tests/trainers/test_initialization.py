@@ -6,6 +6,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from tests.trainers.test_engines import TINY
 from trainers.initialization import INITIALIZATIONS
 from trainers.layers import places
 from trainers.members import MemberConfig
@@ -15,10 +16,10 @@ from trainers.states import initial_state
 MANY = [MemberConfig(regime="large-parameters", seed=s) for s in range(200)]
 
 
-def draws(initialization: str, scale: float) -> np.ndarray:
+def draws(initialization: str, scale: float, count: int = 200) -> np.ndarray:
     layers = network("large-parameters")
-    members = [replace(m, initialization=initialization, init_scale=scale) for m in MANY]
-    return np.stack([initial_state(m, layers).parameters for m in members])
+    members = [replace(m, initialization=initialization, init_scale=scale) for m in MANY[:count]]
+    return np.stack([initial_state(m, layers, TINY).parameters for m in members])
 
 
 def test_the_papers_uniform_law() -> None:
@@ -56,7 +57,9 @@ def test_fans(family: str, law: str, dense: float, depthwise: float, pointwise: 
 
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)
 def test_the_same_seed_draws_the_same_numbers_at_any_scale(initialization: str) -> None:
-    one, two = draws(initialization, 1.0), draws(initialization, 2.0)
-    assert np.allclose(2 * one, two, rtol=1e-6)
+    one, two = draws(initialization, 1.0, 5), draws(initialization, 2.0, 5)
+    # calibrated ones see what layers make of the scale of those before
+    first = 27 if INITIALIZATIONS[initialization].calibrated else None
+    assert np.allclose(2 * one[:, :first], two[:, :first], rtol=1e-6)
     assert not np.array_equal(one[0], one[1])
-    assert np.array_equal(one, draws(initialization, 1.0))
+    assert np.array_equal(one, draws(initialization, 1.0, 5))

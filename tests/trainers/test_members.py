@@ -10,11 +10,11 @@ from trainers.members import EpochRecord, MemberConfig
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"regime": "deep"}, "regime must be one of large-parameters, many-layers, combined, but got 'deep'"),
-        ({"activation": "gelu"}, "activation must be one of tanh, .*, but got 'gelu'"),
+        ({"regime": "wide"}, "regime must be one of large-parameters, many-layers, combined, .*, but got 'wide'"),
+        ({"activation": "swish"}, "activation must be one of tanh, .*, but got 'swish'"),
         ({"scaling": "none"}, "scaling must be one of rescaled, naive, but got 'none'"),
-        ({"penalty": "l3"}, "penalty must be one of l2, l1, but got 'l3'"),
-        ({"initialization": "orthogonal"}, "initialization must be one of uniform, .*, but got 'orthogonal'"),
+        ({"penalty": "l3"}, "penalty must be one of l2, l1, decoupled, but got 'l3'"),
+        ({"initialization": "xavier"}, "initialization must be one of uniform, .*, but got 'xavier'"),
         ({"alpha": 0.0}, "alpha > 0 must hold and be finite, but got 0.0"),
         ({"alpha": float("nan")}, "alpha > 0 must hold and be finite, but got nan"),
         ({"alpha": 1e7}, r"1e-06 <= alpha <= 1e\+06 must hold, but got 10000000.0"),

@@ -10,12 +10,10 @@ machine: the arrays are then mapped from files. What a loader needs is imported 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainers.errors import DataError
@@ -47,16 +45,9 @@ class Source:
 
 
 def _count_folder(path: str) -> Images:
-    """A tenth of a folder's training images is for validation; zeros for one that can't be read."""
-    folder = Path(os.path.expanduser(path))
-    try:
-        train, test = (
-            [len(os.listdir(c)) for c in (folder / part).iterdir() if c.is_dir()] for part in ("train", "test")
-        )
-    except OSError:
-        return Images(0, 0, 0, 0)
-    validation = sum(train) // 10
-    return Images(sum(train) - validation, validation, sum(test), len(train))
+    from trainers.data.folder import count_folder
+
+    return count_folder(path)
 
 
 DATA: dict[str, Source] = {
