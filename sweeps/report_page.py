@@ -76,7 +76,7 @@ def _searched(spec: SweepSpec, data: FigureData) -> tuple[list[Axis], dict[str, 
     for key, what in space.items():
         idle = frozenset(n for n in without if key in without[n])
         if isinstance(what, Range):
-            axes.append(Axis(key, what.low, what.high, what.log, idle=idle))
+            axes.append(Axis(key, what.low, what.high, what.log, idle=idle, integer=what.integer))
         else:
             axes.append(Axis(key, choices=what.values, idle=idle))
     for o in spec.objectives:

@@ -14,8 +14,10 @@ from sweeps.spec.model import PARTS, Base, SweepSpec
 from sweeps.spec.values import KINDS, MEMBER_TYPES
 from trainers.errors import shown
 from trainers.members import CHOICES, FIELDS
+from trainers.regimes import NETWORK
 
-NEEDED = "needed"
+NEEDED, REGIMES = "needed", "the regime's"
+OF_REGIME = (*NETWORK, "initialization", "init_scale")
 Entry = dict[str, Any]
 
 
@@ -24,6 +26,8 @@ def row(entry: Entry) -> list[str]:
     default, choices = entry["default"], entry["choices"]
     if entry["needed"]:
         default = NEEDED
+    elif entry["key"].removeprefix("base.") in OF_REGIME:
+        default = REGIMES
     elif default in (None, []) or isinstance(default, dict):
         default = ""
     meaning = entry["line"]

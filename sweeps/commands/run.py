@@ -114,6 +114,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         "seeds": plan["seeds"],
         "confirmed": confirmed if plan["confirmed"] else "none",
         "networks": f"{plan['members']}, of at most {plan['epochs']} epochs each",
+        "layers": "; ".join(map(_layers, plan["layers"])),
         "packs": f"{plan['packs']} of at most {plan['pack']} configurations",
         "resources": f"{device} per pack, {at_once}",
         "device memory": memory and _device_memory(memory, plan["gpus"]),
@@ -132,6 +133,12 @@ def _values(what: Any) -> str:
     }
     when = " and ".join(f"{field} is {' or '.join(map(str, allowed))}" for field, allowed in several.items())
     return (ends or _values(what["values"])) + f" when {when}" * bool(when)
+
+
+def _layers(network: dict[str, Any]) -> str:
+    of = network["of"]
+    names = f"{', '.join(of[:3])}{f' and {len(of) - 3} more' if len(of) > 3 else ''}"
+    return f"{names}: {network['layers']} layers, {network['parameters']:,} parameters"
 
 
 def _device_memory(memory: dict[str, Any], gpus: float) -> str:

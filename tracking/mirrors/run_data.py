@@ -31,6 +31,8 @@ METRICS = {
     "gradient/data.vanished": "gradient.data.vanished",
     "gradient/first_to_last": "gradient.first_to_last",
     "gradient/total.rms": "gradient.total.rms",
+    "learned/alpha": "learned.alpha",
+    "learned/slope": "learned.slope",
     "loss/train": "train.loss",
     "loss/validation": "validation.loss",
     "units/dead": "dead",
