@@ -7,7 +7,9 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.trainers.lanes.judge import Case, Split, cases, forward, images
 from trainers.activations import ACTIVATIONS, inner
+from trainers.activations import activation as activation_of
 from trainers.lanes import kernels
+from trainers.lanes.tables import SUPPORT
 from trainers.layers import Convolution, Dense, Pooling
 from trainers.members import MemberConfig
 
@@ -34,7 +36,7 @@ def activate(activation: str, naive: bool, alpha: float, z: np.ndarray) -> tuple
 def exact(activation: str, naive: bool, alpha: float, z: np.ndarray) -> list[np.ndarray]:
     """The scaled activation and its first two derivatives in double precision."""
     t = torch.tensor(z, dtype=torch.float64).requires_grad_()
-    y = alpha * ACTIVATIONS[activation].f(t if naive else t / alpha)
+    y = alpha * activation_of(activation, "rescaled")(t if naive else t / alpha, 1.0)
     (slope,) = torch.autograd.grad(y.sum(), t, create_graph=True)
     bend = torch.zeros_like(t)
     if slope.requires_grad:
@@ -54,7 +56,7 @@ Z = np.concatenate(
 
 
 @pytest.mark.parametrize("naive", [False, True])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
 def test_values_and_slopes_to_a_few_units_in_the_last_place(build: str, activation: str, naive: bool) -> None:
     """To a few units the exact result for an argument that is a few units off; tiny slopes too."""
     z = Z[np.abs(np.abs(Z / (1.0 if naive else 1.3)) - 3) > 1e-5]  # where hardswish' jumps
@@ -66,7 +68,7 @@ def test_values_and_slopes_to_a_few_units_in_the_last_place(build: str, activati
     assert (np.abs(slope - true_slope) <= 4 * unit * (np.abs(true_slope) + np.abs(z * bend)) + 3e-16).all()
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
 def test_nan_stays_nan(build: str, activation: str) -> None:
     """So the loss of a member that has diverged shows it."""
     layers = (Dense("hidden", 1), Dense("output", 2, activated=False))
@@ -86,7 +88,7 @@ def test_pixels_are_divided_by_255_exactly(build: str) -> None:
         assert gradient[1] == np.float32(pixel) / np.float32(255) * np.float32(0.5)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases(most_images=30))
 def test_saturated_and_dead_units(build: str, activation: str, case: Case) -> None:
@@ -99,7 +101,7 @@ def test_saturated_and_dead_units(build: str, activation: str, case: Case) -> No
     assert saturated[0, -1] == dead[0, -1] == 0  # the output has no activation
     for i, (z, _) in enumerate(arguments):
         u = inner(member.scaling, z, member.alpha).requires_grad_()
-        (slope,) = torch.autograd.grad(ACTIVATIONS[activation].f(u).sum(), u)
+        (slope,) = torch.autograd.grad(activation_of(activation, "rescaled")(u, 1.0).sum(), u)
         bound = 0.01 * ACTIVATIONS[activation].steepest
         surely = (slope.abs() < bound * (1 - 1e-4) - 1e-9).flatten(1)
         maybe = (slope.abs() < bound * (1 + 1e-4) - 1e-9).flatten(1) | (

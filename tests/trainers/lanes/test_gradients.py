@@ -6,12 +6,11 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.trainers.lanes.judge import Case, cases, error, gradient, members, regime_case, smooth
-from trainers.activations import ACTIVATIONS
+from tests.trainers.lanes.judge import Case, cases, error, gradient, members, regime_case, regimes_of, smooth
 from trainers.lanes import kernels
+from trainers.lanes.tables import SUPPORT
 from trainers.layers import places
 from trainers.members import MemberConfig
-from trainers.regimes import REGIMES
 
 SLOW = pytest.mark.slow
 lanes_settings = settings(
@@ -50,8 +49,8 @@ def test_of_small_networks_of_any_shape(build: str, case: Case) -> None:
 # In the default run every activation in one regime, and the others with one that is smooth and one that is not.
 EVERY = [
     pytest.param(regime, activation, marks=[] if regime == "combined" or activation in ("tanh", "relu") else SLOW)
-    for regime in REGIMES
-    for activation in ACTIVATIONS
+    for regime in regimes_of("lanes")
+    for activation in SUPPORT.fields["activation"]
 ]
 
 
@@ -74,7 +73,7 @@ def test_of_every_regime_and_activation(regime: str, activation: str) -> None:
 @pytest.mark.parametrize(
     "activation", ["tanh", *(pytest.param(a, marks=SLOW) for a in ("sigmoid", "logsigmoid", "softsign"))]
 )
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("lanes"))
 def test_deep_in_saturation_they_are_as_good_as_torchs_float32(regime: str, activation: str) -> None:
     """At initial values from [-10, 10) rounding decides where the gradient goes: see trainers/lanes/README.md."""
     ratios = []
