@@ -220,7 +220,9 @@ def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) 
             output = layer.forward(incoming, iter(_apart(parameters[place.where], place.tensors)))
             # two factors of a separable convolution share it
             share = 1 / sum(len(shape) > 1 for shape in place.tensors)
-            parameters[weights] *= scale / output.std(correction=0) ** share
+            deviation = output.std(correction=0)
+            if deviation > 0:  # not where all units before it are dead
+                parameters[weights] *= (scale / deviation) ** share
     return replace(state, parameters=parameters.float().numpy())
 
 

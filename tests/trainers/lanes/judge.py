@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, activation, inner
+from trainers.cuda.plan import refusal
+from trainers.engines import unsupported
 from trainers.lanes.tables import SUPPORT
-from trainers.layers import Convolution, Dense, Layer, Pooling, parameter_count, places
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, parameter_count, places
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES, network
 
 NEAR = 1e-6  # of the largest: a few times what float32 gets wrong
+
+
+def regimes_of(engine: str) -> list[str]:
+    """Those whose networks a fast engine trains."""
+    known = [regime for regime in REGIMES if unsupported(MemberConfig(regime=regime), engine) is None]
+    return [regime for regime in known if engine != "cuda" or refusal(network(regime), IMAGE) is None]
 
 
 class Split(NamedTuple):

@@ -83,6 +83,7 @@ def test_what_the_kernels_have_no_code_for_is_refused(build: str, monkeypatch: p
     """By Python's table; and where that says more than the kernels know, by the kernels."""
     split = images(5, (3, 4, 4), 3, 0)
     layers = (Dense("output", 3, activated=False),)
+    monkeypatch.setitem(ACTIVATIONS, "toy", replace(ACTIVATIONS["tanh"]))
 
     def evaluate(**fields: str) -> None:
         member = MemberConfig()
@@ -96,7 +97,6 @@ def test_what_the_kernels_have_no_code_for_is_refused(build: str, monkeypatch: p
     for field, values in SUPPORT.fields.items():
         with pytest.raises(ValueError, match=f"the lanes engine does not have the {field} 'toy'"):
             evaluate(**{field: "toy"})
-        monkeypatch.setitem(ACTIVATIONS, "toy", ACTIVATIONS["tanh"])
         half_added = replace(SUPPORT, fields=SUPPORT.fields | {field: (*values, "toy")})
         with monkeypatch.context() as patched:
             patched.setattr(kernels, "SUPPORT", half_added)
@@ -106,9 +106,10 @@ def test_what_the_kernels_have_no_code_for_is_refused(build: str, monkeypatch: p
 
 def test_a_layer_of_another_kind_is_refused() -> None:
     @dataclass(frozen=True)
-    class Toy:
+    class Toy(Dense):
         kind = "toy"
         name: str = "toy"
+        units: int = 8
 
     reason = kernels.refusal((Toy(), Dense("output", 3, activated=False)), (3, 4, 4))
     assert reason == "layer toy: the lanes engine does not have layers of the kind 'toy'"
