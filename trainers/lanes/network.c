@@ -54,9 +54,12 @@ static void activate_at(Workspace *w, const Layer *l, const Pass *p, size_t at, 
 
 /* A convolution's own output, where it is to be normalized. */
 static void convolve(Workspace *w, const Layer *l, const float *bias) {
-    for (int y = 0; y < l->height; y++)
+    Sums sums[MOST_CHANNELS];
+    for (int y = 0; y < l->height; y++) {
         convolve_row(w->memory + l->input + (size_t)y * l->in * (l->width + 2), l->in, l->width, w->weights + l->packed,
                      bias, row_at(w->memory + l->z, l, 0, y), l->out, l->width + 2);
+        if (l->meets) leave_row(w, l, y, sums);
+    }
 }
 
 static void convolution(Workspace *w, int index, const Pass *p) {
@@ -97,10 +100,11 @@ static void convolution(Workspace *w, int index, const Pass *p) {
         for (int c = 0; c < l->out; c++) {
             size_t at = to + (size_t)c * (wide + 2), from = (size_t)c * l->width;
             vec *choice = p->backward && l->pooled ? w->memory + l->choice + at : NULL, *winners = slopes + 2 * size;
-            if (l->pooled) pool(keys + from, pair + from, size, value + at, choice, wide);
-            if (l->pooled && random) pool(keys + from, slopes + from, size, winners, NULL, wide);
+            vec *largest = l->residual ? winners + wide : NULL;
+            if (l->pooled) pool(keys + from, pair + from, size, value + at, largest, choice, wide);
+            if (l->pooled && random) pool(keys + from, slopes + from, size, winners, NULL, NULL, wide);
             activate_at(w, l, p, at, !random ? NULL : l->pooled ? winners : drawn + from, wide);
-            if (l->residual && l->pooled) pool(keys + from, keys + from, size, value + at, NULL, wide);
+            if (l->residual && l->pooled) memcpy(value + at, largest, sizeof(vec) * wide);
             if (l->residual && !l->pooled)
                 for (int x = 0; x < wide; x++) value[at + x] += incoming[c * (l->width + 2) + x];
         }
@@ -161,7 +165,7 @@ static void begin(Workspace *w, int groups, int index, const Pass *p) {
     if (l->kind == DENSE) dense_products(w, groups, index, p);
     for (int g = 0; g < groups; g++) {
         if (l->kind != DENSE && l->normalization) convolve(w + g, l, l->bias ? p->parameters + l->biases : NULL);
-        if (l->meets) leave_sums(w + g, l);
+        if (l->kind == DENSE && l->meets) leave_units(w + g, l);
     }
 }
 

@@ -49,7 +49,8 @@ typedef struct {
     size_t choice;     /*   which of four was the largest (pooled layers); */
     size_t gradient;   /*   the gradient by z before the pooling (pooled layers); */
     size_t z;          /*   what is normalized, which becomes the normalized (or remains, of dynamic tanh), */
-    size_t inverse;    /*   and 1 / its deviation, of the layer or of each channel; */
+    size_t mean;       /*   its mean, of the layer or of each channel, */
+    size_t inverse;    /*   and 1 / its deviation; */
     size_t through;    /*   the gradient by its value (residual layers); */
     size_t by_alpha, by_below_0; /* derivatives of its value */
     size_t buffers;    /* where its running statistics begin: the channels' means, then their variances */
@@ -133,6 +134,12 @@ typedef struct {
     int valid; /* how many lanes hold images */
 } Workspace;
 
+/* Of a channel that is to be normalized: sums about a centre. */
+typedef struct {
+    wide sum, squares;
+    vec centre;
+} Sums;
+
 /* Where row y of a layer's channel begins, or its unit, in what is as large as its output before a pooling. */
 INLINE vec *row_at(vec *output, const Layer *l, int channel, int y) {
     if (l->kind == DENSE) return output + channel;
@@ -171,7 +178,8 @@ void draw(uint32_t of_layer, uint32_t first, uint32_t units, uint32_t unit, vec 
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit);
 
 /* normalization.c */
-void leave_sums(Workspace *w, const Layer *l);
+void leave_row(Workspace *w, const Layer *l, int y, Sums *sums);
+void leave_units(Workspace *w, const Layer *l);
 void normalize(Workspace *w, const Layer *l, const Pass *p);
 void normalized_row(const Workspace *w, const Layer *l, const Pass *p, int channel, int y, vec *to);
 void leave_sums_back(Workspace *w, const Layer *l);
@@ -184,7 +192,7 @@ void convolve_row(const vec *above, int in, int width, const float *packed, cons
 void weight_gradient(const vec *image, const vec *gradient, int in, int out, int height, int width, vec *sums);
 
 /* pooling.c */
-void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *choice, int width);
+void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *key, vec *choice, int width);
 void unpool(const vec *gradient, const vec *choice, vec *upper, vec *lower, int width);
 
 /* dense.c */

@@ -8,7 +8,7 @@
 
 #include "network.h"
 
-/* A group leaves for each channel a sum, a centre near the mean and the squares' sum about it; on the way back the sums of
+/* A group leaves for each channel a sum and a sum of squares about a centre near the mean, with the centre between; on the way back the sums of
  * the gradient, and of it times the normalized. */
 enum { OF_CHANNEL = 3, OF_CHANNEL_BACK = 2 };
 
@@ -50,16 +50,52 @@ INLINE wide sum_of(vec *z, const Layer *l, int c) {
     return total;
 }
 
-void leave_sums(Workspace *w, const Layer *l) {
-    vec *z = w->memory + l->z;
-    const wide lanes = widened(held(w));
-    double *left = w->partials + l->partials;
-    for (int c = 0; c < l->out; c++, left += OF_CHANNEL) {
-        left[0] = lanes_sum(sum_of(z, l, c) * lanes);
-        float centre = (float)(left[0] / (w->valid * (double)units_of(l)));
-        left[1] = centre;
-        left[2] = lanes_sum(squares_about(all(centre), z, l, c) * lanes);
+/* Row y of a channel, the first of which gives the centre. */
+INLINE void add_row(const Workspace *w, const Layer *l, int c, int y, Sums *sums) {
+    const vec *row = row_at(w->memory + l->z, l, c, y);
+    vec s = all(0.0f), q = s;
+    if (y == 0) {
+        for (int x = 0; x < l->columns; x++) s += row[x];
+        float centre = (float)(lanes_sum(widened(s * held(w))) / (w->valid * (double)l->columns));
+        *sums = (Sums){widened(all(0.0f)), widened(all(0.0f)), all(centre)};
+        s = all(0.0f);
     }
+    for (int x = 0; x < l->columns; x++) {
+        vec off = row[x] - sums->centre;
+        s += off;
+        q = fma_(off, off, q);
+    }
+    sums->sum += widened(s);
+    sums->squares += widened(q);
+}
+
+INLINE void leave(Workspace *w, const Layer *l, int c, const Sums *sums) {
+    const wide lanes = widened(held(w));
+    double *left = w->partials + l->partials + (size_t)c * OF_CHANNEL;
+    left[0] = lanes_sum(sums->sum * lanes);
+    left[1] = sums->centre[0];
+    left[2] = lanes_sum(sums->squares * lanes);
+}
+
+/* Row y of a convolution that was just computed; after the last one the sums are left. */
+void leave_row(Workspace *w, const Layer *l, int y, Sums *sums) {
+    for (int c = 0; c < l->out; c++) add_row(w, l, c, y, &sums[c]);
+    for (int c = 0; y + 1 == l->rows && c < l->out; c++) leave(w, l, c, &sums[c]);
+}
+
+/* A dense layer. */
+void leave_units(Workspace *w, const Layer *l) {
+    for (int c = 0; c < l->out; c++) {
+        Sums sums;
+        add_row(w, l, c, 0, &sums);
+        leave(w, l, c, &sums);
+    }
+}
+
+/* How many numbers a channel has in a group. */
+INLINE double of_group(const Layer *l, const Pass *p, size_t group) {
+    int64_t images = p->images - (int64_t)group * LANES;
+    return (images < LANES ? images : LANES) * (double)units_of(l);
 }
 
 /* A channel's mean and variance over a batch, and how many numbers they are of. */
@@ -67,23 +103,15 @@ static double statistics(const Network *n, const Layer *l, const Pass *p, int c,
     double count = p->images * (double)units_of(l), sum = 0, squares = 0;
     const double *left = p->partials + l->partials + (size_t)c * OF_CHANNEL;
     size_t groups = (p->images + LANES - 1) / LANES;
-    for (size_t g = 0; g < groups; g++) sum += left[g * n->partials];
+    for (size_t g = 0; g < groups; g++) sum += left[g * n->partials] + of_group(l, p, g) * left[g * n->partials + 1];
     *mean = sum / count;
     for (size_t g = 0; g < groups; g++) {
-        const double *of_group = left + g * n->partials;
-        int64_t images = p->images - (int64_t)g * LANES;
-        double held = (images < LANES ? images : LANES) * (double)units_of(l), off = of_group[1] - *mean;
-        squares += of_group[2] + off * (2 * (of_group[0] - held * of_group[1]) + held * off);
+        const double *here = left + g * n->partials;
+        double off = here[1] - *mean;
+        squares += here[2] + off * (2 * here[0] + of_group(l, p, g) * off);
     }
     *variance = squares / count;
     return count;
-}
-
-static void scale_by(vec mean, vec inverse, vec *z, const Layer *l, int c) {
-    for (int y = 0; y < l->rows; y++) {
-        vec *row = row_at(z, l, c, y);
-        for (int x = 0; x < l->columns; x++) row[x] = (row[x] - mean) * inverse;
-    }
 }
 
 /* By its channels' statistics, the batch's or the running ones. */
@@ -102,9 +130,8 @@ static void by_batch(Workspace *w, const Layer *l, const Pass *p) {
             *running += (float)MOMENTUM_OF_STATISTICS * ((float)mean - *running);
             *running_variance += (float)MOMENTUM_OF_STATISTICS * (unbiased - *running_variance);
         }
-        vec inverse = all((float)(1 / sqrt(variance + EPSILON_OF_VARIANCE)));
-        w->memory[l->inverse + c] = inverse;
-        scale_by(all((float)mean), inverse, w->memory + l->z, l, c);
+        w->memory[l->inverse + c] = all((float)(1 / sqrt(variance + EPSILON_OF_VARIANCE)));
+        w->memory[l->mean + c] = all((float)mean);
     }
 }
 
@@ -118,9 +145,10 @@ static void by_layer(Workspace *w, const Layer *l) {
     for (int c = 0; c < l->out; c++) squares += squares_about(mean, z, l, c);
     for (int k = 0; k < LANES; k++) inverse[k] = (float)(1 / sqrt(squares[k] / count + EPSILON_OF_VARIANCE));
     w->memory[l->inverse] = inverse;
-    for (int c = 0; c < l->out; c++) scale_by(mean, inverse, z, l, c);
+    w->memory[l->mean] = mean;
 }
 
+/* Leaves the statistics, for `normalized_row`. */
 void normalize(Workspace *w, const Layer *l, const Pass *p) {
     if (l->normalization == BATCH_NORMALIZATION) by_batch(w, l, p);
     if (l->normalization == LAYER_NORMALIZATION) by_layer(w, l);
@@ -129,17 +157,24 @@ void normalize(Workspace *w, const Layer *l, const Pass *p) {
 /* Where the channels' scales begin among what a layer learns; the shifts follow. */
 INLINE size_t scales(const Layer *l) { return l->normalization == DYNAMIC_TANH_NORMALIZATION; }
 
-/* Row y of a channel, or a unit, as the activation gets it. */
+/* Row y of a channel, or a unit, as the activation gets it; the normalized takes its place. */
 void normalized_row(const Workspace *w, const Layer *l, const Pass *p, int channel, int y, vec *to) {
     const float *learned = p->parameters + l->learned.flat;
     vec scale = all(learned[scales(l) + channel]), shift = all(learned[scales(l) + l->out + channel]);
-    const vec *row = row_at(w->memory + l->z, l, channel, y);
+    vec *row = row_at(w->memory + l->z, l, channel, y);
     if (l->normalization == DYNAMIC_TANH_NORMALIZATION) {
         Scaled f = hyperbolic(*learned);
         activate(&f, row, NULL, to, NULL, l->columns);
-        row = to;
+        for (int x = 0; x < l->columns; x++) to[x] = fma_(to[x], scale, shift);
+        return;
     }
-    for (int x = 0; x < l->columns; x++) to[x] = fma_(row[x], scale, shift);
+    size_t at = l->normalization == BATCH_NORMALIZATION ? channel : 0;
+    vec inverse = w->memory[l->inverse + at], mean = w->memory[l->mean + at];
+    for (int x = 0; x < l->columns; x++) {
+        vec normalized = (row[x] - mean) * inverse;
+        row[x] = normalized;
+        to[x] = fma_(normalized, scale, shift);
+    }
 }
 
 /* Where the gradient by what comes out lies, and becomes that by what goes in. */

@@ -137,6 +137,7 @@ int plan(Network *n, const Call *call) {
         if (l->pooled) l->gradient = take(&n->vectors, bordered(l->out, l->height, l->width));
         size_t whole = l->kind == DENSE ? blocks(l->out) : bordered(l->out, l->height, l->width);
         if (l->normalization) l->z = take(&n->vectors, whole);
+        if (l->normalization) l->mean = take(&n->vectors, l->out);
         if (l->normalization) l->inverse = take(&n->vectors, l->out);
         if (l->residual) l->through = take(&n->vectors, after);
         if (l->alpha.flat != (size_t)NOWHERE) l->by_alpha = take(&n->vectors, after);

@@ -7,8 +7,8 @@
 #include "network.h"
 
 /* Which of two columns of two rows is the largest by `keys`, f(z) or z itself: its z. The lower row is so many vectors after
- * the upper one; `choice` may be NULL. */
-void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *choice, int width) {
+ * the upper one; `key`, for the largest of `keys`, and `choice` may be NULL. */
+void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *key, vec *choice, int width) {
     for (int x = 0; x < width; x++) {
         const size_t at[4] = {2 * x, 2 * x + 1, lower + 2 * x, lower + 2 * x + 1};
         vec best = keys[at[0]], best_z = z[at[0]], which = all(0.0f);
@@ -20,6 +20,7 @@ void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *choice
             which = choose(won, all((float)k), which);
         }
         largest[x] = best_z;
+        if (key) key[x] = best;
         if (choice) choice[x] = which;
     }
 }
