@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,30 +71,33 @@ class LaneEngine(Engine):
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
         scores: list[tuple[float, float]] = []
-        for part, *known in self._measured(states):
+        for part in self._parts(states):
+            members, scales = [s.member for s in part], self._scales(part)
+            parameters = np.stack([s.parameters for s in part])
             buffers = np.stack([s.buffers for s in part])
-            columns = kernels.evaluate(*known, buffers, self.splits[split], self.threads, self._scales(part))
+            columns = kernels.evaluate(
+                self.layers, members, parameters, buffers, self.splits[split], self.threads, scales
+            )
             scores += zip(*(column.tolist() for column in columns), strict=True)
         return scores
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
         probes: list[Probe] = []
-        for part, *known in self._measured(states):
-            size = part[0].member.batch_size
-            rows = kernels.probe_gradient(*known, self.splits["probe"], self.threads, self._scales(part), size)
-            probes += (Probe(*row) for row in zip(*rows, strict=True))
-        return probes
-
-    def _measured(self, states: Sequence[MemberState]) -> Iterator[tuple[Any, ...]]:
-        """As many states as one call takes, with their network, members and parameters."""
         for part in self._parts(states):
-            yield part, self.layers, [s.member for s in part], np.stack([s.parameters for s in part])
+            members, scales = [s.member for s in part], self._scales(part)
+            parameters = np.stack([s.parameters for s in part])
+            size = members[0].batch_size
+            columns = kernels.probe_gradient(
+                self.layers, members, parameters, self.splits["probe"], self.threads, scales, size
+            )
+            probes += (Probe(*rows) for rows in zip(*columns, strict=True))
+        return probes
 
     def _scales(self, states: Sequence[MemberState]) -> NDArray[np.float32] | None:
         """Factor and addend of each channel, (channels, 2), for bytes that were divided by 255; None for these."""
         match states[0].member.input:
             case "bytes":
-                return np.tile(np.float32([255, 0]), (IMAGE[0], 1))
+                return np.tile(np.array([255, 0], np.float32), (IMAGE[0], 1))
             case "standardized":
                 mean, deviation = self.dataset.channel_statistics
                 return np.stack([1 / deviation, -mean / deviation], axis=1).astype(np.float32)

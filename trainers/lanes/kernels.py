@@ -176,7 +176,7 @@ def probe_gradient(
     gradients = np.zeros_like(parameters)
     often = np.zeros((len(members), len(units)), dtype=np.int64)
     alive = np.zeros((len(members), sum(units)), dtype=np.uint8)
-    arrays = {"gradients": gradients, "often": often, "alive": alive}
+    arrays: dict[str, NDArray[Any]] = {"gradients": gradients, "often": often, "alive": alive}
     _run(layers, members, split, threads, channel_scales, batch_size, parameters=parameters, **arrays)
     saturated, dead = np.zeros(often.shape), np.zeros(often.shape)
     for i, (count, stop) in enumerate(zip(units, itertools.accumulate(units), strict=True)):

@@ -192,10 +192,8 @@ void forward(Workspace *w, int groups, const Segment *segment, const Pass *p) {
     if (tail && n->layers[segment->end].whole) begin(w, groups, segment->end, p);
 }
 
-/* Turns the slopes of so many of a layer's values, from `at` on, into the gradient by their z, given that by them; what the
- * layer learns of its activation gets its part. */
-static void through(Workspace *w, const Layer *l, size_t at, const vec *by_value, size_t count) {
-    vec *slope = w->memory + l->slope + at;
+/* What else needs the gradient by so many of a layer's values: a residual layer's input, and what its activation learns. */
+static void remember(Workspace *w, const Layer *l, size_t at, const vec *by_value, size_t count) {
     if (l->residual) memcpy(w->memory + l->through + at, by_value, sizeof(vec) * count);
     const Place learned[2] = {l->alpha, l->below_0};
     const size_t derivatives[2] = {l->by_alpha, l->by_below_0};
@@ -206,6 +204,12 @@ static void through(Workspace *w, const Layer *l, size_t at, const vec *by_value
         for (size_t x = 0; x < count; x++) s = fma_(by[x], by_value[x], s);
         w->gradient[learned[k].own] += sum(s);
     }
+}
+
+/* Turns the slopes of so many of a layer's values, from `at` on, into the gradient by their z, given that by them. */
+INLINE void through(Workspace *w, const Layer *l, size_t at, const vec *by_value, size_t count) {
+    vec *slope = w->memory + l->slope + at;
+    if (l->remembers) remember(w, l, at, by_value, count);
     for (size_t x = 0; x < count; x++) slope[x] *= by_value[x];
 }
 

@@ -52,7 +52,8 @@ typedef struct {
     size_t mean;       /*   its mean, of the layer or of each channel, */
     size_t inverse;    /*   and 1 / its deviation; */
     size_t through;    /*   the gradient by its value (residual layers); */
-    size_t by_alpha, by_below_0; /* derivatives of its value */
+    size_t by_alpha, by_below_0; /* derivatives of its value; */
+    int remembers;     /*   whether there is anything of these three */
     size_t buffers;    /* where its running statistics begin: the channels' means, then their variances */
     size_t partials;   /* where a group leaves its sums for those of a batch (normalization.c) */
 } Layer;

@@ -65,6 +65,7 @@ static void learn(Network *n, Layer *l, const Row *row) {
     if (before) l->below_0 = before->below_0;
     if (row->learns_alpha) l->alpha.flat = take(&n->parameters, 1);
     if (row->learns_slope) l->below_0.flat = take(&n->parameters, 1);
+    l->remembers = l->residual || l->alpha.flat != (size_t)NOWHERE || l->below_0.flat != (size_t)NOWHERE;
     int learns = row->learns_alpha || row->learns_slope;
     if (!before || learns) n->functions++;
     l->function = n->functions - 1;
