@@ -154,8 +154,9 @@ def tables(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[Layer, ...]]:
         if height % 2 == width % 2 == 0 and draw(st.booleans()):
             layers.append(Pooling(f"pool{i}"))
             height, width = height // 2, width // 2
-    for i in range(draw(st.integers(0, 2))):
-        layers.append(Dense(f"dense{i}", draw(st.integers(1, 9)), draw(st.booleans())))
+    units = st.one_of(st.integers(1, 9), st.integers(10, 90))  # small ones and large ones have kernels of their own
+    for i in range(draw(st.integers(0, 4))):
+        layers.append(Dense(f"dense{i}", draw(units), draw(st.booleans())))
     layers.append(Dense("output", draw(st.integers(2, 11)), draw(st.booleans()), activated=False))
     return (draw(st.integers(1, 4)), *image), tuple(layers)
 
