@@ -4,7 +4,7 @@ The ways take turns, round by round, so that a machine whose speed drifts is fai
 median over the rounds of the seconds that one member needs for a thousand images, to be read as ratios. The machine's
 peaks are measured in the same rounds. The images are random: the time of a step does not depend on them.
 
-    >>> for row in bench("combined", batch_size=32, threads=2):
+    >>> for row in bench(MemberConfig(regime="combined"), threads=2):
     ...     print(row["way"], row["members"], row["seconds_per_thousand"])
 """
 
@@ -24,14 +24,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.activations import activation
 from trainers.cuda.engine import CudaEngine
 from trainers.cuda.plan import DEVICE, Plan, plan_of
 from trainers.data.dataset import Dataset, Split
+from trainers.engines import resolve
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
 from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, multiply_adds, output_shapes
 from trainers.members import MemberConfig
+from trainers.optimizers import MOMENTUM
 from trainers.reference import ReferenceEngine
 from trainers.states import initial_state
 from trainers.training import Engine, Training, layers_of
@@ -45,6 +48,7 @@ IMAGES = {"lanes": 6144, "cuda": EPOCH}
 FEWER = {"lanes": 6144, "cuda": 1024}
 MEMBERS = {"lanes": (1, 8, 32), "cuda": (1, 25, 100, 225, 1000)}
 WHOLE = {"lanes": (1, 8, 32), "cuda": (225,)}  # members for which a sweep's whole epoch is timed too
+LIGHT = 6_000_000_000  # multiply-adds of an epoch of the CPU's engines: a larger network sees fewer images
 MATRIX = 8192  # the side of the matrices whose product measures a device's peak
 
 Pass = Callable[[], int]  # trains once over the images; how many they were, for all members together
@@ -52,8 +56,7 @@ T = TypeVar("T")
 
 
 def bench(
-    regime: str,
-    batch_size: int,
+    member: MemberConfig,
     *,
     device: str = "cpu",
     engine: str = "lanes",
@@ -61,7 +64,7 @@ def bench(
     rounds: int = 5,
     compiled: bool = True,
 ) -> list[dict[str, Any]]:
-    """Time every way to train a regime but those that the device can't do; the first round is not counted.
+    """Time every way to train members like this one but those that the device can't do; the first round is not counted.
 
     A row per way and number of members. `spread` is the slowest round over the fastest. `peak` and `memory` are shares
     of what the machine did in the same rounds, of its multiply-adds in float32 and of its bandwidth; 0 where nothing
@@ -72,8 +75,8 @@ def bench(
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
     torch.set_num_threads(threads)
-    layers = layers_of(MemberConfig(regime=regime), 10)
-    prepare = {way[:2]: way[2] for way in ways(regime, batch_size, device, engine, threads, compiled)}
+    layers = layers_of(member, 10)
+    prepare = {way[:2]: way[2] for way in ways(member, device, engine, threads, compiled)}
     passes: dict[tuple[str, int], Pass] = {}
     times: dict[tuple[str, int], list[float]] = {way: [] for way in prepare}
     peaks = []
@@ -101,8 +104,7 @@ def bench(
         median = statistics.median(counted)
         rows.append(
             {
-                "regime": regime,
-                "batch_size": batch_size,
+                "batch_size": member.batch_size,
                 "way": name,
                 "members": members,
                 "seconds_per_thousand": median,
@@ -116,12 +118,12 @@ def bench(
 
 
 def ways(
-    regime: str, batch_size: int, device: str, engine: str, threads: int, compiled: bool
+    member: MemberConfig, device: str, engine: str, threads: int, compiled: bool
 ) -> Iterator[tuple[str, int, Callable[[], Pass]]]:
-    """Every way to train a regime: its name, its number of members, and what makes it ready."""
-    member = MemberConfig(regime=regime, batch_size=batch_size)
+    """Every way to train members like this one: its name, its number of members, and what makes it ready."""
     layers = layers_of(member, 10)
-    few, many = random_dataset(FEWER[engine]), random_dataset(IMAGES[engine])
+    most = images_of(layers, member.batch_size) if engine == "lanes" else EPOCH
+    few, many = (random_dataset(min(images[engine], most)) for images in (FEWER, IMAGES))
     if engine == "lanes":
         plain: dict[str, dict[str, Any]] = {"dataloader": {"workers": threads}, "resident": {}}
         plain["channels_last"] = {"channels_last": True}
@@ -130,20 +132,30 @@ def ways(
     if compiled:
         plain["compile"] = {"compiled": True, "channels_last": engine == "lanes"}
     for name, options in plain.items():
-        yield f"pytorch {name}", 1, partial(pytorch, layers, batch_size, few.train, device, **options)
+        yield f"pytorch {name}", 1, partial(pytorch, member, few.train, device, **options)
     reference = ReferenceEngine(layers, few, device, threads)
     fast: Engine | None = None
     if engine == "cuda":
         fast = CudaEngine(layers, many, device, threads)
-    elif available():
-        fast = LaneEngine(layers, many, device, threads)
+    else:
+        resolved, reason = resolve(member, device)
+        if resolved == engine:
+            fast = LaneEngine(layers, many, device, threads)
+        elif reason:
+            log.warning("lanes is left out: %s", reason)
+    whole = len(many.train) == IMAGES[engine]  # with fewer, the probe would take more than its share of an epoch
     for count in MEMBERS[engine]:
         if engine == "cuda" or count == 1:
-            yield "reference", count, partial(epochs, reference, member, count, FEWER[engine])
-        if fast:
-            yield engine, count, partial(epochs, fast, member, count, IMAGES[engine])
-        if fast and count in WHOLE[engine]:
-            yield f"{engine}, whole epoch", count, partial(epochs, fast, member, count, IMAGES[engine], whole=True)
+            yield "reference", count, partial(epochs, reference, member, count, len(few.train))
+        if fast and (whole or count <= 8):
+            yield engine, count, partial(epochs, fast, member, count, len(many.train))
+        if fast and whole and count in WHOLE[engine]:
+            yield f"{engine}, whole epoch", count, partial(epochs, fast, member, count, len(many.train), whole=True)
+
+
+def images_of(layers: tuple[Layer, ...], batch_size: int) -> int:
+    """How many images are `LIGHT` multiply-adds: whole batches, four at the least."""
+    return max(4, LIGHT // (of_a_step(layers) * batch_size)) * batch_size
 
 
 # ---- the ways
@@ -171,25 +183,80 @@ def random_dataset(images: int) -> Dataset:
     return Dataset("random", tuple("abcdefghij"), split(images), split(images // 9), split(images * 2 // 9), digest="")
 
 
-def plain_module(layers: tuple[Layer, ...]) -> nn.Sequential:
-    """The network as anybody would write it in PyTorch, with tanh."""
+class Function(nn.Module):
+    """A member's activation; slope and alpha are parameters of its own where they are learned."""
+
+    def __init__(self, member: MemberConfig, learned: tuple[str, ...]) -> None:
+        super().__init__()
+        self.f = activation(member.activation, member.scaling)
+        for name in ("alpha", "slope"):
+            value = getattr(member, name)
+            setattr(self, name, nn.Parameter(torch.tensor(value)) if name in learned else value)
+
+    def forward(self, z: Tensor) -> Tensor:
+        result: Tensor = self.f(z, self.alpha) if self.slope is None else self.f(z, self.alpha, self.slope)
+        return result
+
+
+class Added(nn.Sequential):
+    """What comes in is added to what comes out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]
+        return result
+
+
+def plain_module(member: MemberConfig) -> nn.Sequential:
+    """The network as anybody would write it in PyTorch."""
     modules: list[nn.Module] = []
+    layers = layers_of(member, 10)
     shape: tuple[int, ...] = IMAGE
+    f: nn.Module | None = None
     for layer, outgoing in zip(layers, output_shapes(layers), strict=True):
+        of_layer: list[nn.Module] = []
         match layer:
             case Pooling():
-                modules.append(nn.MaxPool2d(2))
+                of_layer.append(nn.MaxPool2d(2))
             case Convolution(separable=True):
-                depthwise = nn.Conv2d(shape[0], shape[0], 3, padding=1, groups=shape[0], bias=False)
-                modules += [depthwise, nn.Conv2d(shape[0], layer.channels, 1, bias=layer.bias)]
+                of_layer.append(nn.Conv2d(shape[0], shape[0], 3, padding=1, groups=shape[0], bias=False))
+                of_layer.append(nn.Conv2d(shape[0], layer.channels, 1, bias=layer.bias))
             case Convolution():
-                modules.append(nn.Conv2d(shape[0], layer.channels, 3, padding=1, bias=layer.bias))
+                of_layer.append(nn.Conv2d(shape[0], layer.channels, 3, padding=1, bias=layer.bias))
             case Dense():
                 modules += [nn.Flatten()] * (len(shape) == 3)
-                modules.append(nn.Linear(prod(shape), layer.units, bias=layer.bias))
-        modules += [nn.Tanh()] * layer.activated
+                of_layer.append(nn.Linear(prod(shape), layer.units, bias=layer.bias))
+        if layer.activated:
+            of_layer += _normalized(layer.normalization, outgoing)
+            f = Function(member, layer.learned) if f is None or layer.learned else f
+            of_layer.append(f)
+        modules += [Added(*of_layer)] if layer.residual else of_layer
         shape = outgoing
     return nn.Sequential(*modules)
+
+
+def _normalized(normalization: str, shape: tuple[int, ...]) -> list[nn.Module]:
+    """The module of a normalization. Raises RuntimeError for one of which PyTorch has none."""
+    match normalization:
+        case "none":
+            return []
+        case "batch":
+            return [nn.BatchNorm1d(*shape) if len(shape) == 1 else nn.BatchNorm2d(shape[0])]
+        case "layer":
+            return [nn.GroupNorm(1, shape[0])]
+    raise RuntimeError(f"PyTorch has no module for {normalization} normalization")
+
+
+def plain_optimizer(member: MemberConfig, module: nn.Module, device: str, graph: bool) -> torch.optim.Optimizer:
+    """PyTorch's own of the member's optimizer; the fastest there is of Adam."""
+    parameters, rate = list(module.parameters()), member.learning_rate
+    match member.optimizer:
+        case "adam":
+            fused = device != "cpu"
+            return torch.optim.Adam(parameters, rate, eps=member.epsilon, capturable=graph, fused=fused)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, rate, eps=member.epsilon, capturable=graph)
+    momentum = 0.0 if member.optimizer == "sgd" else MOMENTUM
+    return torch.optim.SGD(parameters, rate, momentum, nesterov=member.optimizer == "nesterov")
 
 
 def _floats_one_by_one(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -198,8 +265,7 @@ def _floats_one_by_one(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tens
 
 
 def pytorch(
-    layers: tuple[Layer, ...],
-    batch_size: int,
+    member: MemberConfig,
     split: Split,
     device: str,
     *,
@@ -208,16 +274,14 @@ def pytorch(
     graph: bool = False,
     compiled: bool = False,
 ) -> Pass:
-    """The training step of every PyTorch tutorial, with the fastest of PyTorch's own optimizers.
+    """The training step of every PyTorch tutorial: the member's network and optimizer, without a penalty or a schedule.
 
     On shuffled batches of whole float tensors on the device, or from a DataLoader with so many `workers`; `graph`
     records a step once and replays it.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    module = plain_module(layers).to(device).to(memory_format=layout)
-    optimizer = torch.optim.Adam(
-        module.parameters(), eps=MemberConfig().epsilon, capturable=graph, fused=device != "cpu"
-    )
+    module, batch_size = plain_module(member).to(device).to(memory_format=layout), member.batch_size
+    optimizer = plain_optimizer(member, module, device, graph)
     run = torch.compile(module) if compiled else module
 
     def step(images: Tensor, labels: Tensor) -> None:

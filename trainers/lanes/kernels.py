@@ -26,7 +26,7 @@ from trainers.activations import ACTIVATIONS
 from trainers.data.dataset import Split
 from trainers.lanes.tables import ARRAYS, COUNTS, FLAT, NUMBERS, ROW, SUPPORT, header, row
 from trainers.layers import Layer, buffer_shapes, parameter_count, places
-from trainers.members import FIELDS, MOST, MemberConfig
+from trainers.members import MOST, MemberConfig
 from trainers.states import kept_by
 from trainers.streams import slope_key
 
@@ -126,9 +126,9 @@ def train_epoch(
     """Train every member for one epoch; parameters, what the optimizer keeps, buffers and steps change in place.
 
     `parameters` and each of `kept` are float32 of shape (members, parameters), `buffers`, the running statistics,
-    float32 (members, buffers), `steps` int64 (members,), `rates` float64 (members, batches), `orders` int64 (members, images): each member's order of the images of the split.
-    Returns each member's mean loss and accuracy over its batches, each before its step. Raises ValueError for arrays
-    that don't fit.
+    float32 (members, buffers), `steps` int64 (members,), `rates` float64 (members, batches), `orders` int64 (members,
+    images): each member's order of the images of the split. Returns each member's mean loss and accuracy over its
+    batches, each before its step. Raises ValueError for arrays that don't fit.
     """
     vectors = {"parameters": parameters, "buffers": buffers} | dict(zip(("first", "second"), kept, strict=False))
     for name, array in (vectors | {"steps": steps}).items():
@@ -150,7 +150,10 @@ def evaluate(
     threads: int,
     channel_scales: Floats | None = None,
 ) -> tuple[Doubles, Doubles]:
-    """Each member's mean loss and accuracy on a split, normalized by the running statistics where by any. Raises ValueError for arrays that don't fit."""
+    """Each member's mean loss and accuracy on a split, where batches are normalized by the running statistics.
+
+    Raises ValueError for arrays that don't fit.
+    """
     return _run(layers, members, split, threads, channel_scales, parameters=parameters, buffers=buffers)
 
 
@@ -240,7 +243,7 @@ def _run(
     fields = SUPPORT.fields.items()
     arrays |= {
         "table": rows,
-        "numbers": np.array([[_numbers(m)[name] for name in NUMBERS] for m in members], dtype=np.float64),
+        "numbers": np.array([_numbers(m) for m in members], dtype=np.float64),
         "choices": np.array([[f.index(getattr(m, name)) for name, f in fields] for m in members], dtype=np.int32),
         "losses": losses,
         "accuracies": accuracies,
@@ -254,12 +257,12 @@ def _run(
     return losses, accuracies
 
 
-def _numbers(member: MemberConfig) -> dict[str, float]:
-    """NUMBERS of a member, by name."""
+def _numbers(member: MemberConfig) -> list[float]:
+    """NUMBERS of a member."""
     f = ACTIVATIONS[member.activation]
-    values = {name: getattr(member, name) for name in NUMBERS if name in FIELDS} | {"slope": member.slope or 0.0}
-    values["key"] = slope_key(member.seed) if f.random else 0.0
-    return values | dict(zip(FLAT, f.flat_at(member.slope) or (), strict=True))
+    own = {"slope": member.slope or 0.0, "key": slope_key(member.seed) if f.random else 0}
+    own |= dict(zip(FLAT, f.flat_at(member.slope) or (), strict=True))
+    return [float(own[name] if name in own else getattr(member, name)) for name in NUMBERS]
 
 
 def _check_range(name: str, array: NDArray[np.int64], bound: int) -> None:

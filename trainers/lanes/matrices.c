@@ -5,7 +5,8 @@
  * the units are read one by one, and the sums over all images stay in registers: none runs across lanes. */
 #include "network.h"
 
-enum { ROWS = 8, DEPTH = 256 }; /* DEPTH inputs of a block stay in the first-level cache */
+enum { ROWS = 8 };
+enum { DEPTH = 256, DEPTH_BACK = 64 }; /* what a block sums in one go: the inputs stay in the first-level cache */
 
 /* Adds to sums[r][c] the sum over k of a[r * row + k * step] * b[c][k]. */
 INLINE void add_products(int rows, int columns, const float *a, size_t row, size_t step, const vec *const *b, int depth,
@@ -47,8 +48,9 @@ INLINE void block(int rows, int columns, const float *a, size_t row, size_t step
 /* out[c][r] = bias[r] + sum over k of a[r * row + k * step] * in[c][k]; at most COLUMNS columns. */
 void products(const float *a, size_t row, size_t step, int rows, int depth, const vec *const *in, const float *bias,
               vec *const *out, int columns) {
-    for (int k = 0; k < depth; k += DEPTH) {
-        int deep = depth - k < DEPTH ? depth - k : DEPTH, size;
+    int most = step == 1 ? DEPTH : DEPTH_BACK; /* weights from as many rows, whose lines have to stay, too */
+    for (int k = 0; k < depth; k += most) {
+        int deep = depth - k < most ? depth - k : most, size;
         for (int r = 0; r < rows; r += size) {
             const vec *from[COLUMNS] = {in[0] + k, in[columns - 1] + k};
             vec *to[COLUMNS] = {out[0] + r, out[columns - 1] + r};

@@ -10,10 +10,11 @@ from sweeps.cli import _status
 from sweeps.commands.bench import bench_text
 from tests.trainers.cuda.device import DEVICE
 from trainers import bench as timing
-from trainers.bench import bench, bytes_an_image
+from trainers.bench import bench, bytes_an_image, images_of
 from trainers.cuda.plan import DEVICE as COMPILED
 from trainers.cuda.plan import plan_of
 from trainers.lanes import available
+from trainers.members import MemberConfig, layers_of
 from trainers.regimes import network
 
 
@@ -53,10 +54,48 @@ def test_every_way_is_timed_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> No
     assert "x dataloader" in map(str.strip, header) and "x channels_last" in map(str.strip, header)
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        "{blocks: 0, dense: 2, units: 20, optimizer: nesterov}",
+        '{"normalization": "batch", "residual": true, "activation": "prelu", "optimizer": "rmsprop"}',
+        "{convolution: separable, normalization: layer, learn_alpha: network, optimizer: sgd}",
+    ],
+)
+def test_any_network_is_timed(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--network", network, "--batch", "16", "--rounds", "1", "--no-compile", "--threads", "1"]
+    assert _status(["bench", *asked, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {(r["network"], r["batch_size"]) for r in rows} == {(network, 16)}
+    assert {"pytorch dataloader", "pytorch resident", "pytorch channels_last", "reference"} <= {r["way"] for r in rows}
+    assert all(row["seconds_per_thousand"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "network, why",
+    [
+        ("{dense: 3, depth: 4}", "a member has no field 'depth'"),
+        ("[1, 2]", "it must be fields of a member"),
+        ("{units: 0}", "units >= 1 must hold"),
+        ("{units: ", "not YAML"),
+    ],
+)
+def test_what_makes_no_network_is_one_line_and_2(network: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status(["bench", "--network", network]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"gradsweep: --network {network}: ") and why in line and line.count("\n") == 1
+
+
+def test_large_networks_see_fewer_images() -> None:
+    """So that a round takes seconds; the paper's see as many as the probe's share of an epoch asks for."""
+    sizes = {fields: images_of(layers_of(MemberConfig(**dict(fields)), 10), 32) for fields in ((), (("channels", 64),))}
+    assert sizes[()] > 6144 and sizes[("channels", 64),] == 128
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_way_is_timed_on_a_device() -> None:
-    rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1, compiled=False)
+    rows = bench(MemberConfig(), device=DEVICE, engine="cuda", rounds=1, compiled=False)
     graphs = [("pytorch graphs", 1)] if DEVICE == "cuda" else []
     ours = [(way, n) for n in (1, 2) for way in ("reference", "cuda")] + [("cuda, whole epoch", 2)]
     assert [(r["way"], r["members"]) for r in rows] == [("pytorch eager", 1), *graphs, *ours]
@@ -77,20 +116,20 @@ def test_what_the_device_cannot_do_is_left_out_and_the_rest_is_timed(
     full, broken = torch.OutOfMemoryError("CUDA out of memory\nmore"), torch.AcceleratorError("illegal address")
     found = [("first", 1, failing(full)), ("later", 2, lambda: failing(full)), ("fine", 1, lambda: lambda: 1000)]
     monkeypatch.setattr("trainers.bench.ways", lambda *_: found)
-    rows = bench("combined", 32, device=DEVICE, engine="cuda", rounds=1)
+    rows = bench(MemberConfig(), device=DEVICE, engine="cuda", rounds=1)
     assert [row["way"] for row in rows] == ["fine"]
     assert [message for message in caplog.messages if "left out" in message] == [
         f"{way} members is left out: CUDA out of memory" for way in ("first with 1", "later with 2")
     ]
     found.append(("broken", 1, failing(broken)))
     with pytest.raises(torch.AcceleratorError, match="illegal address"):
-        bench("combined", 32, device=DEVICE, engine="cuda", rounds=1)
+        bench(MemberConfig(), device=DEVICE, engine="cuda", rounds=1)
 
 
 def test_the_table() -> None:
     def row(way: str, members: int, seconds: float) -> dict[str, object]:
         return {
-            "regime": "combined",
+            "network": "combined",
             "batch_size": 32,
             "way": way,
             "members": members,

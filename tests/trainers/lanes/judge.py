@@ -132,7 +132,7 @@ def error(found: np.ndarray, true: np.ndarray) -> float:
 
 members = st.builds(
     MemberConfig,
-    activation=st.sampled_from(SUPPORT.fields["activation"]),
+    activation=st.sampled_from([a for a in SUPPORT.fields["activation"] if not ACTIVATIONS[a].random]),
     scaling=st.sampled_from(["rescaled", "naive"]),
     penalty=st.sampled_from(["l1", "l2"]),
     alpha=st.sampled_from([0.5, 1.0, 2.0, 3.7]),

@@ -1,5 +1,6 @@
 """The same bits: alone or among others, on one thread or several, straight through or resumed."""
 
+from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
@@ -8,13 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.lanes.judge import Case, cases, glorot, images, members
+from tests.trainers.lanes.members import data as few
+from tests.trainers.lanes.members import members as any_members
+from tests.trainers.lanes.members import started
 from trainers.data.dataset import Dataset, Split
 from trainers.lanes import kernels
 from trainers.lanes.engine import MEMBERS_A_CALL, LaneEngine
 from trainers.layers import Dense
-from trainers.members import MemberConfig
+from trainers.members import MemberConfig, layers_of
+from trainers.optimizers import OPTIMIZERS
 from trainers.regimes import network
-from trainers.states import initial_state
+from trainers.states import MemberState, initial_state, load_states, save_states
 from trainers.streams import order_of_images
 
 lanes_settings = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -35,10 +40,11 @@ def epochs(case: Case, state: State, which: range, batch_size: int, threads: int
         orders = np.stack([order_of_images(m.seed, epoch, n) for m in case.members])
         rates = np.array([[m.learning_rate] * -(-n // batch_size) for m in case.members])
         parameters, *kept, steps = state
-        arrays = (parameters, kept, steps, rates)
+        buffers = np.zeros((len(steps), 0), np.float32)
+        arrays = (parameters, kept, buffers, steps, rates)
         found += kernels.train_epoch(case.layers, case.members, *arrays, case.split, orders, batch_size, threads)
         found += [a.copy() for a in state]
-        found += kernels.evaluate(case.layers, case.members, state[0], case.split, threads)
+        found += kernels.evaluate(case.layers, case.members, state[0], buffers, case.split, threads)
         found += kernels.probe_gradient(case.layers, case.members, state[0], case.split, threads)
     return found
 
@@ -95,6 +101,36 @@ def test_a_large_batch_that_is_summed_in_several_goes(build: str, layers: tuple,
     assert bits(found[0]) == bits(found[1]) == bits(found[2])
 
 
+def whole_states(engine: LaneEngine, states: list[MemberState], epochs: int) -> list[list[bytes]]:
+    """Train for so many epochs: everything of each member that could differ."""
+    for _ in range(epochs):
+        states = [state for state, *_ in engine.train_epoch(states)]
+    scores, probes = engine.evaluate(states, "test"), engine.probe(states)
+    return [
+        bits([s.parameters, s.buffers, *s.kept, np.array(score), *probe])
+        for s, score, probe in zip(states, scores, probes, strict=True)
+    ]
+
+
+@lanes_settings
+@given(member=any_members, optimizer=st.sampled_from(list(OPTIMIZERS)), threads=st.integers(2, 3))
+def test_a_member_of_any_kind(
+    build: str, tmp_path_factory: pytest.TempPathFactory, member: MemberConfig, optimizer: str, threads: int
+) -> None:
+    """In a pack of five of which it shares the network alone, on threads, and interrupted."""
+    member = replace(member, optimizer=optimizer)
+    others = [replace(member, seed=s, alpha=1 + s / 10, r=s / 100, learning_rate=0.01 / (1 + s)) for s in range(4)]
+    dataset, layers = few(50), layers_of(member, 10)
+    states = [started(m, dataset) for m in (*others, member)]
+    alone = LaneEngine(layers, dataset, "cpu", 1)
+    expected = whole_states(alone, states[-1:], 2)[0]
+    assert whole_states(LaneEngine(layers, dataset, "cpu", threads), states, 2)[-1] == expected
+    ((after, *_),) = LaneEngine(layers, dataset, "cpu", threads).train_epoch(states[-1:])
+    path = tmp_path_factory.mktemp("states") / "one.npz"
+    save_states([after], path)
+    assert whole_states(alone, list(load_states(path)), 1)[0] == expected
+
+
 @lanes_settings
 @given(case=cases(most_images=30), member=members)
 def test_a_diverged_member_leaves_the_others_alone(build: str, case: Case, member: MemberConfig) -> None:
@@ -115,7 +151,9 @@ def test_a_large_pack_is_evaluated_in_several_calls_to_the_same_bits(monkeypatch
     engine = LaneEngine(layers, Dataset("few", tuple("abcdefghij"), *parts, digest=""), "cpu", threads=2)
     states = [initial_state(member.with_seed(s), layers) for s in range(2 * MEMBERS_A_CALL + 3)]
     members, parameters = [s.member for s in states], np.stack([s.parameters for s in states])
-    whole = kernels.evaluate(layers, members, parameters, engine.splits["test"], 2)
+    whole = kernels.evaluate(
+        layers, members, parameters, np.zeros((len(states), 0), np.float32), engine.splits["test"], 2
+    )
     probed = kernels.probe_gradient(layers, members, parameters, engine.splits["probe"], 2)
     calls = {name: Mock(wraps=getattr(kernels, name)) for name in ("evaluate", "probe_gradient")}
     for name, call in calls.items():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.trainers.lanes.judge import images
-from trainers.activations import ACTIVATIONS, Activation
+from trainers.activations import ACTIVATIONS
 from trainers.lanes import available, kernels
 from trainers.lanes.engine import LaneEngine, applies
 from trainers.lanes.tables import SUPPORT, header
@@ -83,13 +83,15 @@ def test_what_the_kernels_have_no_code_for_is_refused(build: str, monkeypatch: p
     """By Python's table; and where that says more than the kernels know, by the kernels."""
     split = images(5, (3, 4, 4), 3, 0)
     layers = (Dense("output", 3, activated=False),)
-    monkeypatch.setitem(ACTIVATIONS, "toy", Activation(lambda z: z))
+    monkeypatch.setitem(ACTIVATIONS, "toy", replace(ACTIVATIONS["tanh"]))
 
     def evaluate(**fields: str) -> None:
         member = MemberConfig()
         for name, value in fields.items():
             object.__setattr__(member, name, value)
-        kernels.evaluate(layers, [MemberConfig(), member], np.zeros((2, 144), np.float32), split, 1)
+        kernels.evaluate(
+            layers, [MemberConfig(), member], np.zeros((2, 144), np.float32), np.zeros((2, 0), np.float32), split, 1
+        )
 
     evaluate()
     for field, values in SUPPORT.fields.items():

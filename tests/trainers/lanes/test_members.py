@@ -1,86 +1,28 @@
 """Members of any kind against the reference engine's own functions in double precision: a step, evaluation, probe."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.trainers.lanes.members import data, members, started
 from trainers import reference
-from trainers.activations import ACTIVATIONS
-from trainers.data.dataset import Dataset, Split
+from trainers.data.dataset import Dataset
 from trainers.lanes.engine import LaneEngine
-from trainers.lanes.tables import SUPPORT
-from trainers.layers import NORMALIZATIONS, places
-from trainers.members import LEARN_ALPHA, MemberConfig, layers_of
+from trainers.layers import places
+from trainers.members import MemberConfig, layers_of
 from trainers.reference import ReferenceEngine
-from trainers.regimes import REGIMES
-from trainers.states import MemberState, initial_state
+from trainers.states import MemberState
 from trainers.streams import order_of_images
 
 NOISE = 3e-7  # of a parameter: what float32 does not know of it, a few times
 
 
-def split(count: int, seed: int) -> Split:
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 10, count)
-    images = random.integers(0, 200, (count, 3, 32, 32)) + 5 * labels[:, None, None, None]
-    return Split(images.astype(np.uint8), labels)
-
-
-def data(count: int) -> Dataset:
-    return Dataset("few", tuple("abcdefghij"), split(count, 0), split(7, 1), split(19, 2), digest="")
-
-
-activations = st.sampled_from([a for a in ACTIVATIONS if a in SUPPORT.fields["activation"]])
-members = st.builds(
-    MemberConfig,
-    regime=st.sampled_from([name for name in REGIMES if name != "deep"]),
-    blocks=st.sampled_from([0, 1, 2]),
-    convolutions=st.sampled_from([1, 2]),
-    channels=st.sampled_from([1, 3, 8]),
-    dense=st.sampled_from([0, 1, 2]),
-    units=st.sampled_from([3, 20, 40]),
-    normalization=st.sampled_from(["none", *NORMALIZATIONS]),
-    residual=st.booleans(),
-    convolution=st.sampled_from(["plain", "separable"]),
-    dense_bias=st.booleans(),
-    activation=activations,
-    scaling=st.sampled_from(["rescaled", "naive"]),
-    alpha=st.sampled_from([0.5, 1.0, 3.0]),
-    learn_alpha=st.sampled_from(list(LEARN_ALPHA)),
-    slope=st.sampled_from([None, 0.3]),
-    loss=st.sampled_from(["cross_entropy", "squared"]),
-    penalty=st.sampled_from(["l1", "l2", "decoupled"]),
-    penalized=st.sampled_from(["all", "weights"]),
-    r=st.sampled_from([0.0, 0.01]),
-    optimizer=st.just("momentum"),  # what it keeps of the first step is the gradient
-    clip=st.sampled_from([0.0, 0.1]),
-    initialization=st.just("glorot_uniform"),
-    init_scale=st.just(1.0),
-    bias_scale=st.just(0.1),
-    input=st.sampled_from(["unit", "standardized"]),
-    batch_size=st.sampled_from([11, 16, 33, 40]),
-    seed=st.integers(0, 1000),
-)
 lanes_settings = settings(
     max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
-
-
-def started(member: MemberConfig, dataset: Dataset) -> MemberState:
-    """Where no parameter is at a special value, as scales of 1 and shifts of 0 are, and alphas may be negative."""
-    state = initial_state(member, layers_of(member, 10), dataset)
-    random, parameters = np.random.default_rng(member.seed), state.parameters.copy()
-    for place in places(layers_of(member, 10)):
-        for name, where in place.learned.items():
-            drawn = random.uniform(0.5, 1.5, where.stop - where.start) * random.choice([-1, 1])
-            parameters[where] = parameters[where] + 0.3 * drawn if name != "alpha" else parameters[where] * drawn
-    buffers = state.buffers + random.uniform(0, 0.5, len(state.buffers)).astype(np.float32)
-    return replace(state, parameters=parameters, buffers=buffers)
 
 
 class Exact(reference.Array):
