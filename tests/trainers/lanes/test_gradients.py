@@ -11,6 +11,7 @@ from trainers.lanes import kernels
 from trainers.lanes.tables import SUPPORT
 from trainers.layers import places
 from trainers.members import MemberConfig
+from trainers.regimes import REGIMES
 
 SLOW = pytest.mark.slow
 lanes_settings = settings(
@@ -73,9 +74,12 @@ def test_of_every_regime_and_activation(regime: str, activation: str) -> None:
 @pytest.mark.parametrize(
     "activation", ["tanh", *(pytest.param(a, marks=SLOW) for a in ("sigmoid", "logsigmoid", "softsign"))]
 )
-@pytest.mark.parametrize("regime", regimes_of("lanes"))
+@pytest.mark.parametrize("regime", [regime for regime in regimes_of("lanes") if REGIMES[regime].table])
 def test_deep_in_saturation_they_are_as_good_as_torchs_float32(regime: str, activation: str) -> None:
-    """At initial values from [-10, 10) rounding decides where the gradient goes: see trainers/lanes/README.md."""
+    """At initial values from [-10, 10) rounding decides where the gradient goes: see trainers/lanes/README.md.
+
+    Of the paper's networks: through 20 dense layers any float32 is off by more than the gradient itself.
+    """
     ratios = []
     for seed in range(9):
         member = MemberConfig(regime=regime, activation=activation)
