@@ -39,4 +39,5 @@ def learning_rates(member: MemberConfig, epoch: int, steps: int) -> Numbers:
     warm, done = member.warmup * steps, (epoch - 1) * steps + np.arange(steps, dtype=np.float64)
     share = (done - warm) / max(1, member.epochs * steps - warm)
     factors = np.where(done < warm, (done + 1) / max(1, warm), SCHEDULES[member.schedule](share))
-    return member.learning_rate * factors
+    rates: NDArray[np.float64] = member.learning_rate * factors
+    return rates

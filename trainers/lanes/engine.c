@@ -7,6 +7,7 @@
  *
  * Every call plans the network anew and has its own memory: nothing is kept between calls. */
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -26,6 +27,8 @@ typedef struct {
     float *gradient;  /* (parameters,), of a batch */
     float *rows;      /* (most,), the part of it that is being worked on */
     Workspace **all;  /* (kept,), a team's groups in their order */
+    Scaled *functions; /* (functions,) */
+    double *partials; /* (kept, partials), of groups */
     double *losses, loss; /* (kept,), and of all images of a call */
     int64_t *hits, hits_in_all;
 } Thread;
@@ -33,7 +36,8 @@ typedef struct {
 typedef struct {
     const Call *call;
     Network network;
-    int64_t kept; /* gradients of groups that a team keeps before it adds them up */
+    int64_t kept; /* gradients of groups that a team keeps before it adds them up, */
+    int64_t at_a_time; /* and the images that they are of */
     int64_t held; /* groups that a thread has on their way at a time: one, or as many where there are several segments */
     Thread *threads;
     int64_t next; /* the next member that no thread has taken */
@@ -46,13 +50,19 @@ typedef struct {
     Workspace *groups;
     size_t member;
     int rank, size;
-    Settings settings;
-    Scaled f;
-    float *parameters;
+    const Choices *choices;
+    const Numbers *numbers;
+    float *parameters, *buffers;
 } Part;
 
 static size_t parameters_of(const Network *n, const Layer *l) {
     return (l + 1 < n->layers + n->count ? l[1].parameters : n->parameters) - l->parameters;
+}
+
+/* Where in a layer's parameters from `from` to `to` those end that a member penalizes. */
+static size_t penalized(const Part *p, const Layer *l, size_t from, size_t to) {
+    size_t end = p->choices->penalized == WEIGHTS && l->biases < to ? l->biases : to;
+    return end < from ? from : end;
 }
 
 /* How many units' weights are worked on at a time. */
@@ -64,46 +74,76 @@ static int rows_at_a_time(const Layer *l) {
 /* The sum of the groups' own gradients takes its place in the flat vector, and begins anew. */
 static void round_off(const Network *n, double *total, float *gradient) {
     for (const Layer *l = n->layers; l < n->layers + n->count; l++)
-        for (size_t i = 0; !l->whole && i < parameters_of(n, l); i++)
-            gradient[l->parameters + i] = (float)total[l->own + i];
+    {
+        size_t weights = l->learned.flat - l->parameters, learned = parameters_of(n, l) - weights;
+        for (size_t i = 0; !l->whole && i < weights; i++) gradient[l->parameters + i] = (float)total[l->own + i];
+        for (size_t i = 0; i < learned; i++) gradient[l->learned.flat + i] = (float)total[l->learned.own + i];
+    }
     memset(total, 0, sizeof(double) * n->own);
 }
 
 /* Every `size`-th group from `first` on of these images, as many as are held, through the whole network. */
-static void pass(const Part *p, const int64_t *order, int64_t images, float scale, int first, int back,
-                 Saturation *saturation) {
+static void pass(const Part *p, const Pass *q, const int64_t *order, int64_t begin, float scale, int first) {
     Thread *team = p->team;
     const Network *n = &p->run->network;
     const Segment *segments = n->segments;
     const Layer *last = &n->layers[n->count - 1];
     Workspace *w = p->groups;
     int count = 0;
+    int64_t images = q->images;
     for (int64_t at; count < p->run->held && (at = (int64_t)(first + count * p->size) * LANES) < images; count++) {
-        gather(&w[count], p->run->call, order + at, images - at < LANES ? (int)(images - at) : LANES);
-        w[count].gradient = team->gradients + (first + count * p->size) * n->own;
+        Workspace *group = &w[count];
+        gather(group, p->run->call, order + begin + at, images - at < LANES ? (int)(images - at) : LANES);
+        group->number = first + count * p->size;
+        group->first = begin + at;
+        group->gradient = team->gradients + group->number * n->own;
+        group->partials = team->partials + group->number * n->partials;
+        if (n->learns) memset(group->gradient, 0, sizeof(float) * n->own); /* sums over layers */
     }
     for (int s = 0; s < n->segment_count; s++) {
         if (segments[s].together) meet(&team->barrier, p->size);
-        forward(w, count, &segments[s], p->parameters, &p->f, back, saturation);
+        forward(w, count, &segments[s], q);
     }
     for (int i = 0; i < count; i++) {
         int g = first + i * p->size;
         team->losses[g] = 0;
         team->hits[g] = 0;
-        softmax(w[i].memory + last->value, n->classes, w[i].labels, w[i].valid, scale,
-                back ? w[i].memory + last->slope : NULL, &team->losses[g], &team->hits[g]);
+        score(p->choices->loss, w[i].memory + last->value, n->classes, w[i].labels, w[i].valid, scale,
+              q->backward ? w[i].memory + last->slope : NULL, &team->losses[g], &team->hits[g]);
     }
-    for (int s = n->segment_count - 1; back && s >= 0; s--) {
-        backward(w, count, &segments[s], p->parameters);
+    for (int s = n->segment_count - 1; q->backward && s >= 0; s--) {
+        backward(w, count, &segments[s], q);
         if (segments[s].together) meet(&team->barrier, p->size);
     }
 }
 
-/* A step of so many parameters from `from` on. */
-static void take_step(const Part *p, const Step *step, size_t from, size_t count, const float *gradient) {
+/* The step of a layer's parameters from `from` to `to` in the flat vector, given their gradient. */
+static void take_step(const Part *p, const Step *step, const Layer *l, size_t from, size_t to, const float *gradient) {
     const Call *c = p->run->call;
-    size_t at = p->member * p->run->network.parameters + from;
-    adam(step, count, c->parameters + at, c->first_moment + at, c->second_moment + at, gradient);
+    size_t member = p->member * p->run->network.parameters, weights = penalized(p, l, from, to);
+    Step bare = *step;
+    bare.l1 = bare.l2 = 0.0f;
+    bare.shrink = 1.0f;
+    for (; from < to; step = &bare, from = weights, weights = to) {
+        float *first = c->first ? c->first + member + from : NULL, *second = c->second ? c->second + member + from : NULL;
+        advance(step, weights - from, p->parameters + from, first, second, gradient);
+        gradient += weights - from;
+    }
+}
+
+/* What the gradient is multiplied by so that its norm, penalty included, is within the member's bound. */
+static float clipping(const Part *p, const Step *step, const float *gradient) {
+    const Network *n = &p->run->network;
+    Step bare = *step;
+    bare.l1 = bare.l2 = 0.0f;
+    double sum = 0;
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
+        size_t from = l->parameters, to = from + parameters_of(n, l), weights = penalized(p, l, from, to);
+        sum += squares(step, weights - from, p->parameters + from, gradient + from);
+        sum += squares(&bare, to - weights, p->parameters + weights, gradient + weights);
+    }
+    double factor = p->numbers->clip / (sqrt(sum) + 1e-6);
+    return factor > 1 ? 1.0f : (float)factor;
 }
 
 /* A rank's share of the layers whose gradient is summed over a batch: the gradient of some units at a time, which stays in
@@ -121,13 +161,26 @@ static void whole_layers(const Part *p, int groups, int add, const Step *step) {
             size_t at = l->parameters + (size_t)u * l->in;
             float *gradient = step ? own->rows : team->gradient + at;
             weights_gradient(own->all, groups, i, u, units, add, gradient);
-            if (step) take_step(p, step, at, (size_t)units * l->in, gradient);
+            if (step) take_step(p, step, l, at, at + (size_t)units * l->in, gradient);
         }
         if (!l->bias || p->rank) continue;
         float *gradient = step ? own->rows : team->gradient + l->biases;
         bias_gradient(own->all, groups, i, add, gradient);
-        if (step) take_step(p, step, l->biases, l->out, gradient);
+        if (step) take_step(p, step, l, l->biases, l->biases + l->out, gradient);
     }
+}
+
+/* A rank's own functions: alpha and slopes may be learned. */
+static const Scaled *functions_of(const Part *p) {
+    const Network *n = &p->run->network;
+    Scaled *functions = p->team[p->rank].functions;
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
+        if (l > n->layers && l->function == l[-1].function) continue;
+        double alpha = l->alpha.flat == (size_t)NOWHERE ? p->numbers->alpha : p->parameters[l->alpha.flat];
+        double slope = l->below_0.flat == (size_t)NOWHERE ? p->numbers->slope : p->parameters[l->below_0.flat];
+        functions[l->function] = scaled(p->choices, p->numbers, alpha, slope);
+    }
+    return functions;
 }
 
 /* The gradient of the mean loss of `count` images (where `back`), in the flat vector, and a step (or NULL) with it; adds to the
@@ -136,13 +189,16 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
                        Saturation *saturation) {
     Thread *team = p->team;
     const Network *n = &p->run->network;
-    int64_t kept = p->run->kept * LANES;
-    const Step *at_once = count <= kept ? step : NULL;
+    int64_t kept = p->run->at_a_time;
+    Pass q = {p->parameters, p->buffers, functions_of(p), team->partials, 0, back, step != NULL,
+              (uint32_t)p->numbers->key, step ? step->number - 1 : 0, saturation};
+    const Step *at_once = count <= kept && p->numbers->clip == 0 ? step : NULL;
     for (int64_t begin = 0; begin < count; begin += kept) {
         int64_t images = count - begin < kept ? count - begin : kept;
         int groups = (int)((images + LANES - 1) / LANES), first = p->rank;
         do { /* a rank without a group still meets the others */
-            pass(p, order + begin, images, 1.0f / count, first, back, saturation);
+            q.images = images;
+            pass(p, &q, order, begin, 1.0f / count, first);
             first += (int)p->run->held * p->size;
         } while (first < groups);
         meet(&team->barrier, p->size);
@@ -156,22 +212,30 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
         if (begin + kept >= count && back && p->rank == 0) round_off(n, team->total, team->gradient);
         meet(&team->barrier, p->size);
     }
-    for (const Layer *l = n->layers; step && l < n->layers + n->count; l++) {
+    if (!step) return;
+    Step final = *step;
+    if (p->numbers->clip > 0) final.factor = clipping(p, step, team->gradient);
+    if (p->numbers->clip > 0) meet(&team->barrier, p->size); /* no rank has moved parameters yet */
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
         size_t many = parameters_of(n, l), sharers = many < SHARED ? 1 : p->size;
         size_t from = p->rank * many / sharers, to = (p->rank + 1) * many / sharers;
-        if ((l->whole && at_once) || (size_t)p->rank >= sharers) continue;
-        take_step(p, step, l->parameters + from, to - from, team->gradient + l->parameters + from);
+        if ((size_t)p->rank >= sharers) continue;
+        from += l->parameters;
+        to += l->parameters;
+        if (l->whole && at_once && from < l->learned.flat) from = l->learned.flat;
+        if (from < to) take_step(p, &final, l, from, to, team->gradient + from);
     }
-    if (step) meet(&team->barrier, p->size); /* they go on with the new parameters */
+    meet(&team->barrier, p->size); /* they go on with the new parameters */
 }
 
 static void train(const Part *p) {
     const Call *c = p->run->call;
     const int64_t *order = c->orders + p->member * c->count;
+    const double *rate = c->rates + p->member * ((c->count + c->batch_size - 1) / c->batch_size);
     int64_t number = c->steps[p->member];
     for (int64_t begin = 0; begin < c->count; begin += c->batch_size) {
         int64_t images = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
-        Step step = step_of(&p->settings, ++number);
+        Step step = step_of(p->choices, p->numbers, ++number, *rate++);
         prepare(p->groups, p->parameters, 1);
         accumulate(p, order + begin, images, 1, &step, NULL);
     }
@@ -199,11 +263,10 @@ static void measure(const Part *p) {
 
 static void take_part(const Run *run, size_t member, Thread *team, int rank, int size) {
     const Call *c = run->call;
-    const double *x = c->numbers + 3 * member;
-    const int32_t *y = c->choices + 3 * member;
-    Part p = {run, team, team[rank].groups, member, rank, size, {y[0], y[1], y[2], x[0], x[1], x[2]}, {0},
-              c->parameters + member * run->network.parameters};
-    p.f = scaled(&p.settings);
+    const Choices *choices = &c->choices[member];
+    const Numbers *numbers = &c->numbers[member];
+    Part p = {run, team, team[rank].groups, member, rank, size, choices, numbers,
+              c->parameters + member * run->network.parameters, c->buffers + member * run->network.buffers};
     if (rank == 0) {
         memset(team->total, 0, sizeof(double) * run->network.own);
         team->loss = 0;
@@ -256,6 +319,8 @@ static size_t lay_out(Run *run, int threads, char *memory) {
         here.gradient = take(memory, &taken, sizeof(float) * n->parameters);
         here.rows = take(memory, &taken, sizeof(float) * most);
         here.all = take(memory, &taken, sizeof(Workspace *) * run->kept);
+        here.functions = take(memory, &taken, sizeof(Scaled) * n->functions);
+        here.partials = take(memory, &taken, sizeof(double) * run->kept * n->partials);
         here.losses = take(memory, &taken, sizeof(double) * run->kept);
         here.hits = take(memory, &taken, sizeof(int64_t) * run->kept);
         here.total = take(memory, &taken, sizeof(double) * n->own);
@@ -264,19 +329,34 @@ static size_t lay_out(Run *run, int threads, char *memory) {
     return taken;
 }
 
+/* Whether the kernels have code for what each member asks for. */
+static int known(const Call *c) {
+    static const int counts[] = {CHOICE_COUNTS};
+    for (int64_t m = 0; m < c->members; m++) {
+        const int32_t *choices = (const int32_t *)&c->choices[m];
+        for (size_t i = 0; i < sizeof(counts) / sizeof(int); i++)
+            if (choices[i] < 0 || choices[i] >= counts[i]) return 0;
+    }
+    return 1;
+}
+
 /* Does what a call asks for (tables.py). 0, -1 without memory, -2 for a member that asks for what the kernels don't have,
  * or the row that can't be run. */
 EXPORT int lanes_run(const Call *c) {
     Run run = {.call = c};
-    if (!known(c->choices, c->members)) return -2;
+    if (!known(c)) return -2;
     int wrong = plan(&run.network, c), threads = c->threads > MOST_THREADS ? MOST_THREADS : (int)c->threads;
     if (wrong) return wrong;
     /* as many gradients as a batch has groups, within 16 MB; their number has no part in the bits */
     int64_t groups = (c->batch_size + LANES - 1) / LANES, fit = (4 << 20) / (int64_t)(run.network.own + 1);
     run.kept = groups < fit ? groups : fit;
     run.kept = run.kept < 1 ? 1 : run.kept > MOST_KEPT ? MOST_KEPT : run.kept;
+    run.at_a_time = run.kept * LANES;
     for (int s = 0; s < run.network.segment_count; s++)
-        if (run.network.segments[s].together && c->steps) run.kept = groups;
+        if (run.network.segments[s].together) { /* a batch in one go */
+            run.at_a_time = c->batch_size < c->count ? c->batch_size : c->count;
+            run.kept = (run.at_a_time + LANES - 1) / LANES;
+        }
     run.held = run.network.segment_count > 1 || run.network.layers[0].whole ? run.kept : 1;
     size_t bytes = lay_out(&run, threads, NULL);
     void *memory = NULL;

@@ -1,4 +1,5 @@
-/* From images of bytes, one after the other, to vectors of a pixel of each: a transposition, and division by 255. */
+/* From images of bytes, one after the other, to vectors of a pixel of each: a transposition, division by 255, and what
+ * else is done to a channel (`channel_scales`, a factor and an addend each). */
 #include "network.h"
 
 /* b / 255, rounded correctly: the reciprocal in two parts, of which the first has so few bits that b times it is exact. */
@@ -68,6 +69,8 @@ void gather(Workspace *w, const Call *call, const int64_t *order, int count) {
                 for (int l = 0; l < LANES; l++) v[l] = from[l][offset + x];
                 row[x] = scale(v);
             }
+            for (x = 0; call->channel_scales && x < n->width; x++)
+                row[x] = fma_(row[x], all(call->channel_scales[2 * c]), all(call->channel_scales[2 * c + 1]));
             offset += n->width;
         }
 }

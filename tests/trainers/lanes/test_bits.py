@@ -33,7 +33,10 @@ def epochs(case: Case, state: State, which: range, batch_size: int, threads: int
     for epoch in which:
         n = len(case.split.labels)
         orders = np.stack([order_of_images(m.seed, epoch, n) for m in case.members])
-        found += kernels.train_epoch(case.layers, case.members, *state, case.split, orders, batch_size, threads)
+        rates = np.array([[m.learning_rate] * -(-n // batch_size) for m in case.members])
+        parameters, *kept, steps = state
+        arrays = (parameters, kept, steps, rates)
+        found += kernels.train_epoch(case.layers, case.members, *arrays, case.split, orders, batch_size, threads)
         found += [a.copy() for a in state]
         found += kernels.evaluate(case.layers, case.members, state[0], case.split, threads)
         found += kernels.probe_gradient(case.layers, case.members, state[0], case.split, threads)
