@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper clean
+.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper fields clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/gradsweep run quickstart $(RUN)
@@ -41,6 +41,10 @@ reliability: $(VENV)/installed
 # DATA is cifar10, which is downloaded once, or folder:PATH. Some three hours on two cores; goes on where it stopped.
 paper: $(VENV)/installed
 	$(BIN)/python -m docs.build.paper --data $(or $(DATA),cifar10) $(PAPER)
+
+fields: $(VENV)/installed
+	$(BIN)/python -m docs.build.fields > docs/fields.new
+	mv docs/fields.new docs/fields.md
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gradsweep needs Python 3.11 or newer: make PYTHON=...")'

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
-from search_spaces.space import Space, Value, unsearched
+from search_spaces.space import Space, Value, effective
 from search_spaces.suggest import Shown, distributions, memory_study
 
 BEST = 5
@@ -27,13 +27,14 @@ def importance(
 ) -> dict[str, float]:
     """Parameter -> share, largest first; the shares sum to 1. `points` are (parameters, value) of configurations.
 
-    A parameter without effect in a configuration (alpha beside relu) does not count there. Points outside the space are
-    left out. Empty where fewer than LEAST are left, or where the best are no better than the rest.
+    A parameter without effect in a configuration (alpha beside relu, or one whose condition does not hold) does not
+    count there. Points outside the space are left out. Empty where fewer than LEAST are left, or where the best are no
+    better than the rest.
     """
     known = distributions(space)
     trials = []
     for parameters, value in points:
-        idle = unsearched(space, {**base, **parameters})
+        _, idle = effective(space, base, parameters)
         own = {key: parameters[key] for key in space if key not in idle}
         if all(own[key] in space[key] for key in own):
             shape = {key: known[key] for key in own}

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial
 
 from search_spaces.options import check_options, construct, split
 from search_spaces.plan import SearchPlan, Settings
-from search_spaces.space import Range, Space, Value, unsearched
+from search_spaces.space import Range, Space, Value, effective
 from trainers.errors import OptionError
 
 LARGEST = 100_000  # points of a grid
@@ -61,11 +61,10 @@ def grid(
     axes = [what.points(points) if isinstance(what, Range) else what.values for what in space.values()]
     if (size := math.prod(map(len, axes))) > LARGEST:
         raise OptionError("points", f"a grid may have {LARGEST} points, but this has {size}")
-    configurations: dict[tuple[Value, ...], dict[str, Value]] = {}
+    configurations: dict[tuple[tuple[str, Value], ...], dict[str, Value]] = {}
     for values in itertools.product(*axes):
-        parameters = dict(zip(space, values, strict=True))
-        parameters |= unsearched(space, {**base, **parameters})
-        configurations.setdefault(tuple(parameters.values()), parameters)
+        parameters, _ = effective(space, base, dict(zip(space, values, strict=True)))
+        configurations.setdefault(tuple(parameters.items()), parameters)
     order = list(configurations.values())
     random.Random(seed).shuffle(order)
     return order

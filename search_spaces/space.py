@@ -1,8 +1,11 @@
-"""What can be searched, as plain data: ranges, choices, and the one condition between them.
+"""What can be searched, as plain data: ranges, choices, and the conditions between them.
 
-    >>> space = {"alpha": Range(0.5, 8.0, log=True), "activation": Choice(("tanh", "relu"))}
-    >>> unsearched(space, {"activation": "relu", "scaling": "rescaled"})
-    {'alpha': 1.0}
+    >>> space = {
+    ...     "initialization": Choice(("uniform", "he_normal")),
+    ...     "init_scale": Range(0.1, 10, log=True, when={"initialization": ("uniform",)}),
+    ... }
+    >>> effective(space, {}, {"initialization": "he_normal", "init_scale": 0.3})
+    ({'initialization': 'he_normal'}, ('init_scale',))
 
 Imports no Optuna, so that a spec can be read without it.
 """
@@ -11,26 +14,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from trainers.errors import shown
-from trainers.members import FIELDS, alpha_acts
+from trainers.members import FIELDS, MemberConfig, alpha_acts
+from trainers.regimes import REGIMES
 
 Value = str | float | int | bool
+When = Mapping[str, tuple[Value, ...]]  # field -> values; it must have one of them
 
 
 @dataclass(frozen=True)
 class Range:
     """The numbers from `low` to `high`, both included; `log`: on a log scale, `integer`: whole numbers only.
 
-    Raises ValueError for a range that holds nothing to search.
+    It has an effect only where each field of `when` has one of its values. Raises ValueError for a range that holds
+    nothing to search.
     """
 
     low: float
     high: float
     log: bool = False
     integer: bool = False
+    when: When = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value in (("low", self.low), ("high", self.high)):
@@ -70,9 +78,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values. Raises ValueError where there are none, or two that are equal (1, 1.0 and True are)."""
+    """One of several values; `when` as in a range.
+
+    Raises ValueError where there are none, or two that are equal (1, 1.0 and True are).
+    """
 
     values: tuple[Value, ...]
+    when: When = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -95,8 +107,35 @@ Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
 SEARCHABLE = tuple(name for name in FIELDS if name not in ("seed", "data", "engine"))
 
 
-def unsearched(space: Space, parameters: Mapping[str, Value | None]) -> dict[str, Value]:
-    """The keys of the space that have no effect beside the other parameters (base included), and what they are there:
-    alpha is 1 where it does nothing."""
-    activation, scaling = (str(parameters.get(name, FIELDS[name].default)) for name in ("activation", "scaling"))
-    return {"alpha": 1.0} if "alpha" in space and not alpha_acts(activation, scaling) else {}
+def effective(
+    space: Space, base: Mapping[str, Value | None], drawn: Mapping[str, Value]
+) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """A configuration's parameters, of what was drawn for the whole space, and the keys that have no effect in it.
+
+    Where a condition does not hold the base's value stays: the key is no parameter there. Alpha is 1 where it does
+    nothing.
+    """
+
+    @cache
+    def holds(key: str) -> bool:
+        return all(value(name) in allowed for name, allowed in space[key].when.items())
+
+    def useless(key: str) -> bool:
+        return key == "alpha" and not alpha_acts(str(value("activation")), str(value("scaling")))
+
+    @cache
+    def value(name: str) -> Value | None:
+        if name in space and holds(name):
+            return 1.0 if useless(name) else drawn[name]
+        default: Any = FIELDS[name].default
+        given = base.get(name, default)
+        return own_values(str(value("regime"))).get(name) if given is None else given
+
+    parameters = {key: 1.0 if useless(key) else drawn[key] for key in space if holds(key)}
+    return parameters, tuple(key for key in space if not holds(key) or useless(key))
+
+
+@cache
+def own_values(regime: str) -> Mapping[str, Any]:
+    """What the fields of a member are in a regime where they are left open; empty for an unknown one."""
+    return vars(MemberConfig(regime=regime)) if regime in REGIMES else {}

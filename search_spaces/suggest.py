@@ -2,7 +2,8 @@
 
 A sampler is shown an Optuna study in memory, made for it from the rows. Every trial there has every parameter of the
 space, so that Optuna finds the whole search space whatever the arms set. Configurations outside the space are left out.
-A parameter without effect (alpha beside relu) has the value that the sampler drew for it. A diverged configuration is
+A parameter without effect (alpha beside relu, or one whose condition does not hold) has the value that the sampler
+drew for it. A diverged configuration is
 shown as pruned before its first value: Optuna's samplers ignore failures, and would return to where training diverges
 (tpe counts it as bad; gp, cmaes and nsga2 use complete trials only).
 
@@ -26,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.plan import Row, SearchPlan
 from search_spaces.samplers import grid, make_sampler, sees
-from search_spaces.space import Choice, Space, Value, unsearched
+from search_spaces.space import Choice, Space, Value, effective
 
 WINDOW = 250
 BEST = 25
@@ -53,11 +54,15 @@ def distributions_as_json(space: Space) -> dict[str, str]:
 def point(plan: SearchPlan, row: Row) -> dict[str, Value] | None:
     """Where in the space a configuration lies; None for an arm that lies outside, or differs in another field."""
     if not row.arm:
-        return {key: row.drawn.get(key, row.parameters[key]) for key in plan.space}
+        drawn = {**row.parameters, **row.drawn}
+        return {key: drawn[key] for key in plan.space}
     arm = plan.member(row.parameters)
     at: dict[str, Value] = {key: getattr(arm, key) for key in plan.space}
-    inside = all(at[key] in what for key, what in plan.space.items())
-    return at if inside and arm == plan.member(at) else None
+    own = {key: at[key] for key in effective(plan.space, plan.base, at)[0]}
+    if arm != plan.member(own) or not all(own[key] in plan.space[key] for key in own):
+        return None
+    # Where its condition does not hold any value will do, but Optuna wants one that is in the space.
+    return {key: at[key] if at[key] in what else next(iter(what.ends.values())) for key, what in plan.space.items()}
 
 
 def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[Row]:
@@ -78,9 +83,9 @@ def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[R
         study.sampler = make_sampler(plan.sampler, number, number - len(plan.arms), space)
         before = storage.get_study_system_attrs(STUDY)
         trial = study.ask(space)
-        parameters: dict[str, Value] = {key: trial.params[key] for key in plan.space}
-        idle = unsearched(plan.space, {**plan.base, **parameters})
-        row = Row(number, parameters=parameters | idle, drawn={key: parameters[key] for key in idle})
+        drawn: dict[str, Value] = {key: trial.params[key] for key in plan.space}
+        parameters, idle = effective(plan.space, plan.base, drawn)
+        row = Row(number, parameters=parameters, drawn={key: drawn[key] for key in idle})
         if sees(plan.sampler) == "all":
             notes = dict(storage.get_trial_system_attrs(trial.number))
             after = storage.get_study_system_attrs(STUDY)

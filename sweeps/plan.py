@@ -1,8 +1,9 @@
 """What a spec would run, and about how long: read off the spec, nothing is trained and no image is decoded.
 
-The time is the network's multiply-adds times what one takes each engine, measured with the paper's regimes on a core of
-an AMD EPYC with AVX-512 (digits, batches of 32, evaluation and statistics in it), times images, epochs and members,
-shared out among the packs that run at once. It is an "about": machines differ, and a pruner saves what it saves.
+The time is the network's multiply-adds, and each step's parameters and layers, times what one takes each engine,
+measured on a core with AVX-512 (digits, batches of 32, evaluation and statistics in it), times images, epochs and
+members, shared out among the packs that run at once. It is an "about": machines differ, and a pruner saves what it
+saves. Where the network's size is searched, a middle one stands for all.
 """
 
 from __future__ import annotations
@@ -11,17 +12,29 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeps.spec.reading import Resources, SweepSpec
 from trainers.data import Images, images_of
 from trainers.engines import kind_of, resolve
 from trainers.errors import RequestError
-from trainers.layers import multiply_adds, places
-from trainers.members import MemberConfig, layers_of
+from trainers.layers import Layer, multiply_adds, parameter_count, places
+from trainers.members import WHOLE, MemberConfig, layers_of
+from trainers.regimes import NETWORK
 
-# Seconds per multiply-add of the way forward, the ways back in it; of convolutions, and of all else.
-SECONDS = {"lanes": (5.6e-11, 5e-10), "reference": (1.0e-9, 2e-9)}
+
+class Seconds(NamedTuple):
+    """Per multiply-add of the way forward, the ways back in it, of convolutions and of all else; per step and one of
+    the parameters; per step and layer."""
+
+    convolution: float
+    rest: float
+    parameter: float
+    layer: float
+
+
+SECONDS = {"lanes": Seconds(5.6e-11, 6e-10, 3e-9, 0.0), "reference": Seconds(1.4e-9, 4e-10, 3e-9, 8e-5)}
+SIZES = tuple(name for name in (*NETWORK, "epochs") if name in WHOLE)  # fields that decide how long it takes
 START_SECONDS = 10.0
 GB = 2**30
 H200 = 132  # multiprocessors
@@ -30,13 +43,15 @@ H200 = 132  # multiprocessors
 def plan_of(spec: SweepSpec) -> dict[str, Any]:
     """Read a plan off a spec: what would run. What is confirmed is taken for arms and for searched ones like base.
 
+    `layers` has an entry for each network among the arms and base: which, and its number of layers and of parameters.
+
     `configurations` are arms and searched ones; `confirmed` of them, at most, are trained again on fresh seeds.
     `seconds` is None without measurement or images to go by, `device_memory` (see `_device_memory`) without a GPU.
     """
     search, resources = spec.search_plan(), spec.resources
     arms = [spec.members(arm)[0] for arm in search.arms.values()]
-    configurations = arms + [spec.members({})[0]] * search.configurations
-    images = {member.data: images_of(member.data) for member in configurations}
+    configurations = arms + [spec.members(_middle(spec))[0]] * search.configurations
+    images = {data: images_of(data) for data in dict.fromkeys(member.data for member in configurations)}
     at_once, size, device = _at_once(resources), pack_size(spec), "cuda" if resources.gpus else "cpu"
     stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
     if search.confirming:
@@ -51,9 +66,15 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
         for packs, seeds in stages:
             costs = [sum(_seconds(m, images[m.data]) for m in pack) * seeds / resources.cpus for pack in packs]
             seconds += max([sum(costs) / at_once, *costs])
+    named = dict(zip(search.arms, arms, strict=True)) | ({"base": spec.members({})[0]} if search.configurations else {})
+    networks: dict[tuple[Layer, ...], list[str]] = {}
+    for name, member in named.items():
+        networks.setdefault(layers_of(member, images[member.data].classes or 10), []).append(name)
     return {
         "name": spec.name,
         "question": spec.question,
+        "objectives": [f"{o.direction} {o.name}" for o in spec.objectives],
+        "space": spec.model_dump()["search"]["space"] if spec.search else {},
         "configurations": len(configurations),
         "arms": len(arms),
         "searched": search.configurations,
@@ -62,6 +83,10 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
         "fresh_seeds": len(spec.fresh_seeds),
         "members": len(configurations) * len(spec.seeds) + search.confirming * len(spec.fresh_seeds),
         "epochs": search.epochs,
+        "layers": [
+            {"of": of, "layers": len(places(layers)), "parameters": parameter_count(layers)}
+            for layers, of in networks.items()
+        ],
         "packs": sum(len(packs) for packs, _ in stages),
         "pack": size,
         "cpus": resources.cpus,
@@ -101,16 +126,28 @@ def _at_once(resources: Resources) -> int | str:
     return max(1, len(os.sched_getaffinity(0)) // resources.cpus)
 
 
+def _middle(spec: SweepSpec) -> dict[str, int]:
+    """Of what is searched of a network's size and of the epochs, the middle."""
+    space, middle = spec.search.space if spec.search else {}, {}
+    for name in SIZES:
+        if name in space:
+            ends = [int(value) for value in space[name].ends.values()]
+            middle[name] = round(sum(ends) / len(ends))
+    return middle
+
+
 def _seconds(member: MemberConfig, images: Images) -> float:
     engine = "auto" if member.engine != "reference" else member.engine
-    of_convolution, of_rest = SECONDS[resolve(replace(member, engine=engine), "cpu", images.classes).engine]
+    each = SECONDS[resolve(replace(member, engine=engine), "cpu", images.classes).engine]
     # the lane engine runs separable convolutions as plain ones, and the others gain nothing by them
     layers = layers_of(replace(member, convolution="plain"), images.classes)
     an_image = sum(
-        count * (of_convolution if place.kind == "convolution" else of_rest)
+        count * (each.convolution if place.kind == "convolution" else each.rest)
         for place, count in zip(places(layers), multiply_adds(layers), strict=True)
     )
-    return an_image * images.train * (member.epochs + 1)
+    a_step = each.parameter * parameter_count(layers) + each.layer * len(places(layers))
+    steps = math.ceil(images.train / member.batch_size)
+    return (an_image * images.train + a_step * steps) * (member.epochs + 1)
 
 
 def _device_memory(

@@ -12,7 +12,7 @@ import shutil
 from dataclasses import replace
 
 from search_spaces.importance import importance
-from search_spaces.space import Range
+from search_spaces.space import Range, effective
 from sweeps.driver.versions import versions
 from sweeps.spec.reading import SweepSpec
 from tracking.figures.album import Album, draw
@@ -69,13 +69,18 @@ def _searched(spec: SweepSpec, data: FigureData) -> tuple[list[Axis], dict[str, 
     if spec.search is None:
         return [], {}
     space, base, shares = spec.search.space, spec.search_plan().base, {}
-    axes = [
-        Axis(key, what.low, what.high, what.log) if isinstance(what, Range) else Axis(key, choices=what.values)
-        for key, what in space.items()
-    ]
-    for o in spec.objective:
-        tried = replace(data, objective=(o.metric, o.goal)).tried.sort_index()
-        fields = tried[list(space)].to_numpy(dtype=object).tolist()
-        points = [(dict(zip(space, row, strict=True)), v) for row, v in zip(fields, tried["value"], strict=True)]
-        shares[o.metric] = importance(space, o.goal, points, base)
+    fields = data.firsts[list(space)].to_numpy(dtype=object).tolist()
+    drawn = {n: dict(zip(space, row, strict=True)) for n, row in zip(data.firsts.index, fields, strict=True)}
+    without = {n: effective(space, base, values)[1] for n, values in drawn.items()}
+    axes = []
+    for key, what in space.items():
+        idle = frozenset(n for n in without if key in without[n])
+        if isinstance(what, Range):
+            axes.append(Axis(key, what.low, what.high, what.log, idle=idle, integer=what.integer))
+        else:
+            axes.append(Axis(key, choices=what.values, idle=idle))
+    for o in spec.objectives:
+        tried = replace(data, objective=o).tried["value"].sort_index()
+        points = [(drawn[n], value) for n, value in tried.items()]
+        shares[o.name] = importance(space, o.direction, points, base)
     return axes, shares

@@ -28,11 +28,6 @@ BLOCK = re.compile(
 USE = """
 import json, logging, sys
 
-import trainers.optimizers
-
-given = json.load(sys.stdin)
-trainers.optimizers.OPTIMIZER = given["optimizer"]
-
 from sweeps.commands.look import network_table
 from sweeps.plan import plan_of
 from sweeps.spec.reading import parse
@@ -50,7 +45,7 @@ class Lines(logging.Handler):
 log = logging.getLogger("gradsweep")
 log.setLevel(logging.INFO)
 log.addHandler(Lines())
-spec = parse(given["spec"])
+spec = parse(sys.stdin.read())
 plan = plan_of(spec)
 arms = {}
 for name, parameters in spec.search_plan().arms.items():
@@ -61,6 +56,7 @@ for name, parameters in spec.search_plan().arms.items():
         "lines": list(lines),
         "rows": [layer["kind"] for layer in network_table(member.regime)],
         "places": [place[:3] for place in places(layers_of(member, len(load(member.data).classes)))],
+        "learned": {place.name: list(place.learned) for place in places(layers_of(member, 10))},
     }
 print(json.dumps({
     "packs": plan["packs"],
@@ -76,8 +72,11 @@ base: {data: digits, epochs: 1, batch_size: 256, init_scale: 1.0}
 seeds: 1
 arms:
   plain: {}
-  activation: {activation: softplus, alpha: 2.0}
+  activation: {activation: selu, alpha: 2.0}
+  optimizer: {optimizer: adagrad}
+  loss: {loss: brier}
   penalty: {penalty: log, r: 0.1}
+  normalization: {normalization: rms}
   layer: {regime: gated}
   regime: {regime: shallow}
   initialization: {initialization: signs, init_scale: 0.1}
@@ -107,11 +106,11 @@ def follow(section: str, folder: Path) -> None:
         path.write_text(content, encoding="utf-8")
 
 
-def used(folder: Path, spec: str, optimizer: str = "adam") -> dict[str, Any]:
+def used(folder: Path, spec: str) -> dict[str, Any]:
     """What the packages in the folder make of a spec."""
     done = subprocess.run(
         [sys.executable, "-c", USE],
-        input=json.dumps({"spec": spec, "optimizer": optimizer}),
+        input=spec,
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,
@@ -147,7 +146,8 @@ def by_the_reference_engine(arm: dict[str, Any], reason: str) -> bool:
 def test_each_is_planned_and_trained(added: dict[str, Any]) -> None:
     """In packs apart where the engine, the network or the data differ."""
     assert added["seconds"] > 0
-    assert added["packs"] == len({"plain and initialization", "activation", "penalty", "layer", "regime", "data"})
+    apart = {"activation", "optimizer", "loss", "penalty", "normalization", "layer", "regime", "data"}
+    assert added["packs"] == len({"plain and initialization", *apart})
     for arm in added["arms"].values():
         assert [epoch for _, epoch, _ in arm["records"]] == [0, 1]
         assert all(abs(value) < float("inf") for _, _, metrics in arm["records"] for value in metrics.values())
@@ -155,19 +155,33 @@ def test_each_is_planned_and_trained(added: dict[str, Any]) -> None:
 
 
 def test_an_activation(added: dict[str, Any]) -> None:
-    assert "softplus" in added["fields"]["activation"]
-    assert by_the_reference_engine(
-        added["arms"]["activation"], "the lanes engine does not have the activation 'softplus'"
-    )
+    assert "selu" in added["fields"]["activation"]
+    assert by_the_reference_engine(added["arms"]["activation"], "the lanes engine does not have the activation 'selu'")
 
 
-def test_an_optimizer(folder: Path) -> None:
-    spec = SPEC[: SPEC.index("  activation")]
-    by_adam, by_momentum = (used(folder, spec, name)["arms"]["plain"] for name in ("adam", "momentum"))
-    assert by_the_reference_engine(by_momentum, "the lanes engine does not have the optimizer 'momentum'")
-    (_, _, first), (_, _, last) = by_momentum["records"]
-    assert last["train.loss"] != by_adam["records"][1][2]["train.loss"]
+def test_an_optimizer(added: dict[str, Any]) -> None:
+    arm = added["arms"]["optimizer"]
+    assert "adagrad: Adagrad (Duchi et al. 2011)" in added["fields"]["optimizer"]
+    assert by_the_reference_engine(arm, "the lanes engine does not have the optimizer 'adagrad'")
+    (_, _, first), (_, _, last) = arm["records"]
+    (_, _, started), (_, _, by_adam) = added["arms"]["plain"]["records"]
+    assert first["validation.loss"] == pytest.approx(started["validation.loss"], rel=1e-4)
     assert last["layer.conv1.update_to_weight"] > 0
+    assert last["validation.loss"] != pytest.approx(by_adam["validation.loss"], rel=1e-4)
+
+
+def test_a_loss(added: dict[str, Any]) -> None:
+    arm = added["arms"]["loss"]
+    assert "brier: the squared loss of the softmax of the outputs" in added["fields"]["loss"]
+    assert by_the_reference_engine(arm, "the lanes engine does not have the loss 'brier'")
+    assert all(0 < metrics["validation.loss"] < 0.2 for _, _, metrics in arm["records"])  # at most 2 / 10
+
+
+def test_a_normalization(added: dict[str, Any]) -> None:
+    arm = added["arms"]["normalization"]
+    assert "rms: Zhang and Sennrich 2019" in added["fields"]["normalization"]
+    assert by_the_reference_engine(arm, "layer conv1: the lanes engine does not have rms normalization")
+    assert arm["learned"]["conv1"] == ["scale"] and not arm["learned"]["output"]
 
 
 def test_a_penalty(added: dict[str, Any]) -> None:
@@ -213,5 +227,6 @@ def test_a_data_set(added: dict[str, Any]) -> None:
 
 
 def test_no_section_goes_without_a_test() -> None:
-    followed = ["activation", "optimizer", "penalty", "kind of layer", "regime", "initialization", "metric", "data set"]
+    followed = ["activation", "optimizer", "loss", "penalty", "normalization", "kind of layer"]
+    followed += ["regime", "initialization", "metric", "data set"]
     assert [section.split(" ", 1)[1] for section in SECTIONS] == followed

@@ -288,7 +288,7 @@ class Ledger:
         return [_read_as(Configuration, row) for row in self._rows(query)]
 
     def objectives(self, sweep: Sweep, numbers: Sequence[int] | None = None) -> dict[int, dict[int, float]]:
-        """The mean of the first objective over the seeds: configuration -> epoch -> value."""
+        """The first objective after each epoch: configuration -> epoch -> value."""
         values: dict[int, dict[int, float]] = {}
         for number, epoch, value in self._by_epoch(
             sweep, _epochs.c.objective, _among(_epochs.c.configuration, numbers)

@@ -20,6 +20,7 @@ from tracking.store import Store
 from tracking.types import Configuration, Epoch, Sweep
 from trainers.errors import RequestError
 from trainers.files import replaced
+from trainers.objectives import LAST, Objective
 
 ORDER = ("configuration", "seed", "epoch")
 CONFIRM = "confirm "  # begins the name of what is trained again on fresh seeds; an arm's name has no space
@@ -72,6 +73,25 @@ def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, O
             else Outcome(c.number, "", f"{CONFIRM}{c.name}", c.state)
             for c in ledger.configurations(row)
         }
+
+
+def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
+    """The records of each configuration after its last epoch."""
+    return rows[rows["epoch"] == rows.groupby("configuration")["epoch"].transform("max")]
+
+
+def per_seed(rows: pd.DataFrame, objective: Objective, *, measured: bool = False) -> pd.Series[float]:
+    """(configuration, seed) -> the value of an objective; with `measured`, of its metric over the same epochs."""
+    keys = ["configuration", "seed"]
+    if objective.epoch == LAST:
+        values = last_epoch(rows).set_index(keys)[objective.metric]
+        return values if measured or objective.what == objective.metric else values.map(objective.score)
+    of = objective.measured if measured else objective.value
+    return (
+        rows.set_index("epoch")
+        .groupby(keys)[objective.metric]
+        .agg(lambda course: of(dict(zip(course.index, course, strict=True))))
+    )
 
 
 def sweeps(store: Store | str | Path | None = None) -> list[Sweep]:

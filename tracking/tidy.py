@@ -16,7 +16,7 @@ from tracking.types import Configuration, Epoch
 from trainers.layers import places
 from trainers.members import FIELDS
 from trainers.metrics import layer_metrics
-from trainers.regimes import NETWORK, network
+from trainers.regimes import NETWORK, REGIMES, network
 
 KEYS = ("sweep", "configuration", "arm", "phase", "state", "seed", "epoch")
 MEMBER = tuple(name for name in FIELDS if name != "seed")
@@ -37,9 +37,7 @@ def records(sweep: str, parts: Parts, layers: bool = False) -> Columns:
     columns = _keys(sweep, rows)
     seeds = [len(c.seeds) for c, _ in rows]
     for name in MEMBER:
-        # A record of before a field was added lacks it: then it had its default.
-        default = FIELDS[name].default
-        values = [e.engine if name == "engine" else c.member.get(name, default) for c, e in rows]
+        values = [e.engine if name == "engine" else _field(c.member, name) for c, e in rows]
         columns[name] = _column(name, _repeated(values, seeds))
     names = dict.fromkeys(n for _, e in rows for n in e.names if layers or not n.startswith(LAYER))
     return columns | _metrics(rows, [{name: name for name in names}])
@@ -58,7 +56,12 @@ def layers(sweep: str, parts: Parts) -> Columns:
     seeds = [len(c.seeds) for c, _ in rows]
     for i, name in enumerate(LAYER_KEYS):
         columns[name] = _column(name, _repeated([of[i] for of in of_layer], seeds))
-    names = {layer: {m.removeprefix(f"{LAYER}{layer}."): m for m in layer_metrics(layer)} for layer, _, _ in of_layer}
+    recorded = dict.fromkeys(n for _, e in rows for n in e.names)  # what is learned, what packages have measured
+    names = {}
+    for layer in {layer for layer, _, _ in of_layer}:
+        own = f"{LAYER}{layer}."
+        every = (*layer_metrics(layer, ()), *(n for n in recorded if n.startswith(own)))
+        names[layer] = {metric.removeprefix(own): metric for metric in every}
     return columns | _metrics(rows, [names[layer] for layer, _, _ in of_layer])
 
 
@@ -66,6 +69,12 @@ def layers_of(member: Any) -> dict[str, tuple[int, str]]:
     """(depth, kind) of each layer with parameters, by its name; depth 1 is the first. `member` has fields by name."""
     layers = network(str(member["regime"]), **{name: member[name] for name in NETWORK if name in member})
     return {place.name: (place.depth, place.kind) for place in places(layers)}
+
+
+def _field(member: Mapping[str, Any], name: str) -> Any:
+    """A record of before a field was added lacks it: then it had its default, or its regime's."""
+    regime = REGIMES.get(str(member.get("regime")))
+    return member.get(name, getattr(regime, name) if regime and name in NETWORK else FIELDS[name].default)
 
 
 def _keys(sweep: str, rows: Sequence[tuple[Configuration, Epoch]]) -> Columns:

@@ -22,10 +22,10 @@ class Sweep:
     """One sweep: what it was asked to do and how it stands.
 
     `spec` is YAML; `first_spec` is the one before its claims changed, None where they never did. `settings` are shown
-    beside it (sampler, seeds, ...); `objectives` are (metric, goal); `space` holds Optuna's distributions as JSON, by
-    field. `versions` are package -> version, `digests` data -> sha256, `commit` the git commit of the code. `status`
-    is running | finished | failed | killed, `note` says more about that, in Markdown. `revision` counts the changes
-    of this row.
+    beside it (sampler, seeds, ...); `objectives` are (name, maximize | minimize); `space` holds Optuna's
+    distributions as JSON, by field. `versions` are package -> version, `digests` data -> sha256 and those of
+    `trainers.plugins`, `commit` the git commit of the code. `status` is running | finished | failed | killed, `note`
+    says more about that, in Markdown. `revision` counts the changes of this row.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Epoch:
     """One epoch of a configuration; epoch 0 is the state before the first step.
 
     `values` is float64 (seeds, metrics), in the order of the configuration's seeds and of `names`; `objective` is the
-    mean over the seeds of the first objective.
+    first objective after it: a mean over the seeds.
     """
 
     epoch: int

@@ -11,11 +11,13 @@ their own for each function and say which they have (`trainers.support`); the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from math import inf, log
 from typing import TYPE_CHECKING, Any
+
+from trainers import plugins
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,8 +97,8 @@ def _elu(z: Tensor, slope: float) -> Tensor:
 
 
 def _flat_with_slope(slope: float) -> Flat:
-    steepest = SATURATED_BELOW * max(1.0, slope)
-    return (ABOVE_ZERO if slope < steepest else -inf, 0.0 if steepest > 1 else inf, *NOWHERE)
+    steepest = SATURATED_BELOW * max(1.0, abs(slope))
+    return (ABOVE_ZERO if abs(slope) < steepest else -inf, 0.0 if steepest > 1 else inf, *NOWHERE)
 
 
 def _flat_elu(slope: float) -> Flat:
@@ -108,7 +110,7 @@ def _flat_elu(slope: float) -> Flat:
 
 RANDOM_SLOPES = (1 / 8, 1 / 3)  # PyTorch's bounds, as in Xu et al. 2015
 
-ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: Mapping[str, Activation] = {
     "tanh": Activation(pytorch("tanh"), flat=(-2.99322285, 2.99322285, *NOWHERE)),
     "sigmoid": Activation(pytorch("sigmoid"), steepest=0.25, flat=(-5.98644570, 5.98644570, *NOWHERE)),
     "logsigmoid": Activation(pytorch("logsigmoid"), flat=(-inf, 4.59511985, *NOWHERE)),
@@ -146,6 +148,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "hardtanh": Activation(pytorch("hardtanh"), flat=(-BELOW_ONE, BELOW_ONE, *NOWHERE), kinks=(-1.0, 1.0)),
     "identity": Activation(lambda z: z, homogeneous=True, flat=(-inf, inf, *NOWHERE)),
 }
+ACTIVATIONS = plugins.extended(ACTIVATIONS, "gradsweep.activations", Activation)
 
 
 def activation(name: str, scaling: str) -> Callable[..., Tensor]:

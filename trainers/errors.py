@@ -53,6 +53,10 @@ class DataError(RequestError):
         super().__init__(" ".join(message.split()))
 
 
+class PluginError(RequestError, ValueError):
+    """What an installed package adds to the tables can't be used."""
+
+
 class StoreError(RequestError, ValueError):
     """A folder or file can't be a store."""
 

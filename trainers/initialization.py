@@ -8,12 +8,13 @@ same draws. What normalizations and activations learn starts from values of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod, sqrt
 from typing import TYPE_CHECKING
 
+from trainers import plugins
 from trainers.layers import Shape
 
 if TYPE_CHECKING:
@@ -28,13 +29,15 @@ class Initialization:
     """One way to draw the initial values.
 
     `draw(random, shapes)` gives the values of all weights and biases of a network, flat, in their order; they are then
-    multiplied by `init_scale`, which must be given where it `needs_scale`, and is else 1. Where they are `calibrated`,
-    each weight is first divided by the deviation that its layer's outputs have on the probe images.
+    multiplied by `init_scale`, which must be given where it `needs_scale`, and is else 1; `unit` says what it is. Where
+    they are `calibrated`, each weight is first divided by the deviation that its layer's outputs have on the probe
+    images.
     """
 
     draw: Draw
     needs_scale: bool = False
     calibrated: bool = False
+    unit: str = "factor"
 
 
 def _draw(
@@ -81,9 +84,9 @@ _FAMILIES: dict[str, Callable[[int, int], float]] = {
     "lecun": lambda fan_in, fan_out: sqrt(1.0 / fan_in),
 }
 
-INITIALIZATIONS: dict[str, Initialization] = {
-    "uniform": Initialization(partial(_draw, "uniform", None), needs_scale=True),
-    "normal": Initialization(partial(_draw, "normal", None), needs_scale=True),
+INITIALIZATIONS: Mapping[str, Initialization] = {
+    "uniform": Initialization(partial(_draw, "uniform", None), needs_scale=True, unit="half-width"),
+    "normal": Initialization(partial(_draw, "normal", None), needs_scale=True, unit="deviation"),
     **{
         f"{family}_{law}": Initialization(partial(_draw, law, deviation))
         for family, deviation in _FAMILIES.items()
@@ -92,3 +95,4 @@ INITIALIZATIONS: dict[str, Initialization] = {
     "orthogonal": Initialization(_orthogonal),  # Saxe et al. 2014
     "lsuv": Initialization(_orthogonal, calibrated=True),  # Mishkin and Matas 2016
 }
+INITIALIZATIONS = plugins.extended(INITIALIZATIONS, "gradsweep.initializations", Initialization)

@@ -28,9 +28,11 @@ def _cross_entropy(outputs: Tensor, labels: Tensor, reduction: str) -> Tensor:
 
 
 def _squared(outputs: Tensor, labels: Tensor, reduction: str) -> Tensor:
-    from torch.nn.functional import one_hot
+    from torch import arange
 
-    by_image = (outputs - one_hot(labels, outputs.shape[-1])).square().mean(-1)
+    # not one_hot, which vmap can't batch
+    targets = labels[..., None] == arange(outputs.shape[-1], device=labels.device)
+    by_image = (outputs - targets.to(outputs.dtype)).square().mean(-1)
     return by_image if reduction == "none" else by_image.mean()
 
 

@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from trainers import plugins
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.activations import alpha_acts as alpha_acts
 from trainers.data import names as data_names
 from trainers.data import source_of
-from trainers.errors import DataError
+from trainers.errors import DataError, PluginError
 from trainers.initialization import INITIALIZATIONS
 from trainers.layers import NORMALIZATIONS, Layer, output_shapes
 from trainers.losses import LOSSES
@@ -25,6 +26,7 @@ from trainers.schedules import SCHEDULES
 ALPHAS = (1e-6, 1e6)
 LARGEST = sys.float_info.max  # whole numbers can be larger, and are then no floats any more
 MOST = 2**31 - 1  # epochs, and images per batch: what the engines count with
+DEEPEST = dict.fromkeys(("blocks", "convolutions", "dense"), 1000)  # a mistyped number would fill the memory
 
 CONVOLUTIONS = ("plain", "separable")
 INPUTS = {
@@ -61,7 +63,7 @@ OPTIONAL = ("slope", "bias_scale")  # None where there is nothing of the kind
 
 
 def _lines(table: Mapping[str, Any]) -> str:
-    return " | ".join(f"{name}: {getattr(entry, 'line', entry)}" for name, entry in table.items())
+    return " | ".join(f"{name}: {getattr(entry, 'line', entry)}" for name, entry in plugins.unloaded(table).items())
 
 
 def _help(text: str, default: Any) -> Any:
@@ -78,39 +80,40 @@ class MemberConfig:
     the rule and the value, for what can't be trained.
     """
 
-    regime: str = _help(_lines(REGIMES), "combined")
+    regime: str = _help(f"a network and its initial values, for what is not given: {_lines(REGIMES)}", "combined")
     blocks: int | None = _help("groups of convolutions, each ended by a 2x2 max pooling", None)
     convolutions: int | None = _help("3x3 convolutions in each block", None)
-    channels: int | None = _help("of each convolution", None)
+    channels: int | None = _help("channels of each convolution", None)
     dense: int | None = _help("hidden dense layers after the blocks", None)
-    units: int | None = _help("of each hidden dense layer", None)
+    units: int | None = _help("units of each hidden dense layer", None)
     normalization: str | None = _help(f"before every activation: none | {_lines(NORMALIZATIONS)}", None)
     residual: bool | None = _help("whether each layer's input is added to its output, where their shapes agree", None)
-    convolution: str | None = _help("plain | separable; the reading of the table", None)
-    dense_bias: bool | None = _help("whether dense layers have a bias; the reading of the table", None)
+    convolution: str | None = _help("plain: 3x3 | separable: 3x3 in each channel, then 1x1, as in Table 1", None)
+    dense_bias: bool | None = _help("whether dense layers have a bias, as in Table 1", None)
     activation: str = _help(f"of every convolution and hidden dense layer: {' | '.join(ACTIVATIONS)}", "tanh")
     scaling: str = _help("rescaled: alpha f(z / alpha), the paper's (1) | naive: alpha f(z)", "rescaled")
     alpha: float = _help("the scale of the activation; 1 leaves it as it is", 1.0)
-    learn_alpha: str = _help(f"whether alpha is learned, from there on: {_lines(LEARN_ALPHA)}", "none")
-    slope: float | None = _help("of leaky_relu below 0; of prelu at the start; alpha of elu", None)
-    loss: str = _help(_lines(LOSSES), "cross_entropy")
+    learn_alpha: str = _help(f"whether alpha is learned, starting at `alpha`: {_lines(LEARN_ALPHA)}", "none")
+    slope: float | None = _help("of leaky_relu below 0, of prelu there at the start; the alpha of elu", None)
+    loss: str = _help(f"what is minimized: {_lines(LOSSES)}", "cross_entropy")
     r: float = _help("the strength of the penalty", 0.0)
-    penalty: str = _help(_lines(PENALTIES), "l2")
-    penalized: str = _help(_lines(PENALIZED), "all")
+    penalty: str = _help(f"how r acts: {_lines(PENALTIES)}", "l2")
+    penalized: str = _help(f"what the penalty is on: {_lines(PENALIZED)}", "all")
     optimizer: str = _help(_lines(OPTIMIZERS), "adam")
     epsilon: float = _help("added to the root of the mean square by adam and rmsprop", 1e-7)
     epsilon_at: str = _help(f"added before or after adam's correction of bias: {_lines(EPSILON_AT)}", "after")
-    learning_rate: float = _help("the optimizer's, at its highest", 0.001)
+    learning_rate: float = _help("the optimizer's, after the warm-up and before the schedule lowers it", 0.001)
     schedule: str = _help(
-        f"the learning rate's course: {' | '.join(SCHEDULES)}; to 0 at the last epoch's end", "constant"
+        f"the learning rate's course: {' | '.join(SCHEDULES)}; but for constant, to 0 at the last epoch's end",
+        "constant",
     )
-    warmup: int = _help("epochs over which the learning rate rises to its highest", 0)
-    clip: float = _help("bound on the norm of the gradient; 0: none", 0.0)
-    initialization: str | None = _help(" | ".join(INITIALIZATIONS), None)
-    init_scale: float | None = _help("half-width of uniform, deviation of normal, factor of the others", None)
+    warmup: int = _help("epochs over which the learning rate rises, in equal steps, to its full height", 0)
+    clip: float = _help("bound on the norm of a step's gradient, which is scaled down to it; 0: none", 0.0)
+    initialization: str | None = _help(f"of the weights: {' | '.join(INITIALIZATIONS)}", None)
+    init_scale: float | None = _help("half-width of uniform, deviation of normal, factor on the others", None)
     bias_scale: float | None = _help("deviation of the biases' initial values; null: the initialization's own", None)
     data: str = _help(data_names(), "digits")
-    input: str = _help(_lines(INPUTS), "unit")
+    input: str = _help(f"the range of pixels: {_lines(INPUTS)}", "unit")
     epochs: int = _help("passes over the training split", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
     engine: str = _help("auto: the fastest | lanes: C, on CPUs | cuda: Triton, on GPUs | reference: PyTorch", "auto")
@@ -134,6 +137,12 @@ class MemberConfig:
                 object.__setattr__(self, name, value)
         for name in CHOICES:
             self._check_choice(name)
+        tables = {"activation": ACTIVATIONS, "normalization": NORMALIZATIONS, "initialization": INITIALIZATIONS}
+        for name, table in tables.items():
+            try:
+                table.get(getattr(self, name))  # of a package, it is imported now
+            except PluginError as error:
+                raise PluginError(f"{name} {getattr(self, name)!r}: {error}") from None
         for name in ("dense_bias", "residual"):
             if not isinstance(value := getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, but got {value!r}")
@@ -148,16 +157,20 @@ class MemberConfig:
             if not fits or (relation == ">" and value == least):
                 raise ValueError(f"{name} {relation} {least:g} must hold and be finite, but got {value!r}")
         for name in WHOLE:
-            if name != "seed" and getattr(self, name) > MOST:
-                raise ValueError(f"{name} <= {MOST} must hold, but got {getattr(self, name)!r}")
+            if name != "seed" and getattr(self, name) > (most := DEEPEST.get(name, MOST)):
+                raise ValueError(f"{name} <= {most} must hold, but got {getattr(self, name)!r}")
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
+        if self.warmup > self.epochs:
+            raise ValueError(f"warmup <= epochs must hold, but got {self.warmup} and {self.epochs}")
         slope = ACTIVATIONS[self.activation].slope
         # so that members that are trained alike are equal
         object.__setattr__(self, "slope", slope if slope is None or self.slope is None else float(self.slope))
         output_shapes(layers_of(self, 10))  # refuses what can't be built
         try:
             source_of(self.data)
+        except PluginError as error:
+            raise PluginError(f"data {self.data!r}: {error}") from None
         except DataError as error:
             raise ValueError(str(error)) from None
 

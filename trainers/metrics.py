@@ -20,21 +20,27 @@ what the two libraries have in common.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainers import plugins
 from trainers.layers import Layer, Place, places
+from trainers.members import FIELDS
 
 VANISHED_BELOW = 1e-7
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A line about it, and its function, which gives (members,); None for what the training loop measures."""
+    """A line about it, and its function, which gives (members,); None for what the training loop measures.
+
+    `log` marks sizes and ratios, of which only the order of magnitude says something: above 0, and on a log scale.
+    """
 
     line: str
     of: Callable[[Any], Any] | None = None
+    log: bool = False
 
 
 SPLITS: dict[str, Metric] = {
@@ -49,9 +55,9 @@ SPLITS: dict[str, Metric] = {
 # Functions of `trainers.statistics.Coordinates`: recorded of the data's and of the total gradient, over all parameters
 # and over those of each layer.
 GRADIENT_STATISTICS: dict[str, Metric] = {
-    "mean_abs": Metric("mean absolute value", lambda g: g.means[0]),
-    "rms": Metric("root mean square", lambda g: g.by.library.sqrt(g.means[1])),
-    "max_abs": Metric("largest absolute value", lambda g: g.by.library.amax(g.size, -1)),
+    "mean_abs": Metric("mean absolute value", lambda g: g.means[0], log=True),
+    "rms": Metric("root mean square", lambda g: g.by.library.sqrt(g.means[1]), log=True),
+    "max_abs": Metric("largest absolute value", lambda g: g.by.library.amax(g.size, -1), log=True),
     "q05": Metric("5 % quantile", lambda g: g.quantiles[0]),
     "q25": Metric("25 % quantile", lambda g: g.quantiles[1]),
     "q50": Metric("median", lambda g: g.quantiles[2]),
@@ -60,27 +66,29 @@ GRADIENT_STATISTICS: dict[str, Metric] = {
     "vanished": Metric(f"share of coordinates below {VANISHED_BELOW:g} in absolute value", lambda g: g.means[2]),
 }
 GRADIENTS: dict[str, Metric] = {
-    f"gradient.{of}.{name}": Metric(f"{whose}: {metric.line}")
+    f"gradient.{of}.{name}": Metric(f"{whose}: {metric.line}", log=metric.log)
     for of, whose in (("data", "gradient of the loss"), ("total", "gradient of loss and penalty"))
     for name, metric in GRADIENT_STATISTICS.items()
 }
 
 # Functions of `trainers.statistics.Part`, one layer with parameters.
-LAYER_METRICS: dict[str, Metric] = {
+LAYER_METRICS: Mapping[str, Metric] = {
     "saturated": Metric("share of (unit, image) pairs with |f'| below 1 % of sup |f'|", lambda layer: layer.saturated),
     "dead": Metric("share of units that every image saturates", lambda layer: layer.dead),
     "weight_norm": Metric("Euclidean norm of the parameters", lambda layer: layer.norms[0]),
     "update_to_weight": Metric(
         "norm of the parameters' change in the epoch over their norm before it; 0 where nothing changed",
         lambda layer: layer.by.library.where(layer.norms[2] == 0, layer.norms[2], layer.norms[2] / layer.norms[1]),
+        log=True,
     ),
 }
 
 # Functions of a sequence of `trainers.statistics.Part`: the layers with parameters, from the input on.
-NETWORK_METRICS: dict[str, Metric] = {
+NETWORK_METRICS: Mapping[str, Metric] = {
     "gradient.first_to_last": Metric(
         "rms of the data gradient in the first layer over that in the last",
         lambda layers: layers[0].gradients["rms"][0] / layers[-1].gradients["rms"][0],
+        log=True,
     ),
     "saturated": Metric(
         "share of (unit, image) pairs with |f'| below 1 % of sup |f'|, over all units",
@@ -97,11 +105,18 @@ LEARNED: dict[str, Metric] = {
 }
 
 
+OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
+
+# Of packages' metrics, those called `layer.NAME` are of a layer, the others of the network. No name is a column twice.
+_COLUMNS = (*SPLITS, *GRADIENTS, *LEARNED, *OTHERS, *FIELDS, "sweep", "configuration", "arm", "phase", "state", "epoch")
+LAYER_METRICS = plugins.extended(
+    LAYER_METRICS, plugins.METRICS, Metric, prefix="layer.", taken=(*_COLUMNS, "layer", "depth", "kind")
+)
+NETWORK_METRICS = plugins.extended(NETWORK_METRICS, plugins.METRICS, Metric, but="layer.", taken=_COLUMNS)
+
+
 def _over_units(layers: Sequence[Any], share: str) -> Any:
     return sum(getattr(layer, share) * layer.units for layer in layers) / max(1, sum(layer.units for layer in layers))
-
-
-OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
 
 
 def layer_metrics(layer: str, learned: Collection[str] = LEARNED) -> tuple[str, ...]:
@@ -122,7 +137,16 @@ def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     return (*SPLITS, *GRADIENTS, *NETWORK_METRICS, *learned, *of_layers, *OTHERS)
 
 
+def on_log_scale(name: str) -> bool:
+    """Whether a metric, of a network or of a layer, is a size or a ratio."""
+    of_layer = name.split(".", 2)[-1] if name.startswith("layer.") else ""
+    metric = {**GRADIENTS, **LAYER_METRICS}.get(of_layer) or {**GRADIENTS, **NETWORK_METRICS}.get(name)
+    return metric is not None and metric.log
+
+
 def described() -> dict[str, str]:
     """A line about each metric; those of a layer as `layer.NAME.…`, in the order in which they are stored."""
-    of_layers = {f"layer.NAME.{name}": metric for name, metric in (GRADIENTS | LAYER_METRICS | LEARNED).items()}
-    return {name: m.line for name, m in (SPLITS | GRADIENTS | NETWORK_METRICS | LEARNED | of_layers | OTHERS).items()}
+    of_layer = {**GRADIENTS, **plugins.unloaded(LAYER_METRICS), **LEARNED}
+    every = {**SPLITS, **GRADIENTS, **plugins.unloaded(NETWORK_METRICS), **LEARNED}
+    every |= {f"layer.NAME.{name}": metric for name, metric in of_layer.items()} | OTHERS
+    return {name: metric.line for name, metric in every.items()}

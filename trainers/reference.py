@@ -220,7 +220,9 @@ def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) 
             output = layer.forward(incoming, iter(_apart(parameters[place.where], place.tensors)))
             # two factors of a separable convolution share it
             share = 1 / sum(len(shape) > 1 for shape in place.tensors)
-            parameters[weights] *= scale / output.std(correction=0) ** share
+            deviation = output.std(correction=0)
+            if deviation > 0:  # not where all units before it are dead
+                parameters[weights] *= (scale / deviation) ** share
     return replace(state, parameters=parameters.float().numpy())
 
 
@@ -338,7 +340,7 @@ class Images:
 
     def __init__(self, dataset: Dataset, name: str, device: torch.device) -> None:
         split = dataset.splits()[name]
-        self.statistics = dataset.channel_statistics
+        self.dataset = dataset
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # these arrays can't be written to, and nobody does
             self.images, self.labels = (torch.from_numpy(a).to(device) for a in (split.images, split.labels))
@@ -359,7 +361,8 @@ class Images:
             rows = rows / 255
         if input == "standardized":
             mean, deviation = (
-                torch.tensor(s, dtype=torch.float32, device=rows.device).view(3, 1, 1) for s in self.statistics
+                torch.tensor(s, dtype=torch.float32, device=rows.device).view(3, 1, 1)
+                for s in self.dataset.channel_statistics
             )
             rows = (rows - mean) / deviation
         return rows.view(images.shape), self.labels[index]

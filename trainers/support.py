@@ -37,8 +37,10 @@ class Support:
         """What of a member the engine has no code for, in a line; None where it can train it."""
         for field in fields(member):
             name, value = field.name, getattr(member, field.name)
+            if name in ANY_VALUE or name in self.every:
+                continue
             default = ACTIVATIONS[member.activation].slope if name == "slope" else field.default
-            if name not in ANY_VALUE and name not in self.every and value not in self.fields.get(name, (default,)):
+            if value not in self.fields.get(name, (default,)):
                 return f"the {self.engine} engine does not have the {name} {value!r}"
         return None
 

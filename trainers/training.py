@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Protocol
 
-from trainers import metrics
+from trainers import metrics, plugins
 from trainers.data import load
 from trainers.data.dataset import Dataset
 from trainers.engines import kind_of, resolve
@@ -120,10 +120,11 @@ def train(
     the states (`Training.state`) from which members go on; those without one start anew. A member whose loss is no
     longer finite leaves after that record; `Training.drop` prunes one. `device` is PyTorch's name of one, `threads`
     how many cores to use. Raises ValueError for members that can't be trained together, or not by the engine that
-    they ask for, and for states of another network, DataError for the data.
+    they ask for, and for states of another network, DataError for the data, PluginError for what a package adds.
     """
     if not members:
         raise ValueError("members must not be empty")
+    plugins.check(metrics.LAYER_METRICS, metrics.NETWORK_METRICS)
     if threads < 1:
         raise ValueError(f"threads must be at least 1, but got {threads}")
     for name, *values in zip(

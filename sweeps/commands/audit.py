@@ -49,7 +49,7 @@ def audit_of(name: str, folder: str | None) -> dict[str, Any]:
     status = look_at(name, store)
     state, ended, total = status["state"], status["ended"], status["total"]
     with opened(name, store) as (ledger, sweep):
-        laws = audit(ledger, name, store, parse(sweep.spec, name).tracking.uri)
+        laws = audit(ledger, name, store, parse(sweep.spec, name, begun=True).tracking.uri)
     states, current = laws[0], laws[-1]
     if ended > total:
         states.problems.append(f"{ended} configurations have ended, but only {total} were asked for")

@@ -14,8 +14,10 @@ from sweeps.spec.model import PARTS, Base, SweepSpec
 from sweeps.spec.values import KINDS, MEMBER_TYPES
 from trainers.errors import shown
 from trainers.members import CHOICES, FIELDS
+from trainers.regimes import NETWORK
 
-NEEDED = "needed"
+NEEDED, REGIMES = "needed", "the regime's"
+OF_REGIME = (*NETWORK, "initialization", "init_scale")
 Entry = dict[str, Any]
 
 
@@ -24,6 +26,8 @@ def row(entry: Entry) -> list[str]:
     default, choices = entry["default"], entry["choices"]
     if entry["needed"]:
         default = NEEDED
+    elif entry["key"].removeprefix("base.") in OF_REGIME:
+        default = REGIMES
     elif default in (None, []) or isinstance(default, dict):
         default = ""
     meaning = entry["line"]
@@ -44,13 +48,18 @@ def spec_fields(model: type[BaseModel] = SweepSpec, prefix: str = "") -> Iterato
     for name, field in model.model_fields.items():
         key, hint = field.alias or name, field.annotation
         default = defaults.get(key, NEEDED)
-        words = [w for part in (hint, *get_args(hint)) if get_origin(part) is Literal for w in get_args(part)]
         if isinstance(default, tuple):  # of seeds the count says it all
             default = len(default) if key == "seeds" else [*default]
-        yield _entry(prefix + key, field.description or "", _kind(hint), default, words)
+        yield _entry(prefix + key, field.description or "", _kind(hint), default, _words(hint))
         if key in PARTS:
             yield from spec_fields(PARTS[key], f"{key}.")
         yield from OPEN.get(prefix + key, ())
+
+
+def _words(hint: Any) -> Iterator[str]:
+    """The words that a type names."""
+    for part in get_args(hint):
+        yield from [part] if get_origin(hint) is Literal else _words(part)
 
 
 def _kind(hint: Any) -> str:
@@ -80,6 +89,26 @@ def _of_members() -> Iterator[Entry]:
             yield _entry(key, line, kind, field.default, CHOICES.get(name, ())) | {"searchable": name in SEARCHABLE}
 
 
+def _judged(key: str) -> dict[str, list[Entry]]:
+    """What an objective's or a claim's goal and epoch may be besides a word."""
+    near = (
+        "a number to be near: the distance counts, of logarithms for sizes and ratios such as gradient.first_to_last, "
+        "where 0 and what is not finite are the farthest"
+    )
+    mean = "the mean over so many epochs at the end counts, or over all that there are"
+    first = (
+        "the number of the first epoch with the metric above this counts, the earlier the better; where there is none, "
+        "one more than the most epochs that any configuration trains"
+    )
+    return {
+        f"{key}.goal": [_entry(f"{key}.goal.near", near, KINDS[float], None)],
+        f"{key}.epoch": [
+            _entry(f"{key}.epoch.mean_of_last", mean, KINDS[int], None),
+            _entry(f"{key}.epoch.first_above", first, KINDS[float], None),
+        ],
+    }
+
+
 # What the models leave open, and after which key it comes.
 OPEN = {
     "search.space": [
@@ -89,7 +118,16 @@ OPEN = {
         _entry(
             "search.space.FIELD.integer", "whole numbers only; always so for a field that is one", KINDS[bool], False
         ),
+        _entry("search.space.FIELD.values", "a list to choose from, where it depends on others", "a list", None),
+        _entry(
+            "search.space.FIELD.when",
+            "other field -> its value, or a list of values: elsewhere this one keeps the base's value",
+            "a mapping",
+            None,
+        ),
     ],
+    **_judged("objective"),
+    **_judged("claims"),
     "search.pruner": [
         _entry("search.sampler.name", "how configurations are suggested", "text", "tpe", samplers.NAMES),
         _entry("search.sampler.seed", "the seed of the suggestions", "a whole number", 0),

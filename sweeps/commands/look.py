@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
 from sweeps.commands import Json, One, app, say
 from sweeps.commands.text import table
 from trainers.errors import RequestError, did_you_mean, shown
+
+if TYPE_CHECKING:
+    from trainers.layers import Layer
 
 
 @app.command()
@@ -87,11 +90,14 @@ def network_table(regime: str) -> list[dict[str, Any]]:
 
     layers, what = network(regime), REGIMES[regime].paper_counts_what
     papers = REGIMES[regime].paper_counts or [None] * len(layers)
-    own = {place.name: sum(map(prod, place.tensors)) for place in places(layers)}
+    own = {
+        place.name: sum(map(prod, place.tensors)) + sum(of.stop - of.start for of in place.learned.values())
+        for place in places(layers)
+    }
     return [
         {
             "layer": layer.name,
-            "kind": layer.description,
+            "kind": _kind(layer),
             "output": shape,
             "parameters": own.get(layer.name, 0),
             "paper": paper,
@@ -99,6 +105,12 @@ def network_table(regime: str) -> list[dict[str, Any]]:
         }
         for layer, shape, paper in zip(layers, output_shapes(layers), papers, strict=True)
     ]
+
+
+def _kind(layer: Layer) -> str:
+    """What a layer is, with what follows it."""
+    normalization = [] if layer.normalization == "none" else [f"{layer.normalization} normalization"]
+    return ", ".join([layer.description, *normalization, *["residual"] * layer.residual])
 
 
 def _regime_text(regime: dict[str, Any]) -> str:

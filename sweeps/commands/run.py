@@ -109,15 +109,36 @@ def plan_text(plan: dict[str, Any]) -> str:
         "sweep": plan["name"],
         "question": plan["question"] or "none stated",
         "configurations": f"{plan['configurations']} ({plan['arms']} arms, {plan['searched']} searched)",
+        "searched": "; ".join(f"{key} {_values(what)}" for key, what in plan["space"].items()) or None,
+        "objective": "; ".join(plan["objectives"]),
         "seeds": plan["seeds"],
         "confirmed": confirmed if plan["confirmed"] else "none",
         "networks": f"{plan['members']}, of at most {plan['epochs']} epochs each",
+        "layers": "; ".join(map(_layers, plan["layers"])),
         "packs": f"{plan['packs']} of at most {plan['pack']} configurations",
         "resources": f"{device} per pack, {at_once}",
         "device memory": memory and _device_memory(memory, plan["gpus"]),
         "time": "unknown" if seconds is None else f"{duration(seconds)} (from measured times, without pruning)",
     }
     return facts((name, line) for name, line in lines.items() if line is not None)
+
+
+def _values(what: Any) -> str:
+    """A range or a choice of the plan, and its condition."""
+    if not isinstance(what, dict):
+        return " | ".join(map(str, what))
+    ends = f"{what['low']:g} to {what['high']:g}{' (log)' * what.get('log', False)}" if "low" in what else ""
+    several = {
+        field: allowed if isinstance(allowed, tuple) else [allowed] for field, allowed in what.get("when", {}).items()
+    }
+    when = " and ".join(f"{field} is {' or '.join(map(str, allowed))}" for field, allowed in several.items())
+    return (ends or _values(what["values"])) + f" when {when}" * bool(when)
+
+
+def _layers(network: dict[str, Any]) -> str:
+    of = network["of"]
+    names = f"{', '.join(of[:3])}{f' and {len(of) - 3} more' if len(of) > 3 else ''}"
+    return f"{names}: {network['layers']} layers, {network['parameters']:,} parameters"
 
 
 def _device_memory(memory: dict[str, Any], gpus: float) -> str:

@@ -24,14 +24,16 @@ from search_spaces.plan import Row, SearchPlan
 from search_spaces.search import Counts, ask, counts, ended, history
 from search_spaces.space import Value
 from search_spaces.suggest import point
-from sweeps.driver.packs import End, Pack, PackedConfiguration, PackReport, mean
+from sweeps.driver.packs import End, Metrics, Pack, PackedConfiguration, PackReport, metrics_of
 from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
 from tracking.ledger import Ledger
 from tracking.types import Configuration, Epoch, Sweep
+from trainers import plugins
 from trainers.engines import kind_of
 from trainers.errors import SweepStopped
 from trainers.members import EpochRecord, MemberConfig
+from trainers.objectives import LAST
 
 _SHARED = sorted({f.name for f in fields(Row)} & {f.name for f in fields(Configuration)})
 
@@ -67,7 +69,7 @@ class Driver:
         self._spec = spec
         self._plan: SearchPlan = spec.search_plan()
         self._pack_sizes = pack_size(spec), pack_size(spec, confirming=True)
-        self._metrics = tuple(o.metric for o in spec.objective)
+        self._objectives = tuple(spec.objectives)
         self._ledger = ledger
         self._sweep = sweep
         self._waiting: deque[Pack] = deque()
@@ -76,9 +78,10 @@ class Driver:
         objectives = ledger.objectives(sweep)
         self._rows = [row_of(c, objectives.get(c.number, {})) for c in ledger.configurations(sweep)]
         running = [row for row in self._rows if row.state == "running"]
+        courses = self._courses([row.number for row in running])
         self._ended = len(self._rows) - len(running)
         self._epochs = sum(max(past, default=0) for past in objectives.values())
-        self._hand_out(running, objectives)
+        self._hand_out(running, objectives, courses)
         for file in self.states.glob("*.npz*"):
             # Of a pack that has ended, left by a driver that died before it could delete them.
             if file.name.partition(".npz")[0] not in self.waiting:
@@ -114,7 +117,7 @@ class Driver:
                 return None
             self._ledger.add(self._sweep, [self._configuration(row) for row in asked])
             self._rows += asked
-            self._hand_out(asked, {})
+            self._hand_out(asked, {}, {})
         pack = self._waiting.popleft()
         self._live[pack.id] = pack
         return pack
@@ -131,7 +134,7 @@ class Driver:
 
     def reissue(self, pack: str) -> Pack:
         """A pack for another worker: the configurations that have not ended, with what has been recorded of them."""
-        return self._live.get(pack, Pack(pack, (), self._metrics))
+        return self._live.get(pack, Pack(pack, (), self._objectives))
 
     def hand_back(self, pack: str) -> None:
         """Hand out what is left of a pack again, before any other."""
@@ -153,14 +156,16 @@ class Driver:
             return
         epochs, left, ends = {}, [], {}
         for c in pack.configurations:
-            past = dict(c.past)
+            past, courses = dict(c.past), dict(c.courses)
             if records := report.records.get(c.number):
-                epochs[c.number] = epoch = epoch_of(records, self._metrics[0])
+                epochs[c.number] = epoch = epoch_of(records, report.values[c.number])
                 past[epoch.epoch] = epoch.objective
+                if self._whole_course:
+                    courses[epoch.epoch] = metrics_of(records, self._objectives)
             if end := report.ended.get(c.number):
                 ends[c.number] = end, past
             else:
-                left.append(replace(c, past=past))
+                left.append(replace(c, past=past, courses=courses))
         self._write(epochs, ends)
         self.trained = True
         self._epochs += sum(
@@ -217,7 +222,25 @@ class Driver:
             **_shared(row),
         )
 
-    def _hand_out(self, rows: Sequence[Row], objectives: Mapping[int, Mapping[int, float]]) -> None:
+    @property
+    def _whole_course(self) -> bool:
+        """Whether more than the last epoch counts."""
+        return any(o.epoch != LAST for o in self._objectives)
+
+    def _courses(self, numbers: Sequence[int]) -> dict[int, dict[int, Metrics]]:
+        """What has been recorded of the metrics of the objectives, by configuration and epoch."""
+        courses: dict[int, dict[int, Metrics]] = {}
+        for number, e in self._ledger.epochs(self._sweep, numbers) if self._whole_course else ():
+            rows = (e.values[:, e.names.index(o.metric)].tolist() for o in self._objectives)
+            courses.setdefault(number, {})[e.epoch] = tuple(map(tuple, rows))
+        return courses
+
+    def _hand_out(
+        self,
+        rows: Sequence[Row],
+        objectives: Mapping[int, Mapping[int, float]],
+        courses: Mapping[int, Mapping[int, Metrics]],
+    ) -> None:
         """Queue configurations as packs of what can be trained together."""
         fit: dict[tuple[str, str], list[PackedConfiguration]] = {}
         failed: dict[int, tuple[End, Mapping[int, float]]] = {}
@@ -230,7 +253,8 @@ class Driver:
             # A short word for what members trained together must share, the same in every process.
             shared = "|".join(map(str, kind_of(members[0], "cuda" if self._spec.resources.gpus else "cpu")))
             kind = hashlib.sha256(shared.encode()).hexdigest()[:6]
-            packed = PackedConfiguration(row.number, members, objectives.get(row.number, {}))
+            known = objectives.get(row.number, {}), courses.get(row.number, {})
+            packed = PackedConfiguration(row.number, members, *known)
             fit.setdefault((row.pack, kind), []).append(packed)
         if failed:
             self._write({}, failed)
@@ -240,13 +264,13 @@ class Driver:
                 Pack(
                     id=f"{asked_as}-{kind}",
                     configurations=tuple(configurations),
-                    metrics=self._metrics,
-                    goal=self._plan.goals[0],
+                    objectives=self._objectives,
                     epochs=self._plan.epochs,
                     # What the verdict rests on is trained to its end.
                     pruner=None if asked_as in confirming else self._plan.pruner,
                     history=history(self._plan, self._rows, asked_as, self._sweep.name),
                     digest=self._sweep.digests.get(configurations[0].members[0].data, ""),
+                    packages=plugins.among(self._sweep.digests),
                 )
             )
 
@@ -256,11 +280,11 @@ def row_of(c: Configuration, objectives: Mapping[int, float]) -> Row:
     return Row(**_shared(c), intermediate=objectives if c.state != "running" else {})
 
 
-def epoch_of(records: Sequence[EpochRecord], objective: str) -> Epoch:
-    """One epoch of a configuration from its members' records, in the order of their seeds."""
+def epoch_of(records: Sequence[EpochRecord], objective: float) -> Epoch:
+    """One epoch of a configuration from its members' records, in the order of their seeds, and the first objective."""
     names = tuple(records[0].metrics)
     values = np.array([[r.metrics[name] for name in names] for r in records], dtype=np.float64)
-    return Epoch(records[0].epoch, records[0].engine, names, values, mean(records, objective))
+    return Epoch(records[0].epoch, records[0].engine, names, values, objective)
 
 
 def name_of(arm: str, parameters: Mapping[str, Value]) -> str:

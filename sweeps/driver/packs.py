@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING
 
 from search_spaces.plan import History, Settings
 from sweeps.driver.checkpoints import Checkpoints
-from trainers.errors import DeviceLost, GradsweepError, one_line
+from trainers import plugins
+from trainers.errors import DeviceLost, GradsweepError, PluginError, one_line
 from trainers.members import EpochRecord, MemberConfig
+from trainers.objectives import Objective
 
 if TYPE_CHECKING:
     from search_spaces.pruners import Judge
@@ -33,41 +35,47 @@ if TYPE_CHECKING:
 log = logging.getLogger("gradsweep")
 
 
+Metrics = tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True)
 class PackedConfiguration:
     """One configuration of a pack: its members, one per seed, and what has been recorded of it.
 
-    `past` is the objective's mean over the seeds by epoch, as far as the driver knows it; empty for a new one.
+    `past` is the first objective by epoch, as far as the driver knows it; empty for a new one. `courses` are the
+    metrics of the objectives by epoch, one row per objective and one number per seed; empty where only the last epoch
+    counts.
     """
 
     number: int
     members: tuple[MemberConfig, ...]
     past: Mapping[int, float] = field(default_factory=dict)
+    courses: Mapping[int, Metrics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Pack:
     """What one Ray Tune trial trains; plain data that pickles.
 
-    `metrics` are the objectives; the first is what `pruner` judges, towards `goal`, on a scale of `epochs`, against
-    the `history` of all others. `digest` is that of the data, where it is known.
+    The first of the `objectives` is what `pruner` judges, on a scale of `epochs`, against the `history` of all others.
+    `digest` is that of the data, where it is known; `packages` are those of `trainers.plugins.packages`, likewise.
     """
 
     id: str
     configurations: tuple[PackedConfiguration, ...]
-    metrics: tuple[str, ...]
-    goal: str = "maximize"
+    objectives: tuple[Objective, ...]
     epochs: int = 1
     pruner: Settings | None = None
     history: History = field(default_factory=History)
     digest: str = ""
+    packages: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class End:
     """How a configuration ended, and why: complete | pruned | diverged | failed.
 
-    `values` are its objectives, of its last epoch, None for one that diverged or failed. `traceback` is that of a
+    `values` are its objectives, None for one that diverged or failed. `traceback` is that of a
     programming error, else "".
     """
 
@@ -80,7 +88,7 @@ class End:
 
 @dataclass(frozen=True)
 class PackReport:
-    """One epoch of a pack: the records and the ends of its configurations, by their numbers.
+    """One epoch of a pack: its configurations' records, first objectives and ends, by their numbers.
 
     `stop`, if not empty, is why the sweep can't continue here: the configurations are left as they were.
     """
@@ -91,6 +99,7 @@ class PackReport:
     ended: Mapping[int, End]
     last: bool
     stop: str = ""
+    values: Mapping[int, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"PackReport({self.pack!r}, epoch={self.epoch})"
@@ -117,6 +126,8 @@ def train_pack(
             yield report
     except ImportError:
         raise
+    except PluginError as error:
+        yield PackReport(pack.id, epoch, {}, {}, last=True, stop=f"{platform.node()}: {error}")
     except Exception as error:
         if device != "cpu":
             from trainers.cuda.memory import failure
@@ -135,9 +146,32 @@ def other_data(data: str, began: str, now: str) -> str:
     return f"{data} is not the data that the sweep was started with: its sha256 was {began[:12]} and is {now[:12]} here"
 
 
-def mean(records: Sequence[EpochRecord], metric: str) -> float:
-    """The mean over a configuration's seeds of one metric of one epoch."""
-    return math.fsum(r.metrics[metric] for r in records) / len(records)
+class Judged:
+    """A configuration's objectives so far: what counts of each seed's course, epoch by epoch."""
+
+    def __init__(self, objectives: Sequence[Objective], courses: Mapping[int, Metrics] = {}) -> None:
+        self._objectives = objectives
+        self._counted: list[list[dict[int, float]]] = []
+        for epoch, metrics in sorted(courses.items()):
+            self._add(epoch, metrics)
+
+    def after(self, records: Sequence[EpochRecord]) -> tuple[float, ...]:
+        """The objectives after one more epoch, whose records there are one of per seed: means over the seeds."""
+        self._add(records[0].epoch, metrics_of(records, self._objectives))
+        seeds = [[o.value(c) for c in courses] for o, courses in zip(self._objectives, self._counted, strict=True)]
+        return tuple(math.fsum(values) / len(values) for values in seeds)
+
+    def _add(self, epoch: int, metrics: Metrics) -> None:
+        before = self._counted or [[{} for _ in seeds] for seeds in metrics]
+        self._counted = [
+            [o.counted(course | {epoch: value}) for course, value in zip(courses, seeds, strict=True)]
+            for o, courses, seeds in zip(self._objectives, before, metrics, strict=True)
+        ]
+
+
+def metrics_of(records: Sequence[EpochRecord], objectives: Sequence[Objective]) -> Metrics:
+    """What the objectives are about, of one epoch: one row per objective, one number per seed."""
+    return tuple(tuple(r.metrics[o.metric] for r in records) for o in objectives)
 
 
 def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator[PackReport]:
@@ -145,6 +179,9 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
     from trainers.data import load
     from trainers.training import train
 
+    if pack.packages is not None and (why := plugins.difference(pack.packages)):
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=f"{platform.node()}: {why}")
+        return
     data = pack.configurations[0].members[0].data
     if pack.digest and (digest := load(data).digest) != pack.digest:
         why = f"{platform.node()}: {other_data(data, pack.digest, digest)}"
@@ -154,14 +191,20 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
     checkpoints = Checkpoints(file) if file else None
     recorded = min(max(c.past, default=0) for c in living.values())
     resume = checkpoints.load(_members(living), recorded) if checkpoints else ()
-    judge = _judge(pack, resume[0].epoch if resume else 0)
+    known = resume[0].epoch if resume else -1
+    judge = _judge(pack, max(known, 0))
+    judged = {
+        number: Judged(pack.objectives, {epoch: past for epoch, past in c.courses.items() if epoch <= known})
+        for number, c in living.items()
+    }
     training = train(_members(living), resume, device=device, threads=threads)
     while living:
         # Not one more: that would train the epoch after.
         next_epoch = [next(training) for _ in _members(living)]
         of, epoch = {r.member: r for r in next_epoch}, next_epoch[0].epoch
         records = {number: tuple(of[m] for m in c.members) for number, c in living.items()}
-        ended = {n: end for n, rs in records.items() if (end := end_of(pack, judge, n, rs))}
+        values = {number: judged[number].after(rs) for number, rs in records.items()}
+        ended = {n: end for n, rs in records.items() if (end := end_of(pack, judge, n, rs, values[n]))}
         gone = [m for number in ended for m in living.pop(number).members]
         for member in set(gone).difference(_members(living)):
             training.drop(member)
@@ -173,7 +216,8 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
                 why = f"can't save the states of pack {pack.id} in {checkpoints.folder}: {error.strerror or error}"
                 yield PackReport(pack.id, epoch, {}, {}, last=True, stop=why)
                 return
-        yield PackReport(pack.id, epoch, records, ended, last=not living)
+        first = {number: value[0] for number, value in values.items()}
+        yield PackReport(pack.id, epoch, records, ended, last=not living, values=first)
         if checkpoints and living:
             checkpoints.recorded(epoch)
 
@@ -183,19 +227,20 @@ def _members(living: Mapping[int, PackedConfiguration]) -> list[MemberConfig]:
     return list(dict.fromkeys(m for c in living.values() for m in c.members))
 
 
-def end_of(pack: Pack, judge: Judge | None, number: int, records: tuple[EpochRecord, ...]) -> End | None:
-    """Whether, and how, a configuration ends with these records of one epoch, one per seed."""
+def end_of(
+    pack: Pack, judge: Judge | None, number: int, records: tuple[EpochRecord, ...], values: tuple[float, ...]
+) -> End | None:
+    """Whether, and how, a configuration ends with these records of one epoch, one per seed, and these objectives."""
     epoch, epochs = records[0].epoch, records[0].member.epochs
     if any(r.diverged for r in records):
         seeds = ", ".join(str(r.member.seed) for r in records if r.diverged)
         return End("diverged", reason=f"the loss is not finite at epoch {epoch} (seed {seeds})")
-    values = tuple(mean(records, metric) for metric in pack.metrics)
     pruned = judge is not None and judge.prune(number, epoch, values[0])
     attributes = judge.attributes(number) if judge else {}
     if epoch >= epochs:
-        for metric, value in zip(pack.metrics, values, strict=True):
+        for objective, value in zip(pack.objectives, values, strict=True):
             if not math.isfinite(value):
-                return End("failed", reason=f"{metric} is {value} at the last epoch, {epoch}")
+                return End("failed", reason=f"{objective.name} is {value} at the last epoch, {epoch}")
         return End("complete", values, pruner_attributes=attributes)
     if pruned:
         return End("pruned", values, f"pruned at epoch {epoch} of {epochs}", attributes)
@@ -210,7 +255,7 @@ def _judge(pack: Pack, epoch: int) -> Judge | None:
     from search_spaces.pruners import Judge
 
     numbers = [c.number for c in pack.configurations]
-    judge = Judge(pack.pruner, pack.goal, pack.epochs, pack.history, numbers)
+    judge = Judge(pack.pruner, pack.objectives[0].direction, pack.epochs, pack.history, numbers)
     for past in range(epoch + 1):
         for c in pack.configurations:
             if past in c.past:

@@ -20,7 +20,7 @@ COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running
 def stored_spec(name: str, store: Store) -> SweepSpec:
     """The spec of a sweep. Raises SearchError where there is no such sweep."""
     with opened(name, store) as (_, sweep):
-        return parse(sweep.spec, name)
+        return parse(sweep.spec, name, begun=True)
 
 
 def counts_of(spec: SweepSpec, configurations: list[Configuration]) -> Counts:
@@ -37,11 +37,11 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     with opened(name, store) as (ledger, sweep):
         configurations = ledger.configurations(sweep)
         undelivered = waiting(ledger, name)
-    spec = parse(sweep.spec, name)
+    spec = parse(sweep.spec, name, begun=True)
     so_far = counts_of(spec, configurations)
-    objective = spec.objective[0]
+    objective = spec.objectives[0]
     complete = [(c.values[0], c) for c in configurations if c.state == "complete" and c.values and c.confirms is None]
-    choose = max if objective.goal == "maximize" else min
+    choose = max if objective.direction == "maximize" else min
     best = choose(complete, key=lambda pair: pair[0], default=None)
     process = holder(store.ledger_url, name, store.lock_file(name))
     return {
@@ -50,7 +50,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         "process": process,
         **{word: getattr(so_far, word) for word in COUNTS},
         "best": best
-        and {"configuration": best[1].number, "name": best[1].name, "metric": objective.metric, "value": best[0]},
+        and {"configuration": best[1].number, "name": best[1].name, "metric": objective.name, "value": best[0]},
         "failures": Counter(c.reason for c in configurations if c.state == "failed"),
         "undelivered": undelivered,
         "question": spec.question,

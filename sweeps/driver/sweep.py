@@ -20,7 +20,9 @@ from pathlib import Path
 
 import yaml
 
+from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
+from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.orphans import marked
@@ -36,6 +38,7 @@ from tracking.results import load_wide, outcomes, sweeps
 from tracking.store import Store
 from tracking.types import Sweep
 from tracking.verdict.verdict import Verdict, judge
+from trainers import metrics, plugins
 from trainers.data import load as load_data
 from trainers.errors import GradsweepError, LedgerError, RequestError, SearchError, one_line
 from trainers.lanes import available
@@ -83,6 +86,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         plan = spec.search_plan()
         kinds = [*plan.arms.values(), *([{}] if plan.configurations else [])]
         digests = {data: load_data(data).digest for data in dict.fromkeys(spec.members(k)[0].data for k in kinds)}
+        digests |= plugins.packages(_values(plan))
         store.create()
         lock_again = held.enter_context(driver_lock(store.ledger_url, spec.name, store.lock_file(spec.name)))
         held.enter_context(marked(spec.name, store))
@@ -142,7 +146,7 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
     claims = spec.judged_claims()
-    first = parse(sweep.first_spec, spec.name).judged_claims() if sweep.first_spec else claims
+    first = parse(sweep.first_spec, spec.name, begun=True).judged_claims() if sweep.first_spec else claims
     known = [replace(claim, name="", says="") for claim in first]
     return judge(
         load_wide(spec.name, store),
@@ -181,6 +185,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
         raise RequestError(
             f"sweep {spec.name!r} already exists in {store.where}: continue it with --resume, or choose another --name"
         )
+    plugins.check(metrics.LAYER_METRICS, metrics.NETWORK_METRICS)
     try:
         available()
     except ValueError as error:
@@ -191,17 +196,19 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
-    """An existing sweep of this name must have this spec, apart from its claims and question, and the same data."""
+    """An existing sweep of this name must have this spec, apart from claims and question, these packages and data."""
     try:
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return
-    before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name), spec))
+    before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name, begun=True), spec))
     if keys := [key for key in _differing(before, now) if key.split(".")[0] not in REWORDABLE]:
         raise RequestError(
             f"sweep {spec.name!r} was started with a different {', '.join(keys)}: "
             "resume it with the same spec and --set, or choose another --name"
         )
+    if why := plugins.difference(plugins.among(sweep.digests)):
+        raise RequestError(f"{why}: install those again, or choose another --name")
     for data, digest in sweep.digests.items():
         if (here := digests.get(data, digest)) != digest:
             raise RequestError(f"{other_data(data, digest, here)}: restore it, or choose another --name")
@@ -217,6 +224,12 @@ def _differing(before: object, now: object, path: str = "") -> list[str]:
     return [p for k in keys for p in _differing(before.get(k), now.get(k), f"{path}.{k}" if path else k)]
 
 
+def _values(plan: SearchPlan) -> list[object]:
+    """Every value that a field of a member may have, apart from those of ranges."""
+    choices = [value for what in plan.space.values() if isinstance(what, Choice) for value in what.values]
+    return [*plan.base.values(), *(value for arm in plan.arms.values() for value in arm.values()), *choices]
+
+
 def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
     plan = spec.search_plan()
     return Sweep(
@@ -229,11 +242,11 @@ def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
             "epochs": str(plan.epochs),
             "sampler": plan.sampler["name"] if plan.configurations else "none",
             "pruner": plan.pruner["name"] if plan.pruner else "none",
-            "objective": ", ".join(f"{o.goal} {o.metric}" for o in spec.objective),
+            "objective": ", ".join(f"{o.direction} {o.name}" for o in spec.objectives),
             "claim": spec.claim or "none",
             "confirm": f"{plan.confirm} and the arms, {len(spec.fresh_seeds)} seeds" if plan.confirm else "none",
         },
-        objectives=tuple(spec.objectives),
+        objectives=tuple((o.name, o.direction) for o in spec.objectives),
         space=distributions_as_json(plan.space),
         versions=versions(),
         digests=digests,

@@ -25,6 +25,7 @@ from ray._private import ray_constants, worker
 from ray.tune.execution import class_cache
 
 from sweeps.environment import environment
+from trainers import plugins
 from trainers.files import locked
 
 log = logging.getLogger("gradsweep")
@@ -73,7 +74,9 @@ def ray_session(workers: Mapping[str, str], *, away: bool) -> Iterator[None]:
         job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
         if not (job.get("runtime_env") or {}).get("working_dir"):
             # Without one Ray puts the driver's current folder before everything else on the path of the workers.
-            runtime["working_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsweep-empty-"))
+            runtime["working_dir"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradsweep-packages-"))
+            if away:
+                plugins.send(Path(runtime["working_dir"]))
         settings: dict[str, Any] = {"runtime_env": runtime, "log_to_driver": debugging, "logging_level": level}
         if not away:
             # The loopback, as Ray has it by itself on Windows and macOS.

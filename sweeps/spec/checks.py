@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
-from search_spaces.space import Value, unsearched
+from search_spaces.space import Choice, Range, Value, effective, own_values
 from sweeps.spec.claims import KINDS
 from sweeps.spec.model import SweepSpec
 from sweeps.spec.values import Problem
@@ -13,16 +14,21 @@ from sweeps.spec.yaml_lines import Path
 from tracking.verdict.claims import BEST
 from trainers.engines import unsupported
 from trainers.errors import OptionError, did_you_mean, printable, shown
-from trainers.members import FIELDS, MemberConfig, layers_of
-from trainers.metrics import names
+from trainers.initialization import INITIALIZATIONS
+from trainers.members import FIELDS, MemberConfig, alpha_acts, layers_of
+from trainers.metrics import names, on_log_scale
+from trainers.objectives import Near
 
 MOST_CORNERS = 4096
+_SPACE: Path = ("search", "space")
 MOST_MEMBERS = 100_000  # of a pack: an array of them is some gigabytes
 
 
 def problems(spec: SweepSpec) -> list[Problem]:
     """Everything that is wrong between the parts of a spec."""
     wrong = [*_parts(spec)]
+    if unmet := [*_conditions(spec)]:
+        return wrong + unmet
     members, untrainable = _members(spec)
     if untrainable:
         return wrong + untrainable
@@ -66,6 +72,64 @@ def _parts(spec: SweepSpec) -> Iterator[Problem]:
         yield ("confirm", "seeds", spec.fresh_seeds.index(seed)), f"must be a fresh seed, but {seed} is one of seeds"
 
 
+def _conditions(spec: SweepSpec) -> Iterator[Problem]:
+    """Conditions that never hold or go in a circle, and a range whose numbers would not mean the same everywhere."""
+    if spec.search is None:
+        return
+    space, at = spec.search.space, _SPACE
+    needs = {key: {*what.when, *(("activation", "scaling") if key == "alpha" else ())} for key, what in space.items()}
+    try:
+        TopologicalSorter({key: [f for f in space if f in fields] for key, fields in needs.items()}).prepare()
+    except CycleError as error:
+        *circle, _ = reversed(error.args[1])  # each depends on the next, and the last on the first
+        while circle[1 % len(circle)] not in space[circle[0]].when:  # alpha depends on some without saying so
+            circle.append(circle.pop(0))
+        rule = f"conditions must not go in a circle: {' -> '.join([*circle, circle[0]])}"
+        yield (*at, circle[0], "when", circle[1 % len(circle)]), rule
+        return
+    for key, what in space.items():
+        for field, allowed in what.when.items():
+            inside, values = _possible(spec, field)
+            ends = [f"from {inside.low:g} to {inside.high:g}"] if inside else []
+            for place, value in enumerate(allowed):
+                if value not in values and not (inside and value in inside):
+                    path = (*at, key, "when", field, *([place] if len(allowed) > 1 else []))
+                    can = " or ".join(ends + [*map(shown, values)])
+                    yield path, f"{field} is never {shown(value)} in this search: it is {can}"
+    if isinstance(scale := space.get("init_scale"), Range):
+        units: dict[str, str] = {}
+        for regime, initialization in itertools.product(_choices(spec, "regime"), _choices(spec, "initialization")):
+            name = initialization or own_values(str(regime)).get("initialization")
+            chosen = {"regime": regime, "initialization": name}
+            if name in INITIALIZATIONS and all(chosen[f] in scale.when.get(f, (chosen[f],)) for f in chosen):
+                units.setdefault(INITIALIZATIONS[str(name)].unit, str(name))
+        if len(units) > 1:
+            each = " and ".join(f"the {unit} of {name}" for unit, name in units.items())
+            yield (
+                (*at, "init_scale"),
+                f"is {each}: keep it to one unit, as by when: {{initialization: {[*units.values()][0]}}}",
+            )
+
+
+def _choices(spec: SweepSpec, field: str) -> list[Value | None]:
+    """The values that a field which is no number can have in the search; None where it is the regime's own."""
+    space = spec.search.space if spec.search else {}
+    what, given = space.get(field), [spec.base.get(field, FIELDS[field].default)]
+    return [*what.ends.values(), *(given if what.when else ())] if what else given
+
+
+def _possible(spec: SweepSpec, field: str) -> tuple[Range | None, list[Value]]:
+    """What a field can be in the search: a range, where it has one, and single values."""
+    what = spec.search.space.get(field) if spec.search else None
+    if isinstance(what, Range) and not what.when:
+        return what, []
+    given = [spec.base.get(field, FIELDS[field].default)] if isinstance(what, Range) else _choices(spec, field)
+    regimes = _choices(spec, "regime")
+    values = [v for v in given if v is not None]
+    values += [own_values(str(regime)).get(field) for regime in regimes if None in given]
+    return what if isinstance(what, Range) else None, list(dict.fromkeys(values))
+
+
 def _members(spec: SweepSpec) -> tuple[list[MemberConfig], list[Problem]]:
     """A member for base, each arm and each corner of the space, and why there are none."""
     members: list[MemberConfig] = []
@@ -92,22 +156,43 @@ def _tried(spec: SweepSpec) -> Iterator[tuple[Path, Mapping[str, Value], Mapping
         yield ("arms", name), arm, {field: ("arms", name, field) for field in arm}
     if spec.search is None:
         return
-    at: Path = ("search", "space")
-    ends = [[(key, *end) for end in what.ends.items()] for key, what in spec.search.space.items()]
+    space, at = spec.search.space, _SPACE
+    ends = [[(key, *end) for end in _ends(what).items()] for key, what in space.items()]
+    for key, what in space.items():  # the values within a range that others depend on
+        if isinstance(what, Range):
+            between = [value for other in space.values() for value in other.when.get(key, ())]
+            ends[[*space].index(key)] += [(key, (), value) for value in between]
     for corner in itertools.islice(itertools.product(*ends), MOST_CORNERS):
-        yield at, {key: value for key, _, value in corner}, {key: (*at, key, written) for key, written, _ in corner}
+        values, _ = effective(space, spec.base, {key: value for key, _, value in corner})
+        yield at, values, {key: (*at, key, *written) for key, written, _ in corner}
+
+
+def _ends(what: Range | Choice) -> dict[Path, Value]:
+    """The ends of a range or the values of a choice, by where they are written."""
+    if isinstance(what, Range):
+        return {(name,): value for name, value in what.ends.items()}
+    return {("values", place) if what.when else (place,): value for place, value in what.ends.items()}
 
 
 def _objectives(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
-    metrics = [objective.metric for objective in spec.objective]
-    for i, metric in enumerate(metrics):
-        at: Path = ("objective", i, "metric")
+    names = [objective.name for objective in spec.objectives]
+    for i, objective in enumerate(spec.objective):
+        at, metric = ("objective", i, "metric"), objective.metric
         if metric.startswith("test."):
             yield at, "must not be of the test split, which is only reported; validation.accuracy is its like"
         elif metric not in common:
             yield at, _unknown_metric(metric, common)
-        elif metric in metrics[:i]:
-            yield at, f"the objectives must differ, but got {metric} twice"
+        elif names[i] in names[:i]:
+            yield at, f"the objectives must differ, but got {names[i]} twice"
+        else:
+            yield from _target(("objective", i), metric, objective.goal)
+
+
+def _target(at: Path, metric: str, goal: str | Near) -> Iterator[Problem]:
+    """What must hold between a metric and a goal."""
+    if isinstance(goal, Near) and on_log_scale(metric) and goal.target <= 0:
+        rule = f"must be above 0, since the distance of {metric} is one of logarithms"
+        yield (*at, "goal", "near"), f"{rule}, but got {goal.target:g}"
 
 
 def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
@@ -125,6 +210,8 @@ def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
             yield ("claims", i, "metric"), _unknown_metric(claim.metric, common)
         elif not claim.goal:
             yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
+        else:
+            yield from _target(("claims", i), claim.metric, claim.goal)
         if claim.name in seen:
             hint = "they must differ" if written.name else "give this one a name"
             yield ("claims", i, "name"), f"another claim has the name {shown(claim.name)}; {hint}"
@@ -144,11 +231,9 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
     from search_spaces.samplers import check_sampler
 
     plan = spec.search_plan(spec.search.configurations or 1)
-    activations, scalings = (
-        plan.space[key].ends.values() if key in plan.space else (plan.base[key],) for key in ("activation", "scaling")
-    )
+    activations, scalings = (_choices(spec, key) for key in ("activation", "scaling"))
     pairs = itertools.product(activations, scalings)
-    if all(unsearched(plan.space, {"activation": a, "scaling": s}) for a, s in pairs):
+    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s)) for a, s in pairs):
         text = f"has no effect: rescaling does not change {' or '.join(map(str, activations))}; leave alpha out"
         yield ("search", "space", "alpha"), text
     if spec.search.configurations is None and plan.sampler["name"] != "grid":

@@ -16,9 +16,21 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, model_validator
 
-from sweeps.spec.values import PERCENT, Goal, Part, Problem, optional, refuse
-from tracking.verdict.claims import AS_GOOD, BETTER, SIMILAR, Claim, named
+from sweeps.spec.values import (
+    EPOCH,
+    GOAL,
+    PERCENT,
+    Epoch,
+    Goal,
+    Part,
+    Problem,
+    earlier_is_better,
+    optional,
+    refuse,
+)
+from tracking.verdict.claims import AS_GOOD, BETTER, SECONDS, SIMILAR, Claim, named
 from trainers.errors import shown
+from trainers.objectives import LAST, Objective
 
 # key of a kind -> (the kind, the key of the other configuration, that of the margin)
 KINDS = {
@@ -42,7 +54,8 @@ Margin = Annotated[float | str, PlainValidator(_amount)]
 class ClaimSpec(Part):
     """What the verdict is to decide: better ... than, as_good ... as, or similar ... to.
 
-    A seed counts with its mean over the epochs from since to until: the last epoch where neither is given.
+    A seed counts with its mean over the epochs from since to until, or with what epoch says: the objective's, if the
+    metric is one, and else the last epoch.
     """
 
     name: str | None = optional(None, "the claim's name; left out, it is made of what the claim says")
@@ -56,9 +69,12 @@ class ClaimSpec(Part):
     to: str | None = optional(None, "an arm")
     margin: Margin | None = optional(None, "the difference that does not matter, in the metric's unit or as 10%")
     metric: str | None = optional(None, "a metric; left out, the first objective's")
-    goal: Goal | None = optional(None, "which way of the metric is better; left out, the objective's, if it is one")
+    goal: Goal | None = optional(None, f"{GOAL}; left out, the objective's, if it is one")
+    epoch: Epoch | None = optional(None, f"{EPOCH}; instead of since and until")
     since: int | None = optional(None, "the first epoch that counts; 0 is before the first step", ge=0)
     until: int | None = optional(None, "the last epoch that counts", ge=0)
+
+    _first = model_validator(mode="before")(earlier_is_better)
 
     @property
     def given(self) -> dict[str, Any]:
@@ -92,32 +108,44 @@ class ClaimSpec(Part):
             wrong.append(((margin,), f"is missing: {ClaimSpec.model_fields[margin].description}"))
         if self.since is not None and self.until is not None and self.since > self.until:
             wrong.append((("until",), f"since <= until must hold, but got {self.since} and {self.until}"))
+        if self.epoch is not None and (self.since, self.until) != (None, None):
+            wrong.append((("epoch",), "does not go with since and until: they say which epochs count, too"))
+        if self.epoch is not None and self.metric == SECONDS:
+            wrong.append(
+                (("epoch",), "must be left out: seconds are compared epoch by epoch; since and until can limit them")
+            )
         refuse(wrong)
         return self
 
-    def judged(self, objectives: Sequence[tuple[str, str]]) -> Claim:
+    def judged(self, objectives: Sequence[Objective], longest: int) -> Claim:
         """What the verdict judges; the goal is "" where it is neither given nor an objective's."""
         given = self.given
         kind, other, margin = KINDS[self.key]
         size = given.get(margin, 0.0)
         percent = PERCENT.fullmatch(size) if isinstance(size, str) else None
-        metric = self.metric or objectives[0][0]
+        metric = self.metric or objectives[0].metric
+        own_epochs = {"epoch", "since", "until"} & given.keys()
+        same = [o for o in objectives if o.metric == metric and self.goal in (None, o.goal)]
+        # To be early is a goal of its epoch alone.
+        ours = next((o for o in same if not own_epochs or o.epoch.how != "first_above"), None)
+        epoch = self.epoch or (LAST if own_epochs or not ours or metric == SECONDS else ours.epoch)
         return Claim(
             kind=kind,
             arm=given[self.key],
             against=given[other],
             metric=metric,
-            goal=self.goal or dict(reversed(objectives)).get(metric, ""),
+            goal=self.goal or (ours.goal if ours else ""),
+            epoch=epoch.within(longest),
             margin=float(percent[1]) / 100 if percent else float(size),
             relative=percent is not None,
             **{word: given[word] for word in ("since", "until", "name", "says") if word in given},
         )
 
 
-def judged(claims: Sequence[ClaimSpec], objectives: Sequence[tuple[str, str]]) -> tuple[Claim, ...]:
-    """What the verdict judges, given each objective's metric and goal. Claims without a name get one each, which
-    says what they differ in where it must."""
-    made = [claim.judged(objectives) for claim in claims]
+def judged(claims: Sequence[ClaimSpec], objectives: Sequence[Objective], longest: int) -> tuple[Claim, ...]:
+    """What the verdict judges, given the objectives and the most epochs that any configuration trains. Claims without
+    a name get one each, which says what they differ in where it must."""
+    made = [claim.judged(objectives, longest) for claim in claims]
     names = [named(claim).name for claim in made]
     for differences in zip(*map(_differences, made), strict=True):
         for word in {name for name in names if names.count(name) > 1}:
@@ -131,5 +159,7 @@ def judged(claims: Sequence[ClaimSpec], objectives: Sequence[tuple[str, str]]) -
 def _differences(claim: Claim) -> tuple[str, str, str]:
     """What claims about the same arms may differ in, each as the end of a name."""
     epochs = [f"-{word}-{n}" for word, n in (("since", claim.since), ("until", claim.until)) if n is not None]
+    if claim.epoch.how != "last":
+        epochs.append(f"-{claim.epoch.how}" + (f"-{claim.epoch.amount:g}" if claim.epoch.amount else ""))
     margin = f"{100 * claim.margin:g}%" if claim.relative else f"{claim.margin:g}"
     return f"-in-{claim.metric}", "".join(epochs), f"-by-{margin}"

@@ -9,26 +9,53 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WrapValidator, with_config
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WrapValidator,
+    model_validator,
+    with_config,
+)
 from typing_extensions import TypedDict
 
 from search_spaces.plan import SearchPlan
 from search_spaces.space import Choice, Range, Value
 from sweeps.spec import values
 from sweeps.spec.claims import ClaimSpec, judged
-from sweeps.spec.values import Concurrent, EachSeed, Goal, Name, Part, Seeds, Uri, optional
+from sweeps.spec.values import (
+    EPOCH,
+    GOAL,
+    Concurrent,
+    EachSeed,
+    Epoch,
+    Goal,
+    Name,
+    Part,
+    Seeds,
+    Uri,
+    earlier_is_better,
+    optional,
+)
 from sweeps.spec.yaml_lines import dump
 from tracking.verdict.claims import Claim, default_claims
 from trainers.members import FIELDS, MemberConfig
+from trainers.objectives import LAST, Objective
 
 MOST = 1_000_000  # configurations
 MOST_PROCESSORS = 1024  # of a machine
 
 
 def _written(space: Mapping[str, Range | Choice]) -> dict[str, Any]:
-    """A choice as its values, a range as what of it is not false."""
-    parts = {key: {name: v for name, v in vars(what).items() if v is not False} for key, what in space.items()}
-    return {key: what.get("values", what) for key, what in parts.items()}
+    """A choice without a condition as its values; the others as what of them is neither false nor empty."""
+    parts: dict[str, Any] = {}
+    for key, what in space.items():
+        part = {name: v for name, v in vars(what).items() if v is not False and name != "when"}
+        if what.when:
+            part["when"] = {field: v if len(v) > 1 else v[0] for field, v in what.when.items()}
+        parts[key] = part["values"] if [*part] == ["values"] else part
+    return parts
 
 
 if TYPE_CHECKING:
@@ -53,17 +80,20 @@ class Named(TypedDict):
     name: str
 
 
-class Objective(Part):
-    """What a configuration is judged by: the mean over its seeds of a metric after its last epoch."""
+class ObjectiveSpec(Part):
+    """What a configuration is judged by: the mean over its seeds of a metric, or of its distance from a number."""
 
     metric: str = optional("validation.accuracy", "the name of a metric")
-    goal: Goal = optional("maximize", "which way of it is better")
+    goal: Goal = optional("maximize", GOAL)
+    epoch: Epoch = optional(LAST, EPOCH)
+
+    _first = model_validator(mode="before")(earlier_is_better)
 
 
 class SearchSpec(Part):
     """What is searched, how, and how long."""
 
-    space: Space = Field(description="field -> {low, high, log, integer}, or a list to choose from")
+    space: Space = Field(description="field -> {low, high, ...}, or a list to choose from, or {values, when}")
     sampler: Named = optional({"name": "tpe"}, "{name, seed, ...}: the sampler and its options")
     configurations: int | None = optional(
         None, "how many, besides the arms; a grid has all of its points where it is not given", ge=1, le=MOST
@@ -111,8 +141,8 @@ class SweepSpec(Part):
         {}, "name -> what it has instead of base; run first"
     )
     search: SearchSpec | None = optional(None, "what is searched besides; null: the arms alone")
-    objective: Annotated[tuple[Objective, ...], BeforeValidator(_listed)] = optional(
-        (Objective(),), "{metric, goal}, or a list of them", strict=False
+    objective: Annotated[tuple[ObjectiveSpec, ...], BeforeValidator(_listed)] = optional(
+        (ObjectiveSpec(),), "{metric, goal, epoch}, or a list of them", strict=False
     )
     claim: str | None = optional(None, "the arm that the verdict is about: better than plain, as good as the best")
     claims: Annotated[tuple[ClaimSpec, ...], BeforeValidator(lambda value: () if value is None else value)] = optional(
@@ -136,37 +166,46 @@ class SweepSpec(Part):
         return seeds
 
     @property
-    def objectives(self) -> list[tuple[str, str]]:
-        """Metric and goal of each objective."""
-        return [(o.metric, o.goal) for o in self.objective]
+    def longest(self) -> int:
+        """The most epochs that any configuration trains."""
+        every = [self.base.get("epochs", FIELDS["epochs"].default)]
+        every += [arm["epochs"] for arm in self.arms.values() if "epochs" in arm]
+        if self.search and "epochs" in self.search.space:
+            every += self.search.space["epochs"].ends.values()
+        return int(max(every))
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """What a configuration is judged by."""
+        return [Objective(o.metric, o.goal, o.epoch.within(self.longest)) for o in self.objective]
 
     def judged_claims(self) -> tuple[Claim, ...]:
         """What the verdict decides: the claims that are stated, or what `claim` stands for."""
         if self.claims:
-            return judged(self.claims, self.objectives)
+            return judged(self.claims, self.objectives, self.longest)
         return default_claims(self.claim, self.arms, self.objectives) if self.claim is not None else ()
 
     def search_plan(self, configurations: int | None = None) -> SearchPlan:
         """What is to be searched; a grid has all of its points where no number is given."""
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
-        epochs = [base["epochs"], *(arm["epochs"] for arm in self.arms.values() if "epochs" in arm)]
-        goals, confirm = tuple(goal for _, goal in self.objectives), self.confirm.top if self.confirm else 0
+        goals, confirm = tuple(o.direction for o in self.objectives), self.confirm.top if self.confirm else 0
         if (search := self.search) is None:
-            return SearchPlan(goals, self.arms, base=base, epochs=max(epochs))
+            return SearchPlan(goals, self.arms, base=base, epochs=self.longest)
         if not (configurations := configurations or search.configurations):
             from search_spaces.samplers import grid  # and Optuna with it
 
             configurations = len(grid(search.space, base, **search.sampler))
-        if "epochs" in search.space:
-            epochs += search.space["epochs"].ends.values()
         searched = dict(search) | {"configurations": configurations}
-        return SearchPlan(goals, self.arms, base=base, epochs=int(max(epochs)), confirm=confirm, **searched)
+        return SearchPlan(goals, self.arms, base=base, epochs=self.longest, confirm=confirm, **searched)
 
     def to_yaml(self) -> str:
         """The spec as YAML that reads back to an equal one, with what was left open filled in."""
         data = self.model_dump()
         if self.seeds == tuple(range(len(self.seeds))):
             data["seeds"] = len(self.seeds)
+        for objective, written in zip(self.objective, data["objective"], strict=True):
+            if objective.epoch == LAST:
+                del written["epoch"]
         if len(self.objective) == 1:
             (data["objective"],) = data["objective"]
         data["claims"] = [claim.given for claim in self.claims]
@@ -179,7 +218,7 @@ class SweepSpec(Part):
 
 PARTS: dict[str, type[Part]] = {
     "search": SearchSpec,
-    "objective": Objective,
+    "objective": ObjectiveSpec,
     "claims": ClaimSpec,
     "confirm": Confirm,
     "resources": Resources,

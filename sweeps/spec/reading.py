@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from search_spaces.space import SEARCHABLE
 from sweeps.spec.checks import problems
 from sweeps.spec.model import PARTS, Arm, Base, Resources, SweepSpec
-from sweeps.spec.values import KINDS, RANGE_KEYS, Problem, refuse
+from sweeps.spec.values import KINDS, SPACE_KEYS, Problem, refuse
 from sweeps.spec.yaml_lines import DEEPEST, Path, YamlError, dotted, dump, load
 from tracking.store import without_password
 from trainers.errors import MOST_PROBLEMS, SpecError, did_you_mean, shown
@@ -74,8 +74,11 @@ def read(
     return parse(text, str(source), settings)
 
 
-def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepSpec:
-    """The same from YAML text; `name` stands for the file in errors, which without one have no lines."""
+def parse(text: str, name: str = "spec", settings: Sequence[str] = (), *, begun: bool = False) -> SweepSpec:
+    """The same from YAML text; `name` stands for the file in errors, which without one have no lines.
+
+    That of a sweep which has `begun` was checked then: it can be read where what it uses is no longer installed.
+    """
 
     def at(line: int) -> str:
         return f"{name}:{line}" if name else "spec"
@@ -92,7 +95,7 @@ def parse(text: str, name: str = "spec", settings: Sequence[str] = ()) -> SweepS
         _set(data, setting, places)
     try:
         spec = SweepSpec.model_validate(data)
-        refuse(problems(spec))
+        refuse([] if begun else problems(spec))
         return spec
     except ValidationError as error:
         details = error.errors(include_url=False)
@@ -172,7 +175,7 @@ def _unknown(path: Path) -> str:
     part = PARTS.get(first, SweepSpec)
     known: Collection[str] = [field.alias or name for name, field in part.model_fields.items()]
     if path[:2] == ("search", "space"):
-        known = SEARCHABLE if len(path) == 3 else RANGE_KEYS
+        known = SEARCHABLE if len(path) == 3 else SPACE_KEYS
         if key in FIELDS:
             return f"can't be searched; can be: {', '.join(known)}"
     elif first in ("base", "arms"):

@@ -1,4 +1,4 @@
-"""The values of a spec that need more than a type: seeds, ranges and choices, addresses, names.
+"""The values of a spec that need more than a type: seeds, ranges and choices, goals and epochs, addresses, names.
 
 A validator gives what is meant by what was written. It raises ValueError with what is wrong and what would be right, or
 `refuse`s with several problems, each at its place below the value.
@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NotRequired, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_type_hints
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, with_config
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    with_config,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from typing_extensions import TypedDict
 
-from search_spaces.space import SEARCHABLE, Choice, Range
+from search_spaces.space import SEARCHABLE, Choice, Range, When
 from sweeps.spec.yaml_lines import Path
 from tracking.verdict.claims import BEST
-from trainers.errors import shown
+from trainers.errors import did_you_mean, shown
 from trainers.members import MemberConfig
+from trainers.objectives import Epochs, Near
 
 MOST_SEEDS = 10_000
 # KubeRay appends six characters to make a cluster's name, and "-serve-svc" to that: 63 in all.
@@ -30,7 +40,6 @@ URI_SCHEMES = ("http", "https", "sqlite", "postgresql")
 KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 STRICT = ConfigDict(extra="forbid", strict=True)
 
-Goal = Literal["maximize", "minimize"]
 Problem = tuple[Path, str]  # where, below the value; what is wrong and what would be right
 
 
@@ -108,27 +117,52 @@ def space(value: Any, validate: Callable[[Any], Any]) -> Any:
     return {key: entries[key] for key in value}
 
 
+def when(value: Any) -> When:
+    """The fields on which something in the space depends, each with the values of which it must have one."""
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"must be a mapping like {{initialization: uniform}}, but got {shown(value)}")
+    condition = {}
+    for field, allowed in value.items():
+        if field not in MEMBER_TYPES or field == "seed":
+            refuse([((field,), f"unknown field; {did_you_mean(field, [f for f in MEMBER_TYPES if f != 'seed'])}")])
+        kind = _kind(MEMBER_TYPES[field])
+        several = allowed if isinstance(allowed, list) else [allowed]
+        wrong = [v for v in several if type(v) is not kind and not (kind is float and type(v) is int)]
+        if wrong or not several:
+            got = shown(wrong[0]) if wrong else "none"
+            refuse([((field,), f"must be {KINDS[kind]}, or a list of which one holds, but got {got}")])
+        condition[field] = tuple(several)
+    return condition
+
+
 @with_config(STRICT)
 class _Ends(TypedDict):
     low: Any  # a range checks its ends itself
     high: Any
     log: NotRequired[bool]
     integer: NotRequired[bool]
+    when: NotRequired[Annotated[Any, PlainValidator(when)]]
 
 
 _ENDS = TypeAdapter(_Ends)
-RANGE_KEYS = tuple(_Ends.__annotations__)
+SPACE_KEYS = (*_Ends.__annotations__, "values")
 
 
 def _entry(name: str, kind: type) -> Callable[[Any], Range | Choice]:
-    """What may be said of one field of the space: `{low, high, log, integer}`, or a list to choose from."""
-    values = TypeAdapter(list[kind], config=ConfigDict(strict=True))  # type: ignore[valid-type]
+    """What may be said of one field of the space: a list to choose from, `{values, when}`, or `{low, high, ...}`."""
+    listed = list[kind]  # type: ignore[valid-type]
+    of_choice = {"values": listed, "when": NotRequired[_Ends.__annotations__["when"]]}
+    values = TypeAdapter(listed, config=ConfigDict(strict=True))
+    choice = TypeAdapter(with_config(STRICT)(TypedDict("Values", of_choice)))  # type: ignore[operator]
 
     def entry(what: Any) -> Range | Choice:
         if isinstance(what, list):
             return Choice(tuple(values.validate_python(what)))
         if not isinstance(what, Mapping):
             raise ValueError(f"must be a range like {{low: 1, high: 2}} or a list, but got {shown(what)}")
+        if "values" in what or (kind not in (int, float) and not {"low", "high"} & what.keys()):
+            given = choice.validate_python(what)
+            return Choice(**given | {"values": tuple(given["values"])})
         if kind not in (int, float):
             raise ValueError(f"{name} is {KINDS[kind]}: give a list to choose from, not a range")
         ends = _ENDS.validate_python(what)
@@ -139,11 +173,63 @@ def _entry(name: str, kind: type) -> Callable[[Any], Range | Choice]:
     return entry
 
 
+def goal(value: Any) -> str | Near:
+    """Which way is better, or what is to be near."""
+    if value in ("maximize", "minimize"):
+        return str(value)
+    if isinstance(value, Mapping) and [*value] == ["near"]:
+        if type(value["near"]) in (int, float):
+            return Near(float(value["near"]))
+        refuse([(("near",), f"must be {KINDS[float]}, but got {shown(value['near'])}")])
+    raise ValueError(f"must be maximize, minimize or {{near: NUMBER}}, but got {shown(value)}")
+
+
+_AMOUNTS = {"mean_of_last": int, "first_above": float}
+
+
+def epoch(value: Any) -> Epochs:
+    """Which epochs count."""
+    if value in ("last", "best"):
+        return Epochs(value)
+    if not isinstance(value, Mapping) or len(value) != 1 or (how := next(iter(value))) not in _AMOUNTS:
+        raise ValueError(f"must be last, best, {{mean_of_last: 5}} or {{first_above: 0.5}}, but got {shown(value)}")
+    kind, amount = _AMOUNTS[how], value[how]
+    if type(amount) not in (int, kind) or (kind is int and amount < 1):
+        refuse([((how,), f"must be {KINDS[kind]}{' >= 1' * (kind is int)}, but got {shown(amount)}")])
+    return Epochs(how, kind(amount))
+
+
 def _kind(hint: Any) -> type:
     """int of `int`, and of `int | None`."""
     return next(kind for kind in (bool, int, float, str) if hint == kind or hint == kind | None)
 
 
+def earlier_is_better(given: Any) -> Any:
+    """An objective or a claim; where it is about when something is first above a value, its goal is to be early."""
+    if not isinstance(given, dict) or not isinstance(given.get("epoch"), dict) or "first_above" not in given["epoch"]:
+        return given
+    if (goal := given.get("goal", "minimize")) != "minimize":
+        rule = "must be minimize, or left out, where epoch is first_above (the earlier, the better)"
+        refuse([(("goal",), f"{rule}, but got {shown(goal)}")])
+    return given | {"goal": goal}
+
+
+GOAL = "which way is better"
+EPOCH = "which of the epochs count"
+if TYPE_CHECKING:
+    Goal = str | Near
+    Epoch = Epochs
+else:
+    Goal = Annotated[
+        Literal["maximize", "minimize"] | Near,
+        PlainValidator(goal),
+        PlainSerializer(lambda goal: {"near": goal.target} if isinstance(goal, Near) else goal),
+    ]
+    Epoch = Annotated[
+        Literal["last", "best"] | Epochs,
+        PlainValidator(epoch),
+        PlainSerializer(lambda epoch: {epoch.how: epoch.amount} if epoch.how in _AMOUNTS else epoch.how),
+    ]
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Seeds = Annotated[int | tuple[int, ...], PlainValidator(seeds)]
 EachSeed = Annotated[

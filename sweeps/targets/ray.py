@@ -41,6 +41,7 @@ from sweeps.targets.target import (
     wait_until,
 )
 from tracking.store import VARIABLE
+from trainers import plugins
 from trainers.errors import FAILED, WRONG_REQUEST, TargetError
 
 POLL_SECONDS = 0.5
@@ -193,10 +194,12 @@ class RayTarget:
 
 
 def _fill(folder: Path, spec: str, store: str) -> None:
-    """Put what is sent into a folder: our packages, so that the code there is the code here, the spec and the store.
+    """Put what is sent into a folder: our packages and those that add to them, so that the code there is the code
+    here, the spec and the store.
 
     It is 3 MB with the compiled kernels, which are used where they fit the cluster's machines.
     """
+    plugins.send(folder)
     for name in PACKAGES:
         shutil.copytree(str(files(name)), folder / name, ignore=NOT_SENT)
     # What importlib.metadata looks for: a sweep notes the version it was run with.

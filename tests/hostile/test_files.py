@@ -16,6 +16,7 @@ import pytest
 from sweeps.driver.packs import Pack, PackedConfiguration, train_pack
 from tests.hostile.command import Gradsweep, images, limited_memory
 from trainers.members import MemberConfig
+from trainers.objectives import Objective
 from trainers.regimes import network
 from trainers.states import initial_state, load_states, save_states
 
@@ -159,8 +160,6 @@ def test_a_checkpoint_of_another_network(gradsweep: Gradsweep, subtests: pytest.
         with subtests.test(count=count):
             wrong = np.zeros(count, np.float32)
             save_states([type(state)(fitting, 1, 1, wrong, (wrong, wrong))], gradsweep.here / "p.npz.1")
-            pack = Pack(
-                "p", (PackedConfiguration(0, (fitting,), {0: 0.5, 1: 0.5}),), ("validation.accuracy",), epochs=3
-            )
+            pack = Pack("p", (PackedConfiguration(0, (fitting,), {0: 0.5, 1: 0.5}),), (Objective(),), epochs=3)
             reports = list(train_pack(pack, gradsweep.here / "p.npz"))
             assert reports[-1].ended[0].state == "failed" and "\n" not in reports[-1].ended[0].reason

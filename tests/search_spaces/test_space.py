@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.samplers import LARGEST, grid
-from search_spaces.space import Choice, Range, unsearched
+from search_spaces.space import Choice, Range, effective
 from trainers.errors import OptionError
 
 FINITE = st.floats(-1e9, 1e9)
@@ -77,8 +77,10 @@ def test_whole_points_are_whole_and_differ(low: int, width: int, count: int, log
 )
 def test_alpha_is_not_searched_where_rescaling_changes_nothing(activation: str, scaling: str, idle: bool) -> None:
     space = {"alpha": Range(1, 2), "r": Range(0, 1)}
-    assert unsearched(space, {"activation": activation, "scaling": scaling}) == ({"alpha": 1.0} if idle else {})
-    assert unsearched({"r": Range(0, 1)}, {"activation": activation, "scaling": scaling}) == {}
+    base = {"activation": activation, "scaling": scaling}
+    alpha, without = (1.0, ("alpha",)) if idle else (1.5, ())
+    assert effective(space, base, {"alpha": 1.5, "r": 0.1}) == ({"alpha": alpha, "r": 0.1}, without)
+    assert effective({"r": Range(0, 1)}, base, {"r": 0.1}) == ({"r": 0.1}, ())
 
 
 def test_a_grid_has_each_configuration_once() -> None:

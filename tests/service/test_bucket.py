@@ -12,6 +12,7 @@ from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, train_pac
 from sweeps.executors.ray_tune import Parcel
 from sweeps.executors.ray_tune import _reports as worker_reports
 from trainers.members import MemberConfig
+from trainers.objectives import Objective
 
 ACCURACY = "validation.accuracy"
 
@@ -22,7 +23,9 @@ def numbers(report: PackReport) -> list[dict[str, float]]:
 
 def pack(images: str, past: dict[int, float]) -> Pack:
     member = MemberConfig(data=images, init_scale=1.0, epochs=5, batch_size=8)
-    return Pack("p0", (PackedConfiguration(0, (member.with_seed(0),), past),), metrics=(ACCURACY,), epochs=5)
+    return Pack(
+        "p0", (PackedConfiguration(0, (member.with_seed(0),), past),), objectives=(Objective(ACCURACY),), epochs=5
+    )
 
 
 def test_a_worker_elsewhere_goes_on_from_what_is_booked(images: str, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from sweeps.driver.signals import Interrupt
 from sweeps.executors import ray_tune
 from sweeps.spec.reading import Resources
 from trainers.members import MemberConfig
+from trainers.objectives import Objective
 
 assert state() == before, "an import has changed something"
 
@@ -54,8 +55,8 @@ class Books:
         self.epochs.append(report.epoch)
 
 member = MemberConfig(data=sys.argv[1], init_scale=1.0, epochs=2, batch_size=8)
-metrics = ("validation.accuracy",)
-Books.packs.append(Pack("p0", (PackedConfiguration(0, (member.with_seed(0),), {}),), metrics, epochs=2))
+objectives = (Objective("validation.accuracy"),)
+Books.packs.append(Pack("p0", (PackedConfiguration(0, (member.with_seed(0),), {}),), objectives, epochs=2))
 
 def sweep():
     with ray_tune.opened(Resources(cpus=1), SimpleNamespace(variables=[]), Interrupt()):

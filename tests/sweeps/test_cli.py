@@ -24,6 +24,7 @@ from tracking.store import Store
 from tracking.types import Sweep
 from trainers.activations import ACTIVATIONS
 from trainers.errors import FailedError, TargetError
+from trainers.layers import parameter_count
 from trainers.members import FIELDS
 from trainers.metrics import names
 from trainers.regimes import network
@@ -241,6 +242,9 @@ def test_the_layers_add_up_to_the_papers_counts(say: Say) -> None:
     (table,) = json.loads(say("regimes", "large-parameters", "--json")[1])
     assert [(r["parameters"], r["paper"]) for r in table["layers"]][-2:] == [(392, 392), (90, 90)]
     assert "separable" in say("regimes", "large-parameters")[1]
+    (table,) = json.loads(say("regimes", "resnet", "--json")[1])
+    assert table["layers"][1]["kind"] == "3x3 convolution, batch normalization, residual"
+    assert sum(layer["parameters"] for layer in table["layers"]) == parameter_count(network("resnet"))
 
 
 def test_a_study_is_printed_as_it_is_shipped(say: Say, folder: Path) -> None:
@@ -296,13 +300,14 @@ def test_every_field_of_a_spec_is_listed_with_a_line(say: Say) -> None:
     assert all(entry["line"] and entry["type"] for entry in entries)
     assert set(FIELDS) - {"seed"} == {key.rpartition(".")[2] for key in keys if key.startswith(("base.", "arms.NAME."))}
     assert keys["base.activation"]["choices"] == list(ACTIVATIONS) and keys["base.activation"]["default"] == "tanh"
+    assert keys["base.units"]["default"] is None and "the regime's" in say("fields", "units")[1]
     assert keys["objective.goal"]["choices"] == ["maximize", "minimize"]
     assert keys["name"]["needed"] and keys["seeds"]["default"] == 5 and keys["claims.as"]["default"] is None
     assert keys["search.sampler.name"]["choices"][0] == "tpe"
     text = say("fields", "resources")[1]
     assert "resources.pack" in text and "base." not in text
     assert [entry["key"] for entry in json.loads(say("fields", "alpha", "--json")[1])] == ["arms.NAME.alpha"]
-    assert say("fields", "epoch") == (2, "", "gradsweep: a spec has no field 'epoch'; did you mean epochs?\n")
+    assert say("fields", "epochss") == (2, "", "gradsweep: a spec has no field 'epochss'; did you mean epochs?\n")
 
 
 def test_every_metric_is_listed_with_a_line(say: Say) -> None:
@@ -310,7 +315,8 @@ def test_every_metric_is_listed_with_a_line(say: Say) -> None:
     assert all(entry["line"] for entry in entries)
     recorded = {entry["name"] for entry in entries if entry["per"] == "network"}
     layers = {entry["name"].removeprefix("layer.NAME.") for entry in entries if entry["per"] == "layer"}
-    assert recorded | {f"layer.output.{name}" for name in layers} <= set(names(network("combined")))
+    known = names(network("combined", learn_alpha="layer", learn_slope=True))
+    assert recorded | {f"layer.dense1.{name}" for name in layers} <= set(known)
     assert {"validation.accuracy", "seconds"} < recorded and "weight_norm" in layers
     assert "weight_norm" in say("metrics", "weight_norm")[1]
     assert "did you mean train.loss?" in say("metrics", "trian.loss")[2]

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 
-from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, mean, train_pack
+from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, train_pack
 from trainers.errors import DeviceLost
 from trainers.members import EpochRecord, MemberConfig
+from trainers.objectives import Objective
 
 ACCURACY = "validation.accuracy"
 Make = Callable[..., PackedConfiguration]
@@ -30,7 +32,7 @@ def configuration(images: str) -> Make:
 
 
 def pack(*configurations: PackedConfiguration, **fields: Any) -> Pack:
-    return Pack("p0", configurations, metrics=(ACCURACY,), epochs=2, **fields)
+    return Pack("p0", configurations, objectives=(Objective(ACCURACY),), epochs=2, **fields)
 
 
 def trained(pack: Pack, states: Path | None = None) -> list[PackReport]:
@@ -54,7 +56,7 @@ def test_a_report_an_epoch_with_all_seeds_and_the_end_in_the_last(alone: list[Pa
     assert [r.last for r in alone] == [False, False, True]
     end = alone[-1].ended[7]
     assert end.state == "complete"
-    assert end.values == (mean(alone[-1].records[7], ACCURACY),)
+    assert end.values == (fmean(r.metrics[ACCURACY] for r in alone[-1].records[7]),)
 
 
 def test_a_diverging_configuration_ends_alone_with_its_last_records(
@@ -93,7 +95,7 @@ def test_a_pruner_drops_a_configuration_with_all_of_its_seeds(configuration: Mak
     assert reports[-1].last
     end = reports[-1].ended[7]
     assert end.state == "pruned"
-    assert end.values == (mean(alone[1].records[7], ACCURACY),)
+    assert end.values == (fmean(r.metrics[ACCURACY] for r in alone[1].records[7]),)
     assert "epoch 1 of 2" in end.reason
 
 

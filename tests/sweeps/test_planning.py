@@ -14,6 +14,7 @@ from sweeps.commands.text import duration
 from sweeps.driver.driver import Driver
 from sweeps.plan import pack_size, plan_of
 from sweeps.spec.reading import parse
+from sweeps.spec.yaml_lines import dump
 from tests.trainers.cuda.fake_device import GB, Device
 from tracking.ledger import Ledger
 from tracking.types import Sweep
@@ -60,6 +61,37 @@ def test_more_work_takes_longer_and_gpus_are_not_guessed_at(images: str) -> None
     short, long, gpu = (plan_of(parse(text, settings=[setting]))["seconds"] for setting in changed)
     assert long > short
     assert gpu is None
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_larger_networks_take_longer_on_every_engine(images: str, engine: str) -> None:
+    def seconds(**base: Any) -> float:
+        fields = {"regime": "mlp", "data": images, "engine": engine, "epochs": 10_000} | base
+        return float(plan_of(parse(dump({"name": "size", "base": fields, "arms": {"a": {}}})))["seconds"])
+
+    small = seconds()
+    assert small < seconds(units=256) < seconds(units=1024) and small < seconds(dense=60)
+    assert seconds(blocks=2) < seconds(blocks=2, channels=32)
+    assert small < seconds(batch_size=1)  # a step costs something by itself
+
+
+def test_where_the_size_is_searched_a_middle_one_is_planned(images: str) -> None:
+    def seconds(base: dict[str, Any], space: dict[str, Any]) -> float:
+        fields = {"regime": "deep", "data": images, "epochs": 10_000} | base
+        search = {"space": space, "configurations": 6}
+        return float(plan_of(parse(dump({"name": "size", "base": fields, "search": search})))["seconds"])
+
+    middle = seconds({"dense": 30}, {"learning_rate": {"low": 0.1, "high": 1.0}})
+    assert seconds({"dense": 1}, {"dense": {"low": 10, "high": 50}}) == middle
+    assert seconds({"dense": 1}, {"dense": [20, 40]}) == middle
+
+
+def test_a_plan_names_the_networks(images: str) -> None:
+    plan = plan_of(parse(SPEC.format(images=images)))
+    known = [(entry["of"], entry["layers"]) for entry in plan["layers"]]
+    assert known == [(["a", "b", "base"], 10), (["c"], 14)]
+    text = plan_text(plan_of(parse(SPEC.format(images="digits"))))
+    assert "a, b, base: 10 layers, 1,078 parameters; c: 14 layers, 1,385 parameters" in text
 
 
 def test_without_images_there_is_no_time() -> None:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from search_spaces.space import Choice, Range
 from sweeps.plan import plan_of
-from sweeps.spec.model import PARTS, Arm, Base, Objective, Resources, Tracking
+from sweeps.spec.model import PARTS, Arm, Base, ObjectiveSpec, Resources, Tracking
 from sweeps.spec.reading import SweepSpec, parse, read, studies
 from trainers.activations import ACTIVATIONS
 from trainers.errors import SpecError
 from trainers.members import MemberConfig
+from trainers.objectives import Epochs, Near, Objective
 
 SECTION_5 = """\
 name: alpha-r
@@ -63,13 +64,13 @@ def test_the_example_of_the_design() -> None:
     assert plan.pruner == {"name": "asha", "reduction": 3, "min_epochs": 3}
     members = spec.members({"alpha": 2.0, "r": 0.01, "activation": "logsigmoid"})
     assert [m.seed for m in members] == [0, 1, 2, 3, 4]
-    assert members[3] == MemberConfig("combined", "logsigmoid", alpha=2.0, r=0.01, init_scale=10.0, seed=3)
+    assert members[3] == MemberConfig("combined", activation="logsigmoid", alpha=2.0, r=0.01, init_scale=10.0, seed=3)
 
 
 def test_what_is_left_out_has_defaults() -> None:
     spec = parse(ARMS)
     assert spec.seeds == (0, 1, 2, 3, 4)
-    assert spec.objective == (Objective(metric="validation.accuracy", goal="maximize"),)
+    assert spec.objective == (ObjectiveSpec(metric="validation.accuracy", goal="maximize"),)
     assert spec.resources == Resources(cpus=1, gpus=0, pack=8, concurrent="auto")
     assert spec.search is None and spec.claim is None and spec.tracking == Tracking(uri=None)
     assert spec.search_plan().configurations == 0 and spec.search_plan().total == 1
@@ -93,6 +94,56 @@ def test_whole_number_fields_are_searched_as_whole_numbers() -> None:
     found = parse(text).search_plan().space
     assert found == {"batch_size": Range(8, 64, log=True, integer=True), "alpha": Choice((1.0, 2.0))}
     assert all(isinstance(v, float) for v in found["alpha"].ends.values())
+
+
+def test_a_field_may_depend_on_others() -> None:
+    space = (
+        "{init_scale: {low: 0.1, high: 10, log: true, when: {initialization: uniform, epochs: [5, 9]}}, "
+        "initialization: {values: [uniform, he_normal], when: {activation: tanh}}, epochs: {low: 5, high: 9}, "
+        "dense_bias: [true, false]}"
+    )
+    spec = parse(f"name: x\nsearch: {{configurations: 3, space: {space}}}\n")
+    assert spec.search_plan().space == {
+        "init_scale": Range(0.1, 10, log=True, when={"initialization": ("uniform",), "epochs": (5, 9)}),
+        "initialization": Choice(("uniform", "he_normal"), when={"activation": ("tanh",)}),
+        "epochs": Range(5, 9, integer=True),
+        "dense_bias": Choice((True, False)),
+    }
+    assert parse(spec.to_yaml()) == spec
+    written = yaml.safe_load(spec.to_yaml())["search"]["space"]
+    assert written["init_scale"]["when"] == {"initialization": "uniform", "epochs": [5, 9]}
+    assert written["initialization"] == {"values": ["uniform", "he_normal"], "when": {"activation": "tanh"}}
+
+
+def test_the_corners_that_are_tried_are_those_of_the_conditions() -> None:
+    """initialization alone needs an init_scale there, which base does not give."""
+    text = (
+        "name: x\nsearch:\n  configurations: 3\n  space:\n    batch_size: {low: 8, high: 64}\n"
+        "    initialization: {values: [uniform, normal], when: {batch_size: 11}}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        parse(text, "s.yaml")
+    assert caught.value.problems == (
+        "s.yaml:4: search.space: init_scale must be given where initialization is 'normal': "
+        "the combined regime's own is for 'uniform'",
+    )
+    scale = "    init_scale: {low: 0.1, high: 2, when: {initialization: normal}}\n"
+    assert parse(text + scale).search is not None
+
+
+def test_an_objective_is_near_a_number_or_of_chosen_epochs() -> None:
+    text = ARMS.replace("{}", "{epochs: 40}") + "objective:\n"
+    text += "  - {metric: gradient.first_to_last, goal: {near: 1}, epoch: {mean_of_last: 5}}\n"
+    text += "  - {epoch: {first_above: 0.5}}\n  - {epoch: best}\n"
+    spec = parse(text)
+    assert spec.objectives == [
+        Objective("gradient.first_to_last", Near(1.0), Epochs("mean_of_last", 5)),
+        Objective("validation.accuracy", "minimize", Epochs("first_above", 0.5, never=41)),
+        Objective("validation.accuracy", "maximize", Epochs("best")),
+    ]
+    assert spec.search_plan().goals == ("minimize", "minimize", "maximize")
+    assert parse(spec.to_yaml()) == spec and "goal: {near: 1.0}" in spec.to_yaml()
+    assert "epoch" not in yaml.safe_load(parse(ARMS).to_yaml())["objective"], "a spec of before is what it was"
 
 
 def test_a_grid_has_all_of_its_points() -> None:
@@ -208,6 +259,9 @@ SPACE = {
     "activation": st.lists(st.sampled_from(["tanh", "relu", "silu"]), min_size=1, unique=True).map(
         lambda v: ["elu", *v]
     ),
+    "penalty": st.sampled_from(
+        [{"values": ["l2", "l1"], "when": {"activation": "elu"}}, {"values": ["l1"], "when": {"batch_size": [32, 1]}}]
+    ),
 }
 SEARCH = st.fixed_dictionaries(
     {
@@ -235,7 +289,10 @@ SPECS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "seeds": st.integers(1, 50) | st.lists(st.integers(0, 2**62), min_size=1, max_size=5, unique=True),
         "search": SEARCH | st.none(),
         "objective": st.fixed_dictionaries({}, optional={"metric": st.sampled_from(["train.loss", "gradient.data.rms"]),
-                                                         "goal": st.sampled_from(["maximize", "minimize"])}),
+                                                         "goal": st.sampled_from(["maximize", "minimize"])
+                                                         | st.floats(1e-9, 1e9).map(lambda x: {"near": x}),
+                                                         "epoch": st.sampled_from(["last", "best"])
+                                                         | st.integers(1, 9).map(lambda n: {"mean_of_last": n})}),
         "resources": st.fixed_dictionaries({}, optional={"cpus": st.integers(1, 64),
                                                          "gpus": st.floats(0, 1),
                                                          "concurrent": st.just("auto") | st.integers(1, 9)}),

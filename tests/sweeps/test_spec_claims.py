@@ -7,8 +7,9 @@ import pytest
 
 from sweeps.spec.checks import undecidable
 from sweeps.spec.reading import parse, read
-from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim
+from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
 from trainers.errors import SpecError
+from trainers.objectives import Near
 
 ARMS = "name: x\narms:\n  plain: {}\n  l2: {r: 0.01}\n"
 SEARCH = ARMS + "search: {configurations: 3, space: {r: [0, 1]}}\n"
@@ -78,6 +79,31 @@ def test_the_goal_is_the_objectives_where_the_metric_is_one() -> None:
     assert [c.goal for c in spec.judged_claims()] == ["minimize", "maximize"]
 
 
+def test_the_epochs_are_the_objectives_where_the_metric_is_one() -> None:
+    """A goal is one of the epochs, too: to be early is none of the last epoch."""
+    first, best = "{epoch: {first_above: 0.5}}", "{metric: train.loss, goal: minimize, epoch: best}"
+    text = ARMS + f"objective: [{first}, {best}]\nclaims:\n"
+    text += "  - {better: l2, than: plain}\n  - {better: plain, than: l2, metric: train.loss}\n"
+    text += "  - {better: l2, than: plain, goal: maximize, since: 3}\n"
+    text += "  - {better: l2, than: plain, metric: train.loss, epoch: {mean_of_last: 3}}\n"
+    text += "  - {better: l2, than: plain, metric: gradient.first_to_last, goal: {near: 1}}\n"
+    text += "  - {better: l2, than: plain, metric: validation.loss, epoch: {first_above: 2}}\n"
+    spec = parse(text)
+    assert [(c.goal, c.epoch.how, c.epoch.never, c.since) for c in spec.judged_claims()] == [
+        ("minimize", "first_above", 31, None),
+        ("minimize", "best", 0, None),
+        ("maximize", "last", 0, 3),
+        ("minimize", "mean_of_last", 0, None),
+        (Near(1.0), "last", 0, None),
+        ("minimize", "first_above", 31, None),
+    ]
+    assert parse(spec.to_yaml()) == spec
+    names = [c.name for c in default_claims("l2", ["plain", "l2"], spec.objectives)]
+    assert names[0] == "l2-better-than-plain-in-first-epoch-with-validation.accuracy-above-0.5" and len(names) == 2
+    with pytest.raises(SpecError, match="claims.0.goal: is missing: which validation.accuracy is better"):
+        parse(ARMS + f"objective: {first}\nclaims: [{{better: l2, than: plain, until: 0}}]\n")
+
+
 def test_settings_reach_into_claims() -> None:
     text = ARMS + "claims: [{better: l2, than: plain}]\n"
     assert parse(text, settings=["claims.0.by=0.02"]).judged_claims()[0].margin == 0.02
@@ -130,8 +156,12 @@ WRONG = [
     ("{better: l2, than: plain, margin: 1}", "6: claims.0.margin: does not go with better: a claim of better has than and by"),
     ("{better: l2, than: plain, metric: train.loss}", "6: claims.0.goal: is missing: which train.loss is better? maximize | minimize"),
     ("{better: l2, than: plain, metric: train.los}", "6: claims.0.metric: unknown metric 'train.los'; did you mean train.loss?"),
-    ("{better: l2, than: plain, goal: up}", "6: claims.0.goal: must be maximize or minimize, but got 'up'"),
+    ("{better: l2, than: plain, goal: up}", "6: claims.0.goal: must be maximize, minimize or {near: NUMBER}, but got 'up'"),
     ("{better: l2, than: plain, since: 4, until: 2}", "6: claims.0.until: since <= until must hold, but got 4 and 2"),
+    ("{better: l2, than: plain, since: 1, epoch: best}", "6: claims.0.epoch: does not go with since and until: they say which epochs count, too"),
+    ("{better: l2, than: plain, metric: seconds, goal: minimize, epoch: best}", "6: claims.0.epoch: must be left out: seconds are compared epoch by epoch; since and until can limit them"),
+    ("{better: l2, than: plain, goal: maximize, epoch: {first_above: 1}}", "6: claims.0.goal: must be minimize, or left out, where epoch is first_above (the earlier, the better), but got 'maximize'"),
+    ("{better: l2, than: plain, metric: gradient.data.rms, goal: {near: -1}}", "6: claims.0.goal.near: must be above 0, since the distance of gradient.data.rms is one of logarithms, but got -1"),
     ("{better: l2, than: plain, since: -1}", "6: claims.0.since: must be at least 0, but got -1"),
     ("{bettr: l2, than: plain}", "6: claims.0.bettr: unknown key; did you mean better?"),
     ("{better: l2, then: plain}", "6: claims.0.then: unknown key; did you mean than?"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces.space import SEARCHABLE
 from sweeps.spec.reading import LARGEST, parse, read
 from trainers.activations import ACTIVATIONS, Activation
 from trainers.errors import SpecError
@@ -62,7 +63,7 @@ WRONG = [
     (ARMS + "base: {learning_rate: .inf}\n", "3: base.learning_rate: must be a finite number, but got .inf"),
     (
         ARMS + "base: {activation: tan}\n",
-        "3: base.activation: activation must be one of tanh, sigmoid, logsigmoid, arctan, softsign, relu, leaky_relu, elu, relu6, silu, hardswish, but got 'tan'",
+        "3: base.activation: activation must be one of " + ", ".join(ACTIVATIONS) + ", but got 'tan'",
     ),
     (ARMS + "base: {data: mnist}\n", "3: base.data: data must be digits, cifar10 or folder:PATH, but got 'mnist'"),
     (ARMS + "base: {data: 5}\n", "3: base.data: must be text, but got 5"),
@@ -100,7 +101,10 @@ WRONG = [
         ARMS + "objective: {metric: test.accuracy}\n",
         "3: objective.metric: must not be of the test split, which is only reported; validation.accuracy is its like",
     ),
-    (ARMS + "objective: {goal: max}\n", "3: objective.goal: must be maximize or minimize, but got 'max'"),
+    (
+        ARMS + "objective: {goal: max}\n",
+        "3: objective.goal: must be maximize, minimize or {near: NUMBER}, but got 'max'",
+    ),
     (
         ARMS + "objective:\n  - {metric: train.loss, goal: minimize}\n  - {metric: trian.loss}\n",
         "5: objective.1.metric: unknown metric 'trian.loss'; did you mean train.loss?",
@@ -138,7 +142,7 @@ WRONG = [
     ),
     (
         SPACE + "alpha: {low: 1, high: 2, step: 1}\n",
-        "5: search.space.alpha.step: unknown key; known are low, high, log, integer",
+        "5: search.space.alpha.step: unknown key; known are low, high, log, integer, when, values",
     ),
     (SPACE + "alpha: 5\n", "5: search.space.alpha: must be a range like {low: 1, high: 2} or a list, but got 5"),
     (SPACE + "alpha: []\n", "5: search.space.alpha: a choice must have at least one value, but got none"),
@@ -147,11 +151,11 @@ WRONG = [
     (SPACE + "alpah: [1, 2]\n", "5: search.space.alpah: unknown key; did you mean alpha?"),
     (
         SPACE + "seed: [1, 2]\n",
-        "5: search.space.seed: can't be searched; can be: regime, activation, scaling, alpha, r, penalty, epochs, batch_size, learning_rate, initialization, init_scale, convolution, dense_bias",
+        "5: search.space.seed: can't be searched; can be: " + ", ".join(SEARCHABLE),
     ),
     (
         SPACE + "data: [digits, cifar10]\n",
-        "5: search.space.data: can't be searched; can be: regime, activation, scaling, alpha, r, penalty, epochs, batch_size, learning_rate, initialization, init_scale, convolution, dense_bias",
+        "5: search.space.data: can't be searched; can be: " + ", ".join(SEARCHABLE),
     ),
     (
         SPACE + "activation: {low: 1, high: 2}\n",
@@ -159,7 +163,7 @@ WRONG = [
     ),
     (
         SPACE + "activation: [tanh, relo]\n",
-        "5: search.space.activation.1: activation must be one of tanh, sigmoid, logsigmoid, arctan, softsign, relu, leaky_relu, elu, relu6, silu, hardswish, but got 'relo'",
+        "5: search.space.activation.1: activation must be one of " + ", ".join(ACTIVATIONS) + ", but got 'relo'",
     ),
     (SPACE + "r: {low: -1, high: 1}\n", "5: search.space.r.low: r >= 0 must hold and be finite, but got -1"),
     (
@@ -294,6 +298,111 @@ WRONG = [
 ]
 
 
+SCALE = SPACE + "initialization: [uniform, he_normal]\n    init_scale: "
+WRONG += [
+    (
+        SCALE + "{low: 0.1, high: 10}\n",
+        "6: search.space.init_scale: is the half-width of uniform and the factor of he_normal: "
+        "keep it to one unit, as by when: {initialization: uniform}",
+    ),
+    (
+        SCALE + "{low: 0.1, high: 10, when: {initialization: [uniform, he_normal]}}\n",
+        "6: search.space.init_scale: is the half-width of uniform and the factor of he_normal: "
+        "keep it to one unit, as by when: {initialization: uniform}",
+    ),
+    (
+        SPACE + "regime: [combined, many-layers]\n    init_scale: {low: 0.1, high: 10}\n",
+        "6: search.space.init_scale: is the half-width of uniform and the deviation of normal: "
+        "keep it to one unit, as by when: {initialization: uniform}",
+    ),
+    (
+        SCALE + "\n      low: 0.1\n      high: 10\n      when:\n        initialization: glorot_normal\n",
+        "10: search.space.init_scale.when.initialization: initialization is never 'glorot_normal' in this search: "
+        "it is 'uniform' or 'he_normal'",
+    ),
+    (
+        SCALE + "{low: 0.1, high: 10, when: {initialization: [uniform, nomal]}}\n",
+        "6: search.space.init_scale.when.initialization.1: initialization is never 'nomal' in this search: "
+        "it is 'uniform' or 'he_normal'",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {initialization: normal}}\n",  # the regime's own is uniform
+        "5: search.space.r.when.initialization: initialization is never 'normal' in this search: it is 'uniform'",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {batch_size: 7}}\n    batch_size: {low: 8, high: 16}\n",
+        "5: search.space.r.when.batch_size: batch_size is never 7 in this search: it is from 8 to 16",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {activaton: tanh}}\n",
+        "5: search.space.r.when.activaton: unknown field; did you mean activation?",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {epochs: [10, many]}}\n",
+        "5: search.space.r.when.epochs: must be a whole number, or a list of which one holds, but got 'many'",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: {activation: []}}\n",
+        "5: search.space.r.when.activation: must be text, or a list of which one holds, but got none",
+    ),
+    (
+        SPACE + "r: {low: 0, high: 1, when: tanh}\n",
+        "5: search.space.r.when: must be a mapping like {initialization: uniform}, but got 'tanh'",
+    ),
+    (
+        SPACE + "penalty: {values: [l2, l1], when: {r: 0.5}}\n    r: {low: 0, high: 1, when: {penalty: l2}}\n",
+        "5: search.space.penalty.when.r: conditions must not go in a circle: penalty -> r -> penalty",
+    ),
+    (
+        SPACE + "activation: {values: [tanh, relu], when: {alpha: 2}}\n    alpha: {low: 1, high: 4}\n",
+        "5: search.space.activation.when.alpha: conditions must not go in a circle: activation -> alpha -> activation",
+    ),
+    (
+        SPACE + "activation: {values: [tanh, tanhh], when: {regime: combined}}\n",
+        "5: search.space.activation.values.1: activation must be one of "
+        + ", ".join(ACTIVATIONS)
+        + ", but got 'tanhh'",
+    ),
+    (SPACE + "activation: {values: [tanh, 3]}\n", "5: search.space.activation.values.1: must be text, but got 3"),
+    (
+        SPACE + "activation: {values: [tanh], wen: {}}\n",
+        "5: search.space.activation.wen: unknown key; did you mean when?",
+    ),
+    (
+        ARMS + "objective: {goal: {near: one}}\n",
+        "3: objective.goal.near: must be a number, but got 'one'",
+    ),
+    (
+        ARMS + "objective: {goal: {nearly: 1}}\n",
+        "3: objective.goal: must be maximize, minimize or {near: NUMBER}, but got {'nearly': 1}",
+    ),
+    (
+        ARMS + "objective:\n  metric: gradient.first_to_last\n  goal: {near: 0}\n",
+        "5: objective.goal.near: must be above 0, since the distance of gradient.first_to_last is one of logarithms, "
+        "but got 0",
+    ),
+    (
+        ARMS + "objective: {epoch: first}\n",
+        "3: objective.epoch: must be last, best, {mean_of_last: 5} or {first_above: 0.5}, but got 'first'",
+    ),
+    (
+        ARMS + "objective: {epoch: {mean_of_last: 0}}\n",
+        "3: objective.epoch.mean_of_last: must be a whole number >= 1, but got 0",
+    ),
+    (
+        ARMS + "objective: {epoch: {first_above: high}}\n",
+        "3: objective.epoch.first_above: must be a number, but got 'high'",
+    ),
+    (
+        ARMS + "objective: {goal: maximize, epoch: {first_above: 0.5}}\n",
+        "3: objective.goal: must be minimize, or left out, where epoch is first_above (the earlier, the better), "
+        "but got 'maximize'",
+    ),
+    (
+        ARMS + "objective: [{epoch: best}, {}, {epoch: best}]\n",
+        "3: objective.2.metric: the objectives must differ, but got validation.accuracy at its best epoch twice",
+    ),
+]
 SETTINGS = [
     ("base.epochs=two", "base.epochs: must be a whole number, but got 'two'"),
     ("base.epoch=2", "base.epoch: unknown key; did you mean epochs?"),
@@ -307,7 +416,7 @@ SETTINGS = [
     ("arms=null", "arms: must be a mapping of keys to values, but got null"),
     ("search.configurations=3", "search.space: is missing"),
     ("base.epochs={a: 1, a: 2}", "base.epochs: a: given twice, first in line 1"),
-    ("objective.2.metric=x", "objective.2: unknown key; known are metric, goal"),
+    ("objective.2.metric=x", "objective.2: unknown key; known are metric, goal, epoch"),
     (
         "objective.metric=test.accuracy",
         "objective.metric: must not be of the test split, which is only reported; validation.accuracy is its like",

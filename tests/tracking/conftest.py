@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -78,7 +79,8 @@ class Maker:
         )
 
     def epoch(self, number: int, epoch: int, seeds: Sequence[int] = (0, 1, 2)) -> Epoch:
-        return epoch_of(self.records(number, epoch, seeds), "validation.accuracy")
+        records = self.records(number, epoch, seeds)
+        return epoch_of(records, fmean(r.metrics["validation.accuracy"] for r in records))
 
     def configuration(
         self, ledger: Ledger, sweep: Sweep, number: int, state: str = "complete", epochs: int = 3

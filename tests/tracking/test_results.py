@@ -19,7 +19,8 @@ from tracking.results import export, load, load_layers, load_wide, outcomes, swe
 from tracking.store import Store
 from tracking.types import Configuration, Sweep
 from trainers.errors import RequestError, SearchError
-from trainers.members import FIELDS, EpochRecord, MemberConfig
+from trainers.members import FIELDS, EpochRecord, MemberConfig, layers_of
+from trainers.metrics import names
 
 
 def test_the_table_has_the_columns_of_the_contract(store: Store, ledger: Ledger, maker: Any) -> None:
@@ -50,7 +51,7 @@ def test_networks_of_different_depth_share_the_columns_of_their_layers(store: St
             member, 0, "lanes", {"train.loss": 1.0, "seconds": 0.1, f"layer.{layer}.dead": 0.5 + number}
         )
         ledger.add(sweep, [Configuration(number, regime, vars(member), (0,))])
-        ledger.record(sweep, {number: epoch_of([record], "train.loss")}, [])
+        ledger.record(sweep, {number: epoch_of([record], 1.0)}, [])
     frame = load_layers("sweep", store)
     assert list(frame.columns)[:10] == [*frame.columns[:7], "layer", "depth", "kind"]
     assert frame["layer"].tolist() == ["dense3", "dense4"] and set(frame["kind"]) == {"dense"}
@@ -60,6 +61,34 @@ def test_networks_of_different_depth_share_the_columns_of_their_layers(store: St
     assert wide["layer.dense3.dead"].isna().tolist() == [False, True]
     assert wide["train.loss"].tolist() == [1.0, 1.0] and wide["alpha"].dtype == np.float64
     assert not [name for name in load("sweep", store) if name.startswith("layer.")]
+
+
+def test_what_is_learned_is_a_column_where_it_is_learned(store: Store, ledger: Ledger) -> None:
+    sweep = ledger.begin(Sweep("sweep", "name: sweep"))
+    for number, learn_alpha in enumerate(("none", "layer")):
+        member = MemberConfig(regime="deep", dense=2 + number, learn_alpha=learn_alpha)
+        record = EpochRecord(member, 0, "lanes", dict.fromkeys(names(layers_of(member, 10)), 0.5))
+        ledger.add(sweep, [Configuration(number, learn_alpha, vars(member), (0,))])
+        ledger.record(sweep, {number: epoch_of([record], "train.loss")}, [])
+        frame, layers = load("sweep", store), load_layers("sweep", store)
+        assert ("learned.alpha" in frame, "learned.alpha" in layers) == (number == 1, number == 1)
+        assert "learned.slope" not in frame and "learned.slope" not in layers
+    assert frame["learned.alpha"].isna().tolist() == [True, False]
+    # three layers of the first, then three of the second that learn it, and its output, which does not
+    assert layers["learned.alpha"].isna().tolist() == [True] * 3 + [False] * 3 + [True]
+
+
+def test_a_record_of_before_a_field_has_its_default_or_its_regimes(store: Store, ledger: Ledger) -> None:
+    sweep = ledger.begin(Sweep("sweep", "name: sweep"))
+    member = MemberConfig(regime="many-layers")
+    record = EpochRecord(member, 0, "lanes", dict.fromkeys(names(layers_of(member, 10)), 0.5))
+    old = {name: value for name, value in vars(member).items() if name in ("regime", "activation", "alpha", "r")}
+    ledger.add(sweep, [Configuration(0, "plain", old, (0,))])
+    ledger.record(sweep, {0: epoch_of([record], "train.loss")}, [])
+    (row,) = load("sweep", store).to_dict("records")
+    assert (row["blocks"], row["dense"], row["units"], row["residual"]) == (3, 4, 8, False)
+    assert row["optimizer"] == "adam" and np.isnan(row["slope"])
+    assert load_layers("sweep", store)["depth"].tolist() == [*range(1, 15)]
 
 
 def test_what_confirms_is_of_its_arm_and_of_a_phase_of_its_own(store: Store, ledger: Ledger, maker: Any) -> None:

@@ -19,8 +19,9 @@ from tracking.verdict.sections import sections
 from tracking.verdict.tables import number
 from tracking.verdict.types import ClaimVerdict, Verdict
 from tracking.verdict.verdict import judge, summaries
+from trainers.objectives import Objective
 
-ACCURACY = ("validation.accuracy", "maximize")
+ACCURACY = Objective()
 PLAIN = [0.50, 0.52, 0.49, 0.51, 0.53, 0.50, 0.48, 0.51]
 GAINS = [0.10, 0.11, 0.09, 0.12, 0.13, 0.08, 0.14, 0.07]
 PAPER = [p + g for p, g in zip(PLAIN, GAINS, strict=True)]
@@ -83,9 +84,9 @@ def test_default_claims() -> None:
         (BETTER, "plain"),
         (AS_GOOD, BEST),
     ]
-    without_plain = default_claims("paper", arms[1:], [("train.loss", "minimize")])
+    without_plain = default_claims("paper", arms[1:], [Objective("train.loss", "minimize")])
     assert [(c.kind, c.against, c.goal) for c in without_plain] == [(BETTER, "other", "minimize")]
-    both = default_claims("paper", arms, [ACCURACY, ("train.loss", "minimize")])
+    both = default_claims("paper", arms, [ACCURACY, Objective("train.loss", "minimize")])
     assert len({c.name for c in both}) == len(both) == 3
 
 
@@ -205,7 +206,7 @@ def test_lower_is_better_when_it_is_to_be_minimized() -> None:
     assert 0 < low < 0.105 < high, "as a gain"
     assert f"95% interval {-high:+.3g} to {-low:+.3g}; Wilcoxon" in result.sentence, "as a difference, like the mean"
     frame, outcomes = table(values)
-    both = judge(frame, outcomes, [ACCURACY, ("validation.loss", "minimize")], [loss], claim="paper")
+    both = judge(frame, outcomes, [ACCURACY, Objective("validation.loss", "minimize")], [loss], claim="paper")
     assert [o.claim and o.claim.rank for o in both.objectives] == [1, 1]
 
 
@@ -424,11 +425,11 @@ def test_only_complete_configurations_are_ranked() -> None:
 
 def test_the_metrics_must_be_recorded_and_the_goals_goals() -> None:
     frame, outcomes = table({"plain": PLAIN})
-    for objectives, claims in (([("accuracy", "maximize")], []), ([], [claim(metric="accuracy")])):
+    for objectives, claims in (([Objective("accuracy")], []), ([], [claim(metric="accuracy")])):
         with pytest.raises(ValueError, match="no metric 'accuracy'"):
             judge(frame, outcomes, objectives, claims)
     with pytest.raises(ValueError, match="maximize or minimize"):
-        judge(frame, outcomes, [("validation.accuracy", "up")])
+        judge(frame, outcomes, [Objective("validation.accuracy", "up")])
     assert judge(frame.iloc[:0], outcomes, [ACCURACY], [claim()]).claims[0].answer == "undecided"
     alone = judge(frame, outcomes, [ACCURACY])
     assert alone.objectives[0].claim is None and alone.claims == () and "the best is `plain`" in alone.text
@@ -437,12 +438,12 @@ def test_the_metrics_must_be_recorded_and_the_goals_goals() -> None:
 
 def test_equal_means_share_a_rank() -> None:
     frame, outcomes = table({"plain": PLAIN, "paper": PAPER, "a": PLAIN, "b": [0.1] * 8})
-    result = summaries(Stage(frame, outcomes), "validation.accuracy")
+    result = summaries(Stage(frame, outcomes), ACCURACY)
     assert [(s.name, s.rank) for s in result] == [("paper", 1), ("plain", 2), ("a", 2), ("b", 4)]
 
 
 def test_spread_is_over_seeds() -> None:
     frame, outcomes = table({"plain": PLAIN})
-    (s,) = summaries(Stage(frame, outcomes), "validation.accuracy")
+    (s,) = summaries(Stage(frame, outcomes), ACCURACY)
     assert s.mean == math.fsum(PLAIN) / 8 and s.deviation == pytest.approx(np.std(PLAIN, ddof=1))
     assert (s.q25, s.q50, s.q75) == tuple(np.quantile(PLAIN, (0.25, 0.5, 0.75)))

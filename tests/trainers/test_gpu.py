@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainers.cuda.test_device import hold_engines
-from tests.trainers.test_engines import BASE, TINY
+from tests.trainers.test_engines import TINY, member_of
 from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
 from trainers.states import initial_state
@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_a_batched_pack_agrees_with_the_cpu(regime: str) -> None:
-    base = replace(BASE, regime=regime, initialization="glorot_uniform", init_scale=1.0)
+    base = member_of(regime, initialization="glorot_uniform")
     members = [
         replace(base, seed=s, alpha=a, r=r, activation=f)
         for s in range(2)

@@ -1,24 +1,29 @@
 """Initial values: their laws, and that they come from the seed alone."""
 
 from dataclasses import replace
-from math import sqrt
+from math import prod, sqrt
 
 import numpy as np
 import pytest
+import torch
+from threadpoolctl import threadpool_limits
 
+from tests.trainers.test_engines import TINY
+from trainers.data.dataset import Split, probe
 from trainers.initialization import INITIALIZATIONS
-from trainers.layers import places
-from trainers.members import MemberConfig
-from trainers.regimes import network
+from trainers.layers import buffer_shapes, parameter_count, places, tensor_shapes
+from trainers.members import MemberConfig, layers_of
+from trainers.reference import forward
+from trainers.regimes import REGIMES, network
 from trainers.states import initial_state
 
 MANY = [MemberConfig(regime="large-parameters", seed=s) for s in range(200)]
 
 
-def draws(initialization: str, scale: float) -> np.ndarray:
+def draws(initialization: str, scale: float, count: int = 200) -> np.ndarray:
     layers = network("large-parameters")
-    members = [replace(m, initialization=initialization, init_scale=scale) for m in MANY]
-    return np.stack([initial_state(m, layers).parameters for m in members])
+    members = [replace(m, initialization=initialization, init_scale=scale) for m in MANY[:count]]
+    return np.stack([initial_state(m, layers, TINY).parameters for m in members])
 
 
 def test_the_papers_uniform_law() -> None:
@@ -56,7 +61,90 @@ def test_fans(family: str, law: str, dense: float, depthwise: float, pointwise: 
 
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)
 def test_the_same_seed_draws_the_same_numbers_at_any_scale(initialization: str) -> None:
-    one, two = draws(initialization, 1.0), draws(initialization, 2.0)
-    assert np.allclose(2 * one, two, rtol=1e-6)
+    one, two = draws(initialization, 1.0, 5), draws(initialization, 2.0, 5)
+    if INITIALIZATIONS[initialization].calibrated:
+        # layers see what is made of the scale of those before; the first one's two factors share it
+        assert np.allclose(sqrt(2) * one[:, :36], two[:, :36], rtol=1e-5)
+    else:
+        assert np.allclose(2 * one, two, rtol=1e-6)
     assert not np.array_equal(one[0], one[1])
-    assert np.array_equal(one, draws(initialization, 1.0))
+    assert np.array_equal(one, draws(initialization, 1.0, 5))
+
+
+def test_orthogonal_matrices_have_orthonormal_rows_or_columns() -> None:
+    """And the signs of QR's factors don't decide them: they are uniform among all such matrices."""
+    shapes = [(5, 3, 3, 3), (5,), (40, 6), (6, 40), (1, 1)]
+    drawn = [INITIALIZATIONS["orthogonal"].draw(np.random.default_rng(seed), shapes) for seed in range(200)]
+    for values in drawn[:3]:
+        conv, bias, tall, wide, single = np.split(values, np.cumsum([prod(shape) for shape in shapes])[:-1])
+        conv, tall, wide = conv.reshape(5, 27), tall.reshape(40, 6), wide.reshape(6, 40)
+        assert np.allclose(conv @ conv.T, np.eye(5)) and np.allclose(wide @ wide.T, np.eye(6))
+        assert np.allclose(tall.T @ tall, np.eye(6))
+        assert not bias.any() and abs(single) == pytest.approx(1)
+    # each entry's square is 1 / 27 on average, its mean is 0
+    first = np.array([values[0] for values in drawn])
+    assert abs(first.mean()) < 4 / sqrt(27 * 200) and (first**2).mean() == pytest.approx(1 / 27, rel=0.4)
+    assert {float(values[-1]) for values in drawn} == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("initialization", ["orthogonal", "lsuv"])
+def test_the_same_bits_on_any_number_of_threads(initialization: str) -> None:
+    member = MemberConfig(regime="mlp", initialization=initialization, units=300)
+    found, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            with threadpool_limits(count):
+                found.append(initial_state(member, layers_of(member, 10), TINY).parameters.tobytes())
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+@pytest.mark.parametrize("regime", REGIMES)
+def test_lsuv_gives_every_layers_outputs_the_deviation_of_the_scale(regime: str, scale: float) -> None:
+    """Mishkin and Matas 2016: 1, on the images of the probe."""
+    member = MemberConfig(regime=regime, initialization="lsuv", init_scale=scale, activation="relu")
+    layers = layers_of(member, 10)
+    state = initial_state(member, layers, TINY)
+    x = torch.from_numpy(probe(TINY).images.astype(np.float64)) / 255
+    parameters = torch.from_numpy(state.parameters).double()
+    own = {place.name: parameters[place.where] for place in places(layers)}
+    shapes = {place.name: place.tensors for place in places(layers)}
+    for i, layer in enumerate(layers):
+        if layer.name in own:
+            before = layers[:i]
+            count = sum(prod(shape) for kept in buffer_shapes(before) for shape, _ in kept.values())
+            running = torch.from_numpy(state.buffers[:count]).double()
+            start = parameters[: parameter_count(before)]
+            incoming = forward(before, member, start, 1.0, x, running, by_batch=True).logits
+            pieces = own[layer.name].split([prod(shape) for shape in shapes[layer.name]])
+            tensors = [piece.view(shape) for piece, shape in zip(pieces, shapes[layer.name], strict=True)]
+            assert float(layer.forward(incoming, iter(tensors)).std()) == pytest.approx(scale, rel=1e-3), layer.name
+
+
+def test_lsuv_leaves_a_layer_alone_whose_outputs_do_not_vary() -> None:
+    black = replace(TINY, train=Split(np.zeros_like(TINY.train.images), TINY.train.labels))
+    member = MemberConfig(initialization="lsuv", activation="relu")
+    orthogonal = replace(member, initialization="orthogonal")
+    states = [initial_state(m, layers_of(m, 10), black) for m in (member, orthogonal)]
+    assert np.array_equal(states[0].parameters, states[1].parameters)
+
+
+def test_biases_have_a_deviation_of_their_own() -> None:
+    layers = network("large-parameters")
+    weights = np.concatenate([np.full(prod(shape), len(shape) > 1) for shape in tensor_shapes(layers)])
+
+    def drawn(bias_scale: float | None) -> np.ndarray:
+        members = [replace(m, bias_scale=bias_scale) for m in MANY]
+        return np.stack([initial_state(m, layers).parameters for m in members])
+
+    own, of_half, none = drawn(None), drawn(0.5), drawn(0.0)
+    for values in (of_half, none):
+        assert np.array_equal(values[:, weights], own[:, weights])
+    assert own[:, ~weights].std() == pytest.approx(10 / sqrt(3), rel=0.05)
+    assert of_half[:, ~weights].std() == pytest.approx(0.5, rel=0.05)
+    assert of_half[:, ~weights].mean() == pytest.approx(0, abs=0.03)
+    assert not none[:, ~weights].any()

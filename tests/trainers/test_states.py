@@ -1,12 +1,14 @@
 """The file of states: exact, whole or absent, and free of code."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trainers.members import MemberConfig
+from trainers.members import MemberConfig, layers_of
+from trainers.optimizers import OPTIMIZERS
 from trainers.regimes import network
 from trainers.states import initial_state, load_states, save_states
 
@@ -22,6 +24,32 @@ def test_a_round_trip_is_exact(tmp_path: Path) -> None:
         assert one.parameters.tobytes() == other.parameters.tobytes()
         assert [vector.dtype for vector in other.kept] == [np.float32] * 2
     assert [f.name for f in (tmp_path / "deeper").iterdir()] == ["pack.npz"]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_running_statistics_and_what_any_optimizer_keeps_come_back(optimizer: str, tmp_path: Path) -> None:
+    fields = {"normalization": "batch", "activation": "prelu", "slope": 0.1, "learn_alpha": "layer", "bias_scale": 0.1}
+    members = [MemberConfig(optimizer=optimizer, seed=s, penalty="decoupled", **fields) for s in range(2)]
+    layers, random = layers_of(members[0], 10), np.random.default_rng(0)
+    start = [initial_state(m, layers) for m in members]
+    assert {len(s.buffers) for s in start} == {2 * (6 * 3 + 3 * 8)}
+
+    def other(vector: np.ndarray) -> np.ndarray:
+        return random.normal(size=vector.shape).astype(np.float32)
+
+    states = [
+        replace(
+            s, epoch=3, step=9, parameters=other(s.parameters), kept=tuple(map(other, s.kept)), buffers=other(s.buffers)
+        )
+        for s in start
+    ]
+    save_states(states, tmp_path / "pack.npz")
+    for before, after in zip(states, load_states(tmp_path / "pack.npz"), strict=True):
+        assert (after.member, after.epoch, after.step) == (before.member, 3, 9)
+        assert len(after.kept) == len(OPTIMIZERS[optimizer].state)
+        ours, theirs = ((s.parameters, s.buffers, *s.kept) for s in (after, before))
+        assert [a.tobytes() for a in ours] == [b.tobytes() for b in theirs]
+        assert {a.dtype for a in ours} == {np.dtype(np.float32)}
 
 
 def test_a_torn_file_is_refused(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_penalties_are_the_papers() -> None:
 
 
 def test_every_metric_has_a_line() -> None:
-    layers = network("combined")
+    layers = network("combined", learn_alpha="layer", learn_slope=True)
     generic = {re.sub(r"^layer\.\w+\.", "layer.NAME.", name) for name in names(layers)}
     assert generic == set(described())
     assert all(line and "\n" not in line for line in described().values())

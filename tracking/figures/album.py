@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,8 +20,7 @@ from matplotlib.figure import Figure
 from tracking.figures.data import Axis, FigureData
 from tracking.figures.style import RC, NotDrawn, svg
 from tracking.results import Outcome
-
-ACCURACY = ("validation.accuracy", "maximize")
+from trainers.objectives import Objective
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,20 @@ class Album:
 def draw(
     frame: pd.DataFrame,
     outcomes: Mapping[int, Outcome],
-    objectives: Sequence[tuple[str, str]] = (ACCURACY,),
+    objectives: Sequence[Objective] = (Objective(),),
     axes: Sequence[Axis] = (),
     importance: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Album:
-    """Draw what applies to a tidy table; `objectives` are (metric, maximize | minimize), the rest is FigureData's."""
+    """Draw what applies to a tidy table, for the sweep's objectives; the rest is FigureData's."""
     pictures, left_out = {}, {}
     for place, objective in enumerate(objectives):
         data = FigureData(frame, outcomes, objective, axes, importance or {})
         for name, kind in _kinds().items():
             if place and not kind.each_objective:
                 continue
-            title, metric = kind.title, objective[0]
+            title = kind.title
             if kind.each_objective and len(objectives) > 1:
-                name, title = f"{name}-{metric.replace('.', '-')}", f"{title}: {metric}"
+                name, title = f"{name}-{re.sub('[. ]', '-', objective.name)}", f"{title}: {objective.name}"
             try:
                 pictures[name] = replace(kind(data), title=title)
             except NotDrawn as why:

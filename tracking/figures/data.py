@@ -10,12 +10,19 @@ import numpy as np
 import pandas as pd
 
 from tracking.figures.style import BEST, DASHES, PALETTE, NotDrawn
-from tracking.results import Outcome
+from tracking.results import Outcome, last_epoch, per_seed
 from tracking.tidy import MEMBER, layers_of
+from trainers.objectives import Objective
+from trainers.regimes import NETWORK, REGIMES
 
 NOT_SHOWN = ("engine", "epochs")  # fields of a member that are no part of a label
+OF_DEPTH = ("blocks", "convolutions", "dense")  # fields that add layers
 # How a label puts a field; the others as `name = value`.
-_SHAPES = {"activation": "{}", "regime": "{}", "penalty": "{} penalty", "scaling": "{} scaling", "alpha": "α = {}"}
+_SHAPES = {"alpha": "α = {}", "learn_alpha": "α learned by {}", "initialization": "{}"}
+_SHAPES |= dict.fromkeys(("activation", "regime", "optimizer", "convolution"), "{}")
+_SHAPES |= {name: f"{{}} {name}" for name in ("penalty", "scaling", "normalization", "loss", "schedule", "input")}
+# What a label needs not say.
+_USUAL = {"scaling": "rescaled", "normalization": "none", "learn_alpha": "none", "slope": None, "bias_scale": None}
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -52,9 +59,20 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One searched field: from `low` to `high`, on a log scale where `log`, or one of `choices`.
+class Depths:
+    """Configurations that differ in one field alone, which adds layers, as one line: their numbers by depth."""
 
+    by_depth: Mapping[int, int]
+    label: str
+    colour: str
+    dashes: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One searched field: from `low` to `high`, on a log scale where `log`, whole where `integer`; or of `choices`.
+
+    `idle` are the configurations in which it has no effect: alpha beside relu, or where its condition does not hold.
     Plain data that the service fills in from the sweep's spec: this room knows no search spaces.
     """
 
@@ -63,18 +81,20 @@ class Axis:
     high: float = 0.0
     log: bool = False
     choices: tuple[str | float, ...] = ()
+    idle: frozenset[int] = frozenset()
+    integer: bool = False
 
 
 @dataclass(frozen=True)
 class FigureData:
-    """The tidy table, how its configurations stand, the objective (metric, maximize | minimize), and what was searched.
+    """The tidy table, how its configurations stand, the objective, and what was searched.
 
-    `importance` is field -> share (they sum to 1) by metric, empty if unknown.
+    `importance` is field -> share (they sum to 1) by the objective's name, empty if unknown.
     """
 
     frame: pd.DataFrame
     outcomes: Mapping[int, Outcome]
-    objective: tuple[str, str] = ("validation.accuracy", "maximize")
+    objective: Objective = Objective()
     axes: Sequence[Axis] = ()
     importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -94,15 +114,14 @@ class FigureData:
 
     @cached_property
     def results(self) -> pd.DataFrame:
-        """A row per complete configuration, by number: its fields, and `value`, the objective's mean at the end.
+        """A row per complete configuration, by number: its fields, and `value`, the objective's mean over the seeds.
 
         Without those of the confirming stage, and those of which a seed has no finite value.
         """
-        frame, metric = self.own, self.objective[0]
-        if not len(frame) or metric not in frame:
+        frame = self.own
+        if not len(frame) or self.objective.metric not in frame:
             return frame.iloc[:0].assign(value=[])
-        last = last_epoch(frame)
-        values = within(last[metric]).groupby(last["configuration"]).mean(skipna=False)
+        values = within(per_seed(frame, self.objective)).groupby("configuration").mean(skipna=False)
         complete = [o.number for o in self.outcomes.values() if o.state == "complete"]
         return self.firsts.assign(value=values)[self.firsts.index.isin(complete)].dropna(subset="value")
 
@@ -110,7 +129,7 @@ class FigureData:
     def tried(self) -> pd.DataFrame:
         """The results of the searched configurations, the best last."""
         results = self.results[self.results["arm"] == ""].iloc[::-1]  # of equal ones the first is the best
-        return results.sort_values("value", ascending=self.objective[1] == "maximize", kind="stable")
+        return results.sort_values("value", ascending=self.objective.direction == "maximize", kind="stable")
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -125,32 +144,83 @@ class FigureData:
         chosen = []
         for place, number in enumerate(shown.index.tolist()):
             name = shown["arm"][number] or "best searched"
-            what = described({field: shown[field][number] for field in fields})
+            what = described(_own({field: shown[field][number] for field in fields}))
             state = self.outcomes[number].state
             label = f"{name}{f': {what}' if what else ''}{'' if state == 'complete' else f' ({state})'}"
             style = BEST if number in best else (PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)])
             chosen.append(Line(self.rows(number), name, label, *style))
         return chosen
 
+    @cached_property
+    def by_depth(self) -> pd.DataFrame:
+        """Each complete configuration's first record, and its network's `depth`. Raises NotDrawn where all agree."""
+        complete = [o.number for o in self.outcomes.values() if o.state == "complete"]
+        firsts = self.firsts[self.firsts.index.isin(complete)]
+        # What was searched may be what an arm is already.
+        firsts = firsts.drop_duplicates([f for f in MEMBER if f in firsts and f not in NOT_SHOWN])
+        firsts = firsts.assign(depth=[len(layers_of(member)) for member in firsts.to_dict("records")])
+        if firsts["depth"].nunique() < 2:
+            raise NotDrawn("no two complete configurations differ in depth")
+        return firsts
 
-def described(fields: dict[str, object]) -> str:
+    @cached_property
+    def depths(self) -> list[Depths]:
+        """Of these the lines of two depths or more each."""
+        firsts = self.by_depth
+        # A regime is but a name for some of the other fields.
+        fields = [f for f in MEMBER if f in firsts and f not in (*NOT_SHOWN, "regime")]
+        groups = [
+            group
+            for of_depth in OF_DEPTH
+            for _, group in firsts.groupby([f for f in fields if f != of_depth], dropna=False, sort=False)
+            if group["depth"].nunique() > 1
+        ]
+        if not groups:
+            return []
+        together = pd.concat([group.iloc[:1] for group in groups])
+        differ = [f for f in fields if together[f].nunique(dropna=False) > 1]
+        differ = [f for f in differ if all(group[f].nunique(dropna=False) == 1 for group in groups)]
+        chosen = []
+        for place, group in enumerate(groups):
+            by_depth = dict(sorted(zip(group["depth"].tolist(), group.index.tolist(), strict=True)))
+            label = described({field: group[field].iloc[0] for field in differ}) or "all"
+            style = PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)]
+            chosen.append(Depths(by_depth, label, *style))
+        return chosen
+
+
+def described(fields: Mapping[str, object]) -> str:
     """Fields of a member as a label has them: `relu, α = 2, r = 0.01`; nothing for the paper's own scaling."""
     parts = []
     for name, value in fields.items():
-        text = f"{value:.3g}" if isinstance(value, float) else str(value)
-        if (name, value) != ("scaling", "rescaled"):
-            parts.append(_SHAPES.get(name, name.replace("_", " ") + " = {}").format(text))
+        value = None if value != value else value
+        if name in _USUAL and value == _USUAL[name]:
+            continue
+        what = name.replace("_", " ")
+        if isinstance(value, bool | np.bool_):
+            parts.append(what if value else f"no {what}")
+        else:
+            parts.append(_SHAPES.get(name, what + " = {}").format(text_of(value)))
     return ", ".join(parts)
+
+
+def text_of(value: object) -> str:
+    """A value of a field as it would be written: `true`, not `True`."""
+    if value is None or value != value:
+        return "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value).lower() if value in (True, False) else str(value)
+
+
+def _own(fields: dict[str, object]) -> dict[str, object]:
+    """Without what the regime stands for, where that is among the fields: its name says it."""
+    regime = REGIMES.get(str(fields.get("regime")))
+    named = (*NETWORK, "initialization", "init_scale") if regime else ()
+    return {name: value for name, value in fields.items() if name not in named or value != getattr(regime, name)}
 
 
 def symbol(field: str) -> str:
     """The name of a field on an axis."""
     return "α" if field == "alpha" else field.replace("_", " ")
-
-
-def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
-    """The records of each configuration after its last epoch."""
-    return rows[rows["epoch"] == rows.groupby("configuration")["epoch"].transform("max")]
 
 
 def within(values: pd.Series[float]) -> pd.Series[float]:

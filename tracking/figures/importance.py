@@ -10,7 +10,7 @@ from tracking.verdict.tables import SHARE, number
 
 def draw(data: FigureData) -> Drawing:
     """A bar per field, the largest on top, with its share."""
-    names, metric = [axis.name for axis in data.axes], data.objective[0]
+    names, metric = [axis.name for axis in data.axes], data.objective.name
     if len(names) < 2:
         raise NotDrawn(f"only {symbol(names[0])} was searched" if names else "nothing was searched")
     if not (importance := data.importance.get(metric)):

@@ -21,6 +21,7 @@ from tracking.verdict.tables import number
 
 STATISTIC = "gradient.data.rms"
 ZERO_COLOUR = "#ffffff"
+MOST_NAMED = 20  # layers of a panel
 FAINTEST = 0.005  # of the cells may lie below the scale, so that a few that are next to 0 do not take all of it
 
 
@@ -34,8 +35,10 @@ def draw(data: FigureData) -> Drawing:
     top, least = float(positive.max()), float(np.quantile(positive, FAINTEST)) / 1.0001
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = new_figure(rows * (0.5 + 0.15 * max(len(medians) for _, medians in panels)) + 0.9)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    counts = [min(MOST_NAMED, len(medians)) for _, medians in panels]
+    heights = [0.5 + 0.15 * max(counts[i : i + columns]) for i in range(0, len(panels), columns)]
+    figure = new_figure(sum(heights) + 0.9)
+    grid = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
     norm = LogNorm(least, top)
     for axes, (line, medians) in zip(grid.flat, panels, strict=False):
         image = _panel(axes, line, medians, norm)
@@ -82,7 +85,8 @@ def _panel(axes: Axes, line: Line, medians: pd.DataFrame, norm: LogNorm) -> Axes
     layers, epochs = medians.shape
     extent = (-0.5, epochs - 0.5, layers - 0.5, -0.5)
     image = axes.imshow(shown, cmap=colours, norm=norm, aspect="auto", interpolation="nearest", extent=extent)
-    axes.set_yticks(range(layers), medians.index, fontsize=8)
+    named = range(0, layers, -(-layers // MOST_NAMED))
+    axes.set_yticks(named, medians.index[named], fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.grid(False)
     axes.set_title(line.label if len(line.label) < 28 else line.name, loc="left", fontsize=9)

@@ -16,10 +16,9 @@ from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import Axis, FigureData, described, symbol
+from tracking.figures.data import Axis, FigureData, described, symbol, text_of
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, new_figure
 from tracking.verdict.tables import number
-from trainers.members import alpha_acts
 
 LEAST = 3  # lines
 TICKS = 5
@@ -33,35 +32,31 @@ def draw(data: FigureData) -> Drawing:
     if len(tried) < LEAST:
         raise NotDrawn(f"it takes {LEAST} complete searched configurations, and there are {len(tried)}")
     values = tried["value"]
-    result = Axis(data.objective[0], float(values.min()), float(values.max()))
-    heights = [*(_heights(axis, _searched(tried, axis.name).tolist()) for axis in searched), _heights(result, values)]
-    figure = new_figure(3.6)
+    result = Axis(data.objective.name, float(values.min()), float(values.max()))
+    heights = [
+        *(_heights(axis, tried[axis.name].where(~tried.index.isin(axis.idle)).tolist()) for axis in searched),
+        _heights(result, values),
+    ]
+    figure, narrow = new_figure(3.6), len(heights) > 5
     axes = figure.subplots()
     colours = colormaps[COLOURS](Normalize(result.low, result.high)(values))
     lines = [np.column_stack([np.arange(len(heights)), row]) for row in np.column_stack(heights)]
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.1, alpha=0.8))
     for place, axis in enumerate((*searched, result)):
         label = axis_label(axis.name) if axis is result else symbol(axis.name) + " (log)" * axis.log
-        _upright(axes, place, axis, textwrap.fill(label, max(10, 52 // len(heights))))
+        _upright(axes, place, axis, textwrap.fill(label, max(10, 52 // len(heights)), break_long_words=False), narrow)
     axes.plot(*lines[-1].T, color="#D55E00", linewidth=2.4)
     axes.set_xlim(-0.25, len(heights) - 1 + 0.3)
     axes.set_ylim(-0.03, 1.03)
     axes.axis("off")
     best = tried.iloc[-1]
-    through = described({axis.name: best[axis.name] for axis in searched})
+    through = described({axis.name: best[axis.name] for axis in searched if best.name not in axis.idle})
     return Drawing(
         figure,
         "One line per complete searched configuration, from its searched values to its result on the right, coloured "
         "by that result (bright is high). The thick line is the best.",
         f"{len(tried)} lines. The best, {number(best['value'])}, goes through {through}.",
     )
-
-
-def _searched(tried: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """The values of one field, NaN where it was not searched: alpha beside relu, which rescaling does not change."""
-    if name != "alpha":
-        return tried[name]
-    return tried[name].where(np.array(list(map(alpha_acts, tried["activation"], tried["scaling"])))).astype(float)
 
 
 def _heights(axis: Axis, values: Sequence[Any] | pd.Series[float]) -> NDArray[np.float64]:
@@ -77,16 +72,17 @@ def _heights(axis: Axis, values: Sequence[Any] | pd.Series[float]) -> NDArray[np
     return (inside - axis.low) / (axis.high - axis.low)
 
 
-def _upright(axes: Axes, place: int, axis: Axis, label: str) -> None:
+def _upright(axes: Axes, place: int, axis: Axis, label: str, narrow: bool) -> None:
+    size = 8.0 if narrow else 10.0
     axes.axvline(place, ymin=0.03 / 1.06, ymax=1.03 / 1.06, color="black", linewidth=0.8)
-    axes.text(place, 1.07, label, ha="center", va="bottom", fontweight="bold")
+    axes.text(place, 1.07, label, ha="center", va="bottom", fontweight="bold", fontsize=size)
     values = _ticks(axis)
     box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}
-    shape = "" if axis.choices else ".1%" if axis.name.endswith("accuracy") else ".3g"
+    style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": min(size, 8.5), "bbox": box}
     for value, height in zip(values, _heights(axis, values).tolist(), strict=True):
         axes.plot([place - 0.015, place + 0.015], [height, height], color="black", linewidth=0.8)
-        text = format(value, shape)
-        axes.annotate(text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=8.5, bbox=box)
+        text = format(value, ".1%") if axis.name.endswith("accuracy") else text_of(value)
+        axes.annotate(text.replace("_", "_\n") if narrow else text, (place, height), (4, 0), **style)
 
 
 def _ticks(axis: Axis) -> Sequence[str | float]:
@@ -98,7 +94,8 @@ def _ticks(axis: Axis) -> Sequence[str | float]:
     if axis.log and axis.high / axis.low >= 100:
         decades = range(math.ceil(math.log10(axis.low) - 1e-9), math.floor(math.log10(axis.high) + 1e-9) + 1)
         return [10.0**d for d in decades][:: 1 + len(decades) // 8]
-    return list((np.geomspace if axis.log else np.linspace)(axis.low, axis.high, TICKS).tolist())
+    ticks = (np.geomspace if axis.log else np.linspace)(axis.low, axis.high, TICKS).tolist()
+    return sorted({*map(round, ticks)}) if axis.integer else list(ticks)
 
 
 FIGURE = Kind("Parallel coordinates", place=70, draw=draw, each_objective=True)

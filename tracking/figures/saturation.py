@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
 from tracking.figures.style import NotDrawn, legend_below, new_figure, percent
 from tracking.verdict.tables import SHARE, number
 
+MOST_NAMED = 16
+
 
 def draw(data: FigureData) -> Drawing:
     """Two panels, the first and the last epoch: layers to the right, per line a point and an interquartile bar.
 
-    The output is left out: it has no activation.
+    The output is left out: it has no activation. Where networks differ, or are deep, layers go by their depth.
     """
     chosen = data.lines
     columns = [{k: c for k, c in line.layers("saturated").items() if k != "output"} for line in chosen]
-    layers = list(dict.fromkeys(layer for of_line in columns for layer in of_line))
+    layers = max(map(list, columns), key=len)
+    by_depth = len(layers) > MOST_NAMED or any(layers[: len(of_line)] != list(of_line) for of_line in columns)
     if not layers:
         raise NotDrawn("the records have no saturation of a layer")
     figure = new_figure(4.4 + 0.19 * len(chosen))
@@ -28,7 +32,8 @@ def draw(data: FigureData) -> Drawing:
         shares = []
         for axes, rows in zip(column, (line.start, line.end), strict=True):
             finite = {layer: c for layer, c in of_line.items() if np.isfinite(rows[c]).all()}
-            x, values = np.array([layers.index(layer) for layer in finite]) + shift, rows[[*finite.values()]]
+            x = np.array([depth for depth, layer in enumerate(of_line, 1) if layer in finite]) + shift
+            values = rows[[*finite.values()]]
             style = {"color": line.colour, "marker": "o", "markersize": 3.5, "linewidth": 1}
             axes.plot(x, values.mean(), line.dashes, label=line.label, **style)
             axes.vlines(x, *values.quantile([0.25, 0.75]).to_numpy(), color=line.colour, alpha=0.5, linewidth=2.5)
@@ -39,7 +44,10 @@ def draw(data: FigureData) -> Drawing:
         axes.yaxis.set_major_formatter(percent())
         axes.set_ylabel("saturated units")
         axes.set_title(title, loc="left")
-    column[1].set_xticks(range(len(layers)), layers, rotation=45, ha="right", rotation_mode="anchor")
+    if by_depth:
+        column[1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    else:
+        column[1].set_xticks(range(1, len(layers) + 1), layers, rotation=45, ha="right", rotation_mode="anchor")
     column[1].set_xlabel("layer, from the input to the output")
     legend_below(figure, column[0])
     return Drawing(

@@ -7,14 +7,17 @@ it is scaled by 0.7 and its letters are still 9 px and more, in print it is a co
 from __future__ import annotations
 
 import io
+import math
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 WIDTH = 5.0  # inches
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -72,6 +75,16 @@ def axis_label(metric: str) -> str:
         of = "g: loss" if kind == "gradient.data" else "g: loss + penalty"
         return f"{_STATISTICS.get(statistic, statistic)}\n({of})"
     return f"{kind} loss (nats)" if metric.endswith("loss") else metric
+
+
+def depth_ticks(axis: Axis, depths: Sequence[int]) -> None:
+    """The ticks of a log scale of ascending depths: of two whose numbers would touch, the first."""
+    apart, shown = math.log(max(2.0, depths[-1] / depths[0])) / 14, list(depths[:1])
+    for depth in depths[1:]:
+        shown += [depth] if math.log(depth / shown[-1]) >= apart else []
+    axis.set_major_locator(FixedLocator(shown))
+    axis.set_major_formatter("{x:.0f}")
+    axis.set_minor_locator(NullLocator())
 
 
 def percent(decimals: int | None = 0) -> PercentFormatter:

@@ -11,8 +11,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.tri import Triangulation
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData, last_epoch
+from tracking.figures.data import FigureData
 from tracking.figures.style import COLOURS, NotDrawn, axis_label, legend_below, new_figure, percent
+from tracking.results import per_seed
 from tracking.tidy import MEMBER
 from tracking.verdict.tables import number
 
@@ -26,7 +27,7 @@ def draw(data: FigureData) -> Drawing:
     A ring marks each configuration whose mean is within one standard error of the best one's. The other fields that
     were searched may differ from dot to dot.
     """
-    points, metric = surface(data), data.objective[0]
+    points, metric = surface(data), data.objective.name
     values, near, best = points["value"], points[points["near"]], points[points["best"]]
     figure = new_figure(4.6)
     axes = figure.subplots()
@@ -84,8 +85,8 @@ def surface(data: FigureData) -> pd.DataFrame:
     if results["alpha"].nunique() < 2 or results["r"].nunique() < 2:
         raise NotDrawn("alpha and r were not both varied among the complete configurations")
     values, r = results["value"], results["r"]
-    best = int(str(values.idxmax() if data.objective[1] == "maximize" else values.idxmin()))
-    seeds = last_epoch(data.rows(best))[data.objective[0]]
+    best = int(str(values.idxmax() if data.objective.direction == "maximize" else values.idxmin()))
+    seeds = per_seed(data.rows(best), data.objective)
     error = seeds.std(ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else 0.0
     zero = min(float(np.log10(r[r > 0].min())), np.log10(PAPER[1])) - 1.0
     return results.assign(

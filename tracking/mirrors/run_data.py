@@ -14,6 +14,7 @@ from tracking import tidy
 from tracking.mirrors.client import Metric
 from tracking.tidy import LAYER
 from tracking.types import Configuration, Epoch, Sweep
+from trainers.plugins import among
 
 STATUS = {"running": "RUNNING", "complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 SWEEP_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -30,6 +31,8 @@ METRICS = {
     "gradient/data.vanished": "gradient.data.vanished",
     "gradient/first_to_last": "gradient.first_to_last",
     "gradient/total.rms": "gradient.total.rms",
+    "learned/alpha": "learned.alpha",
+    "learned/slope": "learned.slope",
     "loss/train": "train.loss",
     "loss/validation": "validation.loss",
     "units/dead": "dead",
@@ -44,14 +47,19 @@ MOST_IN_TAG, MOST_IN_PARAM, LONGEST_NAME = 8000, 6000, 100
 
 def parent_tags(sweep: Sweep) -> dict[str, str]:
     """The tags of a sweep's run."""
+    packages = among(sweep.digests)
+    data = {name: digest for name, digest in sweep.digests.items() if name not in packages}
     tags = {
         MARK: sweep.mark,
         SWEEP_TAG: sweep.name,
         KIND: "sweep",
         NOTE: description(sweep),
         "mlflow.source.name": "gradsweep",
-        "gradsweep.data.digest": ", ".join(f"{data}={digest}" for data, digest in sweep.digests.items())[:MOST_IN_TAG],
+        "gradsweep.data.digest": ", ".join(f"{data}={digest}" for data, digest in data.items())[:MOST_IN_TAG],
     }
+    for package, digest in packages.items():
+        name, _, version = package.partition("==")
+        tags[f"gradsweep.package.{name}"] = f"{version}, sha256 {digest}"
     if sweep.commit:
         tags["mlflow.source.git.commit"] = sweep.commit
     return tags | {f"gradsweep.version.{package}": version for package, version in sweep.versions.items()}

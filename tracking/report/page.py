@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tracking.figures.album import Album, Drawing
-from tracking.figures.data import FigureData
+from tracking.figures.data import FigureData, text_of
 from tracking.figures.style import NotDrawn
 from tracking.tidy import MEMBER
 from tracking.types import Sweep
@@ -113,7 +113,7 @@ def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
 
 
 def _several(values: list[object]) -> str:
-    texts = [number(value, "g") if isinstance(value, float) else str(value) for value in values]
+    texts = [number(value, "g") if isinstance(value, float) and value == value else text_of(value) for value in values]
     return ", ".join(texts) if len(texts) <= MOST else f"{texts[0]}, {texts[1]}, … {texts[-1]}"
 
 

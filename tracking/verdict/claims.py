@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from trainers.objectives import LAST, Epochs, Near, Objective
+
+SECONDS = "seconds"  # the metric that is compared epoch by epoch, not seed by seed
 BETTER, AS_GOOD, SIMILAR = "better", "as good", "similar"
 BEST = "best"  # in the place of an arm: whichever of the other configurations is the best
 PLAIN = "plain"
@@ -20,23 +23,34 @@ MARGIN = 0.01  # of an accuracy, where none is stated: one point in a hundred
 class Claim:
     """`arm` is better than `against` by more than `margin`; or at most `margin` worse; or within `margin` of it.
 
-    `arm` and `against` are arms, or one of them is BEST. `goal`, maximize or minimize, says which way of `metric` is
-    better. `margin` is in the metric's unit, or with `relative` a fraction of the value of `against`. What is compared
-    is a seed's mean over the epochs from `since` to `until`, both included; the last epoch where neither is given, all
-    before or after where one is. `says` are the claim's own words.
+    `arm` and `against` are arms, or one of them is BEST. `metric`, `goal` and `epoch` are those of an objective.
+    `margin` is in the unit of its value, or with `relative` a fraction of the value of `against`. Where `since` or
+    `until` is given, what is compared is a seed's mean over the epochs between them, both included, whatever `epoch`
+    says. `says` are the claim's own words.
     """
 
     kind: str
     arm: str
     against: str
     metric: str
-    goal: str = "maximize"
+    goal: str | Near = "maximize"
     margin: float = 0.0
     relative: bool = False
     since: int | None = None
     until: int | None = None
     name: str = ""
     says: str = ""
+    epoch: Epochs = LAST
+
+    @property
+    def objective(self) -> Objective:
+        """What is compared."""
+        return Objective(self.metric, self.goal, self.epoch)
+
+    @property
+    def sign(self) -> int:
+        """1 where more of it is better, and -1 where less is."""
+        return 1 if self.objective.direction == "maximize" else -1
 
 
 def named(claim: Claim) -> Claim:
@@ -45,7 +59,7 @@ def named(claim: Claim) -> Claim:
     return claim if claim.name else replace(claim, name=f"{claim.arm}-{word}-{claim.against}")
 
 
-def default_claims(claim: str, arms: Iterable[str], objectives: Sequence[tuple[str, str]]) -> tuple[Claim, ...]:
+def default_claims(claim: str, arms: Iterable[str], objectives: Sequence[Objective]) -> tuple[Claim, ...]:
     """What naming an arm claims, of each objective: better than plain, and as good as the best.
 
     Without the arm `plain` (or where the claim is about it): better than each other arm. "As good" needs a margin, so
@@ -54,9 +68,11 @@ def default_claims(claim: str, arms: Iterable[str], objectives: Sequence[tuple[s
     others = [arm for arm in arms if arm != claim]
     rivals = [PLAIN] if PLAIN in others else others
     claims = []
-    for metric, goal in objectives:
-        claims += [Claim(BETTER, claim, rival, metric, goal) for rival in rivals]
-        if metric.endswith(".accuracy"):
-            claims.append(Claim(AS_GOOD, claim, BEST, metric, goal, MARGIN))
-    several = len({metric for metric, _ in objectives}) > 1
-    return tuple(replace(c, name=named(c).name + f"-in-{c.metric}" * several) for c in claims)
+    several = len(objectives) > 1
+    for o in objectives:
+        of_these = [Claim(BETTER, claim, rival, o.metric, o.goal, epoch=o.epoch) for rival in rivals]
+        if o.metric.endswith(".accuracy") and o.epoch.how != "first_above":
+            of_these.append(Claim(AS_GOOD, claim, BEST, o.metric, o.goal, MARGIN, epoch=o.epoch))
+        suffix = f"-in-{o.name.replace(' ', '-')}" * several
+        claims += [replace(c, name=named(c).name + suffix) for c in of_these]
+    return tuple(claims)

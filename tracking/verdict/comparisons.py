@@ -13,11 +13,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from tracking.verdict.claims import AS_GOOD, BETTER, SIMILAR, Claim
+from tracking.results import per_seed
+from tracking.verdict.claims import AS_GOOD, BETTER, SECONDS, SIMILAR, Claim
 from tracking.verdict.statistics import Gains, interval, one_sided
 from tracking.verdict.types import Comparison
+from trainers.objectives import LAST, Near
 
-SECONDS = "seconds"
 _DIGITS = 12  # accuracies are fractions: ties must not be broken by the last bit of a difference
 _ALIKE = 1e-6  # of the largest: what is smaller has digits of its own to lose
 
@@ -33,12 +34,12 @@ def window(rows: pd.DataFrame, claim: Claim) -> tuple[int, int]:
 
 
 def values(rows: pd.DataFrame, claim: Claim) -> pd.Series[float]:
-    """A configuration's value per seed: means over the claim's epochs, NaN where one has no number.
-
-    Of `seconds`, the value per epoch.
-    """
+    """A configuration's value per seed, NaN where an epoch that counts has no number; of `seconds`, that per epoch."""
+    if claim.epoch != LAST:
+        return per_seed(rows, claim.objective).droplevel("configuration")
     kept = rows[rows["epoch"].between(*window(rows, claim))]
-    return kept.groupby(_paired_over(claim))[claim.metric].mean(skipna=False)
+    scores = kept[claim.metric].map(claim.objective.score) if isinstance(claim.goal, Near) else kept[claim.metric]
+    return scores.groupby(kept[_paired_over(claim)]).mean(skipna=False)
 
 
 def _paired_over(claim: Claim) -> str:
@@ -58,7 +59,7 @@ class Paired:
         common = arm.index.intersection(against.index).sort_values()
         self.pairs: tuple[int, ...] = tuple(common.tolist())
         self.arm, self.against = (of[common].to_numpy(dtype=np.float64) for of in (arm, against))
-        self.gains = (self.arm - self.against) * (1 if claim.goal == "maximize" else -1)
+        self.gains = (self.arm - self.against) * claim.sign
         self.margins = claim.margin * (np.abs(self.against) if claim.relative else np.ones(len(self.pairs)))
         self.decidable = len(self.pairs) > 0 and bool(np.isfinite(self.gains).all())
         self.same = not np.any(self.gains)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from tracking.results import Outcome
 from tracking.verdict import words
-from tracking.verdict.claims import AS_GOOD, BEST, BETTER, Claim, named
-from tracking.verdict.comparisons import SECONDS, Paired, values, window
+from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SECONDS, Claim, named
+from tracking.verdict.comparisons import Paired, values, window
 from tracking.verdict.statistics import LEVEL, holm
 from tracking.verdict.tables import code, count
 from tracking.verdict.types import ClaimVerdict
@@ -50,8 +50,8 @@ class _Tested:
     @property
     def shown(self) -> Paired:
         """The pair whose numbers are shown: the only one, or where the claim is about the best that of the best."""
-        better = 1 if self.claim.goal == "maximize" else -1
-        return max(self.pairs, key=lambda p: better * float((p.arm if self.claim.arm == BEST else p.against).mean()))
+        sign, best = self.claim.sign, self.claim.arm == BEST
+        return max(self.pairs, key=lambda p: sign * float((p.arm if best else p.against).mean()))
 
     def deciding(self, side: int) -> tuple[float, Sequence[Paired]]:
         """p of "the claim does not hold" (0) or "it holds" (1), and the pairs it is of: their intervals must agree."""
@@ -100,7 +100,10 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
         # What breaks down is not better than what trains; half of a training, or none, is no answer.
         trains = complete if claim.against == BEST else states.get(claim.against) == "complete"
         # Its accuracy is the lowest, its loss endless; but its gradients may be the larger, and its time the shorter.
-        worst = claim.metric != SECONDS and claim.metric.endswith(".accuracy") == (claim.goal == "maximize")
+        worst = claim.metric != SECONDS and (
+            claim.objective.what != claim.metric  # an epoch that it does not reach, or far from any target
+            or claim.metric.endswith(".accuracy") == (claim.goal == "maximize")
+        )
         refuted = states.get(claim.arm) == "diverged" and trains and worst
         return _Tested(claim, epochs, reason, NOT_CONFIRMED if refuted else UNDECIDED)
     rivals = [n for n in complete if n not in numbers.values()] if len(sides) == 1 else [0]
@@ -119,7 +122,8 @@ def _verdict(
     test: _Tested, corrected: Sequence[float], claims: int, factor: int, later: Collection[str]
 ) -> ClaimVerdict:
     claim, answer, text = test.claim, test.answer, f"{test.reason}."
-    result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, claim.goal, test.epochs)
+    direction = claim.objective.direction
+    result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, direction, test.epochs)
     if test.pairs:
         pair, deciding = test.shown, [test.deciding(side) for side in (0, 1)]
         comparison = pair.comparison()
@@ -147,7 +151,7 @@ def _verdict(
 def _epochs(claim: Claim, records: Sequence[pd.DataFrame]) -> str:
     """The epochs of a claim in words, by the first of its sides that has records."""
     if claim.since is None and claim.until is None and claim.metric != SECONDS:
-        return "after the last epoch"
+        return claim.objective.when
     first, last = window(records[0], claim) if records else (claim.since or 0, claim.until)
     if first == last:
         return f"at epoch {first}"

@@ -47,16 +47,25 @@ def sections(verdict: Verdict) -> tuple[Section, ...]:
 
 def rankings(verdict: Verdict, most: int = 10) -> tuple[Table, ...]:
     """For each objective every arm and the `most` best, and what was trained again on fresh seeds."""
-    tables: list[tuple[str, Sequence[Summary]]] = []
+    tables: list[tuple[str, str, Sequence[Summary]]] = []
     for o in verdict.objectives:
         shown = [s for s in o.ranking if s.arm or (s.rank or most + 1) <= most]
         more = f"; {hidden} more not shown" if (hidden := len(o.ranking) - len(shown)) else ""
         seeds = " on the search's own seeds" if o.confirmed else ""
-        lead = f"{o.metric} after the last epoch"
-        tables.append((f"{lead}{seeds} ({ways(o.goal)[0]} is better{more})", shown))
+        lead = o.name if o.name.endswith(o.epochs) else f"{o.name} {o.epochs}"
+        tables.append((f"{lead}{seeds} ({ways(o.goal)[0]} is better{more})", o.metric, shown))
         if o.confirmed:
-            tables.append((f"{lead} on fresh seeds, on which the claims are judged", o.confirmed))
-    return tuple(Table(title, RANKING, tuple(map(_ranked, summaries))) for title, summaries in tables)
+            tables.append((f"{lead} on fresh seeds, on which the claims are judged", o.metric, o.confirmed))
+    return tuple(_ranking(*table) for table in tables)
+
+
+def _ranking(title: str, metric: str, summaries: Sequence[Summary]) -> Table:
+    """With the metric itself beside the mean of its distances."""
+    rows = [_ranked(s) for s in summaries]
+    if all(s.measured is None for s in summaries):
+        return Table(title, RANKING, tuple(rows))
+    rows = [(*row[:3], number(s.measured), *row[3:]) for row, s in zip(rows, summaries, strict=True)]
+    return Table(title, (*RANKING[:3], f"{metric}#", *RANKING[3:]), tuple(rows))
 
 
 def _standing(verdict: Verdict) -> str:
@@ -66,7 +75,7 @@ def _standing(verdict: Verdict) -> str:
 
 
 def _objective(o: ObjectiveVerdict, claim: str | None) -> str:
-    text = _best(f"{o.metric} ({ways(o.goal)[0]} is better)", o.ranking, o.claim)
+    text = _best(f"{o.name} ({ways(o.goal)[0]} is better)", o.ranking, o.claim)
     if o.claim is not None and o.claim.rank is None:
         text += f" {code(o.claim.name)} (the claim) {STATES[o.claim.state]}, so it has no rank."
     if any(s.rank for s in o.confirmed):

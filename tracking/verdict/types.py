@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Summary:
-    """One configuration under one objective: its last epoch's value per seed, and their mean and spread.
+    """One configuration under one objective: its value per seed, and their mean and spread.
 
-    `deviation` is the sample standard deviation (n - 1); `rank` counts from 1 among complete configurations, equal
-    means sharing the better one, None for the others.
+    `measured` is the mean of the metric itself, where the value is its distance from a number; else None. `deviation`
+    is the sample standard deviation (n - 1); `rank` counts from 1 among complete configurations, equal means sharing
+    the better one, None for the others.
     """
 
     configuration: int
@@ -29,15 +30,21 @@ class Summary:
     q25: float | None = None
     q50: float | None = None
     q75: float | None = None
+    measured: float | None = None
     rank: int | None = None
 
 
 @dataclass(frozen=True)
 class ObjectiveVerdict:
-    """One objective: the sweep's own configurations by rank, those of the confirming stage, the claim's arm."""
+    """One objective: the sweep's own configurations by rank, those of the confirming stage, the claim's arm.
+
+    `goal` is maximize or minimize; `name` says what of `metric`, and `epochs` of which epochs.
+    """
 
     metric: str
     goal: str
+    name: str
+    epochs: str
     ranking: tuple[Summary, ...]
     confirmed: tuple[Summary, ...]
     claim: Summary | None

@@ -1,7 +1,7 @@
 """The verdict on a sweep's claims: rankings, and differences paired over seeds with their uncertainty.
 
     >>> claims = [Claim("better", "paper", "plain", "validation.accuracy")]
-    >>> verdict = judge(load("alpha-r"), outcomes("alpha-r"), [("validation.accuracy", "maximize")], claims)
+    >>> verdict = judge(load("alpha-r"), outcomes("alpha-r"), [Objective("validation.accuracy")], claims)
     >>> print(verdict.text)
 
 Everything here is a function of the table alone: numbers in, frozen dataclasses out.
@@ -43,14 +43,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from tracking.results import Outcome
+from tracking.results import Outcome, per_seed
 from tracking.verdict.causes import causes
-from tracking.verdict.claims import BETTER, PLAIN, Claim
-from tracking.verdict.comparisons import SECONDS
+from tracking.verdict.claims import BETTER, PLAIN, SECONDS, Claim
 from tracking.verdict.judge import Stage, judge_claims
 from tracking.verdict.sections import rankings, sections
 from tracking.verdict.tables import Section, markdown
 from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Summary, Verdict
+from trainers.objectives import Near, Objective
 
 __all__ = ["ClaimVerdict", "ObjectiveVerdict", "Verdict", "judge"]
 
@@ -61,7 +61,7 @@ MOST_RANKED = 5  # in MLflow's description
 def judge(
     frame: pd.DataFrame,
     outcomes: Mapping[int, Outcome],
-    objectives: Sequence[tuple[str, str]],
+    objectives: Sequence[Objective],
     claims: Sequence[Claim] = (),
     *,
     claim: str | None = None,
@@ -70,24 +70,24 @@ def judge(
     later: Collection[str] = (),
     left: int = 0,
 ) -> Verdict:
-    """The verdict on `claims`; `objectives` are (metric, maximize | minimize), `claim` the arm that is singled out.
+    """The verdict on `claims`; the sweep's `objectives` rank it, and `claim` is the arm that is singled out.
 
     With `confirming` the claims are judged on the confirming stage alone. `later` are the names of claims stated after
     results were available; `left` configurations are unfinished, of which one may be the best.
     Raises ValueError where a metric is not in the table, or a goal is no goal.
     """
-    for metric, goal in [*objectives, *((c.metric, c.goal) for c in claims)]:
-        if goal not in ("maximize", "minimize"):
-            raise ValueError(f"a goal must be maximize or minimize, but got {goal!r}")
-        if len(frame) and metric not in frame:
-            raise ValueError(f"there is no metric {metric!r} in the records")
+    for o in [*objectives, *(c.objective for c in claims)]:
+        if o.direction not in ("maximize", "minimize"):
+            raise ValueError(f"a goal must be maximize or minimize, but got {o.goal!r}")
+        if len(frame) and o.metric not in frame:
+            raise ValueError(f"there is no metric {o.metric!r} in the records")
     search, confirmation = Stage(frame, outcomes), Stage(frame, outcomes, fresh=True)
     stage = confirmation if confirming else search
     judged = []
-    for metric, goal in objectives:
-        ranking = summaries(search, metric, goal)
+    for o in objectives:
+        ranking, fresh = summaries(search, o), summaries(confirmation, o)
         claimed = next((s for s in ranking if s.configuration == search.arms.get(claim or "")), None)
-        judged.append(ObjectiveVerdict(metric, goal, ranking, summaries(confirmation, metric, goal), claimed))
+        judged.append(ObjectiveVerdict(o.metric, o.direction, o.name, o.when, ranking, fresh, claimed))
     answers = judge_claims(claims, stage, later, left)
     # The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first.
     compared = [
@@ -107,27 +107,31 @@ def judge(
     return replace(verdict, text="\n".join(lines), markdown=markdown(described))
 
 
-def summaries(stage: Stage, metric: str, goal: str = "maximize") -> tuple[Summary, ...]:
-    """Every configuration of a stage at its last epoch; the complete ones by rank, then the others by number."""
-    every = [_summary(outcome, stage.rows.get(number), metric) for number, outcome in stage.outcomes.items()]
+def summaries(stage: Stage, objective: Objective) -> tuple[Summary, ...]:
+    """Every configuration of a stage; the complete ones by rank, then the others by number."""
+    every = [_summary(outcome, stage.rows.get(number), objective) for number, outcome in stage.outcomes.items()]
     means = {s.configuration: s.mean for s in every if s.state == "complete" and s.mean is not None}
-    ranks = pd.Series(means, dtype=float).rank(method="min", ascending=goal == "minimize").astype(int).to_dict()
+    ascending = objective.direction == "minimize"
+    ranks = pd.Series(means, dtype=float).rank(method="min", ascending=ascending).astype(int).to_dict()
     ranked = [replace(s, rank=ranks.get(s.configuration)) for s in every]
     return tuple(sorted(ranked, key=lambda s: (s.rank is None, s.rank or 0, s.configuration)))
 
 
-def _summary(outcome: Outcome, rows: pd.DataFrame | None, metric: str) -> Summary:
+def _summary(outcome: Outcome, rows: pd.DataFrame | None, objective: Objective) -> Summary:
     epoch, by_seed = None, {}
     if rows is not None:
         epoch = int(rows["epoch"].max())
-        end = rows[rows["epoch"] == epoch]
-        by_seed = dict(sorted(zip(end["seed"].tolist(), end[metric].tolist(), strict=True)))
+        of_seeds = per_seed(rows, objective).droplevel("configuration").sort_index()
+        by_seed = dict(zip(of_seeds.index.tolist(), of_seeds.tolist(), strict=True))
     values = tuple(v if math.isfinite(v) else None for v in by_seed.values())
     summary = Summary(outcome.number, outcome.arm, outcome.name, outcome.state, epoch, tuple(by_seed), values)
     finite = [v for v in values if v is not None]
     # Of all seeds or of none: the mean of those that survived would be too good.
     if not finite or len(finite) < len(values):
         return summary
+    if rows is not None and isinstance(objective.goal, Near):
+        measured = float(per_seed(rows, objective, measured=True).mean(skipna=False))
+        summary = replace(summary, measured=measured if math.isfinite(measured) else None)
     q25, q50, q75 = np.quantile(finite, (0.25, 0.5, 0.75)).tolist()
     deviation = float(np.std(finite, ddof=1)) if len(finite) > 1 else None
     return replace(summary, mean=math.fsum(finite) / len(finite), deviation=deviation, q25=q25, q50=q50, q75=q75)

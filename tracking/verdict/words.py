@@ -17,9 +17,9 @@ def state_word(state: str) -> str:
     return "unfinished" if state == "running" else state
 
 
-def ways(goal: str) -> tuple[str, str]:
+def ways(direction: str) -> tuple[str, str]:
     """(the claim's direction, the opposite one)."""
-    return ("higher", "lower") if goal == "maximize" else ("lower", "higher")
+    return ("higher", "lower") if direction == "maximize" else ("lower", "higher")
 
 
 def question(claim: Claim, epochs: str, comparison: Comparison | None) -> str:
@@ -30,7 +30,7 @@ def question(claim: Claim, epochs: str, comparison: Comparison | None) -> str:
         "the best" + named if side == BEST else code(side)
         for side, named in zip((claim.arm, claim.against), best, strict=True)
     )
-    higher, lower = ways(claim.goal)
+    higher, lower = ways(claim.objective.direction)
     margin = number(claim.margin, ".0%" if claim.relative else ".3g")
     if claim.kind == BETTER:
         how = f"{higher} than that of {against}" + (f" by more than {margin}" if claim.margin else "")
@@ -38,7 +38,8 @@ def question(claim: Claim, epochs: str, comparison: Comparison | None) -> str:
         how = f"at most {margin} {lower} than that of {against}"
     else:
         how = f"within {margin} of that of {against}"
-    return f"Is {claim.metric} of {arm} {how} {epochs}?"
+    what = claim.objective.what
+    return f"Is {'the ' * (what != claim.metric)}{what} of {arm} {' '.join(filter(None, (how, epochs)))}?"
 
 
 def numbers(claim: Claim, c: Comparison, candidates: int, p: float, corrected: float, claims: int) -> str:
@@ -46,14 +47,14 @@ def numbers(claim: Claim, c: Comparison, candidates: int, p: float, corrected: f
     pairs = count(len(c.pairs), c.paired_over)
     if not any(c.gains):
         return f"identical on {'all ' * (len(c.pairs) > 1)}{pairs}."
-    higher, lower = ways(claim.goal)
+    higher, lower = ways(claim.objective.direction)
     above, below = sum(g > 0 for g in c.gains), sum(g < 0 for g in c.gains)
     gain = c.gain or 0.0
     parts = [f"{higher if gain > 0 else lower} by {number(abs(gain), '.3g')} on average over {pairs}"]
     parts[0] += f" ({above} {higher}, {below} {lower})"
     if c.low is not None and c.high is not None:
         # Of the difference as it is: "higher by 0.02" lies in +0.01 to +0.03 where that is worse, too.
-        low, high = (c.low, c.high) if claim.goal == "maximize" else (0.0 - c.high, 0.0 - c.low)
+        low, high = (c.low, c.high) if claim.sign > 0 else (0.0 - c.high, 0.0 - c.low)
         parts.append(f"95% interval {span(low, high, GAIN)}")
     against = "" if claim.kind == BETTER and not claim.margin else " against the margin"
     parts.append(f"Wilcoxon p{against} = {number(p, P)}")

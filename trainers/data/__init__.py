@@ -10,14 +10,13 @@ machine: the arrays are then mapped from files. What a loader needs is imported 
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from trainers import plugins
 from trainers.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,23 +46,17 @@ class Source:
 
 
 def _count_folder(path: str) -> Images:
-    """A tenth of a folder's training images is for validation; zeros for one that can't be read."""
-    folder = Path(os.path.expanduser(path))
-    try:
-        train, test = (
-            [len(os.listdir(c)) for c in (folder / part).iterdir() if c.is_dir()] for part in ("train", "test")
-        )
-    except OSError:
-        return Images(0, 0, 0, 0)
-    validation = sum(train) // 10
-    return Images(sum(train) - validation, validation, sum(test), len(train))
+    from trainers.data.folder import count_folder
+
+    return count_folder(path)
 
 
-DATA: dict[str, Source] = {
+DATA: Mapping[str, Source] = {
     "digits": Source("trainers.data.digits:load_digits", lambda: Images(1295, 143, 359, 10)),
     "cifar10": Source("trainers.data.cifar10:load_cifar10", lambda: Images(45000, 5000, 10000, 10)),
     "folder": Source("trainers.data.folder:load_folder", _count_folder, takes_path=True),
 }
+DATA = plugins.extended(DATA, "gradsweep.data", Source)
 
 _ONE_AT_A_TIME = threading.Lock()
 _LOADED: dict[str, Dataset] = {}
@@ -71,7 +64,8 @@ _LOADED: dict[str, Dataset] = {}
 
 def names() -> str:
     """What data can be, in words."""
-    *most, last = (f"{name}:PATH" if source.takes_path else name for name, source in DATA.items())
+    known = plugins.unloaded(DATA).items()
+    *most, last = (f"{name}:PATH" if isinstance(s, Source) and s.takes_path else name for name, s in known)
     return f"{', '.join(most)} or {last}"
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +90,15 @@ def remember(kind: str, name: str, text: str) -> None:
         note.parent.mkdir(parents=True, exist_ok=True)
         with replaced(note) as new:
             new.write_text(text)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """An empty folder in the cache, gone after this block; what can't be written is a DataError."""
+    with _writing():
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+            yield Path(folder)
 
 
 @contextmanager

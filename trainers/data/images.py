@@ -5,6 +5,7 @@ In threads, not processes: Pillow decodes without the interpreter's lock, and sm
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,7 @@ def readable(path: str, instead: str = "remove it") -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise DataError(f"{path} can't be read ({e.strerror}): allow it, or {instead}") from e
+        raise DataError(f"{path} can't be read ({e.strerror or e}): allow it, or {instead}") from e
 
 
 def read_file(path: str) -> bytes:
@@ -64,16 +65,27 @@ def decode(content: bytes, path: str) -> NDArray[np.uint8]:
             # Pillow itself only warns up to twice its limit.
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
-            pixels = _rgb(image)
-            if pixels.size != (SIDE, SIDE):
-                pixels = pixels.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-            return np.asarray(pixels).transpose(2, 0, 1)
+            return fit(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
         raise DataError(f"{path} is too large to be decoded safely ({e}): make it smaller") from e
     except Exception as e:  # Pillow's decoders raise almost anything for broken files
         why = "its format is not known" if isinstance(e, UnidentifiedImageError) else e
         right = f"replace it with a sound image ({', '.join(FORMATS)}), or remove it"
         raise DataError(f"{path} can't be decoded ({why}): {right}") from e
+
+
+def fit(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels, (3, 32, 32), of an image of any size and mode, as `decode` says."""
+    pixels = _rgb(image)
+    if pixels.size != (SIDE, SIDE):
+        pixels = pixels.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(pixels).transpose(2, 0, 1)
+
+
+@functools.cache
+def endings() -> tuple[str, ...]:
+    """How the names of images of FORMATS end, in small letters, with the dot."""
+    return tuple(ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -4,20 +4,25 @@
  * keeps its relative precision where 1 - tanh^2 would be nothing but rounding. Beyond the points where tanh and sigmoid
  * are 1 in double precision their derivatives are 0, as autograd has them there; products with less than that would
  * soon be denormal numbers, which are slow. */
+#include <math.h>
+
 #include "network.h"
+
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+enum { ARGUMENT = 1, VALUE = 2, SLOPE = 4 }; /* what is mirrored where alpha is negative */
 
 /* Those that `evaluate` has code for. */
 #define EACH(x) \
-    x(TANH) x(SIGMOID) x(LOGSIGMOID) x(ARCTAN) x(SOFTSIGN) x(RELU) x(LEAKY_RELU) x(ELU) x(RELU6) x(SILU) x(HARDSWISH)
+    x(TANH) x(SIGMOID) x(LOGSIGMOID) x(ARCTAN) x(SOFTSIGN) x(RELU) x(LEAKY_RELU) x(ELU) x(RELU6) x(SILU) x(HARDSWISH) \
+    x(PRELU) x(RRELU) x(GELU) x(MISH) x(SOFTPLUS) x(HARDTANH) x(IDENTITY)
 #define ONE(kind) +1
 _Static_assert(EACH(ONE) == ACTIVATION_COUNT, "evaluate must have code for each activation of tables.py");
 
-/* A row an activation. A unit is saturated where |f'(u)| < 0.01 sup |f'|: below the first number, above the second, or
- * between the next two. */
 static const struct {
-    float low, high, from, to;
-    int monotone;
+    int monotone, homogeneous;
 } table[] = {ACTIVATION_ROWS};
+
+#define MIX(x) (x ^= x >> 16, x *= 0x7FEB352Du, x ^= x >> 15, x *= 0x846CA68Bu, x ^= x >> 16) /* trainers.streams.mixed */
 
 typedef struct {
     vec value, slope;
@@ -65,10 +70,34 @@ INLINE vec arctan(vec u) {
     return with_sign_of(offset + (fma_(w * z, q, w) + rest), u);
 }
 
+/* The integral of the normal density: near 0 an odd polynomial; further out exp(-u^2 / 2), given, times the smooth rest of
+ * the tail, a polynomial in 1 / (1 + |u| / 2). */
+INLINE vec normal_integral(vec u, vec size, vec e) {
+    const vec one = all(1.0f), half = all(0.5f);
+    vec s = u * u;
+    vec near = fma_(s, all(5.36840503e-07f), all(-9.27312431e-06f));
+    near = fma_(s, near, all(0.000115319301f));
+    near = fma_(s, near, all(-0.00118728797f));
+    near = fma_(s, near, all(0.00997355022f));
+    near = fma_(s, near, all(-0.066490382f));
+    near = fma_(s, near, all(0.398942292f));
+    vec t = one / fma_(size, half, one), far = all(-0.107192643f);
+    far = fma_(t, far, all(0.310813636f));
+    far = fma_(t, far, all(-0.25876537f));
+    far = fma_(t, far, all(-0.0532562919f));
+    far = fma_(t, far, all(0.064001821f));
+    far = fma_(t, far, all(0.143860966f));
+    far = fma_(t, far, all(0.200493991f));
+    far = fma_(t, far, all(0.199381113f));
+    far = fma_(t, far, all(3.17306285e-06f)) * e;
+    return choose(below(size, one), fma_(u, near, half), choose(below(u, all(0.0f)), far, one - far));
+}
+
 INLINE Pair scale(const Scaled *f, vec value, vec slope) { return (Pair){value * f->outer, slope * f->steep}; }
 
-/* outer * f(inner * z) and its derivative; the kind is a constant wherever this is inlined. */
-INLINE Pair evaluate(int kind, const Scaled *f, vec z) {
+/* outer * f(inner * z) and its derivative; the kind is a constant wherever this is inlined. `below_0` is the slope there,
+ * of those that have one. */
+INLINE Pair evaluate(int kind, const Scaled *f, vec z, vec below_0) {
     const vec zero = all(0.0f), one = all(1.0f);
     vec size = absolute(z);
     if (kind == TANH) {
@@ -78,16 +107,30 @@ INLINE Pair evaluate(int kind, const Scaled *f, vec z) {
         vec far = fma_(twice, q, f->outer), near = (zero - f->outer) * x.value * q; /* far would cancel near 0 */
         return (Pair){with_sign_of(choose(below(e, all(0.5f)), far, near), z), slope};
     }
-    if (kind == SIGMOID || kind == LOGSIGMOID || kind == SILU) {
+    if (kind == IDENTITY) return (Pair){z * f->steep, f->steep};
+    if (kind == SIGMOID || kind == LOGSIGMOID || kind == SILU || kind == SOFTPLUS) {
         vec e = exponential(f, size).slope;
         vec q = one / (one + e), small = e * q; /* sigmoid(|u|) and sigmoid(-|u|) */
         mask negative = below(z, zero);
         vec up = choose(negative, small, q), down = choose(negative, q, small), u = z * f->inner;
         if (kind == SIGMOID) return scale(f, up, choose(below(f->flat, z), zero, small * q));
+        if (kind == SOFTPLUS) return scale(f, at_least(u, zero) + log_one_plus(e), up);
         if (kind == LOGSIGMOID) return scale(f, at_most(u, zero) - log_one_plus(e), down);
         return scale(f, u * up, up * fma_(u, down, one));
     }
     const vec u = z * f->inner, size_u = absolute(u);
+    if (kind == GELU) {
+        vec e = exponential(f, u * u).slope, whole = normal_integral(u, size_u, e);
+        return scale(f, u * whole, fma_(u * all(0.398942280f), e, whole));
+    }
+    if (kind == MISH) { /* tanh(log(1 + exp(u))) is `gate`, without a difference of what is nearly equal */
+        vec e = exponential(f, size).slope, square = e * e;
+        mask negative = below(u, zero);
+        vec top = choose(negative, fma_(e, all(2.0f), square), fma_(e, all(2.0f), one));
+        vec q = one / choose(negative, top + all(2.0f), fma_(square, all(2.0f), top)), gate = top * q;
+        vec bend = all(4.0f) * choose(negative, e, square) * (one + e) * (q * q);
+        return scale(f, u * gate, fma_(u, bend, gate));
+    }
     if (kind == ARCTAN) return scale(f, arctan(u), one / fma_(u, u, one));
     if (kind == SOFTSIGN) {
         vec q = one / (one + size_u);
@@ -95,11 +138,13 @@ INLINE Pair evaluate(int kind, const Scaled *f, vec z) {
     }
     const mask positive = below(zero, u);
     if (kind == RELU) return scale(f, at_least(u, zero), choose(positive, one, zero));
-    if (kind == LEAKY_RELU)
-        return scale(f, choose(positive, u, all(0.01f) * u), choose(positive, one, all(0.01f)));
+    if (kind == LEAKY_RELU || kind == PRELU || kind == RRELU)
+        return scale(f, choose(positive, u, below_0 * u), choose(positive, one, below_0));
+    if (kind == HARDTANH)
+        return scale(f, at_most(at_least(u, zero - one), one), choose(below(size_u, one), one, zero));
     if (kind == ELU) {
         Pair x = exponential(f, at_least(zero - z, zero));
-        return scale(f, choose(positive, u, x.value), choose(positive, one, x.slope));
+        return scale(f, choose(positive, u, below_0 * x.value), choose(positive, one, below_0 * x.slope));
     }
     if (kind == RELU6) {
         vec slope = choose(positive, choose(below(u, all(6.0f)), one, zero), zero);
@@ -111,56 +156,126 @@ INLINE Pair evaluate(int kind, const Scaled *f, vec z) {
     return scale(f, u * gate, choose(below(u, all(-3.0f)), zero, choose(below(all(3.0f), u), one, middle)));
 }
 
-INLINE void over(int kind, const Scaled *f, const vec *z, vec *value, vec *slope, size_t count) {
+INLINE void over(int kind, const Scaled *f, const vec *z, const vec *drawn, vec *value, vec *slope, size_t count) {
     const Scaled g = *f; /* a copy that no store can change */
     if (slope)
         for (size_t i = 0; i < count; i++) {
-            Pair p = evaluate(kind, &g, z[i]);
+            Pair p = evaluate(kind, &g, z[i], kind == RRELU && drawn ? drawn[i] : g.below_0);
             value[i] = p.value;
             slope[i] = p.slope;
         }
     else
-        for (size_t i = 0; i < count; i++) value[i] = evaluate(kind, &g, z[i]).value;
+        for (size_t i = 0; i < count; i++)
+            value[i] = evaluate(kind, &g, z[i], kind == RRELU && drawn ? drawn[i] : g.below_0).value;
 }
 
-/* value may be z itself; slope may be NULL. */
-void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count) {
+INLINE void negate(vec *x, const vec *of, size_t count) {
+    for (size_t i = 0; i < count; i++) x[i] = all(-0.0f) - of[i];
+}
+
+/* value may be z itself; slope may be NULL. `drawn` are the slopes below 0 of RRELU, or NULL for their mean. */
+void activate(const Scaled *f, const vec *z, const vec *drawn, vec *value, vec *slope, size_t count) {
+    if (f->mirrored & ARGUMENT) {
+        negate(value, z, count);
+        z = value;
+    }
 #define CASE(kind) \
-    case kind: over(kind, f, z, value, slope, count); break;
+    case kind: over(kind, f, z, drawn, value, slope, count); break;
     switch (f->activation) { EACH(CASE) }
 #undef CASE
+    if (f->mirrored & VALUE) negate(value, value, count);
+    if (f->mirrored & SLOPE && slope) negate(slope, slope, count);
 }
 
-/* Whether the kernels have code for what each member asks for. */
-int known(const int32_t *choices, int64_t members) {
-    static const int counts[3] = {ACTIVATION_COUNT, SCALING_COUNT, PENALTY_COUNT};
-    for (int64_t i = 0; i < 3 * members; i++)
-        if (choices[i] < 0 || choices[i] >= counts[i % 3]) return 0;
-    return 1;
+/* The same in the place of z, and besides its derivatives by alpha and by the slope below 0; each may be NULL. */
+void activate_learned(const Scaled *f, vec *z, const vec *drawn, vec *slope, vec *by_alpha, vec *by_below_0,
+                      size_t count) {
+    const vec zero = all(0.0f), inner = all((float)f->signed_inner), inverse = all((float)(1 / f->alpha));
+    const vec rescaled = all((float)f->rescaled);
+    for (size_t i = 0; by_below_0 && i < count; i++) {
+        vec u = z[i] * inner;
+        by_below_0[i] = choose(below(zero, u), zero, u * all((float)f->alpha));
+    }
+    if (by_alpha) memcpy(by_alpha, z, sizeof(vec) * count);
+    activate(f, z, drawn, z, slope, count);
+    /* the derivative of alpha f(z / alpha) is f(u) - u f'(u), and none where that is 0 in exact arithmetic */
+    for (size_t i = 0; by_alpha && i < count; i++)
+        by_alpha[i] = f->still ? zero : (vec)((z[i] - rescaled * by_alpha[i] * slope[i]) * inverse);
 }
 
-Scaled scaled(const Settings *s) {
-    double inner = s->scaling == NAIVE ? 1.0 : 1.0 / s->alpha;
-    double rate = inner * (s->activation == TANH ? -2.0 : -1.0) * 1.4426950408889634;
-    Scaled f = {.activation = s->activation};
+/* The slopes below 0 of a group's images, the first of them `first` of its batch: trainers.streams.uniform, of a layer
+ * (`of_layer`) with so many units, from `unit` on. */
+void draw(uint32_t of_layer, uint32_t first, uint32_t units, uint32_t unit, vec *slopes, size_t count) {
+    const float low = (float)RANDOM_LOW, width = (float)((RANDOM_HIGH - RANDOM_LOW) / (1 << 24));
+    words at;
+    for (uint32_t l = 0; l < LANES; l++) at[l] = (first + l) * units + unit;
+    for (size_t i = 0; i < count; i++, at += 1) {
+        words number = at;
+        MIX(number);
+        number ^= of_layer;
+        MIX(number);
+        slopes[i] = all(low) + all(width) * (vec)__builtin_convertvector((ints)(number >> 8), vec);
+    }
+}
+
+/* The part of it that the step and the layer decide. */
+uint32_t layer_of_draw(uint32_t key, int64_t step, int depth) {
+    uint32_t x = key + (uint32_t)step;
+    MIX(x);
+    x += (uint32_t)depth;
+    MIX(x);
+    return x;
+}
+
+/* `alpha` and `below_0` as they are at the moment, where they are learned. */
+Scaled scaled(const Choices *choices, const Numbers *numbers, double alpha, double below_0) {
+    int naive = choices->scaling == NAIVE, kind = choices->activation;
+    double size = fabs(alpha), inner = naive ? 1.0 : 1.0 / size;
+    /* the exponential that it takes is of |z| / alpha, or twice that, or of half the square of z / alpha */
+    double by = kind == GELU ? 0.5 : kind == TANH ? 2.0 * inner : inner;
+    Scaled f = {.activation = kind, .alpha = alpha, .monotone = table[kind].monotone};
+    f.low = (float)numbers->low;
+    f.high = (float)numbers->high;
+    f.from = (float)numbers->from;
+    f.to = (float)numbers->to;
+    if (kind == PRELU) { /* ACTIVATIONS has the same */
+        double steepest = SATURATED_BELOW * fmax(1.0, fabs(below_0));
+        f.low = fabs(below_0) < steepest ? (float)ABOVE_ZERO : -__builtin_inff();
+        f.high = steepest > 1 ? 0.0f : __builtin_inff();
+    }
     f.inner = all((float)inner);
-    f.outer = all((float)s->alpha);
-    f.steep = all(s->scaling == NAIVE ? (float)s->alpha : 1.0f);
-    f.rate = all((float)rate);
-    f.reach = all((float)((s->activation == TANH ? 20.0 : 87.0) / inner));
-    f.flat = all((float)((s->activation == TANH ? 19.06 : 36.8) / inner));
+    f.outer = all((float)size);
+    f.steep = all(naive ? (float)size : 1.0f);
+    f.rate = all((float)(-by * 1.4426950408889634));
+    f.reach = all((float)(kind == TANH ? 20.0 / inner : 87.0 / by));
+    f.flat = all((float)((kind == TANH ? 19.06 : 36.8) / inner));
+    f.below_0 = all((float)below_0);
+    f.signed_inner = alpha < 0 && !naive ? -inner : inner;
+    f.rescaled = !naive;
+    f.still = !naive && table[kind].homogeneous;
+    if (alpha < 0) { /* alpha f(z / alpha) = -|alpha| f(-z / |alpha|) */
+        f.mirrored = naive ? VALUE | SLOPE : ARGUMENT | VALUE;
+        f.monotone &= !naive;
+    }
     return f;
 }
 
-/* Where f increases (or stays), the largest z of a pool is also the largest f(z). */
-int is_monotone(int activation) { return table[activation].monotone; }
+/* tanh(inner z), of dynamic tanh; its derivative by inner z. */
+Scaled hyperbolic(double inner) {
+    Scaled f = scaled(&(Choices){.activation = TANH, .scaling = NAIVE}, &(Numbers){0}, 1.0, 0.0);
+    double size = fabs(inner);
+    f.rate = all((float)(-2.0 * size * 1.4426950408889634));
+    f.reach = all((float)(20.0 / size));
+    f.flat = all((float)(19.06 / size));
+    if (inner < 0) f.mirrored = ARGUMENT;
+    return f;
+}
 
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit) {
-    vec low = all(table[f->activation].low), high = all(table[f->activation].high);
-    vec from = all(table[f->activation].from), to = all(table[f->activation].to);
+    vec low = all(f->low), high = all(f->high), from = all(f->from), to = all(f->to), inner = all((float)f->signed_inner);
     int64_t often = 0;
     for (size_t i = 0; i < count; i++) {
-        vec u = z[i] * f->inner;
+        vec u = z[i] * inner;
         unsigned saturated = bits(below(u, low)) | bits(below(high, u)) | (bits(below(from, u)) & bits(below(u, to)));
         saturated &= s->valid;
         often += __builtin_popcount(saturated);

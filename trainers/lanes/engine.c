@@ -7,27 +7,38 @@
  *
  * Every call plans the network anew and has its own memory: nothing is kept between calls. */
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "network.h"
 
-enum { MOST_KEPT = 32, MOST_THREADS = 256 };
+enum { MOST_THREADS = 256 };
+enum { SHARED = 1 << 14 };   /* parameters of a layer from which on a team shares them out for a step */
+enum { IN_CACHE = 1 << 14 }; /* weights whose gradient is worked on at a time */
 
 /* One thread's memory; a team uses that of its first thread for what it shares. */
 typedef struct {
-    Workspace workspace;
+    Workspace *groups; /* (held,) */
+    unsigned char *alive;
     Barrier barrier;
-    float *gradients; /* (kept, parameters), of groups */
-    double *total;    /* (parameters,), of a batch */
-    double losses[MOST_KEPT], loss;
-    int64_t hits[MOST_KEPT], hits_in_all;
+    float *gradients; /* (kept, own), of groups */
+    double *total;    /* (own,), their sum over a batch */
+    float *gradient;  /* (parameters,), of a batch */
+    float *rows;      /* (most,), the part of it that is being worked on */
+    Workspace **all;  /* (kept,), a team's groups in their order */
+    Scaled *functions; /* (functions,) */
+    double *partials; /* (kept, partials), of groups */
+    double *losses, loss; /* (kept,), and of all images of a call */
+    int64_t *hits, hits_in_all;
 } Thread;
 
 typedef struct {
     const Call *call;
     Network network;
-    int64_t kept;
+    int64_t kept; /* gradients of groups that a team keeps before it adds them up, */
+    int64_t at_a_time; /* and the images that they are of */
+    int64_t held; /* groups that a thread has on their way at a time: one, or as many where there are several segments */
     Thread *threads;
     int64_t next; /* the next member that no thread has taken */
 } Run;
@@ -36,93 +47,228 @@ typedef struct {
 typedef struct {
     const Run *run;
     Thread *team;
-    Workspace *w;
+    Workspace *groups;
     size_t member;
     int rank, size;
-    Settings settings;
-    Scaled f;
-    float *parameters;
+    const Choices *choices;
+    const Numbers *numbers;
+    float *parameters, *buffers;
 } Part;
 
-/* Adds to the team's total the gradient of the mean loss of `count` images (where `back`), and to its sums their losses
- * and hits. Rank 0 has them when this returns. */
-static void accumulate(const Part *p, const int64_t *order, int64_t count, int back, Saturation *saturation) {
+static size_t parameters_of(const Network *n, const Layer *l) {
+    return (l + 1 < n->layers + n->count ? l[1].parameters : n->parameters) - l->parameters;
+}
+
+/* Where in a layer's parameters from `from` to `to` those end that a member penalizes. */
+static size_t penalized(const Part *p, const Layer *l, size_t from, size_t to) {
+    size_t end = p->choices->penalized == WEIGHTS && l->biases < to ? l->biases : to;
+    return end < from ? from : end;
+}
+
+/* How many units' weights are worked on at a time. */
+static int rows_at_a_time(const Layer *l) {
+    int rows = IN_CACHE / l->in;
+    return rows < 8 ? 8 : rows > l->out ? l->out : rows;
+}
+
+/* The sum of the groups' own gradients takes its place in the flat vector, and begins anew. */
+static void round_off(const Network *n, double *total, float *gradient) {
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++)
+    {
+        size_t weights = l->learned.flat - l->parameters, learned = parameters_of(n, l) - weights;
+        for (size_t i = 0; !l->whole && i < weights; i++) gradient[l->parameters + i] = (float)total[l->own + i];
+        for (size_t i = 0; i < learned; i++) gradient[l->learned.flat + i] = (float)total[l->learned.own + i];
+    }
+    memset(total, 0, sizeof(double) * n->own);
+}
+
+/* Every `size`-th group from `first` on of these images, as many as are held, through the whole network. */
+static void pass(const Part *p, const Pass *q, const int64_t *order, int64_t begin, float scale, int first) {
     Thread *team = p->team;
-    const Network *n = p->w->network;
+    const Network *n = &p->run->network;
+    const Segment *segments = n->segments;
     const Layer *last = &n->layers[n->count - 1];
-    const vec *logits = p->w->memory + last->value;
-    vec *dlogits = back ? p->w->memory + last->slope : NULL;
-    int64_t kept = p->run->kept * LANES;
-    for (int64_t begin = 0; begin < count; begin += kept) {
-        int64_t rest = count - begin < kept ? count - begin : kept;
-        int groups = (int)((rest + LANES - 1) / LANES);
-        if (begin) meet(&team->barrier, p->size); /* rank 0 has read the gradients before these */
-        for (int g = p->rank; g < groups; g += p->size) {
-            int64_t images = rest - g * LANES;
-            gather(p->w, p->run->call, order + begin + g * LANES, images < LANES ? (int)images : LANES);
-            if (saturation) saturation->valid = (unsigned)((1ull << p->w->valid) - 1);
-            forward(p->w, p->parameters, &p->f, back, saturation);
-            team->losses[g] = 0;
-            team->hits[g] = 0;
-            softmax(logits, n->classes, p->w->labels, p->w->valid, 1.0f / count, dlogits, &team->losses[g],
-                    &team->hits[g]);
-            if (back) backward(p->w, p->parameters, team->gradients + g * n->parameters);
+    Workspace *w = p->groups;
+    int count = 0;
+    int64_t images = q->images;
+    for (int64_t at; count < p->run->held && (at = (int64_t)(first + count * p->size) * LANES) < images; count++) {
+        Workspace *group = &w[count];
+        gather(group, p->run->call, order + begin + at, images - at < LANES ? (int)(images - at) : LANES);
+        group->number = first + count * p->size;
+        group->first = begin + at;
+        group->gradient = team->gradients + group->number * n->own;
+        group->partials = team->partials + group->number * n->partials;
+        if (n->learns) memset(group->gradient, 0, sizeof(float) * n->own); /* sums over layers */
+    }
+    for (int s = 0; s < n->segment_count; s++) {
+        if (segments[s].together) meet(&team->barrier, p->size);
+        forward(w, count, &segments[s], q);
+    }
+    for (int i = 0; i < count; i++) {
+        int g = first + i * p->size;
+        team->losses[g] = 0;
+        team->hits[g] = 0;
+        score(p->choices->loss, w[i].memory + last->value, n->classes, w[i].labels, w[i].valid, scale,
+              q->backward ? w[i].memory + last->slope : NULL, &team->losses[g], &team->hits[g]);
+    }
+    for (int s = n->segment_count - 1; q->backward && s >= 0; s--) {
+        backward(w, count, &segments[s], q);
+        if (segments[s].together) meet(&team->barrier, p->size);
+    }
+}
+
+/* The step of a layer's parameters from `from` to `to` in the flat vector, given their gradient. */
+static void take_step(const Part *p, const Step *step, const Layer *l, size_t from, size_t to, const float *gradient) {
+    const Call *c = p->run->call;
+    size_t member = p->member * p->run->network.parameters, weights = penalized(p, l, from, to);
+    Step bare = *step;
+    bare.l1 = bare.l2 = 0.0f;
+    bare.shrink = 1.0f;
+    for (; from < to; step = &bare, from = weights, weights = to) {
+        float *first = c->first ? c->first + member + from : NULL, *second = c->second ? c->second + member + from : NULL;
+        advance(step, weights - from, p->parameters + from, first, second, gradient);
+        gradient += weights - from;
+    }
+}
+
+/* What the gradient is multiplied by so that its norm, penalty included, is within the member's bound. */
+static float clipping(const Part *p, const Step *step, const float *gradient) {
+    const Network *n = &p->run->network;
+    Step bare = *step;
+    bare.l1 = bare.l2 = 0.0f;
+    double sum = 0;
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
+        size_t from = l->parameters, to = from + parameters_of(n, l), weights = penalized(p, l, from, to);
+        sum += squares(step, weights - from, p->parameters + from, gradient + from);
+        sum += squares(&bare, to - weights, p->parameters + weights, gradient + weights);
+    }
+    double factor = p->numbers->clip / (sqrt(sum) + 1e-6);
+    return factor > 1 ? 1.0f : (float)factor;
+}
+
+/* A rank's share of the layers whose gradient is summed over a batch: the gradient of some units at a time, which stays in
+ * the cache for their step. Where there is no step it goes to its place in the flat vector, or is added there. */
+static void whole_layers(const Part *p, int groups, int add, const Step *step) {
+    const Network *n = &p->run->network;
+    Thread *team = p->team, *own = &team[p->rank];
+    for (int g = 0; g < groups; g++) own->all[g] = &team[g % p->size].groups[g / p->size];
+    for (int i = 0; i < n->count; i++) {
+        const Layer *l = &n->layers[i];
+        if (!l->whole) continue;
+        int most = rows_at_a_time(l);
+        for (int u = p->rank * most; u < l->out; u += p->size * most) {
+            int units = l->out - u < most ? l->out - u : most;
+            size_t at = l->parameters + (size_t)u * l->in;
+            float *gradient = step ? own->rows : team->gradient + at;
+            weights_gradient(own->all, groups, i, u, units, add, gradient);
+            if (step) take_step(p, step, l, at, at + (size_t)units * l->in, gradient);
         }
+        if (!l->bias || p->rank) continue;
+        float *gradient = step ? own->rows : team->gradient + l->biases;
+        bias_gradient(own->all, groups, i, add, gradient);
+        if (step) take_step(p, step, l, l->biases, l->biases + l->out, gradient);
+    }
+}
+
+/* A rank's own functions: alpha and slopes may be learned. */
+static const Scaled *functions_of(const Part *p) {
+    const Network *n = &p->run->network;
+    Scaled *functions = p->team[p->rank].functions;
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
+        if (l > n->layers && l->function == l[-1].function) continue;
+        double alpha = l->alpha.flat == (size_t)NOWHERE ? p->numbers->alpha : p->parameters[l->alpha.flat];
+        double slope = l->below_0.flat == (size_t)NOWHERE ? p->numbers->slope : p->parameters[l->below_0.flat];
+        functions[l->function] = scaled(p->choices, p->numbers, alpha, slope);
+    }
+    return functions;
+}
+
+/* The gradient of the mean loss of `count` images (where `back`), in the flat vector, and a step (or NULL) with it; adds to the
+ * team's sums their losses and hits. All ranks have met when this returns. */
+static void accumulate(const Part *p, const int64_t *order, int64_t count, int back, const Step *step,
+                       Saturation *saturation) {
+    Thread *team = p->team;
+    const Network *n = &p->run->network;
+    int64_t kept = p->run->at_a_time;
+    Pass q = {p->parameters, p->buffers, functions_of(p), team->partials, 0, back, step != NULL,
+              (uint32_t)p->numbers->key, step ? step->number - 1 : 0, saturation};
+    const Step *at_once = count <= kept && p->numbers->clip == 0 ? step : NULL;
+    for (int64_t begin = 0; begin < count; begin += kept) {
+        int64_t images = count - begin < kept ? count - begin : kept;
+        int groups = (int)((images + LANES - 1) / LANES), first = p->rank;
+        do { /* a rank without a group still meets the others */
+            q.images = images;
+            pass(p, &q, order, begin, 1.0f / count, first);
+            first += (int)p->run->held * p->size;
+        } while (first < groups);
         meet(&team->barrier, p->size);
+        if (back) whole_layers(p, groups, begin > 0, at_once);
         for (int g = 0; p->rank == 0 && g < groups; g++) {
-            const float *gradient = team->gradients + g * n->parameters;
-            for (size_t i = 0; back && i < n->parameters; i++) team->total[i] += gradient[i];
+            const float *gradient = team->gradients + g * n->own;
+            for (size_t i = 0; back && i < n->own; i++) team->total[i] += gradient[i];
             team->loss += team->losses[g];
             team->hits_in_all += team->hits[g];
         }
+        if (begin + kept >= count && back && p->rank == 0) round_off(n, team->total, team->gradient);
+        meet(&team->barrier, p->size);
     }
+    if (!step) return;
+    Step final = *step;
+    if (p->numbers->clip > 0) final.factor = clipping(p, step, team->gradient);
+    if (p->numbers->clip > 0) meet(&team->barrier, p->size); /* no rank has moved parameters yet */
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
+        size_t many = parameters_of(n, l), sharers = many < SHARED ? 1 : p->size;
+        size_t from = p->rank * many / sharers, to = (p->rank + 1) * many / sharers;
+        if ((size_t)p->rank >= sharers) continue;
+        from += l->parameters;
+        to += l->parameters;
+        if (l->whole && at_once && from < l->learned.flat) from = l->learned.flat;
+        if (from < to) take_step(p, &final, l, from, to, team->gradient + from);
+    }
+    meet(&team->barrier, p->size); /* they go on with the new parameters */
 }
 
 static void train(const Part *p) {
     const Call *c = p->run->call;
-    size_t size = p->w->network->parameters, at = p->member * size;
     const int64_t *order = c->orders + p->member * c->count;
+    const double *rate = c->rates + p->member * ((c->count + c->batch_size - 1) / c->batch_size);
+    int64_t number = c->steps[p->member];
     for (int64_t begin = 0; begin < c->count; begin += c->batch_size) {
-        int64_t count = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
-        prepare(p->w, p->parameters, 1);
-        accumulate(p, order + begin, count, 1, NULL);
-        if (p->rank == 0) {
-            adam(size, p->parameters, c->first_moment + at, c->second_moment + at, p->team->total,
-                 ++c->steps[p->member], &p->settings);
-            memset(p->team->total, 0, sizeof(double) * size);
-        }
-        meet(&p->team->barrier, p->size); /* the others go on with the new parameters */
+        int64_t images = c->count - begin < c->batch_size ? c->count - begin : c->batch_size;
+        Step step = step_of(p->choices, p->numbers, ++number, *rate++);
+        prepare(p->groups, p->parameters, 1);
+        accumulate(p, order + begin, images, 1, &step, NULL);
     }
+    if (p->rank == 0) c->steps[p->member] = number;
 }
 
 static void measure(const Part *p) {
     const Call *c = p->run->call;
-    const Network *n = p->w->network;
+    const Network *n = &p->run->network;
     int64_t often[MOST_LAYERS] = {0};
-    unsigned char *alive = (unsigned char *)(p->w->memory + n->vectors);
+    unsigned char *alive = p->team[p->rank].alive;
     Saturation here = {often, alive, 0};
     int probe = c->gradients != NULL;
     memset(alive, 0, n->units);
-    prepare(p->w, p->parameters, probe);
-    accumulate(p, c->orders, c->count, probe, probe ? &here : NULL);
+    prepare(p->groups, p->parameters, probe);
+    accumulate(p, c->orders, c->count, probe, NULL, probe ? &here : NULL);
     if (!probe) return;
     for (int i = 0; i < n->count; i++)
         __atomic_fetch_add(&c->often[p->member * n->count + i], often[i], __ATOMIC_RELAXED);
     for (size_t u = 0; u < n->units; u++)
         if (alive[u]) __atomic_store_n(&c->alive[p->member * n->units + u], 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; p->rank == 0 && i < n->parameters; i++)
-        c->gradients[p->member * n->parameters + i] = (float)p->team->total[i];
+    if (p->rank == 0)
+        memcpy(c->gradients + p->member * n->parameters, p->team->gradient, sizeof(float) * n->parameters);
 }
 
 static void take_part(const Run *run, size_t member, Thread *team, int rank, int size) {
     const Call *c = run->call;
-    const double *x = c->numbers + 3 * member;
-    const int32_t *y = c->choices + 3 * member;
-    Part p = {run, team, &team[rank].workspace, member, rank, size, {y[0], y[1], y[2], x[0], x[1], x[2]}, {0},
-              c->parameters + member * run->network.parameters};
-    p.f = scaled(&p.settings);
+    const Choices *choices = &c->choices[member];
+    const Numbers *numbers = &c->numbers[member];
+    Part p = {run, team, team[rank].groups, member, rank, size, choices, numbers,
+              c->parameters + member * run->network.parameters, c->buffers + member * run->network.buffers};
     if (rank == 0) {
-        memset(team->total, 0, sizeof(double) * run->network.parameters);
+        memset(team->total, 0, sizeof(double) * run->network.own);
         team->loss = 0;
         team->hits_in_all = 0;
     }
@@ -153,30 +299,65 @@ static void *take(char *memory, size_t *taken, size_t bytes) {
 /* Gives every thread its memory, and returns how much they need; memory may be NULL. */
 static size_t lay_out(Run *run, int threads, char *memory) {
     const Network *n = &run->network;
-    size_t taken = 0;
+    size_t taken = 0, most = 0;
+    for (int i = 0; i < n->count; i++) {
+        size_t rows = n->layers[i].whole ? (size_t)rows_at_a_time(&n->layers[i]) * n->layers[i].in : 0;
+        most = most < rows ? rows : most;
+    }
+    most += MOST_UNITS; /* or a bias */
     run->threads = take(memory, &taken, sizeof(Thread) * threads);
     for (int t = 0; t < threads; t++) {
-        Thread here = {.workspace = {.network = n}};
-        here.workspace.memory = take(memory, &taken, sizeof(vec) * n->vectors + n->units);
-        here.workspace.weights = take(memory, &taken, sizeof(float) * n->floats);
-        here.gradients = take(memory, &taken, sizeof(float) * run->kept * n->parameters);
-        here.total = take(memory, &taken, sizeof(double) * n->parameters);
+        Thread here = {.groups = take(memory, &taken, sizeof(Workspace) * run->held)};
+        here.alive = take(memory, &taken, n->units);
+        Workspace w = {.network = n, .scratch = take(memory, &taken, sizeof(vec) * n->scratch)};
+        w.weights = take(memory, &taken, sizeof(float) * n->floats);
+        for (int64_t g = 0; g < run->held; g++) {
+            w.memory = take(memory, &taken, sizeof(vec) * n->vectors);
+            if (memory) here.groups[g] = w;
+        }
+        here.gradients = take(memory, &taken, sizeof(float) * run->kept * n->own);
+        here.gradient = take(memory, &taken, sizeof(float) * n->parameters);
+        here.rows = take(memory, &taken, sizeof(float) * most);
+        here.all = take(memory, &taken, sizeof(Workspace *) * run->kept);
+        here.functions = take(memory, &taken, sizeof(Scaled) * n->functions);
+        here.partials = take(memory, &taken, sizeof(double) * run->kept * n->partials);
+        here.losses = take(memory, &taken, sizeof(double) * run->kept);
+        here.hits = take(memory, &taken, sizeof(int64_t) * run->kept);
+        here.total = take(memory, &taken, sizeof(double) * n->own);
         if (memory) run->threads[t] = here;
     }
     return taken;
+}
+
+/* Whether the kernels have code for what each member asks for. */
+static int known(const Call *c) {
+    static const int counts[] = {CHOICE_COUNTS};
+    for (int64_t m = 0; m < c->members; m++) {
+        const int32_t *choices = (const int32_t *)&c->choices[m];
+        for (size_t i = 0; i < sizeof(counts) / sizeof(int); i++)
+            if (choices[i] < 0 || choices[i] >= counts[i]) return 0;
+    }
+    return 1;
 }
 
 /* Does what a call asks for (tables.py). 0, -1 without memory, -2 for a member that asks for what the kernels don't have,
  * or the row that can't be run. */
 EXPORT int lanes_run(const Call *c) {
     Run run = {.call = c};
-    if (!known(c->choices, c->members)) return -2;
+    if (!known(c)) return -2;
     int wrong = plan(&run.network, c), threads = c->threads > MOST_THREADS ? MOST_THREADS : (int)c->threads;
     if (wrong) return wrong;
     /* as many gradients as a batch has groups, within 16 MB; their number has no part in the bits */
-    int64_t groups = (c->batch_size + LANES - 1) / LANES, fit = (4 << 20) / (int64_t)run.network.parameters;
+    int64_t groups = (c->batch_size + LANES - 1) / LANES, fit = (4 << 20) / (int64_t)(run.network.own + 1);
     run.kept = groups < fit ? groups : fit;
     run.kept = run.kept < 1 ? 1 : run.kept > MOST_KEPT ? MOST_KEPT : run.kept;
+    run.at_a_time = run.kept * LANES;
+    for (int s = 0; s < run.network.segment_count; s++)
+        if (run.network.segments[s].together) { /* a batch in one go */
+            run.at_a_time = c->batch_size < c->count ? c->batch_size : c->count;
+            run.kept = (run.at_a_time + LANES - 1) / LANES;
+        }
+    run.held = run.network.segment_count > 1 || run.network.layers[0].whole ? run.kept : 1;
     size_t bytes = lay_out(&run, threads, NULL);
     void *memory = NULL;
     if (posix_memalign(&memory, 1 << 21, bytes)) return -1;

@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainers.data.dataset import Dataset
 from trainers.lanes import kernels
 from trainers.layers import IMAGE, Layer
+from trainers.schedules import learning_rates
 from trainers.states import MemberState
 from trainers.statistics import Probe
 from trainers.streams import order_of_images
@@ -22,8 +24,6 @@ from trainers.training import Engine
 
 # Members per call and thread: the interpreter sees an interrupt between calls, so they should not last too long.
 MEMBERS_A_CALL = 4
-
-T = TypeVar("T")
 
 
 def applies(layers: tuple[Layer, ...], device: str = "cpu") -> str | None:
@@ -46,6 +46,7 @@ class LaneEngine(Engine):
             raise ValueError(reason)
         self.layers = layers
         self.threads = threads
+        self.dataset = dataset
         self.splits = dataset.splits()
 
     def train_epoch(self, states: Sequence[MemberState]) -> list[tuple[MemberState, float, float]]:
@@ -54,28 +55,51 @@ class LaneEngine(Engine):
         for part in self._parts(states):
             members = [s.member for s in part]
             orders = np.stack([order_of_images(s.member.seed, s.epoch + 1, len(split)) for s in part])
-            p, m, v = (np.stack(rows) for rows in zip(*((s.parameters, *s.kept) for s in part), strict=True))
+            batches = -(-len(split) // size)
+            rates = np.stack([learning_rates(s.member, s.epoch + 1, batches) for s in part])
+            vectors = zip(*((s.parameters, s.buffers, *s.kept) for s in part), strict=True)
+            p, b, *kept = (np.stack(rows) for rows in vectors)
             steps = np.array([s.step for s in part], dtype=np.int64)
-            scores = kernels.train_epoch(self.layers, members, p, m, v, steps, split, orders, size, self.threads)
-            rows = zip(*(column.tolist() for column in (steps, *scores)), p, m, v, strict=True)
-            for s, (step, loss, accuracy, *vectors) in zip(part, rows, strict=True):
-                new, *kept = vectors
-                after = replace(s, epoch=s.epoch + 1, step=step, parameters=new, kept=tuple(kept))
+            scores = kernels.train_epoch(
+                self.layers, members, p, kept, b, steps, rates, split, orders, size, self.threads, self._scales(part)
+            )
+            rows = zip(*(column.tolist() for column in (steps, *scores)), p, b, *kept, strict=True)
+            for s, (step, loss, accuracy, new, buffers, *of_optimizer) in zip(part, rows, strict=True):
+                after = replace(s, epoch=s.epoch + 1, step=step, parameters=new, kept=tuple(of_optimizer))
+                after = replace(after, buffers=buffers)
                 trained.append((after, loss, accuracy))
         return trained
 
     def evaluate(self, states: Sequence[MemberState], split: str) -> list[tuple[float, float]]:
-        columns = self._measured(kernels.evaluate, states, split)
-        return [score for part in columns for score in zip(*(column.tolist() for column in part), strict=True)]
+        scores: list[tuple[float, float]] = []
+        for part, *known in self._measured(states):
+            buffers = np.stack([s.buffers for s in part])
+            columns = kernels.evaluate(*known, buffers, self.splits[split], self.threads, self._scales(part))
+            scores += zip(*(column.tolist() for column in columns), strict=True)
+        return scores
 
     def probe(self, states: Sequence[MemberState]) -> list[Probe]:
-        columns = self._measured(kernels.probe_gradient, states, "probe")
-        return [Probe(*rows) for part in columns for rows in zip(*part, strict=True)]
+        probes: list[Probe] = []
+        for part, *known in self._measured(states):
+            size = part[0].member.batch_size
+            rows = kernels.probe_gradient(*known, self.splits["probe"], self.threads, self._scales(part), size)
+            probes += (Probe(*row) for row in zip(*rows, strict=True))
+        return probes
 
-    def _measured(self, measure: Callable[..., T], states: Sequence[MemberState], split: str) -> Iterator[T]:
+    def _measured(self, states: Sequence[MemberState]) -> Iterator[tuple[Any, ...]]:
+        """As many states as one call takes, with their network, members and parameters."""
         for part in self._parts(states):
-            parameters = np.stack([s.parameters for s in part])
-            yield measure(self.layers, [s.member for s in part], parameters, self.splits[split], self.threads)
+            yield part, self.layers, [s.member for s in part], np.stack([s.parameters for s in part])
+
+    def _scales(self, states: Sequence[MemberState]) -> NDArray[np.float32] | None:
+        """Factor and addend of each channel, (channels, 2), for bytes that were divided by 255; None for these."""
+        match states[0].member.input:
+            case "bytes":
+                return np.tile(np.float32([255, 0]), (IMAGE[0], 1))
+            case "standardized":
+                mean, deviation = self.dataset.channel_statistics
+                return np.stack([1 / deviation, -mean / deviation], axis=1).astype(np.float32)
+        return None
 
     def _parts(self, states: Sequence[MemberState]) -> Iterator[Sequence[MemberState]]:
         """As many members as one call takes."""

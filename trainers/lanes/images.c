@@ -1,4 +1,5 @@
-/* From images of bytes, one after the other, to vectors of a pixel of each: a transposition, and division by 255. */
+/* From images of bytes, one after the other, to vectors of a pixel of each: a transposition, division by 255, and what
+ * else is done to a channel (`channel_scales`, a factor and an addend each). */
 #include "network.h"
 
 /* b / 255, rounded correctly: the reciprocal in two parts, of which the first has so few bits that b times it is exact. */
@@ -58,7 +59,7 @@ void gather(Workspace *w, const Call *call, const int64_t *order, int count) {
     size_t offset = 0, pitch = n->width + 2;
     for (int c = 0; c < n->channels; c++)
         for (int y = 0; y < n->height; y++) {
-            vec *row = w->memory + ((size_t)(y + 1) * n->channels + c) * pitch + 1;
+            vec *row = w->memory + (n->bordered ? ((size_t)(y + 1) * n->channels + c) * pitch + 1 : offset);
             int x = 0;
 #if defined(__SSE2__)
             for (; x + 16 <= n->width; x += 16) sixteen(from, offset + x, row + x);
@@ -68,6 +69,8 @@ void gather(Workspace *w, const Call *call, const int64_t *order, int count) {
                 for (int l = 0; l < LANES; l++) v[l] = from[l][offset + x];
                 row[x] = scale(v);
             }
+            for (x = 0; call->channel_scales && x < n->width; x++)
+                row[x] = fma_(row[x], all(call->channel_scales[2 * c]), all(call->channel_scales[2 * c + 1]));
             offset += n->width;
         }
 }

@@ -15,19 +15,24 @@ import os
 import time
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.activations import ACTIVATIONS
 from trainers.data.dataset import Split
-from trainers.lanes.tables import ARRAYS, COUNTS, ROWS, SUPPORT, header
-from trainers.layers import Layer, parameter_count, places
-from trainers.members import MOST, MemberConfig
+from trainers.lanes.tables import ARRAYS, COUNTS, FLAT, NUMBERS, ROW, SUPPORT, header, row
+from trainers.layers import Layer, buffer_shapes, parameter_count, places
+from trainers.members import FIELDS, MOST, MemberConfig
+from trainers.states import kept_by
+from trainers.streams import slope_key
 
 BUILDS = ("avx512", "avx2", "portable")  # the best first
 NOT_KNOWN = -2
+SCALED_INPUTS = ("bytes", "standardized")
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -84,8 +89,8 @@ def multiply_adds_a_second(threads: int, rounds: int = 20_000_000) -> float:
 
 
 def table(layers: tuple[Layer, ...]) -> NDArray[np.int32]:
-    """The layers as the kernels read them: a row (kind, outputs, bias, activated) each."""
-    return np.array([ROWS[layer.kind](layer) for layer in layers], dtype=np.int32).reshape(len(layers), 4)
+    """The layers as the kernels read them: ROW of each."""
+    return np.array([row(layer) for layer in layers], dtype=np.int32).reshape(len(layers), len(ROW))
 
 
 @functools.cache
@@ -99,7 +104,7 @@ def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
     if wrong > len(layers):
         return "the last layer must be a dense one without activation"
     return (
-        f"layer {layers[wrong - 1].name}: the lane kernels run at most 64 layers, images of 64 channels and 4,096 "
+        f"layer {layers[wrong - 1].name}: the lane kernels run at most 128 layers, images of 64 channels and 4,096 "
         "pixels, convolutions of 64 channels, each pooled once at most, then dense layers of 1,024 units"
     )
 
@@ -108,47 +113,68 @@ def train_epoch(
     layers: tuple[Layer, ...],
     members: Sequence[MemberConfig],
     parameters: Floats,
-    first_moment: Floats,
-    second_moment: Floats,
+    kept: Sequence[Floats],
+    buffers: Floats,
     steps: NDArray[np.int64],
+    rates: Doubles,
     split: Split,
     orders: NDArray[np.int64],
     batch_size: int,
     threads: int,
+    channel_scales: Floats | None = None,
 ) -> tuple[Doubles, Doubles]:
-    """Train every member for one epoch; parameters, moments and steps change in place.
+    """Train every member for one epoch; parameters, what the optimizer keeps, buffers and steps change in place.
 
-    `parameters` and the moments are float32 of shape (members, parameters), `steps` int64 (members,), `orders` int64
-    (members, images): each member's order of the images of the split. Returns each member's mean loss and accuracy
-    over its batches, each before its step. Raises ValueError for arrays that don't fit.
+    `parameters` and each of `kept` are float32 of shape (members, parameters), `buffers`, the running statistics,
+    float32 (members, buffers), `steps` int64 (members,), `rates` float64 (members, batches), `orders` int64 (members, images): each member's order of the images of the split.
+    Returns each member's mean loss and accuracy over its batches, each before its step. Raises ValueError for arrays
+    that don't fit.
     """
-    vectors = {"parameters": parameters, "first_moment": first_moment, "second_moment": second_moment}
+    vectors = {"parameters": parameters, "buffers": buffers} | dict(zip(("first", "second"), kept, strict=False))
     for name, array in (vectors | {"steps": steps}).items():
         if not array.flags.writeable:
             raise ValueError(f"{name} must be writable")
-    return _run(layers, members, split, threads, batch_size, **vectors, steps=steps, orders=orders)
+    for member in members:
+        if len(kept) != len(kept_by(member)):
+            raise ValueError(f"{member.optimizer} keeps {len(kept_by(member))} arrays, but got {len(kept)}")
+    arrays = vectors | {"steps": steps, "rates": rates, "orders": orders}
+    return _run(layers, members, split, threads, channel_scales, batch_size, **arrays)
 
 
 def evaluate(
-    layers: tuple[Layer, ...], members: Sequence[MemberConfig], parameters: Floats, split: Split, threads: int
+    layers: tuple[Layer, ...],
+    members: Sequence[MemberConfig],
+    parameters: Floats,
+    buffers: Floats,
+    split: Split,
+    threads: int,
+    channel_scales: Floats | None = None,
 ) -> tuple[Doubles, Doubles]:
-    """Each member's mean loss and accuracy on a split. Raises ValueError for arrays that don't fit."""
-    return _run(layers, members, split, threads, parameters=parameters)
+    """Each member's mean loss and accuracy on a split, normalized by the running statistics where by any. Raises ValueError for arrays that don't fit."""
+    return _run(layers, members, split, threads, channel_scales, parameters=parameters, buffers=buffers)
 
 
 def probe_gradient(
-    layers: tuple[Layer, ...], members: Sequence[MemberConfig], parameters: Floats, split: Split, threads: int
+    layers: tuple[Layer, ...],
+    members: Sequence[MemberConfig],
+    parameters: Floats,
+    split: Split,
+    threads: int,
+    channel_scales: Floats | None = None,
+    batch_size: int = MOST,
 ) -> tuple[Floats, Doubles, Doubles]:
     """The gradient of the mean data loss over a split, float32 of shape (members, parameters), and saturation.
 
     The other two are (members, layers with parameters): the fraction of saturated (unit, image) pairs, and of units
-    that every image saturates; 0 for the output. Raises ValueError for arrays that don't fit.
+    that every image saturates; 0 for the output. Batch normalization takes the images in batches of `batch_size`, in
+    order, each by its own statistics. Raises ValueError for arrays that don't fit.
     """
     units = [place.units for place in places(layers, split.images.shape[1:])]
     gradients = np.zeros_like(parameters)
     often = np.zeros((len(members), len(units)), dtype=np.int64)
     alive = np.zeros((len(members), sum(units)), dtype=np.uint8)
-    _run(layers, members, split, threads, parameters=parameters, gradients=gradients, often=often, alive=alive)
+    arrays = {"gradients": gradients, "often": often, "alive": alive}
+    _run(layers, members, split, threads, channel_scales, batch_size, parameters=parameters, **arrays)
     saturated, dead = np.zeros(often.shape), np.zeros(often.shape)
     for i, (count, stop) in enumerate(zip(units, itertools.accumulate(units), strict=True)):
         if count:
@@ -175,6 +201,7 @@ def _run(
     members: Sequence[MemberConfig],
     split: Split,
     threads: int,
+    channel_scales: Floats | None,
     batch_size: int = MOST,
     **arrays: NDArray[Any],
 ) -> tuple[Doubles, Doubles]:
@@ -188,10 +215,18 @@ def _run(
     for name, number in (("threads", threads), ("batch_size", batch_size)):
         if not 1 <= number <= MOST:
             raise ValueError(f"{name} must be from 1 to {MOST}, but got {number}")
+    if channel_scales is not None:
+        arrays["channel_scales"] = channel_scales
+    if {m.input in SCALED_INPUTS for m in members} != {channel_scales is not None}:
+        raise ValueError(
+            f"channel_scales must be given where the input is {' or '.join(SCALED_INPUTS)}, and only there"
+        )
     arrays = {"orders": np.arange(images)} | arrays | {"images": split.images, "labels": split.labels}
     orders = arrays["orders"]
     shapes = {"images": (images, *image), "labels": (images,), "steps": (count,)}
-    shapes |= dict.fromkeys(("parameters", "first_moment", "second_moment"), (count, parameter_count(layers, image)))
+    shapes |= dict.fromkeys(("parameters", "first", "second"), (count, parameter_count(layers, image)))
+    shapes["buffers"] = (count, sum(prod(shape) for kept in buffer_shapes(layers, image) for shape, _ in kept.values()))
+    shapes |= {"rates": (count, -(-orders.shape[-1] // batch_size)), "channel_scales": (image[0], 2)}
     shapes["orders"] = (count, orders.shape[-1]) if "steps" in arrays else (images,)
     for name, shape in shapes.items():
         array, kind = arrays.get(name), ARRAYS[name]
@@ -205,7 +240,7 @@ def _run(
     fields = SUPPORT.fields.items()
     arrays |= {
         "table": rows,
-        "numbers": np.array([(m.alpha, m.r, m.learning_rate) for m in members]),
+        "numbers": np.array([[_numbers(m)[name] for name in NUMBERS] for m in members], dtype=np.float64),
         "choices": np.array([[f.index(getattr(m, name)) for name, f in fields] for m in members], dtype=np.int32),
         "losses": losses,
         "accuracies": accuracies,
@@ -217,6 +252,14 @@ def _run(
     if result:
         raise MemoryError("not enough memory for the lane kernels")
     return losses, accuracies
+
+
+def _numbers(member: MemberConfig) -> dict[str, float]:
+    """NUMBERS of a member, by name."""
+    f = ACTIVATIONS[member.activation]
+    values = {name: getattr(member, name) for name in NUMBERS if name in FIELDS} | {"slope": member.slope or 0.0}
+    values["key"] = slope_key(member.seed) if f.random else 0.0
+    return values | dict(zip(FLAT, f.flat_at(member.slope) or (), strict=True))
 
 
 def _check_range(name: str, array: NDArray[np.int64], bound: int) -> None:

@@ -32,6 +32,12 @@ INLINE unsigned bits(mask m) { return m; }
 INLINE vec at_least(vec a, vec low) { return _mm512_max_ps(low, a); }
 INLINE vec at_most(vec a, vec high) { return _mm512_min_ps(high, a); }
 INLINE float sum(vec a) { return _mm512_reduce_add_ps(a); }
+INLINE vec first_halves(vec a, vec b) { /* a[0], b[0], a[1], b[1] and so on */
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+INLINE vec second_halves(vec a, vec b) {
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+}
 
 #elif defined(__AVX2__) && defined(__FMA__)
 
@@ -52,6 +58,12 @@ INLINE float sum(vec a) {
     __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     b = _mm_add_ps(b, _mm_movehl_ps(b, b));
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_shuffle_ps(b, b, 1)));
+}
+INLINE vec first_halves(vec a, vec b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+INLINE vec second_halves(vec a, vec b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
 }
 
 #else /* the compiler's own vectors of 16 bytes: SSE2, Arm's NEON, or whatever it makes of them */
@@ -76,6 +88,8 @@ INLINE unsigned bits(mask m) { return (m[0] & 1) | (m[1] & 2) | (m[2] & 4) | (m[
 INLINE vec at_least(vec a, vec low) { return choose(below(a, low), low, a); }
 INLINE vec at_most(vec a, vec high) { return choose(below(high, a), high, a); }
 INLINE float sum(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+INLINE vec first_halves(vec a, vec b) { return (vec){a[0], b[0], a[1], b[1]}; }
+INLINE vec second_halves(vec a, vec b) { return (vec){a[2], b[2], a[3], b[3]}; }
 
 #endif
 
@@ -90,6 +104,22 @@ INLINE vec loaded(vec a) {
     __asm__("" : "+w"(a));
 #endif
     return a;
+}
+
+/* LANES vectors turned around: lane l of vector k becomes lane k of vector l. Each round interleaves the vectors of the
+ * first half with those of the second. */
+INLINE void transpose(vec *a) {
+    vec b[LANES];
+#pragma GCC unroll 4
+    for (int round = 1; round < LANES; round *= 2) {
+#pragma GCC unroll 8
+        for (int l = 0; l < LANES / 2; l++) {
+            b[2 * l] = first_halves(a[l], a[l + LANES / 2]);
+            b[2 * l + 1] = second_halves(a[l], a[l + LANES / 2]);
+        }
+#pragma GCC unroll 16
+        for (int l = 0; l < LANES; l++) a[l] = b[l];
+    }
 }
 
 INLINE wide widened(vec a) { return __builtin_convertvector(a, wide); }

@@ -1,6 +1,7 @@
-/* The whole network on LANES images: planned once, then forward and backward through all layers.
+/* A segment of the network on groups of LANES images, forward and backward.
  *
- * Everything lies in one workspace a thread, laid out by `plan`, so that it stays in the core's second-level cache. On
+ * Everything lies where `plan` has laid it out. A network of one segment needs the memory of one group a thread, which
+ * stays in the core's second-level cache. On
  * the way forward each layer leaves its value and its slope by z; on the way back the gradient by z takes the slope's
  * place. Separable convolutions run as the plain one that they multiply out to; `factor` takes the gradient apart. */
 #include "network.h"
@@ -30,75 +31,187 @@ void prepare(Workspace *w, const float *parameters, int backward) {
     }
 }
 
-static void convolution(Workspace *w, int index, const vec *image, const float *bias, const Scaled *f, int backward,
-                        Saturation *saturation) {
+/* Random slopes below 0, of so many units from `unit` of a layer on; they are drawn in training alone. */
+static int is_random(const Scaled *f, const Pass *p) { return f->activation == RRELU && p->training; }
+
+static void draw_slopes(const Workspace *w, int index, const Pass *p, size_t unit, vec *slopes, size_t count) {
     const Layer *l = &w->network->layers[index];
-    vec *value = w->memory + l->value, *slope = backward ? w->memory + l->slope : NULL;
+    uint32_t units = (uint32_t)((size_t)l->out * l->rows * l->columns);
+    draw(layer_of_draw(p->key, p->step, index + 1), (uint32_t)w->first, units, (uint32_t)unit, slopes, count);
+}
+
+/* The activation of so many arguments, in their place `at` among a layer's values, and what the way back needs. */
+static void activate_at(Workspace *w, const Layer *l, const Pass *p, size_t at, const vec *drawn, size_t count) {
+    const Scaled *f = &p->functions[l->function];
+    vec *value = w->memory + l->value + at, *slope = p->backward ? w->memory + l->slope + at : NULL;
+    vec *by_alpha = l->alpha.flat != (size_t)NOWHERE ? w->memory + l->by_alpha + at : NULL;
+    vec *by_below_0 = l->below_0.flat != (size_t)NOWHERE ? w->memory + l->by_below_0 + at : NULL;
+    if (slope && (by_alpha || by_below_0))
+        activate_learned(f, value, drawn, slope, by_alpha, by_below_0, count);
+    else
+        activate(f, value, drawn, value, slope, count);
+}
+
+/* A convolution's own output, where it is to be normalized. */
+static void convolve(Workspace *w, const Layer *l, const float *bias) {
+    for (int y = 0; y < l->height; y++)
+        convolve_row(w->memory + l->input + (size_t)y * l->in * (l->width + 2), l->in, l->width, w->weights + l->packed,
+                     bias, row_at(w->memory + l->z, l, 0, y), l->out, l->width + 2);
+}
+
+static void convolution(Workspace *w, int index, const Pass *p) {
+    const Layer *l = &w->network->layers[index];
+    const Scaled *f = &p->functions[l->function];
+    const float *bias = l->bias ? p->parameters + l->biases : NULL;
+    const vec *image = w->memory + l->input;
+    vec *value = w->memory + l->value;
+    Saturation *saturation = p->saturation;
     /* rows go straight to their place, but where they are pooled: then a pair of z is kept beside it, and of f(z) */
     size_t size = (size_t)l->out * l->width, pitch = l->pooled ? (size_t)l->width : (size_t)l->width + 2;
-    vec *pair = w->memory + w->network->rows, *values = pair + 2 * size;
-    int wide = l->pooled ? l->width / 2 : l->width, monotone = is_monotone(f->activation); /* pooling.c */
+    vec *pair = w->scratch + w->network->rows, *values = pair + 2 * size, *slopes = values + 2 * size;
+    if (saturation) saturation->valid = (unsigned)((1ull << w->valid) - 1);
+    if (l->normalization) normalize(w, l, p);
+    /* the largest argument is that of the largest value, and three of four values need not be known (pooling.c) */
+    int random = is_random(f, p), simple = f->monotone && !random && !l->residual;
+    int wide = l->pooled ? l->width / 2 : l->width;
     for (int y = 0; y < l->height; y++) {
-        const vec *above = image + (size_t)y * l->in * (l->width + 2);
+        const vec *above = image + (size_t)y * l->in * (l->width + 2), *incoming = above + l->in * (l->width + 2) + 1;
         size_t half = y % 2 * size;
-        vec *row = l->pooled ? pair + half : row_of(value, l->out, l->width, y);
-        convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, pitch);
+        vec *row = l->pooled ? pair + half : row_of(value, l->out, l->width, y), *drawn = l->pooled ? slopes + half : slopes;
+        if (l->normalization)
+            for (int c = 0; c < l->out; c++) normalized_row(w, l, p, c, y, row + c * pitch);
+        else
+            convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, pitch);
         for (int c = 0; saturation && c < l->out; c++)
             count_saturated(f, row + c * pitch, l->width, saturation, index,
                             l->units + ((size_t)c * l->height + y) * l->width);
-        if (l->pooled && !monotone) activate(f, row, values + half, NULL, size);
+        for (int c = 0; random && c < l->out; c++)
+            draw_slopes(w, index, p, ((size_t)c * l->height + y) * l->width, drawn + (size_t)c * l->width, l->width);
+        if (l->pooled && !simple) activate(f, row, random ? drawn : NULL, values + half, NULL, size);
+        for (int c = 0; l->pooled && l->residual && c < l->out; c++)
+            for (int x = 0; x < l->width; x++) values[half + c * l->width + x] += incoming[c * (l->width + 2) + x];
         if (l->pooled && y % 2 == 0) continue;
         int to_y = l->pooled ? y / 2 : y;
-        vec *to = row_of(value, l->out, wide, to_y), *to_slope = slope ? row_of(slope, l->out, wide, to_y) : NULL;
-        vec *choice = slope ? row_of(w->memory + l->choice, l->out, wide, to_y) : NULL;
-        const vec *keys = monotone ? pair : values;
+        size_t to = row_of(value, l->out, wide, to_y) - value;
+        const vec *keys = simple ? pair : values;
         for (int c = 0; c < l->out; c++) {
-            size_t at = (size_t)c * (wide + 2), from = (size_t)c * l->width;
-            if (l->pooled) pool(keys + from, pair + from, size, to + at, choice ? choice + at : NULL, wide);
-            activate(f, to + at, to + at, slope ? to_slope + at : NULL, wide);
+            size_t at = to + (size_t)c * (wide + 2), from = (size_t)c * l->width;
+            vec *choice = p->backward && l->pooled ? w->memory + l->choice + at : NULL, *winners = slopes + 2 * size;
+            if (l->pooled) pool(keys + from, pair + from, size, value + at, choice, wide);
+            if (l->pooled && random) pool(keys + from, slopes + from, size, winners, NULL, wide);
+            activate_at(w, l, p, at, !random ? NULL : l->pooled ? winners : drawn + from, wide);
+            if (l->residual && l->pooled) pool(keys + from, keys + from, size, value + at, NULL, wide);
+            if (l->residual && !l->pooled)
+                for (int x = 0; x < wide; x++) value[at + x] += incoming[c * (l->width + 2) + x];
         }
     }
 }
 
-/* What a dense layer reads, flat: (channel, row, column), if it is an image. */
+/* What a small dense layer reads, or a large one on the way forward: flat (channel, row, column), if it was an image. */
 static const vec *flat_input(Workspace *w, int index) {
     const Network *n = w->network;
     const Layer *l = &n->layers[index];
-    if (index && l[-1].kind == DENSE) return w->memory + l->input;
+    if (!index || l[-1].kind == DENSE) return w->memory + l->input;
     int height = l->height, width = l->width, channels = l->in / (height * width);
-    vec *flat = w->memory + n->rows;
+    vec *flat = l->large ? w->memory + l->input : w->scratch + n->rows;
     for (int c = 0; c < channels; c++)
         for (int y = 0; y < height; y++)
             memcpy(flat + ((size_t)c * height + y) * width,
-                   row_of(w->memory + l->input, channels, width, y) + (size_t)c * (width + 2), sizeof(vec) * width);
+                   row_of(w->memory + l[-1].value, channels, width, y) + (size_t)c * (width + 2), sizeof(vec) * width);
     return flat;
 }
 
-/* Leaves the logits as the last layer's value. */
-void forward(Workspace *w, const float *parameters, const Scaled *f, int backward, Saturation *saturation) {
-    const Network *n = w->network;
-    for (int i = 0; i < n->count; i++) {
-        const Layer *l = &n->layers[i];
-        const float *bias = l->bias ? parameters + l->biases : NULL;
-        if (l->kind != DENSE) {
-            convolution(w, i, w->memory + l->input, bias, f, backward, saturation);
-            continue;
+/* A dense layer's own output, so many groups; COLUMNS of them at a time where it is large. */
+static void dense_products(Workspace *w, int groups, int index, const Pass *p) {
+    const Layer *l = &w->network->layers[index];
+    const float *weights = p->parameters + l->parameters, *bias = l->bias ? p->parameters + l->biases : NULL;
+    for (int g = 0, columns; g < groups; g += columns) {
+        columns = groups - g < COLUMNS || !l->large ? 1 : COLUMNS;
+        const vec *in[COLUMNS];
+        vec *out[COLUMNS];
+        for (int c = 0; c < columns; c++) {
+            in[c] = flat_input(w + g + c, index);
+            out[c] = w[g + c].memory + (l->normalization ? l->z : l->value);
         }
-        vec *value = w->memory + l->value;
-        dense(flat_input(w, i), l->in, parameters + l->parameters, bias, value, l->out);
-        if (!l->activated) continue;
-        if (saturation) count_saturated(f, value, l->out, saturation, i, l->units);
-        activate(f, value, value, backward ? w->memory + l->slope : NULL, l->out);
+        if (l->large)
+            products(weights, l->in, 1, l->out, l->in, in, bias, out, columns);
+        else
+            dense(in[0], l->in, weights, bias, out[0], l->out);
     }
+}
+
+/* What follows them. */
+static void dense_values(Workspace *w, int index, const Pass *p) {
+    const Layer *l = &w->network->layers[index];
+    const Scaled *f = &p->functions[l->function];
+    vec *value = w->memory + l->value, *drawn = is_random(f, p) ? w->scratch + w->network->rows : NULL;
+    if (!l->activated) return;
+    if (l->normalization) normalize(w, l, p);
+    for (int u = 0; l->normalization && u < l->out; u++) normalized_row(w, l, p, u, 0, value + u);
+    if (p->saturation) p->saturation->valid = (unsigned)((1ull << w->valid) - 1);
+    if (p->saturation) count_saturated(f, value, l->out, p->saturation, index, l->units);
+    if (drawn) draw_slopes(w, index, p, 0, drawn, l->out);
+    activate_at(w, l, p, 0, drawn, l->out);
+    for (int u = 0; l->residual && u < l->out; u++) value[u] += w->memory[l->input + u];
+}
+
+/* A layer's own output. Convolutions that are not normalized have none: they go row by row to their values. */
+static void begin(Workspace *w, int groups, int index, const Pass *p) {
+    const Layer *l = &w->network->layers[index];
+    if (l->kind == DENSE) dense_products(w, groups, index, p);
+    for (int g = 0; g < groups; g++) {
+        if (l->kind != DENSE && l->normalization) convolve(w + g, l, l->bias ? p->parameters + l->biases : NULL);
+        if (l->meets) leave_sums(w + g, l);
+    }
+}
+
+/* From there to its values. */
+static void finish(Workspace *w, int groups, int index, const Pass *p) {
+    for (int g = 0; g < groups; g++)
+        w->network->layers[index].kind == DENSE ? dense_values(w + g, index, p) : convolution(w + g, index, p);
+}
+
+/* Through a segment, so many groups: all of them through each layer where that is a whole one, else one after the other.
+ * The last segment leaves the outputs as the last layer's value. */
+void forward(Workspace *w, int groups, const Segment *segment, const Pass *p) {
+    const Network *n = w->network;
+    int tail = segment->end < n->count && n->layers[segment->end].meets; /* its own output is this segment's */
+    int together = segment->begin < segment->end && n->layers[segment->begin].whole;
+    for (int g = 0, many; g < groups; g += many) {
+        many = together ? groups : 1;
+        for (int i = segment->begin; i < segment->end; i++) {
+            if (!n->layers[i].meets) begin(w + g, many, i, p);
+            finish(w + g, many, i, p);
+        }
+        if (tail && !n->layers[segment->end].whole) begin(w + g, many, segment->end, p);
+    }
+    if (tail && n->layers[segment->end].whole) begin(w, groups, segment->end, p);
+}
+
+/* Turns the slopes of so many of a layer's values, from `at` on, into the gradient by their z, given that by them; what the
+ * layer learns of its activation gets its part. */
+static void through(Workspace *w, const Layer *l, size_t at, const vec *by_value, size_t count) {
+    vec *slope = w->memory + l->slope + at;
+    if (l->residual) memcpy(w->memory + l->through + at, by_value, sizeof(vec) * count);
+    const Place learned[2] = {l->alpha, l->below_0};
+    const size_t derivatives[2] = {l->by_alpha, l->by_below_0};
+    for (int k = 0; k < 2; k++) {
+        if (learned[k].flat == (size_t)NOWHERE) continue;
+        const vec *by = w->memory + derivatives[k] + at;
+        vec s = all(0.0f);
+        for (size_t x = 0; x < count; x++) s = fma_(by[x], by_value[x], s);
+        w->gradient[learned[k].own] += sum(s);
+    }
+    for (size_t x = 0; x < count; x++) slope[x] *= by_value[x];
 }
 
 /* Turns the slope of row y of a convolution's output into the gradient by z, given the gradient by that row. */
 static void through_activation(Workspace *w, const Layer *l, int y, const vec *by_value, size_t by_pitch) {
     int half = l->pooled ? 2 : 1, width = l->width / half;
-    size_t pitch = width + 2;
-    vec *slope = row_of(w->memory + l->slope, l->out, width, y);
+    size_t pitch = width + 2, at = row_of(w->memory, l->out, width, y) - w->memory;
+    const vec *slope = w->memory + l->slope + at;
     for (int c = 0; c < l->out; c++) {
-        for (int x = 0; x < width; x++) slope[c * pitch + x] *= by_value[c * by_pitch + x];
+        through(w, l, at + c * pitch, by_value + c * by_pitch, width);
         if (!l->pooled) continue;
         vec *upper = row_of(w->memory + l->gradient, l->out, l->width, 2 * y) + (size_t)c * (l->width + 2);
         vec *lower = upper + (size_t)l->out * (l->width + 2);
@@ -122,17 +235,30 @@ static void factor(const Layer *l, const float *parameters, const float *full, f
         }
 }
 
-static void convolution_back(Workspace *w, int index, const float *parameters, float *gradient) {
+/* Adds the gradient by a residual layer's values to that by row y of what it reads. */
+static void add_through(const Workspace *w, const Layer *l, int y, vec *row) {
+    int half = l->pooled ? 2 : 1, width = l->width / half;
+    size_t at = row_of(w->memory, l->out, width, y / half) - w->memory;
+    for (int c = 0; c < l->out; c++, at += width + 2, row += l->width) {
+        const vec *by_value = w->memory + l->through + at, *choice = w->memory + l->choice + at;
+        for (int x = 0; x < l->width; x++)
+            row[x] += !l->pooled ? by_value[x]
+                                 : choose(equal(choice[x / 2], all((float)(y % 2 * 2 + x % 2))), by_value[x / 2], all(0.0f));
+    }
+}
+
+static void convolution_back(Workspace *w, int index, const float *parameters) {
     const Network *n = w->network;
     const Layer *l = &n->layers[index];
-    vec *by_z = w->memory + (l->pooled ? l->gradient : l->slope), *sums = w->memory + n->sums;
+    float *gradient = w->gradient + l->own;
+    vec *by_z = w->memory + (l->pooled ? l->gradient : l->slope), *sums = w->scratch + n->sums;
     size_t count = (size_t)l->in * l->out * 9, pitch = l->width + 2;
     weight_gradient(w->memory + l->input, by_z, l->in, l->out, l->height, l->width, sums);
-    float *full = l->kind == SEPARABLE ? w->weights + n->factors + count : gradient + l->parameters;
+    float *full = l->kind == SEPARABLE ? w->weights + n->factors + count : gradient;
     for (size_t k = 0; k < count; k++) full[k] = sum(sums[k]);
-    if (l->kind == SEPARABLE) factor(l, parameters + l->parameters, full, gradient + l->parameters);
+    if (l->kind == SEPARABLE) factor(l, parameters + l->parameters, full, gradient);
     if (l->bias) {
-        float *by_bias = gradient + l->biases;
+        float *by_bias = gradient + (l->biases - l->parameters);
         for (int c = 0; c < l->out; c++) {
             vec s = all(0.0f);
             for (int y = 0; y < l->height; y++) {
@@ -144,34 +270,102 @@ static void convolution_back(Workspace *w, int index, const float *parameters, f
         }
     }
     if (index == 0) return;
-    vec *row = w->memory + n->rows;
+    vec *row = w->scratch + n->rows;
     for (int y = 0; y < l->height; y++) {
         convolve_row(by_z + (size_t)y * l->out * pitch, l->out, l->width, w->weights + l->flipped, NULL, row, l->in,
                      l->width);
+        if (l->residual) add_through(w, l, y, row);
         through_activation(w, &n->layers[index - 1], y, row, l->width);
     }
 }
 
-/* The gradient of the flat parameter vector, summed over the lanes, from that by the logits (the last one's slope). */
-void backward(Workspace *w, const float *parameters, float *gradient) {
-    const Network *n = w->network;
-    for (int i = n->count - 1; i >= 0; i--) {
-        const Layer *l = &n->layers[i], *before = i ? l - 1 : NULL;
-        if (l->kind != DENSE) {
-            convolution_back(w, i, parameters, gradient);
-            continue;
+/* The gradient by what a dense layer reads becomes that by the z of the layer before. */
+static void pass_back(Workspace *w, int index, vec *back) {
+    const Layer *l = &w->network->layers[index], *before = l - 1;
+    for (int j = 0; l->residual && j < l->in; j++) back[j] += w->memory[l->through + j];
+    if (before->kind == DENSE)
+        through(w, before, 0, back, before->out);
+    else
+        for (int y = 0; y < l->height; y++)
+            through_activation(w, before, y, back + (size_t)y * l->width, (size_t)l->height * l->width);
+}
+
+static void small_back(Workspace *w, int index, const float *parameters) {
+    const Layer *l = &w->network->layers[index];
+    float *gradient = w->gradient + l->own, *by_bias = l->bias ? gradient + (l->biases - l->parameters) : NULL;
+    const vec *in = flat_input(w, index);
+    vec *back = index ? w->scratch + w->network->rows + l->in : NULL;
+    dense_back(in, l->in, parameters + l->parameters, w->memory + l->slope, l->out, back, gradient, by_bias);
+    if (index) pass_back(w, index, back);
+}
+
+/* From the gradient by the units of a large layer, so many groups, to that by what it reads, unless these are images.
+ * It is left ready for weights_gradient: its inputs are turned. */
+static void large_back(Workspace *w, int groups, int index, const float *parameters) {
+    const Layer *l = &w->network->layers[index];
+    for (int g = 0; g < groups; g++) turn(w[g].memory + l->input, l->in);
+    for (int g = 0, columns; index && g < groups; g += columns) {
+        columns = groups - g < COLUMNS ? 1 : COLUMNS;
+        const vec *by_z[COLUMNS];
+        vec *back[COLUMNS];
+        for (int c = 0; c < columns; c++) {
+            by_z[c] = w[g + c].memory + l->slope;
+            back[c] = w->scratch + w->network->rows + (size_t)c * l->in;
         }
-        const vec *in = flat_input(w, i);
-        vec *back = i ? w->memory + n->rows + l->in : NULL;
-        float *by_bias = l->bias ? gradient + l->biases : NULL;
-        dense_back(in, l->in, parameters + l->parameters, w->memory + l->slope, l->out, back, gradient + l->parameters, by_bias);
-        if (!before) break;
-        if (before->kind == DENSE) {
-            vec *slope = w->memory + before->slope;
-            for (int j = 0; j < before->out; j++) slope[j] *= back[j];
-        } else {
-            for (int y = 0; y < l->height; y++)
-                through_activation(w, before, y, back + (size_t)y * l->width, (size_t)l->height * l->width);
+        products(parameters + l->parameters, 1, l->in, l->in, l->out, by_z, NULL, back, columns);
+        for (int c = 0; c < columns; c++) pass_back(w + g + c, index, back[c]);
+    }
+}
+
+/* The gradient by the weights of so many units of a large layer, summed over all these groups; or adds it. */
+void weights_gradient(Workspace *const *w, int groups, int layer, int unit, int units, int add, float *gradient) {
+    const Layer *l = &w[0]->network->layers[layer];
+    for (int begin = 0; begin < groups; begin += MOST_KEPT) {
+        const vec *by_z[MOST_KEPT], *in[MOST_KEPT];
+        int count = groups - begin < MOST_KEPT ? groups - begin : MOST_KEPT;
+        for (int g = 0; g < count; g++) by_z[g] = w[begin + g]->memory + l->slope;
+        for (int g = 0; g < count; g++) in[g] = w[begin + g]->memory + l->input;
+        weight_products(by_z, in, count, unit, units, l->in, add || begin, gradient);
+    }
+}
+
+/* The same by the bias. */
+void bias_gradient(Workspace *const *w, int groups, int layer, int add, float *gradient) {
+    const Layer *l = &w[0]->network->layers[layer];
+    for (int u = 0; u < l->out; u++) {
+        vec s = all(0.0f);
+        for (int g = 0; g < groups; g++) s += w[g]->memory[l->slope + u];
+        gradient[u] = (add ? gradient[u] : 0.0f) + sum(s);
+    }
+}
+
+/* Back through a layer, so many groups: from the gradient by its values' z to that by the z of the layer before, and to a
+ * group's own gradient by the parameters, summed over its lanes. */
+static void back(Workspace *w, int groups, int index, const Pass *p) {
+    const Layer *l = &w->network->layers[index];
+    for (int g = 0; l->normalization && g < groups; g++) normalize_back(w + g, l, p);
+    if (l->large) large_back(w, groups, index, p->parameters);
+    for (Workspace *end = w + groups; w < end; w++) {
+        float *gradient = w->gradient + l->own;
+        if (l->kind != DENSE) convolution_back(w, index, p->parameters);
+        else if (!l->large) small_back(w, index, p->parameters);
+        else if (!l->whole) weights_gradient(&w, 1, index, 0, l->out, 0, gradient);
+        if (l->large && !l->whole && l->bias) bias_gradient(&w, 1, index, 0, gradient + (l->biases - l->parameters));
+    }
+}
+
+/* Back through a segment, as forward; from the gradient by the last layer's z (its slope). */
+void backward(Workspace *w, int groups, const Segment *segment, const Pass *p) {
+    const Network *n = w->network;
+    int tail = segment->end < n->count && n->layers[segment->end].meets;
+    int together = segment->begin < segment->end && n->layers[segment->begin].whole;
+    if (tail && n->layers[segment->end].whole) back(w, groups, segment->end, p);
+    for (int g = 0, many; g < groups; g += many) {
+        many = together ? groups : 1;
+        if (tail && !n->layers[segment->end].whole) back(w + g, many, segment->end, p);
+        for (int i = segment->end - 1; i >= segment->begin; i--) {
+            if (!n->layers[i].meets) back(w + g, many, i, p);
+            for (int k = g; n->layers[i].meets && k < g + many; k++) leave_sums_back(w + k, &n->layers[i]);
         }
     }
 }

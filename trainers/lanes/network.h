@@ -1,4 +1,4 @@
-/* A network as data, and what one thread needs to run it on LANES images at a time.
+/* A network as data, and what it takes to run it on a group of LANES images.
  *
  * The convolutional part keeps its images as rows: row y of an image of c channels is c pieces of (width + 2) vectors,
  * and there is a row above and one below, so that the border of zeros that the padding asks for lies in place. */
@@ -12,15 +12,34 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MOST_LAYERS = 64, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
+enum { MOST_LAYERS = 128, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4096 };
+enum { MOST_SMALL = 512 };        /* weights of a dense layer that runs in a simple way, group by group (dense.c) */
+enum { MOST_IN_ONE_GO = 1 << 16 }; /* weights of all larger ones, behind convolutions, that are still in one segment */
+enum { MOST_KEPT = 32 };           /* groups that are summed up in one go */
+enum { COLUMNS = 2 };              /* groups, or vectors of inputs, in a block of matrices.c */
+
+typedef struct {
+    size_t flat, own; /* in the flat vector, and in the gradient that a group has for its own */
+} Place;
+
+enum { NOWHERE = -1 };
 
 typedef struct {
     int kind;          /* PLAIN, SEPARABLE or DENSE: a pooling is part of the convolution before it */
     int pooled, bias, activated;
+    int large; /* a dense layer for matrices.c, */
+    int whole; /*   whose gradient is summed over all groups of a batch, not kept for each */
+    int normalization, residual;
+    int meets; /* whether it is normalized by the statistics of a batch, for which its groups have to meet */
     int in, out;       /* channels, or units */
     int height, width; /* of its input; 1 and 1 after a dense layer */
+    int rows, columns; /* of its output, before the pooling; 1 and 1 of a dense layer */
+    int function;      /* which of the network's functions it has */
+    Place learned;     /* what its normalization learns, and then its own alpha and slope; */
+    Place alpha, below_0; /*   those that its activation has, which may be an earlier layer's, or NOWHERE */
     size_t parameters; /* where its parameters begin in the flat vector, */
     size_t biases;     /*   and those of its bias */
+    size_t own;        /*   in the gradient that a group has for its own, which leaves out the whole ones; */
     size_t units;      /* where its units begin among all activated ones */
     size_t packed;     /* offsets in floats: its weights as the kernels read them; */
     size_t flipped;    /*   the same for the way back */
@@ -28,28 +47,57 @@ typedef struct {
     size_t value;      /*   alpha f(z / alpha), after the pooling; */
     size_t slope;      /*   its derivative by z, which on the way back becomes the gradient by z; */
     size_t choice;     /*   which of four was the largest (pooled layers); */
-    size_t gradient;   /*   the gradient by z before the pooling (pooled layers) */
+    size_t gradient;   /*   the gradient by z before the pooling (pooled layers); */
+    size_t z;          /*   what is normalized, which becomes the normalized (or remains, of dynamic tanh), */
+    size_t inverse;    /*   and 1 / its deviation, of the layer or of each channel; */
+    size_t through;    /*   the gradient by its value (residual layers); */
+    size_t by_alpha, by_below_0; /* derivatives of its value */
+    size_t buffers;    /* where its running statistics begin: the channels' means, then their variances */
+    size_t partials;   /* where a group leaves its sums for those of a batch (normalization.c) */
 } Layer;
+
+/* Layers that a group of images passes in one go before the next group does. */
+typedef struct {
+    int begin, end;
+    int together; /* all groups of a batch have to be there: a team meets before it, and on the way back after it */
+} Segment;
 
 typedef struct {
     int count, channels, height, width, classes;
     Layer layers[MOST_LAYERS];
-    size_t parameters, units, vectors, floats; /* sizes: the flat vector, activated units, a workspace */
-    size_t rows;                               /* offset in vectors of the scratch rows */
-    size_t sums;                               /* offset in vectors of a layer's weight gradients */
-    size_t factors; /* offset in floats of a separable layer's product, and of its gradient */
+    int segment_count;
+    Segment segments[MOST_LAYERS];
+    int functions, learns;    /* how many, and whether any alpha or slope is learned */
+    int bordered;             /* whether the images have borders: where a convolution comes first */
+    size_t parameters, units; /* sizes: the flat vector, activated units, */
+    size_t own;               /*   the gradient that a group has for its own, */
+    size_t buffers, partials; /*   the running statistics, and what a group leaves for those of a batch, */
+    size_t vectors;           /*   a group's memory, */
+    size_t scratch, floats;   /*   a thread's scratch, and its packed weights */
+    size_t rows;              /* offset in the scratch of rows, or of a dense layer's input and the gradient by it; */
+    size_t sums;              /*   of a layer's weight gradients */
+    size_t factors;           /* offset in floats of a separable layer's product, and of its gradient */
 } Network;
 
 typedef struct {
-    int activation, scaling, penalty;
-    double alpha, r, learning_rate;
-} Settings;
+    int64_t number; /* from 1 on */
+    int optimizer;
+    float size, correction, inverse, epsilon; /* inverse is 1 / correction */
+    float l1, l2;                             /* the penalties' strength */
+    float shrink, factor;                     /* what parameters and gradients are multiplied by */
+} Step;
 
 typedef struct {
     int activation;
     vec inner, outer, steep; /* outer * f(inner * z), whose derivative is steep * f'(inner * z) */
-    vec rate, reach;         /* its exponential is 2^(rate |z|), for |z| up to reach */
+    vec rate, reach;         /* its exponential is 2^(rate |z|), or of its square, for what is up to reach */
     vec flat;                /* beyond this |z| the derivative is 0 */
+    vec below_0;             /* the slope there, of those that have one */
+    double alpha, signed_inner;
+    int mirrored, rescaled;
+    int monotone;            /* where f increases (or stays), the largest z of a pool is also the largest f(z) */
+    int still;               /* alpha changes nothing */
+    float low, high, from, to; /* saturated: below the first, above the second, or between the last two */
 } Scaled;
 
 typedef struct {
@@ -58,13 +106,38 @@ typedef struct {
     unsigned valid;       /* the lanes that hold images */
 } Saturation;
 
+/* A member, and what is to be done with a batch of it or, where `images` are less, with so many in one go. */
+typedef struct {
+    const float *parameters;
+    float *buffers;
+    const Scaled *functions;
+    const double *partials; /* of all groups, one after the other */
+    int64_t images;
+    int backward, training;
+    uint32_t key; /* of its random slopes */
+    int64_t step;
+    Saturation *saturation; /* or NULL */
+} Pass;
+
+/* A group of images on its way through the network. */
 typedef struct {
     const Network *network;
-    vec *memory;
-    float *weights;
+    vec *memory;     /* its own: values and slopes; */
+    vec *scratch;    /*   its thread's, as are */
+    float *weights;  /*   the packed weights */
+    float *gradient; /* where the gradient of its parameters goes, */
+    double *partials; /* and its part of the statistics of a batch */
+    int number;      /* of the groups that are on their way at a time, */
+    int64_t first;   /*   and the number of its first image in the batch */
     int labels[LANES];
     int valid; /* how many lanes hold images */
 } Workspace;
+
+/* Where row y of a layer's channel begins, or its unit, in what is as large as its output before a pooling. */
+INLINE vec *row_at(vec *output, const Layer *l, int channel, int y) {
+    if (l->kind == DENSE) return output + channel;
+    return output + ((size_t)(y + 1) * l->out + channel) * (l->width + 2) + 1;
+}
 
 /* threads.c */
 typedef struct {
@@ -79,18 +152,30 @@ int plan(Network *network, const Call *call);
 
 /* network.c */
 void prepare(Workspace *w, const float *parameters, int backward);
-void forward(Workspace *w, const float *parameters, const Scaled *f, int backward, Saturation *saturation);
-void backward(Workspace *w, const float *parameters, float *gradient);
+void forward(Workspace *w, int groups, const Segment *segment, const Pass *p);
+void backward(Workspace *w, int groups, const Segment *segment, const Pass *p);
+void weights_gradient(Workspace *const *w, int groups, int layer, int unit, int units, int add, float *gradient);
+void bias_gradient(Workspace *const *w, int groups, int layer, int add, float *gradient);
 
 /* images.c */
 void gather(Workspace *w, const Call *call, const int64_t *order, int count);
 
 /* activations.c */
-int known(const int32_t *choices, int64_t members);
-Scaled scaled(const Settings *settings);
-void activate(const Scaled *f, const vec *z, vec *value, vec *slope, size_t count);
-int is_monotone(int activation);
+Scaled scaled(const Choices *choices, const Numbers *numbers, double alpha, double below_0);
+void activate(const Scaled *f, const vec *z, const vec *drawn, vec *value, vec *slope, size_t count);
+void activate_learned(const Scaled *f, vec *z, const vec *drawn, vec *slope, vec *by_alpha, vec *by_below_0,
+                      size_t count);
+Scaled hyperbolic(double inner);
+uint32_t layer_of_draw(uint32_t key, int64_t step, int depth);
+void draw(uint32_t of_layer, uint32_t first, uint32_t units, uint32_t unit, vec *slopes, size_t count);
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit);
+
+/* normalization.c */
+void leave_sums(Workspace *w, const Layer *l);
+void normalize(Workspace *w, const Layer *l, const Pass *p);
+void normalized_row(const Workspace *w, const Layer *l, const Pass *p, int channel, int y, vec *to);
+void leave_sums_back(Workspace *w, const Layer *l);
+void normalize_back(Workspace *w, const Layer *l, const Pass *p);
 
 /* convolution.c */
 void pack(const float *weights, int in, int out, int flipped, float *packed);
@@ -106,11 +191,19 @@ void unpool(const vec *gradient, const vec *choice, vec *upper, vec *lower, int 
 void dense(const vec *in, int count, const float *weights, const float *bias, vec *out, int units);
 void dense_back(const vec *in, int count, const float *weights, const vec *gradient, int units, vec *back,
                 float *weight_gradient, float *bias_gradient);
-void softmax(const vec *logits, int classes, const int *labels, int valid, float scale, vec *gradient, double *loss,
-             int64_t *hits);
+void score(int loss, const vec *outputs, int classes, const int *labels, int valid, float scale, vec *gradient,
+           double *sum, int64_t *hits);
+
+/* matrices.c */
+void products(const float *a, size_t row, size_t step, int rows, int depth, const vec *const *in, const float *bias,
+              vec *const *out, int columns);
+void turn(vec *in, int inputs);
+void weight_products(const vec *const *by_z, const vec *const *in, int groups, int unit, int units, int inputs, int add,
+                     float *gradient);
 
 /* optimizer.c */
-void adam(size_t count, float *parameters, float *first, float *second, const double *gradient, int64_t step,
-          const Settings *settings);
+Step step_of(const Choices *choices, const Numbers *numbers, int64_t number, double rate);
+void advance(const Step *step, size_t count, float *parameters, float *first, float *second, const float *gradient);
+double squares(const Step *step, size_t count, const float *parameters, const float *gradient);
 
 #endif

@@ -10,19 +10,77 @@ static size_t take(size_t *counter, size_t count) {
     return at;
 }
 
+/* Dense layers read whole blocks of LANES by COLUMNS * LANES (matrices.c). */
+static size_t blocks(int units) { return ((size_t)units + LANES - 1) / LANES * LANES; }
+
 static size_t bordered(int channels, int height, int width) { return (size_t)channels * (height + 2) * (width + 2); }
 
-/* The table has a row (kind, outputs, bias, activated) a layer. Returns 0, or the number of the first row (from 1) that
+/* Where a parameter that this layer, or one before it, learns is in a group's own gradient. */
+static size_t own_place(const Network *n, int layer, size_t flat) {
+    const Layer *l = &n->layers[layer];
+    while (l->learned.flat > flat) l--;
+    return l->learned.own + (flat - l->learned.flat);
+}
+
+/* Into segments. Where there are convolutions, a group's memory has to stay in the second-level cache: all layers in one
+ * go, but where the large dense layers are so large that their weights had better be read once for all groups. These run
+ * layer by layer, and their gradients are summed over a batch. In training and in a probe a segment begins in front of a
+ * batch normalization, in the middle of its layer: the segment before it, which may have no layer of its own, ends with
+ * the layer's products. */
+static void divide(Network *n, const Call *call) {
+    size_t weights = 0;
+    for (int i = 0; i < n->count; i++) {
+        Layer *l = &n->layers[i];
+        l->large = l->kind == DENSE && (size_t)l->in * l->out > MOST_SMALL;
+        weights += l->large ? (size_t)l->in * l->out : 0;
+    }
+    int in_one_go = n->bordered && weights <= MOST_IN_ONE_GO, large = 0;
+    for (int i = 0; i < n->count; i++) {
+        Layer *l = &n->layers[i];
+        large |= l->whole = l->large && !in_one_go;
+        l->meets = l->normalization == BATCH_NORMALIZATION && (call->steps || call->gradients);
+        if (i == 0 && l->meets) n->segments[n->segment_count++] = (Segment){0};
+        if (i == 0 || large || l->meets) n->segments[n->segment_count++] = (Segment){.begin = i, .together = l->meets};
+        n->segments[n->segment_count - 1].end = i + 1;
+        size_t end = i + 1 < n->count ? l[1].parameters : n->parameters;
+        l->own = take(&n->own, l->whole ? 0 : l->learned.flat - l->parameters);
+        l->learned.own = take(&n->own, end - l->learned.flat);
+        if (l->alpha.flat != (size_t)NOWHERE) l->alpha.own = own_place(n, i, l->alpha.flat);
+        if (l->below_0.flat != (size_t)NOWHERE) l->below_0.own = own_place(n, i, l->below_0.flat);
+    }
+}
+
+/* What a layer learns besides its weights and bias, and what it keeps. */
+static void learn(Network *n, Layer *l, const Row *row) {
+    const Layer *before = l > n->layers ? l - 1 : NULL;
+    size_t channels = 2 * (size_t)l->out;
+    l->learned.flat = n->parameters;
+    if (l->normalization) n->parameters += channels + (l->normalization == DYNAMIC_TANH_NORMALIZATION);
+    if (l->normalization == BATCH_NORMALIZATION) {
+        l->buffers = take(&n->buffers, channels);
+        l->partials = take(&n->partials, 5 * (size_t)l->out); /* normalization.c */
+    }
+    l->alpha = l->below_0 = (Place){.flat = NOWHERE};
+    if (before) l->alpha = before->alpha;
+    if (before) l->below_0 = before->below_0;
+    if (row->learns_alpha) l->alpha.flat = take(&n->parameters, 1);
+    if (row->learns_slope) l->below_0.flat = take(&n->parameters, 1);
+    int learns = row->learns_alpha || row->learns_slope;
+    if (!before || learns) n->functions++;
+    l->function = n->functions - 1;
+    n->learns |= learns;
+}
+
+/* The table has a row a layer. Returns 0, or the number of the first row (from 1) that
  * the kernels can't run; rows + 1 where the last one is no output layer. */
 int plan(Network *n, const Call *call) {
     size_t widest = 0, most_weights = 0;
-    const int32_t *table = call->table;
     int rows = (int)call->rows, channels = (int)call->channels, height = (int)call->height, width = (int)call->width;
     *n = (Network){.channels = channels, .height = height, .width = width};
     if (channels > MOST_CHANNELS || (int64_t)height * width > MOST_PIXELS) return 1;
-    take(&n->vectors, bordered(channels, height, width));
     for (int row = 0; row < rows; row++) {
-        int kind = table[4 * row], out = table[4 * row + 1];
+        const Row *given = &call->table[row];
+        int kind = given->kind, out = given->outputs;
         Layer *l = &n->layers[n->count], *before = n->count ? l - 1 : NULL;
         if (kind == POOLING) {
             if (!before || before->pooled || height % 2 || width % 2) return row + 1;
@@ -35,8 +93,14 @@ int plan(Network *n, const Call *call) {
         if (n->count++ == MOST_LAYERS || out < 1 || (before && !before->activated)) return row + 1;
         if (kind == DENSE ? out > MOST_UNITS : out > MOST_CHANNELS || (before && before->kind == DENSE)) return row + 1;
         *l = (Layer){.kind = kind, .in = channels, .out = out, .height = height, .width = width};
-        l->bias = table[4 * row + 2];
-        l->activated = table[4 * row + 3];
+        l->bias = given->bias;
+        l->activated = given->activated;
+        l->normalization = given->normalization;
+        l->residual = given->residual;
+        l->rows = kind == DENSE ? 1 : height;
+        l->columns = kind == DENSE ? 1 : width;
+        int flat = before && before->kind == DENSE;
+        if (l->residual && (!l->activated || out != channels || (kind == DENSE && !flat))) return row + 1;
         l->parameters = n->parameters;
         l->units = n->units;
         if (kind == DENSE) {
@@ -51,23 +115,35 @@ int plan(Network *n, const Call *call) {
         }
         l->biases = n->parameters;
         n->parameters += l->bias ? out : 0;
+        learn(n, l, given);
         channels = out;
     }
     Layer *last = &n->layers[n->count - 1];
-    if (!n->count || last->kind != DENSE || last->activated || table[4 * (rows - 1)] != DENSE) return rows + 1;
+    if (!n->count || last->kind != DENSE || last->activated || call->table[rows - 1].kind != DENSE) return rows + 1;
     n->classes = last->out;
+    n->bordered = n->layers[0].kind != DENSE;
+    divide(n, call);
+    take(&n->vectors, n->bordered ? bordered(n->channels, n->height, n->width) : blocks(n->layers[0].in));
 
     for (int i = 0; i < n->count; i++) {
         Layer *l = &n->layers[i];
         int half = l->pooled ? 2 : 1;
-        size_t after = l->kind == DENSE ? (size_t)l->out : bordered(l->out, l->height / half, l->width / half);
+        size_t after = l->kind == DENSE ? blocks(l->out) : bordered(l->out, l->height / half, l->width / half);
         l->input = i ? l[-1].value : 0;
+        if (i && l->large && l[-1].kind != DENSE) l->input = take(&n->vectors, blocks(l->in));
         l->value = take(&n->vectors, after);
         l->slope = take(&n->vectors, after);
         if (l->pooled) l->choice = take(&n->vectors, after);
         if (l->pooled) l->gradient = take(&n->vectors, bordered(l->out, l->height, l->width));
+        size_t whole = l->kind == DENSE ? blocks(l->out) : bordered(l->out, l->height, l->width);
+        if (l->normalization) l->z = take(&n->vectors, whole);
+        if (l->normalization) l->inverse = take(&n->vectors, l->out);
+        if (l->residual) l->through = take(&n->vectors, after);
+        if (l->alpha.flat != (size_t)NOWHERE) l->by_alpha = take(&n->vectors, after);
+        if (l->below_0.flat != (size_t)NOWHERE) l->by_below_0 = take(&n->vectors, after);
         if (l->kind == DENSE) {
-            widest = widest < (size_t)l->in ? (size_t)l->in : widest;
+            size_t most = l->in > l->out ? l->in : l->out;
+            widest = widest < most ? most : widest;
             continue;
         }
         size_t weights = (size_t)l->in * l->out * 9, most = l->in > l->out ? l->in : l->out;
@@ -76,8 +152,9 @@ int plan(Network *n, const Call *call) {
         most_weights = most_weights < weights ? weights : most_weights;
         widest = widest < 4 * most * l->width ? 4 * most * l->width : widest;
     }
-    n->rows = take(&n->vectors, 2 * widest);
-    n->sums = take(&n->vectors, most_weights);
+    take(&n->vectors, LANES); /* a last block may be half of one */
+    n->rows = take(&n->scratch, 2 * widest);
+    n->sums = take(&n->scratch, most_weights);
     n->factors = take(&n->floats, 2 * most_weights);
     return 0;
 }

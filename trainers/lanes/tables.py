@@ -8,69 +8,97 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from math import isinf
 from typing import Any
 
-from trainers.activations import ACTIVATIONS
-from trainers.members import MemberConfig
-from trainers.optimizers import BETA1, BETA2
+from trainers.activations import ABOVE_ZERO, ACTIVATIONS, RANDOM_SLOPES, SATURATED_BELOW
+from trainers.layers import Layer, normalization
+from trainers.optimizers import BETA1, BETA2, DECAY, MOMENTUM
 from trainers.support import Support
 
 # A value's place here is its number in the kernels, and these fields, in this order, are what they know of a member's
-# choices (`settings_of` in engine.c).
+# choices, the struct `Choices` in C.
 SUPPORT = Support(
     engine="lanes",
     fields={
         "activation": (
             *("tanh", "sigmoid", "logsigmoid", "arctan", "softsign"),
             *("relu", "leaky_relu", "elu", "relu6", "silu", "hardswish"),
+            *("prelu", "rrelu", "gelu", "mish", "softplus", "hardtanh", "identity"),
         ),
         "scaling": ("rescaled", "naive"),
-        "penalty": ("l2", "l1"),
+        "learn_alpha": ("none", "network", "layer"),
+        "loss": ("cross_entropy", "squared"),
+        "penalty": ("l2", "l1", "decoupled"),
+        "penalized": ("all", "weights"),
+        "optimizer": ("adam", "sgd", "momentum", "nesterov", "rmsprop"),
+        "epsilon_at": ("after", "before"),
+        "schedule": ("constant", "cosine", "linear"),
+        "input": ("unit", "bytes", "standardized"),
     },
     layers=("convolution", "pooling", "dense"),
+    normalizations=("none", "batch", "layer", "dynamic_tanh"),
+    residual=True,
+    every=("slope", "epsilon", "clip", "warmup"),
 )
 
-# How the kernels read a layer of each kind: (its number, outputs, bias, activated).
+# How the kernels read a layer: its kind, outputs, and whether it has a bias; and what is common to all kinds.
 PLAIN, SEPARABLE, POOLING, DENSE = range(4)
-ROWS: dict[str, Callable[[Any], tuple[int, int, int, int]]] = {
-    "convolution": lambda layer: (SEPARABLE if layer.separable else PLAIN, layer.channels, layer.bias, 1),
-    "pooling": lambda layer: (POOLING, 0, 0, 0),
-    "dense": lambda layer: (DENSE, layer.units, layer.bias, layer.activated),
+ROWS: dict[str, Callable[[Any], tuple[int, int, int]]] = {
+    "convolution": lambda layer: (SEPARABLE if layer.separable else PLAIN, layer.channels, layer.bias),
+    "pooling": lambda layer: (POOLING, 0, 0),
+    "dense": lambda layer: (DENSE, layer.units, layer.bias),
 }
+ROW = ("kind", "outputs", "bias", "activated", "normalization", "residual", "learns_alpha", "learns_slope")
+
+
+def row(layer: Layer) -> tuple[int, ...]:
+    """The numbers of ROW of a layer."""
+    normalization = SUPPORT.normalizations.index(layer.normalization) if layer.activated else 0
+    learned = tuple(int(name in layer.learned) for name in ("alpha", "slope"))
+    return (*ROWS[layer.kind](layer), int(layer.activated), normalization, int(layer.residual), *learned)
+
 
 # What Python hands over in a call, the struct `Call` in C: arrays, with their types, and whole numbers. `table` has a
-# row per layer; `numbers` (alpha, r, learning rate) and `choices` (the fields of SUPPORT) have one per member. `orders`
-# are the images to use: (members, count) where members are trained, which is where `steps` are given, else (count,). A
-# probe gives `gradients` as well, `often` (members, layers that are not pooling) and `alive` (members, units).
+# row per layer; `numbers` (NUMBERS) and `choices` (the fields of SUPPORT) have one per member. `orders` are the images
+# to use: (members, count) where members are trained, which is where `steps`, the learning `rates` (members, batches),
+# and what the optimizer keeps, `first` and `second`, are given, else (count,). A probe gives `gradients` as well,
+# `often` (members, layers that are not pooling) and `alive` (members, units). `channel_scales` (channels, 2) are a
+# factor and an addend for bytes that were divided by 255, where these are not used as they are.
 ARRAYS = {"table": "int32", "numbers": "float64", "choices": "int32", "images": "uint8", "labels": "int64"}
-ARRAYS |= {"orders": "int64", "steps": "int64", "losses": "float64", "accuracies": "float64"}
-ARRAYS |= dict.fromkeys(("parameters", "first_moment", "second_moment", "gradients"), "float32")
+ARRAYS |= {"orders": "int64", "steps": "int64", "rates": "float64", "losses": "float64", "accuracies": "float64"}
+ARRAYS |= dict.fromkeys(("parameters", "first", "second", "buffers", "gradients", "channel_scales"), "float32")
 ARRAYS |= {"often": "int64", "alive": "uint8"}
+STRUCTS = {"table": "Row", "numbers": "Numbers", "choices": "Choices"}
+FLAT = ("low", "high", "from", "to")  # of an Activation
+NUMBERS = ("alpha", "r", "epsilon", "clip", "slope", "key", *FLAT)
 COUNTS = ("rows", "channels", "height", "width", "members", "count", "batch_size", "threads")
 
 
 def header() -> str:
     """The C header: what a call is, what the numbers in the kernels' tables mean, and the activations' own."""
     lines = ["/* Written by setup.py from trainers/lanes/tables.py. */"]
+    lines.append(f"typedef struct {{ int32_t {', '.join(ROW)}; }} Row;")
+    lines.append(f"typedef struct {{ double {', '.join(NUMBERS)}; }} Numbers;")
+    lines.append(f"typedef struct {{ int32_t {', '.join(SUPPORT.fields)}; }} Choices;")
+    lines.append(f"#define CHOICE_COUNTS {', '.join(f'{name.upper()}_COUNT' for name in SUPPORT.fields)}")
     types = {"float32": "float", "float64": "double"}
-    call = [f"{types.get(kind, f'{kind}_t')} *{name};" for name, kind in ARRAYS.items()]
+    call = [f"{STRUCTS.get(name) or types.get(kind, f'{kind}_t')} *{name};" for name, kind in ARRAYS.items()]
     lines.append(f"typedef struct {{ {' '.join(call)} int64_t {', '.join(COUNTS)}; }} Call;")
     for field, values in SUPPORT.fields.items():
         lines.append(f"enum {{ {', '.join(value.upper() for value in values)}, {field.upper()}_COUNT }};")
     lines.append(f"enum {{ PLAIN = {PLAIN}, SEPARABLE = {SEPARABLE}, POOLING = {POOLING}, DENSE = {DENSE} }};")
     rows = []
     for name in SUPPORT.fields["activation"]:
-        flat = ACTIVATIONS[name].flat_at(ACTIVATIONS[name].slope)
-        if flat is None:
+        if ACTIVATIONS[name].flat is None:
             raise ValueError(f"the lane engine can't have {name}: ACTIVATIONS does not say where it is flat")
-        rows.append(f"{{{', '.join(map(_float, flat))}, {int(ACTIVATIONS[name].monotone)}}}")
+        rows.append(f"{{{int(ACTIVATIONS[name].monotone)}, {int(ACTIVATIONS[name].homogeneous)}}}")
     lines.append("#define ACTIVATION_ROWS " + ", \\\n    ".join(rows))
-    constants = {"BETA1": BETA1, "BETA2": BETA2, "EPSILON": MemberConfig.epsilon}
+    names = (f"{name.upper()}_NORMALIZATION" for name in SUPPORT.normalizations)
+    lines.append(f"enum {{ {', '.join(names)} }};")
+    constants = {"BETA1": BETA1, "BETA2": BETA2, "DECAY": DECAY, "MOMENTUM_OF_SGD": MOMENTUM}
+    constants |= {"EPSILON_OF_VARIANCE": normalization.EPSILON, "MOMENTUM_OF_STATISTICS": normalization.MOMENTUM}
+    constants |= {"SATURATED_BELOW": SATURATED_BELOW, "ABOVE_ZERO": ABOVE_ZERO}
+    constants |= dict(zip(("RANDOM_LOW", "RANDOM_HIGH"), RANDOM_SLOPES, strict=True))
     lines += [f"#define {name} {value!r}" for name, value in constants.items()]
     lines.append(f'#define TABLES "{hashlib.sha256("".join(lines).encode()).hexdigest()}"')
     return "\n".join(lines) + "\n"
-
-
-def _float(number: float) -> str:
-    return f"{'-' if number < 0 else ''}__builtin_inff()" if isinf(number) else f"{number!r}f"

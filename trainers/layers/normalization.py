@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainers import plugins
 from trainers.layers.layer import Shape
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _dynamic_tanh(x: Tensor, parameters: Tensors, _: Tensors | None) -> tuple[Te
     return _affine((parameters["dynamic_alpha"] * x).tanh(), parameters), {}
 
 
-NORMALIZATIONS: dict[str, Normalization] = {
+NORMALIZATIONS: Mapping[str, Normalization] = {
     "batch": Normalization(
         "Ioffe and Szegedy 2015; running statistics in evaluation",
         _scale_and_shift,
@@ -91,3 +92,4 @@ NORMALIZATIONS: dict[str, Normalization] = {
         _dynamic_tanh,
     ),
 }
+NORMALIZATIONS = plugins.extended(NORMALIZATIONS, "gradsweep.layers", Normalization, taken=["none"])

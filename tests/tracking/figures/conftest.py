@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,8 @@ from tracking.ledger import Ledger
 from tracking.results import CONFIRM, Outcome, load_wide, outcomes
 from tracking.store import Store
 from tracking.types import Configuration, Sweep
-from trainers.members import EpochRecord, MemberConfig
+from trainers.members import EpochRecord, MemberConfig, layers_of
 from trainers.metrics import names
-from trainers.regimes import network
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class Maker:
         points = [(float(2 ** drawn.uniform(-1, 3)), float(10 ** drawn.uniform(-5, 0))) for _ in range(count)]
         return [self.one("", alpha=alpha, r=r, **keywords) for alpha, r in points]
 
+    def by_depth(self, **keywords: Any) -> list[Made]:
+        """Two lines over depth, an arm that is a point of one, and a network by itself."""
+        fields: dict[str, Any] = {"regime": "deep", "units": 4, "epochs": 1, "seeds": (0, 1, 2)} | keywords
+        searched = [self.one("", activation=f, dense=dense, **fields) for f in ("tanh", "relu") for dense in (1, 4, 24)]
+        return [self.one("shallow", dense=1, **fields), *searched, self.one("", dense=9, alpha=4.0, **fields)]
+
     def read(self, name: str = "made") -> tuple[pd.DataFrame, dict[int, Outcome]]:
         return load_wide(name, self.store), outcomes(name, self.store)
 
@@ -96,7 +102,8 @@ class Maker:
                 ledger.add(sweep, [added])
                 for epoch in range(written.epochs + 1):
                     records = [_record(written, m, epoch) for m in members]
-                    ledger.record(sweep, {number: epoch_of(records, "validation.accuracy")}, [])
+                    objective = fmean(r.metrics["validation.accuracy"] for r in records)
+                    ledger.record(sweep, {number: epoch_of(records, objective)}, [])
                 if written.state != "running":
                     values = (0.5,) if written.state == "complete" else None
                     end = replace(added, state=written.state, values=values, reason=written.state, order=number)
@@ -106,7 +113,7 @@ class Maker:
 
 
 def _record(written: Made, member: MemberConfig, epoch: int) -> EpochRecord:
-    known = network(member.regime)
+    known = layers_of(member, 10)
     layers = [layer.name for layer in known]
     result = {k: written.change(k, epoch, member.seed, _value(k, member, epoch, layers)) for k in names(known)}
     return EpochRecord(member, epoch, "lanes", result)

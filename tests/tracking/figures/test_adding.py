@@ -14,6 +14,7 @@ import tracking.figures
 from tracking.figures.album import draw
 from tracking.report.page import conditions, page
 from tracking.verdict.verdict import judge
+from trainers.objectives import Objective
 
 # As in "How to add a figure" in docs/architecture.md: tracking/figures/time_per_epoch.py.
 FILE = '''\
@@ -68,7 +69,7 @@ def test_one_file_is_a_figure_in_the_report_and_the_library(added: None, make: A
     assert (picture.title, picture.caption) == ("Time per epoch", "The mean time per epoch and member.")
     assert picture.alt == "Bars: plain 0.1 s, paper 0.1 s, relu 0.1 s."
     assert isinstance(picture.figure, Figure)
-    verdict = judge(frame, ended, [("validation.accuracy", "maximize")], sweep="made")
+    verdict = judge(frame, ended, [Objective()], sweep="made")
     text = page(verdict, album, [], conditions(frame, make.sweep()))
     assert "<h3>Time per epoch</h3>" in text and f'alt="{picture.alt}"' in text
     assert "The mean time per epoch and member.</figcaption>" in text

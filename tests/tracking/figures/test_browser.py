@@ -18,8 +18,9 @@ from tracking.figures.album import draw
 from tracking.report.page import conditions, page
 from tracking.store import Store
 from tracking.verdict.verdict import judge
+from trainers.objectives import Objective
 
-ACCURACY = ("validation.accuracy", "maximize")
+ACCURACY = Objective()
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,22 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from tracking.figures import accuracy_and_gradients, layers, parallel, saturation, seeds, surface
+from tracking.figures import (
+    accuracy_and_gradients,
+    depth,
+    gradient_by_depth,
+    layers,
+    parallel,
+    saturation,
+    seeds,
+    surface,
+)
 from tracking.figures.album import Kind, draw
 from tracking.figures.data import Axis, FigureData
 from tracking.figures.style import NotDrawn, svg, write
+from trainers.objectives import Objective
 
-ACCURACY = ("validation.accuracy", "maximize")
+ACCURACY = Objective()
 points_of = surface.surface
 
 
@@ -34,6 +45,7 @@ def drawn_by(kind: Kind) -> Callable[..., Figure]:
 paper_figure, seeds_figure = drawn_by(accuracy_and_gradients.FIGURE), drawn_by(seeds.FIGURE)
 layers_figure, saturation_figure = drawn_by(layers.FIGURE), drawn_by(saturation.FIGURE)
 surface_figure, parallel_figure = drawn_by(surface.FIGURE), drawn_by(parallel.FIGURE)
+depth_figure, gradient_by_depth_figure = drawn_by(depth.FIGURE), drawn_by(gradient_by_depth.FIGURE)
 
 
 def over_seeds(frame: pd.DataFrame, number: int, metric: str) -> np.ndarray:
@@ -154,7 +166,7 @@ def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: A
     figure = surface_figure(frame, ended)
     star = figure.axes[0].collections[-1]
     np.testing.assert_allclose(star.get_offsets()[0], (-2.0, np.log10(2.0)))
-    worst = points_of(FigureData(frame, ended, ("validation.accuracy", "minimize")))
+    worst = points_of(FigureData(frame, ended, Objective(goal="minimize")))
     assert worst.value[worst.best].tolist() == [means.min()]
 
 
@@ -176,7 +188,9 @@ def test_a_surface_needs_points_that_differ_in_both(make: Any) -> None:
 def test_a_value_without_effect_is_no_point_of_the_search(make: Any) -> None:
     """Beside relu alpha is not searched, and is 1: a line through 1 would look like a result of it."""
     frame, ended = make([*make.search(3), *make.search(2, activation="relu")])
-    lines = parallel_figure(frame, ended, make.axes).axes[0].collections[0].get_segments()
+    alpha, r = make.axes
+    axes = (replace(alpha, idle=frozenset({3, 4})), r)
+    lines = parallel_figure(frame, ended, axes).axes[0].collections[0].get_segments()
     assert sorted(map(len, lines)) == [2, 2, 3, 3, 3]
 
 
@@ -197,6 +211,97 @@ def test_parallel_coordinates_put_every_value_on_its_axis(make: Any) -> None:
         parallel_figure(*make(make.arms(), "arms"), axes)
 
 
+def test_a_sweep_over_depth_has_a_line_for_what_differs_in_depth_alone(make: Any) -> None:
+    def nothing(metric: str, epoch: int, seed: int, value: float) -> float:
+        return (
+            0.0 if metric == "gradient.first_to_last" and epoch else 1e-9 * (1 + seed) if "first" in metric else value
+        )
+
+    frame, ended = make(make.by_depth(change=nothing))
+    data = FigureData(frame, ended)
+    lines = [(line.label, line.by_depth) for line in data.depths]
+    assert lines == [("tanh", {2: 0, 5: 2, 25: 3}), ("relu", {2: 4, 5: 5, 25: 6})]
+    start, end, accuracy = depth_figure(frame, ended).axes
+    assert start.get_yscale() == "log" and end.get_yscale() == "linear"  # of zeros alone
+    for axes in (start, accuracy):
+        assert [line.get_xdata().tolist() for line in axes.lines[:2]] == [[2, 5, 25]] * 2
+    assert start.lines[0].get_ydata().tolist() == [2e-9] * 3
+    values = [over_seeds(frame, n, "validation.accuracy")[-1] for n in (4, 5, 6)]
+    np.testing.assert_allclose(accuracy.lines[1].get_ydata(), np.median(values, axis=1))
+    edges = {(float(x), float(y)) for x, y in accuracy.collections[1].get_paths()[0].vertices}
+    for count, own in zip((2, 5, 25), values, strict=True):
+        assert all(any(np.allclose((count, q), e) for e in edges) for q in np.quantile(own, (0.25, 0.75)))
+    (dot,) = (line for line in accuracy.lines if line.get_label() == "other configurations")
+    assert dot.get_xdata().tolist() == [10]  # the arm is a point of a line
+    assert [text.get_text() for text in accuracy.get_xticklabels()] == ["2", "5", "10", "25"]
+
+
+def test_the_gradient_by_layer_has_a_line_for_each_depth(make: Any) -> None:
+    frame, ended = make(make.by_depth())
+    figure = gradient_by_depth_figure(frame, ended)
+    assert [axes.get_title(loc="left") for axes in figure.axes[:4]] == ["tanh", "", "relu", ""]
+    for axes, epoch in zip(figure.axes[2:4], (0, 1), strict=True):
+        assert [line.get_xdata().tolist() for line in axes.lines] == [[*range(1, n + 1)] for n in (2, 5, 25)]
+        layers = [f"dense{i}" for i in range(1, 5)] + ["output"]
+        values = [over_seeds(frame, 5, f"layer.{layer}.gradient.data.rms")[epoch] for layer in layers]
+        np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(values, axis=1))
+        assert axes.get_yscale() == "log" and len({line.get_color() for line in axes.lines}) == 3
+    assert [text.get_text() for text in figure.axes[4].get_xticklabels()] == ["2", "5", "25"]
+
+
+def test_a_sweep_over_depth_has_every_figure_and_a_page(make: Any) -> None:
+    frame, ended = make(make.by_depth())
+    axes = (Axis("dense", 1, 24, integer=True), Axis("activation", choices=("tanh", "relu")))
+    result = draw(frame, ended, [ACCURACY], axes)
+    assert {"layers", "saturation", "gradient-by-depth", "depth", "parallel"} < set(result.pictures)
+    for picture in result.pictures.values():
+        ElementTree.fromstring(picture.svg)
+        assert len(picture.svg) < 100_000 and "nan" not in picture.alt
+    assert "tanh, 25 layers" in result.pictures["gradient-by-depth"].alt
+    alone = make([make.one("a", dense=1, seeds=(0,)), make.one("b", dense=2, alpha=2.0, seeds=(0,))], "alone")
+    result = draw(*alone, [ACCURACY])
+    assert "Dots alone" in result.pictures["depth"].alt
+    assert result.left_out["Gradient by layer and depth"] == "no two complete configurations differ in depth alone"
+
+
+def test_networks_that_differ_are_beside_each_other_by_depth(make: Any) -> None:
+    frame, ended = make([make.one("wide", seeds=(0,)), make.one("deep", regime="deep", dense=50, seeds=(0,))])
+    names = [[label.get_text() for label in axes.get_yticklabels()] for axes in layers_figure(frame, ended).axes[:2]]
+    assert len(names[0]) == 10 and names[1] == [f"dense{i}" for i in range(1, 51, 3)]
+    saturated = saturation_figure(frame, ended).axes[1]
+    np.testing.assert_allclose(saturated.lines[1].get_xdata(), np.arange(1, 51), atol=0.1)
+    np.testing.assert_allclose(saturated.lines[0].get_xdata(), np.arange(1, 10), atol=0.1)
+
+
+def test_a_label_says_what_a_regime_does_not(make: Any) -> None:
+    arms = [
+        make.one("plain", seeds=(0,)),
+        make.one("res", regime="resnet", seeds=(0,)),
+        make.one("leaky", regime="mlp", activation="leaky_relu", units=5, dense_bias=False, slope=0.2, seeds=(0,)),
+        make.one("learned", learn_alpha="layer", normalization="batch", residual=True, seeds=(0,)),
+    ]
+    assert [line.label for line in FigureData(*make(arms)).lines] == [
+        "plain: combined, tanh",
+        "res: resnet, tanh",
+        "leaky: mlp, units = 5, no dense bias, leaky_relu, slope = 0.2",
+        "learned: combined, batch normalization, residual, tanh, α learned by layer",
+    ]
+
+
+def test_searched_booleans_whole_numbers_and_slopes_are_on_their_axes(make: Any) -> None:
+    points = [(True, 1, 0.1), (False, 8, 0.4), (False, 3, None)]
+    made = [
+        make.one("", residual=r, dense=n, slope=s, activation="leaky_relu" if s else "tanh", seeds=(0,))
+        for r, n, s in points
+    ]
+    axes = (Axis("residual", choices=(True, False)), Axis("dense", 1, 8, integer=True), Axis("slope", 0.1, 0.4))
+    (figure,) = parallel_figure(*make(made), axes).axes
+    lines = {tuple(np.round(line[:2, 1], 6)) for line in figure.collections[0].get_segments() if len(line) >= 2}
+    assert {(0.0, 0.0), (1.0, 1.0), (1.0, round(2 / 7, 6))} <= lines
+    texts = [text.get_text() for text in figure.texts]
+    assert {"true", "false", "1", "3", "4", "6", "8"} <= set(texts) and "2.75" not in texts
+
+
 def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
     again = [
         make.one("", name="confirm paper", alpha=2.0, r=0.01, seeds=(100, 101)),
@@ -213,7 +318,9 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
     result = draw(frame, ended, [ACCURACY], *make.searched)
     names = ["accuracy-and-gradients", "seeds", "layers", "saturation", "surface", "importance", "parallel"]
-    assert list(result.pictures) == names and result.left_out == {}
+    same = "no two complete configurations differ in depth"
+    assert list(result.pictures) == names
+    assert result.left_out == {"Gradient by layer and depth": same, "Depth": same}
     for picture in result.pictures.values():
         root = ElementTree.fromstring(picture.svg)
         assert root.tag.endswith("svg") and len(picture.svg) < 100_000
@@ -229,12 +336,12 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
 
 def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any) -> None:
     frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
-    result = draw(frame, ended, [ACCURACY, ("train.loss", "minimize")], *make.searched)
+    result = draw(frame, ended, [ACCURACY, Objective("train.loss", "minimize")], *make.searched)
     assert list(result.pictures)[4:] == [
         *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
     ]
-    assert list(result.left_out) == ["Parameter importance: train.loss"]
+    assert list(result.left_out) == ["Gradient by layer and depth", "Depth", "Parameter importance: train.loss"]
 
 
 def test_what_does_not_apply_says_why(make: Any) -> None:
@@ -243,6 +350,8 @@ def test_what_does_not_apply_says_why(make: Any) -> None:
     assert list(result.pictures) == ["accuracy-and-gradients", "seeds", "layers", "saturation"]
     assert "the only seed" in result.pictures["accuracy-and-gradients"].caption
     assert result.left_out == {
+        "Gradient by layer and depth": "no two complete configurations differ in depth",
+        "Depth": "no two complete configurations differ in depth",
         "Response surface": "it takes 4 complete configurations that differ in alpha and r, and there are 1",
         "Parameter importance": "nothing was searched",
         "Parallel coordinates": "nothing was searched",
@@ -282,8 +391,9 @@ def test_drawing_leaves_no_global_state() -> None:
         "from tracking.figures.importance import FIGURE\n"
         "from tracking.figures.style import svg\n"
         "from tracking.figures.data import Axis, FigureData\n"
+        "from trainers.objectives import Objective\n"
         "axes, shares = (Axis('alpha', 1, 2), Axis('r', 1, 2)), {'x': {'alpha': 0.25, 'r': 0.75}}\n"
-        "assert '75%' in svg(FIGURE(FigureData(None, {}, ('x', 'maximize'), axes, shares)).figure)\n"
+        "assert '75%' in svg(FIGURE(FigureData(None, {}, Objective('x'), axes, shares)).figure)\n"
         "assert matplotlib.rcParams.copy() == before and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

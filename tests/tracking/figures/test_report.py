@@ -22,8 +22,9 @@ from tracking.verdict.sections import rankings, sections
 from tracking.verdict.tables import Table
 from tracking.verdict.types import Verdict
 from tracking.verdict.verdict import judge
+from trainers.objectives import Objective
 
-ACCURACY = ("validation.accuracy", "maximize")
+ACCURACY = Objective()
 PICTURE = Drawing(Figure(figsize=(0.5, 1.0)), "A caption.", "In words.", "A title")
 NOTHING = Album({}, {})
 NO_TABLE = Table("Conditions", ("condition",), ())

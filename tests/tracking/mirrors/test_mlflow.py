@@ -143,6 +143,9 @@ def test_a_run_has_at_most_60_metrics_named_to_be_sorted() -> None:
     layers = [key for key in keys if key.startswith("gradient by layer/")]
     assert (len(layers), layers[0], layers[-1]) == (30, "gradient by layer/001 dense0", "gradient by layer/100 dense99")
     assert len(keys) <= 60 and layers == sorted(layers)
+    learning = names(network("deep", dense=60, learn_alpha="layer", learn_slope=True))
+    keys = [key for key, _ in points(Epoch(0, "lanes", learning, np.zeros((2, len(learning))), 0.0))]
+    assert {"learned/alpha", "learned/slope"} <= set(keys) and len(keys) <= 60
 
 
 def test_nan_and_infinities_survive(store: Store, ledger: Ledger, maker: Any) -> None:

@@ -32,7 +32,9 @@ def smooth_case(member: MemberConfig, count: int = 6) -> Case:
 
 def states(case: Case) -> list[MemberState]:
     zeros = np.zeros_like(case.parameters[0])
-    return [MemberState(m, 0, 0, p, (zeros, zeros)) for m, p in zip(case.members, case.parameters, strict=True)]
+    return [
+        MemberState(m, 0, 0, p, (zeros, zeros), zeros[:0]) for m, p in zip(case.members, case.parameters, strict=True)
+    ]
 
 
 def array(case: Case, programs: int = 2, start: list[MemberState] | None = None) -> Array:

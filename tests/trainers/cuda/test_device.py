@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.trainers.cuda.device import DEVICE
-from tests.trainers.test_engines import BASE, TINY
+from tests.trainers.lanes.judge import regimes_of
+from tests.trainers.test_engines import BASE, TINY, member_of
 from trainers.cuda import memory
 from trainers.cuda.array import Array
 from trainers.cuda.engine import CudaEngine, _orders
 from trainers.cuda.statistics import TORCH
 from trainers.reference import ReferenceEngine
-from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state
 from trainers.statistics import columns, layer_statistics, statistics
 from trainers.training import Engine, layers_of
@@ -30,7 +30,7 @@ CHOICES = [(1.0, 0.0, "tanh"), (2.0, 0.01, "logsigmoid"), (1.5, 0.1, "silu"), (1
 
 
 def pack(regime: str, seeds: int) -> list[MemberState]:
-    base = replace(BASE, regime=regime, initialization="glorot_uniform", init_scale=1.0)
+    base = member_of(regime, initialization="glorot_uniform")
     members = [replace(base, seed=s, alpha=a, r=r, activation=f) for s in range(seeds) for a, r, f in CHOICES]
     return [initial_state(m, layers_of(base, 10)) for m in members]
 
@@ -61,14 +61,14 @@ def bits(states: list[tuple[MemberState, float, float]]) -> list[tuple[bytes, ..
     return [tuple(v.tobytes() for v in (s.parameters, *s.kept)) for s, _, _ in states]
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_a_pack_agrees_with_the_cpu(regime: str) -> None:
     states = pack(regime, 2)
     layers = layers_of(states[0].member, 10)
     hold_engines(CudaEngine(layers, TINY, DEVICE, 1), ReferenceEngine(layers, TINY, "cpu", 2), states)
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_one_among_400_has_the_bits_of_one_alone(regime: str) -> None:
     """More blocks of images than programs, so that programs take several in turn; and the same again: no race."""
     states = pack(regime, 100)
@@ -82,7 +82,7 @@ def test_one_among_400_has_the_bits_of_one_alone(regime: str) -> None:
         assert np.array_equal(alone.gradient, among.gradient) and np.array_equal(alone.saturated, among.saturated)
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_statistics_are_numpys_and_those_of_one_alone(regime: str) -> None:
     """Sums within 1e-12, the rest to the bit; and of a diverged member what NumPy says."""
     states = pack(regime, 100)
@@ -105,7 +105,7 @@ def test_the_host_does_not_wait_for_statistics() -> None:
     states = pack("combined", 2)
     engine = CudaEngine(layers_of(states[0].member, 10), TINY, DEVICE, 1)
     engine.statistics(states, states)
-    of = tuple(torch.tensor(column, device=engine.device) for column in columns(states, states))
+    of = tuple(torch.tensor(column, device=engine.device) for column in columns(engine.layers, states, states))
     array = Array(engine.workshop, states)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 
 from tests.trainers.cuda.device import DEVICE
 from tests.trainers.cuda.harness import SMALL, array, probed, small_case, smooth_case, trained
-from tests.trainers.lanes.judge import Case, error, forward, gradient, regime_case, smooth
+from tests.trainers.lanes.judge import Case, error, forward, gradient, regime_case, regimes_of, smooth
 from trainers.activations import ACTIVATIONS, inner
+from trainers.activations import activation as activation_of
+from trainers.cuda import SUPPORT
 from trainers.cuda.array import _Batch, launching, resident
 from trainers.layers import places
 from trainers.members import MemberConfig
-from trainers.regimes import REGIMES
 
 CHOICES = [("rescaled", "l2", 2.0), ("naive", "l1", 1.5)]
 
@@ -32,7 +33,7 @@ def hold(case: Case, probe: bool = True) -> None:
 # Each activation with one scaling and penalty now, and with the other ones among the slow tests.
 SMALL_CASES = [
     pytest.param(activation, *choice, marks=[pytest.mark.slow] if (i + j) % 2 else [])
-    for i, activation in enumerate(ACTIVATIONS)
+    for i, activation in enumerate(SUPPORT.fields["activation"])
     for j, choice in enumerate(CHOICES)
 ]
 
@@ -52,7 +53,7 @@ def of_regime(regime: str, activation: str, scaling: str, penalty: str, alpha: f
 
 # Now the one that has it all, separable convolutions and biases.
 @pytest.mark.parametrize(
-    "regime", [pytest.param(r, marks=[] if r == "large-parameters" else pytest.mark.slow) for r in REGIMES]
+    "regime", [pytest.param(r, marks=[] if r == "large-parameters" else pytest.mark.slow) for r in regimes_of("cuda")]
 )
 def test_of_every_regime(regime: str) -> None:
     of_regime(regime, "tanh", "rescaled", "l2", 2.0, probe=False)
@@ -60,15 +61,15 @@ def test_of_every_regime(regime: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scaling, penalty, alpha", CHOICES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_of_every_regime_and_activation(regime: str, activation: str, scaling: str, penalty: str, alpha: float) -> None:
     of_regime(regime, activation, scaling, penalty, alpha)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "logsigmoid", "softsign"])
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_deep_in_saturation_they_are_as_good_as_torchs_float32(regime: str, activation: str) -> None:
     """At initial values from [-10, 10) rounding decides where the gradient goes: see trainers/lanes/README.md."""
     ratios = []
@@ -104,7 +105,7 @@ def test_saturated_and_dead_units(activation: str) -> None:
     assert saturated[0, -1] == dead[0, -1] == 0  # the output has no activation
     for i, (z, _) in enumerate(arguments):
         u = inner("rescaled", z, 2.0).requires_grad_()
-        (slope,) = torch.autograd.grad(ACTIVATIONS[activation].f(u).sum(), u)
+        (slope,) = torch.autograd.grad(activation_of(activation, "rescaled")(u, 1.0).sum(), u)
         true = (slope.abs() < 0.01 * ACTIVATIONS[activation].steepest).flatten(1)
         assert saturated[0, i] == pytest.approx(float(true.double().mean()), abs=1e-12)
         assert dead[0, i] == pytest.approx(float(true.all(0).double().mean()), abs=1e-12)

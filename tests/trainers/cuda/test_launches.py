@@ -14,12 +14,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.trainers.cuda.fake_device import GB, Device, Operations
+from tests.trainers.lanes.judge import regimes_of
 from tests.trainers.test_engines import BASE, TINY
 from trainers.cuda import memory
 from trainers.cuda.array import Workshop
 from trainers.cuda.engine import CudaEngine
 from trainers.cuda.plan import Plan
-from trainers.regimes import REGIMES, network
+from trainers.regimes import network
 from trainers.states import MemberState, initial_state
 
 STEP = ["network_kernel", "adam_kernel"]
@@ -39,10 +40,13 @@ def a_device(
 
 def members(count: int, regime: str = "combined") -> list[MemberState]:
     state = initial_state(BASE, network(regime))
-    return [MemberState(BASE.with_seed(s), 0, 0, state.parameters, (state.parameters,) * 2) for s in range(count)]
+    return [
+        MemberState(BASE.with_seed(s), 0, 0, state.parameters, (state.parameters,) * 2, state.buffers)
+        for s in range(count)
+    ]
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 @pytest.mark.parametrize("count", [1, 225])
 def test_a_step_is_two_launches_and_an_epoch_waits_for_nothing(
     monkeypatch: pytest.MonkeyPatch, count: int, regime: str
@@ -63,7 +67,7 @@ def test_evaluations_and_probes_are_two_launches(monkeypatch: pytest.MonkeyPatch
     assert launched == ["network_kernel", "score_kernel", "network_kernel", "gradient_kernel"]
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_statistics_go_up_before_the_probe_and_come_back_at_once(monkeypatch: pytest.MonkeyPatch, regime: str) -> None:
     """In between, however many members, the same operations on the device alone, and none that waits for it."""
     found = []

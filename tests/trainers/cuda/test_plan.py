@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tests.trainers.cuda.harness import BLOCKS, IMAGE, SMALL
-from tests.trainers.lanes.judge import glorot
+from tests.trainers.lanes.judge import glorot, regimes_of
 from trainers import cuda, reference
+from trainers.activations import ACTIVATIONS, Activation
 from trainers.cuda import engine as engine_of
 from trainers.cuda import memory, self_check
 from trainers.cuda.array import Array, Workshop, _Batch, resident
@@ -20,7 +21,7 @@ from trainers.data.dataset import Dataset, Split
 from trainers.lanes.engine import LaneEngine
 from trainers.layers import Convolution, Dense, Pooling, parameter_count
 from trainers.members import MemberConfig
-from trainers.regimes import REGIMES, network
+from trainers.regimes import network
 from trainers.states import MemberState
 from trainers.training import _engine, layers_of
 
@@ -30,7 +31,7 @@ TINY = Dataset("tiny", tuple("abcdefghij"), *[Split(np.zeros((4, 3, 32, 32), np.
 @pytest.mark.parametrize("blocks", [COMPILED, INTERPRETED])
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_every_regime_is_planned_and_nothing_overlaps(regime: str, bias: bool, separable: bool, blocks) -> None:
     layers = network(regime, 10, convolution="separable" if separable else "plain", dense_bias=bias)
     plan = plan_of(layers, (3, 32, 32), blocks)
@@ -77,7 +78,7 @@ def test_networks_that_the_kernels_do_not_run(layers: tuple) -> None:
 
 def test_no_two_warps_of_a_program_write_where_they_read() -> None:
     """The gradient by z takes the slope's place: a slot with another one's work would multiply it a second time."""
-    for regime in REGIMES:
+    for regime in regimes_of("cuda"):
         plan = plan_of(network(regime), (3, 32, 32), COMPILED)
         for _, width, groups, *_ in plan.convolutions:
             assert groups * (width // COMPILED.strip) == COMPILED.slots
@@ -109,9 +110,8 @@ def test_who_trains_where(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
     caplog.clear()
     monkeypatch.setattr(self_check, "earned", lambda device: None)
     assert chosen("cuda", auto) == "CudaEngine on cuda"
-    toy = MemberConfig()
-    object.__setattr__(toy, "activation", "toy")
-    assert chosen("cuda", toy) == "ReferenceEngine on cuda"
+    monkeypatch.setitem(ACTIVATIONS, "toy", Activation(lambda z: z))
+    assert chosen("cuda", MemberConfig(activation="toy")) == "ReferenceEngine on cuda"
     assert caplog.messages == ["trained by the reference engine: the cuda engine does not have the activation 'toy'"]
     caplog.clear()
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "no" / "folder"))
@@ -155,7 +155,7 @@ def test_the_stated_need_covers_every_tensor(members: int, batch_size: int) -> N
     workshop = Workshop(plan, torch.device("cpu"), programs=2)
     parameters = glorot(SMALL, IMAGE, 0)
     zeros = np.zeros_like(parameters)
-    states = [MemberState(MemberConfig(seed=s), 0, 0, parameters, (zeros, zeros)) for s in range(members)]
+    states = [MemberState(MemberConfig(seed=s), 0, 0, parameters, (zeros, zeros), zeros[:0]) for s in range(members)]
     array = Array(workshop, states)
 
     def size(*owners: object) -> int:
@@ -183,7 +183,7 @@ def test_a_pack_that_does_not_fit_is_trained_in_parts(
     engine._room = memory.need(engine.plan, engine.sizes, 2, 32, 2)
     engine._at_once = None
     one = np.zeros(1, np.float32)
-    states = [MemberState(replace(MemberConfig(), seed=s), 0, 0, one, (one, one)) for s in range(5)]
+    states = [MemberState(replace(MemberConfig(), seed=s), 0, 0, one, (one, one), one[:0]) for s in range(5)]
     with caplog.at_level(logging.WARNING, "gradsweep"):
         seen = engine._in_parts(lambda part: [len(part)] * len(part), states)
         assert seen == engine._in_parts(lambda part: [len(part)] * len(part), states) == [2, 2, 2, 2, 1]

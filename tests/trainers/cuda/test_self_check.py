@@ -15,7 +15,7 @@ from trainers.cuda import SUPPORT, self_check, settings
 from trainers.cuda.kernels import activations, convolution, optimizer
 from trainers.cuda.plan import refusal
 from trainers.cuda.self_check import earned, first_difference
-from trainers.layers import IMAGE
+from trainers.layers import IMAGE, Dense
 from trainers.members import ACTIVATIONS, PENALTIES, SCALINGS, MemberConfig
 from trainers.regimes import network
 
@@ -48,20 +48,19 @@ def test_a_member_that_the_kernels_have_no_code_for_is_never_computed_as_somethi
 def test_nor_is_a_field_or_a_layer_that_it_does_not_know() -> None:
     @dataclass(frozen=True)
     class Later(MemberConfig):
-        optimizer: str = "adam"
+        dropout: float = 0.0
 
     assert SUPPORT.refusal(Later()) is None
-    assert SUPPORT.refusal(Later(optimizer="sgd")) == "the cuda engine does not have the optimizer 'sgd'"
+    assert SUPPORT.refusal(Later(dropout=0.5)) == "the cuda engine does not have the dropout 0.5"
 
     @dataclass(frozen=True)
-    class Toy:
+    class Toy(Dense):
         kind = "toy"
         name: str = "toy"
         units: int = 8
-        activated: bool = True
 
     *hidden, output = network("combined")
-    assert refusal((*hidden, Toy(), output), IMAGE) == (  # type: ignore[arg-type]
+    assert refusal((*hidden, Toy(), output), IMAGE) == (
         "layer toy: the cuda engine does not have layers of the kind 'toy'"
     )
 

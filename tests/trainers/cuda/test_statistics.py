@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from tests.trainers.cuda.device import DEVICE
 from tests.trainers.cuda.fake_device import Allocated, Operations
+from tests.trainers.lanes.judge import regimes_of
 from tests.trainers.test_engines import BASE, TINY
 from trainers.cuda import memory
 from trainers.cuda.array import Array, Resident
 from trainers.cuda.engine import CudaEngine
 from trainers.cuda.statistics import TORCH
 from trainers.layers import Layer, parameter_count, places
-from trainers.regimes import REGIMES, network
+from trainers.regimes import network
 from trainers.states import MemberState, initial_state
 from trainers.statistics import NUMPY, Probe, gradient_statistics, layer_statistics, statistics
 
@@ -26,7 +27,7 @@ from trainers.statistics import NUMPY, Probe, gradient_statistics, layer_statist
 SUMS = ("mean_abs", "rms", "weight_norm", "update_to_weight", "first_to_last")
 
 # PyTorch's operations that only lay numbers out, work on each by itself, or answer the same whatever their order.
-LAYOUT = "_to_copy alias constant_pad_nd full_like lift_fresh select slice split stack unbind"
+LAYOUT = "_to_copy alias constant_pad_nd full_like lift_fresh select slice split stack unbind zeros_like"
 ELEMENTS = "abs add bitwise_and div eq isnan lt masked_fill mul sign sqrt sub where"
 ANY_ORDER = "amax any sort"
 
@@ -87,7 +88,7 @@ def on_the_device(
     return statistics(layers, columns, *(torch.tensor(p[which]) for p in probed), TORCH)
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_of_layers_they_are_numpys_and_of_one_among_many_those_of_one_alone(regime: str) -> None:
     layers = network(regime)
     of, probed = pack(layers, 37)
@@ -110,7 +111,7 @@ def test_nothing_is_left_to_pytorchs_order_of_sums() -> None:
     assert used <= {*LAYOUT.split(), *ELEMENTS.split(), *ANY_ORDER.split()}
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", regimes_of("cuda"))
 def test_they_take_no_more_memory_than_was_stated(regime: str) -> None:
     layers, members = network(regime), 20
     of, probed = pack(layers, members)

@@ -1,10 +1,6 @@
 """CIFAR-10 through torchvision: a real download and real checksums, of an archive that is tiny."""
 
-import hashlib
-import io
-import pickle
 import socket
-import tarfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,52 +13,17 @@ from trainers.data.cifar10 import load_cifar10
 from trainers.errors import DataError
 
 datasets = pytest.importorskip("torchvision.datasets")
-NAMES = ["airplane", "automobile", "bird"]
+NAMES = ("airplane", "automobile", "bird")
 
 
-class OldPickler(pickle.Pickler):
-    """Writes arrays' types as the published files have them, from NumPy 1.6: with 0 and 1 for False and True."""
-
-    def reducer_override(self, thing: object) -> object:
-        if isinstance(thing, np.dtype):
-            return np.dtype, (thing.str[1:], 0, 1), (3, "|", None, None, None, -1, -1, 0)
-        return NotImplemented
-
-
-def pickled(thing: object) -> bytes:
-    content = io.BytesIO()
-    OldPickler(content, protocol=2).dump(thing)
-    return content.getvalue()
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content).hexdigest()
-
-
-@pytest.fixture
-def pixels() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (6, 10, 3072), np.uint8)
-
-
-@pytest.fixture
-def archive(pixels, monkeypatch) -> bytes:
-    """An archive built as the published one, with its checksums in the place of the published one's."""
-    labels = [i % 3 for i in range(10)]
-    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
-    files = {n: pickled({"data": p, "labels": labels}) for n, p in zip(names, pixels, strict=True)}
-    files["batches.meta"] = pickled({"label_names": NAMES})
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as tar:
-        for name, what in files.items():
-            about = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-            about.size = len(what)
-            tar.addfile(about, io.BytesIO(what))
-    sums = [[name, md5(what)] for name, what in files.items()]
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", sums[:5])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", sums[5:6])
-    monkeypatch.setattr(datasets.CIFAR10, "meta", {**datasets.CIFAR10.meta, "md5": sums[6][1]})
-    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", md5(content.getvalue()))
-    return content.getvalue()
+@pytest.fixture(autouse=True)
+def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, and the home: without data."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(here))
+    return here
 
 
 @pytest.fixture
@@ -111,7 +72,7 @@ def test_without_a_network_one_line_says_what_to_do(cache: Path, no_network: str
 def test_it_is_downloaded_once(cache: Path, server: Path, archive: bytes, pixels, monkeypatch) -> None:
     (server / "cifar-10-python.tar.gz").write_bytes(archive)
     first = load_cifar10()
-    assert first.classes == tuple(NAMES)
+    assert first.classes == NAMES
     assert [len(s) for s in (first.train, first.validation, first.test)] == [45, 5, 10]
     assert np.array_equal(first.test.images, pixels[5].reshape(10, 3, 32, 32))
     assert first.test.labels.tolist() == [i % 3 for i in range(10)]
@@ -142,3 +103,29 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GRADSWEEP_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match=r"the cache .* can't be written \((Not a directory|File exists)\)"):
         load_cifar10()
+
+
+@pytest.mark.parametrize("kept", ["unpacked", "archive"])
+def test_what_is_in_the_folder_data_is_not_downloaded(
+    cache, no_network, archive, python_version, nothing_at_hand, kept
+) -> None:
+    root = nothing_at_hand / "data"
+    root.mkdir()
+    if kept == "archive":
+        (root / "cifar-10-python.tar.gz").write_bytes(archive)
+    else:
+        python_version(root / "cifar-10-batches-py")
+    before = sorted(root.rglob("*"))
+    assert len(load_cifar10().test) == 10
+    assert sorted(root.rglob("*")) == before
+    assert not (cache / "cifar10/cifar-10-batches-py").exists()
+
+
+def test_what_is_broken_in_the_folder_data_is_passed_over(
+    cache, server, archive, python_version, nothing_at_hand, caplog
+) -> None:
+    (server / "cifar-10-python.tar.gz").write_bytes(archive)
+    (python_version(nothing_at_hand / "data/cifar-10-batches-py") / "test_batch").write_bytes(b"torn")
+    assert len(load_cifar10().test) == 10
+    assert f"{nothing_at_hand}/data is passed over: test_batch of" in caplog.text
+    assert len(load_cifar10().test) == 10

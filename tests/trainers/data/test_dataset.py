@@ -1,12 +1,15 @@
 """Splits, digest and probe: the same for everyone, and nothing lost or doubled."""
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from trainers.data import load
 from trainers.data.dataset import Dataset, Split, assemble, probe
@@ -28,6 +31,15 @@ def numbers(split: Split) -> list[int]:
 
 def small(train: int = 20, test: int = 3) -> Dataset:
     return assemble("small", ("a", "b"), numbered(train), numbered(test))
+
+
+@given(st.integers(3, 1200))
+def test_without_a_test_part_a_fifth_is_split_off_first(count: int) -> None:
+    splits = [assemble("lone", ("a", "b"), numbered(count), None) for _ in range(2)]
+    test = numbers(splits[0].test)
+    assert len(test) == max(1, count // 5) and test == numbers(splits[1].test)
+    left = numbers(splits[0].train) + numbers(splits[0].validation)
+    assert sorted(test + left) == list(range(count))
 
 
 @given(st.integers(2, 1200))
@@ -149,3 +161,38 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 def test_an_error_is_one_line() -> None:
     assert str(DataError("a file\nwith a break\n")) == "a file with a break"
+
+
+def of_training_images(images: np.ndarray) -> Dataset:
+    split = Split(images, np.zeros(len(images), np.int64))
+    return Dataset("x", ("a", "b"), split, split.take(np.array([0])), split.take(np.array([0])), "")
+
+
+@given(arrays(np.uint8, (2, 3, 32, 32)))
+def test_statistics_of_channels_are_exact(images: np.ndarray) -> None:
+    mean, deviation = of_training_images(images).channel_statistics
+    assert mean.dtype == deviation.dtype == np.float64 and mean.shape == deviation.shape == (3,)
+    for channel in range(3):
+        pixels = [int(p) for p in images[:, channel].ravel()]
+        exact = Fraction(sum(pixels), len(pixels))
+        variance = sum((p - exact) ** 2 for p in pixels) / len(pixels) / 255**2
+        assert mean[channel] == float(exact / 255)
+        assert deviation[channel] == (math.sqrt(variance) or 1.0)
+
+
+def test_statistics_are_of_the_training_split_alone_and_a_constant_channel_has_deviation_1() -> None:
+    images = np.zeros((300, 3, 32, 32), np.uint8)
+    images[:, 1] = 51
+    images[::2, 2] = 255
+    mean, deviation = of_training_images(images).channel_statistics
+    assert mean.tolist() == [0.0, 0.2, 0.5]
+    assert deviation.tolist() == [1.0, 1.0, 0.5]
+
+
+def test_statistics_are_those_of_numpy_for_the_digits() -> None:
+    digits = load("digits")
+    mean, deviation = digits.channel_statistics
+    pixels = digits.train.images / 255
+    assert np.allclose(mean, pixels.mean((0, 2, 3)), rtol=1e-12)
+    assert np.allclose(deviation, pixels.std((0, 2, 3)), rtol=1e-12)
+    assert digits.channel_statistics[0] is mean

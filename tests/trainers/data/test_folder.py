@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.data import folder, load
+from trainers.data import folder, forms, load
 from trainers.data.folder import load_folder
+from trainers.data.forms import tree as form
 from trainers.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -59,7 +60,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return call
 
     for name in calls:
-        monkeypatch.setattr(folder, name, counting(name, getattr(folder, name)))
+        monkeypatch.setattr(form, name, counting(name, getattr(form, name)))
     return calls
 
 
@@ -81,7 +82,7 @@ def test_another_format_decodes_a_folder_anew(tree, monkeypatch) -> None:
     root = tree()
     load_folder(str(root))
     calls = counted(monkeypatch)
-    monkeypatch.setattr(folder, "FORMAT", folder.FORMAT + 1)
+    monkeypatch.setattr(forms, "FORMAT", forms.FORMAT + 1)
     load_folder(str(root))
     assert calls["decode"] == 10
 
@@ -134,7 +135,7 @@ def test_a_missing_folder_is_refused(tmp_path) -> None:
     said = refused(missing)
     assert said == f"folder:{missing}: there is no folder {missing}: {folder.RIGHT}"
     (tmp_path / "file").touch()
-    assert "there is no folder" in refused(tmp_path / "file")
+    assert f"{tmp_path}/file is a file of another kind" in refused(tmp_path / "file")
     assert "there is no folder" in refused("")
 
 
@@ -162,7 +163,7 @@ def test_an_empty_class_only_one_class_and_none_are_refused(tree, files) -> None
     assert "only the class cat: it must hold a folder for each of at least two" in refused(root)
     for part in ("train", "test"):
         shutil.rmtree(root / part / "cat")
-    assert f"{root}/train has no classes" in refused(root)
+    assert f"{root}/train or {root}/test has no classes" in refused(root)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
@@ -183,34 +184,92 @@ def test_what_is_not_a_file_is_named(tree) -> None:
 
 def test_a_file_that_vanishes_while_the_tree_is_walked_is_named(tree, monkeypatch) -> None:
     root = tree()
-    gone, real = root / "test/dog/1.png", folder._entries
+    gone, real = root / "test/dog/1.png", form._entries
 
-    def list_and_vanish(root: str, place: str) -> list[os.DirEntry[str]]:
-        entries = real(root, place)
+    def list_and_vanish(place: str) -> list[os.DirEntry[str]]:
+        entries = real(place)
         if place == str(gone.parent):
             gone.unlink()
         return entries
 
-    monkeypatch.setattr(folder, "_entries", list_and_vanish)
+    monkeypatch.setattr(form, "_entries", list_and_vanish)
     assert refused(root) == f"{gone} can't be read (No such file or directory): allow it, or remove it"
 
 
 @pytest.mark.parametrize("where", ["train", "train/cat", "train/cat/0.png"])
-def test_links_out_of_the_tree_are_refused_and_links_within_are_followed(tree, files, tmp_path, where) -> None:
+def test_links_are_followed_wherever_they_lead(tree, files, tmp_path, where) -> None:
     root = tree(files)
     outside = tmp_path / "pictures-of-others" / where
     outside.parent.mkdir(parents=True)
     shutil.move(root / where, outside)
     (root / where).symlink_to(outside)
-    assert refused(root) == f"{root}/{where} is a link that leads out of {root}: put the files themselves there"
-    inside = root / ".kept" / where
-    inside.parent.mkdir(parents=True)
-    shutil.move(outside, inside)
-    (root / where).unlink()
-    (root / where).symlink_to(inside)
     assert load_folder(str(root)).digest == load_folder(str(tree(files, "plain"))).digest
-    inside.rename(inside.with_name("gone"))
+    outside.rename(outside.with_name("gone"))
     assert "can't be read" in refused(root) or "there is no folder" in refused(root) or "lacks" in refused(root)
+
+
+def test_a_changed_file_at_the_end_of_a_link_is_seen(tree, files, tmp_path) -> None:
+    root, shared = tree(files), tmp_path / "shared.png"
+    shutil.move(root / "train/cat/0.png", shared)
+    (root / "train/cat/0.png").symlink_to(shared)
+    first = load_folder(str(root)).digest
+    Image.fromarray(255 - files["train/cat/0.png"]).save(shared)
+    assert load_folder(str(root)).digest != first
+
+
+def test_a_link_to_what_is_no_image_is_refused(tree) -> None:
+    root = tree()
+    for target, why in (("/etc/passwd", "can't be decoded"), ("/dev/zero", "is not a file")):
+        (root / "train/cat/0.png").unlink()
+        (root / "train/cat/0.png").symlink_to(target)
+        assert refused(root).startswith(f"{root}/train/cat/0.png {why}")
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val"), ("Train", "Test"), ("training", "testing"), ("train", "VALID"), ("train", "validation")]
+)
+def test_the_parts_may_have_the_names_that_they_have_elsewhere(tree, files, names, caplog) -> None:
+    expected = load_folder(str(tree(files, "plain"))).digest
+    train, test = names
+    renamed = {
+        name.replace("train/", f"{train}/").replace("test/", f"{test}/"): pixels for name, pixels in files.items()
+    }
+    caplog.set_level("INFO", "gradsweep")
+    root = tree(renamed, "renamed")
+    assert load_folder(str(root)).digest == expected
+    assert (f"{root}/{test} is taken for the test part" in caplog.messages) == ("test" not in test.lower())
+
+
+def test_val_is_passed_over_where_there_is_a_test_part(tree, files) -> None:
+    expected = load_folder(str(tree(files, "plain"))).digest
+    more = {name.replace("test/", "val/"): pixels for name, pixels in files.items() if name.startswith("test/dog")}
+    assert load_folder(str(tree(files | more, "more"))).digest == expected
+
+
+def test_val_is_taken_where_the_test_images_have_no_classes(tree, files) -> None:
+    """As ImageNet comes."""
+    expected = load_folder(str(tree(files, "plain"))).digest
+    renamed = {name.replace("test/", "val/"): pixels for name, pixels in files.items()}
+    assert load_folder(str(tree(renamed | {"test/0.png": files["test/cat/0.png"]}, "imagenet"))).digest == expected
+
+
+def test_files_that_end_as_no_image_does_are_passed_over_and_counted(tree, files, caplog) -> None:
+    expected = load_folder(str(tree(files, "plain"))).digest
+    caplog.set_level("INFO", "gradsweep")
+    root = tree(files | {"train/cat/Thumbs.db": b"x", "train/cat/README.txt": b"", "test/dog/boxes": b"1 2"}, "more")
+    assert load_folder(str(root)).digest == expected
+    assert (
+        f"3 files below {root} are passed over, as {root}/train/cat/README.txt: they don't end as images do"
+        in caplog.messages
+    )
+    for image in (root / "test/dog").glob("*.png"):
+        image.rename(image.with_suffix(".data"))
+    assert refused(root) == f"{root}/test/dog has no images, only 0.data: every class must have at least one image"
+
+
+def test_classes_without_parts_are_named(tree, files) -> None:
+    root = tree({name.removeprefix("train/"): what for name, what in files.items() if name.startswith("train/")})
+    assert "has neither train nor test; if cat, dog are classes, share out their images" in refused(root)
 
 
 def test_a_folder_that_is_itself_a_link_and_a_home_folder_are_read(tree, tmp_path, monkeypatch) -> None:

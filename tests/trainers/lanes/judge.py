@@ -13,11 +13,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS, activation, inner
-from trainers.layers import Convolution, Dense, Layer, Pooling, parameter_count, places
+from trainers.cuda.plan import refusal
+from trainers.engines import unsupported
+from trainers.lanes.tables import SUPPORT
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, parameter_count, places
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES, network
 
 NEAR = 1e-6  # of the largest: a few times what float32 gets wrong
+
+
+def regimes_of(engine: str) -> list[str]:
+    """Those whose networks a fast engine trains."""
+    known = [regime for regime in REGIMES if unsupported(MemberConfig(regime=regime), engine) is None]
+    return [regime for regime in known if engine != "cuda" or refusal(network(regime), IMAGE) is None]
 
 
 class Split(NamedTuple):
@@ -123,7 +132,7 @@ def error(found: np.ndarray, true: np.ndarray) -> float:
 
 members = st.builds(
     MemberConfig,
-    activation=st.sampled_from(list(ACTIVATIONS)),
+    activation=st.sampled_from(SUPPORT.fields["activation"]),
     scaling=st.sampled_from(["rescaled", "naive"]),
     penalty=st.sampled_from(["l1", "l2"]),
     alpha=st.sampled_from([0.5, 1.0, 2.0, 3.7]),
@@ -145,8 +154,9 @@ def tables(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[Layer, ...]]:
         if height % 2 == width % 2 == 0 and draw(st.booleans()):
             layers.append(Pooling(f"pool{i}"))
             height, width = height // 2, width // 2
-    for i in range(draw(st.integers(0, 2))):
-        layers.append(Dense(f"dense{i}", draw(st.integers(1, 9)), draw(st.booleans())))
+    units = st.one_of(st.integers(1, 9), st.integers(10, 90))  # small ones and large ones have kernels of their own
+    for i in range(draw(st.integers(0, 4))):
+        layers.append(Dense(f"dense{i}", draw(units), draw(st.booleans())))
     layers.append(Dense("output", draw(st.integers(2, 11)), draw(st.booleans()), activated=False))
     return (draw(st.integers(1, 4)), *image), tuple(layers)
 

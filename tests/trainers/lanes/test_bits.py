@@ -11,6 +11,7 @@ from tests.trainers.lanes.judge import Case, cases, glorot, images, members
 from trainers.data.dataset import Dataset, Split
 from trainers.lanes import kernels
 from trainers.lanes.engine import MEMBERS_A_CALL, LaneEngine
+from trainers.layers import Dense
 from trainers.members import MemberConfig
 from trainers.regimes import network
 from trainers.states import initial_state
@@ -32,7 +33,10 @@ def epochs(case: Case, state: State, which: range, batch_size: int, threads: int
     for epoch in which:
         n = len(case.split.labels)
         orders = np.stack([order_of_images(m.seed, epoch, n) for m in case.members])
-        found += kernels.train_epoch(case.layers, case.members, *state, case.split, orders, batch_size, threads)
+        rates = np.array([[m.learning_rate] * -(-n // batch_size) for m in case.members])
+        parameters, *kept, steps = state
+        arrays = (parameters, kept, steps, rates)
+        found += kernels.train_epoch(case.layers, case.members, *arrays, case.split, orders, batch_size, threads)
         found += [a.copy() for a in state]
         found += kernels.evaluate(case.layers, case.members, state[0], case.split, threads)
         found += kernels.probe_gradient(case.layers, case.members, state[0], case.split, threads)
@@ -79,11 +83,14 @@ def test_one_among_64(build: str) -> None:
         assert bits(epochs(alone, start(alone), range(1, 2), 32, 1)) == bits(together, i)
 
 
-def test_a_large_batch_that_is_summed_in_several_goes(build: str) -> None:
-    """More groups of images than gradients are kept at a time (MOST_KEPT in engine.c), for a team and alone."""
-    layers = network("large-parameters")
-    split = images(700, (3, 32, 32), 10, 1)
-    case = Case(layers, split, (MemberConfig(regime="large-parameters"),), glorot(layers, (3, 32, 32), 1)[None])
+DENSE = (Dense("wide", 70, True), Dense("narrow", 3), Dense("last", 200), Dense("output", 10, True, activated=False))
+
+
+@pytest.mark.parametrize("layers, image", [(network("large-parameters"), (3, 32, 32)), (DENSE, (3, 5, 7))])
+def test_a_large_batch_that_is_summed_in_several_goes(build: str, layers: tuple, image: tuple) -> None:
+    """More groups of images than are on their way at a time (MOST_KEPT in network.h), for a team and alone."""
+    split = images(700, image, 10, 1)
+    case = Case(layers, split, (MemberConfig(),), glorot(layers, image, 1)[None])
     found = [epochs(case, start(case), range(1, 2), 650, threads) for threads in (1, 2, 3)]
     assert bits(found[0]) == bits(found[1]) == bits(found[2])
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.trainers.lanes.judge import images
+from trainers.activations import ACTIVATIONS, Activation
 from trainers.lanes import available, kernels
 from trainers.lanes.engine import LaneEngine, applies
 from trainers.lanes.tables import SUPPORT, header
@@ -82,6 +83,7 @@ def test_what_the_kernels_have_no_code_for_is_refused(build: str, monkeypatch: p
     """By Python's table; and where that says more than the kernels know, by the kernels."""
     split = images(5, (3, 4, 4), 3, 0)
     layers = (Dense("output", 3, activated=False),)
+    monkeypatch.setitem(ACTIVATIONS, "toy", Activation(lambda z: z))
 
     def evaluate(**fields: str) -> None:
         member = MemberConfig()
@@ -102,9 +104,10 @@ def test_what_the_kernels_have_no_code_for_is_refused(build: str, monkeypatch: p
 
 def test_a_layer_of_another_kind_is_refused() -> None:
     @dataclass(frozen=True)
-    class Toy:
+    class Toy(Dense):
         kind = "toy"
         name: str = "toy"
+        units: int = 8
 
     reason = kernels.refusal((Toy(), Dense("output", 3, activated=False)), (3, 4, 4))
     assert reason == "layer toy: the lanes engine does not have layers of the kind 'toy'"

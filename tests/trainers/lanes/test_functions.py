@@ -1,13 +1,18 @@
 """The activations, the conversion of pixels, and what is counted as saturated."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
+from torch import Tensor
 
 from tests.trainers.lanes.judge import Case, Split, cases, forward, images
 from trainers.activations import ACTIVATIONS, inner
 from trainers.lanes import kernels
+from trainers.lanes.tables import SUPPORT
 from trainers.layers import Convolution, Dense, Pooling
 from trainers.members import MemberConfig
 
@@ -31,10 +36,16 @@ def activate(activation: str, naive: bool, alpha: float, z: np.ndarray) -> tuple
     return values.ravel()[: len(z)], slopes.ravel()[: len(z)] / small
 
 
+def plain(activation: str) -> Callable[[Tensor], Tensor]:
+    """f, at its own slope where it has one."""
+    f = ACTIVATIONS[activation]
+    return f.f if f.slope is None else partial(f.f, slope=f.slope)
+
+
 def exact(activation: str, naive: bool, alpha: float, z: np.ndarray) -> list[np.ndarray]:
     """The scaled activation and its first two derivatives in double precision."""
     t = torch.tensor(z, dtype=torch.float64).requires_grad_()
-    y = alpha * ACTIVATIONS[activation].f(t if naive else t / alpha)
+    y = alpha * plain(activation)(t if naive else t / alpha)
     (slope,) = torch.autograd.grad(y.sum(), t, create_graph=True)
     bend = torch.zeros_like(t)
     if slope.requires_grad:
@@ -54,7 +65,7 @@ Z = np.concatenate(
 
 
 @pytest.mark.parametrize("naive", [False, True])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
 def test_values_and_slopes_to_a_few_units_in_the_last_place(build: str, activation: str, naive: bool) -> None:
     """To a few units the exact result for an argument that is a few units off; tiny slopes too."""
     z = Z[np.abs(np.abs(Z / (1.0 if naive else 1.3)) - 3) > 1e-5]  # where hardswish' jumps
@@ -66,7 +77,7 @@ def test_values_and_slopes_to_a_few_units_in_the_last_place(build: str, activati
     assert (np.abs(slope - true_slope) <= 4 * unit * (np.abs(true_slope) + np.abs(z * bend)) + 3e-16).all()
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
 def test_nan_stays_nan(build: str, activation: str) -> None:
     """So the loss of a member that has diverged shows it."""
     layers = (Dense("hidden", 1), Dense("output", 2, activated=False))
@@ -86,7 +97,7 @@ def test_pixels_are_divided_by_255_exactly(build: str) -> None:
         assert gradient[1] == np.float32(pixel) / np.float32(255) * np.float32(0.5)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", SUPPORT.fields["activation"])
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases(most_images=30))
 def test_saturated_and_dead_units(build: str, activation: str, case: Case) -> None:
@@ -99,7 +110,7 @@ def test_saturated_and_dead_units(build: str, activation: str, case: Case) -> No
     assert saturated[0, -1] == dead[0, -1] == 0  # the output has no activation
     for i, (z, _) in enumerate(arguments):
         u = inner(member.scaling, z, member.alpha).requires_grad_()
-        (slope,) = torch.autograd.grad(ACTIVATIONS[activation].f(u).sum(), u)
+        (slope,) = torch.autograd.grad(plain(activation)(u).sum(), u)
         bound = 0.01 * ACTIVATIONS[activation].steepest
         surely = (slope.abs() < bound * (1 - 1e-4) - 1e-9).flatten(1)
         maybe = (slope.abs() < bound * (1 + 1e-4) - 1e-9).flatten(1) | (
@@ -124,9 +135,9 @@ def test_wrong_input_is_refused(build: str) -> None:
             "layers": layers,
             "members": [member],
             "parameters": good.copy(),
-            "first_moment": good.copy(),
-            "second_moment": good.copy(),
+            "kept": (good.copy(), good.copy()),
             "steps": np.zeros(1, np.int64),
+            "rates": np.zeros((1, 3)),
             "split": split,
             "orders": np.arange(5)[None],
             "batch_size": 2,
@@ -138,9 +149,9 @@ def test_wrong_input_is_refused(build: str) -> None:
     for name, wrong in {
         "members": [],
         "parameters": good.astype(np.float64),
-        "first_moment": np.zeros((1, 41), np.float32),
-        "second_moment": np.broadcast_to(np.float32(0), good.shape),
+        "kept": (good.copy(), np.zeros((1, 41), np.float32)),
         "steps": np.zeros(2, np.int64),
+        "rates": np.zeros((1, 2)),
         "split": split._replace(labels=np.full(5, 3)),
         "orders": np.array([[0, 5]]),
         "batch_size": 0,
@@ -148,9 +159,13 @@ def test_wrong_input_is_refused(build: str) -> None:
     }.items():
         with pytest.raises(ValueError):
             train(**{name: wrong})
-    for name, wrong in {"orders": np.arange(5), "threads": 0}.items():
+    for name, wrong in {"orders": np.arange(5), "threads": 0, "channel_scales": np.ones((1, 2), np.float32)}.items():
         with pytest.raises(ValueError, match=name):
             train(**{name: wrong})
+    with pytest.raises(ValueError, match="second must be writable"):
+        train(kept=(good.copy(), np.broadcast_to(np.float32(0), good.shape)))
+    with pytest.raises(ValueError, match="adam keeps 2 arrays, but got 1"):
+        train(kept=(good.copy(),))
     with pytest.raises(ValueError, match="images"):
         train(split=split._replace(images=split.images[:, :, :, ::-1]))
 
@@ -164,7 +179,7 @@ def test_wrong_input_is_refused(build: str) -> None:
         (Dense("d", 1025), Dense("output", 3, activated=False)),
         (Convolution("c", 2), Pooling("p"), Pooling("twice"), Dense("output", 3, activated=False)),
         (Convolution("c", 2),),
-        (*(Dense(f"d{i}", 2) for i in range(64)), Dense("output", 3, activated=False)),
+        (*(Dense(f"d{i}", 2) for i in range(128)), Dense("output", 3, activated=False)),
     ],
 )
 def test_networks_that_the_kernels_do_not_run(layers: tuple) -> None:

@@ -7,13 +7,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.lanes.judge import Case, cases, error, gradient, members, regime_case, smooth
-from trainers.activations import ACTIVATIONS
 from trainers.lanes import kernels
+from trainers.lanes.tables import SUPPORT
 from trainers.layers import places
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES
 
 SLOW = pytest.mark.slow
+PAPERS = [name for name, regime in REGIMES.items() if regime.table]
 lanes_settings = settings(
     max_examples=12,
     deadline=None,
@@ -30,7 +31,8 @@ def trained(case: Case, batch_size: int | None = None, threads: int = 1) -> np.n
     n, count = len(case.split.labels), len(case.members)
     parameters, first, second = case.parameters.copy(), np.zeros_like(case.parameters), np.zeros_like(case.parameters)
     steps, orders = np.zeros(count, np.int64), np.tile(np.arange(n), (count, 1))
-    arrays = (parameters, first, second, steps)
+    rates = np.full((count, -(-n // (batch_size or n))), 0.001)
+    arrays = (parameters, [first, second], steps, rates)
     kernels.train_epoch(case.layers, case.members, *arrays, case.split, orders, batch_size or n, threads)
     assert (steps == 1).all()
     return first * np.float64(10)
@@ -50,8 +52,8 @@ def test_of_small_networks_of_any_shape(build: str, case: Case) -> None:
 # In the default run every activation in one regime, and the others with one that is smooth and one that is not.
 EVERY = [
     pytest.param(regime, activation, marks=[] if regime == "combined" or activation in ("tanh", "relu") else SLOW)
-    for regime in REGIMES
-    for activation in ACTIVATIONS
+    for regime in PAPERS
+    for activation in SUPPORT.fields["activation"]
 ]
 
 
@@ -74,7 +76,7 @@ def test_of_every_regime_and_activation(regime: str, activation: str) -> None:
 @pytest.mark.parametrize(
     "activation", ["tanh", *(pytest.param(a, marks=SLOW) for a in ("sigmoid", "logsigmoid", "softsign"))]
 )
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", PAPERS)
 def test_deep_in_saturation_they_are_as_good_as_torchs_float32(regime: str, activation: str) -> None:
     """At initial values from [-10, 10) rounding decides where the gradient goes: see trainers/lanes/README.md."""
     ratios = []
@@ -111,14 +113,15 @@ def test_a_batch_of_any_size(build: str, case: Case, size: int) -> None:
     n = min(size, len(case.split.labels))
     part = Case(case.layers, type(case.split)(*(a[:n].copy() for a in case.split)), case.members, case.parameters)
     orders, steps = np.arange(n)[None], np.zeros(1, np.int64)
-    state = [part.parameters.copy(), np.zeros_like(part.parameters), np.zeros_like(part.parameters)]
-    kernels.train_epoch(part.layers, part.members, *state, steps, case.split, orders, n, 1)
+    rates = np.full((1, 1), 0.001)
+    kept = [np.zeros_like(part.parameters), np.zeros_like(part.parameters)]
+    kernels.train_epoch(part.layers, part.members, part.parameters.copy(), kept, steps, rates, case.split, orders, n, 1)
     same = trained(part)
-    assert np.array_equal(state[1] * np.float64(10), same)
+    assert np.array_equal(kept[0] * np.float64(10), same)
     # images that nobody asked for have no part in it
     other = case.split.images.copy()
     other[n:] = 255 - other[n:]
-    state = [part.parameters.copy(), np.zeros_like(part.parameters), np.zeros_like(part.parameters)]
+    kept = [np.zeros_like(part.parameters), np.zeros_like(part.parameters)]
     changed = case.split._replace(images=other)
-    kernels.train_epoch(part.layers, part.members, *state, steps, changed, orders, n, 1)
-    assert np.array_equal(state[1] * np.float64(10), same)
+    kernels.train_epoch(part.layers, part.members, part.parameters.copy(), kept, steps, rates, changed, orders, n, 1)
+    assert np.array_equal(kept[0] * np.float64(10), same)

@@ -1,0 +1,62 @@
+"""The page of everything that a spec may say and of everything that is recorded. `make fields` calls it.
+
+python -m docs.build.fields > docs/fields.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sweeps.commands.fields import NEEDED, REGIMES, row, spec_fields
+from trainers.metrics import described
+
+INTRODUCTION = """\
+# Fields and metrics
+
+Made by `make fields` from what `gradsweep fields` and `gradsweep metrics` print.
+
+## What a spec may say
+
+A field of `base` may stand in an arm too. Those marked with * can be searched, under the same name in `search.space`.
+Where nothing stands under default, a field may be left out.
+"""
+METRICS = """
+## What is recorded of every network and epoch
+
+`layer.NAME.…` are of each layer with parameters; in `gradsweep export --layers` they are columns of their own, without
+`layer.NAME.`. `learned.…` are there where something of the kind is learned.
+"""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    fields = [
+        (
+            f"`{key}`{' *' * entry.get('searchable', False)}",
+            kind,
+            default if default in ("", NEEDED, REGIMES) else f"`{default}`",
+            meaning,
+        )
+        for entry in spec_fields()
+        for key, kind, default, meaning in [row(entry)]
+    ]
+    metrics = [(f"`{name}`", line) for name, line in described().items()]
+    return "\n".join(
+        (
+            INTRODUCTION,
+            *_table(("field", "type", "default", "meaning"), fields),
+            METRICS,
+            *_table(("metric", "meaning"), metrics),
+            "",
+        )
+    )
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """As Markdown has it, where a bar in a cell has to be marked."""
+    cells = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
+    return [f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *cells)]
+
+
+if __name__ == "__main__":
+    print(page(), end="")
