@@ -48,6 +48,7 @@ from trainers.streams import order_of_images, slope_key, uniform
 from trainers.training import Engine
 
 IMAGES_AT_ONCE = 500
+CALIBRATED_ON = 256  # images of the probe
 # What members of one array have in common besides their network and what `SHARED` names.
 ALIKE = ("activation", "scaling", "slope", "penalty", "penalized", "clip", "epsilon", "epsilon_at")
 
@@ -74,25 +75,27 @@ def forward(
     by_batch: bool = False,
     drawn: tuple[Tensor, int] | None = None,
 ) -> Outputs:
-    """One member's pass over images (images, 3, 32, 32), floats as its `input` has them.
+    """One member's pass over images (images, channels, height, width), floats as its `input` has them.
 
     `parameters` and `buffers` are the flat vectors, `alpha` stands in for the member's own where it is not learned.
     Batches are normalized by their own statistics where `by_batch`, else by the running ones. Random slopes are drawn
     by the member's key at a step where that is given, else they are at their mean.
     """
     f, known = activation(member.activation, member.scaling), ACTIVATIONS[member.activation]
-    tensors = iter(_apart(parameters, tensor_shapes(layers)))
-    kept = iter(_apart(buffers, [shape for of_layer in buffer_shapes(layers) for shape, _ in of_layer.values()]))
+    image = tuple(images.shape[1:])
+    running = buffer_shapes(layers, image)
+    tensors = iter(_apart(parameters, tensor_shapes(layers, image)))
+    kept = iter(_apart(buffers, [shape for of_layer in running for shape, _ in of_layer.values()]))
     arguments: list[tuple[Tensor, Any]] = []
     after: list[Tensor] = []
     slope: Any = member.slope
     x = images
-    for layer, learned, running in zip(layers, learned_shapes(layers), buffer_shapes(layers), strict=True):
+    for layer, learned, names in zip(layers, learned_shapes(layers, image), running, strict=True):
         z = layer.forward(x, tensors)
         if layer.activated:
             own = {name: next(tensors) for name in learned}
             if normalization := NORMALIZATIONS.get(layer.normalization):
-                before = {name: next(kept) for name in running}
+                before = {name: next(kept) for name in names}
                 z, new = normalization.forward(z, own, None if by_batch else before)
                 after += [torch.lerp(before[name], new[name], MOMENTUM) for name in before]
             alpha, slope = own.get("alpha", alpha), own.get("slope", slope)
@@ -199,30 +202,32 @@ def _with_axis(results: Any) -> Any:
 
 
 def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) -> MemberState:
-    """A member whose weights are divided, layer by layer, by the deviation of their outputs on the probe images.
+    """A member whose weights are divided, layer by layer, by the deviation of their outputs on a batch of the probe.
 
     So that it is 1 (LSUV: Mishkin and Matas 2016), and then multiplied by the member's `init_scale`. In float64 on one
     thread, so that every engine starts from the same bits.
     """
-    member = state.member
+    member, placed = state.member, {place.name: place for place in places(layers)}
     images = Images(dataset, "probe", torch.device("cpu"))
-    x, _ = images.take(np.arange(len(images)), member.input)
-    x, parameters, scale = x.double(), torch.from_numpy(state.parameters).double(), float(member.init_scale or 1.0)
-    buffers = torch.from_numpy(state.buffers).double()
-    deep = [layer for layer in layers if layer.name in {place.name for place in places(layers)}]
+    x = images.take(np.arange(min(CALIBRATED_ON, len(images))), member.input)[0].double()
+    parameters, buffers = torch.from_numpy(state.parameters).double(), torch.from_numpy(state.buffers).double()
+    alpha: float | Tensor = member.alpha
     with _one_torch_thread(), torch.no_grad():
-        for place, layer in zip(places(layers), deep, strict=True):
-            upto = layers[: layers.index(layer)]
-            count = parameter_count(upto)
-            kept = sum(prod(shape) for of in buffer_shapes(upto) for shape, _ in of.values())
-            incoming = forward(upto, member, parameters[:count], member.alpha, x, buffers[:kept], by_batch=True).logits
-            weights = slice(place.where.start, place.where.start + sum(prod(s) for s in place.tensors if len(s) > 1))
-            output = layer.forward(incoming, iter(_apart(parameters[place.where], place.tensors)))
-            # two factors of a separable convolution share it
-            share = 1 / sum(len(shape) > 1 for shape in place.tensors)
-            deviation = output.std(correction=0)
-            if deviation > 0:  # not where all units before it are dead
-                parameters[weights] *= (scale / deviation) ** share
+        for layer, kept in zip(layers, buffer_shapes(layers), strict=True):
+            place, own = placed.get(layer.name), parameters[:0]
+            if place:
+                own = parameters[place.where.start :][: parameter_count((layer,), tuple(x.shape[1:]))]
+                tensors = _apart(parameters[place.where], place.tensors)
+                deviation = layer.forward(x, iter(tensors)).std(correction=0)
+                weights = [tensor for tensor in tensors if tensor.dim() > 1]
+                for tensor in weights if deviation > 0 else ():  # not where all units before it are dead
+                    # the factors of a separable convolution share it
+                    tensor *= (float(member.init_scale or 1.0) / deviation) ** (1 / len(weights))
+                if "alpha" in place.learned:
+                    alpha = parameters[place.learned["alpha"]][0]
+            count = sum(prod(shape) for shape, _ in kept.values())
+            x = forward((layer,), member, own, alpha, x, buffers[:count], by_batch=True).logits
+            buffers = buffers[count:]
     return replace(state, parameters=parameters.float().numpy())
 
 

@@ -53,6 +53,8 @@ def test_rescaling_without_saturation() -> None:
     assert not any("rescaling" in s for s in late), "it was saturated once: no more is said than that"
     relu = sentences(**{"layer.conv1.saturated": {"plain": 0.0}, "activation": {"paper": "relu"}})
     assert not any("rescaling" in s for s in relu), "another activation is no rescaling"
+    normalized = sentences(**{"layer.conv1.saturated": {"plain": 0.0}, "normalization": {"paper": "batch"}})
+    assert not any("rescaling" in s for s in normalized), "another network is no rescaling either"
     alike = sentences(**{"layer.conv1.saturated": {"plain": 0.0}, "alpha": {"paper": 1.0}})
     assert not any("rescaling" in s for s in alike)
 

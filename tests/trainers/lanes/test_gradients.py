@@ -80,7 +80,10 @@ def test_of_every_regime_and_activation(regime: str, activation: str) -> None:
 )
 @pytest.mark.parametrize("regime", PAPERS)
 def test_deep_in_saturation_they_are_as_good_as_torchs_float32(regime: str, activation: str) -> None:
-    """At initial values from [-10, 10) rounding decides where the gradient goes: see trainers/lanes/README.md."""
+    """At initial values from [-10, 10) rounding decides where the gradient goes: see trainers/lanes/README.md.
+
+    Of the paper's networks: through 20 dense layers any float32 is off by more than the gradient itself.
+    """
     ratios = []
     for seed in range(9):
         member = MemberConfig(regime=regime, activation=activation)
