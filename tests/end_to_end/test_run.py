@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from trainers.regimes import REGIMES
+
 SPEC = """\
 name: first
 question: Does it run?
@@ -87,7 +89,7 @@ def test_every_command_prints_one_json_document_and_nothing_else(finished: Any, 
     assert finished.json("plan", spec)["configurations"] == 5
     assert "quickstart" in [s["name"] for s in finished.json("studies")]
     assert finished.json("studies", "quickstart")["yaml"].count("name: quickstart") == 1
-    assert [r["name"] for r in finished.json("regimes")] == ["large-parameters", "many-layers", "combined"]
+    assert [r["name"] for r in finished.json("regimes")] == [*REGIMES]
 
 
 def len_wild(finished: Any) -> int:

@@ -159,7 +159,7 @@ def test_a_checkpoint_of_another_network(gradsweep: Gradsweep, subtests: pytest.
     for count in COUNTS:
         with subtests.test(count=count):
             wrong = np.zeros(count, np.float32)
-            save_states([type(state)(fitting, 1, 1, wrong, (wrong, wrong))], gradsweep.here / "p.npz.1")
+            save_states([type(state)(fitting, 1, 1, wrong, (wrong, wrong), state.buffers)], gradsweep.here / "p.npz.1")
             pack = Pack("p", (PackedConfiguration(0, (fitting,), {0: 0.5, 1: 0.5}),), (Objective(),), epochs=3)
             reports = list(train_pack(pack, gradsweep.here / "p.npz"))
             assert reports[-1].ended[0].state == "failed" and "\n" not in reports[-1].ended[0].reason

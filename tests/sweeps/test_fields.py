@@ -29,7 +29,7 @@ TINY = {
 # What a field needs beside it to mean something.
 BESIDE: dict[str, dict[str, Any]] = {"slope": {"activation": "leaky_relu"}, "epsilon": {"optimizer": "rmsprop"}}
 NUMBER_VALUES = {"alpha": (0.5, 3.0), "learning_rate": (0.01, 0.1), "epsilon": (1e-9, 1e-3)}
-WHOLE_VALUES = {"blocks": (0, 2), "batch_size": (8, 64)}
+WHOLE_VALUES = {"blocks": (0, 2), "batch_size": (8, 64), "warmup": (0, 1)}
 NOT_IN_BASE = ("alpha", "r")
 
 

@@ -260,7 +260,10 @@ SPACE = {
         lambda v: ["elu", *v]
     ),
     "penalty": st.sampled_from(
-        [{"values": ["l2", "l1"], "when": {"activation": "elu"}}, {"values": ["l1"], "when": {"batch_size": [32, 1]}}]
+        [
+            {"values": ["l2", "l1"], "when": {"scaling": "rescaled"}},
+            {"values": ["l1"], "when": {"loss": ["cross_entropy"]}},
+        ]
     ),
 }
 SEARCH = st.fixed_dictionaries(

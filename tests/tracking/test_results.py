@@ -69,7 +69,7 @@ def test_what_is_learned_is_a_column_where_it_is_learned(store: Store, ledger: L
         member = MemberConfig(regime="deep", dense=2 + number, learn_alpha=learn_alpha)
         record = EpochRecord(member, 0, "lanes", dict.fromkeys(names(layers_of(member, 10)), 0.5))
         ledger.add(sweep, [Configuration(number, learn_alpha, vars(member), (0,))])
-        ledger.record(sweep, {number: epoch_of([record], "train.loss")}, [])
+        ledger.record(sweep, {number: epoch_of([record], 0.5)}, [])
         frame, layers = load("sweep", store), load_layers("sweep", store)
         assert ("learned.alpha" in frame, "learned.alpha" in layers) == (number == 1, number == 1)
         assert "learned.slope" not in frame and "learned.slope" not in layers
@@ -84,7 +84,7 @@ def test_a_record_of_before_a_field_has_its_default_or_its_regimes(store: Store,
     record = EpochRecord(member, 0, "lanes", dict.fromkeys(names(layers_of(member, 10)), 0.5))
     old = {name: value for name, value in vars(member).items() if name in ("regime", "activation", "alpha", "r")}
     ledger.add(sweep, [Configuration(0, "plain", old, (0,))])
-    ledger.record(sweep, {0: epoch_of([record], "train.loss")}, [])
+    ledger.record(sweep, {0: epoch_of([record], 0.5)}, [])
     (row,) = load("sweep", store).to_dict("records")
     assert (row["blocks"], row["dense"], row["units"], row["residual"]) == (3, 4, 8, False)
     assert row["optimizer"] == "adam" and np.isnan(row["slope"])
