@@ -52,14 +52,60 @@ static void activate_at(Workspace *w, const Layer *l, const Pass *p, size_t at, 
         activate(f, value, drawn, value, slope, count);
 }
 
+/* Whether what wins in a pool is known before it is normalized: a scale and a monotone function turn the order at most. */
+static int pools_early(const Layer *l, const Pass *p) {
+    const Scaled *f = &p->functions[l->function];
+    return l->picks && f->monotone && !is_random(f, p) && !l->residual;
+}
+
+/* What wins in rows 2 y and 2 y + 1. */
+static void pool_early(Workspace *w, const Layer *l, const Pass *p, int y) {
+    int wide = l->width / 2;
+    size_t below = (size_t)l->out * (l->width + 2), to = row_of(w->memory, l->out, wide, y) - w->memory;
+    for (int c = 0; c < l->out; c++) {
+        const vec *z = row_at(w->memory + l->z, l, c, 2 * y), *keys = z;
+        vec *turned = w->scratch + w->network->rows;
+        float scale = p->parameters[l->learned.flat + c];
+        if (!(scale > 0)) {
+            const vec sign = all(scale < 0 ? -1.0f : 0.0f);
+            for (int x = 0; x < 2 * l->width; x++) turned[x] = sign * (x < l->width ? z[x] : z[below + x - l->width]);
+            keys = turned;
+        }
+        size_t at = to + (size_t)c * (wide + 2);
+        vec *choice = p->backward ? w->memory + l->choice + at : NULL;
+        pool(keys, keys == z ? below : (size_t)l->width, z, below, w->memory + l->winner + at, NULL, choice, wide);
+    }
+}
+
 /* A convolution's own output, where it is to be normalized. */
-static void convolve(Workspace *w, const Layer *l, const float *bias) {
+static void convolve(Workspace *w, const Layer *l, const Pass *p) {
     Sums sums[MOST_CHANNELS];
+    const float *bias = l->bias ? p->parameters + l->biases : NULL;
+    int early = pools_early(l, p);
     for (int y = 0; y < l->height; y++) {
         convolve_row(w->memory + l->input + (size_t)y * l->in * (l->width + 2), l->in, l->width, w->weights + l->packed,
                      bias, row_at(w->memory + l->z, l, 0, y), l->out, l->width + 2);
         if (l->meets) leave_row(w, l, y, sums);
+        if (early && y % 2) pool_early(w, l, p, y / 2);
     }
+}
+
+/* The values of what won. */
+static void winners(Workspace *w, int index, const Pass *p) {
+    const Layer *l = &w->network->layers[index];
+    vec *value = w->memory + l->value, *row = w->scratch + w->network->rows;
+    for (int y = 0; y < l->height / 2; y++)
+        for (int c = 0; c < l->out; c++) {
+            size_t at = row_of(value, l->out, l->width / 2, y) - value + (size_t)c * (l->width / 2 + 2);
+            normalized_row(w, l, p, c, w->memory + l->winner + at, value + at, l->width / 2);
+            activate_at(w, l, p, at, NULL, l->width / 2);
+        }
+    for (int y = 0; p->saturation && y < l->height; y++)
+        for (int c = 0; c < l->out; c++) {
+            normalized_row(w, l, p, c, row_at(w->memory + l->z, l, c, y), row, l->width);
+            count_saturated(&p->functions[l->function], row, l->width, p->saturation, index,
+                            l->units + ((size_t)c * l->height + y) * l->width);
+        }
 }
 
 static void convolution(Workspace *w, int index, const Pass *p) {
@@ -74,6 +120,10 @@ static void convolution(Workspace *w, int index, const Pass *p) {
     vec *pair = w->scratch + w->network->rows, *values = pair + 2 * size, *slopes = values + 2 * size;
     if (saturation) saturation->valid = (unsigned)((1ull << w->valid) - 1);
     if (l->normalization) normalize(w, l, p);
+    if (pools_early(l, p)) {
+        winners(w, index, p);
+        return;
+    }
     /* the largest argument is that of the largest value, and three of four values need not be known (pooling.c) */
     int random = is_random(f, p), simple = f->monotone && !random && !l->residual;
     int wide = l->pooled ? l->width / 2 : l->width;
@@ -82,7 +132,8 @@ static void convolution(Workspace *w, int index, const Pass *p) {
         size_t half = y % 2 * size;
         vec *row = l->pooled ? pair + half : row_of(value, l->out, l->width, y), *drawn = l->pooled ? slopes + half : slopes;
         if (l->normalization)
-            for (int c = 0; c < l->out; c++) normalized_row(w, l, p, c, y, row + c * pitch);
+            for (int c = 0; c < l->out; c++)
+                normalized_row(w, l, p, c, row_at(w->memory + l->z, l, c, y), row + c * pitch, l->width);
         else
             convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, pitch);
         for (int c = 0; saturation && c < l->out; c++)
@@ -99,11 +150,14 @@ static void convolution(Workspace *w, int index, const Pass *p) {
         const vec *keys = simple ? pair : values;
         for (int c = 0; c < l->out; c++) {
             size_t at = to + (size_t)c * (wide + 2), from = (size_t)c * l->width;
-            vec *choice = p->backward && l->pooled ? w->memory + l->choice + at : NULL, *winners = slopes + 2 * size;
-            vec *largest = l->residual ? winners + wide : NULL;
-            if (l->pooled) pool(keys + from, pair + from, size, value + at, largest, choice, wide);
-            if (l->pooled && random) pool(keys + from, slopes + from, size, winners, NULL, NULL, wide);
-            activate_at(w, l, p, at, !random ? NULL : l->pooled ? winners : drawn + from, wide);
+            vec *choice = p->backward && l->pooled ? w->memory + l->choice + at : NULL, *winning = slopes + 2 * size;
+            vec *largest = l->residual ? winning + wide : NULL;
+            if (l->pooled) pool(keys + from, size, pair + from, size, value + at, largest, choice, wide);
+            if (l->picks && choice)
+                pick(choice, row_at(w->memory + l->z, l, c, y - 1), row_at(w->memory + l->z, l, c, y),
+                     w->memory + l->winner + at, wide);
+            if (l->pooled && random) pool(keys + from, size, slopes + from, size, winning, NULL, NULL, wide);
+            activate_at(w, l, p, at, !random ? NULL : l->pooled ? winning : drawn + from, wide);
             if (l->residual && l->pooled) memcpy(value + at, largest, sizeof(vec) * wide);
             if (l->residual && !l->pooled)
                 for (int x = 0; x < wide; x++) value[at + x] += incoming[c * (l->width + 2) + x];
@@ -151,7 +205,7 @@ static void dense_values(Workspace *w, int index, const Pass *p) {
     vec *value = w->memory + l->value, *drawn = is_random(f, p) ? w->scratch + w->network->rows : NULL;
     if (!l->activated) return;
     if (l->normalization) normalize(w, l, p);
-    for (int u = 0; l->normalization && u < l->out; u++) normalized_row(w, l, p, u, 0, value + u);
+    if (l->normalization) normalized_units(w, l, p, value);
     if (p->saturation) p->saturation->valid = (unsigned)((1ull << w->valid) - 1);
     if (p->saturation) count_saturated(f, value, l->out, p->saturation, index, l->units);
     if (drawn) draw_slopes(w, index, p, 0, drawn, l->out);
@@ -164,7 +218,7 @@ static void begin(Workspace *w, int groups, int index, const Pass *p) {
     const Layer *l = &w->network->layers[index];
     if (l->kind == DENSE) dense_products(w, groups, index, p);
     for (int g = 0; g < groups; g++) {
-        if (l->kind != DENSE && l->normalization) convolve(w + g, l, l->bias ? p->parameters + l->biases : NULL);
+        if (l->kind != DENSE && l->normalization) convolve(w + g, l, p);
         if (l->kind == DENSE && l->meets) leave_units(w + g, l);
     }
 }
@@ -220,7 +274,7 @@ static void through_activation(Workspace *w, const Layer *l, int y, const vec *b
     const vec *slope = w->memory + l->slope + at;
     for (int c = 0; c < l->out; c++) {
         through(w, l, at + c * pitch, by_value + c * by_pitch, width);
-        if (!l->pooled) continue;
+        if (!l->pooled || l->picks) continue;
         vec *upper = row_of(w->memory + l->gradient, l->out, l->width, 2 * y) + (size_t)c * (l->width + 2);
         vec *lower = upper + (size_t)l->out * (l->width + 2);
         unpool(slope + c * pitch, row_of(w->memory + l->choice, l->out, width, y) + c * pitch, upper, lower, width);

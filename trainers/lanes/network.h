@@ -31,6 +31,7 @@ typedef struct {
     int whole; /*   whose gradient is summed over all groups of a batch, not kept for each */
     int normalization, residual;
     int meets; /* whether it is normalized by the statistics of a batch, for which its groups have to meet */
+    int picks; /* whether it is pooled and normalized by statistics: then the way back has what won in place of all z */
     int in, out;       /* channels, or units */
     int height, width; /* of its input; 1 and 1 after a dense layer */
     int rows, columns; /* of its output, before the pooling; 1 and 1 of a dense layer */
@@ -48,7 +49,8 @@ typedef struct {
     size_t slope;      /*   its derivative by z, which on the way back becomes the gradient by z; */
     size_t choice;     /*   which of four was the largest (pooled layers); */
     size_t gradient;   /*   the gradient by z before the pooling (pooled layers); */
-    size_t z;          /*   what is normalized, which becomes the normalized (or remains, of dynamic tanh), */
+    size_t z;          /*   what is normalized, */
+    size_t winner;     /*   and of it what won in its pool (where it picks), */
     size_t mean;       /*   its mean, of the layer or of each channel, */
     size_t inverse;    /*   and 1 / its deviation; */
     size_t through;    /*   the gradient by its value (residual layers); */
@@ -182,7 +184,8 @@ void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s,
 void leave_row(Workspace *w, const Layer *l, int y, Sums *sums);
 void leave_units(Workspace *w, const Layer *l);
 void normalize(Workspace *w, const Layer *l, const Pass *p);
-void normalized_row(const Workspace *w, const Layer *l, const Pass *p, int channel, int y, vec *to);
+void normalized_row(const Workspace *w, const Layer *l, const Pass *p, int channel, const vec *z, vec *to, int count);
+void normalized_units(const Workspace *w, const Layer *l, const Pass *p, vec *to);
 void leave_sums_back(Workspace *w, const Layer *l);
 void normalize_back(Workspace *w, const Layer *l, const Pass *p);
 
@@ -193,7 +196,9 @@ void convolve_row(const vec *above, int in, int width, const float *packed, cons
 void weight_gradient(const vec *image, const vec *gradient, int in, int out, int height, int width, vec *sums);
 
 /* pooling.c */
-void pool(const vec *keys, const vec *z, size_t lower, vec *largest, vec *key, vec *choice, int width);
+void pool(const vec *keys, size_t below_keys, const vec *z, size_t below_z, vec *largest, vec *key, vec *choice,
+          int width);
+void pick(const vec *choice, const vec *upper, const vec *lower, vec *chosen, int width);
 void unpool(const vec *gradient, const vec *choice, vec *upper, vec *lower, int width);
 
 /* dense.c */

@@ -135,9 +135,11 @@ int plan(Network *n, const Call *call) {
         l->value = take(&n->vectors, after);
         l->slope = take(&n->vectors, after);
         if (l->pooled) l->choice = take(&n->vectors, after);
-        if (l->pooled) l->gradient = take(&n->vectors, bordered(l->out, l->height, l->width));
         size_t whole = l->kind == DENSE ? blocks(l->out) : bordered(l->out, l->height, l->width);
         if (l->normalization) l->z = take(&n->vectors, whole);
+        l->picks = l->pooled && (l->normalization == BATCH_NORMALIZATION || l->normalization == LAYER_NORMALIZATION);
+        if (l->picks) l->winner = take(&n->vectors, after);
+        if (l->pooled) l->gradient = l->picks ? l->z : take(&n->vectors, whole);
         if (l->normalization) l->mean = take(&n->vectors, l->out);
         if (l->normalization) l->inverse = take(&n->vectors, l->out);
         if (l->residual) l->through = take(&n->vectors, after);
