@@ -61,19 +61,19 @@ static int pools_early(const Layer *l, const Pass *p) {
 /* What wins in rows 2 y and 2 y + 1. */
 static void pool_early(Workspace *w, const Layer *l, const Pass *p, int y) {
     int wide = l->width / 2;
-    size_t below = (size_t)l->out * (l->width + 2), to = row_of(w->memory, l->out, wide, y) - w->memory;
+    size_t lower = (size_t)l->out * (l->width + 2), to = row_of(w->memory, l->out, wide, y) - w->memory;
     for (int c = 0; c < l->out; c++) {
         const vec *z = row_at(w->memory + l->z, l, c, 2 * y), *keys = z;
         vec *turned = w->scratch + w->network->rows;
         float scale = p->parameters[l->learned.flat + c];
         if (!(scale > 0)) {
             const vec sign = all(scale < 0 ? -1.0f : 0.0f);
-            for (int x = 0; x < 2 * l->width; x++) turned[x] = sign * (x < l->width ? z[x] : z[below + x - l->width]);
+            for (int x = 0; x < 2 * l->width; x++) turned[x] = sign * (x < l->width ? z[x] : z[lower + x - l->width]);
             keys = turned;
         }
         size_t at = to + (size_t)c * (wide + 2);
         vec *choice = p->backward ? w->memory + l->choice + at : NULL;
-        pool(keys, keys == z ? below : (size_t)l->width, z, below, w->memory + l->winner + at, NULL, choice, wide);
+        pool(keys, keys == z ? lower : (size_t)l->width, z, lower, w->memory + l->winner + at, NULL, choice, wide);
     }
 }
 

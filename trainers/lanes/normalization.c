@@ -12,7 +12,7 @@
  * it; on the way back the sums of the gradient, and of it times the normalized. */
 enum { SUM, CENTRE, SQUARES, OF_GRADIENT, OF_PRODUCT };
 
-#define left_of(l, partials_, what) ((partials_) + (l)->partials + (size_t)(what) * (l)->out)
+#define left_of(l, of_group, what) ((of_group) + (l)->partials + (size_t)(what) * (l)->out)
 
 INLINE double lanes_sum(wide a) {
     double result = 0;

@@ -30,9 +30,9 @@ void pool(const vec *keys, size_t below_keys, const vec *z, size_t below_z, vec 
 /* Of two rows the one that won. */
 void pick(const vec *choice, const vec *upper, const vec *lower, vec *chosen, int width) {
     for (int x = 0; x < width; x++) {
-        vec one = choose(equal(choice[x], all(1.0f)), upper[2 * x + 1], upper[2 * x]);
-        vec two = choose(equal(choice[x], all(3.0f)), lower[2 * x + 1], lower[2 * x]);
-        chosen[x] = choose(below(choice[x], all(2.0f)), one, two);
+        vec above = choose(equal(choice[x], all(1.0f)), upper[2 * x + 1], upper[2 * x]);
+        vec beneath = choose(equal(choice[x], all(3.0f)), lower[2 * x + 1], lower[2 * x]);
+        chosen[x] = choose(below(choice[x], all(2.0f)), above, beneath);
     }
 }
 

@@ -57,12 +57,13 @@ members = st.builds(
 
 
 def started(member: MemberConfig, dataset: Dataset) -> MemberState:
-    """Where no parameter is at a special value, as scales of 1 and shifts of 0 are, and alphas may be negative."""
+    """Where no parameter is at a special value, as scales of 1 and shifts of 0 are, and alphas and scales may be negative."""
     state = initial_state(member, layers_of(member, 10), dataset)
     random, parameters = np.random.default_rng(member.seed), state.parameters.copy()
     for place in places(layers_of(member, 10)):
         for name, where in place.learned.items():
             drawn = random.uniform(0.5, 1.5, where.stop - where.start) * random.choice([-1, 1])
-            parameters[where] = parameters[where] + 0.3 * drawn if name != "alpha" else parameters[where] * drawn
+            turned = name in ("alpha", "scale")
+            parameters[where] = parameters[where] * drawn if turned else parameters[where] + 0.3 * drawn
     buffers = state.buffers + random.uniform(0, 0.5, len(state.buffers)).astype(np.float32)
     return replace(state, parameters=parameters, buffers=buffers)
