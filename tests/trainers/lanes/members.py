@@ -57,7 +57,7 @@ members = st.builds(
 
 
 def started(member: MemberConfig, dataset: Dataset) -> MemberState:
-    """Where no parameter is at a special value, as scales of 1 and shifts of 0 are, and alphas and scales may be negative."""
+    """Where no parameter is at a special value, as a scale of 1 and a shift of 0; alphas and scales may be negative."""
     state = initial_state(member, layers_of(member, 10), dataset)
     random, parameters = np.random.default_rng(member.seed), state.parameters.copy()
     for place in places(layers_of(member, 10)):
