@@ -23,7 +23,7 @@ ANY_VALUE = frozenset(
 class Support:
     """What an engine has code for: the values of a member's fields, and the kinds of layers.
 
-    A field that is not named here has to be at its default; `every` are those that may have any value.
+    A field that is not named here must have its default; those in `every` may have any value.
     """
 
     engine: str

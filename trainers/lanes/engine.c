@@ -73,8 +73,7 @@ static int rows_at_a_time(const Layer *l) {
 
 /* The sum of the groups' own gradients takes its place in the flat vector, and begins anew. */
 static void round_off(const Network *n, double *total, float *gradient) {
-    for (const Layer *l = n->layers; l < n->layers + n->count; l++)
-    {
+    for (const Layer *l = n->layers; l < n->layers + n->count; l++) {
         size_t weights = l->learned.flat - l->parameters, learned = parameters_of(n, l) - weights;
         for (size_t i = 0; !l->whole && i < weights; i++) gradient[l->parameters + i] = (float)total[l->own + i];
         for (size_t i = 0; i < learned; i++) gradient[l->learned.flat + i] = (float)total[l->learned.own + i];

@@ -1,9 +1,9 @@
 /* A segment of the network on groups of LANES images, forward and backward.
  *
- * Everything lies where `plan` has laid it out. A network of one segment needs the memory of one group a thread, which
- * stays in the core's second-level cache. On
- * the way forward each layer leaves its value and its slope by z; on the way back the gradient by z takes the slope's
- * place. Separable convolutions run as the plain one that they multiply out to; `factor` takes the gradient apart. */
+ * Everything lies where `plan` has laid it out. A network of one segment needs the memory of one group per thread, which
+ * stays in the core's second-level cache. On the way forward each layer leaves its value and its slope by z; on the way
+ * back the gradient by z takes the slope's place. Separable convolutions run as the plain one that they multiply out to;
+ * `factor` takes the gradient apart. */
 #include "network.h"
 
 /* Where row y of channel 0 begins in a bordered image of so many channels. */
