@@ -122,29 +122,37 @@ static void add_incoming(const Workspace *w, const Layer *l, int y, vec *values,
         add(values + c * pitch, incoming + (size_t)c * (l->width + 2), l->width);
 }
 
-/* Rows 2 y and 2 y + 1 of a convolution's arguments become row y of its values; `rows` are free. */
-static void pool_rows(Workspace *w, const Layer *l, const Pass *p, int y, const vec *z, const vec *drawn, vec *rows) {
-    const Scaled *f = &p->functions[l->function];
-    int wide = l->width / 2, arguments = pools_arguments(l, p);
+/* Rows 2 y and 2 y + 1 of a convolution's arguments become row y of its values: the largest is activated, */
+static void pool_arguments(Workspace *w, const Layer *l, const Pass *p, int y, const vec *z) {
+    int wide = l->width / 2;
     size_t size = (size_t)l->out * l->width, at = row_of(w->memory, l->out, wide, y) - w->memory;
-    vec *values = rows, *slopes = values + 2 * size, *by_alpha = slopes + 2 * size, *by_below_0 = by_alpha + 2 * size;
-    if (!arguments) {
-        Activated to = activated_at(w, l, p, 0);
-        to = (Activated){values, to.slope ? slopes : NULL, to.by_alpha ? by_alpha : NULL, to.by_below_0 ? by_below_0 : NULL};
-        activate(f, z, drawn, to, 2 * size);
-        for (int half = 0; half < 2; half++) add_incoming(w, l, 2 * y + half, values + half * size, l->width);
-    }
-    for (size_t c = 0, from = 0; c < (size_t)l->out; c++, from += l->width, at += wide + 2) {
+    for (int c = 0; c < l->out; c++, z += l->width, at += wide + 2) {
         Activated to = activated_at(w, l, p, at);
-        vec *choice = p->backward ? w->memory + l->choice + at : NULL;
-        pool((arguments ? z : values) + from, size, to.value, choice, wide);
-        if (arguments) activate(f, to.value, NULL, to, wide);
-        if (arguments || !choice) continue;
-        pick(choice, slopes + from, size, to.slope, wide);
-        if (to.by_alpha) pick(choice, by_alpha + from, size, to.by_alpha, wide);
-        if (to.by_below_0) pick(choice, by_below_0 + from, size, to.by_below_0, wide);
-        const vec *own = row_at(w->memory + l->z, l, (int)c, 2 * y);
-        if (l->picks) pick(choice, own, (size_t)l->out * (l->width + 2), w->memory + l->winner + at, wide);
+        pool(z, size, to.value, p->backward ? w->memory + l->choice + at : NULL, wide);
+        activate(&p->functions[l->function], to.value, NULL, to, wide);
+    }
+}
+
+/* or all are, and it is the largest value. `rows` are free. */
+static void pool_values(Workspace *w, const Layer *l, const Pass *p, int y, const vec *z, const vec *drawn, vec *rows) {
+    int wide = l->width / 2;
+    size_t size = (size_t)l->out * l->width, at = row_of(w->memory, l->out, wide, y) - w->memory;
+    const Activated needed = activated_at(w, l, p, at);
+    Activated all = {.value = rows};
+    if (needed.slope) all.slope = rows + 2 * size;
+    if (needed.by_alpha) all.by_alpha = rows + 4 * size;
+    if (needed.by_below_0) all.by_below_0 = rows + 6 * size;
+    activate(&p->functions[l->function], z, drawn, all, 2 * size);
+    for (int half = 0; half < 2; half++) add_incoming(w, l, 2 * y + half, rows + half * size, l->width);
+    for (int c = 0; c < l->out; c++, at += wide + 2) {
+        const size_t from = (size_t)c * l->width;
+        const Activated to = activated_at(w, l, p, at);
+        vec *choice = p->backward ? w->memory + l->choice + at : NULL, *own = row_at(w->memory + l->z, l, c, 2 * y);
+        pool(all.value + from, size, to.value, choice, wide);
+        if (to.slope) pick(choice, all.slope + from, size, to.slope, wide);
+        if (to.by_alpha) pick(choice, all.by_alpha + from, size, to.by_alpha, wide);
+        if (to.by_below_0) pick(choice, all.by_below_0 + from, size, to.by_below_0, wide);
+        if (l->picks && choice) pick(choice, own, (size_t)l->out * (l->width + 2), w->memory + l->winner + at, wide);
     }
 }
 
@@ -176,7 +184,9 @@ static void convolution(Workspace *w, int index, const Pass *p) {
             activate(f, z + at, drawn ? drawn + at : NULL, activated_at(w, l, p, to), l->width);
         }
         if (!l->pooled) add_incoming(w, l, y, row_at(w->memory + l->value, l, 0, y), pitch);
-        if (l->pooled && y % 2) pool_rows(w, l, p, y / 2, z, drawn, z + 4 * size);
+        if (!l->pooled || y % 2 == 0) continue;
+        if (pools_arguments(l, p)) pool_arguments(w, l, p, y / 2, z);
+        else pool_values(w, l, p, y / 2, z, drawn, z + 4 * size);
     }
 }
 
@@ -281,7 +291,8 @@ INLINE void through(Workspace *w, const Layer *l, size_t at, const vec *by_value
     const size_t nowhere = (size_t)NOWHERE;
     if (l->alpha.flat != nowhere) w->gradient[l->alpha.own] += dot(w->memory + l->by_alpha + at, by_value, count);
     if (l->below_0.flat != nowhere) w->gradient[l->below_0.own] += dot(w->memory + l->by_below_0 + at, by_value, count);
-    if (l->residual) memcpy(w->memory + l->through + at, by_value, sizeof(vec) * count);
+    vec *kept = w->memory + l->through + at;
+    if (l->residual && kept != by_value) memcpy(kept, by_value, sizeof(vec) * count);
     for (size_t x = 0; x < count; x++) slope[x] *= by_value[x];
 }
 
@@ -316,10 +327,10 @@ static void factor(const Layer *l, const float *parameters, const float *full, f
 }
 
 /* Adds the gradient by a residual layer's values to that by row y of what it reads. */
-static void add_through(const Workspace *w, const Layer *l, int y, vec *row) {
+static void add_through(const Workspace *w, const Layer *l, int y, vec *row, size_t pitch) {
     const int half = l->pooled ? 2 : 1, wide = l->width / half;
     size_t at = row_of(w->memory, l->out, wide, y / half) - w->memory;
-    for (int c = 0; c < l->out; c++, at += wide + 2, row += l->width) {
+    for (int c = 0; c < l->out; c++, at += wide + 2, row += pitch) {
         const vec *by_value = w->memory + l->through + at, *choice = w->memory + l->choice + at;
         if (!l->pooled) add(row, by_value, wide);
         for (int x = 0; l->pooled && x < wide; x++)
@@ -352,12 +363,14 @@ static void convolution_back(Workspace *w, int index, const float *parameters) {
         }
     }
     if (index == 0) return;
-    vec *row = w->scratch + n->rows;
+    const Layer *before = l - 1;
+    size_t row_pitch = before->residual ? pitch : (size_t)l->width;
     for (int y = 0; y < l->height; y++) {
+        vec *row = before->residual ? row_of(w->memory + before->through, l->in, l->width, y) : w->scratch + n->rows;
         convolve_row(by_z + (size_t)y * l->out * pitch, l->out, l->width, w->weights + l->flipped, NULL, row, l->in,
-                     l->width);
-        if (l->residual) add_through(w, l, y, row);
-        through_activation(w, &n->layers[index - 1], y, row, l->width);
+                     row_pitch);
+        if (l->residual) add_through(w, l, y, row, row_pitch);
+        through_activation(w, before, y, row, row_pitch);
     }
 }
 
