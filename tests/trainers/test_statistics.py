@@ -15,7 +15,7 @@ from trainers.metrics import described, names
 from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.regimes import network
 from trainers.states import initial_state
-from trainers.statistics import NUMPY, Probe, gradient_statistics, layer_statistics, statistics
+from trainers.statistics import NUMPY, QUANTILES, Probe, gradient_statistics, layer_statistics, statistics
 
 
 def test_of_coordinates() -> None:
@@ -26,6 +26,29 @@ def test_of_coordinates() -> None:
     assert found["q50"] == pytest.approx([5e-9, 2.0])
     assert found["q25"] == pytest.approx([-0.75, 2.0])
     assert found["vanished"].tolist() == [0.5, 0.0]
+
+
+@given(st.lists(st.one_of(st.floats(), st.sampled_from([0.0, -0.0])), min_size=1))
+def test_quantiles_are_numpys_to_the_sign_of_zero(values: list[float]) -> None:
+    with np.errstate(all="ignore"):
+        found, expected = NUMPY.quantiles(np.array([values])), np.quantile([values], QUANTILES, axis=-1)
+    assert np.array_equal(found, expected, equal_nan=True)
+    assert np.array_equal(np.signbit(found[found == 0]), np.signbit(expected[expected == 0]))
+
+
+@pytest.mark.parametrize("value", [0.5, -0.5, np.inf, np.nan])
+@pytest.mark.parametrize("gradient", [-0.0, 1.0])
+def test_without_a_penalty_the_total_is_the_same_beside_one_with_a_penalty(value: float, gradient: float) -> None:
+    """Alone it is not computed where it is the data's."""
+    layers = network("combined")
+    states = [initial_state(MemberConfig(r=r, init_scale=1.0), layers) for r in (0.0, 0.5)]
+    states[0].parameters[:] = value
+    probes = [Probe(np.full_like(s.parameters, gradient), np.zeros(10), np.zeros(10)) for s in states]
+    alone, beside = (layer_statistics(layers, states[:n], states[:n], probes[:n])[0] for n in (1, 2))
+    assert repr(alone) == repr(beside)
+    assert np.isfinite(alone["gradient.total.rms"]) == np.isfinite(value)
+    if value == 0.5:
+        assert str(alone["gradient.total.q50"]) == str(abs(gradient))
 
 
 def test_of_layers_and_of_the_penalty() -> None:

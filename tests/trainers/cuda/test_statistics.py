@@ -27,8 +27,8 @@ from trainers.statistics import NUMPY, Probe, gradient_statistics, layer_statist
 SUMS = ("mean_abs", "rms", "weight_norm", "update_to_weight", "first_to_last")
 
 # PyTorch's operations that only lay numbers out, work on each by itself, or answer the same whatever their order.
-LAYOUT = "_to_copy alias constant_pad_nd full_like lift_fresh select slice split stack unbind zeros_like"
-ELEMENTS = "abs add bitwise_and div eq isnan lt masked_fill mul sign sqrt sub where"
+LAYOUT = "_to_copy alias constant_pad_nd full_like lift_fresh select slice split stack unbind unsqueeze zeros_like"
+ELEMENTS = "abs add bitwise_and div eq isnan lt mul sign sqrt sub where"
 ANY_ORDER = "amax any sort"
 
 # What engines measure is float32: anything, some of it often, around what counts as vanished, and what is no number.
