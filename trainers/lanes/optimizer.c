@@ -41,8 +41,7 @@ Step step_of(const Choices *choices, const Numbers *numbers, int64_t number, dou
 
 /* The gradient of the loss and the penalty. */
 INLINE float objective(const Step *s, float w, float gradient) {
-    float sign = (float)((w > 0) - (w < 0));
-    return gradient + s->l2 * w + s->l1 * sign;
+    return gradient + s->l2 * w + (w != 0 ? copysignf(s->l1, w) : 0.0f);
 }
 
 /* Both are constants wherever this is inlined; a `simple` step neither shrinks parameters nor clips gradients. */
