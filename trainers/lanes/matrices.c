@@ -6,13 +6,18 @@
 #include "network.h"
 
 enum { ROWS = 8 };
+enum { LINE = 16 }; /* floats of a line of the cache */
 enum { DEPTH = 256, DEPTH_BACK = 64 }; /* what a block sums in one go: the inputs stay in the first-level cache */
 
-/* Adds to sums[r][c] the sum over k of a[r * row + k * step] * b[c][k]. */
+/* Adds to sums[r][c] the sum over k of a[r * row + k * step] * b[c][k]. `fetch` has the same of
+ * the next rows fetched meanwhile, as those of large layers are not in the second-level cache. */
 INLINE void add_products(int rows, int columns, const float *a, size_t row, size_t step, const vec *const *b, int depth,
-                         vec (*sums)[COLUMNS]) {
+                         int fetch, vec (*sums)[COLUMNS]) {
     for (int k = 0; k < depth; k++, a += step) {
         vec v[COLUMNS];
+        if (fetch && k % LINE == 0)
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) __builtin_prefetch(a + (rows + r) * row);
 #pragma GCC unroll 2
         for (int c = 0; c < columns; c++) v[c] = loaded(b[c][k]);
 #pragma GCC unroll 8
@@ -37,7 +42,7 @@ INLINE void block(int rows, int columns, const float *a, size_t row, size_t step
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int c = 0; c < columns; c++) sums[r][c] = all(0.0f);
-    add_products(rows, columns, a, row, step, in, depth, sums);
+    add_products(rows, columns, a, row, step, in, depth, step == 1, sums);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -79,7 +84,7 @@ INLINE void weights_block(int rows, const vec *const *by_z, const vec *const *in
     for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = all(0.0f);
     for (int g = 0; g < groups; g++) {
         const vec *columns[COLUMNS] = {in[g] + at, in[g] + at + LANES};
-        add_products(rows, COLUMNS, (const float *)(by_z[g] + unit), LANES, 1, columns, LANES, sums);
+        add_products(rows, COLUMNS, (const float *)(by_z[g] + unit), LANES, 1, columns, LANES, 0, sums);
     }
     size_t there = sizeof(float) * (inputs - at < COLUMNS * LANES ? inputs - at : COLUMNS * LANES);
     gradient += at;
