@@ -173,34 +173,29 @@ INLINE void negate(vec *x, const vec *of, size_t count) {
     for (size_t i = 0; i < count; i++) x[i] = all(-0.0f) - of[i];
 }
 
-/* value may be z itself; slope may be NULL. `drawn` are the slopes below 0 of RRELU, or NULL for their mean. */
-void activate(const Scaled *f, const vec *z, const vec *drawn, vec *value, vec *slope, size_t count) {
+/* Of so many z, which may lie where the values go. `drawn` are the slopes below 0 of RRELU, or NULL for their mean. */
+void activate(const Scaled *f, const vec *z, const vec *drawn, Activated to, size_t count) {
+    const vec *arguments = z;
+    for (size_t i = 0; to.by_below_0 && i < count; i++) {
+        vec u = z[i] * all((float)f->signed_inner);
+        to.by_below_0[i] = choose(below(all(0.0f), u), all(0.0f), u * all((float)f->alpha));
+    }
+    if (to.by_alpha && z == to.value) arguments = memcpy(to.by_alpha, z, sizeof(vec) * count);
     if (f->mirrored & ARGUMENT) {
-        negate(value, z, count);
-        z = value;
+        negate(to.value, z, count);
+        z = to.value;
     }
 #define CASE(kind) \
-    case kind: over(kind, f, z, drawn, value, slope, count); break;
+    case kind: over(kind, f, z, drawn, to.value, to.slope, count); break;
     switch (f->activation) { EACH(CASE) }
 #undef CASE
-    if (f->mirrored & VALUE) negate(value, value, count);
-    if (f->mirrored & SLOPE && slope) negate(slope, slope, count);
-}
-
-/* The same in the place of z, and besides its derivatives by alpha and by the slope below 0; each may be NULL. */
-void activate_learned(const Scaled *f, vec *z, const vec *drawn, vec *slope, vec *by_alpha, vec *by_below_0,
-                      size_t count) {
-    const vec zero = all(0.0f), inner = all((float)f->signed_inner), inverse = all((float)(1 / f->alpha));
-    const vec rescaled = all((float)f->rescaled);
-    for (size_t i = 0; by_below_0 && i < count; i++) {
-        vec u = z[i] * inner;
-        by_below_0[i] = choose(below(zero, u), zero, u * all((float)f->alpha));
-    }
-    if (by_alpha) memcpy(by_alpha, z, sizeof(vec) * count);
-    activate(f, z, drawn, z, slope, count);
+    if (f->mirrored & VALUE) negate(to.value, to.value, count);
+    if (f->mirrored & SLOPE && to.slope) negate(to.slope, to.slope, count);
     /* the derivative of alpha f(z / alpha) is f(u) - u f'(u), and none where that is 0 in exact arithmetic */
-    for (size_t i = 0; by_alpha && i < count; i++)
-        by_alpha[i] = f->still ? zero : (vec)((z[i] - rescaled * by_alpha[i] * slope[i]) * inverse);
+    const vec inverse = all((float)(1 / f->alpha)), rescaled = all((float)f->rescaled);
+    for (size_t i = 0; to.by_alpha && i < count; i++)
+        to.by_alpha[i] =
+            f->still ? all(0.0f) : (vec)((to.value[i] - rescaled * arguments[i] * to.slope[i]) * inverse);
 }
 
 /* The slopes below 0 of a group's images, the first of them `first` of its batch: trainers.streams.uniform, of a layer
@@ -242,6 +237,7 @@ Scaled scaled(const Choices *choices, const Numbers *numbers, double alpha, doub
         double steepest = SATURATED_BELOW * fmax(1.0, fabs(below_0));
         f.low = fabs(below_0) < steepest ? (float)ABOVE_ZERO : -__builtin_inff();
         f.high = steepest > 1 ? 0.0f : __builtin_inff();
+        f.monotone = below_0 > 0;
     }
     f.inner = all((float)inner);
     f.outer = all((float)size);

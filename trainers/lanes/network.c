@@ -40,40 +40,43 @@ static void draw_slopes(const Workspace *w, int index, const Pass *p, size_t uni
     draw(layer_of_draw(p->key, p->step, index + 1), (uint32_t)w->first, units, (uint32_t)unit, slopes, count);
 }
 
-/* The activation of so many arguments, in their place `at` among a layer's values, and what the way back needs. */
-static void activate_at(Workspace *w, const Layer *l, const Pass *p, size_t at, const vec *drawn, size_t count) {
+/* Where a layer's values are from `at` on, and what the way back needs. */
+static Activated activated_at(Workspace *w, const Layer *l, const Pass *p, size_t at) {
+    Activated to = {.value = w->memory + l->value + at};
+    if (!p->backward) return to;
+    to.slope = w->memory + l->slope + at;
+    if (l->alpha.flat != (size_t)NOWHERE) to.by_alpha = w->memory + l->by_alpha + at;
+    if (l->below_0.flat != (size_t)NOWHERE) to.by_below_0 = w->memory + l->by_below_0 + at;
+    return to;
+}
+
+/* Whether a pool's largest argument is that of its largest value: then three of four values need not be known (pooling.c). */
+static int pools_arguments(const Layer *l, const Pass *p) {
     const Scaled *f = &p->functions[l->function];
-    vec *value = w->memory + l->value + at, *slope = p->backward ? w->memory + l->slope + at : NULL;
-    vec *by_alpha = l->alpha.flat != (size_t)NOWHERE ? w->memory + l->by_alpha + at : NULL;
-    vec *by_below_0 = l->below_0.flat != (size_t)NOWHERE ? w->memory + l->by_below_0 + at : NULL;
-    if (slope && (by_alpha || by_below_0))
-        activate_learned(f, value, drawn, slope, by_alpha, by_below_0, count);
-    else
-        activate(f, value, drawn, value, slope, count);
+    return l->pooled && f->monotone && !is_random(f, p) && !l->residual;
 }
 
 /* Whether what wins in a pool is known before it is normalized: a scale and a monotone function turn the order at most. */
-static int pools_early(const Layer *l, const Pass *p) {
-    const Scaled *f = &p->functions[l->function];
-    return l->picks && f->monotone && !is_random(f, p) && !l->residual;
-}
+static int pools_early(const Layer *l, const Pass *p) { return l->picks && pools_arguments(l, p); }
 
 /* What wins in rows 2 y and 2 y + 1. */
 static void pool_early(Workspace *w, const Layer *l, const Pass *p, int y) {
     int wide = l->width / 2;
     size_t lower = (size_t)l->out * (l->width + 2), to = row_of(w->memory, l->out, wide, y) - w->memory;
+    vec *turned = w->scratch + w->network->rows, *choices = turned + 2 * l->width;
     for (int c = 0; c < l->out; c++) {
-        const vec *z = row_at(w->memory + l->z, l, c, 2 * y), *keys = z;
-        vec *turned = w->scratch + w->network->rows;
-        float scale = p->parameters[l->learned.flat + c];
-        if (!(scale > 0)) {
-            const vec sign = all(scale < 0 ? -1.0f : 0.0f);
-            for (int x = 0; x < 2 * l->width; x++) turned[x] = sign * (x < l->width ? z[x] : z[lower + x - l->width]);
-            keys = turned;
-        }
+        const vec *z = row_at(w->memory + l->z, l, c, 2 * y);
         size_t at = to + (size_t)c * (wide + 2);
-        vec *choice = p->backward ? w->memory + l->choice + at : NULL;
-        pool(keys, keys == z ? lower : (size_t)l->width, z, lower, w->memory + l->winner + at, NULL, choice, wide);
+        vec *choice = p->backward ? w->memory + l->choice + at : choices, *winner = w->memory + l->winner + at;
+        float scale = p->parameters[l->learned.flat + c];
+        if (scale > 0) {
+            pool(z, lower, winner, choice, wide);
+            continue;
+        }
+        const vec sign = all(scale < 0 ? -1.0f : 0.0f);
+        for (int x = 0; x < 2 * l->width; x++) turned[x] = sign * (x < l->width ? z[x] : z[lower + x - l->width]);
+        pool(turned, l->width, winner, choice, wide);
+        pick(choice, z, lower, winner, wide);
     }
 }
 
@@ -97,8 +100,8 @@ static void winners(Workspace *w, int index, const Pass *p) {
     for (int y = 0; y < l->height / 2; y++)
         for (int c = 0; c < l->out; c++) {
             size_t at = row_of(value, l->out, l->width / 2, y) - value + (size_t)c * (l->width / 2 + 2);
-            normalized_row(w, l, p, c, w->memory + l->winner + at, value + at, l->width / 2);
-            activate_at(w, l, p, at, NULL, l->width / 2);
+            normalized_row(w, l, p, c, w->memory + l->winner + at, row, l->width / 2);
+            activate(&p->functions[l->function], row, NULL, activated_at(w, l, p, at), l->width / 2);
         }
     for (int y = 0; p->saturation && y < l->height; y++)
         for (int c = 0; c < l->out; c++) {
@@ -108,60 +111,72 @@ static void winners(Workspace *w, int index, const Pass *p) {
         }
 }
 
+INLINE void add(vec *to, const vec *terms, size_t count) {
+    for (size_t x = 0; x < count; x++) to[x] += terms[x];
+}
+
+/* Adds row y of what a residual layer reads to its values, a row of all channels. */
+static void add_incoming(const Workspace *w, const Layer *l, int y, vec *values, size_t pitch) {
+    const vec *incoming = row_of(w->memory + l->input, l->in, l->width, y);
+    for (int c = 0; l->residual && c < l->out; c++)
+        add(values + c * pitch, incoming + (size_t)c * (l->width + 2), l->width);
+}
+
+/* Rows 2 y and 2 y + 1 of a convolution's arguments become row y of its values; `rows` are free. */
+static void pool_rows(Workspace *w, const Layer *l, const Pass *p, int y, const vec *z, const vec *drawn, vec *rows) {
+    const Scaled *f = &p->functions[l->function];
+    int wide = l->width / 2, arguments = pools_arguments(l, p);
+    size_t size = (size_t)l->out * l->width, at = row_of(w->memory, l->out, wide, y) - w->memory;
+    vec *values = rows, *slopes = values + 2 * size, *by_alpha = slopes + 2 * size, *by_below_0 = by_alpha + 2 * size;
+    if (!arguments) {
+        Activated to = activated_at(w, l, p, 0);
+        to = (Activated){values, to.slope ? slopes : NULL, to.by_alpha ? by_alpha : NULL, to.by_below_0 ? by_below_0 : NULL};
+        activate(f, z, drawn, to, 2 * size);
+        for (int half = 0; half < 2; half++) add_incoming(w, l, 2 * y + half, values + half * size, l->width);
+    }
+    for (size_t c = 0, from = 0; c < (size_t)l->out; c++, from += l->width, at += wide + 2) {
+        Activated to = activated_at(w, l, p, at);
+        vec *choice = p->backward ? w->memory + l->choice + at : NULL;
+        pool((arguments ? z : values) + from, size, to.value, choice, wide);
+        if (arguments) activate(f, to.value, NULL, to, wide);
+        if (arguments || !choice) continue;
+        pick(choice, slopes + from, size, to.slope, wide);
+        if (to.by_alpha) pick(choice, by_alpha + from, size, to.by_alpha, wide);
+        if (to.by_below_0) pick(choice, by_below_0 + from, size, to.by_below_0, wide);
+        const vec *own = row_at(w->memory + l->z, l, (int)c, 2 * y);
+        if (l->picks) pick(choice, own, (size_t)l->out * (l->width + 2), w->memory + l->winner + at, wide);
+    }
+}
+
 static void convolution(Workspace *w, int index, const Pass *p) {
     const Layer *l = &w->network->layers[index];
     const Scaled *f = &p->functions[l->function];
     const float *bias = l->bias ? p->parameters + l->biases : NULL;
-    const vec *image = w->memory + l->input;
-    vec *value = w->memory + l->value;
     Saturation *saturation = p->saturation;
-    /* rows go straight to their place, but where they are pooled: then a pair of z is kept beside it, and of f(z) */
-    size_t size = (size_t)l->out * l->width, pitch = l->pooled ? (size_t)l->width : (size_t)l->width + 2;
-    vec *pair = w->scratch + w->network->rows, *values = pair + 2 * size, *slopes = values + 2 * size;
+    size_t size = (size_t)l->out * l->width, pitch = l->width + 2;
+    vec *z = w->scratch + w->network->rows, *drawn = is_random(f, p) ? z + 2 * size : NULL;
     if (saturation) saturation->valid = (unsigned)((1ull << w->valid) - 1);
     if (l->normalization) normalize(w, l, p);
     if (pools_early(l, p)) {
         winners(w, index, p);
         return;
     }
-    /* the largest argument is that of the largest value, and three of four values need not be known (pooling.c) */
-    int random = is_random(f, p), simple = f->monotone && !random && !l->residual;
-    int wide = l->pooled ? l->width / 2 : l->width;
     for (int y = 0; y < l->height; y++) {
-        const vec *above = image + (size_t)y * l->in * (l->width + 2), *incoming = above + l->in * (l->width + 2) + 1;
-        size_t half = y % 2 * size;
-        vec *row = l->pooled ? pair + half : row_of(value, l->out, l->width, y), *drawn = l->pooled ? slopes + half : slopes;
-        if (l->normalization)
-            for (int c = 0; c < l->out; c++)
-                normalized_row(w, l, p, c, row_at(w->memory + l->z, l, c, y), row + c * pitch, l->width);
-        else
-            convolve_row(above, l->in, l->width, w->weights + l->packed, bias, row, l->out, pitch);
-        for (int c = 0; saturation && c < l->out; c++)
-            count_saturated(f, row + c * pitch, l->width, saturation, index,
-                            l->units + ((size_t)c * l->height + y) * l->width);
-        for (int c = 0; random && c < l->out; c++)
-            draw_slopes(w, index, p, ((size_t)c * l->height + y) * l->width, drawn + (size_t)c * l->width, l->width);
-        if (l->pooled && !simple) activate(f, row, random ? drawn : NULL, values + half, NULL, size);
-        for (int c = 0; l->pooled && l->residual && c < l->out; c++)
-            for (int x = 0; x < l->width; x++) values[half + c * l->width + x] += incoming[c * (l->width + 2) + x];
-        if (l->pooled && y % 2 == 0) continue;
-        int to_y = l->pooled ? y / 2 : y;
-        size_t to = row_of(value, l->out, wide, to_y) - value;
-        const vec *keys = simple ? pair : values;
+        size_t half = l->pooled ? y % 2 * size : 0;
+        if (!l->normalization)
+            convolve_row(w->memory + l->input + (size_t)y * l->in * pitch, l->in, l->width, w->weights + l->packed, bias,
+                         z + half, l->out, l->width);
         for (int c = 0; c < l->out; c++) {
-            size_t at = to + (size_t)c * (wide + 2), from = (size_t)c * l->width;
-            vec *choice = p->backward && l->pooled ? w->memory + l->choice + at : NULL, *winning = slopes + 2 * size;
-            vec *largest = l->residual ? winning + wide : NULL;
-            if (l->pooled) pool(keys + from, size, pair + from, size, value + at, largest, choice, wide);
-            if (l->picks && choice)
-                pick(choice, row_at(w->memory + l->z, l, c, y - 1), row_at(w->memory + l->z, l, c, y),
-                     w->memory + l->winner + at, wide);
-            if (l->pooled && random) pool(keys + from, size, slopes + from, size, winning, NULL, NULL, wide);
-            activate_at(w, l, p, at, !random ? NULL : l->pooled ? winning : drawn + from, wide);
-            if (l->residual && l->pooled) memcpy(value + at, largest, sizeof(vec) * wide);
-            if (l->residual && !l->pooled)
-                for (int x = 0; x < wide; x++) value[at + x] += incoming[c * (l->width + 2) + x];
+            size_t at = half + (size_t)c * l->width, unit = ((size_t)c * l->height + y) * l->width;
+            if (l->normalization) normalized_row(w, l, p, c, row_at(w->memory + l->z, l, c, y), z + at, l->width);
+            if (saturation) count_saturated(f, z + at, l->width, saturation, index, l->units + unit);
+            if (drawn) draw_slopes(w, index, p, unit, drawn + at, l->width);
+            if (l->pooled) continue;
+            size_t to = row_at(w->memory, l, c, y) - w->memory;
+            activate(f, z + at, drawn ? drawn + at : NULL, activated_at(w, l, p, to), l->width);
         }
+        if (!l->pooled) add_incoming(w, l, y, row_at(w->memory + l->value, l, 0, y), pitch);
+        if (l->pooled && y % 2) pool_rows(w, l, p, y / 2, z, drawn, z + 4 * size);
     }
 }
 
@@ -209,8 +224,8 @@ static void dense_values(Workspace *w, int index, const Pass *p) {
     if (p->saturation) p->saturation->valid = (unsigned)((1ull << w->valid) - 1);
     if (p->saturation) count_saturated(f, value, l->out, p->saturation, index, l->units);
     if (drawn) draw_slopes(w, index, p, 0, drawn, l->out);
-    activate_at(w, l, p, 0, drawn, l->out);
-    for (int u = 0; l->residual && u < l->out; u++) value[u] += w->memory[l->input + u];
+    activate(f, value, drawn, activated_at(w, l, p, 0), l->out);
+    if (l->residual) add(value, w->memory + l->input, l->out);
 }
 
 /* A layer's own output. Convolutions that are not normalized have none: they go row by row to their values. */
@@ -246,24 +261,27 @@ void forward(Workspace *w, int groups, const Segment *segment, const Pass *p) {
     if (tail && n->layers[segment->end].whole) begin(w, groups, segment->end, p);
 }
 
-/* What else needs the gradient by so many of a layer's values: a residual layer's input, and what its activation learns. */
-static void remember(Workspace *w, const Layer *l, size_t at, const vec *by_value, size_t count) {
-    if (l->residual) memcpy(w->memory + l->through + at, by_value, sizeof(vec) * count);
-    const Place learned[2] = {l->alpha, l->below_0};
-    const size_t derivatives[2] = {l->by_alpha, l->by_below_0};
-    for (int k = 0; k < 2; k++) {
-        if (learned[k].flat == (size_t)NOWHERE) continue;
-        const vec *by = w->memory + derivatives[k] + at;
-        vec s = all(0.0f);
-        for (size_t x = 0; x < count; x++) s = fma_(by[x], by_value[x], s);
-        w->gradient[learned[k].own] += sum(s);
-    }
+/* The sum of products. */
+INLINE float dot(const vec *a, const vec *b, size_t count) {
+    vec s[4]; /* enough of them to hide the latency */
+    size_t x = 0;
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) s[k] = all(0.0f);
+    for (; x + 4 <= count; x += 4)
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) s[k] = fma_(a[x + k], b[x + k], s[k]);
+    for (; x < count; x++) s[0] = fma_(a[x], b[x], s[0]);
+    return sum((s[0] + s[1]) + (s[2] + s[3]));
 }
 
-/* Turns the slopes of so many of a layer's values, from `at` on, into the gradient by their z, given that by them. */
+/* Turns the slopes of so many of a layer's values, from `at` on, into the gradient by their z, given that by them. That is
+ * also what the layer's activation learns by, and what a residual layer's input needs. */
 INLINE void through(Workspace *w, const Layer *l, size_t at, const vec *by_value, size_t count) {
     vec *slope = w->memory + l->slope + at;
-    if (l->remembers) remember(w, l, at, by_value, count);
+    const size_t nowhere = (size_t)NOWHERE;
+    if (l->alpha.flat != nowhere) w->gradient[l->alpha.own] += dot(w->memory + l->by_alpha + at, by_value, count);
+    if (l->below_0.flat != nowhere) w->gradient[l->below_0.own] += dot(w->memory + l->by_below_0 + at, by_value, count);
+    if (l->residual) memcpy(w->memory + l->through + at, by_value, sizeof(vec) * count);
     for (size_t x = 0; x < count; x++) slope[x] *= by_value[x];
 }
 
@@ -299,13 +317,15 @@ static void factor(const Layer *l, const float *parameters, const float *full, f
 
 /* Adds the gradient by a residual layer's values to that by row y of what it reads. */
 static void add_through(const Workspace *w, const Layer *l, int y, vec *row) {
-    int half = l->pooled ? 2 : 1, width = l->width / half;
-    size_t at = row_of(w->memory, l->out, width, y / half) - w->memory;
-    for (int c = 0; c < l->out; c++, at += width + 2, row += l->width) {
+    const int half = l->pooled ? 2 : 1, wide = l->width / half;
+    size_t at = row_of(w->memory, l->out, wide, y / half) - w->memory;
+    for (int c = 0; c < l->out; c++, at += wide + 2, row += l->width) {
         const vec *by_value = w->memory + l->through + at, *choice = w->memory + l->choice + at;
-        for (int x = 0; x < l->width; x++)
-            row[x] += !l->pooled ? by_value[x]
-                                 : choose(equal(choice[x / 2], all((float)(y % 2 * 2 + x % 2))), by_value[x / 2], all(0.0f));
+        if (!l->pooled) add(row, by_value, wide);
+        for (int x = 0; l->pooled && x < wide; x++)
+#pragma GCC unroll 2
+            for (int k = 0; k < 2; k++)
+                row[2 * x + k] += choose(equal(choice[x], all((float)(y % 2 * 2 + k))), by_value[x], all(0.0f));
     }
 }
 
@@ -344,7 +364,7 @@ static void convolution_back(Workspace *w, int index, const float *parameters) {
 /* The gradient by what a dense layer reads becomes that by the z of the layer before. */
 static void pass_back(Workspace *w, int index, vec *back) {
     const Layer *l = &w->network->layers[index], *before = l - 1;
-    for (int j = 0; l->residual && j < l->in; j++) back[j] += w->memory[l->through + j];
+    if (l->residual) add(back, w->memory + l->through, l->in);
     if (before->kind == DENSE)
         through(w, before, 0, back, before->out);
     else

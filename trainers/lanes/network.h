@@ -53,9 +53,8 @@ typedef struct {
     size_t winner;     /*   and of it what won in its pool (where it picks), */
     size_t mean;       /*   its mean, of the layer or of each channel, */
     size_t inverse;    /*   and 1 / its deviation; */
-    size_t through;    /*   the gradient by its value (residual layers); */
-    size_t by_alpha, by_below_0; /* derivatives of its value; */
-    int remembers;     /*   whether there is anything of these three */
+    size_t through;    /*   the gradient by its value (residual layers), which takes a convolution's value's place; */
+    size_t by_alpha, by_below_0; /* derivatives of its value */
     size_t buffers;    /* where its running statistics begin: the channels' means, then their variances */
     size_t partials;   /* where a group leaves its sums for those of a batch (normalization.c) */
 } Layer;
@@ -103,6 +102,11 @@ typedef struct {
     int still;               /* alpha changes nothing */
     float low, high, from, to; /* saturated: below the first, above the second, or between the last two */
 } Scaled;
+
+/* Where an activation leaves its values, and their derivatives by z and by what is learned, each of which may be NULL. */
+typedef struct {
+    vec *value, *slope, *by_alpha, *by_below_0;
+} Activated;
 
 typedef struct {
     int64_t *often;       /* one per layer: saturated (unit, image) pairs */
@@ -172,9 +176,7 @@ void gather(Workspace *w, const Call *call, const int64_t *order, int count);
 
 /* activations.c */
 Scaled scaled(const Choices *choices, const Numbers *numbers, double alpha, double below_0);
-void activate(const Scaled *f, const vec *z, const vec *drawn, vec *value, vec *slope, size_t count);
-void activate_learned(const Scaled *f, vec *z, const vec *drawn, vec *slope, vec *by_alpha, vec *by_below_0,
-                      size_t count);
+void activate(const Scaled *f, const vec *z, const vec *drawn, Activated to, size_t count);
 Scaled hyperbolic(double inner);
 uint32_t layer_of_draw(uint32_t key, int64_t step, int depth);
 void draw(uint32_t of_layer, uint32_t first, uint32_t units, uint32_t unit, vec *slopes, size_t count);
@@ -196,9 +198,8 @@ void convolve_row(const vec *above, int in, int width, const float *packed, cons
 void weight_gradient(const vec *image, const vec *gradient, int in, int out, int height, int width, vec *sums);
 
 /* pooling.c */
-void pool(const vec *keys, size_t below_keys, const vec *z, size_t below_z, vec *largest, vec *key, vec *choice,
-          int width);
-void pick(const vec *choice, const vec *upper, const vec *lower, vec *chosen, int width);
+void pool(const vec *upper, size_t lower, vec *largest, vec *choice, int width);
+void pick(const vec *choice, const vec *upper, size_t lower, vec *chosen, int width);
 void unpool(const vec *gradient, const vec *choice, vec *upper, vec *lower, int width);
 
 /* dense.c */

@@ -202,7 +202,7 @@ void normalized_row(const Workspace *w, const Layer *l, const Pass *p, int chann
     const vec scale = all(learned[scales(l) + channel]), shift = all(learned[scales(l) + l->out + channel]);
     if (l->normalization == DYNAMIC_TANH_NORMALIZATION) {
         Scaled f = hyperbolic(*learned);
-        activate(&f, z, NULL, to, NULL, count);
+        activate(&f, z, NULL, (Activated){to}, count);
         for (int x = 0; x < count; x++) to[x] = fma_(to[x], scale, shift);
         return;
     }
@@ -351,7 +351,7 @@ static void back_by_tanh(Workspace *w, const Layer *l, const Pass *p) {
         const vec outer = all(scale[c]), inner = all(*learned);
         for (int y = 0; y < l->rows; y++) {
             vec *g = row_at(gradient, l, c, y), *z = row_at(incoming, l, c, y), s[3] = {all(0.0f), all(0.0f), all(0.0f)};
-            activate(&f, z, NULL, value, slope, l->columns);
+            activate(&f, z, NULL, (Activated){value, slope}, l->columns);
             for (int x = 0; x < l->columns; x++) {
                 vec by_argument = g[x] * outer * slope[x];
                 s[0] = fma_(g[x], value[x], s[0]);

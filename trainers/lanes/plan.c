@@ -65,7 +65,6 @@ static void learn(Network *n, Layer *l, const Row *row) {
     if (before) l->below_0 = before->below_0;
     if (row->learns_alpha) l->alpha.flat = take(&n->parameters, 1);
     if (row->learns_slope) l->below_0.flat = take(&n->parameters, 1);
-    l->remembers = l->residual || l->alpha.flat != (size_t)NOWHERE || l->below_0.flat != (size_t)NOWHERE;
     int learns = row->learns_alpha || row->learns_slope;
     if (!before || learns) n->functions++;
     l->function = n->functions - 1;
@@ -142,7 +141,7 @@ int plan(Network *n, const Call *call) {
         if (l->pooled) l->gradient = l->picks ? l->z : take(&n->vectors, whole);
         if (l->normalization) l->mean = take(&n->vectors, l->out);
         if (l->normalization) l->inverse = take(&n->vectors, l->out);
-        if (l->residual) l->through = take(&n->vectors, after);
+        if (l->residual) l->through = l->kind == DENSE ? take(&n->vectors, after) : l->value;
         if (l->alpha.flat != (size_t)NOWHERE) l->by_alpha = take(&n->vectors, after);
         if (l->below_0.flat != (size_t)NOWHERE) l->by_below_0 = take(&n->vectors, after);
         if (l->kind == DENSE) {
@@ -154,7 +153,7 @@ int plan(Network *n, const Call *call) {
         l->packed = take(&n->floats, weights);
         l->flipped = take(&n->floats, weights);
         most_weights = most_weights < weights ? weights : most_weights;
-        widest = widest < 4 * most * l->width ? 4 * most * l->width : widest;
+        widest = widest < 6 * most * l->width ? 6 * most * l->width : widest;
     }
     take(&n->vectors, LANES); /* a last block may be half of one */
     n->rows = take(&n->scratch, 2 * widest);

@@ -6,32 +6,28 @@
  * largest argument found. */
 #include "network.h"
 
-/* Which of two columns of two rows is the largest by `keys`, f(z) or z itself: its z. A lower row is so many vectors after
- * its upper one; `key`, for the largest of `keys`, and `choice` may be NULL. */
-void pool(const vec *keys, size_t below_keys, const vec *z, size_t below_z, vec *largest, vec *key, vec *choice,
-          int width) {
+/* Of two columns of two rows, the lower one so many vectors after the upper, the largest, and which it is, which may be
+ * NULL. */
+void pool(const vec *upper, size_t lower, vec *largest, vec *choice, int width) {
     for (int x = 0; x < width; x++) {
-        const vec key_of[4] = {keys[2 * x], keys[2 * x + 1], keys[below_keys + 2 * x], keys[below_keys + 2 * x + 1]};
-        const vec z_of[4] = {z[2 * x], z[2 * x + 1], z[below_z + 2 * x], z[below_z + 2 * x + 1]};
-        vec best = key_of[0], best_z = z_of[0], which = all(0.0f);
+        const vec of[4] = {upper[2 * x], upper[2 * x + 1], upper[lower + 2 * x], upper[lower + 2 * x + 1]};
+        vec best = of[0], which = all(0.0f);
 #pragma GCC unroll 3
         for (int k = 1; k < 4; k++) {
-            mask won = below(best, key_of[k]) | is_nan(key_of[k]);
-            best = choose(won, key_of[k], best);
-            best_z = choose(won, z_of[k], best_z);
+            mask won = below(best, of[k]) | is_nan(of[k]);
+            best = choose(won, of[k], best);
             which = choose(won, all((float)k), which);
         }
-        largest[x] = best_z;
-        if (key) key[x] = best;
+        largest[x] = best;
         if (choice) choice[x] = which;
     }
 }
 
-/* Of two rows the one that won. */
-void pick(const vec *choice, const vec *upper, const vec *lower, vec *chosen, int width) {
+/* The one of them that was chosen. */
+void pick(const vec *choice, const vec *upper, size_t lower, vec *chosen, int width) {
     for (int x = 0; x < width; x++) {
         vec above = choose(equal(choice[x], all(1.0f)), upper[2 * x + 1], upper[2 * x]);
-        vec beneath = choose(equal(choice[x], all(3.0f)), lower[2 * x + 1], lower[2 * x]);
+        vec beneath = choose(equal(choice[x], all(3.0f)), upper[lower + 2 * x + 1], upper[lower + 2 * x]);
         chosen[x] = choose(below(choice[x], all(2.0f)), above, beneath);
     }
 }
