@@ -38,8 +38,8 @@ class Stage:
 class _Tested:
     """A claim, and the pairs of configurations that decide it; without any, the reason, and what that means.
 
-    `unlike` is what else differs between the two of a pair, in a sentence, or nothing. As good as the best is as good as
-    each, better than the best is better than each; and the other way round.
+    As good as the best is as good as each, better than the best is better than each; and the other way round. `unlike`
+    is a sentence on how the two of a pair were trained in two ways, or nothing.
     """
 
     claim: Claim
@@ -121,7 +121,7 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
 
 
 def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
-    """How two configurations whose seconds are compared were trained in two ways: of the first such pair, or nothing."""
+    """How the first two were trained whose seconds are compared though they are of two ways; nothing without such."""
     if not pairs or pairs[0].claim.metric != SECONDS:
         return ""
     records = pd.concat(stage.rows.values())
