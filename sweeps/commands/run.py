@@ -43,12 +43,12 @@ def run(
         from sweeps.commands.results import verdict_text
         from sweeps.display import display
         from sweeps.driver.sweep import run as run_sweep
-        from sweeps.spec.checks import undecidable
+        from sweeps.spec.checks import doubts
         from sweeps.spec.reading import read
         from sweeps.store_file import open_store
 
         asked, place = read(spec, settings, name), open_store(store)
-        for line in undecidable(asked):
+        for line in doubts(asked):
             log.warning(line)
         try:
             outcome = run_sweep(asked, place, interrupt, executor=executor, resume=resume, show=display)
@@ -89,12 +89,12 @@ def run(
 def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
     """Show what a spec would run, and about how long it takes."""
     from sweeps.plan import plan_of
-    from sweeps.spec.checks import undecidable
+    from sweeps.spec.checks import doubts
     from sweeps.spec.reading import read
 
     asked = read(spec, settings or [])
     planned = plan_of(asked)
-    for line in undecidable(asked):
+    for line in doubts(asked):
         log.warning(line)
     say(planned, plan_text(planned), as_json)
 

@@ -11,8 +11,8 @@ from sweeps.spec.claims import KINDS
 from sweeps.spec.model import SweepSpec
 from sweeps.spec.values import Problem
 from sweeps.spec.yaml_lines import Path
-from tracking.verdict.claims import BEST
-from trainers.engines import unsupported
+from tracking.verdict.claims import BEST, SECONDS
+from trainers.engines import kind_of, unsupported
 from trainers.errors import OptionError, did_you_mean, printable, shown
 from trainers.initialization import INITIALIZATIONS
 from trainers.members import FIELDS, MemberConfig, alpha_acts, layers_of
@@ -39,20 +39,26 @@ def problems(spec: SweepSpec) -> list[Problem]:
     return [*wrong, *(of_objectives or _claims(spec, metrics)), *_search(spec)]
 
 
-def undecidable(spec: SweepSpec) -> list[str]:
-    """A line for each claim about epochs that are not trained: no error, for studies are tried with few epochs."""
-    lines = []
+def doubts(spec: SweepSpec) -> list[str]:
+    """A line for each claim about epochs that are not trained, or about the seconds of two engines.
+
+    These are no errors: studies are tried with few epochs, and two engines may be what is to be compared.
+    """
+    lines, device = [], "cuda" if spec.resources.gpus else "cpu"
     for claim in spec.judged_claims():
+        sides = (claim.arm, claim.against)
+        arms = {side: spec.members(spec.arms[side])[0] for side in sides if side != BEST}
         # How many epochs an arm has, or the most that any configuration has.
-        epochs = {
-            side: spec.search_plan().epochs if side == BEST else spec.members(spec.arms[side])[0].epochs
-            for side in (claim.arm, claim.against)
-        }
+        epochs = {side: arms[side].epochs if side in arms else spec.search_plan().epochs for side in sides}
         side = min(epochs, key=epochs.__getitem__)
         if claim.since is not None and claim.since > epochs[side]:
             who = "no configuration has more than" if side == BEST else f"{side} has"
             about = f"is about epochs from {claim.since} on, but {who} {epochs[side]}"
             lines.append(printable(f"claim {claim.name}: {about}: it will be undecided"))
+        engines = {side: kind_of(member, device)[-1] for side, member in arms.items()}
+        if claim.metric == SECONDS and len({*engines.values()}) > 1:
+            who = ", ".join(f"{side} by the {engine} engine" for side, engine in engines.items())
+            lines.append(printable(f"claim {claim.name}: training {who}: their seconds are those of two programs"))
     return lines
 
 

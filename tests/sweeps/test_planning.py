@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+import sweeps
 from sweeps.commands.run import plan_text
 from sweeps.commands.text import duration
 from sweeps.driver.driver import Driver
 from sweeps.plan import pack_size, plan_of
+from sweeps.spec.checks import doubts
 from sweeps.spec.reading import parse
 from sweeps.spec.yaml_lines import dump
 from tests.trainers.cuda.fake_device import GB, Device
@@ -92,6 +94,40 @@ def test_a_plan_names_the_networks(images: str) -> None:
     assert known == [(["a", "b", "base"], 10), (["c"], 14)]
     text = plan_text(plan_of(parse(SPEC.format(images="digits"))))
     assert "a, b, base: 10 layers, 1,078 parameters; c: 14 layers, 1,385 parameters" in text
+
+
+TIMES = """\
+name: times
+base: {{data: "{images}", epochs: 2, batch_size: 8}}
+seeds: 2
+arms: {{plain: {{}}, l2: {{r: 0.01}}, alone: {{alpha: 2.0}}, slow: {{engine: reference}}}}
+claims:
+  - {{better: alone, than: plain, metric: seconds, goal: minimize}}
+  - {{better: alone, than: slow, metric: seconds, goal: minimize}}
+  - {{better: plain, than: slow}}
+  - {{better: plain, than: best, metric: seconds, goal: minimize}}
+resources: {{pack: 2, concurrent: 1}}
+"""
+
+
+def test_that_seconds_are_of_two_programs_is_said_before_and_after(images: str, tmp_path: Path) -> None:
+    (tmp_path / "times.yaml").write_text(text := TIMES.format(images=images))
+    assert doubts(parse(text)) == [
+        "claim alone-better-than-slow: training alone by the lanes engine, slow by the reference engine: "
+        "their seconds are those of two programs"
+    ]
+    assert doubts(parse(text, settings=["base.engine=reference"])) == []
+    result = sweeps.run(tmp_path / "times.yaml", store=tmp_path / "store", executor="in-process")
+    number, engines, accuracies, best = (claim.sentence for claim in result.verdict.claims)
+    assert number.endswith(
+        " `alone` was one of 2 networks trained together, `plain` one of 4: what each takes depends on their number."
+    )
+    assert engines.endswith(
+        " `alone` was trained by the lanes engine, `slow` by the reference engine: "
+        "their seconds are those of two programs."
+    )
+    assert engines in result.verdict.text and engines in result.verdict.markdown
+    assert "trained" not in accuracies and "share its clock" in best
 
 
 def test_without_images_there_is_no_time() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.spec.checks import undecidable
+from sweeps.spec.checks import doubts
 from sweeps.spec.reading import parse, read
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
 from trainers.errors import SpecError
@@ -134,12 +134,12 @@ def test_a_claim_about_epochs_that_are_not_trained_is_no_error_but_said() -> Non
         "  - {name: a, better: l2, than: plain, since: 7}\n  - {name: b, better: long, than: plain, since: 6}\n"
         "  - {name: c, better: best, than: long, since: 20}\n  - {name: d, better: best, than: long, since: 21}\n"
     )
-    assert undecidable(parse(text)) == [
+    assert doubts(parse(text)) == [
         "claim a: is about epochs from 7 on, but l2 has 6: it will be undecided",
         "claim d: is about epochs from 21 on, but no configuration has more than 20: it will be undecided",
     ]
-    assert undecidable(read("figure-1")) == [] != undecidable(read("figure-1", ["base.epochs=1"]))
-    assert undecidable(parse(SEARCH)) == []
+    assert doubts(read("figure-1")) == [] != doubts(read("figure-1", ["base.epochs=1"]))
+    assert doubts(parse(SEARCH)) == []
 
 
 CLAIM = ARMS + "claims:\n  - "

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import sweeps
-from sweeps.spec.checks import undecidable
+from sweeps.spec.checks import doubts
 from sweeps.spec.reading import read, studies
 from tracking.verdict.comparisons import SECONDS
 from tracking.verdict.statistics import LEVEL, least_p
@@ -22,7 +22,7 @@ def test_a_study_has_the_pairs_that_its_claims_need(name: str) -> None:
     spec = read(name)
     claims = spec.judged_claims()
     seeds = spec.fresh_seeds if spec.confirm else spec.seeds
-    assert undecidable(spec) == []
+    assert doubts(spec) == []
     for claim in claims:
         # seconds are compared epoch by epoch
         pairs = int(spec.base["epochs"]) if claim.metric == SECONDS else len(seeds)

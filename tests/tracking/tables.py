@@ -29,6 +29,7 @@ def table(
                     "configuration": number,
                     "seed": seed,
                     "epoch": epoch,
+                    "engine": "lanes",
                     "alpha": 2.0 if name.endswith("paper") else 1.0,
                     "r": 0.0,
                     "scaling": "rescaled",

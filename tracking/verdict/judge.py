@@ -38,7 +38,8 @@ class Stage:
 class _Tested:
     """A claim, and the pairs of configurations that decide it; without any, the reason, and what that means.
 
-    As good as the best is as good as each, better than the best is better than each; and the other way round.
+    As good as the best is as good as each, better than the best is better than each; and the other way round. `unlike`
+    is a sentence on how the two of a pair were trained in two ways, or nothing.
     """
 
     claim: Claim
@@ -46,6 +47,7 @@ class _Tested:
     reason: str = ""
     answer: str = UNDECIDED
     pairs: Sequence[Paired] = ()
+    unlike: str = ""
 
     @property
     def shown(self) -> Paired:
@@ -115,7 +117,28 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
         pairs = [pair for pair in pairs if pair.decidable]
     alone = f"no other configuration is complete that {code(sides[0])} could be compared with"
     flaw = next(filter(None, (pair.flaw(epochs) for pair in pairs)), "") if pairs else alone
-    return _Tested(claim, epochs, flaw, pairs=() if flaw else pairs)
+    return _Tested(claim, epochs, flaw, pairs=() if flaw else pairs, unlike=_unlike(stage, pairs))
+
+
+def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
+    """How the first two were trained whose seconds are compared though they are of two ways; nothing without such."""
+    if not pairs or pairs[0].claim.metric != SECONDS:
+        return ""
+    records = pd.concat(stage.rows.values())
+    # The seconds of what is trained together are shared out equally: no two clocks agree to the bit.
+    together = records.groupby(["epoch", "seconds"])["seed"].transform("size")
+    ways = records.assign(together=together).groupby(["configuration", "epoch"])[["engine", "together"]].first()
+    for pair in pairs:
+        one, other = map(code, pair.names)
+        for epoch in pair.pairs:
+            (engine, size), (engine_2, size_2) = (ways.loc[number, epoch] for number in pair.configurations)
+            if engine != engine_2:
+                by = f"{one} was trained by the {engine} engine, {other} by the {engine_2} engine"
+                return f" {by}: their seconds are those of two programs."
+            if size != size_2:
+                of = f"{one} was one of {count(size, 'network')} trained together, {other} one of {size_2}"
+                return f" {of}: what each takes depends on their number."
+    return ""
 
 
 def _verdict(
@@ -139,6 +162,7 @@ def _verdict(
         candidates = len(test.pairs) if BEST in (claim.arm, claim.against) else 0
         text = words.numbers(claim, comparison, candidates, p, p_corrected, claims)
         text += words.too_few(comparison, claims, factor) if answer == UNDECIDED else ""
+        text += test.unlike
         # What the gain has to be above, in the metric's unit (its size below, if similar).
         threshold = float(pair.margins.mean()) * (-1 if claim.kind == AS_GOOD else 1)
         result = replace(result, threshold=threshold, comparison=comparison, candidates=candidates)
