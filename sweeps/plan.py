@@ -36,8 +36,8 @@ class Seconds(NamedTuple):
 
 
 SECONDS = {
-    "lanes": Seconds(6.8e-11, 4.7e-11, 9e-10, 2e-6, 1.9e-7),
-    "reference": Seconds(1.4e-9, 3e-10, 3e-9, 8e-5, 1.9e-7),
+    "lanes": Seconds(6.5e-11, 4.2e-11, 5e-10, 3.4e-6, 7e-8),
+    "reference": Seconds(1.4e-9, 3e-10, 3e-9, 8e-5, 7e-8),
 }
 SIZES = tuple(name for name in (*NETWORK, "epochs") if name in WHOLE)  # fields that decide how long it takes
 START_SECONDS = 10.0

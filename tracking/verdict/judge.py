@@ -129,14 +129,15 @@ def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
     together = records.groupby(["epoch", "seconds"])["seed"].transform("size")
     ways = records.assign(together=together).groupby(["configuration", "epoch"])[["engine", "together"]].first()
     for pair in pairs:
-        one, other = map(code, pair.names)
+        first, second = map(code, pair.names)
         for epoch in pair.pairs:
-            (engine, size), (engine_2, size_2) = (ways.loc[number, epoch] for number in pair.configurations)
-            if engine != engine_2:
-                by = f"{one} was trained by the {engine} engine, {other} by the {engine_2} engine"
+            way, second_way = (ways.loc[number, epoch] for number in pair.configurations)
+            if way.engine != second_way.engine:
+                by = f"{first} was trained by the {way.engine} engine, {second} by the {second_way.engine} engine"
                 return f" {by}: their seconds are those of two programs."
-            if size != size_2:
-                of = f"{one} was one of {count(size, 'network')} trained together, {other} one of {size_2}"
+            if way.together != second_way.together:
+                size = count(way.together, "network")
+                of = f"{first} was one of {size} trained together, {second} one of {second_way.together}"
                 return f" {of}: what each takes depends on their number."
     return ""
 
