@@ -48,8 +48,8 @@ IMAGES = {"lanes": 6144, "cuda": EPOCH}
 FEWER = {"lanes": 6144, "cuda": 1024}
 MEMBERS = {"lanes": (1, 8, 32), "cuda": (1, 25, 100, 225, 1000)}
 WHOLE = {"lanes": (1, 8, 32), "cuda": (225,)}  # members for which a sweep's whole epoch is timed too
-# Multiply-adds of an epoch of the CPU's engines: a larger network sees fewer images, but not so few that copying the
-# states, once an epoch, is a part of the time that it would not be in a sweep.
+# Multiply-adds of an epoch of the CPU's engines: a larger network sees fewer images, but not so few that what
+# an epoch does once takes a part of the time that it would not take in a sweep.
 LIGHT = 24_000_000_000
 MATRIX = 8192  # the side of the matrices whose product measures a device's peak
 
