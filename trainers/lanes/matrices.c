@@ -6,11 +6,10 @@
 #include "network.h"
 
 enum { ROWS = 8 };
-enum { LINE = 16 }; /* floats of a line of the cache */
 enum { DEPTH = 256, DEPTH_BACK = 64 }; /* what a block sums in one go: the inputs stay in the first-level cache */
 
-/* Adds to sums[r][c] the sum over k of a[r * row + k * step] * b[c][k]. `fetch` has the same of
- * the next rows fetched meanwhile, as those of large layers are not in the second-level cache. */
+/* Adds to sums[r][c] the sum over k of a[r * row + k * step] * b[c][k]. `fetch` prefetches
+ * the next rows, since those of large layers are not in the second-level cache. */
 INLINE void add_products(int rows, int columns, const float *a, size_t row, size_t step, const vec *const *b, int depth,
                          int fetch, vec (*sums)[COLUMNS]) {
     for (int k = 0; k < depth; k++, a += step) {

@@ -16,6 +16,7 @@ enum { MOST_LAYERS = 128, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4
 enum { MOST_SMALL = 512 };        /* weights of a dense layer that runs in a simple way, group by group (dense.c) */
 enum { MOST_IN_ONE_GO = 1 << 16 }; /* weights of all larger ones, behind convolutions, that are still in one segment */
 enum { MOST_KEPT = 32 };           /* groups that are summed up in one go */
+enum { LINE = 16 };                /* floats in a line of the cache */
 enum { COLUMNS = 2 };              /* groups, or vectors of inputs, in a block of matrices.c */
 
 typedef struct {

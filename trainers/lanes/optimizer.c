@@ -44,9 +44,9 @@ INLINE float objective(const Step *s, float w, float gradient) {
     return gradient + s->l2 * w + (w != 0 ? copysignf(s->l1, w) : 0.0f);
 }
 
-/* In floats: a line of the cache, what a loop runs over, and how far ahead of it lines are fetched, as large layers' are not in
- * the second-level cache. */
-enum { LINE = 16, BLOCK = 4 * LINE, AHEAD = 8 * BLOCK };
+/* In floats: what an inner loop runs over, and how far ahead of it to prefetch, since large layers are not in the second-level
+ * cache. */
+enum { BLOCK = 4 * LINE, AHEAD = 8 * BLOCK };
 
 /* Both are constants wherever this is inlined; a `simple` step neither shrinks parameters nor clips gradients. */
 INLINE void loop(int optimizer, int simple, const Step s, size_t count, float *restrict parameters,

@@ -6,8 +6,8 @@
  * largest argument found. */
 #include "network.h"
 
-/* Of two columns of two rows, the lower one so many vectors after the upper, the largest, and which it is, which may be
- * NULL. */
+/* The largest in two columns of two rows, and which of the four it is; `choice` may be NULL. The lower row begins so many
+ * vectors after the upper. */
 void pool(const vec *upper, size_t lower, vec *largest, vec *choice, int width) {
     for (int x = 0; x < width; x++) {
         const vec of[4] = {upper[2 * x], upper[2 * x + 1], upper[lower + 2 * x], upper[lower + 2 * x + 1]};
