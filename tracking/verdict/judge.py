@@ -39,7 +39,7 @@ class _Tested:
     """A claim, and the pairs of configurations that decide it; without any, the reason, and what that means.
 
     As good as the best is as good as each, better than the best is better than each; and the other way round. `unlike`
-    is a sentence on how the two of a pair were trained in two ways, or nothing.
+    says how the two of a pair were trained differently, where it is their seconds that are compared.
     """
 
     claim: Claim
@@ -121,7 +121,7 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
 
 
 def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
-    """How the first two were trained whose seconds are compared though they are of two ways; nothing without such."""
+    """How the two of the first pair that was trained in different ways were trained; empty where none was."""
     if not pairs or pairs[0].claim.metric != SECONDS:
         return ""
     records = pd.concat(stage.rows.values())
