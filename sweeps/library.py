@@ -8,6 +8,7 @@ Errors are those of `trainers.errors`. Ctrl-C leaves a sweep that `run(..., resu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tracking.figures.album import Drawing
     from tracking.verdict.types import Summary, Verdict
 
+log = logging.getLogger("gradsweep")
 Source = str | Path | Mapping[str, Any]
 
 
@@ -98,7 +100,8 @@ def run(
 ) -> Result:
     """Run a sweep here and wait: a spec as plain data, a YAML file or a shipped study's name, `set` as --set.
 
-    Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed.
+    Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed, as
+    is a sweep whose time (`resources.within`) was up.
     """
     from sweeps.display import display
     from sweeps.driver.sweep import run as run_sweep
@@ -113,6 +116,8 @@ def run(
         raise KeyboardInterrupt(again) from None
     if outcome.interrupted is not None:
         raise KeyboardInterrupt(again)
+    if outcome.time_is_up:
+        log.warning("%s To continue: sweeps.run(..., resume=True)", outcome.time_is_up)
     return Result(checked.name, place)
 
 

@@ -97,6 +97,8 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
         "cpus": resources.cpus,
         "gpus": resources.gpus,
         "at_once": at_once,
+        "within": resources.within,
+        "notify": spec.tracking.notify,
         "seconds": seconds,
         "device_memory": needed,
     }

@@ -68,12 +68,13 @@ def run(
         "name": asked.name,
         "store": str(place.where),
         "interrupted": outcome.interrupted is not None,
+        "time_is_up": bool(outcome.time_is_up),
         "counts": asdict(counts),
         "failures": failures,
         "undelivered": lag.waiting,
         "verdict": verdict and asdict(verdict),
         "ui": viewing,
-        "resume": None if outcome.interrupted is None else command,
+        "resume": command if outcome.time_is_up or outcome.interrupted is not None else None,
     }
     if as_json or verdict:
         say(document, f"{verdict_text(verdict)}\n\nIn the browser: {viewing}" if verdict else "", as_json)
@@ -82,6 +83,9 @@ def run(
         return outcome.interrupted
     for reason, count in failures.items():
         log.warning("%d of %d configurations failed: %s", count, counts.total, reason)
+    if outcome.time_is_up:
+        print(f"{outcome.time_is_up} To continue: {command}", file=sys.stderr)
+        return 1 if failures else 0
     return 1 if failures or not counts.complete else 0
 
 
@@ -101,10 +105,12 @@ def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
 
 def plan_text(plan: dict[str, Any]) -> str:
     """One line per fact."""
+    from sweeps.spec.values import span
+
     confirmed = f"at most {plan['confirmed']} of them, on {plan['fresh_seeds']} fresh seeds"
     device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
     at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
-    seconds, memory = plan["seconds"], plan["device_memory"]
+    seconds, memory, within = plan["seconds"], plan["device_memory"], plan["within"]
     lines = {
         "sweep": plan["name"],
         "question": plan["question"] or "none stated",
@@ -119,6 +125,8 @@ def plan_text(plan: dict[str, Any]) -> str:
         "resources": f"{device} per pack, {at_once}",
         "device memory": memory and _device_memory(memory, plan["gpus"]),
         "time": "unknown" if seconds is None else f"{duration(seconds)} (from measured times, without pruning)",
+        "within": within and f"{span(within)}, then the sweep stops; a resume has the whole time again",
+        "notify": plan["notify"],
     }
     return facts((name, line) for name, line in lines.items() if line is not None)
 

@@ -24,6 +24,7 @@ from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
+from sweeps.driver import notify
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
@@ -31,6 +32,7 @@ from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions
 from sweeps.spec.reading import SweepSpec, parse
+from sweeps.spec.values import span
 from tracking.ledger import Ledger, opened
 from tracking.locks import driver_lock
 from tracking.mirrors.follower import Lag, Mirrors, check_login, refuse_foreign
@@ -50,7 +52,7 @@ log = logging.getLogger("gradsweep")
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 2.0
 # These change no training, so they may change when a sweep is resumed.
-REWORDABLE = ("question", "claim", "claims")
+REWORDABLE = ("question", "claim", "claims", "resources.within", "tracking.notify")
 
 Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 
@@ -60,7 +62,8 @@ class Outcome:
     """How a run ended.
 
     `interrupted` is the exit status of the signal that ended it, else None; `verdict` is None if there was none yet;
-    `lag` says what the mirrors still lack; `failures` how many configurations failed for which reason.
+    `lag` says what the mirrors still lack; `failures` how many configurations failed for which reason. `time_is_up` is
+    a line about how far the sweep has come, "" unless its time was up.
     """
 
     spec: SweepSpec
@@ -69,10 +72,11 @@ class Outcome:
     lag: Lag
     verdict: Verdict | None
     interrupted: int | None = None
+    time_is_up: str = ""
 
 
 def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, resume: bool, show: Show) -> Outcome:
-    """Run or resume a sweep until all its configurations have ended or a signal comes.
+    """Run or resume a sweep until all its configurations have ended, its time is up, or a signal comes.
 
     Raises RequestError if the sweep exists (without `resume`) or was started with another spec; SearchError if it is
     already running; DataError for its data; Interrupted for a signal before anything was started.
@@ -112,16 +116,30 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
 
         # Noted first: to stop Ray takes seconds.
         interrupt.on_stop = lambda: end("killed", "Interrupted; `gradsweep run --resume` continues it.")
-        verdict = interrupted = None
+
+        def tell(state: str, reason: str) -> notify.Notice | None:
+            if (url := spec.tracking.notify) is None:
+                return None
+            now, failures = driver.progress, Counter(driver.failures())
+            return notify.Notice(url, notify.document(spec, store, state, reason, now, failures, verdict))
+
+        verdict = interrupted = notice = None
+        time_is_up = ""
         try:
             with show(spec.name, lambda: driver.progress):
                 workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
             verdict = verdict_of(spec, store)
-            status = "finished" if driver.progress.counts.complete else "failed"
+            now = driver.progress.counts
+            status = "finished" if now.complete else "failed"
+            if spec.resources.within and driver.time_is_up and now.ended < now.total:
+                how_far = f"{now.ended} of {now.total} configurations have ended."
+                time_is_up = f"The time (within: {span(spec.resources.within)}) is up: {how_far}"
+                status = "killed"
             leave_for_mlflow(spec, store, verdict, status)
-            end(status, f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown)
+            end(status, "\n\n".join(filter(None, (time_is_up, spec.question, verdict.markdown))))
             interrupt.on_stop = lambda: None
+            notice = tell("stopped" if time_is_up else status, time_is_up)
             mirrors.wait(
                 PATIENCE_SECONDS,
                 interrupt.check,
@@ -129,16 +147,23 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             )
         except Interrupted as signal:
             interrupted = signal.exit_status
+            notice = notice or tell("interrupted", "a signal has come")
         except Exception as error:
             note = one_line(error)
             if not isinstance(error, GradsweepError):
                 note += f"\n\n```\n{traceback.format_exc()}```"
             with suppress(LedgerError):
                 end("failed", note)
+            notice = notice or tell("failed", one_line(error))
             raise
         finally:
             lag = mirrors.close(HURRY_SECONDS)
-        return Outcome(spec, driver.progress.counts, Counter(driver.failures()), lag, verdict, interrupted)
+            if notice:
+                hurry = interrupt.number is not None
+                patience = notify.HURRY_SECONDS if hurry else notify.PATIENCE_SECONDS
+                notice.wait(patience, lambda: not hurry and interrupt.number is not None)
+        failures = Counter(driver.failures())
+        return Outcome(spec, driver.progress.counts, failures, lag, verdict, interrupted, time_is_up)
 
 
 def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
@@ -202,7 +227,7 @@ def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapp
     except SearchError:
         return
     before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name, begun=True), spec))
-    if keys := [key for key in _differing(before, now) if key.split(".")[0] not in REWORDABLE]:
+    if keys := [key for key in _differing(before, now) if not {key, key.split(".")[0]}.intersection(REWORDABLE)]:
         raise RequestError(
             f"sweep {spec.name!r} was started with a different {', '.join(keys)}: "
             "resume it with the same spec and --set, or choose another --name"

@@ -33,8 +33,10 @@ from sweeps.spec.values import (
     Goal,
     Name,
     Part,
+    Seconds,
     Seeds,
     Uri,
+    Webhook,
     earlier_is_better,
     optional,
 )
@@ -115,12 +117,18 @@ class Resources(Part):
     gpus: float = optional(0, "GPUs per pack, at most one; packs share one by fractions", ge=0, le=1)
     pack: int = optional(8, "configurations per pack, at most; fewer where cores would be idle", ge=1)
     concurrent: Concurrent = optional("auto", "packs at once; auto: as many as the machine or the cluster has room for")
+    within: Seconds | None = optional(
+        None, "how long a driver trains, as 2h, 90m, 1h30m, 1d or seconds; then the sweep stops, and can be resumed"
+    )
 
 
 class Tracking(Part):
     """Where the records go."""
 
     uri: Uri | None = optional(None, "an MLflow server's address; null: the store's own")
+    notify: Webhook | None = optional(
+        None, "a web address that is sent one JSON document when the sweep ends, stops or fails"
+    )
 
 
 def _listed(value: Any) -> Any:
@@ -210,7 +218,8 @@ class SweepSpec(Part):
             (data["objective"],) = data["objective"]
         data["claims"] = [claim.given for claim in self.claims]
         # Left out where there are none, so that a sweep begun without them is the same sweep.
-        for part, key in ((data, "search"), (data, "claims"), (data, "confirm"), (data["search"], "pruner")):
+        named = (data, "search"), (data, "claims"), (data, "confirm"), (data["search"], "pruner")
+        for part, key in (*named, (data["resources"], "within"), (data["tracking"], "notify")):
             if part and not part[key]:
                 del part[key]
         return dump(data)
