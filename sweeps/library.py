@@ -1,4 +1,4 @@
-"""The service in Python: `sweeps.run`, `submit`, `status` and `report`, in a script, a notebook or a thread.
+"""The service in Python: `sweeps.run`, `submit`, `status`, `report` and `compare`, in a script, a notebook or a thread.
 
     >>> result = sweeps.run({"name": "x", "arms": {"plain": {}, "paper": {"alpha": 2.0, "r": 0.01}}}, set=["seeds=3"])
     >>> result.frame.groupby("arm")["validation.accuracy"].mean()
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sweeps.spec.reading import SweepSpec
     from tracking.figures.album import Drawing
+    from tracking.verdict.compare import SweepComparison
     from tracking.verdict.types import Summary, Verdict
 
 log = logging.getLogger("gradsweep")
@@ -157,6 +158,20 @@ def report(name: str, store: str | Path | Store | None = None) -> Result:
     result = Result(name, _store(store))
     _ = result.spec
     return result
+
+
+def compare(
+    first: str | Result, second: str | Result, store: str | Path | Store | None = None, metric: str | None = None
+) -> SweepComparison:
+    """Two sweeps held against each other, arm by arm and seed by seed: what `gradsweep compare --json` prints.
+
+    By the first one's first objective, or the last epoch's `metric`. A sweep of another store is given as its `report`.
+    Raises SearchError where there is no such sweep, RequestError for a metric that is not recorded.
+    """
+    from sweeps.comparison import compare_sweeps
+
+    one, two = (report(name, store) if isinstance(name, str) else name for name in (first, second))
+    return compare_sweeps((one.spec, one.store), (two.spec, two.store), metric)
 
 
 def _store(store: str | Path | Store | None) -> Store:

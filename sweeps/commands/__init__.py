@@ -14,7 +14,18 @@ from typer import Argument, Option
 
 from sweeps.targets.target import addresses
 
-MODULES = ("run", "places", "results", "audit", "sync", "ui", "look", "theory", "bench")  # in the order of the help
+MODULES = (
+    "run",
+    "places",
+    "results",
+    "compare",
+    "audit",
+    "sync",
+    "ui",
+    "look",
+    "theory",
+    "bench",
+)  # in the order of the help
 
 app = typer.Typer(
     name="gradsweep",
@@ -31,7 +42,7 @@ def say(document: Any, text: str, as_json: bool) -> None:
     print(json.dumps(document, indent=2, allow_nan=False) if as_json else text)
 
 
-def _a_name(name: str) -> str:
+def a_name(name: str) -> str:
     """Refused here, because no place has a sweep of another name."""
     from sweeps.spec.values import NAME
 
@@ -41,7 +52,7 @@ def _a_name(name: str) -> str:
 
 
 Spec = Annotated[str, Argument(metavar="SPEC", help="a YAML file, or the name of a shipped study")]
-Name = Annotated[str, Argument(metavar="NAME", help="the sweep's name", callback=_a_name)]
+Name = Annotated[str, Argument(metavar="NAME", help="the sweep's name", callback=a_name)]
 OtherName = Annotated[str | None, Option("--name", help="a name other than the spec's")]
 Settings = Annotated[
     list[str] | None,
