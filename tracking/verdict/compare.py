@@ -126,7 +126,7 @@ def compare(first: Side, second: Side, objective: Objective, *, directed: bool =
         objective.metric,
         objective.direction if directed else "",
         objective.what,
-        objective.when,
+        "epoch by epoch" if objective.metric == SECONDS else objective.when,
         tuple(pairs),
         (tuple(alone[0]), tuple(alone[1])),
         tuple(_notes(objective, pairs, [paired for _, paired in tests])),
