@@ -95,12 +95,12 @@ def test_the_clock_is_the_drivers_own(images: str, tmp_path: Path, monkeypatch: 
     spec = parse(SPEC.format(images=images, within="2h"))
     ledger = Ledger.create(f"sqlite:///{tmp_path}/ledger.db")
     sweep = ledger.begin(Sweep(spec.name, spec.to_yaml()))
-    driver = Driver(spec, ledger, sweep, tmp_path / "packs")
+    driver = Driver(spec, ledger, sweep, tmp_path / "packs", tmp_path / "kept")
     clock.now += 7199
     assert not driver.time_is_up and driver.next_pack() is not None and driver.more_later
     clock.now += 1
     assert driver.time_is_up and driver.next_pack() is None and not driver.more_later
-    again = Driver(spec, ledger, sweep, tmp_path / "packs")
+    again = Driver(spec, ledger, sweep, tmp_path / "packs", tmp_path / "kept")
     assert not again.time_is_up and again.next_pack() is not None
     ledger.close()
 
@@ -153,10 +153,10 @@ def statuses(store: Store) -> dict[str, str]:
             mirror.close()
 
 
-def test_a_resume_with_other_seeds_is_still_refused(go: Go) -> None:
+def test_a_resume_with_fewer_seeds_is_still_refused(go: Go) -> None:
     go(within="0.0001s")
     with pytest.raises(RequestError, match="a different seeds:"):
-        go(resume=True, seeds="3")
+        go(resume=True, seeds="1")
 
 
 def test_the_command_says_how_to_continue(
