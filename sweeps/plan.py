@@ -102,6 +102,7 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
         "cpus": resources.cpus,
         "gpus": resources.gpus,
         "at_once": at_once,
+        "from": spec.search.from_ if spec.search else None,
         "within": resources.within,
         "notify": spec.tracking.notify,
         "seconds": seconds,

@@ -192,6 +192,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         "resources": f"{device} per pack, {at_once}",
         "device memory": memory and _device_memory(memory, plan["gpus"]),
         "time": "unknown" if seconds is None else f"{duration(seconds)} (from measured times, without pruning)",
+        "from": plan["from"] and f"{plan['from']}: its results in this space are told to the sampler, in no claim",
         "within": within and f"{span(within)}, then the sweep stops; a resume has the whole time again",
         "notify": plan["notify"],
     }

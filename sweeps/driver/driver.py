@@ -63,16 +63,19 @@ class Driver:
     """See the module. One thread writes; `progress` may be read from any.
 
     `states` is the folder in which workers keep the states of the packs in training, `kept` that of what is kept of
-    complete configurations. `trained` says whether anything has been recorded since this driver started. Where its time
-    is limited (`resources.within`), it hands out nothing once that is up, and an executor trains no further epoch.
+    complete configurations; `earlier` is what the sampler is told before any result. `trained` says whether anything
+    has been recorded since this driver started. Where its time is limited (`resources.within`), it hands out nothing
+    once that is up, and an executor trains no further epoch.
     """
 
-    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Path) -> None:
+    def __init__(
+        self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Path, earlier: tuple[Row, ...] = ()
+    ) -> None:
         self.states = states
         self.trained = False
         self._until = time.monotonic() + (spec.resources.within or math.inf)
         self._spec = spec
-        self._plan: SearchPlan = spec.search_plan()
+        self._plan: SearchPlan = replace(spec.search_plan(), earlier=earlier)
         self._pack_sizes = pack_size(spec), pack_size(spec, confirming=True)
         self._objectives = tuple(spec.objectives)
         self._ledger = ledger

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
 from sweeps.driver import notify
 from sweeps.driver.driver import Driver, Progress
+from sweeps.driver.earlier import told
 from sweeps.driver.extension import extensions
 from sweeps.driver.growth import differences
 from sweeps.driver.orphans import marked
@@ -95,18 +97,22 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         ledger = Ledger.create(store.ledger_url)
         held.callback(ledger.close)
         ledger.reconnected = lock_again
-        _refuse_another(spec, store, ledger, digests)
+        before = _refuse_another(spec, store, ledger, digests)
+        begun = before.begun if before else time.time_ns() // 1_000_000
+        earlier, told_first = told(spec, ledger, begun)
         if executor == "ray":
             log.info("starting Ray")  # half a minute, to import it too
         workers = importlib.import_module(EXECUTORS[executor])
         # Before anything is written: a cluster may be unfit for the sweep.
         machines = held.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
-        asked = _sweep(spec, digests)
+        asked = _sweep(spec, digests, begun, told_first)
         sweep = ledger.respecify(ledger.begin(asked), asked)
         for line in extensions(spec, ledger.configurations(sweep), store.kept(spec.name)):
             log.info(line)
-        driver = Driver(spec, ledger, sweep, store.states(spec.name), store.kept(spec.name))
+        if told_first:
+            log.info("from %s", told_first)
+        driver = Driver(spec, ledger, sweep, store.states(spec.name), store.kept(spec.name), earlier)
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
         mirrors.start()
 
@@ -219,12 +225,12 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
         refuse_foreign(store, spec.name, spec.tracking.uri)
 
 
-def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
-    """An existing sweep of this name must have this spec, or less of the same, these packages and data."""
+def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> Sweep | None:
+    """An existing sweep of this name must have this spec, or less of the same, these packages and data; that sweep."""
     try:
         sweep = ledger.sweep(spec.name)
     except SearchError:
-        return
+        return None
     before = parse(sweep.spec, spec.name, begun=True)
     if keys := differences(before, spec):
         raise RequestError(
@@ -236,6 +242,7 @@ def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapp
     for data, digest in sweep.digests.items():
         if (here := digests.get(data, digest)) != digest:
             raise RequestError(f"{other_data(data, digest, here)}: restore it, or choose another --name")
+    return sweep
 
 
 def _values(plan: SearchPlan) -> list[object]:
@@ -244,7 +251,7 @@ def _values(plan: SearchPlan) -> list[object]:
     return [*plan.base.values(), *(value for arm in plan.arms.values() for value in arm.values()), *choices]
 
 
-def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
+def _sweep(spec: SweepSpec, digests: dict[str, str], begun: int, told_first: str) -> Sweep:
     plan = spec.search_plan()
     return Sweep(
         name=spec.name,
@@ -259,10 +266,12 @@ def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
             "objective": ", ".join(f"{o.direction} {o.name}" for o in spec.objectives),
             "claim": spec.claim or "none",
             "confirm": f"{plan.confirm} and the arms, {len(spec.fresh_seeds)} seeds" if plan.confirm else "none",
-        },
+        }
+        | ({"from": told_first} if told_first else {}),
         objectives=tuple((o.name, o.direction) for o in spec.objectives),
         space=distributions_as_json(plan.space),
         versions=versions(),
         digests=digests,
         commit=git_commit(),
+        begun=begun,
     )

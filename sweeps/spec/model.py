@@ -101,6 +101,9 @@ class SearchSpec(Part):
     configurations: int | None = optional(
         None, "how many, besides the arms; a grid has all of its points where it is not given", ge=1, le=MOST
     )
+    from_: Name | None = optional(
+        None, "an earlier sweep of the store, whose results in this space the sampler is told first", alias="from"
+    )
     pruner: Named | None = optional(None, "{name, min_epochs, ...}: the pruner and its options")
 
 
@@ -217,6 +220,7 @@ class SweepSpec(Part):
 
             configurations = len(grid(search.space, base, **search.sampler))
         searched = dict(search) | {"configurations": configurations}
+        del searched["from_"]
         return SearchPlan(goals, self.arms, base=base, epochs=self.longest, confirm=confirm, **packs, **searched)
 
     def to_yaml(self) -> str:
@@ -230,8 +234,10 @@ class SweepSpec(Part):
         if len(self.objective) == 1:
             (data["objective"],) = data["objective"]
         data["claims"] = [claim.given for claim in self.claims]
+        if search := data["search"]:
+            search["from"] = search.pop("from_")
         # Left out where there are none, so that a sweep begun without them is the same sweep.
-        named = (data, "search"), (data, "claims"), (data, "confirm"), (data["search"], "pruner")
+        named = (data, "search"), (data, "claims"), (data, "confirm"), (search, "pruner"), (search, "from")
         for part, key in (*named, (data["resources"], "within"), (data["tracking"], "notify")):
             if part and not part[key]:
                 del part[key]
