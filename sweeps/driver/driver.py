@@ -233,19 +233,20 @@ class Driver:
 
     def _add(self, new: Sequence[Configuration]) -> None:
         """Configurations that are new in the sweep: into the ledger, then out as packs."""
-        new = [replace(c, same_as=self._first.get(_trains([c]))) if c.extends is None else c for c in new]
+        new = [
+            self._note(c if c.extends is not None else replace(c, same_as=self._first.get(_trains([c])))) for c in new
+        ]
         self._ledger.add(self._sweep, new)
-        for c in new:
-            self._note(c, {})
         self._hand_out(new)
 
-    def _note(self, c: Configuration, objectives: Mapping[int, float]) -> None:
+    def _note(self, c: Configuration, objectives: Mapping[int, float] = {}) -> Configuration:
         self._configurations.append(c)
         self._rows.append(row_of(c, objectives))
         head = c.number if c.extends is None else c.extends
         self._families.setdefault(head, []).append(c.number)
         if self._configurations[head].same_as is None:
             self._first.setdefault(_trains(self._family(head)), head)
+        return c
 
     def _family(self, head: int) -> list[Configuration]:
         return [self._configurations[number] for number in self._families[head]]

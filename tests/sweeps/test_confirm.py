@@ -181,4 +181,4 @@ def test_claims_may_be_stated_anew_without_training(spec: SweepSpec, sweep: Run,
     told = verdict_of(stored_spec("confirmed", sweep.store), sweep.store)
     assert told == again.verdict
     with pytest.raises(RequestError, match="was started with a different confirm.top"):
-        sweep(parse(other.replace("top: 2", "top: 3")), resume=True)
+        sweep(parse(other.replace("top: 2", "top: 1")), resume=True)
