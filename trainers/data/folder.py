@@ -104,7 +104,7 @@ def _almost(root: str) -> str:
     if train := next(filter(folders, parts["train"]), ""):
         return (
             f"{' and '.join(parts['test'])} must have a folder for each class of {train}; "
-            f"without a test part use folder:{train}, of which a fifth becomes the test split"
+            f"or use folder:{train}, and a fifth of each class is held out as the test split"
         )
     if parts["test"]:
         return f"there is no folder {os.path.join(root, 'train')}" if not parts["train"] else ""
@@ -112,7 +112,10 @@ def _almost(root: str) -> str:
         like = {word: [path for name, path in folders(root).items() if word in name.lower()] for word in parts}
         if all(len(paths) == 1 for paths in like.values()):
             links = " && ".join(f"ln -s {shlex.quote(path)} images/{word}" for word, (path,) in like.items())
-            return f"the parts must be called train and test. To use them, link them: mkdir images && {links}"
+            return (
+                f"the folders {like['train'][0]} and {like['test'][0]} must be named train and test; "
+                f"link them under these names, then use folder:images: mkdir images && {links}"
+            )
     return ""
 
 

@@ -152,7 +152,7 @@ def test_a_test_part_without_classes_is_refused_with_the_way_to_do_without(tree,
     root = tree({name: what for name, what in files.items() if name.startswith("train")} | {"test/1.png": b"x"})
     assert refused(root) == (
         f"folder:{root}: {root}/test must have a folder for each class of {root}/train; "
-        f"without a test part use folder:{root}/train, of which a fifth becomes the test split"
+        f"or use folder:{root}/train, and a fifth of each class is held out as the test split"
     )
     assert len(load_folder(f"{root}/train").test) == 2
 
@@ -214,7 +214,7 @@ def test_links_are_followed_wherever_they_lead(tree, files, tmp_path, where) -> 
     (root / where).symlink_to(outside)
     assert load_folder(str(root)).digest == load_folder(str(tree(files, "plain"))).digest
     outside.rename(outside.with_name("gone"))
-    nowhere = f"{root}/{where} is a link to {outside}, which is not there: fetch the data (git annex get, dvc pull)"
+    nowhere = f"{root}/{where} is a link to {outside}, which does not exist: fetch the data (git annex get, dvc pull)"
     assert nowhere in refused(root)
 
 
@@ -265,16 +265,16 @@ def test_the_parts_may_have_the_names_that_they_have_elsewhere(tree, files, name
     caplog.set_level("INFO", "gradsweep")
     root = tree(renamed, "renamed")
     assert load_folder(str(root)).digest == expected
-    assert (f"{root}/{test} is taken for the test part" in caplog.messages) == ("test" not in test.lower())
+    assert (f"{root}/{test} is used as the test split" in caplog.messages) == ("test" not in test.lower())
 
 
-def test_val_is_not_used_where_there_is_a_test_part_and_that_is_logged(tree, files, caplog) -> None:
+def test_val_is_ignored_where_there_is_a_test_part_and_that_is_logged(tree, files, caplog) -> None:
     caplog.set_level("INFO", "gradsweep")
     expected = load_folder(str(tree(files, "plain"))).digest
     more = {name.replace("test/", "val/"): pixels for name, pixels in files.items() if name.startswith("test/dog")}
     root = tree(files | more, "more")
     assert load_folder(str(root)).digest == expected
-    assert f"{root}/val is not used: the validation split is a tenth of the training part" in caplog.messages
+    assert f"{root}/val is ignored: the validation split is a tenth of the training images" in caplog.messages
 
 
 def test_val_is_taken_where_the_test_images_have_no_classes(tree, files) -> None:
@@ -289,7 +289,7 @@ def test_files_that_end_as_no_image_does_are_passed_over_and_counted(tree, files
     caplog.set_level("INFO", "gradsweep")
     root = tree(files | {"train/cat/Thumbs.db": b"x", "train/cat/README.txt": b"", "test/dog/boxes": b"1 2"}, "more")
     assert load_folder(str(root)).digest == expected
-    counted = f"3 files below {root} passed over: no image by name, or in no class's folder; the first is "
+    counted = f"ignored 3 files below {root} not named like an image, or outside the folders of the classes, such as "
     load_folder(str(root))
     assert caplog.messages.count(f"{counted}{root}/train/cat/README.txt") == 1
     for image in (root / "test/dog").glob("*.png"):

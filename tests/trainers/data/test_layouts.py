@@ -50,7 +50,10 @@ def test_classes_at_the_top_are_split_a_fifth_of_each(tree, classes, caplog) -> 
     colours = sorted(tuple(image[:2, 0, 0]) for split in splits for image in split.images)
     assert colours == sorted((label, i) for label, count in enumerate((10, 7, 4)) for i in range(count))
     assert all(image[0, 0, 0] == label for s in splits for image, label in zip(s.images, s.labels, strict=True))
-    line = f"{root} has no test part: 4 of its 21 images, a fifth of each class and always the same, are the test split"
+    line = (
+        f"{root} has no test part: 4 of its 21 images, a fifth of each class and always the same ones, are held out as "
+        "the test split"
+    )
     assert caplog.messages.count(line) == 1
     assert images_of(f"folder:{root}") == (len(dataset.train), len(dataset.validation), 4, 3)
     assert caplog.messages.count(line) == 1
@@ -92,8 +95,7 @@ def test_a_training_part_alone_is_split_in_the_same_way(tree, classes, part) -> 
 def test_a_class_of_one_image_can_not_be_split(tree, classes) -> None:
     root = tree({**numbered({"ant": 1}), **classes})
     assert refused(root) == (
-        f"{root} has no test part, and ant only one image: every class must have two or more, so that one can be in "
-        "the test split"
+        f"{root} has only one image of the class ant: without a test part, every class must have two or more"
     )
 
 
@@ -107,7 +109,7 @@ def test_what_could_be_data_sets_side_by_side_is_not_taken_for_classes(tree, fil
 def test_images_in_train_and_test_without_classes_are_not_two_classes(tree, classes) -> None:
     root = tree({f"{part}/{i}.png": classes[f"bus/0{i}.png"] for part in ("train", "test") for i in range(3)})
     assert refused(root) == (
-        f"folder:{root}: {root}/test/0.png is an image without a class: move or link each into train/<its class>/"
+        f"folder:{root}: {root}/test/0.png is an image without a class: move or link each image to train/<class>/"
     )
 
 
@@ -115,8 +117,9 @@ def test_parts_of_unusual_names_are_named_with_the_command_that_links_them(tree,
     expected = load_folder(str(tree(files, "plain"))).digest
     renamed = {name.replace("train/", "seg_train/").replace("test/", "seg_test/"): what for name, what in files.items()}
     reason = refused(tree(renamed, "it's a tree"))
-    assert "the parts must be called train and test. To use them, link them: mkdir images && ln -s " in reason
-    subprocess.run(reason.partition("link them: ")[2], shell=True, check=True, cwd=tmp_path)
+    folders = f"{tmp_path}/it's a tree/seg_train and {tmp_path}/it's a tree/seg_test"
+    assert f"the folders {folders} must be named train and test; link them under these names" in reason
+    subprocess.run(reason.partition("then use folder:images: ")[2], shell=True, check=True, cwd=tmp_path)
     assert load_folder(str(tmp_path / "images")).digest == expected
 
 
@@ -172,9 +175,9 @@ def test_tiny_imagenet_is_read_with_its_table_of_classes(tiny_imagenet, caplog) 
     assert dataset.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert dataset.test.images[:, 0, 0, 0].tolist() == [0, 80, 160, 40, 120, 200]
     assert len(dataset.train) + len(dataset.validation) == 6
-    assert f"{tiny_imagenet}/test is not used: it has none of the classes" in caplog.messages
-    assert f"{tiny_imagenet}/val is taken for the test part" in caplog.messages
-    assert [line for line in caplog.messages if line.startswith(f"2 files below {tiny_imagenet} passed over")]
+    assert f"{tiny_imagenet}/test is ignored: it has none of the classes" in caplog.messages
+    assert f"{tiny_imagenet}/val is used as the test split" in caplog.messages
+    assert [line for line in caplog.messages if line.startswith(f"ignored 2 files below {tiny_imagenet} not named")]
     assert images_of(f"folder:{tiny_imagenet}") == (5, 1, 6, 2)
 
 

@@ -78,7 +78,7 @@ def archived(kind: str) -> Callable[[Path], object]:
 
 NPZ = {"x_train": np.zeros((2, 28, 28), np.uint8), "y_train": np.zeros(2, np.uint8)}
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "Kaggle": (kaggle, "Kaggle's images with their labels in trainLabels.csv"),
+    "Kaggle": (kaggle, "Kaggle's table of the labels of images"),
     "save_to_disk": (saved_to_disk, "a Hugging Face dataset as save_to_disk writes it"),
     "CIFAR-100": (lambda r: write(r, **{"cifar-100-python/train": b"x", "cifar-100-python.tar.gz": b"x"}), "CIFAR-100"),
     "CIFAR-100, inside": (lambda r: write(r, **{"train": b"x", "test": b"x", "file.txt~": b"x"}), "CIFAR-100"),
@@ -96,6 +96,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "tar": (archived("tar"), "a tar archive"),
     "tar.gz": (archived("gztar"), "a tar archive"),
     "7z": (lambda r: write(r, **{"train.7z": b"7z"}), "an archive"),
+    "7z, Kaggle's": (lambda r: write(r, **{"train.7z": b"7z", "trainLabels.csv": b"id,label\n"}), "an archive"),
     "CSV": (lambda r: write(r, **{"mnist_train.csv": b"5,0,0\n"}), "a table"),
 }
 
@@ -109,7 +110,7 @@ def test_what_is_not_read_is_recognised_and_named_with_the_way_to_a_folder(tmp_p
     before = sorted(root.rglob("*"))
     reason = refused(root)
     assert reason.startswith(f"folder:{root}: {root}/")
-    assert f" is {words}, which is recognised but not read: " in reason and "folder:images" in reason
+    assert f" is {words}, which can't be read as it is: " in reason
     assert sorted(root.rglob("*")) == before
     files = [entry for entry in root.iterdir() if entry.is_file()]
     if len(files) == 1 and case not in ("Kaggle", "save_to_disk", "CIFAR-100"):
@@ -126,7 +127,7 @@ def test_the_command_that_is_printed_makes_a_folder_that_is_read(tmp_path, case)
     root.mkdir()
     here.mkdir()
     CASES[case][0](root)
-    command = refused(root).partition("use folder:images: ")[2]
+    command = refused(root).partition("then use folder:images: ")[2]
     assert command
     subprocess.run(command, shell=True, check=True, cwd=here)
     dataset = load_folder(str(here / "images"))
@@ -142,7 +143,7 @@ def test_a_tar_of_class_folders_is_no_web_dataset(tmp_path) -> None:
 def test_images_without_classes_are_named(tmp_path) -> None:
     write(tmp_path, **{"0.png": png(0), "1.png": png(1)})
     assert refused(tmp_path).endswith(
-        f"{tmp_path}/0.png is an image without a class: move or link each into train/<its class>/"
+        f"{tmp_path}/0.png is an image without a class: move or link each image to train/<class>/"
     )
 
 

@@ -102,10 +102,10 @@ def _parted(root: str) -> _Tree:
     for place in parts["test"]:
         if place != test:
             after = parts["test"].index(place) > parts["test"].index(test)
-            why = "the validation split is a tenth of the training part" if after else "it has none of the classes"
-            say(f"{place} is not used: {why}")
+            why = "the validation split is a tenth of the training images" if after else "it has none of the classes"
+            say(f"{place} is ignored: {why}")
     if os.path.basename(test).lower() not in ("test", "testing"):
-        say(f"{test} is taken for the test part")
+        say(f"{test} is used as the test split")
     passed: list[str] = []
     images = _images("train", train, classes, passed)
     images += _annotated(test, classes) if _is_annotated(test) else _images("test", test, classes, passed)
@@ -155,8 +155,8 @@ def _split(root: str) -> _Tree:
     counts = np.bincount([image.label for image in images]).tolist()
     if (least := min(counts)) < 2:
         raise DataError(
-            f"{place} has no test part, and {classes[counts.index(least)]} only one image: every class must have two "
-            "or more, so that one can be in the test split"
+            f"{place} has only one image of the class {classes[counts.index(least)]}: without a test part, every class "
+            "must have two or more"
         )
     random = stream(0, "test split")
     parts = []
@@ -168,7 +168,7 @@ def _split(root: str) -> _Tree:
     images.sort(key=lambda image: image.part == "test")
     say(
         f"{place} has no test part: {parts.count('test')} of its {len(images)} images, a fifth of each class and "
-        "always the same, are the test split"
+        "always the same ones, are held out as the test split"
     )
     return _Tree(classes, images)
 
@@ -216,7 +216,10 @@ def _images(part: str, place: str, classes: tuple[str, ...], passed: list[str]) 
 def _say_passed(root: str, passed: list[str]) -> None:
     if passed:
         files = "1 file" if len(passed) == 1 else f"{len(passed)} files"
-        say(f"{files} below {root} passed over: no image by name, or in no class's folder; the first is {passed[0]}")
+        say(
+            f"ignored {files} below {root} not named like an image, or outside the folders of the classes, "
+            f"such as {passed[0]}"
+        )
 
 
 def _is_annotated(place: str) -> bool:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from trainers.data.forms.walk import entries, folders, is_image
 
-SAVE = "save each image as images/<its class>/<a name>.png, and use folder:images"
+SAVE = "save each image as images/<class>/<name>.png, then use folder:images"
 # Kaggle's lines are `id,label`; the images are linked, not copied.
 LINK = (
-    'link the images into folders of their classes, and use folder:images: python -c "import csv, glob, os, sys; '
+    'link the images into folders of their classes, then use folder:images: python3 -c "import csv, glob, os, sys; '
     "[(os.makedirs(f'images/{b}', exist_ok=True), os.symlink(i, f'images/{b}/{os.path.basename(i)}')) "
     "for a, b in list(csv.reader(open(sys.argv[1] + '/trainLabels.csv')))[1:] "
     "for i in glob.glob(f'{glob.escape(os.path.abspath(sys.argv[1]))}/train/{a}.*')]\" {root}"
@@ -46,42 +46,49 @@ def _of_webdataset(archive: str) -> bool:
     return any(name.endswith((".cls", ".json", ".txt")) and name.rsplit(".", 1)[0] in stems for name in names)
 
 
+def _of_unpacked_images(table: str) -> bool:
+    """Whether the images are beside it, and not in an archive still."""
+    return os.path.isdir(os.path.join(os.path.dirname(table), "train"))
+
+
 UNREAD = (
-    Unread("Kaggle's images with their labels in trainLabels.csv", ("trainlabels.csv",), LINK),
+    Unread("Kaggle's table of the labels of images", ("trainlabels.csv",), LINK, _of_unpacked_images),
     Unread(
         "a Hugging Face dataset as save_to_disk writes it",
         ("dataset_dict.json", "*.arrow"),
-        "datasets.load_from_disk reads it: write each split with to_parquet, as images/train.parquet and "
-        "images/test.parquet, and use folder:images",
+        "load it with datasets.load_from_disk, write its splits with to_parquet as images/train.parquet and "
+        "images/test.parquet, then use folder:images",
     ),
     Unread(
         "CIFAR-100",
         ("cifar-100-*", "file.txt~", "fine_label_names.txt"),
-        f"torchvision.datasets.CIFAR100 reads it: {SAVE}",
+        f"load it with torchvision.datasets.CIFAR100, {SAVE}",
     ),
-    Unread("STL-10", ("train_x.bin", "stl10_binary*"), f"torchvision.datasets.STL10 reads it: {SAVE}"),
-    Unread("a WebDataset", ("*.tar",), f"the package webdataset reads it: {SAVE}", _of_webdataset),
-    Unread("TFRecord files", ("*.tfrecord*", "*.tfrec"), f"tensorflow_datasets or tf.data reads them: {SAVE}"),
-    Unread("an LMDB database", ("data.mdb", "*.lmdb"), f"the package lmdb reads it: {SAVE}"),
-    Unread("an HDF5 file", ("*.h5", "*.hdf5"), f"h5py reads it: {SAVE}"),
+    Unread("STL-10", ("train_x.bin", "stl10_binary*"), f"load it with torchvision.datasets.STL10, {SAVE}"),
+    Unread("a WebDataset", ("*.tar",), f"load it with webdataset, {SAVE}", _of_webdataset),
+    Unread("TFRecord files", ("*.tfrecord*", "*.tfrec"), f"load them with tensorflow_datasets or tf.data, {SAVE}"),
+    Unread("an LMDB database", ("data.mdb", "*.lmdb"), f"load it with lmdb, {SAVE}"),
+    Unread("an HDF5 file", ("*.h5", "*.hdf5"), f"load it with h5py, {SAVE}"),
+    Unread("NumPy's arrays", ("*.npz", "*.npy"), f"load them with numpy.load, and with PIL.Image.fromarray {SAVE}"),
+    Unread("a MATLAB file", ("*.mat",), f"load it with scipy.io.loadmat, {SAVE}"),
+    Unread("PyTorch's tensors", ("*.pt", "*.pth"), f"load them with torch.load, {SAVE}"),
+    Unread("a pickle, which can run programs", ("*.pkl", "*.pickle"), f"if you trust it, load it and {SAVE}"),
     Unread(
-        "NumPy's arrays", ("*.npz", "*.npy"), f"numpy.load reads them, and PIL.Image.fromarray makes images: {SAVE}"
+        "RecordIO, FFCV or MosaicML shards",
+        ("*.rec", "*.beton", "*.mds"),
+        f"load them with the library that wrote them, {SAVE}",
     ),
-    Unread("a MATLAB file", ("*.mat",), f"scipy.io.loadmat reads it: {SAVE}"),
-    Unread("PyTorch's tensors", ("*.pt", "*.pth"), f"torch.load reads them: {SAVE}"),
-    Unread("a pickle, which can run programs", ("*.pkl", "*.pickle"), f"if you trust it, load it, and {SAVE}"),
-    Unread("RecordIO, FFCV or MosaicML shards", ("*.rec", "*.beton", "*.mds"), f"their own library reads them: {SAVE}"),
-    Unread("a zip archive", ("*.zip",), "unpack it, and use folder:images: python -m zipfile -e {file} images"),
+    Unread("a zip archive", ("*.zip",), "unpack it, then use folder:images: python3 -m zipfile -e {file} images"),
     Unread(
         "a tar archive",
         ("*.tar", "*.tar.*", "*.tgz", "*.tbz2", "*.txz"),
-        "unpack it, and use folder:images: mkdir images && tar -xf {file} -C images",
+        "unpack it, then use folder:images: mkdir images && tar -xf {file} -C images",
     ),
-    Unread("an archive", ("*.7z", "*.rar"), "unpack it into images, as by 7z x, and use folder:images"),
+    Unread("an archive", ("*.7z", "*.rar"), "unpack it into a folder, then use folder:THAT-FOLDER"),
     Unread(
         "a table",
         ("*.csv", "*.tsv"),
-        "if it has the labels of images, link each into images/<its class>/, and use folder:images",
+        "if it has the labels of images, link each image to images/<class>/, then use folder:images",
     ),
 )
 
@@ -93,9 +100,9 @@ def recognised(root: str) -> str:
         for file in files:
             if any(fnmatch(os.path.basename(file).lower(), name) for name in form.names) and form.holds(file):
                 way = form.way.replace("{root}", shlex.quote(root)).replace("{file}", shlex.quote(file))
-                return f"{file} is {form.words}, which is recognised but not read: {way}"
+                return f"{file} is {form.words}, which can't be read as it is: {way}"
     if image := next((file for file in files if is_image(file)), ""):
-        return f"{image} is an image without a class: move or link each into train/<its class>/"
+        return f"{image} is an image without a class: move or link each image to train/<class>/"
     return ""
 
 

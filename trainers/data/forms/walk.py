@@ -40,7 +40,7 @@ def followed(path: str) -> None:
     """Raises DataError for a link that leads nowhere, as those of data that were not fetched."""
     if os.path.islink(path) and not os.path.exists(path):
         raise DataError(
-            f"{path} is a link to {os.readlink(path)}, which is not there: fetch the data "
+            f"{path} is a link to {os.readlink(path)}, which does not exist: fetch the data "
             "(git annex get, dvc pull), or remove the link"
         )
 
