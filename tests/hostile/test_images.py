@@ -179,6 +179,7 @@ TREES: dict[str, Callable[[Path], object]] = {
     "another case": lambda t: (t / "test/dog").rename(t / "test/Dog"),
     "one level too deep": lambda t: (t.rename(t.with_name("p")), t.mkdir(), t.with_name("p").rename(t / "p")),
     "a pipe": lambda t: ((t / VICTIM).unlink(), os.mkfifo(t / VICTIM)),
+    "a pipe in the place of an archive": lambda t: (shutil.rmtree(t), t.mkdir(), os.mkfifo(t / "x.tar")),
     "a socket": lambda t: listening(t / VICTIM),
     "a link to a secret": lambda t: linked(t / VICTIM, "/etc/passwd"),
     "a link to zeros without end": lambda t: linked(t / VICTIM, "/dev/zero"),

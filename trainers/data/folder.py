@@ -101,7 +101,7 @@ def _almost(root: str) -> str:
     if not os.path.isdir(root):
         return ""
     parts = tree.parts_of(root)
-    if train := next(filter(folders, parts["train"]), ""):
+    if parts["test"] and (train := next(filter(folders, parts["train"]), "")):
         return (
             f"{' and '.join(parts['test'])} must have a folder for each class of {train}; "
             f"or use folder:{train}, and a fifth of each class is held out as the test split"

@@ -106,6 +106,11 @@ def test_what_could_be_data_sets_side_by_side_is_not_taken_for_classes(tree, fil
     assert refused(root).endswith(f"use folder:{root}/town")
 
 
+def test_a_tree_that_was_unpacked_into_train_is_pointed_at(tree, files) -> None:
+    root = tree({f"train/{path}": what for path, what in files.items()})
+    assert refused(root).endswith(f"use folder:{root}/train")
+
+
 def test_images_in_train_and_test_without_classes_are_not_two_classes(tree, classes) -> None:
     root = tree({f"{part}/{i}.png": classes[f"bus/0{i}.png"] for part in ("train", "test") for i in range(3)})
     assert refused(root) == (

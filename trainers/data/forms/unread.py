@@ -37,6 +37,8 @@ class Unread(NamedTuple):
 
 def _of_webdataset(archive: str) -> bool:
     """Whether the first files are an image and its class, under one name."""
+    if not os.path.isfile(archive):  # to open a pipe would be to wait for ever
+        return False
     try:
         with tarfile.open(archive, "r:") as tar:
             names = [member.name for member in islice(tar, 20) if member.isfile()]

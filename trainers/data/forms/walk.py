@@ -70,9 +70,12 @@ def below(folder: str) -> tuple[list[str], list[str]]:
 
 def about_image(path: str) -> os.stat_result:
     """What is known of a file that is to be read; raises DataError for a pipe, a device, or what no image can be."""
-    followed(path)
     with readable(path):
-        about = os.stat(path)
+        try:
+            about = os.stat(path)
+        except FileNotFoundError:
+            followed(path)
+            raise
     # Opening anything else, such as a pipe, could wait for ever.
     if not stat.S_ISREG(about.st_mode):
         raise DataError(f"{path} is not a file: the folder of a class holds images and folders of images")
