@@ -260,3 +260,36 @@ def test_odd_but_sound_images_are_read(gradsweep: Gradsweep, tree: Path, kind: s
     more = {"save_all": True, "append_images": frames[1:]} if kind == "GIF" else {}
     frames[0].save(tree / "test/cat/0.png", kind, **more)
     assert np.all(np.abs(load(f"folder:{tree}").test.images[0].astype(int) - 10) <= 1)
+
+
+@pytest.mark.inputs(
+    "An image folder as clusters keep it: read-only, of links, train and val, with Thumbs.db and README.txt in it",
+    outcome="read, and each of these is said in one line",
+)
+def test_data_as_clusters_keep_them(gradsweep: Gradsweep, caplog: pytest.LogCaptureFixture) -> None:
+    """Every link is followed, `val` takes the place of `test`, and what is no image by name is counted."""
+    caplog.set_level("INFO", "gradsweep")
+    real, view = images(gradsweep.root / "pictures"), gradsweep.root / "view"
+    for file in sorted(real.glob("*/*/*.png")):
+        part, kind, name = file.relative_to(real).parts
+        link = view / part.replace("test", "val") / kind / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    (view / "train/cat/Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (view / "val/dog/README.txt").write_text("x")
+    for place in [view, *view.rglob("*")]:
+        if not place.is_symlink():
+            place.chmod(0o555 if place.is_dir() else 0o444)
+    gradsweep.spec.write_text(SPEC.replace("data: digits", f'data: "folder:{view}"'))
+    status, _, err = gradsweep("run", "s.yaml")
+    assert status == 0, err
+    for line in (
+        f"{view}/val is used as the test split",
+        f"ignored 2 files below {view} not named like an image, or outside the folders of the classes, "
+        f"such as {view}/train/cat/Thumbs.db",
+    ):
+        assert caplog.messages.count(line) == 1
+    assert load(f"folder:{view}").digest == load(f"folder:{real}").digest
+    for place in [view, *view.rglob("*")]:
+        if place.is_dir():
+            place.chmod(0o755)
