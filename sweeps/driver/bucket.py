@@ -56,7 +56,7 @@ class Bucket:
         self._files.delete_file(f"{self._root}/{name}")
 
 
-_patient = retry(
+patient = retry(
     retry=retry_if_exception_type(OSError),
     wait=wait_random_exponential(multiplier=0.25, max=10),
     stop=lambda state: (state.seconds_since_start or 0) >= PATIENCE_SECONDS,
@@ -80,12 +80,12 @@ def mirror(url: str, sweep: str, pack: str) -> Iterator[tuple[Path, Callable[[],
     with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
         folder, base = Path(temporary), Path(temporary) / f"{pack}.npz"
 
-        @_patient
+        @patient
         def fetch() -> None:
             for name in bucket.names():
                 bucket.get(name, folder)
 
-        @_patient
+        @patient
         def push() -> None:
             """What is new here is copied, what is gone here is deleted there; states never change under their name."""
             here = {file.name: file for file in folder.glob(f"{base.name}.*") if file.suffix[1:].isdecimal()}

@@ -24,6 +24,7 @@ from search_spaces.plan import Row, SearchPlan
 from search_spaces.search import Counts, ask, counts, ended, history
 from search_spaces.space import Value
 from search_spaces.suggest import point
+from sweeps.driver.kept import Kept
 from sweeps.driver.packs import End, Metrics, Pack, PackedConfiguration, PackReport, metrics_of
 from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
@@ -59,12 +60,13 @@ class Progress:
 class Driver:
     """See the module. One thread writes; `progress` may be read from any.
 
-    `states` is the folder in which workers keep the states of the packs in training. `trained` says whether anything
-    has been recorded since this driver started.
+    `states` is the folder in which workers keep the states of the packs in training, `kept` where they keep those of
+    complete configurations, if at all. `trained` says whether anything has been recorded since this driver started.
     """
 
-    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path) -> None:
+    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Kept | None = None) -> None:
         self.states = states
+        self.kept = kept
         self.trained = False
         self._spec = spec
         self._plan: SearchPlan = spec.search_plan()

@@ -25,6 +25,7 @@ from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
 from sweeps.driver.driver import Driver, Progress
+from sweeps.driver.kept import Kept
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
@@ -50,7 +51,7 @@ log = logging.getLogger("gradsweep")
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 2.0
 # These change no training, so they may change when a sweep is resumed.
-REWORDABLE = ("question", "claim", "claims")
+REWORDABLE = ("question", "claim", "claims", "resources.keep")
 
 Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 
@@ -103,7 +104,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
         sweep = ledger.begin(_sweep(spec, digests))
         ledger.respecify(sweep, spec.to_yaml())
-        driver = Driver(spec, ledger, sweep, store.states(spec.name))
+        kept = Kept.of(spec.name, store, spec.resources.keep) if spec.resources.keep else None
+        driver = Driver(spec, ledger, sweep, store.states(spec.name), kept)
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
         mirrors.start()
 
@@ -196,13 +198,13 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
-    """An existing sweep of this name must have this spec, apart from claims and question, these packages and data."""
+    """An existing sweep of this name must have this spec, apart from REWORDABLE, these packages and data."""
     try:
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return
     before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name, begun=True), spec))
-    if keys := [key for key in _differing(before, now) if key.split(".")[0] not in REWORDABLE]:
+    if keys := [key for key in _differing(before, now) if not key.startswith(REWORDABLE)]:
         raise RequestError(
             f"sweep {spec.name!r} was started with a different {', '.join(keys)}: "
             "resume it with the same spec and --set, or choose another --name"
