@@ -237,6 +237,20 @@ def test_weights_come_from_the_bucket(images: str, tmp_path: Path, monkeypatch: 
         sweeps.weights("x", tmp_path / "files", store=file)
 
 
+@pytest.mark.ray
+def test_workers_of_ray_keep_them_and_the_drivers_cleaning_leaves_them(images: str, tmp_path: Path) -> None:
+    base = {"data": images, "epochs": 2, "batch_size": 8}
+    (tmp_path / "spec.yaml").write_text(json.dumps({"name": "x", "base": base, "seeds": 2, "arms": {"a": {}, "b": {}}}))
+    run = [sys.executable, "-m", "sweeps.cli", "run", "spec.yaml", "--set", "resources.keep=states"]
+    for words in (run, [*run, "--resume"]):
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        store = Store.at(tmp_path / "gradsweep-store")
+        assert not list(store.states("x").glob("*.npz*"))
+        assert Kept.of("x", store).numbers() == {0, 1}
+    assert len(sweeps.weights("x", tmp_path / "files", store=store)) == 4
+
+
 def test_standardized_pixels_need_the_data_that_was_trained_on(
     tmp_path: Path, images: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
