@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.driver.kept import Kept
 from sweeps.driver.packs import other_data
+from tracking.extended import chains, families, state_of
 from tracking.ledger import opened
 from tracking.store import Store
 from tracking.types import Configuration, Sweep
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from trainers.data.dataset import Dataset
 
 ACCURACIES = ("validation.accuracy", "test.accuracy")
+
+# The rows of the ledger that have a configuration's last states, each with some of its seeds where it was extended.
+Parts = list[tuple[Configuration, tuple[int, ...]]]
 
 
 def write_weights(
@@ -40,46 +45,59 @@ def write_weights(
         except OSError as error:
             raise FailedError(f"what is kept in {kept.place} can't be listed: {one_line(error)}") from None
         chosen = _chosen(ledger.configurations(sweep), numbers, sweep, configuration)
-        if seed is not None and not any(seed in c.seeds for c in chosen):
-            seeds = ", ".join(map(str, dict.fromkeys(s for c in chosen for s in c.seeds)))
-            raise RequestError(f"sweep {name!r}: no weights of the seed {seed} are kept, but of {seeds}")
-        for c in chosen:
-            epochs = {epoch.epoch: epoch for _, epoch in ledger.epochs(sweep, [c.number])}
-            for state in _load(kept, c, sweep):
-                if seed not in (None, state.member.seed):
+        seeds = list(dict.fromkeys(s for _, parts in chosen for _, of_part in parts for s in of_part))
+        if seed is not None and seed not in seeds:
+            raise RequestError(f"sweep {name!r}: no weights of the seed {seed} are kept, but of {_few(seeds)}")
+        for c, (row, of_row) in ((c, part) for c, parts in chosen for part in parts):
+            epochs = {epoch.epoch: epoch for _, epoch in ledger.epochs(sweep, [row.number])}
+            for state in _load(kept, row, sweep):
+                own = state.member.seed
+                if own not in of_row or seed not in (None, own):
                     continue
                 recorded = epochs[state.epoch]
-                row = recorded.values[c.seeds.index(state.member.seed)].tolist()
-                accuracy = {metric: row[recorded.names.index(metric)] for metric in ACCURACIES}
+                values = recorded.values[row.seeds.index(own)].tolist()
+                accuracy = {metric: values[recorded.names.index(metric)] for metric in ACCURACIES}
                 of = {"sweep": name, "configuration": c.number, "arm": c.arm, "accuracy": accuracy}
-                arm = f"-{c.arm}" if c.arm else ""
-                file = folder / f"{c.number}{arm}-seed{state.member.seed}.pt"
+                file = folder / f"{c.number}{f'-{c.arm}' if c.arm else ''}-seed{own}.pt"
                 _write(state, file, of, _dataset(state, sweep))
-                about = {"file": str(file), "configuration": c.number, "arm": c.arm, "seed": state.member.seed}
+                about = {"file": str(file), "configuration": c.number, "arm": c.arm, "seed": own}
                 written.append({**about, "epoch": state.epoch, **accuracy})
     return written
 
 
 def _chosen(
     configurations: list[Configuration], kept: set[int], sweep: Sweep, configuration: str | None
-) -> list[Configuration]:
+) -> list[tuple[Configuration, Parts]]:
     """The configurations that were asked for and are kept; a confirmed arm has two. Raises RequestError."""
-    who = f"sweep {sweep.name!r}"
-    asked = [c for c in configurations if configuration in (None, c.arm, str(c.number))]
+    who, whole = f"sweep {sweep.name!r}", families(configurations)
+    asked = [family for family in whole.values() if configuration in (None, family[0].arm, str(family[0].number))]
     if not asked:
-        arms = ", ".join(dict.fromkeys(c.arm for c in configurations if c.arm)) or "none"
-        numbers = f"0 to {len(configurations) - 1}" if configurations else "none yet"
-        raise RequestError(f"{who} has no configuration {configuration!r}: numbers are {numbers}, arms are {arms}")
-    complete = [c for c in asked if c.state == "complete"]
+        arms = _few(dict.fromkeys(c.arm for c in configurations if c.arm))
+        raise RequestError(f"{who} has no configuration {configuration!r}: numbers are {_few(whole)}, arms are {arms}")
+    complete = [family for family in asked if state_of(family) == "complete"]
     if configuration is not None and not complete:
-        raise RequestError(f"{who}: configuration {configuration} is {asked[0].state}: weights are of complete ones")
-    if not (chosen := [c for c in complete if c.number in kept]):
+        raise RequestError(
+            f"{who}: configuration {configuration} is {state_of(asked[0])}: weights are of complete ones"
+        )
+    chosen = []
+    for head, *more in complete:
+        # One that is equal to an earlier one was not trained again.
+        source = [head, *more] if head.same_as is None else whole[head.same_as]
+        if parts := [(chain[-1], seeds) for chain, seeds in chains(source) if chain[-1].number in kept]:
+            chosen.append((head, parts))
+    if not chosen:
         what = "no weights" if configuration is None else f"no weights of configuration {configuration}"
         raise RequestError(
             f"{who} has kept {what}: resources.keep must be weights (or states) while it trains; run its spec again "
             f"with --set resources.keep=weights --name {_another(sweep.name)}"
         )
     return chosen
+
+
+def _few(values: Iterable[object]) -> str:
+    """Values in a line, the first and the last of many."""
+    first, *rest = [str(value) for value in values] or ["none"]
+    return ", ".join((first, *rest)) if len(rest) < 8 else f"{first} to {rest[-1]}"
 
 
 def _another(name: str) -> str:

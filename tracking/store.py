@@ -139,7 +139,7 @@ class Store:
         return self.folder / "checkpoints"
 
     def kept(self, sweep: str) -> Path:
-        """The folder of what is kept of one sweep's complete configurations, a file of states each."""
+        """The folder of what is kept of one sweep's trained members."""
         return self.folder / "kept" / sweep
 
     def lock_file(self, sweep: str) -> Path:

@@ -39,6 +39,10 @@ class Bucket:
         entries = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         return {info.base_name for info in entries if info.type == kind}
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return bool(self._files.get_file_info(f"{self._root}/{name}").type == fs.FileType.File)
+
     def put(self, name: str, content: bytes) -> None:
         """Write a file; in a bucket it is there whole or not at all."""
         if isinstance(self._files, fs.LocalFileSystem):

@@ -18,7 +18,7 @@ import math
 import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from trainers.objectives import Objective
 
 if TYPE_CHECKING:
     from search_spaces.pruners import Judge
+    from trainers.states import States
 
 log = logging.getLogger("gradsweep")
 
@@ -45,13 +46,14 @@ class PackedConfiguration:
 
     `past` is the first objective by epoch, as far as the driver knows it; empty for a new one. `courses` are the
     metrics of the objectives by epoch, one row per objective and one number per seed; empty where only the last epoch
-    counts.
+    counts. `before` is the configuration from whose kept states it goes on, where it trains more epochs of that.
     """
 
     number: int
     members: tuple[MemberConfig, ...]
     past: Mapping[int, float] = field(default_factory=dict)
     courses: Mapping[int, Metrics] = field(default_factory=dict)
+    before: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,9 @@ def train_pack(
     """Train a pack to its end and yield one report per epoch; epoch 0 is the state before the first step.
 
     The names of the files in which the states are saved after every epoch but the last begin with `states`; a former
-    worker may have left some. Where there is `kept`, the last states of a complete configuration go there before its
-    report. If states can't be saved, the last report says `stop`. An error in the training ends the remaining
-    configurations as failed, in a last report. Raises DeviceLost and ImportError: any pack would fail here.
+    worker may have left some. The last states of a complete configuration go to `kept` before its report. If states
+    can't be saved, the last report says `stop`. An error in the training ends the remaining configurations as failed,
+    in a last report. Raises DeviceLost and ImportError: any pack would fail here.
     """
     if not pack.configurations:
         # The worker before was lost after its last report.
@@ -193,6 +195,12 @@ def _train(pack: Pack, file: Path | None, kept: Kept | None, device: str, thread
     checkpoints = Checkpoints(file) if file else None
     recorded = min(max(c.past, default=0) for c in living.values())
     resume = checkpoints.load(_members(living), recorded) if checkpoints else ()
+    try:
+        resume = resume or _extended(living, kept)
+    except (OSError, ValueError) as error:
+        why = f"{platform.node()}: the states from which more epochs go on can't be read: {error}"
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
+        return
     known = resume[0].epoch if resume else -1
     judge = _judge(pack, max(known, 0))
     judged = {
@@ -208,14 +216,14 @@ def _train(pack: Pack, file: Path | None, kept: Kept | None, device: str, thread
         values = {number: judged[number].after(rs) for number, rs in records.items()}
         ended = {n: end for n, rs in records.items() if (end := end_of(pack, judge, n, rs, values[n]))}
         # Before they leave the array.
-        last = {s.member: s for s in training.state()} if kept and ended else {}
+        last = {s.member: s for s in training.state()} if kept and kept.keep and ended else {}
         gone = {number: living.pop(number).members for number in ended}
         for member in {m for members in gone.values() for m in members}.difference(_members(living)):
             training.drop(member)
         place = ""
         try:
             for number, end in ended.items():
-                if kept and end.state == "complete":
+                if kept and kept.keep and end.state == "complete":
                     place = kept.place
                     kept.save(number, [last[m] for m in gone[number]])
             if living and checkpoints and epoch > 0:
@@ -230,6 +238,19 @@ def _train(pack: Pack, file: Path | None, kept: Kept | None, device: str, thread
         yield PackReport(pack.id, epoch, records, ended, last=not living, values=first)
         if checkpoints and living:
             checkpoints.recorded(epoch)
+
+
+def _extended(living: Mapping[int, PackedConfiguration], kept: Kept | None) -> States:
+    """The states from which members go on that are trained for more epochs; empty where they are new.
+
+    Raises OSError and ValueError for a file that is lost or torn.
+    """
+    going_on = []
+    for c in living.values():
+        if kept and c.before is not None:
+            by_seed = {state.member.seed: state for state in kept.load(c.before)}
+            going_on += [replace(by_seed[member.seed], member=member) for member in c.members]
+    return tuple(going_on)
 
 
 def _members(living: Mapping[int, PackedConfiguration]) -> list[MemberConfig]:

@@ -75,7 +75,7 @@ def test_the_disk_is_full(
 
 def test_the_disk_is_full_when_weights_are_kept(small_disk: Path, tmp_path: Path) -> None:
     """Nothing has ended, no file is there in part, and with room again the sweep goes on."""
-    kept = Kept(small_disk / "kept")
+    kept = Kept(small_disk / "kept", keep="weights")
     kept.folder.mkdir()
     member = MemberConfig(regime="mlp", epochs=2, batch_size=128)
     pack = Pack("p0", (PackedConfiguration(0, (member,)),), (Objective("validation.accuracy"),), epochs=2)

@@ -95,6 +95,7 @@ def test_what_is_kept_is_in_the_bucket_before_its_report_and_stays(images: str, 
     forget(url, "sweep", "p0")
     forget_others(url, "sweep", ())
     (state,) = reader.load(0)
+    assert reader.has_states(0) and not reader.has_states(1)
     assert (state.epoch, state.member.seed, state.trainable) == (5, 0, True)
     assert not (tmp_path / "store").exists()
 
@@ -104,7 +105,7 @@ def test_what_cant_be_kept_in_a_bucket_stops_the_sweep(
 ) -> None:
     monkeypatch.setattr("sweeps.driver.bucket.PATIENCE_SECONDS", 0.1)
     (tmp_path / "file").touch()
-    kept = Kept(tmp_path / "store", (tmp_path / "file").as_uri())
+    kept = Kept(tmp_path / "store", (tmp_path / "file").as_uri(), "weights")
     *_, last = worker_reports(config(images, (tmp_path / "bucket").as_uri()) | {"kept": kept})
     assert (dict(last.records), dict(last.ended), last.last) == ({}, {}, True)
     assert last.stop.startswith(f"can't save the states of pack p0 in {(tmp_path / 'file').as_uri()}: ")

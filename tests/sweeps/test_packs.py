@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -248,7 +248,7 @@ def test_where_the_states_cant_be_saved_the_sweep_stops_and_nothing_has_ended(
 def test_the_last_states_are_kept_before_the_report_that_says_complete(
     configuration: Make, alone: list[PackReport], tmp_path: Path
 ) -> None:
-    kept = Kept(tmp_path / "kept", optimizer=True)
+    kept = Kept(tmp_path / "kept", keep="states")
     wild = configuration(3, activation="relu", learning_rate=1e30)
     short = configuration(1, seeds=1, epochs=1)
     # Two equal ones, as an arm and a suggestion may be.
@@ -267,23 +267,28 @@ def test_the_last_states_are_kept_before_the_report_that_says_complete(
 
 def test_weights_are_kept_without_what_the_optimizer_keeps(configuration: Make, tmp_path: Path) -> None:
     sizes = {}
-    for optimizer in (True, False):
-        kept = Kept(tmp_path / str(optimizer), optimizer=optimizer)
+    kinds: tuple[Literal["weights", "states"], ...] = ("weights", "states")
+    for keep in kinds:
+        kept = Kept(tmp_path, keep=keep)
         list(train_pack(pack(configuration(7, seeds=1)), None, kept))
-        sizes[optimizer] = (kept.folder / "7.npz").stat().st_size
-        assert kept.load(7)[0].trainable is optimizer
-    assert 2 * 1078 * 4 <= sizes[True] - sizes[False] <= 2 * 1078 * 4 + 1000
+        sizes[keep] = (tmp_path / f"7.{keep}.npz").stat().st_size
+        assert kept.numbers() == {7}
+        assert kept.has_states(7) is kept.load(7)[0].trainable is (keep == "states")
+    assert 2 * 1078 * 4 <= sizes["states"] - sizes["weights"] <= 2 * 1078 * 4 + 1000
 
 
 def test_a_pruned_configuration_is_not_kept(configuration: Make, tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "kept")
+    kept = Kept(tmp_path / "kept", keep="weights")
     pruned = pack(configuration(7), pruner={"name": "threshold", "lower": 2.0})
     assert [r.epoch for r in train_pack(pruned, None, kept)] == [0, 1]
     assert kept.numbers() == set()
 
 
 def test_a_replacement_worker_keeps_the_same_bits(configuration: Make, tmp_path: Path) -> None:
-    whole, kept = configuration(7, r=0.01, epochs=4), [Kept(tmp_path / name) for name in ("undisturbed", "lost")]
+    whole, kept = (
+        configuration(7, r=0.01, epochs=4),
+        [Kept(tmp_path / name, keep="weights") for name in ("undisturbed", "lost")],
+    )
     list(train_pack(pack(whole), None, kept[0]))
     lost(pack(whole), tmp_path / "p0.npz", 4)
     list(train_pack(pack(known(whole, 3)), tmp_path / "p0.npz", kept[1]))
@@ -292,7 +297,7 @@ def test_a_replacement_worker_keeps_the_same_bits(configuration: Make, tmp_path:
 
 def test_where_nothing_can_be_kept_the_sweep_stops_and_nothing_has_ended(configuration: Make, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    *_, last = train_pack(pack(configuration(7)), None, Kept(tmp_path / "file" / "kept"))
+    *_, last = train_pack(pack(configuration(7)), None, Kept(tmp_path / "file" / "kept", keep="weights"))
     assert (dict(last.records), dict(last.ended), last.last) == ({}, {}, True)
     assert last.stop.startswith(f"can't save the states of pack p0 in {tmp_path / 'file' / 'kept'}: ")
 

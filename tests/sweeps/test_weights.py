@@ -121,7 +121,7 @@ def test_one_is_chosen_by_number_or_arm_and_seed(say: Say, folder: Path) -> None
     ("words", "says"),
     [
         (["weights", "nobody"], "there is no sweep named 'nobody'"),
-        (["weights", "how-large", "--configuration", "papre"], "numbers are 0 to 3, arms are plain, paper"),
+        (["weights", "how-large", "--configuration", "papre"], "numbers are 0, 1, 2, 3, arms are plain, paper"),
         (["weights", "how-large", "--configuration", "4"], "has no configuration '4'"),
         (["weights", "how-large", "--seed", "7"], "no weights of the seed 7 are kept, but of 0, 1"),
         (["weights", "how-large", "spec.yaml"], "can't be written"),
@@ -199,6 +199,31 @@ def test_the_setting_may_change_when_a_sweep_is_resumed(
     assert say(*run, "--resume", "--set", "resources.cpus=2")[0] == 2
 
 
+def test_an_extended_sweep_has_the_weights_of_all_seeds_after_their_last_epoch(say: Say, tmp_path: Path) -> None:
+    """The same to the bit as where it was begun so; a suggestion that equals an arm has the arm's."""
+    search = "search: {space: {alpha: [1.0, 3.0]}, sampler: {name: grid}}\nresources: {keep: states}"
+    spec = re.sub(r"^search:.*", search, SPEC, flags=re.M | re.S)
+    (tmp_path / "grown.yaml").write_text(spec)
+    run = ["run", str(tmp_path / "grown.yaml"), "--executor", "in-process"]
+    more = ["--set", "base.epochs=3", "--set", "seeds=2"]
+    assert say(*run, "--name", "grown", "--set", "seeds=1")[0] == 0
+    assert say(*run, "--name", "grown", "--resume", *more)[0] == 0
+    assert say(*run, "--name", "begun", *more)[0] == 0
+    grown, begun = (json.loads(say("weights", name, str(tmp_path / name), "--json")[1]) for name in ("grown", "begun"))
+    key = [(file["configuration"], file["seed"]) for file in begun]
+    assert key == [(number, seed) for number in range(4) for seed in (0, 1)]
+    assert sorted((file["configuration"], file["seed"]) for file in grown) == key
+    assert {file["epoch"] for file in grown} == {3}
+    for about in grown:
+        other = tmp_path / "begun" / Path(about["file"]).name
+        file, other = (torch.load(f, weights_only=True) for f in (about["file"], other))
+        assert file["accuracy"] == other["accuracy"] and file["arm"] == other["arm"]
+        assert all(torch.equal(tensor, other["state_dict"][name]) for name, tensor in file["state_dict"].items())
+        assert accuracy(file, "test") == pytest.approx(file["accuracy"]["test.accuracy"], abs=1e-6)
+    states = Kept.of("grown", Store.at("gradsweep-store"))
+    assert states.load(0)[0].epoch == 2 and 2 not in states.numbers(), "the equal one was not trained"
+
+
 def test_without_it_a_spec_reads_as_before() -> None:
     spec = parse(SPEC, settings=["resources.keep=null"])
     assert "keep" not in spec.to_yaml()
@@ -208,7 +233,7 @@ def test_without_it_a_spec_reads_as_before() -> None:
 
 def test_states_that_are_torn_are_a_failure(say: Say, folder: Path, tmp_path: Path) -> None:
     store = Store.at(folder / "gradsweep-store")
-    file = store.kept("how-large") / "0.npz"
+    file = store.kept("how-large") / "0.weights.npz"
     whole = file.read_bytes()
     try:
         file.write_bytes(whole[:100])
@@ -224,7 +249,7 @@ def test_weights_come_from_the_bucket(images: str, tmp_path: Path, monkeypatch: 
     file.write_text(f"folder: {tmp_path}/store\ncheckpoints: {(tmp_path / 'bucket').as_uri()}\n")
     spec = {"name": "x", "base": {"data": images, "epochs": 1, "batch_size": 8}, "seeds": 1, "arms": {"a": {}}}
     sweeps.run(spec | {"resources": {"keep": "weights"}}, store=file, executor="in-process")
-    assert [f.name for f in (tmp_path / "bucket" / "x.kept").iterdir()] == ["0.npz"]
+    assert [f.name for f in (tmp_path / "bucket" / "x.kept").iterdir()] == ["0.weights.npz"]
     assert not (tmp_path / "store" / "kept").exists()
     (written,) = sweeps.weights("x", tmp_path / "files", store=file)
     assert torch.load(written["file"], weights_only=True)["accuracy"]["test.accuracy"] == written["test.accuracy"]
