@@ -265,7 +265,9 @@ def test_weights_come_from_the_bucket(images: str, tmp_path: Path, monkeypatch: 
 @pytest.mark.ray
 def test_workers_of_ray_keep_them_and_the_drivers_cleaning_leaves_them(images: str, tmp_path: Path) -> None:
     base = {"data": images, "epochs": 2, "batch_size": 8}
-    (tmp_path / "spec.yaml").write_text(json.dumps({"name": "x", "base": base, "seeds": 2, "arms": {"a": {}, "b": {}}}))
+    (tmp_path / "spec.yaml").write_text(
+        json.dumps({"name": "x", "base": base, "seeds": 2, "arms": {"a": {}, "b": {"r": 0.1}}})
+    )
     run = [sys.executable, "-m", "sweeps.cli", "run", "spec.yaml", "--set", "resources.keep=states"]
     for words in (run, [*run, "--resume"]):
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
