@@ -1,4 +1,4 @@
-"""The service in Python: `sweeps.run`, `extend`, `submit`, `status` and `report`, in a script, a notebook or a thread.
+"""The service in Python: `sweeps.run`, `extend`, `submit`, `status`, `report` and `weights`; also in a notebook or thread.
 
     >>> result = sweeps.run({"name": "x", "arms": {"plain": {}, "paper": {"alpha": 2.0, "r": 0.01}}}, set=["seeds=3"])
     >>> result.frame.groupby("arm")["validation.accuracy"].mean()
@@ -188,6 +188,25 @@ def report(name: str, store: str | Path | Store | None = None) -> Result:
     result = Result(name, _store(store))
     _ = result.spec
     return result
+
+
+def weights(
+    name: str,
+    folder: str | Path | None = None,
+    *,
+    configuration: str | int | None = None,
+    seed: int | None = None,
+    store: str | Path | Store | None = None,
+) -> list[dict[str, Any]]:
+    """Write the trained weights that a sweep has kept as PyTorch files, and say of each whose it is.
+
+    All of them, or those of one configuration (a number, or an arm's name) and seed. Raises RequestError where nothing
+    was kept.
+    """
+    from sweeps.weight_files import write_weights
+
+    chosen = None if configuration is None else str(configuration)
+    return write_weights(name, _store(store), Path(folder or f"{name}-weights"), chosen, seed)
 
 
 def _store(store: str | Path | Store | None) -> Store:

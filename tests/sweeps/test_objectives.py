@@ -15,6 +15,7 @@ import pytest
 import sweeps
 from search_spaces.plan import History
 from sweeps.driver.driver import Driver
+from sweeps.driver.kept import Kept
 from sweeps.driver.packs import Pack, PackedConfiguration, train_pack
 from sweeps.spec.reading import parse
 from tracking.ledger import Ledger
@@ -183,7 +184,7 @@ def test_the_next_driver_knows_the_whole_course(images: str, tmp_path: Path) -> 
     for interrupted in (False, True):
         ledger = Ledger.create(f"sqlite:///{tmp_path}/{interrupted}.db")
         sweep = ledger.begin(Sweep("best", spec.to_yaml()))
-        open_ = partial(Driver, spec, ledger, sweep, tmp_path / f"{interrupted}", tmp_path / "kept")
+        open_ = partial(Driver, spec, ledger, sweep, tmp_path / f"{interrupted}", Kept(tmp_path / "kept"))
         driver = open_()
         pack = driver.next_pack()
         assert pack is not None
