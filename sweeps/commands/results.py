@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from sweeps.commands import Json, Name, Store, app, say
-from sweeps.commands.text import WIDE, table
+from sweeps.commands.text import table, terminal_width
 from trainers.errors import RequestError
 
 if TYPE_CHECKING:
@@ -67,16 +65,19 @@ def export(
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """A verdict for a terminal: the rankings, then its sections."""
+    """A verdict in lines that fit the terminal, or 80 columns: the rankings, then its sections."""
     from tracking.verdict.sections import rankings, sections
     from tracking.verdict.tables import Section
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    texts = []
+    width, texts = terminal_width(), []
     for section in (Section("", (), rankings(verdict)), *sections(verdict)):
-        lines = [textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in section.lines]
-        texts.append("\n".join(filter(None, [section.title, *lines])))
-        texts += [table(content.columns, content.rows, content.title) for content in section.tables]
+        paragraphs = [(section.title, ""), *((line, "  ") for line in section.lines)]
+        folded = [
+            textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+            for text, indent in paragraphs
+        ]
+        texts.append("\n".join(filter(None, folded)))
+        texts += [table(content.columns, content.rows, content.title, width) for content in section.tables]
     return "\n\n".join(filter(None, texts))
 
 
