@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from search_spaces.search import Counts, counts
+from search_spaces.search import Counts, counts, whole
 from sweeps.driver.driver import row_of
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.best import best
@@ -20,8 +20,13 @@ COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running
 
 def stored_spec(name: str, store: Store) -> SweepSpec:
     """The spec of a sweep. Raises SearchError where there is no such sweep."""
+    return parse(stored_text(name, store), name, begun=True)
+
+
+def stored_text(name: str, store: Store) -> str:
+    """The spec of a sweep as YAML. Raises SearchError where there is no such sweep."""
     with opened(name, store) as (_, sweep):
-        return parse(sweep.spec, name, begun=True)
+        return sweep.spec
 
 
 def counts_of(spec: SweepSpec, configurations: list[Configuration]) -> Counts:
@@ -41,8 +46,9 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     spec = parse(sweep.spec, name, begun=True)
     so_far = counts_of(spec, configurations)
     objective = spec.objectives[0]
-    values = {c.number: c.values[0] for c in configurations if c.state == "complete" and c.values}
-    again = {c.number: c.confirms for c in configurations if c.confirms is not None}
+    every = whole([row_of(c, {}) for c in configurations])
+    values = {row.number: row.values[0] for row in every if row.state == "complete" and row.values}
+    again = {row.number: row.confirms for row in every if row.confirms is not None}
     first = best(values, again, objective.direction)
     process = holder(store.ledger_url, name, store.lock_file(name))
     return {

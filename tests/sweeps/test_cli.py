@@ -72,7 +72,7 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     ("words", "says"),
     [
         (["run", "first.yaml"], "--resume"),
-        (["run", "first.yaml", "--resume", "--set", "base.epochs=3"], "a different base.epochs"),
+        (["run", "first.yaml", "--resume", "--set", "base.epochs=1"], "a different base.epochs"),
         (
             ["run", "first.yaml", "--resume", "--set", "arms.plain.r=0.5", "--set", "seeds=1"],
             "a different seeds, arms.plain.r",

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from sweeps.commands.results import verdict_text
 from sweeps.driver.driver import Driver
+from sweeps.driver.kept import Kept
 from sweeps.driver.packs import Pack, train_pack
 from sweeps.driver.signals import Interrupt
 from sweeps.driver.status import look_at, stored_spec
@@ -142,7 +143,7 @@ def test_a_driver_that_dies_anywhere_is_succeeded_by_one_that_ends_the_same(spec
         folder.mkdir(exist_ok=True)
         ledger = Ledger.create(f"sqlite:///{folder}/ledger.db")
         sweep = ledger.begin(Sweep("confirmed", spec.to_yaml()))
-        driver = Driver(spec, ledger, sweep, folder / "packs")
+        driver = Driver(spec, ledger, sweep, folder / "packs", Kept(folder / "kept"))
         while reports and (pack := driver.next_pack()):
             for report in train_pack(pack, driver.states_file(pack.id)):
                 driver.record(report)
@@ -183,4 +184,4 @@ def test_claims_may_be_stated_anew_without_training(spec: SweepSpec, sweep: Run,
     told = verdict_of(stored_spec("confirmed", sweep.store), sweep.store)
     assert told == again.verdict
     with pytest.raises(RequestError, match="was started with a different confirm.top"):
-        sweep(parse(other.replace("top: 2", "top: 3")), resume=True)
+        sweep(parse(other.replace("top: 2", "top: 1")), resume=True)
