@@ -65,9 +65,8 @@ class Result:
 
     @cached_property
     def best(self) -> Summary | None:
-        """The configuration that is first by the first objective, on fresh seeds where it was confirmed; or None."""
-        objective = self.verdict.objectives[0]
-        return next((s for s in objective.confirmed or objective.ranking if s.rank == 1), None)
+        """The best configuration by the first objective, on fresh seeds where it was confirmed; or None."""
+        return self.verdict.objectives[0].best
 
     @cached_property
     def figures(self) -> dict[str, Drawing]:
