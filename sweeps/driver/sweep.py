@@ -24,6 +24,7 @@ from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
+from sweeps.driver import marks
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
@@ -80,6 +81,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
     from sweeps.report_page import leave_for_mlflow
 
+    if executor == "in-process":
+        store = replace(store, checkpoints=None)  # it needs no bucket
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
@@ -102,6 +105,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         machines = held.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
         sweep = ledger.begin(_sweep(spec, digests))
+        marks.claim(store, sweep)
         ledger.respecify(sweep, spec.to_yaml())
         driver = Driver(spec, ledger, sweep, store.states(spec.name))
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
@@ -117,6 +121,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             with show(spec.name, lambda: driver.progress):
                 workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
+            with suppress(RequestError):  # a bucket that does not answer now
+                marks.release(store, sweep)
             verdict = verdict_of(spec, store)
             status = "finished" if driver.progress.counts.complete else "failed"
             leave_for_mlflow(spec, store, verdict, status)
@@ -193,6 +199,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
     check_login(spec.tracking.uri or store.mlflow_uri)
     if not there:
         refuse_foreign(store, spec.name, spec.tracking.uri)
+        marks.refuse_foreign(store, spec.name, "")
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
@@ -201,6 +208,7 @@ def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapp
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return
+    marks.refuse_foreign(store, spec.name, sweep.mark)
     before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name, begun=True), spec))
     if keys := [key for key in _differing(before, now) if key.split(".")[0] not in REWORDABLE]:
         raise RequestError(
