@@ -241,12 +241,37 @@ def test_submit_with_resume_takes_the_place_of_an_ended_one(target: KubernetesTa
 
 def test_resume_of_what_is_not_there_says_how_else(target: KubernetesTarget, cluster: Cluster) -> None:
     refused(lambda: target.resume("alpha-r"), "no sweep alpha-r.*submit SPEC --resume --to k8s://gradsweep")
-    cluster.put(
-        "rayjobs",
-        {"metadata": {"name": "foreign"}, "spec": {}, "status": {"jobDeploymentStatus": "Failed"}},
-    )
-    refused(lambda: target.resume("foreign"), "no spec and pool")
-    assert "foreign" in cluster.rayjobs
+    target.submit(*sweep("bare"))
+    cluster.set_status("bare", jobDeploymentStatus="Failed")
+    del cluster.rayjobs["bare"]["metadata"]["annotations"]
+    refused(lambda: target.resume("bare"), "no spec and pool")
+    assert "bare" in cluster.rayjobs
+
+
+@pytest.mark.parametrize("state", ["Running", "Failed"])
+def test_somebody_elses_rayjob_is_not_touched(
+    state: str, target: KubernetesTarget, cluster: Cluster, tmp_path: Path
+) -> None:
+    theirs = {
+        "metadata": {"name": "alpha-r", "labels": {"team": "vision"}, "uid": "u"},
+        "spec": {"entrypoint": "python train.py"},
+        "status": {"jobDeploymentStatus": state},
+    }
+    cluster.put("rayjobs", theirs)
+    actions = {
+        "submit": lambda: target.submit(*sweep("alpha-r")),
+        "submit --resume": lambda: target.submit(*sweep("alpha-r", resume=True)),
+        "resume": lambda: target.resume("alpha-r"),
+        "status": lambda: target.status("alpha-r"),
+        "logs": lambda: list(target.logs("alpha-r", follow=False)),
+        "stop": lambda: target.stop("alpha-r"),
+        "delete": lambda: target_at(TO, store=str(tmp_path)).delete("alpha-r"),
+    }
+    for call in actions.values():
+        refused(call, "the RayJob alpha-r in namespace gradsweep is no sweep: choose another --name")
+    assert target.list() == []
+    assert cluster.rayjobs == {"alpha-r": theirs}
+    assert "DELETE" not in [method for method, *_ in cluster.requests]
 
 
 @pytest.mark.parametrize("action", ["submit", "list", "status", "logs", "stop", "resume"])
