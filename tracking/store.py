@@ -143,8 +143,12 @@ class Store:
     @property
     def own_folders(self) -> list[Path]:
         """The folders in which every file is ours, once the store's folder has its file `format`."""
-        names = ("artifacts", "checkpoints", "locks", "logs", "outgoing", "reports")
+        names = ("artifacts", "checkpoints", "kept", "locks", "logs", "outgoing", "reports")
         return [self.folder / name for name in names]
+
+    def kept(self, sweep: str) -> Path:
+        """The folder of what is kept of one sweep's trained members."""
+        return self.folder / "kept" / sweep
 
     def lock_file(self, sweep: str) -> Path:
         """The lock file of one sweep's driver."""

@@ -63,7 +63,8 @@ def delete(name: str, store: Store) -> Deleted:
         ledger.delete(sweep)
         deleted.append(f"the records of {count} configuration{'s' * (count != 1)}, and its files")
         # Without our mark: somebody else's.
-        remain = [str(folder) for folder in (store.states(name), store.artifacts / name) if folder.exists()]
+        places = store.states(name), store.kept(name), store.artifacts / name
+        remain = [str(folder) for folder in places if folder.exists()]
         if not store.folder.is_dir():
             remain.append(f"what there is of it in {store.folder}, which is not on this machine")
     return Deleted(name, True, tuple(deleted), tuple(remain))

@@ -1,4 +1,5 @@
-"""Whose states of members in training a folder or a bucket holds: a file in it has the mark of the sweep that made it.
+"""Whose states of members a folder or a bucket holds, those in training and those kept: a file in it has the mark of
+the sweep that made it.
 
 Two ledgers may share them and have sweeps of the same name. Nothing beside another mark, or beside none, is read,
 overwritten or deleted.
@@ -54,7 +55,11 @@ def release(store: Store, sweep: Sweep, *, states: bool = False) -> None:
 
 
 def _urls(store: Store) -> list[str]:
-    return [str(store.checkpoints_folder), *([store.checkpoints.rstrip("/")] if store.checkpoints else [])]
+    return [
+        str(store.checkpoints_folder),
+        str(store.kept("")),
+        *([store.checkpoints.rstrip("/")] if store.checkpoints else []),
+    ]
 
 
 def _mark(place: Bucket) -> str:

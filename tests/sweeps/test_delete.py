@@ -44,7 +44,8 @@ def written(store: Store, name: str, *, deliver: bool = True) -> Sweep:
     ledger.finish(sweep, "finished", "Done.", trained=True)
     ledger.close()
     marks.claim(store, sweep)
-    files = [store.states(name) / "p00000-3f2a91.npz.1", store.report(name) / "figures" / "a.svg"]
+    files = [store.states(name) / "p00000-3f2a91.npz.1", store.kept(name) / "0.npz"]
+    files.append(store.report(name) / "figures" / "a.svg")
     for file in (*files, store.folder / "logs" / f"{name}.log"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("x")
@@ -196,7 +197,7 @@ def test_what_has_no_mark_of_the_sweep_stays(store: Store) -> None:
     marks.release(store, sweep, states=True)
     marks.claim(store, replace(sweep, mark="another"))
     deleted = delete("gone", store)
-    assert deleted.gone and deleted.left == (str(store.states("gone")),)
+    assert deleted.gone and deleted.left == (str(store.states("gone")), str(store.kept("gone")))
     assert (store.states("gone") / ".gradsweep").read_text() == "another"
     marks.release(store, replace(sweep, mark="another"), states=True)
 

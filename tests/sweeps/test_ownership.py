@@ -86,13 +86,16 @@ def test_somebody_elses_folder_does_not_become_a_store(images: str, tmp_path: Pa
     assert content(tmp_path / "store") == {place: b"theirs"}
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "kept", "bucket"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Path]:
     """A store, and where the states of `baseline` are in it."""
     odd = tmp_path / "a store, 100 #1 {x} é"
     if request.param == "folder":
         store = Store(odd).create()
         return store, store.states("baseline")
+    if request.param == "kept":
+        store = Store(odd).create()
+        return store, store.kept("baseline")
     store = Store(odd, checkpoints=(tmp_path / "bucket").as_uri()).create()
     return store, tmp_path / "bucket" / "baseline"
 
@@ -142,7 +145,7 @@ def test_a_sweep_is_refused_before_anything_of_it_is_written(images: str, tmp_pa
 def test_a_finished_sweep_leaves_no_mark(images: str, tmp_path: Path) -> None:
     store = Store.at(tmp_path / "store")
     assert swept(store, images).counts.complete == 1
-    assert not store.states("baseline").exists()
+    assert not store.states("baseline").exists() and not store.kept("baseline").exists()
 
 
 def test_a_bucket_that_cannot_be_marked_is_one_line(tmp_path: Path) -> None:

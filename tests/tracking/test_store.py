@@ -73,7 +73,7 @@ def test_a_store_of_the_first_version_is_refused_in_a_line(tmp_path: Path, marke
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["artifacts", "checkpoints", "locks", "logs", "outgoing", "reports"])
+@pytest.mark.parametrize("name", ["artifacts", "checkpoints", "kept", "locks", "logs", "outgoing", "reports"])
 def test_a_folder_of_somebody_else_becomes_no_store(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     assert Store.at(tmp_path).create().folder == tmp_path  # an empty folder is nobody's
