@@ -18,7 +18,11 @@ from sweeps.targets.kubernetes.rayjob_status import DEPLOYMENT, pods_in_words
 from sweeps.targets.kubernetes.target import KubernetesTarget
 from sweeps.targets.target import STATES, target_at
 from tests.k8s.stand_in import NAMESPACE, RAYJOBS, Cluster, Object, failure
-from trainers.errors import TargetError
+from tracking.ledger import Ledger
+from tracking.results import sweeps
+from tracking.store import Store
+from tracking.types import Sweep
+from trainers.errors import GradsweepError, TargetError
 
 TO = f"k8s://{NAMESPACE}"
 DEV_POOL = "k8s/overlays/dev/pool.yaml"
@@ -218,6 +222,27 @@ def test_stop_takes_an_ended_one_away(target: KubernetesTarget, cluster: Cluster
     cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
     assert target.stop("alpha-r").state == "finished"
     assert not cluster.rayjobs
+
+
+def test_delete_takes_the_rayjob_and_the_records(target: KubernetesTarget, cluster: Cluster, tmp_path: Path) -> None:
+    refused(lambda: target.delete("alpha-r"), "--store: says where the records of alpha-r can be reached from here")
+    store = Store.at(tmp_path / "store").create()
+    from_here = target_at(TO, store=str(store.folder))
+    with pytest.raises(GradsweepError, match="no sweep named 'alpha-r'"):
+        from_here.delete("alpha-r")
+    for records in (True, False):
+        target.submit(*sweep("alpha-r"))
+        if records:
+            ledger = Ledger.create(store.ledger_url)
+            ledger.begin(Sweep("alpha-r", sweep("alpha-r")[1]))
+            ledger.close()
+        cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+        refused(lambda: from_here.delete("alpha-r"), "is running in k8s://gradsweep: gradsweep stop alpha-r --to")
+        cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
+        deleted = from_here.delete("alpha-r")
+        assert deleted.gone and deleted.deleted[0] == "the RayJob alpha-r"
+        assert len(deleted.deleted) == 1 + records
+        assert cluster.rayjobs == {} and sweeps(store) == []
 
 
 def test_resume_makes_the_same_rayjob_anew(target: KubernetesTarget, cluster: Cluster, dev: KubernetesTarget) -> None:
