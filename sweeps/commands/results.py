@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def report(
     name: Name,
     store: Store = None,
-    html: Annotated[Path | None, Option(metavar="FILE", help="write it with figures, as one HTML page")] = None,
+    html: Annotated[Path | None, Option(metavar="FILE", help="write it as one interactive HTML page")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the verdict of a finished or running sweep."""
@@ -103,11 +103,11 @@ def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: it is a folder")
     spec, store, verdict, state = _judged(name, folder)
     # The records say "running" of a driver that was killed, too.
-    page, album = make_report(spec, store, verdict, {"running": "running", "stopped": "killed"}.get(state))
+    page, charts = make_report(spec, store, verdict, {"running": "running", "stopped": "killed"}.get(state))
     try:
         with replaced(file) as new:
             new.write_text(page, encoding="utf-8")
     except OSError as error:
         raise RequestError(f"{file}: can't be written: {error.strerror or error}") from None
     size = file.stat().st_size
-    return {"file": str(file), "bytes": size, "figures": list(album.pictures), "left_out": dict(album.left_out)}
+    return {"file": str(file), "bytes": size, "figures": list(charts.charts), "left_out": dict(charts.left_out)}
