@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from tracking.charts.style import plain
 from tracking.figures.data import FigureData, symbol, text_of, within
 from tracking.results import per_seed
 from tracking.types import Configuration
-from tracking.verdict.tables import number
+from tracking.verdict.tables import count, number
 from trainers.objectives import Objective
 
 Trace = dict[str, Any]
@@ -75,13 +75,26 @@ class ChartData:
             f"{configuration}: {self.records.outcomes[configuration].name}{f' ({state})' * (state != 'complete')}"
         )
 
-    def told(self, configuration: int) -> str:
-        """All there is to say of a point: which it is, what was searched, and its result; escaped."""
-        first = self.records.firsts.loc[configuration]
-        searched = [a.name for a in self.records.axes if configuration not in a.idle]
-        parts = [f"{symbol(name)} = {text_of(first[name])}" for name in searched]
-        value = self.values.get(configuration)
-        parts.append(f"{self.records.objective.name} = {number(value)}")
-        epoch, seeds = self.configurations[configuration].epoch, len(self.configurations[configuration].seeds)
-        parts.append(f"{self.state(configuration)} after epoch {epoch}, {seeds} {'seed' if seeds == 1 else 'seeds'}")
-        return "<br>".join([f"<b>{self.label(configuration)}</b>", *map(plain, parts)])
+    @cached_property
+    def told(self) -> dict[int, str]:
+        """All there is to say of each configuration: which it is, what was searched, its results; escaped."""
+        values = {o.name: replace(self, records=replace(self.records, objective=o)).values for o in self.objectives}
+        texts = {}
+        for configuration, first in zip(
+            self.records.firsts.index.tolist(), self.records.firsts.to_dict("records"), strict=True
+        ):
+            searched = [axis.name for axis in self.records.axes if configuration not in axis.idle]
+            parts = [f"{symbol(name)} = {text_of(first[name])}" for name in searched]
+            parts += [f"{name} = {number(of.get(configuration))}" for name, of in values.items()]
+            row = self.configurations[configuration]
+            parts.append(f"{self.state(configuration)} after epoch {row.epoch}, {count(len(row.seeds), 'seed')}")
+            texts[configuration] = "<br>".join([f"<b>{self.label(configuration)}</b>", *map(plain, parts)])
+        return texts
+
+
+def pointed(configurations: Iterable[int]) -> Trace:
+    """What of a trace makes the pointer tell of these configurations, a point each.
+
+    Their texts are in many charts and once in the page, whose script puts them in the place of `told`.
+    """
+    return {"told": list(configurations), "hovertemplate": "%{text}<extra></extra>"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tracking.charts import (
     curves,
@@ -41,10 +41,14 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Charts:
-    """The charts of a sweep by name, in the order in which they are read; and why others do not apply, by title."""
+    """The charts of a sweep by name, in the order in which they are read; and why others do not apply, by title.
+
+    `told` is what the pointer tells of a configuration, by its number.
+    """
 
     charts: Mapping[str, Chart]
     left_out: Mapping[str, str]
+    told: Mapping[int, str] = field(default_factory=dict)
 
 
 def draw(data: ChartData) -> Charts:
@@ -60,4 +64,4 @@ def draw(data: ChartData) -> Charts:
                 charts[own] = replace(kind.draw(seen), title=title)
             except NotDrawn as why:
                 left_out[title] = str(why)
-    return Charts(charts, left_out)
+    return Charts(charts, left_out, data.told if charts else {})

@@ -33,7 +33,8 @@ from tracking.figures.style import NotDrawn
 from tracking.verdict.tables import SHARE, P, count, number
 
 HEIGHT = 230
-MOST = 12_000  # grey points of a panel: beyond that, epochs are left out
+MOST = 8_000  # grey points of a panel: beyond that, epochs are left out
+MOST_LINES = 500  # and grey lines
 BANDS = 30  # so many grey configurations at most have their interquartile ranges
 
 
@@ -48,6 +49,9 @@ def draw(data: ChartData) -> Chart:
         raise NotDrawn(f"the records have neither {ACCURACY} nor {DATA}")
     in_colour = {int(line.rows["configuration"].iloc[0]) for line in chosen}
     others = own[~own["configuration"].isin(in_colour)]
+    every = others["configuration"].unique()[:: -(-others["configuration"].nunique() // MOST_LINES) or 1]
+    hidden = others["configuration"].nunique() - len(every)
+    others = others[others["configuration"].isin(every)]
     amount, epochs = others["configuration"].nunique(), int(own["epoch"].max())
     step = -(-len(others.drop_duplicates(["configuration", "epoch"])) // MOST) if amount else 1
     domains, titles, height = panels([metric_label(m) for m in metrics], HEIGHT)
@@ -56,11 +60,10 @@ def draw(data: ChartData) -> Chart:
     below = False
     for place, metric in enumerate(metrics):
         log = metric in (DATA, TOTAL) and bool((own[metric] > 0).any())
-        axis = log_axis() if log else value_axis(metric)
         written = ".1%" if metric.endswith("accuracy") else ".4g"
-        first_seen, more_below = _first_range(chosen, others, metric) if log else ({}, False)
+        axis, more_below = _log_axis(chosen, others, metric) if log else (value_axis(metric), False)
         below |= more_below
-        axes[axis_key("y", place)] = {**axis, **first_seen, "domain": domains[place], "hoverformat": written}
+        axes[axis_key("y", place)] = {**axis, "domain": domains[place], "hoverformat": written}
         on = {"yaxis": numbered("y", place)}
         first = place == 0
         traces += [t | on for t in _grey(data, others, metric, log, step, first)]
@@ -75,7 +78,7 @@ def draw(data: ChartData) -> Chart:
     return Chart(
         traces,
         layout(height, entries, annotations=titles, template={"data": {"scatter": [grey]}}, **axes),
-        _caption(chosen, amount, step, below),
+        _caption(chosen, amount, hidden, step, below),
         f"Curves over the epochs. {'; '.join(_ends(chosen, metrics))}.",
     )
 
@@ -103,12 +106,14 @@ def _grey(data: ChartData, others: pd.DataFrame, metric: str, log: bool, step: i
     """A line for each of the others; and a band, off until the legend's entry is pressed, where they are few."""
     if not len(others):
         return []
+    amount = others["configuration"].nunique()
     by = within(others[metric]).groupby([others["configuration"], others["epoch"]])
-    table = pd.DataFrame({"mean": by.mean(), "q25": by.quantile(0.25), "q75": by.quantile(0.75)})
+    table = pd.DataFrame({"mean": by.mean()})
+    if amount <= BANDS:
+        table = table.assign(q25=by.quantile(0.25), q75=by.quantile(0.75))
     table = table.where(by.count() == by.size())
     traces: list[Trace] = []
     areas: list[Trace] = []
-    amount = others["configuration"].nunique()
     for place, (configuration, band) in enumerate(table.groupby(level=0)):
         band = band.droplevel(0)
         kept = [e for e in band.index if e == 0 or (band.index[-1] - e) % step == 0]
@@ -123,6 +128,8 @@ def _grey(data: ChartData, others: pd.DataFrame, metric: str, log: bool, step: i
                 "legendgroup": "others",
             }
         )
+        if amount > BANDS:
+            continue
         area = {
             "fillcolor": faint(GREY, 0.12),
             "name": "their interquartile ranges",
@@ -133,7 +140,7 @@ def _grey(data: ChartData, others: pd.DataFrame, metric: str, log: bool, step: i
     if first:
         entry = {"name": count(amount, "other configuration"), "legendgroup": "others", "legendrank": 1001}
         traces.append({"x": [None], "y": [None], "showlegend": True, **entry})
-    return [*(areas if amount <= BANDS else []), *traces]
+    return [*areas, *traces]
 
 
 def _area(band: pd.DataFrame, log: bool) -> Trace:
@@ -154,18 +161,18 @@ def _area(band: pd.DataFrame, log: bool) -> Trace:
     }
 
 
-def _first_range(chosen: Sequence[Line], others: pd.DataFrame, metric: str) -> tuple[dict[str, Any], bool]:
-    """What a log scale shows at first: the lines in colour; and whether there are grey ones far below."""
+def _log_axis(chosen: Sequence[Line], others: pd.DataFrame, metric: str) -> tuple[dict[str, Any], bool]:
+    """A log scale that shows the lines in colour at first; and whether there are grey ones far below."""
     means = pd.concat([line.band(metric)["mean"] for line in chosen])
     means = means[means > 0]
     if not len(means):
-        return {}, False
+        return log_axis(0.0), False
     low, high = means.min() / 10, max(means.max(), within(others[metric]).max() if len(others) else 0) * 3
     grey = within(others[metric])
-    return {"range": numbers([math.log10(low), math.log10(high)])}, bool((grey[grey > 0] < low).any())
+    return log_axis(low, range=numbers([math.log10(low), math.log10(high)])), bool((grey[grey > 0] < low).any())
 
 
-def _caption(chosen: Sequence[Line], amount: int, step: int, below: bool) -> str:
+def _caption(chosen: Sequence[Line], amount: int, hidden: int, step: int, below: bool) -> str:
     seeds = sorted({line.rows["seed"].nunique() for line in chosen})
     text = "Accuracy, and the mean absolute coordinate of the gradient on a log scale: of the loss alone, and with the "
     text += "penalty where there is one. "
@@ -177,6 +184,8 @@ def _caption(chosen: Sequence[Line], amount: int, step: int, below: bool) -> str
     if amount:
         text += f" Arms and the best searched configuration are in colour; {count(amount, 'other')} in grey"
         text += ", without areas, as there are so many." if amount > BANDS else ", their areas hidden at first."
+    if hidden:
+        text += f" To keep the page light, {hidden} more are not shown."
     if below:
         text += " The gradient's axis begins a decade below the lines in colour; a double click shows what is lower."
     if step > 1:

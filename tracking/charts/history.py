@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracking.charts.chart import Chart, ChartData, Kind
+from tracking.charts.chart import Chart, ChartData, Kind, pointed
 from tracking.charts.style import BEST_COLOUR, GREY, layout, metric_label, numbers, value_axis
 from tracking.figures.style import PALETTE, NotDrawn
 from tracking.verdict.tables import number
@@ -45,8 +45,7 @@ def draw(data: ChartData) -> Chart:
             "mode": "markers",
             "x": [place[n] for n in shown],
             "y": numbers(values[shown]),
-            "text": [data.told(n) for n in shown],
-            "hovertemplate": "%{text}<extra></extra>",
+            **pointed(shown),
             "marker": look,
             "name": name,
         }

@@ -83,7 +83,7 @@ def draw(data: ChartData) -> Chart:
         x = {"anchor": numbered("y", place), "nticks": 8, "showgrid": False, "zeroline": False, "automargin": True}
         last = place == len(shown) - 1
         layouts[axis_key("x", place)] = (
-            x | ({"title": {"text": "epoch", "standoff": 8}} if last else {}) | ({"matches": "x"} if place else {})
+            x | ({"title": {"text": "epoch"}} if last else {}) | ({"matches": "x"} if place else {})
         )
         y = {"domain": domains[place], "anchor": numbered("x", place), "autorange": "reversed", "type": "category"}
         layouts[axis_key("y", place)] = y | {"automargin": True, "showgrid": False, "nticks": 20}

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tracking.charts.chart import Chart, ChartData, Kind, Trace
+from tracking.charts.chart import Chart, ChartData, Kind, Trace, pointed
 from tracking.charts.style import BEST_COLOUR, layout, metric_label, numbers, plain, scale
 from tracking.figures.data import Axis, described, symbol, text_of
 from tracking.figures.parallel import LEAST, heights_of, ticks_of
@@ -41,8 +41,7 @@ def draw(data: ChartData) -> Chart:
                 "y": numbers(row),
                 "line": {"color": BEST_COLOUR if best else shades[place], "width": 4 if best else 1.4},
                 "marker": {"size": 7 if best else 4},
-                "text": data.told(configuration),
-                "hovertemplate": "%{text}<extra></extra>",
+                **pointed([configuration] * len(row)),
             }
         )
     marks = []

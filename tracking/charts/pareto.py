@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracking.charts.chart import Chart, ChartData, Kind, Trace
+from tracking.charts.chart import Chart, ChartData, Kind, Trace, pointed
 from tracking.charts.style import (
     BEST_COLOUR,
     axis_key,
@@ -18,7 +18,6 @@ from tracking.charts.style import (
     numbered,
     numbers,
     panels,
-    plain,
     value_axis,
 )
 from tracking.figures.style import PALETTE, NotDrawn
@@ -44,15 +43,6 @@ def draw(data: ChartData) -> Chart:
         for o in objectives
     }
     domains, titles, height = panels([ways[up.name].replace(" (", "<br>(") for _, up in pairs], HEIGHT, gap=46)
-    told = {
-        int(n): "<br>".join(
-            [
-                f"<b>{data.label(int(n))}</b>",
-                *(plain(f"{name} = {number(v)}") for name, v in zip(table, row, strict=True)),
-            ]
-        )
-        for n, row in zip(table.index, table.to_numpy().tolist(), strict=True)
-    }
     traces: list[Trace] = []
     axes: dict[str, Any] = {}
     for place, (across, up) in enumerate(pairs):
@@ -63,10 +53,7 @@ def draw(data: ChartData) -> Chart:
                     "mode": "lines+markers" if is_front and len(objectives) == 2 else "markers",
                     "x": numbers(shown[across.name]),
                     "y": numbers(shown[up.name]),
-                    "text": [told[int(n)] for n in shown.index]
-                    if place == 0
-                    else [data.label(int(n)) for n in shown.index],
-                    "hovertemplate": "%{text}<extra></extra>",
+                    **pointed(shown.index.tolist()),
                     "marker": {"color": shade, "size": size},
                     "line": {"color": shade, "width": 1.2, "dash": "dot"},
                     "name": name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracking.charts.chart import Chart, ChartData, Kind, Trace
+from tracking.charts.chart import Chart, ChartData, Kind, Trace, pointed
 from tracking.charts.style import (
     GREY,
     axis_key,
@@ -50,8 +50,7 @@ def draw(data: ChartData) -> Chart:
                     "mode": "markers",
                     "x": [plain(text_of(v)) for v in at] if axis.choices else numbers(at),
                     "y": numbers(values[shown]),
-                    "text": [data.told(n) for n in shown] if place == 0 else [data.label(n) for n in shown],
-                    "hovertemplate": "%{text}<extra></extra>" if place == 0 else "%{text}<br>%{x}: %{y}<extra></extra>",
+                    **pointed(shown),
                     "marker": looks[state],
                     "name": state,
                     "legendgroup": state,

@@ -81,17 +81,17 @@ def value_axis(metric: str, **more: Any) -> dict[str, Any]:
     return {"automargin": True, **({"tickformat": ".0%"} if metric.endswith("accuracy") else {}), **more}
 
 
-def log_axis(**more: Any) -> dict[str, Any]:
-    """An upright log scale."""
-    return {"type": "log", "tickformat": ".3~g", "minorloglabels": "complete", "automargin": True, **more}
+def log_axis(low: float, **more: Any) -> dict[str, Any]:
+    """An upright log scale from `low` on."""
+    written = ".3~g" if low >= 1e-4 else "~e"
+    return {"type": "log", "tickformat": written, "minorloglabels": "complete", "automargin": True, **more}
 
 
 def log_axis_across(low: float, high: float, **more: Any) -> dict[str, Any]:
-    """One that lies, for values from `low` to `high`: as many ticks as a phone has room for."""
-    if high / low >= 300:
-        return {"type": "log", "tickformat": ".0e", "minorloglabels": "none", "automargin": True, **more}
+    """One that lies, for values from `low` to `high`: no more ticks than a phone has room for."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [float(f"{m}e{d}") for d in decades for m in (1, 2, 5)]
+    between, step = ((1, 2, 5), 1) if high / low < 300 else ((1,), -(-len(decades) // 7))
+    ticks = [float(f"{m}e{d}") for d in decades[::step] for m in between]
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks], "automargin": True, **more}
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.tri import LinearTriInterpolator, Triangulation
 
-from tracking.charts.chart import Chart, ChartData, Kind, Trace
-from tracking.charts.style import BEST_COLOUR, GREY, layout, log_axis, metric_label, numbers
+from tracking.charts.chart import Chart, ChartData, Kind, Trace, pointed
+from tracking.charts.style import BEST_COLOUR, GREY, layout, metric_label, numbers
 from tracking.figures.surface import LEAST, PAPER, surface
 from tracking.verdict.tables import count, number
 
+SCALES = (0.01, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 100, 1000)  # ticks of alpha
 GRID = 80  # steps of the interpolation in each direction
 
 
@@ -35,14 +36,12 @@ def draw(data: ChartData) -> Chart:
     values = numbers(points["value"])
     coloraxis = {"colorscale": "Viridis", "colorbar": bar}
     shared = {"coloraxis": "coloraxis"}
-    told = [data.told(int(str(n))) for n in points.index]
     traces: list[Trace] = [t | shared for t in _between(points)]
     traces.append(
         {
             **_at(points),
             "marker": {"color": values, "size": 10, "line": {"color": "#ffffff", "width": 1}, **shared},
-            "text": told,
-            "hovertemplate": "%{text}<extra></extra>",
+            **pointed(points.index.tolist()),
             "showlegend": False,
         }
     )
@@ -55,10 +54,7 @@ def draw(data: ChartData) -> Chart:
         x = np.log10(pruned["r"].where(pruned["r"] > 0, zero))
         cross = {"symbol": "x-thin", "size": 9, "line": {"color": GREY, "width": 2}}
         where = _at(pruned.assign(x=x, y=np.log10(pruned["alpha"])))
-        texts = [data.told(int(str(n))) for n in pruned.index]
-        traces.append(
-            {**where, "marker": cross, "text": texts, "hovertemplate": "%{text}<extra></extra>", "name": "pruned"}
-        )
+        traces.append({**where, "marker": cross, "name": "pruned", **pointed(pruned.index.tolist())})
     ring = {"hoverinfo": "skip", "showlegend": True}
     near = {"symbol": "circle-open", "size": 16, "line": {"width": 1.5}, "color": GREY}
     traces.append(
@@ -78,15 +74,17 @@ def draw(data: ChartData) -> Chart:
     place = ", ".join(f"{name} = {number(best[name].iloc[0], '.3g')}" for name in ("alpha", "r"))
     decades = [10.0**d for d in range(math.ceil(points["x"].min()) - 1, math.floor(points["x"].max()) + 2)]
     decades = [d for d in decades if zero is None or d > zero * 5]
-    ticks = {"tickvals": [*decades, *([zero] if zero else [])]}
-    ticks["ticktext"] = [f"{d:g}" for d in decades] + ["0"] * (zero is not None)
-    x_axis = log_axis(**ticks, title={"text": "r, the strength of the penalty (log scale)"})
-    scales = [0.01, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 100, 1000]
-    y_axis = log_axis(
-        tickvals=scales,
-        ticktext=[f"{a:g}" for a in scales],
-        title={"text": "α, the scale of the activation (log scale)"},
-    )
+    log = {"type": "log", "automargin": True}
+    x_axis = log | {
+        "tickvals": [*decades, *([zero] if zero else [])],
+        "ticktext": [f"{d:g}" for d in decades] + ["0"] * (zero is not None),
+        "title": {"text": "r, the strength of the penalty (log scale)"},
+    }
+    y_axis = log | {
+        "tickvals": SCALES,
+        "ticktext": [f"{scale:g}" for scale in SCALES],
+        "title": {"text": "α, the scale of the activation (log scale)"},
+    }
     below = {"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"}
     return Chart(
         traces,

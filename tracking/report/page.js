@@ -32,8 +32,10 @@ const drawn = (async () => {
   const buttons = ["toImage", ...(touch ? [] : ["zoom2d", "pan2d"]), "zoomIn2d", "zoomOut2d", "resetScale2d"];
   const settings = { responsive: true, displaylogo: false, modeBarButtons: [buttons] };
   const dragmode = touch ? false : "zoom";
+  const told = JSON.parse(document.getElementById("told").textContent);
   const charts = [...document.querySelectorAll("script[data-chart]")].map((source) => {
     const { data, layout } = JSON.parse(source.textContent);
+    data.filter((trace) => trace.told).forEach((trace) => (trace.text = trace.told.map((number) => told[number])));
     const place = document.getElementById(source.dataset.chart);
     Plotly.newPlot(place, data, { ...layout, dragmode, template: themed(layout.template) }, settings);
     return { place, template: layout.template };

@@ -70,7 +70,7 @@ def page(
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"code": _with_code, "data": _data}
+    environment.filters |= {"code": _with_code, "data": _data, "json": _json}
     library, *scripts = (path.read_text(encoding="utf-8") for path in (_LIBRARY, *_SCRIPTS))
     return environment.get_template("page.html").render(
         verdict=verdict,
@@ -135,8 +135,13 @@ def _with_code(text: str) -> Markup:
 
 
 def _data(chart: Chart) -> Markup:
-    """A chart as JSON in which no text can end the element that it is in."""
-    text = json.dumps({"data": chart.traces, "layout": chart.layout}, allow_nan=False, separators=(",", ":"))
+    """A chart as its library takes it."""
+    return _json({"data": chart.traces, "layout": chart.layout})
+
+
+def _json(what: object) -> Markup:
+    """JSON in which no text can end the element that it is in."""
+    text = json.dumps(what, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
