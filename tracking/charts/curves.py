@@ -86,7 +86,7 @@ def draw(data: ChartData) -> Chart:
 def _in_colour(line: Line, metric: str, log: bool, first: bool) -> list[Trace]:
     """Its band and its line, which the legend shows and hides together."""
     band, shade = line.band(metric), colour(line)
-    shared = {"legendgroup": line.name, "name": wrapped(line.label)}
+    shared = {"legendgroup": plain(line.name), "name": wrapped(line.label)}
     area = _area(band, log) | shared | {"fillcolor": faint(shade), "showlegend": False}
     value, low, high = (share_or_number(metric, name) for name in ("y", "customdata[0]", "customdata[1]"))
     course = {

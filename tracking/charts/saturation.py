@@ -39,7 +39,7 @@ def draw(data: ChartData) -> Chart:
                     "mode": "lines+markers",
                     "line": {"color": colour(line), "dash": DASHES[line.dashes], "width": 1.8},
                     "name": wrapped(line.label),
-                    "legendgroup": line.name,
+                    "legendgroup": plain(line.name),
                     "showlegend": place == 0,
                     "text": plain(line.name),
                     "hovertemplate": "%{text}, %{customdata[0]}: %{y:.1%}<br>quartiles %{customdata[1]} to "
