@@ -14,18 +14,11 @@ from typer import Argument, Option
 
 from sweeps.targets.target import addresses
 
+# In the order of the help.
 MODULES = (
-    "run",
-    "places",
-    "results",
-    "compare",
-    "audit",
-    "sync",
-    "ui",
-    "look",
-    "theory",
-    "bench",
-)  # in the order of the help
+    *("run", "places", "manage", "results", "compare", "weights"),
+    *("audit", "sync", "ui", "look", "theory", "bench"),
+)
 
 app = typer.Typer(
     name="gradsweep",

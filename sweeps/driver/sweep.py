@@ -23,11 +23,12 @@ from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
-from sweeps.driver import notify
+from sweeps.driver import marks, notify
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.earlier import told
 from sweeps.driver.extension import extensions
 from sweeps.driver.growth import differences
+from sweeps.driver.kept import Kept
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
@@ -83,6 +84,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
     from sweeps.report_page import leave_for_mlflow
 
+    if executor == "in-process":
+        store = replace(store, checkpoints=None)  # it needs no bucket
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
@@ -108,11 +111,13 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
         asked = _sweep(spec, digests, begun, told_first)
         sweep = ledger.respecify(ledger.begin(asked), asked)
-        for line in extensions(spec, ledger.configurations(sweep), store.kept(spec.name)):
+        marks.claim(store, sweep)
+        kept = Kept.of(spec.name, store, spec.resources.keep)
+        for line in extensions(spec, ledger.configurations(sweep), kept):
             log.info(line)
         if told_first:
             log.info("from %s", told_first)
-        driver = Driver(spec, ledger, sweep, store.states(spec.name), store.kept(spec.name), earlier)
+        driver = Driver(spec, ledger, sweep, store.states(spec.name), kept, earlier)
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
         mirrors.start()
 
@@ -134,6 +139,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             with show(spec.name, lambda: driver.progress):
                 workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
+            with suppress(RequestError):  # a bucket that does not answer now
+                marks.release(store, sweep)
             verdict = verdict_of(spec, store)
             now = driver.progress.counts
             status = "finished" if now.complete else "failed"
@@ -223,6 +230,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
     check_login(spec.tracking.uri or store.mlflow_uri)
     if not there:
         refuse_foreign(store, spec.name, spec.tracking.uri)
+        marks.refuse_foreign(store, spec.name, "")
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> Sweep | None:
@@ -231,6 +239,7 @@ def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapp
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return None
+    marks.refuse_foreign(store, spec.name, sweep.mark)
     before = parse(sweep.spec, spec.name, begun=True)
     if keys := differences(before, spec):
         raise RequestError(

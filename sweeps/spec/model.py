@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -124,6 +124,11 @@ class Resources(Part):
     within: Seconds | None = optional(
         None, "how long a driver trains, as 2h, 90m, 1h30m, 1d or seconds; then the sweep stops, and can be resumed"
     )
+    keep: Literal["weights", "states"] | None = optional(
+        None,
+        "of each complete configuration, weights: what `gradsweep weights` writes as PyTorch files | "
+        "states: the optimizer's vectors as well, from which more epochs can go on",
+    )
 
     @property
     def ahead(self) -> int:
@@ -238,7 +243,8 @@ class SweepSpec(Part):
             search["from"] = search.pop("from_")
         # Left out where there are none, so that a sweep begun without them is the same sweep.
         named = (data, "search"), (data, "claims"), (data, "confirm"), (search, "pruner"), (search, "from")
-        for part, key in (*named, (data["resources"], "within"), (data["tracking"], "notify")):
+        resources, tracking = data["resources"], data["tracking"]
+        for part, key in (*named, (resources, "within"), (resources, "keep"), (tracking, "notify")):
             if part and not part[key]:
                 del part[key]
         return dump(data)

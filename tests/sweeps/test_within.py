@@ -14,6 +14,7 @@ import pytest
 import sweeps
 from sweeps.cli import _status
 from sweeps.driver.driver import Driver
+from sweeps.driver.kept import Kept
 from sweeps.driver.signals import Interrupt
 from sweeps.driver.status import look_at
 from sweeps.driver.sweep import Outcome, run
@@ -95,12 +96,12 @@ def test_the_clock_is_the_drivers_own(images: str, tmp_path: Path, monkeypatch: 
     spec = parse(SPEC.format(images=images, within="2h"))
     ledger = Ledger.create(f"sqlite:///{tmp_path}/ledger.db")
     sweep = ledger.begin(Sweep(spec.name, spec.to_yaml()))
-    driver = Driver(spec, ledger, sweep, tmp_path / "packs", tmp_path / "kept")
+    driver = Driver(spec, ledger, sweep, tmp_path / "packs", Kept(tmp_path / "kept"))
     clock.now += 7199
     assert not driver.time_is_up and driver.next_pack() is not None and driver.more_later
     clock.now += 1
     assert driver.time_is_up and driver.next_pack() is None and not driver.more_later
-    again = Driver(spec, ledger, sweep, tmp_path / "packs", tmp_path / "kept")
+    again = Driver(spec, ledger, sweep, tmp_path / "packs", Kept(tmp_path / "kept"))
     assert not again.time_is_up and again.next_pack() is not None
     ledger.close()
 
