@@ -41,11 +41,19 @@ def report(
     if written:
         say(written, "\n".join(lines), as_json)
         return
-    _, _, verdict, known = _judged(name, store)
+    spec, _, verdict, known = _judged(name, store)
+    told = spec.search.from_ if spec.search else None
     state, tags, note = known["state"], known["tags"], known["note"]
     lead = "" if state == "finished" else f"{name} is {state}; these are the results so far.\n\n"
     lead += "".join(f"{key}: {text}\n\n" for key, text in (("Tags", ", ".join(tags)), ("Note", note)) if text)
-    say(asdict(verdict) | {"state": state, "tags": tags, "note": note}, lead + verdict_text(verdict), as_json)
+    if told:
+        lead += f"Before its first suggestion the sampler was told the results of {told}; "
+        lead += "none of them is in what follows.\n\n"
+    say(
+        asdict(verdict) | {"state": state, "tags": tags, "note": note, "from": told},
+        lead + verdict_text(verdict),
+        as_json,
+    )
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sweeps.cli import _status
 from sweeps.commands.run import plan_text
 from sweeps.driver.driver import Driver
 from sweeps.driver.signals import Interrupt
@@ -168,3 +169,13 @@ def test_the_spec_and_the_plan(make: Callable[..., str]) -> None:
     assert "\nfrom            first: its results in this space are told to the sampler" in plan_text(plan_of(spec))
     without = parse(make("second"))
     assert "from" not in without.to_yaml() and "\nfrom " not in plan_text(plan_of(without))
+
+
+def test_the_report_says_so(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status(["report", "second", "--store", str(store.folder)]) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith(
+        "Before its first suggestion the sampler was told the results of first; none of them is in what follows.\n\n"
+    )
+    assert _status(["report", "first", "--store", str(store.folder)]) == 0
+    assert "told" not in capsys.readouterr().out
