@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from sweeps.spec.reading import SweepSpec
 from tracking.ledger import opened
@@ -20,6 +19,9 @@ from tracking.verdict.claims import SECONDS
 from tracking.verdict.compare import Side, SweepComparison, compare
 from trainers.errors import RequestError, did_you_mean
 from trainers.objectives import Objective
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Stored = tuple[SweepSpec, Store]
 SHORT = 12  # characters of a checksum or a commit
