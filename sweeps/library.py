@@ -1,4 +1,4 @@
-"""The service in Python: `sweeps.run`, `extend`, `submit`, `status`, `report` and `weights`; also in a notebook or thread.
+"""The service in Python, in a script, a notebook or a thread: what `sweeps` exports.
 
     >>> result = sweeps.run({"name": "x", "arms": {"plain": {}, "paper": {"alpha": 2.0, "r": 0.01}}}, set=["seeds=3"])
     >>> result.frame.groupby("arm")["validation.accuracy"].mean()
@@ -71,9 +71,9 @@ class Result:
     @cached_property
     def figures(self) -> dict[str, Drawing]:
         """The figures of the report by name, each with its title, caption and SVG."""
-        from sweeps.report_page import make_report
+        from sweeps.report_page import draw_figures
 
-        return dict(make_report(self.spec, self.store, self.verdict)[1].pictures)
+        return dict(draw_figures(self.spec, self.store).pictures)
 
     @property
     def failures(self) -> dict[str, int]:
@@ -180,6 +180,13 @@ def status(name: str, store: str | Path | Store | None = None, to: str | None = 
     from sweeps.targets.target import target_at
 
     return document(target_at(to, _option(store)).status(name), to)
+
+
+def delete(name: str, store: str | Path | Store | None = None, to: str | None = None) -> dict[str, Any]:
+    """Delete a sweep with its records, its copies in MLflow and Optuna and its files: what `delete --json` prints."""
+    from sweeps.targets.target import target_at
+
+    return asdict(target_at(to, _option(store)).delete(name))
 
 
 def report(name: str, store: str | Path | Store | None = None) -> Result:

@@ -39,9 +39,15 @@ def submit(
 
 
 @app.command("list")
-def list_(to: To = None, store: Store = None, as_json: Json = False) -> None:
+def list_(
+    to: To = None,
+    store: Store = None,
+    tag: Annotated[str | None, Option(metavar="TAG", help="only those with this tag")] = None,
+    as_json: Json = False,
+) -> None:
     """List the sweeps in the store, or on a cluster."""
     listed = [document(status, to) for status in target_at(to, store).list()]
+    listed = [s for s in listed if tag is None or tag in (s["tags"] or ())]
     columns = {"name": "sweep", "state": "state"}
     if any(s["total"] is not None for s in listed):
         columns |= {"ended": "ended#", "total": "of#", **{end: f"{end}#" for end in ENDS}}
@@ -107,7 +113,7 @@ def document(status: SweepStatus, to: str | None) -> dict[str, Any]:
     """How far a sweep is, as JSON; what only its store knows is null where that can't be read from here."""
     from sweeps.driver.status import COUNTS
 
-    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
+    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "tags", "note", "store")
     return {
         "name": status.name,
         "state": status.state,
@@ -137,6 +143,7 @@ def _say_status(status: SweepStatus, to: str | None, as_json: bool) -> None:
             ("not in MLflow", f"{waiting} configurations: gradsweep sync {status.name}" if waiting else "nothing"),
             *(("failed", f"{count}: {reason}") for reason, count in known["failures"].items()),
         ]
+    lines += [(key, text) for key, text in (("tags", ", ".join(known["tags"] or ())), ("note", known["note"])) if text]
     if status.last_line:
         lines.append(("last line", status.last_line))
     say(known, facts(lines), as_json)

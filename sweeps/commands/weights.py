@@ -15,7 +15,7 @@ from sweeps.commands.text import table
 def weights(
     name: Name,
     folder: Annotated[
-        Path | None, Argument(metavar="[DIR]", help="where the files go; default: ./NAME-weights", show_default=False)
+        Path | None, Argument(metavar="DIR", help="where the files go; default: ./NAME-weights", show_default=False)
     ] = None,
     configuration: Annotated[
         str | None, Option(metavar="NUMBER-OR-ARM", help="only this configuration, or this arm")

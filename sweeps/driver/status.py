@@ -67,5 +67,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         "failures": Counter(c.reason for c in configurations if c.state == "failed"),
         "undelivered": undelivered,
         "question": spec.question,
+        "tags": list(sweep.tags),
+        "note": sweep.remark,
         "store": str(store.where),
     }

@@ -22,6 +22,7 @@ from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
+from sweeps.driver import marks
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.extension import extensions
 from sweeps.driver.growth import differences
@@ -78,6 +79,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
     from sweeps.report_page import leave_for_mlflow
 
+    if executor == "in-process":
+        store = replace(store, checkpoints=None)  # it needs no bucket
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
@@ -101,6 +104,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
         asked = _sweep(spec, digests)
         sweep = ledger.respecify(ledger.begin(asked), asked)
+        marks.claim(store, sweep)
         kept = Kept.of(spec.name, store, spec.resources.keep)
         for line in extensions(spec, ledger.configurations(sweep), kept):
             log.info(line)
@@ -118,6 +122,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             with show(spec.name, lambda: driver.progress):
                 workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
+            with suppress(RequestError):  # a bucket that does not answer now
+                marks.release(store, sweep)
             verdict = verdict_of(spec, store)
             status = "finished" if driver.progress.counts.complete else "failed"
             leave_for_mlflow(spec, store, verdict, status)
@@ -147,8 +153,8 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
     claims = spec.judged_claims()
-    first = parse(sweep.first_spec, spec.name, begun=True).judged_claims() if sweep.first_spec else claims
-    known = [replace(claim, name="", says="") for claim in first]
+    begun = parse(sweep.first_spec, spec.name, begun=True) if sweep.first_spec else None
+    known = [replace(claim, name="", says="") for claim in (begun.judged_claims() if begun else claims)]
     return judge(
         load_wide(spec.name, store),
         outcomes(spec.name, store),
@@ -159,6 +165,7 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
         confirming=spec.confirm is not None,
         later=[claim.name for claim in claims if replace(claim, name="", says="") not in known],
         left=counts.total - counts.ended,
+        seeds_added=begun is not None and (begun.seeds, begun.fresh_seeds) != (spec.seeds, spec.fresh_seeds),
     )
 
 
@@ -194,6 +201,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
     check_login(spec.tracking.uri or store.mlflow_uri)
     if not there:
         refuse_foreign(store, spec.name, spec.tracking.uri)
+        marks.refuse_foreign(store, spec.name, "")
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
@@ -202,6 +210,7 @@ def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapp
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return
+    marks.refuse_foreign(store, spec.name, sweep.mark)
     before = parse(sweep.spec, spec.name, begun=True)
     if keys := differences(before, spec):
         raise RequestError(

@@ -94,16 +94,29 @@ def test_more_seeds_train_only_these(run: Run, extend: Run, tmp_path: Path, capl
     assert len(rows(tmp_path / "short")) == 8, "nothing is left to do"
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_more_epochs(run: Run, extend: Run, tmp_path: Path, schedule: str, caplog: pytest.LogCaptureFixture) -> None:
-    settings = (f"base.schedule={schedule}", "search.sampler={name: random}")
+@pytest.mark.parametrize(
+    ("schedule", "keep", "way"),
+    [
+        ("constant", "states", "epochs 3 to 5, from the states that were kept"),
+        ("constant", "null", "5 epochs from the start: states were not kept (resources.keep: states)"),
+        ("cosine", "states", "5 epochs from the start: over more epochs the cosine schedule is another"),
+    ],
+)
+def test_more_epochs(
+    run: Run, extend: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, schedule: str, keep: str, way: str
+) -> None:
+    """Of configurations that have been given more seeds before."""
+    settings = (f"base.schedule={schedule}", "search.sampler={name: random}", "objective={epoch: best}")
     longer = run("longer", *settings, "base.epochs=5", "seeds=3")
-    run("short", *settings)
+    run("short", *settings, f"resources.keep={keep}")
     extend("short", seeds=3)
     caplog.set_level("INFO", "gradsweep")
     same(extend("short", epochs=5), longer)
-    why = "states were not kept" if schedule == "constant" else "over more epochs the cosine schedule is another"
-    assert f"extending 4 configurations: 5 epochs from the start: {why}" in caplog.text
+    assert f"extending 4 configurations: {way}" in caplog.text
+    of_seeds = longer[longer.epoch > 0].groupby(["configuration", "seed"])["validation.accuracy"].max()
+    for c in rows(tmp_path / "short")[8:]:
+        means = [of_seeds[c.extends, seed] for seed in c.seeds]
+        assert c.values == (pytest.approx(sum(means) / len(means)),), "the best may be one of the epochs before"
 
 
 def test_more_arms_and_claims_of_a_sweep_that_was_stopped(run: Run, tmp_path: Path, spec: str) -> None:
@@ -127,7 +140,7 @@ def test_more_arms_and_claims_of_a_sweep_that_was_stopped(run: Run, tmp_path: Pa
     old = frame[(frame.seed < 2) & (frame.arm == "plain")]
     same(old.reset_index(drop=True), full[full.arm == "plain"].reset_index(drop=True))
     (claim,) = result.verdict.claims
-    assert claim.stated_later and claim.comparison is not None and claim.comparison.pairs == (0, 1, 2)
+    assert claim.stated_later and claim.seeds_added and claim.comparison is not None and claim.comparison.pairs == (0, 1, 2)
 
 
 def stop_after(patch: pytest.MonkeyPatch, reports: int) -> None:
