@@ -10,11 +10,11 @@ middle one stands for all.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from sweeps.environment import cores, ray_address
 from sweeps.spec.reading import Resources, SweepSpec
 from trainers.data import Images, images_of
 from trainers.engines import kind_of, resolve
@@ -126,9 +126,9 @@ def pack_size(spec: SweepSpec, *, confirming: bool = False) -> int:
 def _at_once(resources: Resources) -> int | str:
     if resources.concurrent != "auto":
         return int(resources.concurrent)
-    if resources.gpus or os.environ.get("RAY_ADDRESS"):
+    if resources.gpus or ray_address():
         return "as many as fit"
-    return max(1, len(os.sched_getaffinity(0)) // resources.cpus)
+    return max(1, cores() // resources.cpus)
 
 
 def _middle(spec: SweepSpec) -> dict[str, int]:
