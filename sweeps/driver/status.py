@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from search_spaces.search import Counts, counts
+from search_spaces.search import Counts, counts, whole
 from sweeps.driver.driver import row_of
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.ledger import opened
@@ -19,8 +19,13 @@ COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running
 
 def stored_spec(name: str, store: Store) -> SweepSpec:
     """The spec of a sweep. Raises SearchError where there is no such sweep."""
+    return parse(stored_text(name, store), name, begun=True)
+
+
+def stored_text(name: str, store: Store) -> str:
+    """The spec of a sweep as YAML. Raises SearchError where there is no such sweep."""
     with opened(name, store) as (_, sweep):
-        return parse(sweep.spec, name, begun=True)
+        return sweep.spec
 
 
 def counts_of(spec: SweepSpec, configurations: list[Configuration]) -> Counts:
@@ -40,7 +45,12 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     spec = parse(sweep.spec, name, begun=True)
     so_far = counts_of(spec, configurations)
     objective = spec.objectives[0]
-    complete = [(c.values[0], c) for c in configurations if c.state == "complete" and c.values and c.confirms is None]
+    every = whole([row_of(c, {}) for c in configurations])
+    complete = [
+        (row.values[0], configurations[row.number])
+        for row in every
+        if row.state == "complete" and row.values and row.confirms is None
+    ]
     choose = max if objective.direction == "maximize" else min
     best = choose(complete, key=lambda pair: pair[0], default=None)
     process = holder(store.ledger_url, name, store.lock_file(name))
