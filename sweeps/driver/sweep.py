@@ -25,6 +25,7 @@ from search_spaces.suggest import distributions_as_json
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.extension import extensions
 from sweeps.driver.growth import differences
+from sweeps.driver.kept import Kept
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
@@ -102,9 +103,10 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
         asked = _sweep(spec, digests)
         sweep = ledger.respecify(ledger.begin(asked), asked)
-        for line in extensions(spec, ledger.configurations(sweep), store.kept(spec.name)):
+        kept = Kept.of(spec.name, store, spec.resources.keep)
+        for line in extensions(spec, ledger.configurations(sweep), kept):
             log.info(line)
-        driver = Driver(spec, ledger, sweep, store.states(spec.name), store.kept(spec.name))
+        driver = Driver(spec, ledger, sweep, store.states(spec.name), kept)
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
         mirrors.start()
 
