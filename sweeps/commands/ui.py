@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import tracking.store
 
 SERVERS = ("http://", "https://")
+TRAINING = "workflowType=machine_learning"  # without it MLflow shows what it has for language models
 
 
 @app.command()
@@ -80,10 +81,9 @@ def ui(
                 there = server.pages(process, interrupt.check)
                 pages = {name: page for name, page in there.items() if not names or name in names}
                 user, url = login.get(USERNAME), server.url
+                shown = str(place.where) if uri == place.mlflow_uri else without_password(uri)
                 started = {"store": str(place.where), "url": url, "serving": True, "user": user, "sweeps": pages}
-                _say_pages(
-                    started, f"MLflow on {place.where}{f', as {user}' if user else ''} (Ctrl-C stops it)", as_json
-                )
+                _say_pages(started, f"MLflow on {shown}{f', as {user}' if user else ''} (Ctrl-C stops it)", as_json)
                 while process.poll() is None:
                     interrupt.check()
                     time.sleep(0.1)
@@ -99,7 +99,7 @@ def ui(
 
 def _say_pages(started: dict[str, Any], where: str, as_json: bool) -> None:
     """Where it is and the sweeps' pages, the newest last, which is shown in a browser where there is one."""
-    newest = next(iter(started["sweeps"].values()), started["url"])
+    newest = next(iter(started["sweeps"].values()), f"{started['url'].rstrip('/')}/#/experiments?{TRAINING}")
     older = [f"{name:<15} {page}" for name, page in list(started["sweeps"].items())[:0:-1]]
     say(started, "\n".join([where, *older, newest]), as_json)
     sys.stdout.flush()

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,10 @@ class Typed:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = gradsweep.environment | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
-    def start(self, command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, command: str) -> Iterator[subprocess.Popen[str]]:
+        """A process that is running; Ctrl-C ends it at the latest at the end of this block."""
+        with subprocess.Popen(
             ["sh", "-c", f"exec env {command}"],
             cwd=self.folder,
             env=self.environment,
@@ -45,11 +49,16 @@ class Typed:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.send_signal(signal.SIGINT)
 
     def __call__(self, command: str) -> str:
         """What it prints, where it succeeds; it leaves nothing in the current folder."""
-        out, err = (process := self.start(command)).communicate()
+        with self.start(command) as process:
+            out, err = process.communicate()
         assert process.returncode == 0, f"{command}: {process.returncode}\n{out}\n{err}"
         assert list(self.folder.iterdir()) == [], command
         return out + err
