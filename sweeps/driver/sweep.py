@@ -32,6 +32,7 @@ from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions
+from sweeps.environment import ray_address
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.ledger import Ledger, opened
 from tracking.locks import driver_lock
@@ -97,7 +98,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         ledger.reconnected = lock_again
         _refuse_another(spec, store, ledger, digests)
         if executor == "ray":
-            log.info("starting Ray")  # half a minute, to import it too
+            address = ray_address()  # half a minute, to import it too
+            log.info(f"connecting to the Ray cluster of RAY_ADDRESS={address}" if address else "starting Ray")
         workers = importlib.import_module(EXECUTORS[executor])
         # Before anything is written: a cluster may be unfit for the sweep.
         machines = held.enter_context(ExitStack())
