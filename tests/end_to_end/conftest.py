@@ -41,10 +41,12 @@ class Command:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, program: tuple[str, str] = ("-m", "sweeps.cli"), **environment: str
+    ) -> subprocess.Popen[str]:
         """Start it, in a process group of its own as a shell would."""
         return subprocess.Popen(
-            [sys.executable, "-m", "sweeps.cli", *words],
+            [sys.executable, *program, *words],
             cwd=self.folder,
             env=self._environment | environment,
             stdin=subprocess.DEVNULL,
