@@ -15,7 +15,7 @@ from typer import Argument, Option
 from sweeps.targets.target import addresses
 
 # In the order of the help.
-MODULES = ("run", "places", "manage", "results", "audit", "sync", "ui", "look", "theory", "bench")
+MODULES = ("run", "places", "manage", "results", "weights", "audit", "sync", "ui", "look", "theory", "bench")
 
 app = typer.Typer(
     name="gradsweep",

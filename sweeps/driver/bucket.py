@@ -39,6 +39,10 @@ class Bucket:
         entries = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         return {info.base_name for info in entries if info.type == kind}
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return bool(self._files.get_file_info(f"{self._root}/{name}").type == fs.FileType.File)
+
     def put(self, name: str, content: bytes) -> None:
         """Write a file; in a bucket it is there whole or not at all."""
         if isinstance(self._files, fs.LocalFileSystem):
@@ -50,6 +54,10 @@ class Bucket:
         """What a file holds."""
         with self._files.open_input_stream(f"{self._root}/{name}") as stream:
             return bytes(stream.read())
+
+    def get(self, name: str, folder: Path) -> None:
+        """Copy a file from there."""
+        (folder / name).write_bytes(self.read(name))
 
     def delete(self, name: str) -> None:
         """Delete a file."""
@@ -66,7 +74,7 @@ class Bucket:
             self._files.delete_dir(self._root)
 
 
-_patient = retry(
+patient = retry(
     retry=retry_if_exception_type(OSError),
     wait=wait_random_exponential(multiplier=0.25, max=10),
     stop=lambda state: (state.seconds_since_start or 0) >= PATIENCE_SECONDS,
@@ -90,12 +98,12 @@ def mirror(url: str, sweep: str, pack: str) -> Iterator[tuple[Path, Callable[[],
     with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
         folder, base = Path(temporary), Path(temporary) / f"{pack}.npz"
 
-        @_patient
+        @patient
         def fetch() -> None:
             for name in bucket.names():
-                (folder / name).write_bytes(bucket.read(name))
+                bucket.get(name, folder)
 
-        @_patient
+        @patient
         def push() -> None:
             """What is new here is copied, what is gone here is deleted there; states never change under their name."""
             here = {file.name: file for file in folder.glob(f"{base.name}.*") if file.suffix[1:].isdecimal()}

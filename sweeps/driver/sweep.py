@@ -26,6 +26,7 @@ from sweeps.driver import marks
 from sweeps.driver.driver import Driver, Progress
 from sweeps.driver.extension import extensions
 from sweeps.driver.growth import differences
+from sweeps.driver.kept import Kept
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
@@ -78,8 +79,6 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
     from sweeps.report_page import leave_for_mlflow
 
-    if executor == "in-process":
-        store = replace(store, checkpoints=None)  # it needs no bucket
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
@@ -104,9 +103,10 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         asked = _sweep(spec, digests)
         sweep = ledger.respecify(ledger.begin(asked), asked)
         marks.claim(store, sweep)
-        for line in extensions(spec, ledger.configurations(sweep), store.kept(spec.name)):
+        kept = Kept.of(spec.name, store, spec.resources.keep)
+        for line in extensions(spec, ledger.configurations(sweep), kept):
             log.info(line)
-        driver = Driver(spec, ledger, sweep, store.states(spec.name), store.kept(spec.name))
+        driver = Driver(spec, ledger, sweep, store.states(spec.name), kept)
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
         mirrors.start()
 
