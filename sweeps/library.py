@@ -1,6 +1,4 @@
-"""The service in Python: `sweeps.run`, `extend`, `submit`, `status`, `report`, `weights` and `delete`.
-
-In a script, a notebook or a thread.
+"""The service in Python, in a script, a notebook or a thread: what `sweeps` exports.
 
     >>> result = sweeps.run({"name": "x", "arms": {"plain": {}, "paper": {"alpha": 2.0, "r": 0.01}}}, set=["seeds=3"])
     >>> result.frame.groupby("arm")["validation.accuracy"].mean()
@@ -73,9 +71,9 @@ class Result:
     @cached_property
     def figures(self) -> dict[str, Drawing]:
         """The figures of the report by name, each with its title, caption and SVG."""
-        from sweeps.report_page import make_report
+        from sweeps.report_page import draw_figures
 
-        return dict(make_report(self.spec, self.store, self.verdict)[1].pictures)
+        return dict(draw_figures(self.spec, self.store).pictures)
 
     @property
     def failures(self) -> dict[str, int]:

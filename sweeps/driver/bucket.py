@@ -55,10 +55,6 @@ class Bucket:
         with self._files.open_input_stream(f"{self._root}/{name}") as stream:
             return bytes(stream.read())
 
-    def get(self, name: str, folder: Path) -> None:
-        """Copy a file from there."""
-        (folder / name).write_bytes(self.read(name))
-
     def delete(self, name: str) -> None:
         """Delete a file."""
         self._files.delete_file(f"{self._root}/{name}")
@@ -101,7 +97,7 @@ def mirror(url: str, sweep: str, pack: str) -> Iterator[tuple[Path, Callable[[],
         @patient
         def fetch() -> None:
             for name in bucket.names():
-                bucket.get(name, folder)
+                (folder / name).write_bytes(bucket.read(name))
 
         @patient
         def push() -> None:
