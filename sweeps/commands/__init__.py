@@ -7,6 +7,7 @@ runs, so that `--help` answers at once.
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +34,11 @@ app = typer.Typer(
 def say(document: Any, text: str, as_json: bool) -> None:
     """Print a command's answer: the document, or the text that says the same."""
     print(json.dumps(document, indent=2, allow_nan=False) if as_json else text)
+
+
+def typed(*words: str, store: str | None) -> str:
+    """A command of ours as it is typed, ready to copy: on the same store."""
+    return shlex.join(["gradsweep", *words, *(["--store", store] if store else [])])
 
 
 def a_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, To, app, say
+from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, To, app, say, typed
 from sweeps.commands.text import facts, table
 from sweeps.targets.target import SweepStatus, target_at
 
@@ -61,7 +60,7 @@ def _none_yet(to: str | None, store: str | None) -> str:
     from sweeps.store_file import open_store
 
     words = ["submit", "quickstart", "--to", to] if to else ["run", "quickstart"]
-    first = shlex.join(["gradsweep", *words, *(["--store", store] if store else [])])
+    first = typed(*words, store=store)
     if to:
         return f"no sweeps at {to} yet: {first}"
     here = open_store(store)
@@ -71,7 +70,7 @@ def _none_yet(to: str | None, store: str | None) -> str:
 @app.command()
 def status(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
     """Show how far a sweep is, and whether it is running."""
-    _say_status(target_at(to, store).status(name), to, as_json)
+    _say_status(target_at(to, store).status(name), to, store, as_json)
 
 
 @app.command()
@@ -91,7 +90,7 @@ def logs(
 @app.command()
 def stop(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
     """Stop a running sweep cleanly; it can be resumed."""
-    _say_status(target_at(to, store).stop(name), to, as_json)
+    _say_status(target_at(to, store).stop(name), to, store, as_json)
 
 
 @app.command()
@@ -126,7 +125,7 @@ def document(status: SweepStatus, to: str | None) -> dict[str, Any]:
     }
 
 
-def _say_status(status: SweepStatus, to: str | None, as_json: bool) -> None:
+def _say_status(status: SweepStatus, to: str | None, store: str | None, as_json: bool) -> None:
     """One line per fact."""
     known = document(status, to)
     state = status.state + (f" (process {known['process']})" if known["process"] else "")
@@ -140,7 +139,10 @@ def _say_status(status: SweepStatus, to: str | None, as_json: bool) -> None:
             ("configurations", f"{known['ended']} of {known['total']} ended: {counts}"),
             ("running", known["running"]),
             ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
-            ("not in MLflow", f"{waiting} configurations: gradsweep sync {status.name}" if waiting else "nothing"),
+            (
+                "not in MLflow",
+                f"{waiting} configurations: {typed('sync', status.name, store=store)}" if waiting else "nothing",
+            ),
             *(("failed", f"{count}: {reason}") for reason, count in known["failures"].items()),
         ]
     lines += [(key, text) for key, text in (("tags", ", ".join(known["tags"] or ())), ("note", known["note"])) if text]

@@ -34,6 +34,7 @@ from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions
+from sweeps.environment import ray_address
 from sweeps.spec.reading import SweepSpec, parse
 from sweeps.spec.values import span
 from tracking.ledger import Ledger, opened
@@ -84,8 +85,6 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
     from sweeps.report_page import leave_for_mlflow
 
-    if executor == "in-process":
-        store = replace(store, checkpoints=None)  # it needs no bucket
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
@@ -104,7 +103,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         begun = before.begun if before else time.time_ns() // 1_000_000
         earlier, told_first = told(spec, ledger, begun)
         if executor == "ray":
-            log.info("starting Ray")  # half a minute, to import it too
+            address = ray_address()  # half a minute, to import it too
+            log.info(f"connecting to the Ray cluster of RAY_ADDRESS={address}" if address else "starting Ray")
         workers = importlib.import_module(EXECUTORS[executor])
         # Before anything is written: a cluster may be unfit for the sweep.
         machines = held.enter_context(ExitStack())

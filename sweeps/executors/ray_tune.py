@@ -32,7 +32,7 @@ from sweeps.driver.bucket import forget, forget_others, mirror
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
-from sweeps.environment import environment
+from sweeps.environment import environment, ray_address
 from sweeps.executors import cluster
 from sweeps.executors.ray_session import ray_session
 from sweeps.spec.reading import Resources
@@ -166,7 +166,7 @@ class Bookkeeper(tune.Callback):
         if training := any(trial.status == "RUNNING" for trial in reversed(trials)):
             self._ran = time.monotonic()
         elif trials and time.monotonic() - self._ran > WAIT_SECONDS:
-            away = os.environ.get("RAY_ADDRESS")
+            away = ray_address()
             log.warning("%s: waiting", "the cluster has no room for a pack" if away else "no worker has started yet")
             self._ran = math.inf  # once; again when it has been full again
         self.training = training
@@ -270,12 +270,12 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
 
     Raises RequestError where it is not, Interrupted after a signal.
     """
-    away = bool(os.environ.get("RAY_ADDRESS"))
+    address = ray_address()
     # Only the driver connects to databases and to MLflow: its workers don't inherit the credentials.
-    with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), away=away):
+    with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), address=address):
         interrupt.install()  # starting Ray takes SIGTERM away
         interrupt.check()
-        cluster.check(resources, store, away=away)
+        cluster.check(resources, store, away=bool(address))
         yield
 
 
@@ -301,7 +301,7 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
             "kept": driver.kept,
             "cpus": resources.cpus,
             "gpus": resources.gpus,
-            "folder": "" if os.environ.get("RAY_ADDRESS") else os.getcwd(),
+            "folder": "" if ray_address() else os.getcwd(),
         }
         tune.run(
             tune.with_resources(train_trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
@@ -327,7 +327,7 @@ def _limit(resources: Resources) -> int | None:
     """How many packs are trained at once; None: Ray decides, and an autoscaling cluster grows."""
     if resources.concurrent != "auto":
         return int(resources.concurrent)
-    if os.environ.get("RAY_ADDRESS"):
+    if ray_address():
         room = os.environ.get("GRADSWEEP_PACKS")  # of a pool that grows as far as this
         return int(room) if room else None
     have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

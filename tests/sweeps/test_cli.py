@@ -162,7 +162,7 @@ def test_the_report_of_a_stopped_sweep_does_not_call_it_running(
         ledger.commit()
     assert say("report", "half", "--html", str(page), *store)[0] == 0
     said = page.read_text()
-    assert "This sweep was interrupted: " in said and "1 of 2 configurations (1 unfinished)." in said
+    assert "This sweep was stopped before its end: " in said and "1 of 2 configurations (1 unfinished)." in said
 
 
 def test_an_error_of_ours_is_a_line_too_and_debug_shows_where(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
