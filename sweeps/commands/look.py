@@ -63,7 +63,7 @@ def fields(name: One = None, as_json: Json = False) -> None:
     from sweeps.commands.fields import row, spec_fields
 
     entries = _chosen(list(spec_fields()), "key", name, "a spec has no field", "gradsweep fields")
-    say(entries, table(["field", "type", "default", "meaning~"], map(row, entries)), as_json)
+    say(entries, table(["field", "type~", "default~", "meaning~"], map(row, entries)), as_json)
 
 
 @app.command()
@@ -129,4 +129,4 @@ def _chosen(entries: list[dict[str, Any]], key: str, name: str | None, rule: str
     if chosen := [e for e in entries if f".{name}." in f".{e[key]}."]:
         return chosen
     words = dict.fromkeys(word for e in entries for word in (e[key], e[key].rpartition(".")[2]))
-    raise RequestError(f"{rule} {shown(name)}; {did_you_mean(name, words, f'{command} lists them')}")
+    raise RequestError(f"{rule} {shown(name)}; {did_you_mean(name, words, f'`{command}` lists them')}")

@@ -11,20 +11,19 @@ starts again has nothing to repair: it hands out what has not ended, under the s
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from search_spaces.plan import Row, SearchPlan
-from search_spaces.search import Counts, ask, counts, ended, history
-from search_spaces.space import Value
+from search_spaces.search import ask, ended, history
 from search_spaces.suggest import point
 from sweeps.driver.packs import End, Metrics, Pack, PackedConfiguration, PackReport, metrics_of
+from sweeps.driver.progress import Progress, name_of, progress_of
 from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
 from tracking.ledger import Ledger
@@ -36,24 +35,6 @@ from trainers.members import EpochRecord, MemberConfig
 from trainers.objectives import LAST
 
 _SHARED = sorted({f.name for f in fields(Row)} & {f.name for f in fields(Configuration)})
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best complete configuration so far, by the first objective."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A sweep at one moment, for display; `epochs` are those of configurations, so far and in all."""
-
-    counts: Counts
-    epochs: int
-    epochs_in_all: int
-    best: Best | None
 
 
 class Driver:
@@ -80,7 +61,9 @@ class Driver:
         running = [row for row in self._rows if row.state == "running"]
         courses = self._courses([row.number for row in running])
         self._ended = len(self._rows) - len(running)
-        self._epochs = sum(max(past, default=0) for past in objectives.values())
+        # For `progress`: the first objective by epoch, and the last epoch, of each configuration.
+        self._by_epoch = {number: {**past} for number, past in objectives.items()}
+        self._reached = {number: max(past) for number, past in objectives.items() if past}
         self._hand_out(running, objectives, courses)
         for file in self.states.glob("*.npz*"):
             # Of a pack that has ended, left by a driver that died before it could delete them.
@@ -90,15 +73,14 @@ class Driver:
     @property
     def progress(self) -> Progress:
         """How far the sweep is."""
-        now = counts(self._plan, self._rows)
-        packs = [*self._waiting, *self._live.values()]
-        left = sum(c.members[0].epochs - max(c.past, default=0) for pack in packs for c in pack.configurations)
-        left += (now.total - now.ended - now.running) * self._plan.epochs
-        complete = [(r.values[0], r) for r in self._rows if r.state == "complete" and r.values and r.confirms is None]
-        choose = max if self._plan.goals[0] == "maximize" else min
-        value, row = choose(complete, key=lambda pair: pair[0], default=(math.nan, None))
-        best = Best(name_of(row.arm, row.parameters), value) if row else None
-        return Progress(now, self._epochs, self._epochs + left, best)
+        # Copied at once: the thread that records goes on.
+        rows, reached, spec = self._rows.copy(), self._reached.copy(), self._spec
+        seeds = len(spec.seeds), len(spec.fresh_seeds)
+        return progress_of(self._plan, self._objectives[0].name, seeds, rows, reached, self._objectives_of)
+
+    def _objectives_of(self, numbers: Sequence[int]) -> dict[int, dict[int, float]]:
+        """The first objective by epoch, of these configurations."""
+        return {number: self._by_epoch.get(number, {}).copy() for number in numbers}
 
     def failures(self) -> list[str]:
         """The reason of each configuration that failed."""
@@ -168,9 +150,9 @@ class Driver:
                 left.append(replace(c, past=past, courses=courses))
         self._write(epochs, ends)
         self.trained = True
-        self._epochs += sum(
-            epochs[c.number].epoch not in {0, *c.past} for c in pack.configurations if c.number in epochs
-        )
+        for number, recorded in epochs.items():
+            self._by_epoch.setdefault(number, {}).setdefault(recorded.epoch, recorded.objective)
+            self._reached[number] = max(recorded.epoch, self._reached.get(number, -1))
         if left:
             self._live[pack.id] = replace(pack, configurations=tuple(left))
         else:
@@ -285,13 +267,6 @@ def epoch_of(records: Sequence[EpochRecord], objective: float) -> Epoch:
     names = tuple(records[0].metrics)
     values = np.array([[r.metrics[name] for name in names] for r in records], dtype=np.float64)
     return Epoch(records[0].epoch, records[0].engine, names, values, objective)
-
-
-def name_of(arm: str, parameters: Mapping[str, Value]) -> str:
-    """What a configuration is called: its arm's name, or what was searched, as `alpha=2 r=0.01`."""
-    if arm:
-        return arm
-    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in parameters.items())
 
 
 def _shared(record: Row | Configuration) -> dict[str, Any]:

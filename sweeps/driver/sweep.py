@@ -24,9 +24,10 @@ from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
-from sweeps.driver.driver import Driver, Progress
+from sweeps.driver.driver import Driver
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
+from sweeps.driver.progress import Progress
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions

@@ -105,7 +105,6 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         (["ui", "--store", "empty"], "no sweep in /"),
         (["nonsense"], "nonsense"),
         (["plan"], "SPEC"),
-        ([], "--help"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_changes_nothing(say: Say, words: list[str], says: str) -> None:
@@ -116,6 +115,12 @@ def test_a_wrong_request_is_one_line_and_changes_nothing(say: Say, words: list[s
     assert says in line
     assert [s["name"] for s in json.loads(say("list", "--json")[1])] == ["first"]
     assert not Path("empty").exists()
+
+
+def test_without_a_command_there_is_help(say: Say) -> None:
+    status, out, err = say()
+    assert (status, err) == (0, "") and out == say("--help")[1] and "  status " in out
+    assert re.fullmatch(r"gradsweep \d+\.\d+\.\d+\n", say("--version")[1])
 
 
 def test_every_mistake_in_a_spec_has_its_line(say: Say, folder: Path) -> None:
@@ -307,7 +312,8 @@ def test_every_field_of_a_spec_is_listed_with_a_line(say: Say) -> None:
     text = say("fields", "resources")[1]
     assert "resources.pack" in text and "base." not in text
     assert [entry["key"] for entry in json.loads(say("fields", "alpha", "--json")[1])] == ["arms.NAME.alpha"]
-    assert say("fields", "epochss") == (2, "", "gradsweep: a spec has no field 'epochss'; did you mean epochs?\n")
+    hint = "did you mean epochs? `gradsweep fields` lists them"
+    assert say("fields", "epochss") == (2, "", f"gradsweep: a spec has no field 'epochss'; {hint}\n")
 
 
 def test_every_metric_is_listed_with_a_line(say: Say) -> None:

@@ -123,6 +123,8 @@ def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
         assert title in page
     status = look_at("confirmed", sweep.store)
     assert (status["state"], status["total"]) == ("finished", 10)
+    first = verdict.objectives[0].confirmed[0]
+    assert (status["best"]["phase"], status["best"]["value"]) == ("confirm", pytest.approx(first.mean))
     assert not status["best"]["name"].startswith("confirm")
 
     client = MlflowClient(sweep.store.mlflow_uri)

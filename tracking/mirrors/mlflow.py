@@ -11,6 +11,7 @@ It imports mlflow, which takes more than a second: import it where it is used.
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 from tracking import database
 from tracking.ledger import Ledger
 from tracking.mirrors import client, run_data
-from tracking.store import Store, scratch
+from tracking.store import Store, scratch, without_password
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
 from trainers.files import synchronize
@@ -74,6 +75,7 @@ class MlflowMirror:
                 self._ledger.forget(sweep, NAME)
                 return True
             self._experiment = self._own_experiment(sweep)
+            log.info("MLflow: %s", self._link(self._experiment))
         if not own.problem and own.epoch < sweep.revision:
             with self._one_run(sweep, SWEEP):
                 self._begin(sweep, own)
@@ -129,6 +131,14 @@ class MlflowMirror:
     def close(self) -> None:
         """The user's settings are as they were."""
         self._held.close()
+
+    def _link(self, experiment: str) -> str:
+        """Where to look at an experiment in a browser: its page, or what serves it."""
+        if self._uri.startswith(client.SERVERS):
+            # Without its last part MLflow shows what it has for language models.
+            page = f"{self._uri.rstrip('/')}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+            return without_password(page)
+        return shlex.join(["gradsweep", "ui", "--store", str(self._store.where)])
 
     def _own_experiment(self, sweep: Sweep) -> str:
         """The id of the sweep's experiment, made where it is missing. Raises Unmendable for somebody else's."""
