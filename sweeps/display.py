@@ -213,7 +213,7 @@ def table_rows(standings: Sequence[Standing], encoding: str = "utf-8") -> list[l
 
 def others(now: State, rows: int) -> str:
     """How many configurations are not among the first `rows`; "" where none is."""
-    more = now.counts.ended + now.counts.running - min(rows, len(now.configurations))
+    more = max(0, len(now.configurations) - rows) + now.besides
     return f"… and {more} more" if more > 0 else ""
 
 

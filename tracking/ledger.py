@@ -209,18 +209,20 @@ class Ledger:
         self._write(write)
         return self.sweep(sweep.name)
 
-    def respecify(self, sweep: Sweep, spec: str) -> None:
-        """Replace the spec (other claims); the first one is kept as well once configurations have ended."""
+    def respecify(self, sweep: Sweep, asked: Sweep) -> Sweep:
+        """What is asked of a sweep by now; its first spec is kept as well once configurations have ended."""
 
         def write(db: sa.Connection, again: bool) -> None:
             row = db.execute(sa.select(_sweeps).where(_sweeps.c.id == sweep.id)).one()
             ends = _configurations.c.sweep == sweep.id, _configurations.c.ended.is_not(None)
             late = row.first_spec is None and db.scalar(sa.select(sa.exists().where(*ends)))
-            if row.spec != spec:
-                first = row.spec if late else row.first_spec
-                _change(db, _sweeps.c.id == sweep.id, spec=spec, first_spec=first)
+            if row.spec != asked.spec:
+                new = {name: getattr(asked, name) for name in ("spec", "question", "settings", "space")}
+                new |= {"digests": {**row.digests, **asked.digests}, "first_spec": row.spec if late else row.first_spec}
+                _change(db, _sweeps.c.id == sweep.id, **new)
 
         self._write(write)
+        return self.sweep(sweep.name)
 
     def finish(self, sweep: Sweep, status: str, note: str, *, trained: bool) -> None:
         """The sweep ends: finished | failed | killed, with a note in Markdown; the last call wins.

@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from search_spaces.plan import Row, SearchPlan
-from search_spaces.search import ask, ended, history
+from search_spaces.search import ask, ended, history, search_has_ended, whole
 from search_spaces.suggest import point
+from sweeps.driver.extension import kept_file, lacking
 from sweeps.driver.packs import End, Metrics, Pack, PackedConfiguration, PackReport, metrics_of
 from sweeps.driver.progress import Progress, name_of, progress_of
 from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
+from tracking.extended import as_one, chains, state_of
 from tracking.ledger import Ledger
 from tracking.types import Configuration, Epoch, Sweep
 from trainers import plugins
@@ -40,11 +42,11 @@ _SHARED = sorted({f.name for f in fields(Row)} & {f.name for f in fields(Configu
 class Driver:
     """See the module. One thread writes; `progress` may be read from any.
 
-    `states` is the folder in which workers keep the states of the packs in training. `trained` says whether anything
-    has been recorded since this driver started.
+    `states` is the folder in which workers keep the states of the packs in training, `kept` that of what is kept of
+    complete configurations. `trained` says whether anything has been recorded since this driver started.
     """
 
-    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path) -> None:
+    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Path) -> None:
         self.states = states
         self.trained = False
         self._spec = spec
@@ -53,18 +55,25 @@ class Driver:
         self._objectives = tuple(spec.objectives)
         self._ledger = ledger
         self._sweep = sweep
+        self._kept = kept
         self._waiting: deque[Pack] = deque()
         self._live: dict[str, Pack] = {}
         self._exhausted_at = -1  # how many had ended when there was nothing to ask for
+        self._configurations: list[Configuration] = []
+        self._rows: list[Row] = []
+        self._families: dict[int, list[int]] = {}
+        self._first: dict[object, int] = {}  # what a configuration trains -> the first that does
+        self._copies: list[int] = []  # which wait for the records of the first
         objectives = ledger.objectives(sweep)
-        self._rows = [row_of(c, objectives.get(c.number, {})) for c in ledger.configurations(sweep)]
-        running = [row for row in self._rows if row.state == "running"]
-        courses = self._courses([row.number for row in running])
+        for c in ledger.configurations(sweep):
+            self._note(c, objectives.get(c.number, {}))
+        running = [c for c in self._configurations if c.state == "running"]
         self._ended = len(self._rows) - len(running)
         # For `progress`: the first objective by epoch, and the last epoch, of each configuration.
         self._by_epoch = {number: {**past} for number, past in objectives.items()}
         self._reached = {number: max(past) for number, past in objectives.items() if past}
-        self._hand_out(running, objectives, courses)
+        self._hand_out(running)
+        self._follow([*self._families])
         for file in self.states.glob("*.npz*"):
             # Of a pack that has ended, left by a driver that died before it could delete them.
             if file.name.partition(".npz")[0] not in self.waiting:
@@ -74,9 +83,9 @@ class Driver:
     def progress(self) -> Progress:
         """How far the sweep is."""
         # Copied at once: the thread that records goes on.
-        rows, reached, spec = self._rows.copy(), self._reached.copy(), self._spec
-        seeds = len(spec.seeds), len(spec.fresh_seeds)
-        return progress_of(self._plan, self._objectives[0].name, seeds, rows, reached, self._objectives_of)
+        configurations, reached = self._configurations.copy(), self._reached.copy()
+        rows = self._rows[: len(configurations)]
+        return progress_of(self._spec, self._plan, configurations[: len(rows)], rows, reached, self._objectives_of)
 
     def _objectives_of(self, numbers: Sequence[int]) -> dict[int, dict[int, float]]:
         """The first objective by epoch, of these configurations."""
@@ -91,15 +100,14 @@ class Driver:
         while not self._waiting:
             if self._exhausted_at == self._ended:
                 return None
+            size = self._pack_sizes[search_has_ended(self._plan, self._rows)]
             # A pack is named after its first configuration.
-            size = self._pack_sizes[self._ended >= self._plan.searching]
             asked = ask(self._plan, self._rows, size, f"p{len(self._rows):05d}")
             if not asked:
                 self._exhausted_at = self._ended
                 return None
-            self._ledger.add(self._sweep, [self._configuration(row) for row in asked])
-            self._rows += asked
-            self._hand_out(asked, {}, {})
+            self._add([self._configuration(row) for row in asked])
+            self._follow()
         pack = self._waiting.popleft()
         self._live[pack.id] = pack
         return pack
@@ -150,9 +158,7 @@ class Driver:
                 left.append(replace(c, past=past, courses=courses))
         self._write(epochs, ends)
         self.trained = True
-        for number, recorded in epochs.items():
-            self._by_epoch.setdefault(number, {}).setdefault(recorded.epoch, recorded.objective)
-            self._reached[number] = max(recorded.epoch, self._reached.get(number, -1))
+        self._follow([n if (head := self._configurations[n].extends) is None else head for n in ends])
         if left:
             self._live[pack.id] = replace(pack, configurations=tuple(left))
         else:
@@ -182,79 +188,153 @@ class Driver:
                 goals=len(self._plan.goals),
             )
             rows.append(row)
-            records.append(Configuration(**_shared(row), name="", member={}, seeds=(), traceback=end.traceback))
+            records.append(replace(self._configurations[number], **_shared(row), traceback=end.traceback))
         self._ledger.record(self._sweep, epochs, records)
-        for row in rows:
-            self._rows[row.number] = row
+        for number, recorded in epochs.items():
+            self._by_epoch.setdefault(number, {}).setdefault(recorded.epoch, recorded.objective)
+            self._reached[number] = max(recorded.epoch, self._reached.get(number, -1))
+        for row, c in zip(rows, records, strict=True):
+            self._rows[c.number], self._configurations[c.number] = row, c
         self._ended += len(rows)
 
-    def _members(self, row: Row) -> tuple[MemberConfig, ...]:
-        return self._spec.members(row.parameters, confirming=row.confirms is not None)
-
     def _configuration(self, row: Row) -> Configuration:
+        """What the ledger has of something that was asked for."""
+        seeds = self._spec.seeds if row.confirms is None else self._spec.fresh_seeds
         try:
-            member = vars(self._members(row)[0])
+            member = vars(self._spec.member(row.parameters, seeds[0]))
         except ValueError:
             member = {**self._plan.base, **row.parameters}  # it will end as failed, with the reason
         return Configuration(
             name=name_of(row.arm, row.parameters),
             member={name: value for name, value in member.items() if name != "seed"},
-            seeds=self._spec.seeds if row.confirms is None else self._spec.fresh_seeds,
             point=point(self._plan, row) if row.confirms is None and self._plan.space else None,
-            **_shared(row),
+            **_shared(row) | {"seeds": seeds},
         )
+
+    def _add(self, new: Sequence[Configuration]) -> None:
+        """Configurations that are new in the sweep: into the ledger, then out as packs."""
+        new = [replace(c, same_as=self._first.get(_trains([c]))) if c.extends is None else c for c in new]
+        self._ledger.add(self._sweep, new)
+        for c in new:
+            self._note(c, {})
+        self._hand_out(new)
+
+    def _note(self, c: Configuration, objectives: Mapping[int, float]) -> None:
+        self._configurations.append(c)
+        self._rows.append(row_of(c, objectives))
+        head = c.number if c.extends is None else c.extends
+        self._families.setdefault(head, []).append(c.number)
+        if self._configurations[head].same_as is None:
+            self._first.setdefault(_trains(self._family(head)), head)
+
+    def _family(self, head: int) -> list[Configuration]:
+        return [self._configurations[number] for number in self._families[head]]
+
+    def _follow(self, heads: Sequence[int] = ()) -> None:
+        """What follows from ends: what extends these configurations, and copies that take over the records."""
+        more = [c for head in heads for c in lacking(self._spec, self._family(head), self._kept)]
+        size = self._pack_sizes[0]
+        first = len(self._rows)
+        numbered = [
+            replace(c, number=number, pack=f"p{number - (number - first) % size:05d}")
+            for number, c in enumerate(more, first)
+        ]
+        if numbered:
+            self._add(numbered)
+        for number in self._copies[:]:
+            c = self._configurations[number]
+            family = self._family(c.same_as if c.same_as is not None else number)
+            if state_of(family) != "running":
+                self._copies.remove(number)
+                self._take_over(c, family)
+
+    def _take_over(self, copy: Configuration, family: Sequence[Configuration]) -> None:
+        """Give a configuration the records and the end of one whose members are equal."""
+        epochs: dict[int, list[Epoch]] = {}
+        for number, epoch in self._ledger.epochs(self._sweep, [c.number for c in family]):
+            epochs.setdefault(number, []).append(epoch)
+        records = as_one(family, epochs, copy.seeds)
+        (of,) = whole([self._rows[c.number] for c in family])
+        end = End(of.state, of.values, of.reason, of.pruner_attributes, family[0].traceback)
+        past = {e.epoch: e.objective for e in records}
+        for e in records[copy.epoch + 1 :]:
+            self._write({copy.number: e}, {copy.number: (end, past)} if e is records[-1] else {})
+        if self._rows[copy.number].state == "running":
+            self._write({}, {copy.number: (end, past)})
 
     @property
     def _whole_course(self) -> bool:
         """Whether more than the last epoch counts."""
         return any(o.epoch != LAST for o in self._objectives)
 
-    def _courses(self, numbers: Sequence[int]) -> dict[int, dict[int, Metrics]]:
-        """What has been recorded of the metrics of the objectives, by configuration and epoch."""
-        courses: dict[int, dict[int, Metrics]] = {}
-        for number, e in self._ledger.epochs(self._sweep, numbers) if self._whole_course else ():
-            rows = (e.values[:, e.names.index(o.metric)].tolist() for o in self._objectives)
-            courses.setdefault(number, {})[e.epoch] = tuple(map(tuple, rows))
-        return courses
+    def _recorded(self, c: Configuration) -> tuple[dict[int, float], dict[int, Metrics]]:
+        """The first objective and the metrics of the objectives by epoch, as far as they are recorded.
 
-    def _hand_out(
-        self,
-        rows: Sequence[Row],
-        objectives: Mapping[int, Mapping[int, float]],
-        courses: Mapping[int, Mapping[int, Metrics]],
-    ) -> None:
-        """Queue configurations as packs of what can be trained together."""
+        Of what it goes on from, where it trains more epochs.
+        """
+        if c.epoch < 0 and c.after < 0:
+            return {}, {}
+        family = self._family(c.number if c.extends is None else c.extends)
+        chain = next(chain for chain, seeds in chains(family) if set(seeds) == set(c.seeds)) if c.after >= 0 else [c]
+        numbers = [part.number for part in chain]
+        past = {epoch: v for of in self._ledger.objectives(self._sweep, numbers).values() for epoch, v in of.items()}
+        courses: dict[int, Metrics] = {}
+        for number, e in self._ledger.epochs(self._sweep, numbers) if self._whole_course else ():
+            order = [self._configurations[number].seeds.index(seed) for seed in c.seeds]
+            rows = (e.values[order, e.names.index(o.metric)].tolist() for o in self._objectives)
+            courses[e.epoch] = tuple(map(tuple, rows))
+        return past, courses
+
+    def _hand_out(self, configurations: Sequence[Configuration]) -> None:
+        """Queue configurations as packs of what can be trained together; copies wait for what they are copies of."""
         fit: dict[tuple[str, str], list[PackedConfiguration]] = {}
         failed: dict[int, tuple[End, Mapping[int, float]]] = {}
-        for row in rows:
+        for c in configurations:
+            if c.same_as is not None:
+                self._copies.append(c.number)
+                continue
             try:
-                members = self._members(row)
+                members = tuple(MemberConfig(**c.member, seed=seed) for seed in c.seeds)
             except ValueError as error:
-                failed[row.number] = End("failed", reason=str(error)), {}
+                failed[c.number] = End("failed", reason=str(error)), {}
                 continue
             # A short word for what members trained together must share, the same in every process.
             shared = "|".join(map(str, kind_of(members[0], "cuda" if self._spec.resources.gpus else "cpu")))
             kind = hashlib.sha256(shared.encode()).hexdigest()[:6]
-            known = objectives.get(row.number, {}), courses.get(row.number, {})
-            packed = PackedConfiguration(row.number, members, *known)
-            fit.setdefault((row.pack, kind), []).append(packed)
+            kept = None
+            if c.after >= 0:
+                kind += f"-{c.after}"
+                kept = self._goes_on_from(c)
+            packed = PackedConfiguration(c.number, members, *self._recorded(c), kept=kept)
+            fit.setdefault((c.pack, kind), []).append(packed)
         if failed:
             self._write({}, failed)
-        confirming = {row.pack for row in rows if row.confirms is not None}
-        for (asked_as, kind), configurations in fit.items():
+        # What the verdict rests on, and what is extended, is trained to its end.
+        to_the_end = {c.pack for c in configurations if c.confirms is not None or c.extends is not None}
+        for (asked_as, kind), packed_together in fit.items():
             self._waiting.append(
                 Pack(
                     id=f"{asked_as}-{kind}",
-                    configurations=tuple(configurations),
+                    configurations=tuple(packed_together),
                     objectives=self._objectives,
                     epochs=self._plan.epochs,
-                    # What the verdict rests on is trained to its end.
-                    pruner=None if asked_as in confirming else self._plan.pruner,
+                    pruner=None if asked_as in to_the_end else self._plan.pruner,
                     history=history(self._plan, self._rows, asked_as, self._sweep.name),
-                    digest=self._sweep.digests.get(configurations[0].members[0].data, ""),
+                    digest=self._sweep.digests.get(packed_together[0].members[0].data, ""),
                     packages=plugins.among(self._sweep.digests),
                 )
             )
+
+    def _goes_on_from(self, c: Configuration) -> Path:
+        """The file of the states from which more epochs go on."""
+        chain = next(chain for chain, seeds in chains(self._family(c.extends or 0)) if set(seeds) == set(c.seeds))
+        return kept_file(self._kept, chain[chain.index(c) - 1])
+
+
+def _trains(family: Sequence[Configuration]) -> object:
+    """What is equal for two configurations that train the same members, to the bit."""
+    seeds = frozenset(seed for c in family for seed in c.seeds)
+    return family[0].phase, seeds, frozenset(family[-1].member.items())
 
 
 def row_of(c: Configuration, objectives: Mapping[int, float]) -> Row:

@@ -18,7 +18,7 @@ import math
 import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from trainers.objectives import Objective
 
 if TYPE_CHECKING:
     from search_spaces.pruners import Judge
+    from trainers.states import States
 
 log = logging.getLogger("gradsweep")
 
@@ -44,13 +45,14 @@ class PackedConfiguration:
 
     `past` is the first objective by epoch, as far as the driver knows it; empty for a new one. `courses` are the
     metrics of the objectives by epoch, one row per objective and one number per seed; empty where only the last epoch
-    counts.
+    counts. `kept` is the file of the states from which it goes on where it trains more epochs of what has ended.
     """
 
     number: int
     members: tuple[MemberConfig, ...]
     past: Mapping[int, float] = field(default_factory=dict)
     courses: Mapping[int, Metrics] = field(default_factory=dict)
+    kept: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,12 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
     checkpoints = Checkpoints(file) if file else None
     recorded = min(max(c.past, default=0) for c in living.values())
     resume = checkpoints.load(_members(living), recorded) if checkpoints else ()
+    try:
+        resume = resume or _extended(living)
+    except (OSError, ValueError) as error:
+        why = f"{platform.node()}: the states from which more epochs go on can't be read: {error}"
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
+        return
     known = resume[0].epoch if resume else -1
     judge = _judge(pack, max(known, 0))
     judged = {
@@ -220,6 +228,20 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
         yield PackReport(pack.id, epoch, records, ended, last=not living, values=first)
         if checkpoints and living:
             checkpoints.recorded(epoch)
+
+
+def _extended(living: Mapping[int, PackedConfiguration]) -> States:
+    """The states from which members go on that are trained for more epochs; empty where they are new.
+
+    Raises OSError and ValueError for a file that is lost or torn.
+    """
+    from trainers.states import load_states
+
+    going_on = []
+    for c in living.values():
+        kept = {state.member.seed: state for state in load_states(c.kept)} if c.kept else {}
+        going_on += [replace(kept[member.seed], member=member) for member in c.members if kept]
+    return tuple(going_on)
 
 
 def _members(living: Mapping[int, PackedConfiguration]) -> list[MemberConfig]:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from search_spaces.plan import Row, SearchPlan
-from search_spaces.search import Counts, counts
+from search_spaces.search import Counts, counts, whole
 from search_spaces.space import Value
+from sweeps.spec.model import SweepSpec
+from tracking.types import Configuration
 
 SHOWN = 100  # configurations: as many as the highest terminal has lines
 Courses = Mapping[int, Mapping[int, float]]  # configuration -> epoch -> the first objective
@@ -43,7 +45,8 @@ class Progress:
 
     `best` is the best so far by the first objective, of which `objective` is the name; a running configuration counts
     from its first epoch on, one that was ended early does not. `configurations` are at most SHOWN: those that are
-    running, the newest first, then the others, the one that ended last first.
+    running, the newest first, then the others, the one that ended last first; there are so many `besides`. What extends
+    a configuration is one of them, too.
     """
 
     counts: Counts
@@ -54,6 +57,7 @@ class Progress:
     objective: str
     best: Standing | None
     configurations: tuple[Standing, ...]
+    besides: int = 0
 
     @property
     def stopped(self) -> Progress:
@@ -67,54 +71,56 @@ class Progress:
 
 
 def progress_of(
+    spec: SweepSpec,
     plan: SearchPlan,
-    objective: str,
-    seeds: tuple[int, int],
+    configurations: Sequence[Configuration],
     rows: Sequence[Row],
     reached: Mapping[int, int],
     courses: Callable[[Sequence[int]], Courses],
 ) -> Progress:
-    """How far a sweep is: all of its rows, the last recorded epoch of each, and what looks up the courses of some.
+    """How far a sweep is: all of its configurations, also as rows, the last recorded epoch of each, and what looks up
+    the courses of some."""
+    now, running = counts(plan, rows), [c for c in configurations if c.state == "running"]
+    unasked = max(0, now.total - now.ended - now.running)
+    to_confirm = min(unasked, max(0, plan.confirming - sum(c.confirms is not None for c in configurations)))
+    left = {c.number: _epochs(c) - max(reached.get(c.number, -1), c.after) for c in running}
+    # Those of copies are trained by others. What is pruned tells for how long the next will be trained.
+    to_come = sum(len(c.seeds) * left[c.number] for c in running if c.same_as is None)
+    typical = _typical(configurations, reached) if plan.pruner else None
+    to_come += round((unasked - to_confirm) * len(spec.seeds) * (typical or plan.epochs + 1))
+    to_come += to_confirm * len(spec.fresh_seeds) * (plan.epochs + 1)
+    epochs = sum(max(0, reached.get(c.number, -1)) - max(0, c.after) for c in configurations if c.number in reached)
 
-    `seeds` are how many a configuration has, and how many when it is confirmed.
-    """
-    now, running = counts(plan, rows), [row for row in rows if row.state == "running"]
-    left = {row.number: _epochs(plan, row) - max(0, reached.get(row.number, -1)) for row in running}
-    unasked = max(0, plan.searching - len(rows)), max(0, now.total - max(plan.searching, len(rows)))
-    records = sum(seeds[row.confirms is not None] * (reached.get(row.number, -1) + 1) for row in rows)
-    to_come = sum(seeds[row.confirms is not None] * left[row.number] for row in running)
-    # What is pruned tells how long those will be trained that have not been asked for.
-    typical = _typical(plan, rows, reached) if plan.pruner else plan.epochs + 1
-    to_come += round(unasked[0] * seeds[0] * typical) + unasked[1] * seeds[1] * (plan.epochs + 1)
+    newest = heapq.nlargest(SHOWN, configurations, key=lambda c: (c.state == "running", c.order, c.number))
+    looked_up = courses([*{c.number: c for c in [*running, *newest]}])
+    best = _best(plan, configurations, rows, looked_up)
 
-    newest = heapq.nlargest(SHOWN, rows, key=lambda row: (row.state == "running", row.order, row.number))
-    looked_up = courses([row.number for row in {row.number: row for row in [*running, *newest]}.values()])
-    epochs = sum(max(0, epoch) for epoch in reached.values())
-    best = _best(plan, rows, looked_up)
-
-    def standing(row: Row) -> Standing:
-        course = tuple(_finite(value) for _, value in sorted(looked_up.get(row.number, {}).items()))
-        last = reached.get(row.number, -1)
+    def standing(c: Configuration, value: float | None = None) -> Standing:
+        course = tuple(_finite(value) for _, value in sorted(looked_up.get(c.number, {}).items()))
+        last = course[-1] if course else None
         return Standing(
-            number=row.number,
-            name=name_of(row.arm, row.parameters),
-            phase="search" if row.confirms is None else "confirm",
-            state=row.state,
-            epoch=last,
-            epochs=_epochs(plan, row),
-            value=_finite(row.values[0]) if row.values else course[-1] if course else None,
+            number=c.number,
+            name=c.name,
+            phase=c.phase,
+            state=c.state,
+            epoch=reached.get(c.number, -1),
+            epochs=_epochs(c),
+            value=value if value is not None else _finite(c.values[0]) if c.values else last,
             course=course,
         )
 
     return Progress(
         counts=now,
         epochs=epochs,
-        epochs_in_all=epochs + sum(left.values()) + sum(unasked) * plan.epochs,
-        records=records,
+        epochs_in_all=epochs + sum(min(n, _epochs(configurations[i])) for i, n in left.items()) + unasked * plan.epochs,
+        records=sum(
+            len(c.seeds) * (reached.get(c.number, c.after) - c.after) for c in configurations if c.same_as is None
+        ),
         records_left=to_come,
-        objective=objective,
-        best=standing(best) if best else None,
+        objective=spec.objectives[0].name,
+        best=standing(configurations[best[1]], best[0]) if best else None,
         configurations=tuple(map(standing, newest)),
+        besides=len(configurations) - len(newest),
     )
 
 
@@ -125,33 +131,39 @@ def name_of(arm: str, parameters: Mapping[str, Value]) -> str:
     return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in parameters.items())
 
 
-def _best(plan: SearchPlan, rows: Sequence[Row], courses: Courses) -> Row | None:
+def _best(
+    plan: SearchPlan, configurations: Sequence[Configuration], rows: Sequence[Row], courses: Courses
+) -> tuple[float, int] | None:
     """The best complete or running configuration: of those on fresh seeds, as soon as one of them is complete.
 
     That is what the verdict goes by: the best of many on the seeds that selected it is the best in part by luck.
+    One that is being extended counts with what it has been worth.
     """
-    confirmed = any(row.confirms is not None and row.state == "complete" for row in rows)
-    values: list[tuple[float, Row]] = []
-    for row in rows:
+    every = whole(rows)
+    confirmed = any(row.confirms is not None and row.state == "complete" for row in every)
+    values: list[tuple[float, int]] = []
+    for row in every:
+        c = configurations[row.number]
         if (row.confirms is not None) != confirmed:
             continue
-        if row.state == "complete" and row.values:
-            values.append((row.values[0], row))
-        elif row.state == "running" and (course := courses.get(row.number)) and (last := max(course)) > 0:
-            values.append((course[last], row))
-    values = [(value, row) for value, row in values if math.isfinite(value)]
+        if row.state in ("complete", "running") and (known := row.values or c.values):
+            values.append((known[0], row.number))
+        elif c.state == "running" and (course := courses.get(row.number)) and (last := max(course)) > 0:
+            values.append((course[last], row.number))
+    values = [(value, number) for value, number in values if math.isfinite(value)]
     choose = max if plan.goals[0] == "maximize" else min
-    return choose(values, key=lambda pair: pair[0])[1] if values else None
+    return choose(values, key=lambda pair: pair[0], default=None)
 
 
-def _typical(plan: SearchPlan, rows: Sequence[Row], reached: Mapping[int, int]) -> float:
-    """How many epochs are recorded of a searched configuration, on average: as of those that have ended."""
-    ended = [reached.get(row.number, -1) + 1 for row in rows if not row.arm and row.confirms is None and row.order >= 0]
-    return sum(ended) / len(ended) if ended else plan.epochs + 1
+def _typical(configurations: Sequence[Configuration], reached: Mapping[int, int]) -> float | None:
+    """How many epochs are recorded of a searched configuration that has ended, on average; None before one has."""
+    searched = [c for c in configurations if not c.arm and c.confirms is None and c.extends is None]
+    ended = [reached.get(c.number, -1) + 1 for c in searched if c.state != "running"]
+    return sum(ended) / len(ended) if ended else None
 
 
-def _epochs(plan: SearchPlan, row: Row) -> int:
-    return int(row.parameters.get("epochs", plan.base.get("epochs") or plan.epochs))
+def _epochs(c: Configuration) -> int:
+    return int(c.member["epochs"])
 
 
 def _finite(value: float) -> float | None:

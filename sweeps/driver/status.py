@@ -23,8 +23,13 @@ COUNTS = ("total", "ended", "complete", "pruned", "diverged", "failed", "running
 
 def stored_spec(name: str, store: Store) -> SweepSpec:
     """The spec of a sweep. Raises SearchError where there is no such sweep."""
+    return parse(stored_text(name, store), name, begun=True)
+
+
+def stored_text(name: str, store: Store) -> str:
+    """The spec of a sweep as YAML. Raises SearchError where there is no such sweep."""
     with opened(name, store) as (_, sweep):
-        return parse(sweep.spec, name, begun=True)
+        return sweep.spec
 
 
 def counts_of(spec: SweepSpec, configurations: list[Configuration]) -> Counts:
@@ -45,11 +50,10 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         configurations = ledger.configurations(sweep)
         undelivered = waiting(ledger, name)
         spec = parse(sweep.spec, name, begun=True)
-        objective = spec.objectives[0]
         so_far = progress_of(
+            spec,
             spec.search_plan(),
-            objective.name,
-            (len(spec.seeds), len(spec.fresh_seeds)),
+            configurations,
             [row_of(c, {}) for c in configurations],
             {c.number: c.epoch for c in configurations if c.epoch >= 0},
             partial(ledger.objectives, sweep),
@@ -73,7 +77,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
             "phase": best.phase,
             "state": best.state,
             "epoch": best.epoch,
-            "metric": objective.name,
+            "metric": so_far.objective,
             "value": best.value,
         },
         "failures": Counter(c.reason for c in configurations if c.state == "failed"),

@@ -45,6 +45,7 @@ from trainers.objectives import LAST, Objective
 
 MOST = 1_000_000  # configurations
 MOST_PROCESSORS = 1024  # of a machine
+AHEAD = 2  # packs
 
 
 def _written(space: Mapping[str, Range | Choice]) -> dict[str, Any]:
@@ -116,6 +117,14 @@ class Resources(Part):
     pack: int = optional(8, "configurations per pack, at most; fewer where cores would be idle", ge=1)
     concurrent: Concurrent = optional("auto", "packs at once; auto: as many as the machine or the cluster has room for")
 
+    @property
+    def ahead(self) -> int:
+        """How many packs a sampler that learns from results, or a pruner, may have in training at once.
+
+        It follows from the spec alone, so that suggestions are the same on any machine.
+        """
+        return AHEAD if self.concurrent == "auto" else int(self.concurrent)
+
 
 class Tracking(Part):
     """Where the records go."""
@@ -154,8 +163,11 @@ class SweepSpec(Part):
 
     def members(self, parameters: Mapping[str, Value], *, confirming: bool = False) -> tuple[MemberConfig, ...]:
         """A configuration's members, one per seed (a fresh one, to confirm): base, and over it the parameters."""
-        seeds = self.fresh_seeds if confirming else self.seeds
-        return tuple(MemberConfig(**{**self.base, **parameters, "seed": seed}) for seed in seeds)
+        return tuple(self.member(parameters, seed) for seed in (self.fresh_seeds if confirming else self.seeds))
+
+    def member(self, parameters: Mapping[str, Value], seed: int) -> MemberConfig:
+        """One of a configuration's members. Raises ValueError for what no network can be."""
+        return MemberConfig(**{**self.base, **parameters, "seed": seed})
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:
@@ -189,14 +201,15 @@ class SweepSpec(Part):
         """What is to be searched; a grid has all of its points where no number is given."""
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
         goals, confirm = tuple(o.direction for o in self.objectives), self.confirm.top if self.confirm else 0
+        packs: dict[str, Any] = {"block": self.resources.pack, "ahead": self.resources.ahead}
         if (search := self.search) is None:
-            return SearchPlan(goals, self.arms, base=base, epochs=self.longest)
+            return SearchPlan(goals, self.arms, base=base, epochs=self.longest, **packs)
         if not (configurations := configurations or search.configurations):
             from search_spaces.samplers import grid  # and Optuna with it
 
             configurations = len(grid(search.space, base, **search.sampler))
         searched = dict(search) | {"configurations": configurations}
-        return SearchPlan(goals, self.arms, base=base, epochs=self.longest, confirm=confirm, **searched)
+        return SearchPlan(goals, self.arms, base=base, epochs=self.longest, confirm=confirm, **packs, **searched)
 
     def to_yaml(self) -> str:
         """The spec as YAML that reads back to an equal one, with what was left open filled in."""

@@ -142,7 +142,7 @@ def test_a_driver_that_dies_anywhere_is_succeeded_by_one_that_ends_the_same(spec
         folder.mkdir(exist_ok=True)
         ledger = Ledger.create(f"sqlite:///{folder}/ledger.db")
         sweep = ledger.begin(Sweep("confirmed", spec.to_yaml()))
-        driver = Driver(spec, ledger, sweep, folder / "packs")
+        driver = Driver(spec, ledger, sweep, folder / "packs", folder / "kept")
         while reports and (pack := driver.next_pack()):
             for report in train_pack(pack, driver.states_file(pack.id)):
                 driver.record(report)

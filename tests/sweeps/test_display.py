@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search_spaces.plan import Row, SearchPlan
+from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from sweeps import display
-from sweeps.driver.progress import SHOWN, Progress, Standing, progress_of
+from sweeps.driver.driver import row_of
+from sweeps.driver.progress import SHOWN, Progress, Standing, name_of, progress_of
+from sweeps.spec.reading import parse
 from sweeps.targets.target import SweepStatus
+from tracking.types import Configuration
 
 BEST = Standing(1, "paper", "search", "running", 12, 30, 0.88123, (0.1, 0.5, 0.88123))
 STATE = Progress(
@@ -156,63 +159,105 @@ def test_watching_ends_with_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     assert file.getvalue() == "far: starting\n2 of 3 Pods run\nepoch 3\n"
 
 
-PLAN = SearchPlan(arms={"plain": {}, "paper": {"r": 0.01}}, configurations=4, epochs=10, confirm=1)
+SPEC = parse("""\
+name: x
+base: {epochs: 10}
+seeds: 2
+arms: {plain: {}, paper: {r: 0.01}}
+search: {space: {r: {low: 0.0, high: 1.0}}, sampler: {name: random}, configurations: 4}
+confirm: {top: 1, seeds: 5}
+""")
+PLAN = SPEC.search_plan()
 
 
-def standing(rows: list[Row], courses: dict[int, list[float]], plan: SearchPlan = PLAN) -> Progress:
-    """Progress of rows with these objectives from epoch 0 on, of 2 seeds each, and 5 to confirm."""
-    by_epoch = {number: dict(enumerate(course)) for number, course in courses.items()}
-    reached = {number: len(course) - 1 for number, course in courses.items()}
+def configuration(number: int, arm: str = "", state: str = "running", **fields: Any) -> Configuration:
+    """One of 10 epochs: of seeds 0 and 1, or of five fresh ones."""
+    seeds = (0, 1) if fields.get("confirms") is None else (2, 3, 4, 5, 6)
+    parameters = {"r": number / 100}
+    of = {"seeds": seeds, "arm": arm, "state": state, "parameters": parameters, **fields}
+    return Configuration(number, name_of(arm, parameters), {"epochs": 10}, **of)
+
+
+def progress(
+    configurations: list[Configuration], courses: dict[int, list[float]], plan: SearchPlan = PLAN, after: int = -1
+) -> Progress:
+    """Progress of configurations with these objectives from epoch 0 on, or from the one after `after`."""
+    by_epoch = {number: dict(enumerate(course, after + 1)) for number, course in courses.items()}
+    reached = {number: max(course) for number, course in by_epoch.items()}
+    rows = [row_of(c, {}) for c in configurations]
     return progress_of(
-        plan, "accuracy", (2, 5), rows, reached, lambda numbers: {n: by_epoch.get(n, {}) for n in numbers}
+        SPEC, plan, configurations, rows, reached, lambda numbers: {n: by_epoch.get(n, {}) for n in numbers}
     )
 
 
 def test_the_best_counts_from_the_first_epoch_on() -> None:
-    rows = [Row(0, "plain"), Row(1, "paper", {"r": 0.01})]
-    assert standing(rows, {0: [0.9], 1: [0.1]}).best is None  # before the first step
-    first = standing(rows, {0: [0.9], 1: [0.1, 0.2]})
+    plain, paper = configuration(0, "plain"), configuration(1, "paper")
+    assert progress([plain, paper], {0: [0.9], 1: [0.1]}).best is None  # before the first step
+    first = progress([plain, paper], {0: [0.9], 1: [0.1, 0.2]})
     assert first.best is not None and (first.best.name, first.best.value, first.best.state) == ("paper", 0.2, "running")
     assert first.stopped.best is not None and first.stopped.best.state == "stopped"
-    rows[0] = replace(rows[0], state="complete", values=(0.4,), order=0)
-    ended = standing(rows, {0: [0.9, 0.4], 1: [0.1, 0.2]})
-    assert ended.best is not None and (ended.best.number, ended.best.value) == (0, 0.4)
-    minimized = standing(rows, {0: [0.9, 0.4], 1: [0.1, 0.2]}, replace(PLAN, goals=("minimize",)))
-    assert minimized.best is not None and minimized.best.number == 1
+    ended = [replace(plain, state="complete", values=(0.4,), order=0), paper]
+    highest = progress(ended, {0: [0.9, 0.4], 1: [0.1, 0.2]})
+    assert highest.best is not None and (highest.best.number, highest.best.value) == (0, 0.4)
+    lowest = progress(ended, {0: [0.9, 0.4], 1: [0.1, 0.2]}, replace(PLAN, goals=("minimize",)))
+    assert lowest.best is not None and lowest.best.number == 1
 
 
 @pytest.mark.parametrize("state", ["pruned", "diverged", "failed"])
 def test_what_ended_early_is_not_the_best(state: str) -> None:
-    rows = [Row(0, "plain", state=state, values=(0.99,), order=0), Row(1, "paper")]
-    best = standing(rows, {0: [0.1, 0.99], 1: [0.1, 0.2]}).best
+    early = configuration(0, "plain", state, values=(0.99,), order=0)
+    best = progress([early, configuration(1, "paper")], {0: [0.1, 0.99], 1: [0.1, 0.2]}).best
     assert best is not None and best.number == 1
 
 
 def test_once_one_is_confirmed_the_best_is_one_of_them() -> None:
     """As in the verdict."""
-    rows = [Row(n, state="complete", values=(n / 10,), order=n) for n in range(6)]
-    again = Row(6, confirms=5)
-    best = standing([*rows, again], {6: [0.1, 0.9]}).best
+    arms = ("plain", "paper", "", "", "", "")
+    every = [configuration(n, arm, "complete", values=(n / 10,), order=n) for n, arm in enumerate(arms)]
+    again = configuration(6, confirms=5)
+    best = progress([*every, again], {6: [0.1, 0.9]}).best
     assert best is not None and (best.number, best.phase) == (5, "search")
-    best = standing([*rows, replace(again, state="complete", values=(0.45,), order=6)], {6: [0.1, 0.45]}).best
+    best = progress([*every, replace(again, state="complete", values=(0.45,), order=6)], {6: [0.1, 0.45]}).best
     assert best is not None and (best.number, best.phase, best.value) == (6, "confirm", 0.45)
 
 
+def test_one_that_is_being_extended_counts_with_what_it_was_worth_and_then_with_all_of_its_seeds() -> None:
+    plain = configuration(0, "plain", "complete", values=(0.4,), order=0)
+    more = configuration(1, "plain", extends=0, seeds=(2, 3))
+    now = progress([plain, more], {0: [0.1, 0.4], 1: [0.1, 0.9]})
+    assert now.best is not None and (now.best.number, now.best.value) == (0, 0.4)
+    assert [(c.number, c.state) for c in now.configurations] == [(1, "running"), (0, "complete")]
+    now = progress([plain, replace(more, state="complete", values=(0.6,), order=1)], {0: [0.1, 0.4], 1: [0.1, 0.6]})
+    assert now.best is not None and (now.best.number, now.best.value) == (0, 0.5)
+
+
 def test_what_is_left_counts_confirmations_and_what_pruning_saves() -> None:
-    rows = [Row(0, "plain"), Row(1, "paper")]
-    now = standing(rows, {0: [0.1, 0.2], 1: [0.1]})
+    arms = [configuration(0, "plain"), configuration(1, "paper")]
+    now = progress(arms, {0: [0.1, 0.2], 1: [0.1]})
     assert (now.epochs, now.epochs_in_all) == (1, 9 * 10)
     assert (now.records, now.records_left) == (2 * 3, 2 * (9 + 10) + 4 * 2 * 11 + 3 * 5 * 11)
     assert now.records + now.records_left == 6 * 2 * 11 + 3 * 5 * 11
-    pruned = [*rows, *(Row(n, state="pruned", order=n) for n in (2, 3))]
+    pruned = [*arms, *(configuration(n, "", "pruned", order=n) for n in (2, 3))]
     pruning = replace(PLAN, pruner={"name": "asha"})
-    now = standing(pruned, {0: [0.1, 0.2], 1: [0.1], 2: [0.1] * 4, 3: [0.1] * 4}, pruning)
+    now = progress(pruned, {0: [0.1, 0.2], 1: [0.1], 2: [0.1] * 4, 3: [0.1] * 4}, pruning)
     assert now.records_left == 2 * (9 + 10) + 2 * 2 * 4 + 3 * 5 * 11
 
 
+def test_more_epochs_of_a_configuration_are_counted_once() -> None:
+    plain = configuration(0, "plain", "complete", values=(0.4,), order=0)
+    now = progress([plain, configuration(1, "plain", extends=0, after=6)], {1: [0.5, 0.6]}, after=6)
+    assert (now.epochs, now.records) == (2, 2 * 2) and now.configurations[0].epoch == 8
+
+
+def test_what_takes_over_the_records_of_another_is_not_trained() -> None:
+    now = progress([configuration(0, "plain"), configuration(1, "paper", same_as=0)], {0: [0.1]})
+    assert now.records_left == 2 * 10 + 4 * 2 * 11 + 3 * 5 * 11
+
+
 def test_the_running_come_first_and_then_what_ended_last() -> None:
-    ended = [Row(n, f"arm{n}", state="complete", values=(0.1,), order=10_000 - n) for n in range(3000)]
-    now = standing([*ended, Row(3000, "a"), Row(3001, "b")], {3000: [0.5]}, SearchPlan(epochs=10, configurations=3002))
+    ended = [configuration(n, "", "complete", values=(0.1,), order=3000 - n) for n in range(3000)]
+    now = progress([*ended, configuration(3000), configuration(3001)], {3000: [0.5]}, replace(PLAN, confirm=0))
     assert [c.number for c in now.configurations] == [3001, 3000, *range(SHOWN - 2)]
+    assert now.besides == 3002 - SHOWN and display.others(now, 20) == "… and 2982 more"
     assert now.configurations[1].course == (0.5,) and now.configurations[0].epoch == -1
     assert (now.configurations[2].value, now.configurations[2].course) == (0.1, ())

@@ -52,7 +52,7 @@ def sweep(ledger: Ledger, spec: SweepSpec) -> Sweep:
 @pytest.fixture
 def start(spec: SweepSpec, ledger: Ledger, sweep: Sweep, tmp_path: Path) -> Open:
     """A driver; called again, the next one, after the first has died."""
-    return lambda: Driver(spec, ledger, sweep, tmp_path / "packs")
+    return lambda: Driver(spec, ledger, sweep, tmp_path / "packs", tmp_path / "kept")
 
 
 def finish(driver: Driver, pack: Pack) -> None:

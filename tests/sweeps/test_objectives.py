@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -183,7 +183,7 @@ def test_the_next_driver_knows_the_whole_course(images: str, tmp_path: Path) -> 
     for interrupted in (False, True):
         ledger = Ledger.create(f"sqlite:///{tmp_path}/{interrupted}.db")
         sweep = ledger.begin(Sweep("best", spec.to_yaml()))
-        open_: Callable[[], Driver] = lambda: Driver(spec, ledger, sweep, tmp_path / f"{interrupted}")  # noqa: B023,E731
+        open_ = partial(Driver, spec, ledger, sweep, tmp_path / f"{interrupted}", tmp_path / "kept")
         driver = open_()
         pack = driver.next_pack()
         assert pack is not None

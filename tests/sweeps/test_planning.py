@@ -50,7 +50,9 @@ def test_the_packs_of_a_plan_are_those_of_the_driver(images: str, tmp_path: Path
     assert (plan["configurations"], plan["arms"], plan["searched"]) == (9, 3, 6)
     assert (plan["seeds"], plan["members"], plan["epochs"]) == (2, 18, 5)
     with closing(Ledger.create(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
-        driver = Driver(spec, ledger, ledger.begin(Sweep("planned", spec.to_yaml())), tmp_path / "packs")
+        driver = Driver(
+            spec, ledger, ledger.begin(Sweep("planned", spec.to_yaml())), tmp_path / "packs", tmp_path / "kept"
+        )
         packs = 0
         while driver.next_pack():
             packs += 1

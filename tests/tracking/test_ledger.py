@@ -217,11 +217,11 @@ def test_a_sweep_that_goes_on_keeps_its_beginning_and_the_time_of_its_end(ledger
 
 def test_the_first_spec_is_kept_once_there_are_results(ledger: Ledger, maker: Any) -> None:
     sweep = maker.begin(ledger)
-    ledger.respecify(sweep, "name: sweep\n# early")
+    ledger.respecify(sweep, replace(sweep, spec="name: sweep\n# early"))
     assert ledger.sweep("sweep").first_spec is None
     maker.configuration(ledger, sweep, 0)
-    ledger.respecify(sweep, "name: sweep\n# late")
-    ledger.respecify(sweep, "name: sweep\n# later")
+    ledger.respecify(sweep, replace(sweep, spec="name: sweep\n# late"))
+    ledger.respecify(sweep, replace(sweep, spec="name: sweep\n# later"))
     late = ledger.sweep("sweep")
     assert (late.spec, late.first_spec) == ("name: sweep\n# later", "name: sweep\n# early")
 
