@@ -77,7 +77,9 @@ def metrics(name: One = None, as_json: Json = False) -> None:
     ]
     entries = _chosen(every, "name", name, "there is no metric", "gradsweep metrics")
     rows = [[e["name"], e["per"], e["line"]] for e in entries]
-    say(entries, table(["metric", "per", "meaning~"], rows), as_json)
+    names = "\n\nNAME is a layer of the network: `gradsweep regimes` lists them"
+    of_layers = any(e["per"] == "layer" for e in entries)
+    say(entries, table(["metric", "per", "meaning~"], rows) + names * of_layers, as_json)
 
 
 def network_table(regime: str) -> list[dict[str, Any]]:

@@ -113,7 +113,7 @@ def logs(
 @app.command()
 def stop(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
     """Stop a running sweep cleanly; it can be resumed."""
-    _say_status(target_at(to, store).stop(name), to, as_json)
+    _say_status(target_at(to, store).stop(name), to, as_json, each=False)
 
 
 @app.command()
@@ -154,9 +154,9 @@ def document(status: SweepStatus, to: str | None, *, each: bool = True) -> dict[
     }
 
 
-def _say_status(status: SweepStatus, to: str | None, as_json: bool) -> None:
-    """One line per fact, and a table of configurations."""
-    known, lines = document(status, to), list[tuple[str, Any]]()
+def _say_status(status: SweepStatus, to: str | None, as_json: bool, *, each: bool = True) -> None:
+    """One line per fact, and a table of `each` of the newest configurations."""
+    known, lines = document(status, to, each=each), list[tuple[str, Any]]()
     state = status.state + (f" (process {known['process']})" if known["process"] else "")
     lines += [("sweep", status.name), ("state", f"{state}: {status.detail}" if status.detail else state)]
     lines += [(word, _local_time(known[key])) for word, key in TIMES if known[key]]
@@ -178,7 +178,7 @@ def _say_status(status: SweepStatus, to: str | None, as_json: bool) -> None:
         ]
         rows = display.table_rows(progress.configurations[: display.ROWS], sys.stdout.encoding)
         more = display.others(progress, display.ROWS)
-        if rows:
+        if rows and each:
             configurations = "\n\n" + "\n".join(filter(None, [table(display.COLUMNS, rows), more]))
     if status.last_line:
         lines.append(("last line", status.last_line))
