@@ -62,7 +62,9 @@ def display(name: str, state: Callable[[], State], console: Console | None = Non
             live = Live(
                 get_renderable=lambda: view.live(seen(), console), console=console, refresh_per_second=4, transient=True
             )
-            finally_.enter_context(live)
+            finally_.callback(live.stop)
+            # At once: until it has been drawn, what other threads log would be written into the midst of it.
+            live.start(refresh=True)
         else:
             thread = threading.Thread(target=print_lines, name="display", daemon=True)
             thread.start()
@@ -125,12 +127,8 @@ class View:
 
     def live(self, now: State, console: Console, status: SweepStatus | None = None) -> Group:
         """The same as lines, and a table of as many configurations as the terminal has room for."""
-        for task, done, total in zip(
-            self._tasks,
-            (now.counts.ended, now.epochs),
-            (now.counts.total, now.epochs_in_all),
-            strict=True,
-        ):
+        both = (now.counts.ended, now.counts.total), (now.epochs, now.epochs_in_all)
+        for task, (done, total) in zip(self._tasks, both, strict=True):
             self._bars.update(task, completed=done, total=max(total, 1))
         left = self.pace.left(now)
         passed = lasting(status.recorded["seconds"] if status and status.recorded else self._passed)

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +57,7 @@ LISTED: dict[str, Callable[[dict[str, Any]], str]] = {
     "duration": lambda sweep: "" if sweep["seconds"] is None else lasting(sweep["seconds"]),
     "best#": lambda sweep: f"{sweep['best']['value']:.4g}" if sweep["best"] else "",
     "ended#": lambda sweep: "" if sweep["total"] is None else f"{sweep['ended']}/{sweep['total']}",
-    "question…": lambda sweep: sweep["question"] or "",
+    "question…": lambda sweep: " ".join((sweep["question"] or "").split()),
 }
 
 
@@ -138,16 +138,20 @@ def document(status: SweepStatus, to: str | None, *, each: bool = True) -> dict[
     """
     from sweeps.driver.status import COUNTS
 
-    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store", "seconds")
+    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
     recorded = status.recorded or {}
     configurations = [asdict(standing) for standing in recorded["progress"].configurations] if recorded else None
+    started, finished = (
+        told or recorded.get(key, "") for told, key in ((status.started, "started"), (status.ended, "finished"))
+    )
     return {
         "name": status.name,
         "state": status.state,
         "to": to,
         "detail": status.detail,
-        "started": status.started or recorded.get("started", ""),
-        "finished": status.ended or recorded.get("finished", ""),
+        "started": started,
+        "finished": finished,
+        "seconds": recorded["seconds"] if recorded else _between(started, finished),
         "said": status.last_line,
         **{key: recorded.get(key) for key in keys},
         **({"configurations": configurations} if each else {}),
@@ -186,6 +190,14 @@ def _say_status(status: SweepStatus, to: str | None, as_json: bool, *, each: boo
 
 
 TIMES = (("started", "started"), ("ended", "finished"))
+
+
+def _between(started: str, finished: str) -> float | None:
+    """How many seconds it took, or has taken until now; None where it has not started."""
+    if not started:
+        return None
+    end = datetime.fromisoformat(finished) if finished else datetime.now(UTC)
+    return (end - datetime.fromisoformat(started)).total_seconds()
 
 
 def _local_time(time: str) -> str:

@@ -39,6 +39,7 @@ def test_a_sweep_is_seen_while_it_runs_from_anywhere_and_is_stopped_when_killed(
     with Terminal(["run", spec, "--executor", "in-process"], command.folder, here) as run:
         run.until(lambda text: " left\n" in text and f"MLflow: gradsweep ui --store {command.store.folder}\n" in text)
         fits(run)
+        assert re.search(r"^MLflow: ", run.text, re.MULTILINE)  # between two frames
         assert "0/62" in run.text and "… and " not in run.text
         assert re.search(r"^best 0\.\d+ \((plain|paper|.*), running, epoch \d+\)", run.text, re.MULTILINE)
         assert {int(row[1]) for row in ROW.finditer(run.text)} == {0, 1, 2}
