@@ -17,10 +17,9 @@ from typing import TypeVar
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
-from sweeps.commands.text import duration, grid, lasting
+from sweeps.commands.text import duration, lasting, table
 from sweeps.driver.progress import Progress as State
 from sweeps.driver.progress import Standing
 from sweeps.targets.target import READY_LINE, RESUME_COMMAND, UNDER_WAY, SweepStatus
@@ -183,12 +182,12 @@ def seldom(look: Callable[[], T]) -> Callable[[], T]:
     return seen
 
 
-def configurations(now: State, rows: int, console: Console) -> Sequence[Table | Text]:
+def configurations(now: State, rows: int, console: Console) -> list[Text]:
     """The table of the first `rows` configurations, and how many there are besides."""
     if not now.configurations:
         return []
-    drawn = grid(COLUMNS, table_rows(now.configurations[:rows], console.encoding), console.width)
-    return [drawn, *(Text(more) for more in [others(now, rows)] if more)]
+    drawn = table(COLUMNS, table_rows(now.configurations[:rows], console.encoding), width=console.width)
+    return [Text.from_ansi(text, no_wrap=True) for text in (drawn, others(now, rows)) if text]
 
 
 COLUMNS = ("no.#", "configuration…", "state", "epoch#", "value#", "by epoch")

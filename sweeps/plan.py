@@ -9,10 +9,11 @@ middle one stands for all.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from search_spaces.plan import SearchPlan
@@ -20,9 +21,10 @@ from sweeps.spec.reading import Resources, SweepSpec
 from trainers.data import Images, images_of
 from trainers.engines import kind_of, resolve
 from trainers.errors import RequestError
-from trainers.layers import Layer, multiply_adds, parameter_count, places
+from trainers.layers import Layer, buffer_shapes, multiply_adds, parameter_count, places
 from trainers.members import WHOLE, MemberConfig, layers_of
 from trainers.regimes import NETWORK
+from trainers.states import kept_by
 
 
 class Seconds(NamedTuple):
@@ -151,6 +153,25 @@ def _middle(spec: SweepSpec) -> dict[str, int]:
             ends = [int(value) for value in space[name].ends.values()]
             middle[name] = round(sum(ends) / len(ends))
     return middle
+
+
+def kept_bytes(spec: SweepSpec) -> int:
+    """About how many bytes of complete configurations `resources.keep` keeps, if none is pruned; 0 without it."""
+    plan, keep = spec.search_plan(), spec.resources.keep
+    if keep is None:
+        return 0
+    arms = [spec.members(arm)[0] for arm in plan.arms.values()]
+    configurations = arms + [spec.members(_middle(spec))[0]] * plan.configurations
+
+    def of_member(member: MemberConfig) -> int:
+        layers = layers_of(member, images_of(member.data).classes or 10)
+        vectors = 1 + (len(kept_by(member)) if keep == "states" else 0)
+        statistics = sum(math.prod(shape) for kept in buffer_shapes(layers) for shape, _ in kept.values())
+        about = len(json.dumps(asdict(member)))  # in a NumPy text, of four bytes per character
+        return 4 * (vectors * parameter_count(layers) + statistics + about)
+
+    sizes = list(map(of_member, configurations))
+    return sum(sizes) * len(spec.seeds) + sum(sizes[: plan.confirming]) * len(spec.fresh_seeds)
 
 
 def _seconds(member: MemberConfig, images: Images) -> float:

@@ -234,6 +234,23 @@ class Ledger:
         ended = _now() if trained else sa.func.coalesce(_sweeps.c.ended, _now())
         self._write(lambda db, again: _change(db, _sweeps.c.id == sweep.id, status=status, note=note, ended=ended))
 
+    def describe(self, sweep: Sweep, *, remark: str | None = None, tags: Sequence[str] | None = None) -> None:
+        """What its users say of a sweep: a remark, tags, each replaced where it is given."""
+        said = {"remark": remark, "tags": None if tags is None else tuple(tags)}
+        values = {name: value for name, value in said.items() if value is not None}
+        self._write(lambda db, again: _change(db, _sweeps.c.id == sweep.id, **values))
+
+    def delete(self, sweep: Sweep) -> None:
+        """Delete the sweep with all that is recorded of it; its name is free."""
+        tables = [table for table in reversed(_tables.sorted_tables) if "sweep" in table.c]
+
+        def write(db: sa.Connection, again: bool) -> None:
+            for table in tables:
+                db.execute(sa.delete(table).where(table.c.sweep == sweep.id))
+            db.execute(sa.delete(_sweeps).where(_sweeps.c.id == sweep.id))
+
+        self._write(write)
+
     def add(self, sweep: Sweep, configurations: Sequence[Configuration]) -> None:
         """New configurations, all of them or none."""
         if not configurations:

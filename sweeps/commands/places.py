@@ -41,9 +41,15 @@ def submit(
 
 
 @app.command("list")
-def list_(to: To = None, store: Store = None, as_json: Json = False) -> None:
+def list_(
+    to: To = None,
+    store: Store = None,
+    tag: Annotated[str | None, Option(metavar="TAG", help="only those with this tag")] = None,
+    as_json: Json = False,
+) -> None:
     """List the sweeps in the store, or on a cluster."""
     listed = [document(status, to, each=False) for status in target_at(to, store).list()]
+    listed = [sweep for sweep in listed if tag is None or tag in (sweep["tags"] or ())]
     rows = [[text(sweep) for text in LISTED.values()] for sweep in listed]
     # A question is what it has room for; a column of which nothing is known from here is left out.
     columns = {name: [*column] for name, column in zip(LISTED, zip(*rows, strict=True), strict=False) if any(column)}
@@ -138,7 +144,7 @@ def document(status: SweepStatus, to: str | None, *, each: bool = True) -> dict[
     """
     from sweeps.driver.status import COUNTS
 
-    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
+    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "tags", "note", "store")
     recorded = status.recorded or {}
     configurations = [asdict(standing) for standing in recorded["progress"].configurations] if recorded else None
     started, finished = (
@@ -184,6 +190,7 @@ def _say_status(status: SweepStatus, to: str | None, as_json: bool, *, each: boo
         more = display.others(progress, display.ROWS)
         if rows and each:
             configurations = "\n\n" + "\n".join(filter(None, [table(display.COLUMNS, rows), more]))
+    lines += [(key, text) for key, text in (("tags", ", ".join(known["tags"] or ())), ("note", known["note"])) if text]
     if status.last_line:
         lines.append(("last line", status.last_line))
     say(known, facts(lines) + configurations, as_json)

@@ -92,13 +92,10 @@ def _read(spec: str, settings: list[str], name: str | None) -> SweepSpec:
 
 
 def _extended(name: str, settings: list[str], file: Path | None, store: str | None) -> SweepSpec:
-    """The spec of a sweep that is there, or of a file, with settings over it."""
-    from sweeps.driver.status import stored_text
-    from sweeps.spec.reading import parse, read
+    from sweeps.library import extended_spec
     from sweeps.store_file import open_store
 
-    text = stored_text(name, open_store(store))
-    return read(file, settings, name) if file else parse(text, name, settings)
+    return extended_spec(name, open_store(store), settings, file)
 
 
 def _carry_out(

@@ -39,6 +39,10 @@ class Bucket:
         entries = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         return {info.base_name for info in entries if info.type == kind}
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return bool(self._files.get_file_info(f"{self._root}/{name}").type == fs.FileType.File)
+
     def put(self, name: str, content: bytes) -> None:
         """Write a file; in a bucket it is there whole or not at all."""
         if isinstance(self._files, fs.LocalFileSystem):
@@ -46,17 +50,27 @@ class Bucket:
         with self._files.open_output_stream(f"{self._root}/{name}") as stream:
             stream.write(content)
 
-    def get(self, name: str, folder: Path) -> None:
-        """Copy a file from there."""
+    def read(self, name: str) -> bytes:
+        """What a file holds."""
         with self._files.open_input_stream(f"{self._root}/{name}") as stream:
-            (folder / name).write_bytes(stream.read())
+            return bytes(stream.read())
 
     def delete(self, name: str) -> None:
         """Delete a file."""
         self._files.delete_file(f"{self._root}/{name}")
 
+    def everything(self) -> list[str]:
+        """The files in it and in the folders in it, by their paths inside."""
+        entries = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True, recursive=True))
+        return [info.path.removeprefix(f"{self._root}/") for info in entries if info.type == fs.FileType.File]
 
-_patient = retry(
+    def delete_everything(self) -> None:
+        """Delete it with all that is in it, if it is there."""
+        if self._files.get_file_info(self._root).type == fs.FileType.Directory:
+            self._files.delete_dir(self._root)
+
+
+patient = retry(
     retry=retry_if_exception_type(OSError),
     wait=wait_random_exponential(multiplier=0.25, max=10),
     stop=lambda state: (state.seconds_since_start or 0) >= PATIENCE_SECONDS,
@@ -80,12 +94,12 @@ def mirror(url: str, sweep: str, pack: str) -> Iterator[tuple[Path, Callable[[],
     with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
         folder, base = Path(temporary), Path(temporary) / f"{pack}.npz"
 
-        @_patient
+        @patient
         def fetch() -> None:
             for name in bucket.names():
-                bucket.get(name, folder)
+                (folder / name).write_bytes(bucket.read(name))
 
-        @_patient
+        @patient
         def push() -> None:
             """What is new here is copied, what is gone here is deleted there; states never change under their name."""
             here = {file.name: file for file in folder.glob(f"{base.name}.*") if file.suffix[1:].isdecimal()}

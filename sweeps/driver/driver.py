@@ -22,7 +22,8 @@ import numpy as np
 from search_spaces.plan import Row, SearchPlan
 from search_spaces.search import ask, ended, history, search_has_ended, whole
 from search_spaces.suggest import point
-from sweeps.driver.extension import kept_file, lacking
+from sweeps.driver.extension import lacking
+from sweeps.driver.kept import Kept
 from sweeps.driver.packs import End, Metrics, Pack, PackedConfiguration, PackReport, metrics_of
 from sweeps.driver.progress import Progress, name_of, progress_of
 from sweeps.plan import pack_size
@@ -42,11 +43,11 @@ _SHARED = sorted({f.name for f in fields(Row)} & {f.name for f in fields(Configu
 class Driver:
     """See the module. One thread writes; `progress` may be read from any.
 
-    `states` is the folder in which workers keep the states of the packs in training, `kept` that of what is kept of
-    complete configurations. `trained` says whether anything has been recorded since this driver started.
+    `states` is the folder in which workers keep the states of the packs in training, `kept` what is kept of complete
+    configurations. `trained` says whether anything has been recorded since this driver started.
     """
 
-    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Path) -> None:
+    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Kept) -> None:
         self.states = states
         self.trained = False
         self._spec = spec
@@ -55,7 +56,7 @@ class Driver:
         self._objectives = tuple(spec.objectives)
         self._ledger = ledger
         self._sweep = sweep
-        self._kept = kept
+        self.kept = kept
         self._waiting: deque[Pack] = deque()
         self._live: dict[str, Pack] = {}
         self._exhausted_at = -1  # how many had ended when there was nothing to ask for
@@ -213,26 +214,27 @@ class Driver:
 
     def _add(self, new: Sequence[Configuration]) -> None:
         """Configurations that are new in the sweep: into the ledger, then out as packs."""
-        new = [replace(c, same_as=self._first.get(_trains([c]))) if c.extends is None else c for c in new]
+        new = [
+            self._note(c if c.extends is not None else replace(c, same_as=self._first.get(_trains([c])))) for c in new
+        ]
         self._ledger.add(self._sweep, new)
-        for c in new:
-            self._note(c, {})
         self._hand_out(new)
 
-    def _note(self, c: Configuration, objectives: Mapping[int, float]) -> None:
+    def _note(self, c: Configuration, objectives: Mapping[int, float] = {}) -> Configuration:
         self._configurations.append(c)
         self._rows.append(row_of(c, objectives))
         head = c.number if c.extends is None else c.extends
         self._families.setdefault(head, []).append(c.number)
         if self._configurations[head].same_as is None:
             self._first.setdefault(_trains(self._family(head)), head)
+        return c
 
     def _family(self, head: int) -> list[Configuration]:
         return [self._configurations[number] for number in self._families[head]]
 
     def _follow(self, heads: Sequence[int] = ()) -> None:
         """What follows from ends: what extends these configurations, and copies that take over the records."""
-        more = [c for head in heads for c in lacking(self._spec, self._family(head), self._kept)]
+        more = [c for head in heads for c in lacking(self._spec, self._family(head), self.kept)]
         size = self._pack_sizes[0]
         first = len(self._rows)
         numbered = [
@@ -301,11 +303,11 @@ class Driver:
             # A short word for what members trained together must share, the same in every process.
             shared = "|".join(map(str, kind_of(members[0], "cuda" if self._spec.resources.gpus else "cpu")))
             kind = hashlib.sha256(shared.encode()).hexdigest()[:6]
-            kept = None
+            before = None
             if c.after >= 0:
                 kind += f"-{c.after}"
-                kept = self._goes_on_from(c)
-            packed = PackedConfiguration(c.number, members, *self._recorded(c), kept=kept)
+                before = self._goes_on_from(c)
+            packed = PackedConfiguration(c.number, members, *self._recorded(c), before=before)
             fit.setdefault((c.pack, kind), []).append(packed)
         if failed:
             self._write({}, failed)
@@ -325,10 +327,10 @@ class Driver:
                 )
             )
 
-    def _goes_on_from(self, c: Configuration) -> Path:
-        """The file of the states from which more epochs go on."""
+    def _goes_on_from(self, c: Configuration) -> int:
+        """The configuration from whose kept states more epochs go on."""
         chain = next(chain for chain, seeds in chains(self._family(c.extends or 0)) if set(seeds) == set(c.seeds))
-        return kept_file(self._kept, chain[chain.index(c) - 1])
+        return chain[chain.index(c) - 1].number
 
 
 def _trains(family: Sequence[Configuration]) -> object:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from sweeps.driver.kept import Kept
 from sweeps.spec.reading import SweepSpec
 from tracking.extended import Family, chains, families, state_of
 from tracking.types import Configuration
@@ -18,7 +18,7 @@ from tracking.verdict.tables import count
 CONSTANT = "constant"
 
 
-def lacking(spec: SweepSpec, family: Family, kept: Path) -> Iterator[Configuration]:
+def lacking(spec: SweepSpec, family: Family, kept: Kept) -> Iterator[Configuration]:
     """The rows that a configuration lacks to be what the spec asks for, not yet numbered; `kept` has the states."""
     head = family[0]
     if state_of(family) != "complete" or head.same_as is not None:
@@ -37,13 +37,13 @@ def lacking(spec: SweepSpec, family: Family, kept: Path) -> Iterator[Configurati
     for chain, seeds in groups:
         last = chain[-1]
         if (before := last.member["epochs"]) < epochs:
-            goes_on = member["schedule"] == CONSTANT and kept_file(kept, last).is_file()
+            goes_on = member["schedule"] == CONSTANT and kept.has_states(last.number)
             after = before if goes_on else -1
             name = f"{head.name}, {_range('epoch', range(after + 1, epochs + 1))}"
             yield replace(row, name=name, seeds=seeds, after=after)
 
 
-def extensions(spec: SweepSpec, configurations: Sequence[Configuration], kept: Path) -> list[str]:
+def extensions(spec: SweepSpec, configurations: Sequence[Configuration], kept: Kept) -> list[str]:
     """A line on each way in which configurations are to be extended; empty where none are."""
     ways: dict[str, set[int]] = {}
     for number, family in families(configurations).items():
@@ -60,11 +60,6 @@ def extensions(spec: SweepSpec, configurations: Sequence[Configuration], kept: P
                 way = f"{epochs} epochs from the start: over more epochs the {schedule} schedule is another"
             ways.setdefault(way, set()).add(number)
     return [f"extending {count(len(numbers), 'configuration')}: {way}" for way, numbers in ways.items()]
-
-
-def kept_file(kept: Path, c: Configuration) -> Path:
-    """The states of a configuration's members after their last epoch."""
-    return kept / f"{c.number}.npz"
 
 
 def _range(word: str, numbers: Sequence[int]) -> str:

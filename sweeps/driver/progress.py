@@ -14,6 +14,7 @@ from search_spaces.plan import Row, SearchPlan
 from search_spaces.search import Counts, counts, whole
 from search_spaces.space import Value
 from sweeps.spec.model import SweepSpec
+from tracking.best import best
 from tracking.types import Configuration
 
 SHOWN = 100  # configurations: as many as the highest terminal has lines
@@ -25,18 +26,23 @@ class Standing:
     """One configuration: the last of its `epochs` that is recorded (-1 before the first), and the first objective.
 
     `value` is the objective after that epoch, a mean over the seeds; None where there is none or it is not finite.
-    `course` has it by epoch, from the first recorded one on. `phase` is search | confirm; `state` is that of its row,
-    or stopped.
+    `course` has it by epoch, from the first recorded one on. `confirms` is the number of the one that it trains again
+    on fresh seeds; `state` is a configuration's, or stopped.
     """
 
     number: int
     name: str
-    phase: str
+    confirms: int | None
     state: str
     epoch: int
     epochs: int
     value: float | None
     course: tuple[float | None, ...]
+
+    @property
+    def phase(self) -> str:
+        """search | confirm."""
+        return "search" if self.confirms is None else "confirm"
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def progress_of(
 
     newest = heapq.nlargest(SHOWN, configurations, key=lambda c: (c.state == "running", c.order, c.number))
     looked_up = courses([*{c.number: c for c in [*running, *newest]}])
-    best = _best(plan, configurations, rows, looked_up)
+    first = _best(plan, configurations, rows, looked_up)
 
     def standing(c: Configuration, value: float | None = None) -> Standing:
         course = tuple(_finite(value) for _, value in sorted(looked_up.get(c.number, {}).items()))
@@ -101,7 +107,7 @@ def progress_of(
         return Standing(
             number=c.number,
             name=c.name,
-            phase=c.phase,
+            confirms=c.confirms,
             state=c.state,
             epoch=reached.get(c.number, -1),
             epochs=_epochs(c),
@@ -118,7 +124,7 @@ def progress_of(
         ),
         records_left=to_come,
         objective=spec.objectives[0].name,
-        best=standing(configurations[best[1]], best[0]) if best else None,
+        best=standing(configurations[first[1]], first[0]) if first else None,
         configurations=tuple(map(standing, newest)),
         besides=len(configurations) - len(newest),
     )
@@ -134,25 +140,25 @@ def name_of(arm: str, parameters: Mapping[str, Value]) -> str:
 def _best(
     plan: SearchPlan, configurations: Sequence[Configuration], rows: Sequence[Row], courses: Courses
 ) -> tuple[float, int] | None:
-    """The best complete or running configuration: of those on fresh seeds, as soon as one of them is complete.
+    """The best complete or running configuration, its value and number: by the rule of the verdict.
 
-    That is what the verdict goes by: the best of many on the seeds that selected it is the best in part by luck.
     One that is being extended counts with what it has been worth.
     """
     every = whole(rows)
-    confirmed = any(row.confirms is not None and row.state == "complete" for row in every)
-    values: list[tuple[float, int]] = []
+    again = {row.number for row in every if row.confirms is not None}
+    confirmed = any(row.number in again and row.state == "complete" for row in every)
+    values: dict[int, float] = {}
     for row in every:
         c = configurations[row.number]
-        if (row.confirms is not None) != confirmed:
-            continue
         if row.state in ("complete", "running") and (known := row.values or c.values):
-            values.append((known[0], row.number))
-        elif c.state == "running" and (course := courses.get(row.number)) and (last := max(course)) > 0:
-            values.append((course[last], row.number))
-    values = [(value, number) for value, number in values if math.isfinite(value)]
-    choose = max if plan.goals[0] == "maximize" else min
-    return choose(values, key=lambda pair: pair[0], default=None)
+            values[row.number] = known[0]
+        elif c.state == "running" and (confirmed or row.number not in again):
+            course = courses.get(row.number) or {0: math.nan}
+            if (last := max(course)) > 0:
+                values[row.number] = course[last]
+    values = {number: value for number, value in values.items() if math.isfinite(value)}
+    first = best(values, again, plan.goals[0])
+    return None if first is None else (values[first], first)
 
 
 def _typical(configurations: Sequence[Configuration], reached: Mapping[int, int]) -> float | None:

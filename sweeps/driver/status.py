@@ -40,6 +40,7 @@ def counts_of(spec: SweepSpec, configurations: list[Configuration]) -> Counts:
 def look_at(name: str, store: Store) -> dict[str, Any]:
     """Counts, the best so far, whether a driver has it, what its mirrors lack. Raises SearchError for no such sweep.
 
+    `best` is by fresh seeds as soon as something is complete on them, as in the verdict.
     `state` is running (a driver has it; `process`, where it is on this machine), finished, or stopped (it can be
     resumed), also where its driver was killed. `progress` is what its driver shows. Times are RFC 3339 in UTC, of a
     sweep that does not run the last that is known of it; `seconds` are those between them, or until now.
@@ -61,7 +62,7 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         # A driver that was killed has noted no end.
         end = None if process else (sweep.status != "running" and sweep.ended) or ledger.last_recorded(sweep)
     so_far = so_far if process else so_far.stopped
-    best, total = so_far.best, so_far.counts.total
+    first, total = so_far.best, so_far.counts.total
     return {
         "name": name,
         "state": "running" if process else "finished" if so_far.counts.ended >= total else "stopped",
@@ -70,19 +71,22 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         "finished": _time(end) if end else "",
         "seconds": ((end or time.time_ns() // 1_000_000) - sweep.begun) / 1000,
         **{word: getattr(so_far.counts, word) for word in COUNTS},
-        "best": best
-        and {
-            "configuration": best.number,
-            "name": best.name,
-            "phase": best.phase,
-            "state": best.state,
-            "epoch": best.epoch,
+        "best": None
+        if first is None
+        else {
+            "configuration": first.number if first.confirms is None else first.confirms,
+            "name": first.name,
+            "phase": first.phase,
+            "state": first.state,
+            "epoch": first.epoch,
             "metric": so_far.objective,
-            "value": best.value,
+            "value": first.value,
         },
         "failures": Counter(c.reason for c in configurations if c.state == "failed"),
         "undelivered": undelivered,
         "question": spec.question,
+        "tags": list(sweep.tags),
+        "note": sweep.remark,
         "store": str(store.where),
         "progress": so_far,
     }

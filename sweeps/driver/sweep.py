@@ -22,9 +22,11 @@ from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
+from sweeps.driver import marks
 from sweeps.driver.driver import Driver
 from sweeps.driver.extension import extensions
 from sweeps.driver.growth import differences
+from sweeps.driver.kept import Kept
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.progress import Progress
@@ -78,6 +80,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
     from sweeps.report_page import leave_for_mlflow
 
+    if executor == "in-process":
+        store = replace(store, checkpoints=None)  # it needs no bucket
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)
@@ -101,9 +105,11 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
         asked = _sweep(spec, digests)
         sweep = ledger.respecify(ledger.begin(asked), asked)
-        for line in extensions(spec, ledger.configurations(sweep), store.kept(spec.name)):
+        marks.claim(store, sweep)
+        kept = Kept.of(spec.name, store, spec.resources.keep)
+        for line in extensions(spec, ledger.configurations(sweep), kept):
             log.info(line)
-        driver = Driver(spec, ledger, sweep, store.states(spec.name), store.kept(spec.name))
+        driver = Driver(spec, ledger, sweep, store.states(spec.name), kept)
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
         mirrors.start()
 
@@ -117,6 +123,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             with show(spec.name, lambda: driver.progress):
                 workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
+            with suppress(RequestError):  # a bucket that does not answer now
+                marks.release(store, sweep)
             verdict = verdict_of(spec, store)
             status = "finished" if driver.progress.counts.complete else "failed"
             leave_for_mlflow(spec, store, verdict, status)
@@ -193,6 +201,7 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
     check_login(spec.tracking.uri or store.mlflow_uri)
     if not there:
         refuse_foreign(store, spec.name, spec.tracking.uri)
+        marks.refuse_foreign(store, spec.name, "")
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
@@ -201,6 +210,7 @@ def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapp
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return
+    marks.refuse_foreign(store, spec.name, sweep.mark)
     before = parse(sweep.spec, spec.name, begun=True)
     if keys := differences(before, spec):
         raise RequestError(

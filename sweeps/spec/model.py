@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -116,6 +116,11 @@ class Resources(Part):
     gpus: float = optional(0, "GPUs per pack, at most one; packs share one by fractions", ge=0, le=1)
     pack: int = optional(8, "configurations per pack, at most; fewer where cores would be idle", ge=1)
     concurrent: Concurrent = optional("auto", "packs at once; auto: as many as the machine or the cluster has room for")
+    keep: Literal["weights", "states"] | None = optional(
+        None,
+        "of each complete configuration, weights: what `gradsweep weights` writes as PyTorch files | "
+        "states: the optimizer's vectors as well, from which more epochs can go on",
+    )
 
     @property
     def ahead(self) -> int:
@@ -223,7 +228,8 @@ class SweepSpec(Part):
             (data["objective"],) = data["objective"]
         data["claims"] = [claim.given for claim in self.claims]
         # Left out where there are none, so that a sweep begun without them is the same sweep.
-        for part, key in ((data, "search"), (data, "claims"), (data, "confirm"), (data["search"], "pruner")):
+        optional_keys = ((data, "search"), (data, "claims"), (data, "confirm"), (data["search"], "pruner"))
+        for part, key in (*optional_keys, (data["resources"], "keep")):
             if part and not part[key]:
                 del part[key]
         return dump(data)

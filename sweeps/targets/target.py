@@ -18,9 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainers.errors import SearchError, StoreError, TargetError
+
+if TYPE_CHECKING:
+    from sweeps.driver.deletion import Deleted
 
 # queued: accepted, and waiting for its turn; stopped: it can be resumed, as a failed one can.
 STATES = ("queued", "starting", "running", "stopping", "stopped", "finished", "failed")
@@ -108,6 +111,9 @@ class Target(Protocol):
 
     def resume(self, name: str) -> Submitted:
         """Continue a sweep that has stopped or failed, with the spec that it was submitted with."""
+
+    def delete(self, name: str) -> Deleted:
+        """Delete a sweep that does not run, with its records; may be repeated where something was left."""
 
 
 def target_at(to: str | None, store: str | None = None, pool: Path | None = None) -> Target:

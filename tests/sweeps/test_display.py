@@ -18,7 +18,7 @@ from sweeps.spec.reading import parse
 from sweeps.targets.target import SweepStatus
 from tracking.types import Configuration
 
-BEST = Standing(1, "paper", "search", "running", 12, 30, 0.88123, (0.1, 0.5, 0.88123))
+BEST = Standing(1, "paper", None, "running", 12, 30, 0.88123, (0.1, 0.5, 0.88123))
 STATE = Progress(
     Counts(62, 20, 3, 1, 0, 16),
     epochs=400,

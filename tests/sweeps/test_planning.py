@@ -13,6 +13,7 @@ import sweeps
 from sweeps.commands.run import plan_text
 from sweeps.commands.text import duration
 from sweeps.driver.driver import Driver
+from sweeps.driver.kept import Kept
 from sweeps.plan import pack_size, plan_of
 from sweeps.spec.checks import doubts
 from sweeps.spec.reading import parse
@@ -51,7 +52,7 @@ def test_the_packs_of_a_plan_are_those_of_the_driver(images: str, tmp_path: Path
     assert (plan["seeds"], plan["members"], plan["epochs"]) == (2, 18, 5)
     with closing(Ledger.create(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
         driver = Driver(
-            spec, ledger, ledger.begin(Sweep("planned", spec.to_yaml())), tmp_path / "packs", tmp_path / "kept"
+            spec, ledger, ledger.begin(Sweep("planned", spec.to_yaml())), tmp_path / "packs", Kept(tmp_path / "kept")
         )
         packs = 0
         while driver.next_pack():
