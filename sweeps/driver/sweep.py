@@ -154,8 +154,8 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
     claims = spec.judged_claims()
-    first = parse(sweep.first_spec, spec.name, begun=True).judged_claims() if sweep.first_spec else claims
-    known = [replace(claim, name="", says="") for claim in first]
+    begun = parse(sweep.first_spec, spec.name, begun=True) if sweep.first_spec else None
+    known = [replace(claim, name="", says="") for claim in (begun.judged_claims() if begun else claims)]
     return judge(
         load_wide(spec.name, store),
         outcomes(spec.name, store),
@@ -166,6 +166,7 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
         confirming=spec.confirm is not None,
         later=[claim.name for claim in claims if replace(claim, name="", says="") not in known],
         left=counts.total - counts.ended,
+        seeds_added=begun is not None and (begun.seeds, begun.fresh_seeds) != (spec.seeds, spec.fresh_seeds),
     )
 
 
