@@ -196,7 +196,13 @@ class Ledger:
 
     def begin(self, sweep: Sweep) -> Sweep:
         """The sweep starts or continues: what is recorded of it is kept, and its status is running again."""
-        first = {"mark": uuid.uuid4().hex, "begun": _now(), "revision": 1, "status": "running", "note": ""}
+        first = {
+            "mark": uuid.uuid4().hex,
+            "begun": sweep.begun or _now(),
+            "revision": 1,
+            "status": "running",
+            "note": "",
+        }
         row = asdict(sweep) | first
         del row["id"]
 

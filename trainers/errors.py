@@ -126,9 +126,15 @@ def shown(value: object) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an exception's message after its type's name, at most 300 characters."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")[:300]
+    """An exception's message after its type's name, all of its lines as one, see `flat`."""
+    return flat(f"{type(error).__name__}: {error}").rstrip(": ")
+
+
+def flat(text: str, most: int = 500) -> str:
+    """A text as one line of at most `most` characters; of a longer one the beginning, and the end, where causes are."""
+    line = " ".join(text.split())
+    half = (most - 5) // 2
+    return line if len(line) <= most else f"{line[:half]} ... {line[-half:]}"
 
 
 def is_wrong_request(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sweeps.commands import Json, Name, Store, app, say
+from sweeps.commands import Json, Name, Store, app, say, typed
 from trainers.errors import FAILED
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def audit_of(name: str, folder: str | None) -> dict[str, Any]:
         states.problems.append(f"{ended} configurations have ended, but only {total} were asked for")
     states.pending = f"{total - ended} of {total} have not ended" if state != "finished" else ""
     if state == "finished" and current.pending:
-        current.problems.append(f"{current.pending}: gradsweep sync {name} sends them")
+        current.problems.append(f"{current.pending}: {typed('sync', name, store=folder)}")
         current.pending = ""
     laws.append(_left_behind(name, store, state))
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, To, app, say
+from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, To, app, say, typed
 from sweeps.commands.text import facts, lasting, table
 from sweeps.targets.target import SweepStatus, target_at
 
@@ -71,7 +70,7 @@ def _none_yet(to: str | None, store: str | None) -> str:
     from sweeps.store_file import open_store
 
     words = ["submit", "quickstart", "--to", to] if to else ["run", "quickstart"]
-    first = shlex.join(["gradsweep", *words, *(["--store", store] if store else [])])
+    first = typed(*words, store=store)
     if to:
         return f"no sweeps at {to} yet: {first}"
     here = open_store(store)
@@ -99,7 +98,7 @@ def status(
         seen = display.watch(name, lambda: target.status(name), Console(stderr=as_json, soft_wrap=True))
     else:
         seen = target.status(name)
-    _say_status(seen, to, as_json)
+    _say_status(seen, to, store, as_json)
 
 
 @app.command()
@@ -119,7 +118,7 @@ def logs(
 @app.command()
 def stop(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
     """Stop a running sweep cleanly; it can be resumed."""
-    _say_status(target_at(to, store).stop(name), to, as_json, each=False)
+    _say_status(target_at(to, store).stop(name), to, store, as_json, each=False)
 
 
 @app.command()
@@ -164,7 +163,7 @@ def document(status: SweepStatus, to: str | None, *, each: bool = True) -> dict[
     }
 
 
-def _say_status(status: SweepStatus, to: str | None, as_json: bool, *, each: bool = True) -> None:
+def _say_status(status: SweepStatus, to: str | None, store: str | None, as_json: bool, *, each: bool = True) -> None:
     """One line per fact, and a table of `each` of the newest configurations."""
     known, lines = document(status, to, each=each), list[tuple[str, Any]]()
     state = status.state + (f" (process {known['process']})" if known["process"] else "")
@@ -177,7 +176,7 @@ def _say_status(status: SweepStatus, to: str | None, as_json: bool, *, each: boo
         from sweeps import display
 
         progress, waiting = status.recorded["progress"], known["undelivered"]
-        sync = "" if known["process"] else f": gradsweep sync {status.name}"
+        sync = "" if known["process"] else f": {typed('sync', status.name, store=store)}"
         counts = ", ".join(f"{known[end]} {end}" for end in ENDS if known[end]) or "none yet"
         lines += [
             ("configurations", f"{known['ended']} of {known['total']} ended: {counts}"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from sweeps.commands import Json, Name, Store, app, say
+from sweeps.commands import Json, Name, Store, app, say, typed
 from sweeps.driver.signals import Interrupt, Interrupted
 
 PATIENCE_SECONDS = 30.0
@@ -59,7 +59,7 @@ def sync_mirrors(
                 lacking = max(lacking, mirrors.wait(patience, interrupt.check, say))
             except Interrupted as signal:
                 status = signal.exit_status
-                print(f"Interrupted. To continue: gradsweep sync {name}", file=sys.stderr)
+                print(f"Interrupted. To continue: {typed('sync', name, store=folder)}", file=sys.stderr)
             left = mirrors.close(0.5)
     document = {"name": name, "delivered": lacking - left.waiting, "waiting": left.waiting, "problem": left.problem}
     return status or int(left.waiting > 0), document

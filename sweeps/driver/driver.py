@@ -11,6 +11,8 @@ starts again has nothing to repair: it hands out what has not ended, under the s
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -44,14 +46,19 @@ class Driver:
     """See the module. One thread writes; `progress` may be read from any.
 
     `states` is the folder in which workers keep the states of the packs in training, `kept` what is kept of complete
-    configurations. `trained` says whether anything has been recorded since this driver started.
+    configurations; `earlier` is what the sampler is told before any result. `trained` says whether anything has been
+    recorded since this driver started. Where its time is limited (`resources.within`), it hands out nothing once that
+    is up, and an executor trains no further epoch.
     """
 
-    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Kept) -> None:
+    def __init__(
+        self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Kept, earlier: tuple[Row, ...] = ()
+    ) -> None:
         self.states = states
         self.trained = False
+        self._until = time.monotonic() + (spec.resources.within or math.inf)
         self._spec = spec
-        self._plan: SearchPlan = spec.search_plan()
+        self._plan: SearchPlan = replace(spec.search_plan(), earlier=earlier)
         self._pack_sizes = pack_size(spec), pack_size(spec, confirming=True)
         self._objectives = tuple(spec.objectives)
         self._ledger = ledger
@@ -98,6 +105,8 @@ class Driver:
 
     def next_pack(self) -> Pack | None:
         """The next pack to train; None if there is none now."""
+        if self.time_is_up:
+            return None
         while not self._waiting:
             if self._exhausted_at == self._ended:
                 return None
@@ -116,7 +125,12 @@ class Driver:
     @property
     def more_later(self) -> bool:
         """Whether packs may follow though there is none now: confirmations, or what a lost worker was training."""
-        return bool(self._live)
+        return bool(self._live) and not self.time_is_up
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether this driver has had its time."""
+        return time.monotonic() >= self._until
 
     @property
     def waiting(self) -> set[str]:

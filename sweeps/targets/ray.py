@@ -43,6 +43,7 @@ from sweeps.targets.target import (
     refuse_dry_run,
     split_lines,
     wait_until,
+    with_records,
 )
 from tracking.store import VARIABLE
 from trainers import plugins
@@ -105,7 +106,7 @@ class RayTarget:
         job = self._job(name)
         with speaking(self._to):
             line = self._output(job.submission_id).strip().rpartition("\n")[2]
-        return replace(_status_of(job), last_line=line, recorded=recorded(name, self._store))
+        return with_records(replace(_status_of(job), last_line=line), recorded(name, self._store))
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         job = self._job(name)

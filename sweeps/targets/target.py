@@ -15,7 +15,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol
@@ -171,6 +171,12 @@ def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
         return look_at(name, open_store(store)) if store else None
     except (StoreError, SearchError):
         return None
+
+
+def with_records(status: SweepStatus, records: Mapping[str, Any] | None) -> SweepStatus:
+    """With what its store says: a driver whose time was up has ended well, but its sweep can be resumed."""
+    stopped = status.state == "finished" and records is not None and records["state"] == "stopped"
+    return replace(status, state="stopped" if stopped else status.state, recorded=records)
 
 
 def wait_until(done: Callable[[], bool], seconds: float, pause: float) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.space import SEARCHABLE
-from sweeps.spec.reading import LARGEST, parse, read
+from sweeps.spec.reading import LARGEST, Resources, SweepSpec, parse, read
 from trainers.activations import ACTIVATIONS, Activation
 from trainers.errors import SpecError
 
@@ -53,7 +53,7 @@ WRONG = [
     ("name: x\narms: [plain]\n", "2: arms: must be a mapping of keys to values, but got ['plain']"),
     (
         ARMS + "basis: {}\n",
-        "3: basis: unknown key; did you mean base? Known are name, question, base, seeds, arms, search, objective, claim, claims, confirm, resources, tracking",
+        "3: basis: unknown key; did you mean base? Known are " + ", ".join(SweepSpec.model_fields),
     ),
     (ARMS + "base: {epoch: 3}\n", "3: base.epoch: unknown key; did you mean epochs? `gradsweep fields` lists them"),
     (ARMS + "base: {alpha: 2.0}\n", "3: base.alpha: unknown key; alpha is given in arms and searched in search.space"),
@@ -136,12 +136,12 @@ WRONG = [
     ),
     (
         ARMS + "resources: {gpu: 1}\n",
-        "3: resources.gpu: unknown key; did you mean gpus? Known are cpus, gpus, pack, concurrent",
+        "3: resources.gpu: unknown key; did you mean gpus? Known are " + ", ".join(Resources.model_fields),
     ),
     (ARMS + "resources: {gpus: -1}\n", "3: resources.gpus: must be at least 0, but got -1"),
     (ARMS + "resources: {gpus: 2}\n", "3: resources.gpus: must be at most 1, but got 2"),
     (ARMS + "tracking: {uri: 5}\n", "3: tracking.uri: must be text, but got 5"),
-    (ARMS + "tracking: {url: x}\n", "3: tracking.url: unknown key; did you mean uri?"),
+    (ARMS + "tracking: {url: x}\n", "3: tracking.url: unknown key; did you mean uri? Known are uri, notify"),
     (SPACE + "alpha: {low: 0.5, high: 0.1}\n", "5: search.space.alpha.low: low < high must hold, but got 0.5 and 0.1"),
     (SPACE + "alpha: {low: 0.5}\n", "5: search.space.alpha.high: is missing"),
     (SPACE + "alpha: {low: a, high: 2}\n", "5: search.space.alpha.low: low must be a finite number, but got 'a'"),

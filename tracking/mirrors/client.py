@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from tracking import database
 from tracking.store import remove_own, scratch, with_driver, without_password
-from trainers.errors import Unavailable, Unmendable
+from trainers.errors import Unavailable, Unmendable, flat
 from trainers.files import locked, synchronize
 
 # Its own retries would keep the thread for minutes; ours can be interrupted. It prints where a run can be seen to
@@ -121,5 +121,5 @@ def translated() -> Iterator[None]:
 
 
 def _line(error: Any) -> str:
-    lines = str(database.cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error).strip().splitlines()
-    return without_password(f"MLflow: {lines[0][:500] if lines else type(error).__name__}")
+    text = flat(str(database.cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error))
+    return without_password(f"MLflow: {text or type(error).__name__}")

@@ -188,7 +188,7 @@ class MlflowMirror:
             place = None if self._uri.startswith(client.SERVERS) else (self._store.artifacts / sweep.name).as_uri()
             tags = {run_data.SWEEP_TAG: sweep.name, run_data.MARK: sweep.mark, run_data.NOTE: note}
             return str(self.api.create_experiment(sweep.name, place, tags))
-        if problem := _not_ours(there, sweep.mark):
+        if problem := _not_ours(there, sweep.mark, self._uri):
             raise Unmendable(problem)
         if there.tags.get(run_data.NOTE) != note:
             self.api.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
@@ -352,14 +352,15 @@ def taken_name(store: Store, name: str, uri: str | None) -> str | None:
             experiment = client.connected(uri or store.mlflow_uri).get_experiment_by_name(name)
     except (Unavailable, Unmendable):
         return None
-    return None if experiment is None else _not_ours(experiment, None)
+    return None if experiment is None else _not_ours(experiment, None, uri or store.mlflow_uri)
 
 
-def _not_ours(experiment: client.Experiment, mark: str | None) -> str | None:
-    """Why a sweep with this mark can't write into an experiment."""
+def _not_ours(experiment: client.Experiment, mark: str | None, uri: str) -> str | None:
+    """Why a sweep with this mark can't write into an experiment of the MLflow at `uri`."""
     name, deleted = experiment.name, experiment.lifecycle_stage != "active"
     if mark is not None and experiment.tags.get(run_data.MARK) == mark:
-        restore = f"mlflow experiments restore -x {experiment.experiment_id}"
+        place = shlex.quote(without_password(uri))
+        restore = f"MLFLOW_TRACKING_URI={place} mlflow experiments restore -x {experiment.experiment_id}"
         return f"the MLflow experiment {name!r} is deleted; to restore it: {restore}" if deleted else None
     if deleted:
         return f"a deleted MLflow experiment still has the name {name!r}; choose another with --name"

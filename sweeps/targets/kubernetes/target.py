@@ -20,7 +20,7 @@ from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep
 from sweeps.targets.kubernetes.pool import Pool, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
-from sweeps.targets.target import Submitted, SweepStatus, commands, recorded
+from sweeps.targets.target import Submitted, SweepStatus, commands, recorded, with_records
 from trainers.errors import SearchError, TargetError
 
 POOL_VARIABLE = "GRADSWEEP_POOL"
@@ -67,7 +67,7 @@ class KubernetesTarget:
             status = replace(status, detail=f"{status.detail}; {pods}")
         with suppress(TargetError):  # its Pod may end at this moment
             status = replace(status, last_line=namespace.last_line(name))
-        return replace(status, recorded=stored)
+        return with_records(status, stored)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         """The driver's output, as the submitter's Pod prints it."""
