@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sweeps.driver.bucket import Bucket
+from sweeps.driver.kept import Kept
 from tracking.store import MARK, Store
 from tracking.types import Sweep
 from trainers.errors import RequestError, SearchError, one_line
@@ -25,45 +26,42 @@ def refuse_foreign(store: Store, name: str, mark: str) -> None:
 
     Raises SearchError for somebody else's files, RequestError for a place that can't be read.
     """
-    for url in _urls(store):
+    for url in _places(store, name):
         with _usable(url):
-            theirs = _mark(place := Bucket(url, name))
+            theirs = _mark(place := Bucket(url))
             # Without a mark they were made for a sweep of this ledger, before there were marks.
             foreign = theirs != mark if theirs else not mark and bool(place.everything())
         if foreign:
             raise SearchError(
-                f"{url}/{name} has files of another sweep, or of somebody else: choose another name with --name, or "
+                f"{url} has files of another sweep, or of somebody else: choose another name with --name, or "
                 "delete them"
             )
 
 
 def claim(store: Store, sweep: Sweep) -> None:
     """Mark the places of a sweep's states as its own."""
-    for url in _urls(store):
+    for url in _places(store, sweep.name):
         with _usable(url):
-            if not _mark(place := Bucket(url, sweep.name)):
+            if not _mark(place := Bucket(url)):
                 place.put(MARK, sweep.mark.encode())
 
 
 def release(store: Store, sweep: Sweep, *, states: bool = False) -> None:
     """Delete the mark where there is nothing else, with `states` all that is beside it as well."""
-    for url in _urls(store):
+    for url in _places(store, sweep.name):
         with _usable(url):
-            there = (place := Bucket(url, sweep.name)).everything()
+            there = (place := Bucket(url)).everything()
             if not there or (_mark(place) == sweep.mark and (states or there == [MARK])):
                 place.delete_everything()
 
 
-def _urls(store: Store) -> list[str]:
-    return [
-        str(store.checkpoints_folder),
-        str(store.kept("")),
-        *([store.checkpoints.rstrip("/")] if store.checkpoints else []),
-    ]
+def _places(store: Store, name: str) -> list[str]:
+    in_bucket = [f"{store.checkpoints.rstrip('/')}/{name}"] if store.checkpoints else []
+    return [str(store.states(name)), Kept.of(name, store).place, *in_bucket]
 
 
 def _mark(place: Bucket) -> str:
-    return place.read(MARK).decode() if MARK in place.names() else ""
+    return place.read(MARK).decode() if place.has(MARK) else ""
 
 
 @contextmanager

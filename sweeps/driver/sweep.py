@@ -86,8 +86,6 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     # Takes a second, which `gradsweep report` need not wait for; and what can't be imported is known before training.
     from sweeps.report_page import leave_for_mlflow
 
-    if executor == "in-process":
-        store = replace(store, checkpoints=None)  # it needs no bucket
     with ExitStack() as held:
         spec = with_absolute_paths(spec)
         _refuse(spec, store, resume)

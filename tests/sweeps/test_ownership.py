@@ -12,6 +12,7 @@ import pytest
 from sweeps.cli import _status
 from sweeps.driver import marks
 from sweeps.driver.bucket import Bucket
+from sweeps.driver.kept import Kept
 from sweeps.driver.signals import Interrupt
 from sweeps.driver.sweep import Outcome, run
 from sweeps.spec.reading import parse
@@ -32,9 +33,9 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def swept(store: Store, images: str) -> Outcome:
+def swept(store: Store, images: str, more: str = "") -> Outcome:
     with Interrupt() as interrupt:
-        spec = parse(SPEC.format(images=images))
+        spec = parse(SPEC.format(images=images) + more)
         return run(spec, store, interrupt, executor="in-process", resume=False, show=lambda *_: nullcontext())
 
 
@@ -146,6 +147,23 @@ def test_a_finished_sweep_leaves_no_mark(images: str, tmp_path: Path) -> None:
     store = Store.at(tmp_path / "store")
     assert swept(store, images).counts.complete == 1
     assert not store.states("baseline").exists() and not store.kept("baseline").exists()
+
+
+def test_what_is_kept_in_a_bucket_has_a_mark(images: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", checkpoints=(tmp_path / "bucket").as_uri())
+    swept(store, images, "resources: {keep: weights}\n")
+    assert Kept.of("baseline", store).numbers() == {0}
+    ledger = Ledger.create(store.ledger_url)
+    sweep = ledger.sweep("baseline")
+    ledger.close()
+    kept = content(tmp_path / "bucket")
+    assert kept.pop(f"baseline.kept/{MARK}") == sweep.mark.encode()
+    assert list(kept) == ["baseline.kept/0.weights.npz"]
+    another = Store(tmp_path / "another", checkpoints=store.checkpoints)
+    with pytest.raises(SearchError, match="baseline.kept has files of another sweep"):
+        swept(another, images)
+    marks.release(store, sweep, states=True)
+    assert content(tmp_path / "bucket") == {}
 
 
 def test_a_bucket_that_cannot_be_marked_is_one_line(tmp_path: Path) -> None:
