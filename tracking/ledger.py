@@ -348,6 +348,11 @@ class Ledger:
         rows = self._by_epoch(sweep, _epochs.c.again, _epochs.c.again > 0)
         return {(number, epoch): times for number, epoch, times in rows}
 
+    def last_recorded(self, sweep: Sweep) -> int | None:
+        """When the newest epoch was recorded; None where there is none."""
+        (row,) = self._rows(sa.select(sa.func.max(_epochs.c.at)).where(_epochs.c.sweep == sweep.id))
+        return None if row[0] is None else int(row[0])
+
     def _by_epoch(self, sweep: Sweep, column: sa.Column[Any], which: sa.ColumnElement[bool]) -> Sequence[Any]:
         places = _epochs.c.configuration, _epochs.c.epoch
         return self._rows(sa.select(*places, column).where(_epochs.c.sweep == sweep.id, which).order_by(*places))

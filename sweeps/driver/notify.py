@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from sweeps.driver.driver import Progress
+from sweeps.driver.progress import Progress
 from sweeps.spec.reading import SweepSpec
 from tracking.store import Store, without_password
 from tracking.verdict.types import Verdict

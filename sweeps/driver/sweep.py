@@ -24,13 +24,14 @@ from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
 from sweeps.driver import marks, notify
-from sweeps.driver.driver import Driver, Progress
+from sweeps.driver.driver import Driver
 from sweeps.driver.earlier import told
 from sweeps.driver.extension import extensions
 from sweeps.driver.growth import differences
 from sweeps.driver.kept import Kept
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
+from sweeps.driver.progress import Progress
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions

@@ -239,7 +239,9 @@ def _told(name: str, search: SearchSpec) -> Iterator[str]:
 
 
 def _unknown_metric(word: str, known: Sequence[str]) -> str:
-    where = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
+    of_gradients = ("gradient.data.", "gradient.total.", "layer.")
+    short = [name for name in known if not name.startswith(of_gradients)]
+    where = f"known are {', '.join(short)}, and those of gradients and layers that `gradsweep metrics` lists"
     return f"unknown metric {shown(word)}; {did_you_mean(word, known, where)}"
 
 

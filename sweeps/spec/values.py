@@ -162,7 +162,9 @@ def when(value: Any) -> When:
     condition = {}
     for field, allowed in value.items():
         if field not in MEMBER_TYPES or field == "seed":
-            refuse([((field,), f"unknown field; {did_you_mean(field, [f for f in MEMBER_TYPES if f != 'seed'])}")])
+            known = [name for name in MEMBER_TYPES if name != "seed"]
+            hint = did_you_mean(field, known, "`gradsweep fields base` lists them")
+            refuse([((field,), f"unknown field; {hint}")])
         kind = _kind(MEMBER_TYPES[field])
         several = allowed if isinstance(allowed, list) else [allowed]
         wrong = [v for v in several if type(v) is not kind and not (kind is float and type(v) is int)]

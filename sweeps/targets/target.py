@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # queued: accepted, and waiting for its turn; stopped: it can be resumed, as a failed one can.
 STATES = ("queued", "starting", "running", "stopping", "stopped", "finished", "failed")
+UNDER_WAY = STATES[:4]
 
 # Set for a driver in the background: the command with which its user continues the sweep.
 RESUME_COMMAND = "GRADSWEEP_RESUME_COMMAND"

@@ -76,6 +76,7 @@ class MlflowMirror:
                 self._ledger.forget(sweep, NAME)
                 return True
             self._experiment = self._own_experiment(sweep)
+            log.info("MLflow: %s", self._link(self._experiment))
         if not own.problem and own.epoch < sweep.revision:
             with self._one_run(sweep, SWEEP):
                 self._begin(sweep, own)
@@ -169,6 +170,14 @@ class MlflowMirror:
     def close(self) -> None:
         """The user's settings are as they were."""
         self._held.close()
+
+    def _link(self, experiment: str) -> str:
+        """Where to look at an experiment in a browser: its page, or what serves it."""
+        if self._uri.startswith(client.SERVERS):
+            # Without its last part MLflow shows what it has for language models.
+            page = f"{self._uri.rstrip('/')}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+            return without_password(page)
+        return shlex.join(["gradsweep", "ui", "--store", str(self._store.where)])
 
     def _own_experiment(self, sweep: Sweep) -> str:
         """The id of the sweep's experiment, made where it is missing. Raises Unmendable for somebody else's."""
