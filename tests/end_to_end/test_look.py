@@ -11,7 +11,7 @@ from tests.terminal import Terminal
 SPEC = """\
 name: looked-at
 question: Is what is seen of a sweep while it runs what is recorded of it, and does all of it fit a terminal?
-base: {init_scale: 1.0, data: digits, epochs: 100000, batch_size: 128}
+base: {init_scale: 1.0, data: digits, epochs: 2000, batch_size: 128}
 seeds: 2
 arms:
   plain: {alpha: 1.0}
@@ -25,7 +25,7 @@ search:
   configurations: 60
 resources: {pack: 3, concurrent: 1}
 """
-ROW = re.compile(r" *(\d+)  (\S.*?) +running +(\d+)/100000 +(\S+)  ([▁▂▃▄▅▆▇█]+)$", re.MULTILINE)
+ROW = re.compile(r" *(\d+)  (\S.*?) +running +(\d+)/2000 +(\S+)  ([▁▂▃▄▅▆▇█]+)$", re.MULTILINE)
 
 
 def fits(terminal: Terminal) -> None:
