@@ -34,8 +34,9 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _settings(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks, and Ray's own log")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
@@ -44,6 +45,8 @@ def _settings(
     if debug:
         os.environ[DEBUG] = "1"
         logging.getLogger(WARNINGS).setLevel(logging.WARNING)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 class _ToStandardError(logging.Handler):

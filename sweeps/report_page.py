@@ -1,8 +1,9 @@
-"""A sweep's report from what is in its store: the figures and one HTML page; and the files that MLflow shows.
+"""A sweep's report from what is in its store: one HTML page with charts, the figures, and the files that MLflow shows.
 
->>> page, album = make_report(stored_spec("alpha-r", store), store, verdict)
+>>> page, charts = make_report(stored_spec("alpha-r", store), store, verdict)
 >>> page[:15]
 '<!DOCTYPE html>'
+>>> draw_figures(spec, store).pictures["surface"].svg
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from search_spaces.importance import importance
 from search_spaces.space import Range, effective
 from sweeps.driver.versions import versions
 from sweeps.spec.reading import SweepSpec
+from tracking.charts.chart import ChartData
+from tracking.charts.charts import Charts
+from tracking.charts.charts import draw as draw_charts
 from tracking.figures.album import Album, draw
 from tracking.figures.data import Axis, FigureData
 from tracking.ledger import opened
@@ -28,26 +32,32 @@ log = logging.getLogger("gradsweep")
 PAGE = "report.html"
 
 
-def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | None = None) -> tuple[str, Album]:
-    """The page on what has been recorded so far, and its figures. Raises SearchError.
+def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | None = None) -> tuple[str, Charts]:
+    """The page on what has been recorded so far, and its charts. Raises SearchError.
 
     `status` is the ledger's (None: as recorded): the driver makes the report just before it is.
     """
-    with opened(spec.name, store) as (_, sweep):
-        frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
-    data = FigureData(frame, ended, spec.objectives[0])
-    album = draw(frame, ended, spec.objectives, *_searched(spec, data))
+    with opened(spec.name, store) as (ledger, sweep):
+        configurations = {c.number: c for c in ledger.configurations(sweep)}
+    data = _data(spec, store)
+    charts = draw_charts(ChartData(data, configurations, spec.objectives))
     text = page(
         verdict,
-        album,
+        charts,
         measured(data),
-        conditions(frame, sweep),
+        conditions(data.frame, sweep),
         question=spec.question or "",
         spec=spec.to_yaml(),
         status=status or sweep.status,
         version=versions()["gradsweep"],
     )
-    return text, album
+    return text, charts
+
+
+def draw_figures(spec: SweepSpec, store: Store) -> Album:
+    """The figures for papers of what has been recorded so far. Raises SearchError."""
+    data = _data(spec, store)
+    return draw(data.frame, data.outcomes, spec.objectives, data.axes, data.importance)
 
 
 def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: str) -> None:
@@ -55,13 +65,21 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
     folder = store.report(spec.name)
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        text, album = make_report(spec, store, verdict, status)
+        text, _ = make_report(spec, store, verdict, status)
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         (folder / PAGE).write_text(text, encoding="utf-8")
-        for name, picture in album.pictures.items():
+        for name, picture in draw_figures(spec, store).pictures.items():
             (folder / "figures" / f"{name}.svg").write_text(picture.svg, encoding="utf-8")
     except Exception as error:
         log.warning("the figures of %s could not be made: %s", spec.name, one_line(error))
+
+
+def _data(spec: SweepSpec, store: Store) -> FigureData:
+    """The records as figures and charts see them."""
+    frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
+    data = FigureData(frame, ended, spec.objectives[0], objectives=spec.objectives)
+    axes, shares = _searched(spec, data)
+    return replace(data, axes=axes, importance=shares)
 
 
 def _searched(spec: SweepSpec, data: FigureData) -> tuple[list[Axis], dict[str, dict[str, float]]]:

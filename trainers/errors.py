@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 
 WRONG_REQUEST, FAILED = 2, 1  # exit statuses
 MOST_PROBLEMS = 20
+FEW = 12  # words that a message names
 
 
 class GradsweepError(Exception):
@@ -102,9 +103,15 @@ class TargetError(FailedError):
 
 
 def did_you_mean(word: str, known: Collection[str], where: str = "") -> str:
-    """A hint for a message about an unknown word: the known one that is nearest to it, or `where` to look, or all."""
+    """A hint for a message about an unknown word: the known one that is nearest to it, and all, or where to look.
+
+    `where` says what lists them, where they may be more than FEW.
+    """
     close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else where or f"known are {', '.join(known)}"
+    rest = where if len(known) > FEW and (where or close) else f"known are {', '.join(known)}"
+    if not close or len(known) == 1:
+        return f"did you mean {close[0]}?" if close else rest
+    return f"did you mean {close[0]}? {rest[:1].upper()}{rest[1:]}".rstrip()
 
 
 def printable(text: str) -> str:

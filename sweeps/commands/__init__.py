@@ -16,7 +16,10 @@ from typer import Argument, Option
 from sweeps.targets.target import addresses
 
 # In the order of the help.
-MODULES = ("run", "places", "results", "weights", "audit", "sync", "ui", "look", "theory", "bench")
+MODULES = (
+    *("run", "places", "manage", "results", "compare", "weights"),
+    *("audit", "sync", "ui", "look", "theory", "bench"),
+)
 
 app = typer.Typer(
     name="gradsweep",
@@ -38,7 +41,7 @@ def typed(*words: str, store: str | None) -> str:
     return shlex.join(["gradsweep", *words, *(["--store", store] if store else [])])
 
 
-def _a_name(name: str) -> str:
+def a_name(name: str) -> str:
     """Refused here, because no place has a sweep of another name."""
     from sweeps.spec.values import NAME
 
@@ -48,7 +51,7 @@ def _a_name(name: str) -> str:
 
 
 Spec = Annotated[str, Argument(metavar="SPEC", help="a YAML file, or the name of a shipped study")]
-Name = Annotated[str, Argument(metavar="NAME", help="the sweep's name", callback=_a_name)]
+Name = Annotated[str, Argument(metavar="NAME", help="the sweep's name", callback=a_name)]
 OtherName = Annotated[str | None, Option("--name", help="a name other than the spec's")]
 Settings = Annotated[
     list[str] | None,

@@ -70,13 +70,15 @@ def _left_behind(name: str, store: tracking.store.Store, state: str) -> tracking
     """No process of the sweep, and no file that only one that is running needs."""
     from sweeps.driver.orphans import files_of, processes_of
     from tracking.audit import Law
+    from tracking.store import MARK
 
     law = Law("left behind", "processes of this machine, files of the store")
     if state == "running":
         law.pending = "the sweep is running"
         return law
     law.problems += [f"process {number}: {line}" for number, line in processes_of(name, store).items()]
-    files = sorted({*files_of(name, store), *store.states(name).glob("*")})
+    states = [file for file in store.states(name).glob("*") if file.name != MARK]
+    files = sorted({*files_of(name, store), *states})
     if state == "finished":
         law.problems += [f"file {file}" for file in files]
     elif files:

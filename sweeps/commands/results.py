@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def report(
     name: Name,
     store: Store = None,
-    html: Annotated[Path | None, Option(metavar="FILE", help="write it with figures, as one HTML page")] = None,
+    html: Annotated[Path | None, Option(metavar="FILE", help="write it as one interactive HTML page")] = None,
     figures: Annotated[Path | None, Option(metavar="DIR", help="write every figure into this folder, as SVG")] = None,
     as_json: Json = False,
 ) -> None:
@@ -41,9 +41,11 @@ def report(
     if written:
         say(written, "\n".join(lines), as_json)
         return
-    _, _, verdict, state = _judged(name, store)
+    _, _, verdict, known = _judged(name, store)
+    state, tags, note = known["state"], known["tags"], known["note"]
     lead = "" if state == "finished" else f"{name} is {state}; these are the results so far.\n\n"
-    say(asdict(verdict) | {"state": state}, lead + verdict_text(verdict), as_json)
+    lead += "".join(f"{key}: {text}\n\n" for key, text in (("Tags", ", ".join(tags)), ("Note", note)) if text)
+    say(asdict(verdict) | {"state": state, "tags": tags, "note": note}, lead + verdict_text(verdict), as_json)
 
 
 @app.command()
@@ -90,15 +92,15 @@ def verdict_text(verdict: Verdict) -> str:
     return "\n\n".join(filter(None, texts))
 
 
-def _judged(name: str, folder: str | None) -> tuple[SweepSpec, tracking.store.Store, Verdict, str]:
-    """The spec, where it is, the verdict so far, and whether it is running, finished or stopped."""
+def _judged(name: str, folder: str | None) -> tuple[SweepSpec, tracking.store.Store, Verdict, dict[str, Any]]:
+    """The spec, where it is, the verdict so far, and how the sweep stands."""
     from sweeps.driver.status import look_at, stored_spec
     from sweeps.driver.sweep import verdict_of
     from sweeps.store_file import open_store
 
     store = open_store(folder)
     spec = stored_spec(name, store)
-    return spec, store, verdict_of(spec, store), look_at(name, store)["state"]
+    return spec, store, verdict_of(spec, store), look_at(name, store)
 
 
 def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
@@ -111,26 +113,26 @@ def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: there is no folder {file.parent}")
     if file.is_dir():
         raise RequestError(f"{file}: can't be written: it is a folder")
-    spec, store, verdict, state = _judged(name, folder)
+    spec, store, verdict, known = _judged(name, folder)
     # The records say "running" of a driver that was killed, too.
-    page, album = make_report(spec, store, verdict, {"running": "running", "stopped": "killed"}.get(state))
+    page, charts = make_report(spec, store, verdict, {"running": "running", "stopped": "killed"}.get(known["state"]))
     try:
         with replaced(file) as new:
             new.write_text(page, encoding="utf-8")
     except OSError as error:
         raise RequestError(f"{file}: can't be written: {error.strerror or error}") from None
     size = file.stat().st_size
-    return {"file": str(file), "bytes": size, "figures": list(album.pictures), "left_out": dict(album.left_out)}
+    return {"file": str(file), "bytes": size, "figures": list(charts.charts), "left_out": dict(charts.left_out)}
 
 
 def write_figures(name: str, folder: Path, store: str | None) -> dict[str, Any]:
     """Write every figure of a sweep into a folder as SVG, over those written before, but over no other file."""
-    from sweeps.report_page import make_report
+    from sweeps.report_page import draw_figures
     from tracking.figures.style import MARK
     from trainers.files import replaced
 
-    spec, place, verdict, _ = _judged(name, store)
-    _, album = make_report(spec, place, verdict)
+    spec, place, _, _ = _judged(name, store)
+    album = draw_figures(spec, place)
     files = {folder / f"{figure}.svg": picture.svg for figure, picture in album.pictures.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

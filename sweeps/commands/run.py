@@ -134,12 +134,13 @@ def _carry_out(
         "name": asked.name,
         "store": str(place.where),
         "interrupted": outcome.interrupted is not None,
+        "time_is_up": bool(outcome.time_is_up),
         "counts": asdict(counts),
         "failures": failures,
         "undelivered": lag.waiting,
         "verdict": verdict and asdict(verdict),
         "ui": viewing,
-        "resume": None if outcome.interrupted is None else command,
+        "resume": command if outcome.time_is_up or outcome.interrupted is not None else None,
     }
     if as_json or verdict:
         say(document, f"{verdict_text(verdict)}\n\n{browser}" if verdict else "", as_json)
@@ -148,6 +149,9 @@ def _carry_out(
         return outcome.interrupted
     for reason, count in failures.items():
         log.warning("%d of %d configurations failed: %s", count, counts.total, reason)
+    if outcome.time_is_up:
+        print(f"{outcome.time_is_up} To continue: {command}", file=sys.stderr)
+        return 1 if failures else 0
     return 1 if failures or not counts.complete else 0
 
 
@@ -168,11 +172,12 @@ def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
 def plan_text(plan: dict[str, Any]) -> str:
     """One line per fact."""
     from sweeps.disk import shown
+    from sweeps.spec.values import span
 
     confirmed = f"at most {plan['confirmed']} of them, on {plan['fresh_seeds']} fresh seeds"
     device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
     at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
-    seconds, memory = plan["seconds"], plan["device_memory"]
+    seconds, memory, within = plan["seconds"], plan["device_memory"], plan["within"]
     lines = {
         "sweep": plan["name"],
         "question": plan["question"] or "none stated",
@@ -189,6 +194,9 @@ def plan_text(plan: dict[str, Any]) -> str:
         "device memory": memory and _device_memory(memory, plan["gpus"]),
         "time": "unknown" if seconds is None else f"{duration(seconds)} (from measured times, without pruning)",
         "disk": f"about {shown(plan['disk_bytes'])} of records, in the store",
+        "from": plan["from"] and f"{plan['from']}: its results in this space are told to the sampler, in no claim",
+        "within": within and f"{span(within)}, then the sweep stops; a resume has the whole time again",
+        "notify": plan["notify"],
     }
     return facts((name, line) for name, line in lines.items() if line)
 

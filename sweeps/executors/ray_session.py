@@ -32,6 +32,7 @@ from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 from ray.tune.execution import class_cache
 
 from sweeps.environment import cores, environment, processes_left
+from tracking.store import MARK
 from trainers import plugins
 from trainers.errors import RequestError, one_line
 from trainers.files import locked
@@ -187,6 +188,7 @@ def session_folder(parent: Path) -> Iterator[Path]:
         stack.callback(_remove_dead, parent)
         made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
         stack.enter_context(locked(made))
+        (made / MARK).touch()
         # Not before it is locked: another driver would take it for a dead one's.
         folder = made.rename(parent / made.name.removeprefix("."))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -200,6 +202,7 @@ def _remove_dead(parent: Path) -> None:
             descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused where its driver is alive
-                shutil.rmtree(folder, ignore_errors=True)
+                if (folder / MARK).exists():  # anybody may name a folder so
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)

@@ -59,6 +59,8 @@ def installed(python: str, source: Path, tools: str, folder: Path, *, compiler: 
         names = content.namelist()
     assert {f"{room}/py.typed" for room in ROOMS} < set(names)
     assert "sweeps/studies/quickstart.yaml" in names and "tracking/report/page.html" in names
+    assert {f"tracking/report/vendor/{library}/LICENSE" for library in ("plotly", "tablesort")} < set(names)
+    assert "tracking/report/vendor/plotly/plotly-cartesian.min.js" in names and "tracking/report/page.js" in names
     assert not [name for name in names if name.split("/")[0] in ("tests", "docs", "k8s")]
     called(python, "-m", "venv", str(folder / "environment"), folder=folder)
     environment = folder / "environment"

@@ -56,9 +56,12 @@ def test_that_of_a_living_driver_stays_and_that_of_a_killed_one_goes(tmp_path: P
 def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "gradsweep-ray-link").symlink_to(tmp_path / "other")
+    (tmp_path / "gradsweep-ray-results").mkdir()
+    (tmp_path / "gradsweep-ray-results" / "theirs").touch()
     with session_folder(tmp_path):
         pass
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["gradsweep-ray-link", "other"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["gradsweep-ray-link", "gradsweep-ray-results", "other"]
+    assert (tmp_path / "gradsweep-ray-results" / "theirs").exists()
 
 
 def test_a_name_that_is_too_long_for_sockets_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

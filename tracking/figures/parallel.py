@@ -34,8 +34,8 @@ def draw(data: FigureData) -> Drawing:
     values = tried["value"]
     result = Axis(data.objective.name, float(values.min()), float(values.max()))
     heights = [
-        *(_heights(axis, tried[axis.name].where(~tried.index.isin(axis.idle)).tolist()) for axis in searched),
-        _heights(result, values),
+        *(heights_of(axis, tried[axis.name].where(~tried.index.isin(axis.idle)).tolist()) for axis in searched),
+        heights_of(result, values),
     ]
     figure, narrow = new_figure(3.6), len(heights) > 5
     axes = figure.subplots()
@@ -59,7 +59,7 @@ def draw(data: FigureData) -> Drawing:
     )
 
 
-def _heights(axis: Axis, values: Sequence[Any] | pd.Series[float]) -> NDArray[np.float64]:
+def heights_of(axis: Axis, values: Sequence[Any] | pd.Series[float]) -> NDArray[np.float64]:
     """Where on its axis each value lies, 0 to 1; NaN for one outside or not searched: the line is broken there."""
     if axis.choices:
         places = {choice: place / max(1, len(axis.choices) - 1) for place, choice in enumerate(axis.choices)}
@@ -76,16 +76,16 @@ def _upright(axes: Axes, place: int, axis: Axis, label: str, narrow: bool) -> No
     size = 8.0 if narrow else 10.0
     axes.axvline(place, ymin=0.03 / 1.06, ymax=1.03 / 1.06, color="black", linewidth=0.8)
     axes.text(place, 1.07, label, ha="center", va="bottom", fontweight="bold", fontsize=size)
-    values = _ticks(axis)
+    values = ticks_of(axis)
     box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}
     style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": min(size, 8.5), "bbox": box}
-    for value, height in zip(values, _heights(axis, values).tolist(), strict=True):
+    for value, height in zip(values, heights_of(axis, values).tolist(), strict=True):
         axes.plot([place - 0.015, place + 0.015], [height, height], color="black", linewidth=0.8)
         text = format(value, ".1%") if axis.name.endswith("accuracy") else text_of(value)
         axes.annotate(text.replace("_", "_\n") if narrow else text, (place, height), (4, 0), **style)
 
 
-def _ticks(axis: Axis) -> Sequence[str | float]:
+def ticks_of(axis: Axis) -> Sequence[str | float]:
     """All choices, decades where there are several, else some values from low to high."""
     if axis.choices:
         return axis.choices

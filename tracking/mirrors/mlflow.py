@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -75,6 +76,7 @@ class MlflowMirror:
                 self._ledger.forget(sweep, NAME)
                 return True
             self._experiment = self._own_experiment(sweep)
+            log.info("MLflow: %s", self._link(self._experiment))
         if not own.problem and own.epoch < sweep.revision:
             with self._one_run(sweep, SWEEP):
                 self._begin(sweep, own)
@@ -117,19 +119,65 @@ class MlflowMirror:
             if (there := self.api.get_experiment_by_name(sweep.name)) is None:
                 return []
             experiment = there.experiment_id
-        wanted = {run_data.MARK: sweep.mark} | tags
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
-        runs: list[client.Run] = []
+        return list(self._runs_in(experiment, {run_data.MARK: sweep.mark} | tags))
+
+    def _runs_in(
+        self, experiment: str, tags: Mapping[str, str], view: int = client.ViewType.ACTIVE_ONLY
+    ) -> Iterator[client.Run]:
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         token = None
         while True:
-            page = self.api.search_runs([experiment], query, max_results=_PAGE, page_token=token)
-            runs += page
+            page = self.api.search_runs([experiment], query, view, max_results=_PAGE, page_token=token)
+            yield from page
             if not (token := page.token):
-                return runs
+                return
+
+    @client.translated()
+    def delete(self, sweep: Sweep) -> list[str]:
+        """Delete the sweep's experiment, with what is in the store's folder of artifacts: its name, if it was there.
+
+        MLflow keeps what is deleted until `mlflow gc`, and with it the name: so the experiment gets another one first.
+        Raises Unmendable, before anything is deleted, where somebody has runs of their own in it.
+        """
+        if database.missing(self._uri):
+            return []
+        query = f"tags.`{run_data.MARK}` = '{sweep.mark}'"
+        names, gone = [], f"{sweep.name} (deleted, {sweep.mark[:8]})"
+        for experiment in self.api.search_experiments(client.ViewType.ALL, filter_string=query):
+            own, stage = experiment.experiment_id, experiment.lifecycle_stage
+            if experiment.name != gone or stage == "active":
+                foreign = [
+                    run.info.run_name
+                    for run in self._runs_in(own, {}, client.ViewType.ALL)
+                    if run.data.tags.get(run_data.MARK) != sweep.mark
+                ]
+                if foreign:
+                    raise Unmendable(
+                        f"the MLflow experiment {experiment.name!r} also has runs that are not the sweep's "
+                        f"({', '.join(map(str, foreign[:3]))}{', ...' * (len(foreign) > 3)}): move or delete them first"
+                    )
+                if stage != "active":
+                    self.api.restore_experiment(own)
+                if experiment.name != gone:
+                    self.api.rename_experiment(own, gone)
+                self.api.delete_experiment(own)
+                names.append(experiment.name)
+            artifacts = self._store.artifacts / sweep.name
+            if experiment.artifact_location == artifacts.as_uri():
+                shutil.rmtree(artifacts, ignore_errors=True)
+        return names
 
     def close(self) -> None:
         """The user's settings are as they were."""
         self._held.close()
+
+    def _link(self, experiment: str) -> str:
+        """Where to look at an experiment in a browser: its page, or what serves it."""
+        if self._uri.startswith(client.SERVERS):
+            # Without its last part MLflow shows what it has for language models.
+            page = f"{self._uri.rstrip('/')}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+            return without_password(page)
+        return shlex.join(["gradsweep", "ui", "--store", str(self._store.where)])
 
     def _own_experiment(self, sweep: Sweep) -> str:
         """The id of the sweep's experiment, made where it is missing. Raises Unmendable for somebody else's."""
@@ -161,13 +209,22 @@ class MlflowMirror:
         elif goes_on:
             self.api.update_run(run, "RUNNING")
             self._tell_running(sweep, goes_on)
-        if own.epoch < 0:
+        if own.epoch >= 0:
+            self._describe(sweep, run)
+        else:
             params = [client.Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
             self.api.log_batch(run, params=params)
         if sweep.spec:
             self.api.log_text(run, sweep.spec, "spec.yaml")
         self._chart(sweep, run)
         self._ledger.take(sweep, NAME, [replace(own, epoch=sweep.revision, ended=False)])
+
+    def _describe(self, sweep: Sweep, run: str) -> None:
+        """What its users say of the sweep, where that has changed."""
+        has, wanted = self.api.get_run(run).data.tags, run_data.remarks(sweep)
+        for key in run_data.REMARKS:
+            if wanted.get(key, "") != has.get(key, ""):
+                self.api.set_tag(run, key, wanted[key]) if key in wanted else self.api.delete_tag(run, key)
 
     def _tell_running(self, sweep: Sweep, goes_on: bool = False) -> None:
         """The runs whose ends have not been written go on, or are stopped with the sweep."""

@@ -1,15 +1,18 @@
-"""A sweep's report as one HTML file that asks nothing of anybody: no script, no request, images and style within.
+"""A sweep's report as one HTML file that asks nothing of anybody: no request; charts, their library and style within.
 
-    >>> text = page(verdict, draw(frame, outcomes), tables, conditions(frame, sweep))
+    >>> text = page(verdict, draw(data), tables, conditions(frame, sweep))
 
-The verdict comes first, then what it rests on. Whatever a user has written is escaped by jinja2; the page's own
-Content-Security-Policy forbids the browser to load anything.
+The verdict comes first, then what it rests on. Whatever a user has written is escaped by jinja2, and what of it is in a
+chart is data. The page's own Content-Security-Policy forbids the browser to load anything, and to run any script but
+those of this folder, by their hashes.
 """
 
 from __future__ import annotations
 
 import base64
-import math
+import gzip
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +22,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from tracking.figures.album import Album, Drawing
+from tracking.charts.chart import Chart
+from tracking.charts.charts import Charts
 from tracking.figures.data import FigureData, text_of
 from tracking.figures.style import NotDrawn
 from tracking.tidy import MEMBER
@@ -29,6 +33,10 @@ from tracking.verdict.tables import PERCENT, SHARE, SPREAD, Table, number
 from tracking.verdict.types import Verdict
 
 _HERE = Path(__file__).parent
+_LIBRARY = _HERE / "vendor" / "plotly" / "plotly-cartesian.min.js"
+_SCRIPTS = (_HERE / "vendor" / "tablesort" / "tablesort.min.js", _HERE / "page.js")
+_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; style-src 'unsafe-inline'"
+_STATUS = {"killed": "stopped"}  # the ledger's word -> the reader's
 _CODE = re.compile(r"`([^`]+)`")
 # Heading -> metric, at the start or the end, how it is shown.
 MEASURED = {
@@ -46,7 +54,7 @@ _COMPARED = ("alpha", "r")  # the rest are the conditions
 
 def page(
     verdict: Verdict,
-    album: Album,
+    charts: Charts,
     tables: Sequence[Table],
     conditions: Table,
     *,
@@ -62,18 +70,22 @@ def page(
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"code": _with_code, "source": _source}
+    environment.filters |= {"code": _with_code, "data": _data, "json": _json}
+    library, *scripts = (path.read_text(encoding="utf-8") for path in (_LIBRARY, *_SCRIPTS))
     return environment.get_template("page.html").render(
         verdict=verdict,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         lost=[f"{amount} {state}" for state in ("diverged", "failed") if (amount := verdict.states.get(state))],
         sections=sections(verdict),
-        album=album,
+        charts=charts,
         tables=[*rankings(verdict), *tables],
         conditions=conditions,
         question=question,
         spec=spec,
-        status=status,
+        status=_STATUS.get(status, status),
+        policy=f"{_POLICY}; script-src {' '.join(map(_hash, (library, *scripts)))}",
+        library=base64.b64encode(gzip.compress(library.encode(), mtime=0)).decode("ascii"),
+        scripts=[Markup(script) for script in scripts],
         version=version,
         now=f"{datetime.now(UTC):%Y-%m-%d at %H:%M} UTC",
     )
@@ -107,6 +119,7 @@ def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
     rows += [(f"sha256 of {data}", digest) for data, digest in sweep.digests.items()]
     times = {"started": sweep.begun, "ended": sweep.ended}
     rows += [(what, f"{datetime.fromtimestamp(t / 1000, UTC):%Y-%m-%d %H:%M} UTC") for what, t in times.items() if t]
+    rows += [("from", line)] if (line := sweep.settings.get("from")) else []
     rows += [("git commit", sweep.commit)] if sweep.commit else []
     rows += sweep.versions.items()
     return Table("What the numbers hold for", ("condition", "value~"), tuple(rows))
@@ -122,8 +135,17 @@ def _with_code(text: str) -> Markup:
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
-def _source(picture: Drawing) -> Markup:
-    """Its data URI, and its size in CSS pixels so that the page does not jump while it is read."""
-    width, height = (math.ceil(round(float(inches) * 96, 6)) for inches in picture.figure.get_size_inches())
-    drawn = base64.b64encode(picture.svg.encode()).decode("ascii")
-    return Markup(f'src="data:image/svg+xml;base64,{drawn}" width="{width}" height="{height}"')
+def _data(chart: Chart) -> Markup:
+    """A chart as its library takes it."""
+    return _json({"data": chart.traces, "layout": chart.layout})
+
+
+def _json(what: object) -> Markup:
+    """JSON in which no text can end the element that it is in."""
+    text = json.dumps(what, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _hash(script: str) -> str:
+    """A script's source expression in a Content-Security-Policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}'"

@@ -14,13 +14,15 @@ import pandas as pd
 import pytest
 
 from sweeps.driver.driver import epoch_of
-from tracking.figures.data import Axis
+from tracking.charts.chart import ChartData
+from tracking.figures.data import Axis, FigureData
 from tracking.ledger import Ledger
 from tracking.results import CONFIRM, Outcome, load_wide, outcomes
 from tracking.store import Store
 from tracking.types import Configuration, Sweep
 from trainers.members import EpochRecord, MemberConfig, layers_of
 from trainers.metrics import names
+from trainers.objectives import Objective
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,15 @@ class Maker:
 
     def read(self, name: str = "made") -> tuple[pd.DataFrame, dict[int, Outcome]]:
         return load_wide(name, self.store), outcomes(name, self.store)
+
+    def seen(
+        self, name: str = "made", objectives: Sequence[Objective] = (Objective(),), searched: bool = False
+    ) -> ChartData:
+        """A sweep that was written as the charts see it."""
+        with closing(Ledger.create(self.store.ledger_url)) as ledger:
+            configurations = {c.number: c for c in ledger.configurations(ledger.sweep(name))}
+        records = FigureData(*self.read(name), objectives[0], *(self.searched if searched else ()))
+        return ChartData(records, configurations, objectives)
 
     def sweep(self, name: str = "made") -> Sweep:
         with closing(Ledger.create(self.store.ledger_url)) as ledger:

@@ -1,4 +1,4 @@
-"""A figure is added by one file, and is then in the report, among MLflow's artifacts and in the library at once."""
+"""A figure is added by one file, and is then among MLflow's artifacts and in the library at once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from matplotlib.figure import Figure
 
 import tracking.figures
 from tracking.figures.album import draw
-from tracking.report.page import conditions, page
-from tracking.verdict.verdict import judge
-from trainers.objectives import Objective
 
 # As in "How to add a figure" in docs/architecture.md: tracking/figures/time_per_epoch.py.
 FILE = '''\
@@ -55,7 +52,7 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("tracking.figures.time_per_epoch", None)
 
 
-def test_one_file_is_a_figure_in_the_report_and_the_library(added: None, make: Any) -> None:
+def test_one_file_is_a_figure(added: None, make: Any) -> None:
     frame, ended = make(make.arms(seeds=(0,), epochs=1))
     album = draw(frame, ended)
     assert list(album.pictures) == [
@@ -69,10 +66,6 @@ def test_one_file_is_a_figure_in_the_report_and_the_library(added: None, make: A
     assert (picture.title, picture.caption) == ("Time per epoch", "The mean time per epoch and member.")
     assert picture.alt == "Bars: plain 0.1 s, paper 0.1 s, relu 0.1 s."
     assert isinstance(picture.figure, Figure)
-    verdict = judge(frame, ended, [Objective()], sweep="made")
-    text = page(verdict, album, [], conditions(frame, make.sweep()))
-    assert "<h3>Time per epoch</h3>" in text and f'alt="{picture.alt}"' in text
-    assert "The mean time per epoch and member.</figcaption>" in text
 
 
 def test_it_says_where_it_does_not_apply(added: None, make: Any) -> None:

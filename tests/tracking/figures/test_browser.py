@@ -9,16 +9,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tracking.figures.album import draw
-from tracking.report.page import conditions, page
+from tracking.charts.charts import KINDS, draw
+from tracking.report.page import conditions, measured, page
 from tracking.store import Store
 from tracking.verdict.verdict import judge
-from trainers.objectives import Objective
+from trainers.objectives import Near, Objective
 
 ACCURACY = Objective()
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -73,9 +74,15 @@ class Browser:
         while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
             self.events.append(self._next())
 
-    def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page."""
-        return self("Runtime.evaluate", expression=expression, returnByValue=True)["result"]["value"]
+    def evaluate(self, expression: str, wait: bool = False) -> Any:
+        """The value of an expression in the page; with `wait` what it promises."""
+        answer = self("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=wait)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def drawn(self) -> None:
+        """Wait until the page's scripts have drawn the charts: the end of the document's promises."""
+        assert self.evaluate("drawn.then(() => true)", wait=True)
 
     def close(self) -> None:
         self._process.kill()
@@ -102,39 +109,96 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def report(maker: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with every chart, of a sweep that was stopped."""
     folder = tmp_path_factory.mktemp("report")
     make = maker(Store.at(folder / "store").create())
-    frame, ended = make([*make.arms(), *make.search(8)])
-    verdict = judge(frame, ended, [ACCURACY], sweep="made")
-    album = draw(frame, ended, [ACCURACY], *make.searched)
-    text = page(verdict, album, [], conditions(frame, make.sweep()), spec="name: made\n")
+    pruned = [replace(made, state="pruned", epochs=2) for made in make.search(12)[8:]]
+    frame, ended = make([*make.arms(), *make.search(8), *pruned])
+    objectives = [ACCURACY, Objective("gradient.first_to_last", Near(1.0))]
+    verdict = judge(frame, ended, objectives, sweep="made")
+    data = make.seen(objectives=objectives, searched=True)
+    charts, table = draw(data), conditions(frame, make.sweep())
+    assert list(KINDS) == list(dict.fromkeys(name.split("-")[0] for name in charts.charts))
+    text = page(verdict, charts, measured(data.records), table, spec="name: made\n", status="killed")
     file = folder / "report.html"
     file.write_text(text, encoding="utf-8")
     return file
 
 
-def test_the_page_fits_a_phone_and_asks_for_nothing(browser: Browser, report: Path) -> None:
-    browser.show(report, 380)
-    assert browser.evaluate("document.documentElement.scrollWidth") == 380
-    assert browser.evaluate("[...document.images].length") == 7
-    assert browser.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 100 && i.alt.length > 20)")
-    assert browser.evaluate("[...document.images].every(i => i.getBoundingClientRect().right <= 380)")
-    # Wide tables scroll in their own box.
-    boxes = "[...document.querySelectorAll('.scroll')]"
-    assert browser.evaluate(f"{boxes}.some(b => b.scrollWidth > b.clientWidth)")
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_the_page_fits_its_window_and_asks_for_nothing(browser: Browser, report: Path, width: int, scheme: str) -> None:
+    browser.show(report, width, prefers_color_scheme=scheme)
+    browser.drawn()
+    inside = browser.evaluate("document.documentElement.clientWidth")
+    assert inside > width - 20 and browser.evaluate("document.documentElement.scrollWidth") == inside
+    charts = "[...document.querySelectorAll('.chart')]"
+    amount = browser.evaluate(f"{charts}.length")
+    assert amount > 12 and browser.evaluate("document.querySelectorAll('figure').length") == amount
+    assert browser.evaluate(f"{charts}.every(c => c.querySelectorAll('.main-svg').length && c.ariaLabel.length > 10)")
+    assert browser.evaluate(f"{charts}.every(c => c.querySelectorAll('.point, .js-line, .hm image').length > 0)")
+    boxes = "[...document.querySelectorAll('.chart svg.main-svg, table')].map(b => b.getBoundingClientRect())"
+    wide = f"{boxes}.filter(b => b.right > {inside}).length"
+    # On a phone wide tables scroll in their own box.
+    scroll = "[...document.querySelectorAll('.scroll')].filter(b => b.scrollWidth > b.clientWidth).length"
+    assert browser.evaluate(wide) == browser.evaluate(scroll) and (width < 500 or browser.evaluate(scroll) == 0)
     requests = [e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"]
-    assert {re.split("[:,;]", url)[0] for url in requests} == {"file", "data"}
+    assert {re.split("[:,;]", url)[0] for url in requests} <= {"file", "data"}
     assert [url for url in requests if url.startswith("file")] == [report.as_uri()]
-    assert [e for e in browser.events if e["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")] == []
+    complaints = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+    assert [e for e in browser.events if e["method"] in complaints] == []
+
+
+def test_values_are_told_legends_toggle_and_figures_follow_the_window(browser: Browser, report: Path) -> None:
+    browser.show(report, 1280)
+    browser.drawn()
+    surface = "document.getElementById('chart-surface-validation-accuracy')"
+    hover = f"Plotly.Fx.hover({surface}, [{{curveNumber: 1, pointNumber: 0}}])"
+    browser.evaluate(f"{surface}.scrollIntoView(); {hover}")
+    told = browser.evaluate(f"[...{surface}.querySelectorAll('.hovertext text')].map(t => t.textContent).join(' ')")
+    assert "validation.accuracy = " in told and "α = " in told and "complete after epoch 4, 4 seeds" in told
+    curves = "document.getElementById('chart-curves')"
+    lines = f"{curves}.querySelectorAll('.scatterlayer .trace').length"
+    before = browser.evaluate(lines)
+    # Its clickable area listens to the mouse, and waits for what may be a double click.
+    x, y = browser.evaluate(
+        f"{curves}.scrollIntoView(); (b => [b.x + 20, b.y + b.height / 2])"
+        f"([...{curves}.querySelectorAll('.legendtoggle')][0].getBoundingClientRect())"
+    )
+    browser.evaluate(f"window.toggled = new Promise(done => {curves}.on('plotly_restyle', () => done(true)))")
+    for kind in ("mousePressed", "mouseReleased"):
+        browser("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    assert browser.evaluate("window.toggled", wait=True) and browser.evaluate(lines) < before
+    wide = browser.evaluate(f"{curves}.querySelector('.main-svg').getBoundingClientRect().width")
+    browser.evaluate(f"window.fitted = new Promise(done => {curves}.on('plotly_relayout', () => done(true)))")
+    browser("Emulation.setDeviceMetricsOverride", width=700, height=800, deviceScaleFactor=1, mobile=False)
+    assert browser.evaluate("window.fitted", wait=True)
+    assert browser.evaluate(f"{curves}.querySelector('.main-svg').getBoundingClientRect().width") < min(700, wide)
+
+
+def test_tables_sort(browser: Browser, report: Path) -> None:
+    browser.show(report, 1280)
+    browser.drawn()
+    table = "[...document.querySelectorAll('table')].find(t => t.rows[0].cells[2].textContent == 'mean')"
+    column = f"[...{table}.tBodies[0].rows].map(r => parseFloat(r.cells[2].textContent))"
+    values = browser.evaluate(column)
+    browser.evaluate(f"{table}.rows[0].cells[2].click()")
+    assert browser.evaluate(f"{table}.rows[0].cells[2].ariaSort") in ("ascending", "descending")
+    first = browser.evaluate(column)
+    browser.evaluate(f"{table}.rows[0].cells[2].click()")
+    again = browser.evaluate(column)
+    assert len(set(values)) > 5 and sorted([first, again]) == [sorted(values), sorted(values, reverse=True)]
 
 
 def test_the_page_is_dark_where_that_is_wished_and_prints_in_black_on_white(browser: Browser, report: Path) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
+    letters = "getComputedStyle(document.querySelector('.chart .xtick text')).fill"
     browser.show(report, 1280, prefers_color_scheme="dark")
-    assert browser.evaluate(ground) == "rgb(13, 17, 23)"
+    browser.drawn()
+    assert (browser.evaluate(ground), browser.evaluate(letters)) == ("rgb(13, 17, 23)", "rgb(230, 237, 243)")
     browser("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     assert browser.evaluate(ground) == "rgb(255, 255, 255)"
     boxes = "[...document.querySelectorAll('.scroll')]"
     assert browser.evaluate(f"{boxes}.every(b => getComputedStyle(b).overflowX == 'visible')")
     printed = browser("Page.printToPDF")["data"]
     assert printed.startswith("JVBERi0")  # %PDF-, in base64
+    assert browser.evaluate(letters) == "rgb(0, 0, 0)"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import html
+import json
 import math
 import re
 from dataclasses import replace
@@ -10,10 +14,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 
 from sweeps.commands.results import verdict_text
-from tracking.figures.album import Album, Drawing
+from tracking.charts.chart import Chart
+from tracking.charts.charts import Charts
 from tracking.figures.data import FigureData
 from tracking.report.page import conditions, measured, page
 from tracking.types import Sweep
@@ -25,8 +29,8 @@ from tracking.verdict.verdict import judge
 from trainers.objectives import Objective
 
 ACCURACY = Objective()
-PICTURE = Drawing(Figure(figsize=(0.5, 1.0)), "A caption.", "In words.", "A title")
-NOTHING = Album({}, {})
+CHART = Chart([{"y": [1, 2]}], {"height": 96}, "A caption.", "In words.", "A title")
+NOTHING = Charts({}, {})
 NO_TABLE = Table("Conditions", ("condition",), ())
 
 
@@ -64,9 +68,9 @@ def verdict(make: Any) -> Verdict:
 def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdict) -> None:
     frame, ended = make.read()
     tables = measured(FigureData(frame, ended))
-    album = Album({"one": PICTURE}, {"Response surface": "nothing was searched"})
+    charts = Charts({"one": CHART}, {"Response surface": "nothing was searched"})
     result = conditions(frame, make.sweep())
-    text = page(verdict, album, tables, result, question="Is it?", spec="name: made\n", version="9.9")
+    text = page(verdict, charts, tables, result, question="Is it?", spec="name: made\n", version="9.9")
     texts = Parsed(text).texts
     order = [
         "made",
@@ -79,7 +83,8 @@ def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdic
         "Results",
         "Conditions",
     ]
-    assert [s for s in texts if s in order][-len(order) :] == order
+    without_contents = re.sub("<nav.*?</nav>", "", text, flags=re.DOTALL)
+    assert [s for s in Parsed(without_contents).texts if s in order][-len(order) :] == order
     (claim,) = verdict.claims
     assert (
         claim.answer == "confirmed"
@@ -122,22 +127,40 @@ def test_on_a_terminal_everything_fits_and_no_word_is_broken(verdict: Verdict, m
 
 
 def test_the_page_needs_nothing_else(verdict: Verdict) -> None:
-    text = page(verdict, Album({"one": PICTURE}, {}), [], NO_TABLE)
+    text = page(verdict, Charts({"one": CHART}, {}), [], NO_TABLE)
     parsed = Parsed(text)
-    assert parsed.of("script", "link", "iframe", "object", "base", "form") == []
-    assert not any(name.startswith("on") for _, attributes in parsed.elements for name in attributes)
-    (image,) = parsed.of("img")
-    assert (image["alt"], image["width"], image["height"]) == ("In words.", "48", "96")
-    assert str(image["src"]).startswith("data:image/svg+xml;base64,")
-    assert re.findall(r"url\(|@import|https?://", text) == []
-    policy = next(m["content"] for m in parsed.of("meta") if "content" in m and m.get("http-equiv"))
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert parsed.of("link", "iframe", "object", "base", "form", "img") == []
+    assert not any(name.startswith("on") or name == "src" for _, of in parsed.elements for name in of)
+    assert re.findall(r"url\(|@import|https?://(?!tristen.ca)", text) == []  # but for a comment in tablesort
+    policy = next(str(m["content"]) for m in parsed.of("meta") if "content" in m and m.get("http-equiv"))
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules.pop("default-src") == rules.pop("base-uri") == rules.pop("form-action") == "'none'"
+    assert rules.pop("img-src") == "data: blob:" and rules.pop("style-src") == "'unsafe-inline'"
+    # Only what has one of these hashes runs: the scripts in the page, and the library that one of them unpacks.
+    library = gzip.decompress(base64.b64decode(_inside(text, '<script type="text/plain" id="plotly">')))
+    runs = [library, *(script.encode() for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL))]
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in runs]
+    assert len(runs) == 3 and rules == {"script-src": " ".join(hashes)}
+    assert library.startswith(b"/**\n* plotly.js") and b"MIT license" in library[:200]
     assert parsed.of("html") == [{"lang": "en"}]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in parsed.of("meta")
 
 
+def test_a_chart_is_data_with_words_for_those_who_do_not_see_it(verdict: Verdict) -> None:
+    text = page(verdict, Charts({"one": CHART}, {}), [], NO_TABLE)
+    assert json.loads(_inside(text, 'data-chart="chart-one">')) == {"data": [{"y": [1, 2]}], "layout": {"height": 96}}
+    place = next(d for d in Parsed(text).of("div") if d.get("id") == "chart-one")
+    assert (place["role"], place["aria-label"]) == ("img", "In words.") and "min-height: 96px" in str(place["style"])
+    assert "<noscript><p>In words.</p></noscript>" in text and "The figures need JavaScript" in text
+    assert '<a href="#of-one">A title</a>' in text and '<figure id="of-one">' in text
+
+
+def _inside(text: str, start: str) -> str:
+    return text.split(start, 1)[1].split("</script>", 1)[0]
+
+
 def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
-    evil = """<script>alert(1)</script><img src=x onerror="alert(2)">'"&{{ 7 * 7 }}"""
+    evil = """</script><!--<script>alert(1)</script><img src=x onerror="alert(2)">'"&{{ 7 * 7 }}"""
     (claim,) = verdict.claims
     hostile = replace(
         verdict,
@@ -146,15 +169,16 @@ def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
         gradients=(replace(verdict.gradients[0], configuration=evil),),
         objectives=(replace(verdict.objectives[0], ranking=(replace(verdict.objectives[0].ranking[0], name=evil),)),),
     )
-    album = Album({evil: Drawing(PICTURE.figure, evil, evil, evil)}, {evil: evil})
+    charts = Charts({evil: Chart([{"name": evil}], {"height": 96}, evil, evil, evil)}, {evil: evil})
     table = Table(evil, (evil,), ((evil,),))
     result = conditions(
         measured_frame(evil), Sweep(evil, evil, versions={evil: evil}, digests={evil: evil}, commit=evil)
     )
-    text = page(hostile, album, [table], result, question=evil, spec=evil, version=evil)
+    text = page(hostile, charts, [table], result, question=evil, spec=evil, version=evil)
     parsed = Parsed(text)
-    assert parsed.of("script") == [] and len(parsed.of("img")) == 1
-    assert parsed.of("img")[0]["alt"] == evil
+    assert len(parsed.of("script")) == 5 and parsed.of("img") == []
+    assert [d["aria-label"] for d in parsed.of("div") if d.get("role") == "img"] == [evil]
+    assert json.loads(_inside(text, "data-chart=").split(">", 1)[1])["data"] == [{"name": evil}]
     assert parsed.texts.count(evil) >= 10 and "49" not in parsed.texts
 
 
@@ -172,9 +196,13 @@ def test_a_sweep_without_claims_says_its_verdict_in_words(verdict: Verdict) -> N
 
 @pytest.mark.parametrize(
     ("status", "note"),
-    [("running", "This sweep is running:"), ("killed", "This sweep was interrupted:")],
+    [("running", "This sweep is running:"), ("killed", "This sweep was stopped before its end:")],
 )
 def test_an_unfinished_sweep_is_said_to_be_one(verdict: Verdict, status: str, note: str) -> None:
+    word = {"killed": "stopped"}.get(status, status)
+    assert f'<h1>made <span class="status {word}">{word}</span></h1>' in page(
+        verdict, NOTHING, [], NO_TABLE, status=status
+    )
     assert any(s.startswith(note) for s in Parsed(page(verdict, NOTHING, [], NO_TABLE, status=status)).texts)
     assert not any(s.startswith("This sweep") for s in Parsed(page(verdict, NOTHING, [], NO_TABLE)).texts)
 

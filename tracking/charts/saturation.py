@@ -1,0 +1,72 @@
+"""How many units of each layer are saturated, before the first step and at the end."""
+
+from __future__ import annotations
+
+from tracking.charts.chart import Chart, ChartData, Kind, Trace
+from tracking.charts.style import DASHES, colour, layout, numbered, numbers, panels, plain, wrapped
+from tracking.figures.data import within
+from tracking.figures.style import NotDrawn
+from tracking.verdict.tables import SHARE, number
+
+MOST_NAMED = 20
+HEIGHT = 190
+
+
+def draw(data: ChartData) -> Chart:
+    """Two panels, the first and the last epoch: layers to the right. The output is left out: it has no activation."""
+    chosen = data.records.lines
+    columns = [{k: c for k, c in line.layers("saturated").items() if k != "output"} for line in chosen]
+    layers = max(map(list, columns), key=len)
+    if not layers:
+        raise NotDrawn("the records have no saturation of a layer")
+    when = ("before the first step", "after the last epoch")
+    domains, titles, height = panels([f"saturated units, {text}" for text in when], HEIGHT)
+    traces: list[Trace] = []
+    ends = []
+    for line, of_line in zip(chosen, columns, strict=True):
+        shares = []
+        for place, rows in enumerate((line.start, line.end)):
+            values = rows[[*of_line.values()]].apply(within)
+            means, quartiles = values.mean(skipna=False), values.quantile([0.25, 0.75]).T.to_numpy().tolist()
+            traces.append(
+                {
+                    "x": [*range(1, len(of_line) + 1)],
+                    "y": numbers(means),
+                    "customdata": [
+                        [layer, *(number(q, ".1%") for q in pair)]
+                        for layer, pair in zip(of_line, quartiles, strict=True)
+                    ],
+                    "mode": "lines+markers",
+                    "line": {"color": colour(line), "dash": DASHES[line.dashes], "width": 1.8},
+                    "name": wrapped(line.label),
+                    "legendgroup": plain(line.name),
+                    "showlegend": place == 0,
+                    "text": plain(line.name),
+                    "hovertemplate": "%{text}, %{customdata[0]}: %{y:.1%}<br>quartiles %{customdata[1]} to "
+                    "%{customdata[2]}<extra></extra>",
+                    "yaxis": numbered("y", place),
+                }
+            )
+            shares.append(number(float(rows[[*of_line.values()]].mean().mean()), SHARE))
+        ends.append(f"{line.name} {shares[0]} at the start, {shares[1]} at the end")
+    # Names, where they mean the same layer in every network.
+    same = all(layers[: len(of_line)] == list(of_line) for of_line in columns) and len(layers) <= MOST_NAMED
+    x = {"tickvals": [*range(1, len(layers) + 1)], "ticktext": layers} if same else {"nticks": 12}
+    share = {"tickformat": ".0%", "range": [-0.03, 1.03]}
+    return Chart(
+        traces,
+        layout(
+            height + 20,
+            len(chosen),
+            annotations=titles,
+            xaxis={**x, "anchor": "y2", "automargin": True, "title": {"text": "layer, from the input to the output"}},
+            yaxis=share | {"domain": domains[0]},
+            yaxis2=share | {"domain": domains[1]},
+        ),
+        "The share of a layer's units (times images) in the flat part of their activation, |f'| < 0.01 sup |f'|: means "
+        "over the seeds.",
+        f"Saturated units by layer; on average over the layers {'; '.join(ends)}.",
+    )
+
+
+CHART = Kind("Saturation by layer", draw)
