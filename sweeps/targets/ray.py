@@ -165,7 +165,7 @@ class RayTarget:
         begin, end = output.find("{\n"), output.rfind("}")
         if begin < 0:
             wrong = info.driver_exit_code == WRONG_REQUEST
-            line = last_words(output) or first_line(info.message)
+            line = last_words(output) or message(info.message)
             raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
         answer = json.loads(output[begin : end + 1])
         return Deleted(name, answer["gone"], tuple(answer["deleted"]), tuple(answer["left"]))
