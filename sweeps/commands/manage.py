@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, confirm
 
-from sweeps.commands import Json, Name, Store, To, app, say
+from sweeps.commands import Json, Name, Store, To, app, say, typed
 from trainers.errors import FAILED, GradsweepError, RequestError
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def delete(
     deleted = target.delete(name)
     lines = [*(f"deleted {what}" for what in deleted.deleted), *(f"left {what}" for what in deleted.left)]
     if not deleted.gone:
-        lines.append(f"the sweep is still there; to finish, repeat the command: gradsweep delete {name}")
+        again = typed("delete", name, *(["--to", to] if to else []), store=store)
+        lines.append(f"the sweep is still there; to finish, repeat the command: {again}")
     say(asdict(deleted), "\n".join(lines or ["there was nothing left of it"]), as_json)
     return 0 if deleted.gone else FAILED
 

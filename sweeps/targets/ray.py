@@ -31,7 +31,7 @@ from ray.job_submission import JobStatus
 from sweeps.driver.deletion import Deleted
 from sweeps.driver.versions import git_commit
 from sweeps.store_file import names_a_file, parse_store, read_text
-from sweeps.targets.ray_jobs import connect, first_line, speaking
+from sweeps.targets.ray_jobs import connect, message, speaking
 from sweeps.targets.target import (
     READY_LINE,
     RESUME_COMMAND,
@@ -165,7 +165,7 @@ class RayTarget:
         begin, end = output.find("{\n"), output.rfind("}")
         if begin < 0:
             wrong = info.driver_exit_code == WRONG_REQUEST
-            line = last_words(output) or first_line(info.message)
+            line = last_words(output) or message(info.message)
             raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
         answer = json.loads(output[begin : end + 1])
         return Deleted(name, answer["gone"], tuple(answer["deleted"]), tuple(answer["left"]))
@@ -220,7 +220,7 @@ class RayTarget:
         info = self._client.get_job_info(job)
         output = self._output(job).rpartition(FIRST_LINE)[2]
         if info.status == JobStatus.FAILED and READY_LINE not in output:
-            line = last_words(output) or first_line(info.message)
+            line = last_words(output) or message(info.message)
             wrong = info.driver_exit_code == WRONG_REQUEST
             raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
         return READY_LINE in output or info.status.is_terminal()
@@ -280,7 +280,7 @@ def _attempts(jobs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _status_of(job: Any) -> SweepStatus:
-    detail = first_line(job.message) if job.status == JobStatus.FAILED else ""
+    detail = message(job.message) if job.status == JobStatus.FAILED else ""
     return SweepStatus(
         job.metadata["gradsweep"], STATES[job.status], detail, _time(job.start_time), _time(job.end_time)
     )

@@ -26,7 +26,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from sweeps.environment import environment
-from trainers.errors import FAILED, GradsweepError, TargetError
+from trainers.errors import FAILED, GradsweepError, TargetError, flat
 
 TIMEOUT = (2.0, 30.0)  # seconds to connect and to answer
 TALKATIVE = ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging")
@@ -71,9 +71,9 @@ def speaking(to: str) -> Iterator[None]:
     except (ConnectionError, requests.ConnectionError, requests.Timeout, aiohttp.ClientError) as error:
         raise TargetError(f"no Ray cluster answers at {to}: {_reason(error)}", FAILED) from None
     except requests.RequestException as error:
-        raise TargetError(f"no Ray dashboard at {to}: {first_line(str(error))}", FAILED) from None
+        raise TargetError(f"no Ray dashboard at {to}: {message(str(error))}", FAILED) from None
     except RuntimeError as error:
-        raise TargetError(f"the cluster at {to} refuses: {first_line(str(error))}", FAILED) from None
+        raise TargetError(f"the cluster at {to} refuses: {message(str(error))}", FAILED) from None
 
 
 def token() -> str:
@@ -98,10 +98,9 @@ def _reason(error: BaseException) -> str:
     """The operating system's word for it, out of the wrappings of three libraries."""
     text = str(error.__context__ or error)
     match = re.search(r"\[Errno -?\d+\] ([^'\")\]]+)|(timed out|Connection aborted)", text)
-    return (match[1] or match[2]).strip() if match else first_line(text)
+    return (match[1] or match[2]).strip() if match else message(text)
 
 
-def first_line(text: str | None) -> str:
-    """The first line of a message, without the log that Ray appends."""
-    first = (text or "").strip().partition("\n")[0]
-    return first.partition(", last available logs")[0][:300]
+def message(text: str | None) -> str:
+    """A message of Ray's as one line, without the log that it appends."""
+    return flat((text or "").partition(", last available logs")[0])

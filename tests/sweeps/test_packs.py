@@ -137,7 +137,7 @@ def test_a_gpu_that_takes_no_more_work_is_no_end(configuration: Make, monkeypatc
     assert [r.ended[1].state for r in train_pack(nowhere, device="cuda")] == ["failed"]
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", broken)
-    with pytest.raises(DeviceLost, match="^the GPU takes no more work: AcceleratorError: CUDA error: .*encountered$"):
+    with pytest.raises(DeviceLost, match="^the GPU takes no more work: AcceleratorError: .*encountered more$"):
         next(train_pack(nowhere, device="cuda"))
     assert [r.ended[1].state for r in train_pack(nowhere)] == ["failed"]
 
