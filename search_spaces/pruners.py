@@ -122,7 +122,7 @@ class Judge:
         """
         if self._storage.get_trial(number).state == TrialState.PRUNED:
             return True
-        if not self.replay(number, epoch, value) or epoch >= self._epochs or number < self._arms:
+        if not self.replay(number, epoch, value) or epoch >= self._epochs or number in self._arms:
             return False
         self._storage.set_trial_state_values(number, TrialState.PRUNED, None if value != value else [value])
         return True

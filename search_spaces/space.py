@@ -12,6 +12,7 @@ Imports no Optuna, so that a spec can be read without it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,6 +134,20 @@ def effective(
 
     parameters = {key: 1.0 if useless(key) else drawn[key] for key in space if holds(key)}
     return parameters, tuple(key for key in space if not holds(key) or useless(key))
+
+
+def points(space: Space, base: Mapping[str, Value | None], most: int) -> list[dict[str, Value]] | None:
+    """The parameters of every point of a space, each once; None where there are more than `most`, or endlessly many."""
+    if any(isinstance(what, Range) and not what.integer for what in space.values()):
+        return None
+    axes = [what.points(None) if isinstance(what, Range) else what.values for what in space.values()]
+    distinct: dict[tuple[tuple[str, Value], ...], dict[str, Value]] = {}
+    for values in itertools.product(*axes):
+        parameters, _ = effective(space, base, dict(zip(space, values, strict=True)))
+        distinct.setdefault(tuple(parameters.items()), parameters)
+        if len(distinct) > most:
+            return None
+    return list(distinct.values())
 
 
 @cache

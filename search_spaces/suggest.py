@@ -66,26 +66,31 @@ def point(plan: SearchPlan, row: Row) -> dict[str, Value] | None:
 
 
 def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[Row]:
-    """The next `count` configurations after `rows` (all there are, by number): arms first, then the sampler's."""
-    numbers = range(len(rows), len(rows) + count)
-    arms = [Row(n, arm, dict(parameters)) for n, (arm, parameters) in enumerate(plan.arms.items()) if n in numbers]
+    """The next `count` configurations of the search, of which `rows` are those so far: arms first, then the sampler's.
+
+    Their numbers are their places in the search.
+    """
+    there = {row.arm for row in rows}
+    missing = [arm for arm in plan.arms if arm not in there][:count]
+    arms = [Row(place, arm, dict(plan.arms[arm])) for place, arm in enumerate(missing, len(rows))]
     yield from arms
-    rows, searched = [*rows, *arms], numbers[len(arms) :]
+    rows = [*rows, *arms]
+    searched, suggested = range(len(rows), len(rows) + count - len(arms)), sum(not row.arm for row in rows)
     if not searched:
         return
     if plan.sampler["name"] == "grid":
         order = grid(plan.space, plan.base, **plan.sampler)
-        yield from (Row(number, parameters=order[number - len(plan.arms)]) for number in searched)
+        yield from (Row(place, parameters=order[index]) for index, place in enumerate(searched, suggested))
         return
     space = distributions(plan.space)
     study, storage = _shown(plan, rows, space)
-    for number in searched:
-        study.sampler = make_sampler(plan.sampler, number, number - len(plan.arms), space)
+    for index, place in enumerate(searched, suggested):
+        study.sampler = make_sampler(plan.sampler, place, index, space)
         before = storage.get_study_system_attrs(STUDY)
         trial = study.ask(space)
         drawn: dict[str, Value] = {key: trial.params[key] for key in plan.space}
         parameters, idle = effective(plan.space, plan.base, drawn)
-        row = Row(number, parameters=parameters, drawn={key: drawn[key] for key in idle})
+        row = Row(place, parameters=parameters, drawn={key: drawn[key] for key in idle})
         if sees(plan.sampler) == "all":
             notes = dict(storage.get_trial_system_attrs(trial.number))
             after = storage.get_study_system_attrs(STUDY)

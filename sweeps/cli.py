@@ -20,6 +20,7 @@ from trainers.errors import FAILED, WRONG_REQUEST, GradsweepError, one_line, pri
 
 MOST_CHARACTERS = 2000  # of an error
 DEBUG = "GRADSWEEP_DEBUG"
+WARNINGS = "py.warnings"  # Python's logger of them
 
 for module in MODULES:
     importlib.import_module(f"sweeps.commands.{module}")
@@ -42,6 +43,7 @@ def _settings(
 ) -> None:
     if debug:
         os.environ[DEBUG] = "1"
+        logging.getLogger(WARNINGS).setLevel(logging.WARNING)
 
 
 class _ToStandardError(logging.Handler):
@@ -57,6 +59,9 @@ def main(arguments: list[str] | None = None) -> None:
     os.umask(os.umask(0o077) | 0o022)
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStandardError()], format="%(message)s")
     logging.getLogger("gradsweep").setLevel(logging.INFO)
+    # Lines of other packages' sources, for whoever looks for a mistake.
+    logging.captureWarnings(True)
+    logging.getLogger(WARNINGS).setLevel(logging.WARNING if os.environ.get(DEBUG) else logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding

@@ -1,4 +1,4 @@
-"""The service in Python: `sweeps.run`, `submit`, `status` and `report`, in a script, a notebook or a thread.
+"""The service in Python: `sweeps.run`, `extend`, `submit`, `status`, `report` and `weights`; also in a notebook or thread.
 
     >>> result = sweeps.run({"name": "x", "arms": {"plain": {}, "paper": {"alpha": 2.0, "r": 0.01}}}, set=["seeds=3"])
     >>> result.frame.groupby("arm")["validation.accuracy"].mean()
@@ -8,6 +8,7 @@ Errors are those of `trainers.errors`. Ctrl-C leaves a sweep that `run(..., resu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -64,9 +65,8 @@ class Result:
 
     @cached_property
     def best(self) -> Summary | None:
-        """The configuration that is first by the first objective, on fresh seeds where it was confirmed; or None."""
-        objective = self.verdict.objectives[0]
-        return next((s for s in objective.confirmed or objective.ranking if s.rank == 1), None)
+        """The best configuration by the first objective, on fresh seeds where it was confirmed; or None."""
+        return self.verdict.objectives[0].best
 
     @cached_property
     def figures(self) -> dict[str, Drawing]:
@@ -100,20 +100,55 @@ def run(
 
     Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed.
     """
-    from sweeps.display import display
-    from sweeps.driver.sweep import run as run_sweep
     from sweeps.spec.reading import read
 
-    checked, place = read(spec, set, name), _store(store)
-    again = f"Interrupted. To continue: sweeps.run(..., resume=True) for {checked.name!r}"
+    return _run(read(spec, set, name), _store(store), executor, resume)
+
+
+def extend(
+    name: str,
+    *,
+    configurations: int | None = None,
+    seeds: int | Sequence[int] | None = None,
+    epochs: int | None = None,
+    arms: Mapping[str, Mapping[str, Any]] = {},
+    spec: Source | None = None,
+    store: str | Path | Store | None = None,
+    executor: Literal["ray", "in-process"] = "ray",
+) -> Result:
+    """Train more of a sweep that is there: numbers are those in all, `spec` is a whole one with more of anything.
+
+    Raises RequestError where something would be less or another; as `run`.
+    """
+    place = _store(store)
+    given: dict[str, Any] = {"search.configurations": configurations, "seeds": seeds, "base.epochs": epochs}
+    given |= {f"arms.{arm}": fields for arm, fields in arms.items()}
+    settings = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    return _run(extended_spec(name, place, settings, spec), place, executor, resume=True)
+
+
+def extended_spec(name: str, store: Store, settings: Sequence[str], spec: Source | None = None) -> SweepSpec:
+    """The spec of a sweep that is there, or another one for it, with `key=value` settings over it."""
+    from sweeps.driver.status import stored_text
+    from sweeps.spec.reading import parse, read
+
+    text = stored_text(name, store)
+    return read(spec, settings, name) if spec is not None else parse(text, name, settings)
+
+
+def _run(spec: SweepSpec, store: Store, executor: str, resume: bool) -> Result:
+    from sweeps.display import display
+    from sweeps.driver.sweep import run as run_sweep
+
+    again = f"Interrupted. To continue: sweeps.run(..., resume=True) for {spec.name!r}"
     try:
         with Interrupt(farewell=None) as interrupt:
-            outcome = run_sweep(checked, place, interrupt, executor=executor, resume=resume, show=display)
+            outcome = run_sweep(spec, store, interrupt, executor=executor, resume=resume, show=display)
     except Interrupted:
         raise KeyboardInterrupt(again) from None
     if outcome.interrupted is not None:
         raise KeyboardInterrupt(again)
-    return Result(checked.name, place)
+    return Result(spec.name, store)
 
 
 def submit(
@@ -152,6 +187,25 @@ def report(name: str, store: str | Path | Store | None = None) -> Result:
     result = Result(name, _store(store))
     _ = result.spec
     return result
+
+
+def weights(
+    name: str,
+    folder: str | Path | None = None,
+    *,
+    configuration: str | int | None = None,
+    seed: int | None = None,
+    store: str | Path | Store | None = None,
+) -> list[dict[str, Any]]:
+    """Write the trained weights that a sweep has kept as PyTorch files, and say of each whose it is.
+
+    All of them, or those of one configuration (a number, or an arm's name) and seed. Raises RequestError where nothing
+    was kept.
+    """
+    from sweeps.weight_files import write_weights
+
+    chosen = None if configuration is None else str(configuration)
+    return write_weights(name, _store(store), Path(folder or f"{name}-weights"), chosen, seed)
 
 
 def _store(store: str | Path | Store | None) -> Store:

@@ -9,19 +9,22 @@ middle one stands for all.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
+from search_spaces.plan import SearchPlan
 from sweeps.spec.reading import Resources, SweepSpec
 from trainers.data import Images, images_of
 from trainers.engines import kind_of, resolve
 from trainers.errors import RequestError
-from trainers.layers import Layer, multiply_adds, parameter_count, places
+from trainers.layers import Layer, buffer_shapes, multiply_adds, parameter_count, places
 from trainers.members import WHOLE, MemberConfig, layers_of
 from trainers.regimes import NETWORK
+from trainers.states import kept_by
 
 
 class Seconds(NamedTuple):
@@ -50,7 +53,9 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
 
     `layers` has an entry for each network among the arms and base: which, and its number of layers and of parameters.
 
-    `configurations` are arms and searched ones; `confirmed` of them, at most, are trained again on fresh seeds.
+    `configurations` are arms and searched ones, of which `before_results` are handed out before any result is known;
+    `points` is the size of a finite space that they may exhaust, else None. `confirmed` of them, at most, are trained
+    again on fresh seeds.
     `seconds` is None without measurement or images to go by, `device_memory` (see `_device_memory`) without a GPU.
     """
     search, resources = spec.search_plan(), spec.resources
@@ -83,6 +88,8 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
         "configurations": len(configurations),
         "arms": len(arms),
         "searched": search.configurations,
+        "points": len(search.points) if search.points else None,
+        "before_results": handed_out(search),
         "confirmed": search.confirming,
         "seeds": len(spec.seeds),
         "fresh_seeds": len(spec.fresh_seeds),
@@ -114,13 +121,20 @@ def _packs(configurations: list[MemberConfig], size: int, device: str) -> Iterat
 def pack_size(spec: SweepSpec, *, confirming: bool = False) -> int:
     """How many configurations are asked for at a time: `resources.pack`, or fewer where cores would else stand idle.
 
-    That of the search does not depend on what is confirmed later: suggestions depend on what is known when a pack is
-    asked for.
+    No suggestion depends on it. With a pruner it is always `resources.pack`, since a pack's configurations compete.
     """
     plan, at_once, most = spec.search_plan(), _at_once(spec.resources), spec.resources.pack
-    if isinstance(at_once, str):
+    if isinstance(at_once, str) or (plan.pruner and not confirming):
         return most
-    return max(1, min(most, math.ceil((plan.confirming if confirming else plan.searching) / at_once)))
+    count = plan.confirming if confirming else handed_out(plan)
+    return max(1, min(most, math.ceil(count / at_once)))
+
+
+def handed_out(plan: SearchPlan) -> int:
+    """How many configurations are handed out before the first result is needed."""
+    from search_spaces.search import windowed  # and Optuna with it
+
+    return min(plan.searching, plan.block * plan.ahead) if windowed(plan) else plan.searching
 
 
 def _at_once(resources: Resources) -> int | str:
@@ -139,6 +153,25 @@ def _middle(spec: SweepSpec) -> dict[str, int]:
             ends = [int(value) for value in space[name].ends.values()]
             middle[name] = round(sum(ends) / len(ends))
     return middle
+
+
+def kept_bytes(spec: SweepSpec) -> int:
+    """About how many bytes of complete configurations `resources.keep` keeps, if none is pruned; 0 without it."""
+    plan, keep = spec.search_plan(), spec.resources.keep
+    if keep is None:
+        return 0
+    arms = [spec.members(arm)[0] for arm in plan.arms.values()]
+    configurations = arms + [spec.members(_middle(spec))[0]] * plan.configurations
+
+    def of_member(member: MemberConfig) -> int:
+        layers = layers_of(member, images_of(member.data).classes or 10)
+        vectors = 1 + (len(kept_by(member)) if keep == "states" else 0)
+        statistics = sum(math.prod(shape) for kept in buffer_shapes(layers) for shape, _ in kept.values())
+        about = len(json.dumps(asdict(member)))  # in a NumPy text, of four bytes per character
+        return 4 * (vectors * parameter_count(layers) + statistics + about)
+
+    sizes = list(map(of_member, configurations))
+    return sum(sizes) * len(spec.seeds) + sum(sizes[: plan.confirming]) * len(spec.fresh_seeds)
 
 
 def _seconds(member: MemberConfig, images: Images) -> float:

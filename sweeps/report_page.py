@@ -40,7 +40,7 @@ def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | N
     with opened(spec.name, store) as (ledger, sweep):
         configurations = {c.number: c for c in ledger.configurations(sweep)}
     data = _data(spec, store)
-    charts = draw_charts(ChartData(data, configurations, spec.objectives))
+    charts = draw_charts(ChartData(data, configurations))
     text = page(
         verdict,
         charts,
@@ -78,7 +78,7 @@ def _data(spec: SweepSpec, store: Store) -> FigureData:
     """The records as figures and charts see them."""
     data = FigureData(load_wide(spec.name, store), outcomes(spec.name, store), spec.objectives[0])
     axes, shares = _searched(spec, data)
-    return replace(data, axes=axes, importance=shares)
+    return replace(data, axes=axes, importance=shares, objectives=spec.objectives)
 
 
 def _searched(spec: SweepSpec, data: FigureData) -> tuple[list[Axis], dict[str, dict[str, float]]]:

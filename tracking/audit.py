@@ -89,8 +89,8 @@ def _ledger_laws(ledger: Ledger, sweep: Sweep) -> Iterator[Law]:
         numbers = [e.epoch for _, e in ledger.epochs(sweep, [c.number])]
         count += len(numbers)
         if c.state == "running":  # a driver may have continued since
-            numbers = numbers[: c.epoch + 1]
-        if numbers != list(range(c.epoch + 1)):
+            numbers = [number for number in numbers if number <= c.epoch]
+        if numbers != list(range(c.after + 1, c.epoch + 1)):
             epochs.problems.append(f"{who}: the ledger has the epochs {_few(numbers)}")
         elif complete and c.epoch != c.member["epochs"]:
             epochs.problems.append(f"{who} is complete, but the ledger has {c.epoch} of {c.member['epochs']} epochs")
@@ -203,9 +203,9 @@ def _trials(ledger: Ledger, sweep: Sweep, store: Store, taken: Mapping[int, Take
             study = mirror.own_study(sweep, phase)
             for trial in study.get_trials(deepcopy=False) if study else ():
                 there[trial.user_attrs.get("configuration", SWEEP)].append(trial)
-    configurations = {c.number: c for c in ledger.configurations(sweep)}
+    configurations = {c.number: c for c in ledger.configurations(sweep) if c.extends is None}
     objectives = ledger.objectives(sweep)
-    due = {number for number, t in taken.items() if t.ended}
+    due = {number for number, t in taken.items() if t.ended and number in configurations}
     for number, trial in _single(law, "trials in Optuna", there, configurations.keys(), due).items():
         expected = optuna.trial_of(sweep, configurations[number], objectives.get(number, {}))
         shown, asked = ({name: getattr(t, name) for name in TRIAL} for t in (trial, expected))

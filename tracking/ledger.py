@@ -22,7 +22,7 @@ import shlex
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,7 +41,8 @@ from trainers.files import locked
 log = logging.getLogger("gradsweep")
 T = TypeVar("T")
 
-FORMAT = 2
+FORMAT = 3
+OLDER = 2  # lacks the columns of `_ADDED` alone
 STATUSES = ("finished", "failed", "killed")
 PATIENCE_SECONDS = 600.0  # a server may be unreachable for that long
 FEW = 5  # so many sweeps are named where one is looked for that is not there
@@ -121,6 +122,11 @@ _epochs = _table(
     _column("again", sa.Integer, default=0),
 )
 _mirrors = _table("mirrors", _of_sweep(), _key("mirror", sa.Text), _key("number"), *_columns(Taken, "number"))
+# Column -> what it is in a row of the older format.
+_ADDED = {
+    _sweeps: {"tags": "'[]'", "remark": "''"},
+    _configurations: {"extends": "NULL", "after": "-1", "same_as": "NULL"},
+}
 _END_FIELDS = ("ended", "state", "values", "reason", "traceback", "order", "pruner_attributes")
 
 
@@ -150,6 +156,9 @@ class Ledger:
             with unusable("can't open", url), ledger._engine.connect() as db:
                 there = sa.inspect(db).has_table(_ledger.name)
                 written = db.scalar(sa.select(_ledger.c.format)) if there else None
+            if written == OLDER:
+                with unusable("can't write", url), _alone(url), ledger._engine.begin() as db:
+                    written = _add_columns(db)
             if written not in (None, FORMAT):
                 raise StoreError(
                     f"{shown(url)} has a ledger of the format {written}, but this gradsweep reads {FORMAT}"
@@ -163,14 +172,11 @@ class Ledger:
         """The ledger of a database, made if it has none. Raises StoreError."""
         if (ledger := cls.open(url)) is not None:
             return ledger
-        ledger, folder = cls(url), Path(url.removeprefix(SQLITE)).parent
+        ledger = cls(url)
         with ExitStack() as unused:
             unused.callback(ledger.close)
-            # Two processes that make the tables at the same moment get into each other's way.
-            alone = locked(folder) if url.startswith(SQLITE) else nullcontext()
-            with unusable("can't write", url), alone, ledger._engine.begin() as db:
-                if db.dialect.name == "postgresql":
-                    db.execute(sa.select(sa.func.pg_advisory_xact_lock(database.advisory_key("tables"))))
+            with unusable("can't write", url), _alone(url), ledger._engine.begin() as db:
+                _lock_tables(db)
                 _tables.create_all(db)
                 if db.scalar(sa.select(_ledger.c.format)) is None:
                     db.execute(sa.insert(_ledger), {"format": FORMAT})
@@ -203,18 +209,20 @@ class Ledger:
         self._write(write)
         return self.sweep(sweep.name)
 
-    def respecify(self, sweep: Sweep, spec: str) -> None:
-        """Replace the spec (other claims); the first one is kept as well once configurations have ended."""
+    def respecify(self, sweep: Sweep, asked: Sweep) -> Sweep:
+        """What is asked of a sweep by now; its first spec is kept as well once configurations have ended."""
 
         def write(db: sa.Connection, again: bool) -> None:
             row = db.execute(sa.select(_sweeps).where(_sweeps.c.id == sweep.id)).one()
             ends = _configurations.c.sweep == sweep.id, _configurations.c.ended.is_not(None)
             late = row.first_spec is None and db.scalar(sa.select(sa.exists().where(*ends)))
-            if row.spec != spec:
-                first = row.spec if late else row.first_spec
-                _change(db, _sweeps.c.id == sweep.id, spec=spec, first_spec=first)
+            if row.spec != asked.spec:
+                new = {name: getattr(asked, name) for name in ("spec", "question", "settings", "space")}
+                new |= {"digests": {**row.digests, **asked.digests}, "first_spec": row.spec if late else row.first_spec}
+                _change(db, _sweeps.c.id == sweep.id, **new)
 
         self._write(write)
+        return self.sweep(sweep.name)
 
     def finish(self, sweep: Sweep, status: str, note: str, *, trained: bool) -> None:
         """The sweep ends: finished | failed | killed, with a note in Markdown; the last call wins.
@@ -401,6 +409,29 @@ class Ledger:
         if again:
             log.info("sweep database reachable again")
         return answer
+
+
+def _alone(url: str) -> AbstractContextManager[object]:
+    """Two processes that make a file's tables at the same moment get into each other's way."""
+    return locked(Path(url.removeprefix(SQLITE)).parent) if url.startswith(SQLITE) else nullcontext()
+
+
+def _lock_tables(db: sa.Connection) -> None:
+    if db.dialect.name == "postgresql":
+        db.execute(sa.select(sa.func.pg_advisory_xact_lock(database.advisory_key("tables"))))
+
+
+def _add_columns(db: sa.Connection) -> int:
+    """Bring the tables of the older format up to date; the format that there is now."""
+    _lock_tables(db)
+    if db.scalar(sa.select(_ledger.c.format)) == OLDER:
+        for table, columns in _ADDED.items():
+            for name, value in columns.items():
+                kind = table.c[name].type.compile(db.dialect)
+                never = "" if table.c[name].nullable else " NOT NULL"
+                db.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind} DEFAULT {value}{never}"))
+        db.execute(sa.update(_ledger).values(format=FORMAT))
+    return FORMAT
 
 
 def _note(state: RetryCallState) -> None:

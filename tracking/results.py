@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tracking import tidy
+from tracking.extended import families, parts, state_of
 from tracking.ledger import Ledger, opened
 from tracking.store import Store
 from tracking.types import Configuration, Epoch, Sweep
@@ -67,12 +68,14 @@ def load_wide(sweep: str, store: Store | str | Path | None = None) -> pd.DataFra
 def outcomes(sweep: str, store: Store | str | Path | None = None) -> dict[int, Outcome]:
     """The state of every configuration of a sweep, by number. Raises SearchError, StoreError, LedgerError."""
     with opened(sweep, Store.at(store)) as (ledger, row):
-        return {
-            c.number: Outcome(c.number, c.arm, c.name, c.state)
-            if c.confirms is None
-            else Outcome(c.number, "", f"{CONFIRM}{c.name}", c.state)
-            for c in ledger.configurations(row)
-        }
+        every = families(ledger.configurations(row)).values()
+    return {
+        c.number: Outcome(c.number, c.arm, c.name, state_of(family))
+        if c.confirms is None
+        else Outcome(c.number, "", f"{CONFIRM}{c.name}", state_of(family))
+        for family in every
+        for c in family[:1]
+    }
 
 
 def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +123,8 @@ def _parts(sweep: str, store: Store | str | Path | None) -> list[tuple[Configura
         epochs: dict[int, list[Epoch]] = {}
         for number, epoch in ledger.epochs(row):
             epochs.setdefault(number, []).append(epoch)
-        return [(c, epochs.get(c.number, [])) for c in ledger.configurations(row)]
+        every = families(ledger.configurations(row)).values()
+        return [part for family in every for part in parts(family, epochs)]
 
 
 def _sorted(columns: tidy.Columns, order: tuple[str, ...]) -> pd.DataFrame:

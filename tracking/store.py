@@ -138,6 +138,10 @@ class Store:
         """The folder of the states of members in training, one subfolder per sweep."""
         return self.folder / "checkpoints"
 
+    def kept(self, sweep: str) -> Path:
+        """The folder of what is kept of one sweep's trained members."""
+        return self.folder / "kept" / sweep
+
     def lock_file(self, sweep: str) -> Path:
         """The lock file of one sweep's driver."""
         return self.folder / "locks" / f"{sweep}.lock"

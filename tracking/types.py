@@ -25,7 +25,8 @@ class Sweep:
     beside it (sampler, seeds, ...); `objectives` are (name, maximize | minimize); `space` holds Optuna's
     distributions as JSON, by field. `versions` are package -> version, `digests` data -> sha256 and those of
     `trainers.plugins`, `commit` the git commit of the code. `status` is running | finished | failed | killed, `note`
-    says more about that, in Markdown. `revision` counts the changes of this row.
+    says more about that, in Markdown. `tags` and `remark` are what its users say of it. `revision` counts the changes
+    of this row.
     """
 
     name: str
@@ -45,13 +46,17 @@ class Sweep:
     status: str = "running"
     note: str = ""
     revision: int = 0
+    tags: tuple[str, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True)
 class Configuration:
     """One configuration: where it comes from, what it trains, and how it ended.
 
-    `arm` is empty for a searched one; `confirms` is the number of the one that it trains again on fresh seeds.
+    `arm` is empty for a searched one; `confirms` is the number of the one that it trains again on fresh seeds,
+    `extends` of the one of which it trains more seeds or more epochs (those after epoch `after`, -1: all), `same_as` of
+    the one whose records it has taken over, because their members are equal.
     `parameters` override the base; `drawn`, `notes`, `study_notes` and `pruner_attributes` are what the sampler and
     the pruner need to continue; `point` is where it lies in the space, None if it lies outside. `pack` is what it was
     asked for together with, `known` how many had ended then. `member` holds the fields of its members but the seed.
@@ -81,6 +86,9 @@ class Configuration:
     traceback: str = ""
     order: int = -1
     pruner_attributes: Mapping[str, float] = field(default_factory=dict)
+    extends: int | None = None
+    after: int = -1
+    same_as: int | None = None
 
     @property
     def phase(self) -> str:

@@ -123,6 +123,13 @@ def packages(names: Iterable[object] = (), also: Collection[str] = ()) -> dict[s
     return {f"{name}=={package.version}": _digest(package) for name, package in sorted(used.items())}
 
 
+def adding(activation: str, normalization: str) -> list[str]:
+    """The packages that add these entries of the tables of a network's parts, as `name==version`."""
+    wanted = {("gradsweep.activations", activation), ("gradsweep.layers", normalization)}
+    of = [_package(entry) for entry in _entries() if (entry.group, entry.name) in wanted]
+    return sorted({f"{package.name}=={package.version}" for package in of})
+
+
 def among(digests: Mapping[str, str]) -> dict[str, str]:
     """The packages among the digests of a sweep's data and packages."""
     return {name: digest for name, digest in digests.items() if PACKAGE.fullmatch(name)}

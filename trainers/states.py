@@ -35,7 +35,7 @@ class MemberState:
     `parameters` and what the optimizer keeps (`Optimizer.state`, in its order) are float32 of shape (parameters,), laid
     out as in `trainers.layers`, as are `buffers`, the running statistics, float32 of shape (buffers,); `epoch` epochs
     and `step` optimizer steps are done. The order of images needs no state: it is drawn anew from the seed and the
-    epoch.
+    epoch. Without what the optimizer keeps (`kept` is then empty) it can be evaluated, but not `trainable`.
     """
 
     member: MemberConfig
@@ -50,11 +50,16 @@ class MemberState:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
                 raise ValueError(f"{name} must be a whole number >= 0, but got {value!r}")
-        vectors = zip(("parameters", *kept_by(self.member)), (self.parameters, *self.kept), strict=True)
-        for name, value in (*vectors, ("buffers", self.buffers)):
+        vectors = zip(kept_by(self.member) if self.kept else (), self.kept, strict=True)
+        for name, value in (("parameters", self.parameters), *vectors, ("buffers", self.buffers)):
             count = "buffers" if name == "buffers" else "parameters"
             if value.dtype != np.float32 or value.shape != (len(getattr(self, count)),):
                 raise ValueError(f"{name} must be float32 of shape ({count},), but got {value.dtype} {value.shape}")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training can go on from here: nothing that the optimizer keeps is missing."""
+        return len(self.kept) == len(kept_by(self.member))
 
 
 States = tuple[MemberState, ...]
@@ -102,10 +107,13 @@ def initial_state(member: MemberConfig, layers: tuple[Layer, ...], dataset: Data
 
 
 def save_states(states: Sequence[MemberState], path: Path) -> None:
-    """Write the states of members that share a network and an optimizer to `path`, whole or not at all."""
+    """Write the states of members that share a network and an optimizer to `path`, whole or not at all.
+
+    Either all of them have what the optimizer keeps, or none.
+    """
     about = json.dumps([{"member": asdict(s.member), "epoch": s.epoch, "step": s.step} for s in states])
     vectors = zip(*((s.parameters, s.buffers, *s.kept) for s in states), strict=True)
-    names = ("parameters", "buffers", *kept_by(states[0].member))
+    names = ("parameters", "buffers", *(kept_by(states[0].member) if states[0].kept else ()))
     arrays: dict[str, Any] = dict(zip(names, map(np.stack, vectors), strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as unfinished, unfinished.open("wb") as file:
@@ -121,7 +129,9 @@ def load_states(path: Path) -> States:
                 raise ValueError("it is compressed, so that it may be larger than it looks")
             about = json.loads(str(file["about"]))
             members = [MemberConfig(**a["member"]) for a in about]
-            names = ("parameters", "buffers", *(kept_by(members[0]) if members else ()))
+            names = ["parameters", "buffers"]
+            if len(file.files) > len(names) + 1:  # else it has the weights alone
+                names += kept_by(members[0])
             parameters, buffers, *kept = (file[name] for name in names)
         rows = zip(about, members, parameters, buffers, *kept, strict=True)
         return tuple(MemberState(m, a["epoch"], a["step"], p, tuple(k), b) for a, m, p, b, *k in rows)

@@ -139,6 +139,8 @@ def train(
     layers = layers_of(members[0], len(dataset.classes))
     known = {s.member: s for s in resume}
     states = [known.get(m) or initial_state(m, layers, dataset) for m in members]
+    if not all(s.trainable for s in states):
+        raise ValueError("states to resume must have what the optimizer keeps, but one has the weights alone")
     size = parameter_count(layers)
     if wrong := {len(s.parameters) for s in states} - {size}:
         had = min(wrong)

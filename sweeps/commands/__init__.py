@@ -14,7 +14,8 @@ from typer import Argument, Option
 
 from sweeps.targets.target import addresses
 
-MODULES = ("run", "places", "results", "audit", "sync", "ui", "look", "theory", "bench")  # in the order of the help
+# In the order of the help.
+MODULES = ("run", "places", "results", "weights", "audit", "sync", "ui", "look", "theory", "bench")
 
 app = typer.Typer(
     name="gradsweep",

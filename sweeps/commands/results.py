@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from sweeps.commands import Json, Name, Store, app, say
-from sweeps.commands.text import WIDE, table
+from sweeps.commands.text import table, terminal_width
 from trainers.errors import RequestError
 
 if TYPE_CHECKING:
@@ -26,13 +24,22 @@ def report(
     name: Name,
     store: Store = None,
     html: Annotated[Path | None, Option(metavar="FILE", help="write it as one interactive HTML page")] = None,
+    figures: Annotated[Path | None, Option(metavar="DIR", help="write every figure into this folder, as SVG")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the verdict of a finished or running sweep."""
+    written: dict[str, Any] = {}
+    lines = []
     if html is not None:
-        written = write_html(name, html, store)
-        kilobytes, figures = written["bytes"] // 1000, len(written["figures"])
-        say(written, f"wrote the verdict with {figures} figures to {html} ({kilobytes} kB)", as_json)
+        written |= write_html(name, html, store)
+        size = f"{len(written['figures'])} figures to {html} ({written['bytes'] // 1000} kB)"
+        lines.append(f"wrote the verdict with {size}")
+    if figures is not None:
+        written |= write_figures(name, figures, store)
+        lines.append(f"wrote {len(written['figures'])} figures to {figures}: {', '.join(written['figures'])}")
+        lines += [f"{title} is not drawn: {why}" for title, why in written["left_out"].items()]
+    if written:
+        say(written, "\n".join(lines), as_json)
         return
     _, _, verdict, state = _judged(name, store)
     lead = "" if state == "finished" else f"{name} is {state}; these are the results so far.\n\n"
@@ -67,16 +74,19 @@ def export(
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """A verdict for a terminal: the rankings, then its sections."""
+    """A verdict in lines that fit the terminal, or 80 columns: the rankings, then its sections."""
     from tracking.verdict.sections import rankings, sections
     from tracking.verdict.tables import Section
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    texts = []
+    width, texts = terminal_width(), []
     for section in (Section("", (), rankings(verdict)), *sections(verdict)):
-        lines = [textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in section.lines]
-        texts.append("\n".join(filter(None, [section.title, *lines])))
-        texts += [table(content.columns, content.rows, content.title) for content in section.tables]
+        paragraphs = [(section.title, ""), *((line, "  ") for line in section.lines)]
+        folded = [
+            textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+            for text, indent in paragraphs
+        ]
+        texts.append("\n".join(filter(None, folded)))
+        texts += [table(content.columns, content.rows, content.title, width) for content in section.tables]
     return "\n\n".join(filter(None, texts))
 
 
@@ -111,3 +121,30 @@ def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: {error.strerror or error}") from None
     size = file.stat().st_size
     return {"file": str(file), "bytes": size, "figures": list(charts.charts), "left_out": dict(charts.left_out)}
+
+
+def write_figures(name: str, folder: Path, store: str | None) -> dict[str, Any]:
+    """Write every figure of a sweep into a folder as SVG, over those written before, but over no other file."""
+    from sweeps.driver.status import stored_spec
+    from sweeps.report_page import draw_figures
+    from sweeps.store_file import open_store
+    from tracking.figures.style import MARK
+    from trainers.files import replaced
+
+    place = open_store(store)
+    album = draw_figures(stored_spec(name, place), place)
+    files = {folder / f"{figure}.svg": picture.svg for figure, picture in album.pictures.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            if file.exists() and MARK not in file.read_text(encoding="utf-8", errors="replace"):
+                raise RequestError(f"{file} is there and was not drawn by gradsweep: move it, or choose another folder")
+        for file, svg in files.items():
+            with replaced(file) as new:
+                new.write_text(svg, encoding="utf-8")
+    except FileExistsError:
+        raise RequestError(f"{folder}: can't be written into: it is a file, and must be a folder") from None
+    except OSError as error:
+        raise RequestError(f"{folder}: can't be written into: {error.strerror or error}") from None
+    left_out = dict(album.left_out)
+    return {"folder": str(folder), "figures": list(album.pictures), "left_out": left_out, "files": [*map(str, files)]}

@@ -1,4 +1,4 @@
-"""The commands on a spec, here: run it, or plan it."""
+"""The commands that train here: run a spec, or more of a sweep; and what a spec would run."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from sweeps.commands import Json, OtherName, Resume, Settings, Spec, Store, app, say
+from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, app, say
 from sweeps.commands.text import duration, facts
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.targets.target import RESUME_COMMAND
-from trainers.errors import is_wrong_request
+from trainers.errors import RequestError, is_wrong_request
+
+if TYPE_CHECKING:
+    from sweeps.spec.reading import SweepSpec
 
 log = logging.getLogger("gradsweep")
+
+Executor = Annotated[Literal["ray", "in-process"], Option(help="what trains the packs; in-process needs no Ray")]
 
 
 @app.command()
@@ -27,27 +34,83 @@ def run(
     settings: Settings = None,
     store: Store = None,
     resume: Resume = False,
-    executor: Annotated[
-        Literal["ray", "in-process"], Option(help="what trains the packs; in-process needs no Ray")
-    ] = "ray",
+    executor: Executor = "ray",
     as_json: Json = False,
 ) -> int:
     """Run a sweep here and wait: live progress, then the verdict."""
     settings = settings or []
     options = [("--name", name), ("--store", store), *(("--set", setting) for setting in settings)]
-    options.append(("--executor", executor if executor != "ray" else None))
+    again = _command("run", spec, [*options, ("--executor", executor if executor != "ray" else None)], "--resume")
+    return _carry_out(lambda: _read(spec, settings, name), store, executor, resume, again, as_json)
+
+
+@app.command()
+def extend(
+    name: Name,
+    configurations: Annotated[int | None, Option(help="how many to search in all, besides the arms")] = None,
+    seeds: Annotated[str | None, Option(help="how many seeds in all, or a list of them: [0, 1, 7]")] = None,
+    epochs: Annotated[int | None, Option(help="how many epochs in all, of what base says")] = None,
+    arm: Annotated[
+        list[str] | None, Option(metavar="NAME={...}", help="another arm, as wide={units: 16}; repeatable")
+    ] = None,
+    spec: Annotated[
+        Path | None, Option(metavar="FILE", help="a whole spec, with more of anything, or other claims")
+    ] = None,
+    store: Store = None,
+    executor: Executor = "ray",
+    as_json: Json = False,
+) -> int:
+    """Train more of a sweep: configurations, seeds, epochs, arms or claims.
+
+    What is there is kept and not trained again; epochs continue from kept states (resources.keep: states).
+    """
+    given = {"search.configurations": configurations, "seeds": seeds, "base.epochs": epochs}
+    settings = [f"{key}={value}" for key, value in given.items() if value is not None]
+    settings += [f"arms.{text}" for text in arm or ()]
+    if not settings and spec is None:
+        raise RequestError("nothing to extend: give --configurations, --seeds, --epochs, --arm or --spec")
+    # The sweep itself remembers what it was extended to.
+    options = [("--store", store), ("--executor", executor if executor != "ray" else None)]
+    more = [
+        ("--" + word, str(value) if value is not None else None)
+        for word, value in (("configurations", configurations), ("seeds", seeds), ("epochs", epochs), ("spec", spec))
+    ]
+    again = _command("extend", name, [*more, *(("--arm", text) for text in arm or ()), *options])
+    return _carry_out(lambda: _extended(name, settings, spec, store), store, executor, True, again, as_json)
+
+
+def _command(verb: str, what: str, options: Sequence[tuple[str, str | None]], *flags: str) -> str:
+    """A command as it is typed; without the options that are not given."""
     words = [word for option, value in options if value for word in (option, value)]
-    command = os.environ.get(RESUME_COMMAND) or shlex.join(["gradsweep", "run", spec, "--resume", *words])
+    return os.environ.get(RESUME_COMMAND) or shlex.join(["gradsweep", verb, what, *flags, *words])
+
+
+def _read(spec: str, settings: list[str], name: str | None) -> SweepSpec:
+    from sweeps.spec.reading import read
+
+    return read(spec, settings, name)
+
+
+def _extended(name: str, settings: list[str], file: Path | None, store: str | None) -> SweepSpec:
+    from sweeps.library import extended_spec
+    from sweeps.store_file import open_store
+
+    return extended_spec(name, open_store(store), settings, file)
+
+
+def _carry_out(
+    read: Callable[[], SweepSpec], store: str | None, executor: str, resume: bool, command: str, as_json: bool
+) -> int:
+    """Run a sweep with live progress and say how it ended; `command` continues it. Gives the exit status."""
     again = f"Interrupted. To continue: {command}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
         from sweeps.commands.results import verdict_text
         from sweeps.display import display
         from sweeps.driver.sweep import run as run_sweep
         from sweeps.spec.checks import doubts
-        from sweeps.spec.reading import read
         from sweeps.store_file import open_store
 
-        asked, place = read(spec, settings, name), open_store(store)
+        asked, place = read(), open_store(store)
         for line in doubts(asked):
             log.warning(line)
         try:
@@ -110,6 +173,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         "question": plan["question"] or "none stated",
         "configurations": f"{plan['configurations']} ({plan['arms']} arms, {plan['searched']} searched)",
         "searched": "; ".join(f"{key} {_values(what)}" for key, what in plan["space"].items()) or None,
+        "before results": plan["searched"] and _before_results(plan),
         "objective": "; ".join(plan["objectives"]),
         "seeds": plan["seeds"],
         "confirmed": confirmed if plan["confirmed"] else "none",
@@ -120,7 +184,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         "device memory": memory and _device_memory(memory, plan["gpus"]),
         "time": "unknown" if seconds is None else f"{duration(seconds)} (from measured times, without pruning)",
     }
-    return facts((name, line) for name, line in lines.items() if line is not None)
+    return facts((name, line) for name, line in lines.items() if line)
 
 
 def _values(what: Any) -> str:
@@ -133,6 +197,14 @@ def _values(what: Any) -> str:
     }
     when = " and ".join(f"{field} is {' or '.join(map(str, allowed))}" for field, allowed in several.items())
     return (ends or _values(what["values"])) + f" when {when}" * bool(when)
+
+
+def _before_results(plan: dict[str, Any]) -> str:
+    """How many configurations are handed out before any result is known, and when a finite space ends."""
+    text = f"{plan['before_results']} configurations are handed out before any result is known"
+    if plan["points"]:
+        text += f"; the space has {plan['points']} points, and the search ends once all have been tried"
+    return text
 
 
 def _layers(network: dict[str, Any]) -> str:

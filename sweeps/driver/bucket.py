@@ -39,6 +39,10 @@ class Bucket:
         entries = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         return {info.base_name for info in entries if info.type == kind}
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return bool(self._files.get_file_info(f"{self._root}/{name}").type == fs.FileType.File)
+
     def put(self, name: str, content: bytes) -> None:
         """Write a file; in a bucket it is there whole or not at all."""
         if isinstance(self._files, fs.LocalFileSystem):
@@ -56,7 +60,7 @@ class Bucket:
         self._files.delete_file(f"{self._root}/{name}")
 
 
-_patient = retry(
+patient = retry(
     retry=retry_if_exception_type(OSError),
     wait=wait_random_exponential(multiplier=0.25, max=10),
     stop=lambda state: (state.seconds_since_start or 0) >= PATIENCE_SECONDS,
@@ -80,12 +84,12 @@ def mirror(url: str, sweep: str, pack: str) -> Iterator[tuple[Path, Callable[[],
     with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
         folder, base = Path(temporary), Path(temporary) / f"{pack}.npz"
 
-        @_patient
+        @patient
         def fetch() -> None:
             for name in bucket.names():
                 bucket.get(name, folder)
 
-        @_patient
+        @patient
         def push() -> None:
             """What is new here is copied, what is gone here is deleted there; states never change under their name."""
             here = {file.name: file for file in folder.glob(f"{base.name}.*") if file.suffix[1:].isdecimal()}

@@ -21,12 +21,15 @@ from typing import Any
 import numpy as np
 
 from search_spaces.plan import Row, SearchPlan
-from search_spaces.search import Counts, ask, counts, ended, history
+from search_spaces.search import Counts, ask, counts, ended, history, search_has_ended, whole
 from search_spaces.space import Value
 from search_spaces.suggest import point
+from sweeps.driver.extension import lacking
+from sweeps.driver.kept import Kept
 from sweeps.driver.packs import End, Metrics, Pack, PackedConfiguration, PackReport, metrics_of
 from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
+from tracking.extended import as_one, chains, state_of
 from tracking.ledger import Ledger
 from tracking.types import Configuration, Epoch, Sweep
 from trainers import plugins
@@ -59,11 +62,11 @@ class Progress:
 class Driver:
     """See the module. One thread writes; `progress` may be read from any.
 
-    `states` is the folder in which workers keep the states of the packs in training. `trained` says whether anything
-    has been recorded since this driver started.
+    `states` is the folder in which workers keep the states of the packs in training, `kept` what is kept of complete
+    configurations. `trained` says whether anything has been recorded since this driver started.
     """
 
-    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path) -> None:
+    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Kept) -> None:
         self.states = states
         self.trained = False
         self._spec = spec
@@ -72,16 +75,23 @@ class Driver:
         self._objectives = tuple(spec.objectives)
         self._ledger = ledger
         self._sweep = sweep
+        self.kept = kept
         self._waiting: deque[Pack] = deque()
         self._live: dict[str, Pack] = {}
         self._exhausted_at = -1  # how many had ended when there was nothing to ask for
+        self._configurations: list[Configuration] = []
+        self._rows: list[Row] = []
+        self._families: dict[int, list[int]] = {}
+        self._first: dict[object, int] = {}  # what a configuration trains -> the first that does
+        self._copies: list[int] = []  # which wait for the records of the first
         objectives = ledger.objectives(sweep)
-        self._rows = [row_of(c, objectives.get(c.number, {})) for c in ledger.configurations(sweep)]
-        running = [row for row in self._rows if row.state == "running"]
-        courses = self._courses([row.number for row in running])
+        for c in ledger.configurations(sweep):
+            self._note(c, objectives.get(c.number, {}))
+        running = [c for c in self._configurations if c.state == "running"]
         self._ended = len(self._rows) - len(running)
-        self._epochs = sum(max(past, default=0) for past in objectives.values())
-        self._hand_out(running, objectives, courses)
+        self._epochs = sum(epoch > 0 for past in objectives.values() for epoch in past)
+        self._hand_out(running)
+        self._follow([*self._families])
         for file in self.states.glob("*.npz*"):
             # Of a pack that has ended, left by a driver that died before it could delete them.
             if file.name.partition(".npz")[0] not in self.waiting:
@@ -94,7 +104,9 @@ class Driver:
         packs = [*self._waiting, *self._live.values()]
         left = sum(c.members[0].epochs - max(c.past, default=0) for pack in packs for c in pack.configurations)
         left += (now.total - now.ended - now.running) * self._plan.epochs
-        complete = [(r.values[0], r) for r in self._rows if r.state == "complete" and r.values and r.confirms is None]
+        complete = [
+            (r.values[0], r) for r in whole(self._rows) if r.state == "complete" and r.values and r.confirms is None
+        ]
         choose = max if self._plan.goals[0] == "maximize" else min
         value, row = choose(complete, key=lambda pair: pair[0], default=(math.nan, None))
         best = Best(name_of(row.arm, row.parameters), value) if row else None
@@ -109,15 +121,14 @@ class Driver:
         while not self._waiting:
             if self._exhausted_at == self._ended:
                 return None
+            size = self._pack_sizes[search_has_ended(self._plan, self._rows)]
             # A pack is named after its first configuration.
-            size = self._pack_sizes[self._ended >= self._plan.searching]
             asked = ask(self._plan, self._rows, size, f"p{len(self._rows):05d}")
             if not asked:
                 self._exhausted_at = self._ended
                 return None
-            self._ledger.add(self._sweep, [self._configuration(row) for row in asked])
-            self._rows += asked
-            self._hand_out(asked, {}, {})
+            self._add([self._configuration(row) for row in asked])
+            self._follow()
         pack = self._waiting.popleft()
         self._live[pack.id] = pack
         return pack
@@ -171,6 +182,7 @@ class Driver:
         self._epochs += sum(
             epochs[c.number].epoch not in {0, *c.past} for c in pack.configurations if c.number in epochs
         )
+        self._follow([n if (head := self._configurations[n].extends) is None else head for n in ends])
         if left:
             self._live[pack.id] = replace(pack, configurations=tuple(left))
         else:
@@ -200,79 +212,152 @@ class Driver:
                 goals=len(self._plan.goals),
             )
             rows.append(row)
-            records.append(Configuration(**_shared(row), name="", member={}, seeds=(), traceback=end.traceback))
+            records.append(replace(self._configurations[number], **_shared(row), traceback=end.traceback))
         self._ledger.record(self._sweep, epochs, records)
-        for row in rows:
-            self._rows[row.number] = row
+        for row, c in zip(rows, records, strict=True):
+            self._rows[c.number], self._configurations[c.number] = row, c
         self._ended += len(rows)
 
-    def _members(self, row: Row) -> tuple[MemberConfig, ...]:
-        return self._spec.members(row.parameters, confirming=row.confirms is not None)
-
     def _configuration(self, row: Row) -> Configuration:
+        """What the ledger has of something that was asked for."""
+        seeds = self._spec.seeds if row.confirms is None else self._spec.fresh_seeds
         try:
-            member = vars(self._members(row)[0])
+            member = vars(self._spec.member(row.parameters, seeds[0]))
         except ValueError:
             member = {**self._plan.base, **row.parameters}  # it will end as failed, with the reason
         return Configuration(
             name=name_of(row.arm, row.parameters),
             member={name: value for name, value in member.items() if name != "seed"},
-            seeds=self._spec.seeds if row.confirms is None else self._spec.fresh_seeds,
             point=point(self._plan, row) if row.confirms is None and self._plan.space else None,
-            **_shared(row),
+            **_shared(row) | {"seeds": seeds},
         )
+
+    def _add(self, new: Sequence[Configuration]) -> None:
+        """Configurations that are new in the sweep: into the ledger, then out as packs."""
+        new = [
+            self._note(c if c.extends is not None else replace(c, same_as=self._first.get(_trains([c])))) for c in new
+        ]
+        self._ledger.add(self._sweep, new)
+        self._hand_out(new)
+
+    def _note(self, c: Configuration, objectives: Mapping[int, float] = {}) -> Configuration:
+        self._configurations.append(c)
+        self._rows.append(row_of(c, objectives))
+        head = c.number if c.extends is None else c.extends
+        self._families.setdefault(head, []).append(c.number)
+        if self._configurations[head].same_as is None:
+            self._first.setdefault(_trains(self._family(head)), head)
+        return c
+
+    def _family(self, head: int) -> list[Configuration]:
+        return [self._configurations[number] for number in self._families[head]]
+
+    def _follow(self, heads: Sequence[int] = ()) -> None:
+        """What follows from ends: what extends these configurations, and copies that take over the records."""
+        more = [c for head in heads for c in lacking(self._spec, self._family(head), self.kept)]
+        size = self._pack_sizes[0]
+        first = len(self._rows)
+        numbered = [
+            replace(c, number=number, pack=f"p{number - (number - first) % size:05d}")
+            for number, c in enumerate(more, first)
+        ]
+        if numbered:
+            self._add(numbered)
+        for number in self._copies[:]:
+            c = self._configurations[number]
+            family = self._family(c.same_as if c.same_as is not None else number)
+            if state_of(family) != "running":
+                self._copies.remove(number)
+                self._take_over(c, family)
+
+    def _take_over(self, copy: Configuration, family: Sequence[Configuration]) -> None:
+        """Give a configuration the records and the end of one whose members are equal."""
+        epochs: dict[int, list[Epoch]] = {}
+        for number, epoch in self._ledger.epochs(self._sweep, [c.number for c in family]):
+            epochs.setdefault(number, []).append(epoch)
+        records = as_one(family, epochs, copy.seeds)
+        (of,) = whole([self._rows[c.number] for c in family])
+        end = End(of.state, of.values, of.reason, of.pruner_attributes, family[0].traceback)
+        past = {e.epoch: e.objective for e in records}
+        for e in records[copy.epoch + 1 :]:
+            self._write({copy.number: e}, {copy.number: (end, past)} if e is records[-1] else {})
+        if self._rows[copy.number].state == "running":
+            self._write({}, {copy.number: (end, past)})
+        self._epochs += sum(epoch > max(copy.epoch, 0) for epoch in past)
 
     @property
     def _whole_course(self) -> bool:
         """Whether more than the last epoch counts."""
         return any(o.epoch != LAST for o in self._objectives)
 
-    def _courses(self, numbers: Sequence[int]) -> dict[int, dict[int, Metrics]]:
-        """What has been recorded of the metrics of the objectives, by configuration and epoch."""
-        courses: dict[int, dict[int, Metrics]] = {}
-        for number, e in self._ledger.epochs(self._sweep, numbers) if self._whole_course else ():
-            rows = (e.values[:, e.names.index(o.metric)].tolist() for o in self._objectives)
-            courses.setdefault(number, {})[e.epoch] = tuple(map(tuple, rows))
-        return courses
+    def _recorded(self, c: Configuration) -> tuple[dict[int, float], dict[int, Metrics]]:
+        """The first objective and the metrics of the objectives by epoch, as far as they are recorded.
 
-    def _hand_out(
-        self,
-        rows: Sequence[Row],
-        objectives: Mapping[int, Mapping[int, float]],
-        courses: Mapping[int, Mapping[int, Metrics]],
-    ) -> None:
-        """Queue configurations as packs of what can be trained together."""
+        Of what it goes on from, where it trains more epochs.
+        """
+        if c.epoch < 0 and c.after < 0:
+            return {}, {}
+        family = self._family(c.number if c.extends is None else c.extends)
+        chain = next(chain for chain, seeds in chains(family) if set(seeds) == set(c.seeds)) if c.after >= 0 else [c]
+        numbers = [part.number for part in chain]
+        past = {epoch: v for of in self._ledger.objectives(self._sweep, numbers).values() for epoch, v in of.items()}
+        courses: dict[int, Metrics] = {}
+        for number, e in self._ledger.epochs(self._sweep, numbers) if self._whole_course else ():
+            order = [self._configurations[number].seeds.index(seed) for seed in c.seeds]
+            rows = (e.values[order, e.names.index(o.metric)].tolist() for o in self._objectives)
+            courses[e.epoch] = tuple(map(tuple, rows))
+        return past, courses
+
+    def _hand_out(self, configurations: Sequence[Configuration]) -> None:
+        """Queue configurations as packs of what can be trained together; copies wait for what they are copies of."""
         fit: dict[tuple[str, str], list[PackedConfiguration]] = {}
         failed: dict[int, tuple[End, Mapping[int, float]]] = {}
-        for row in rows:
+        for c in configurations:
+            if c.same_as is not None:
+                self._copies.append(c.number)
+                continue
             try:
-                members = self._members(row)
+                members = tuple(MemberConfig(**c.member, seed=seed) for seed in c.seeds)
             except ValueError as error:
-                failed[row.number] = End("failed", reason=str(error)), {}
+                failed[c.number] = End("failed", reason=str(error)), {}
                 continue
             # A short word for what members trained together must share, the same in every process.
             shared = "|".join(map(str, kind_of(members[0], "cuda" if self._spec.resources.gpus else "cpu")))
             kind = hashlib.sha256(shared.encode()).hexdigest()[:6]
-            known = objectives.get(row.number, {}), courses.get(row.number, {})
-            packed = PackedConfiguration(row.number, members, *known)
-            fit.setdefault((row.pack, kind), []).append(packed)
+            before = None
+            if c.after >= 0:
+                kind += f"-{c.after}"
+                before = self._goes_on_from(c)
+            packed = PackedConfiguration(c.number, members, *self._recorded(c), before=before)
+            fit.setdefault((c.pack, kind), []).append(packed)
         if failed:
             self._write({}, failed)
-        confirming = {row.pack for row in rows if row.confirms is not None}
-        for (asked_as, kind), configurations in fit.items():
+        # What the verdict rests on, and what is extended, is trained to its end.
+        to_the_end = {c.pack for c in configurations if c.confirms is not None or c.extends is not None}
+        for (asked_as, kind), packed_together in fit.items():
             self._waiting.append(
                 Pack(
                     id=f"{asked_as}-{kind}",
-                    configurations=tuple(configurations),
+                    configurations=tuple(packed_together),
                     objectives=self._objectives,
                     epochs=self._plan.epochs,
-                    # What the verdict rests on is trained to its end.
-                    pruner=None if asked_as in confirming else self._plan.pruner,
+                    pruner=None if asked_as in to_the_end else self._plan.pruner,
                     history=history(self._plan, self._rows, asked_as, self._sweep.name),
-                    digest=self._sweep.digests.get(configurations[0].members[0].data, ""),
+                    digest=self._sweep.digests.get(packed_together[0].members[0].data, ""),
                     packages=plugins.among(self._sweep.digests),
                 )
             )
+
+    def _goes_on_from(self, c: Configuration) -> int:
+        """The configuration from whose kept states more epochs go on."""
+        chain = next(chain for chain, seeds in chains(self._family(c.extends or 0)) if set(seeds) == set(c.seeds))
+        return chain[chain.index(c) - 1].number
+
+
+def _trains(family: Sequence[Configuration]) -> object:
+    """What is equal for two configurations that train the same members, to the bit."""
+    seeds = frozenset(seed for c in family for seed in c.seeds)
+    return family[0].phase, seeds, frozenset(family[-1].member.items())
 
 
 def row_of(c: Configuration, objectives: Mapping[int, float]) -> Row:

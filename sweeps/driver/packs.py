@@ -18,12 +18,13 @@ import math
 import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.plan import History, Settings
 from sweeps.driver.checkpoints import Checkpoints
+from sweeps.driver.kept import Kept
 from trainers import plugins
 from trainers.errors import DeviceLost, GradsweepError, PluginError, one_line
 from trainers.members import EpochRecord, MemberConfig
@@ -31,6 +32,7 @@ from trainers.objectives import Objective
 
 if TYPE_CHECKING:
     from search_spaces.pruners import Judge
+    from trainers.states import States
 
 log = logging.getLogger("gradsweep")
 
@@ -44,13 +46,14 @@ class PackedConfiguration:
 
     `past` is the first objective by epoch, as far as the driver knows it; empty for a new one. `courses` are the
     metrics of the objectives by epoch, one row per objective and one number per seed; empty where only the last epoch
-    counts.
+    counts. `before` is the configuration from whose kept states it goes on, where it trains more epochs of that.
     """
 
     number: int
     members: tuple[MemberConfig, ...]
     past: Mapping[int, float] = field(default_factory=dict)
     courses: Mapping[int, Metrics] = field(default_factory=dict)
+    before: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,14 @@ class PackReport:
 
 
 def train_pack(
-    pack: Pack, states: Path | None = None, *, device: str = "cpu", threads: int = 1
+    pack: Pack, states: Path | None = None, kept: Kept | None = None, *, device: str = "cpu", threads: int = 1
 ) -> Iterator[PackReport]:
     """Train a pack to its end and yield one report per epoch; epoch 0 is the state before the first step.
 
     The names of the files in which the states are saved after every epoch but the last begin with `states`; a former
-    worker may have left some. If they can't be saved, the last report says `stop`. An error in the training ends the
-    remaining configurations as failed, in a last report. Raises DeviceLost and ImportError: any pack would fail here.
+    worker may have left some. The last states of a complete configuration go to `kept` before its report. If states
+    can't be saved, the last report says `stop`. An error in the training ends the remaining configurations as failed,
+    in a last report. Raises DeviceLost and ImportError: any pack would fail here.
     """
     if not pack.configurations:
         # The worker before was lost after its last report.
@@ -120,7 +124,7 @@ def train_pack(
         return
     epoch, left = 0, {c.number for c in pack.configurations}
     try:
-        for report in _train(pack, states, device, threads):
+        for report in _train(pack, states, kept, device, threads):
             epoch = report.epoch
             left -= report.ended.keys()
             yield report
@@ -174,7 +178,7 @@ def metrics_of(records: Sequence[EpochRecord], objectives: Sequence[Objective]) 
     return tuple(tuple(r.metrics[o.metric] for r in records) for o in objectives)
 
 
-def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator[PackReport]:
+def _train(pack: Pack, file: Path | None, kept: Kept | None, device: str, threads: int) -> Iterator[PackReport]:
     # The driver imports this module for its types; only a worker needs PyTorch.
     from trainers.data import load
     from trainers.training import train
@@ -191,6 +195,12 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
     checkpoints = Checkpoints(file) if file else None
     recorded = min(max(c.past, default=0) for c in living.values())
     resume = checkpoints.load(_members(living), recorded) if checkpoints else ()
+    try:
+        resume = resume or _extended(living, kept)
+    except (OSError, ValueError) as error:
+        why = f"{platform.node()}: the states from which more epochs go on can't be read: {error}"
+        yield PackReport(pack.id, 0, {}, {}, last=True, stop=why)
+        return
     known = resume[0].epoch if resume else -1
     judge = _judge(pack, max(known, 0))
     judged = {
@@ -205,21 +215,42 @@ def _train(pack: Pack, file: Path | None, device: str, threads: int) -> Iterator
         records = {number: tuple(of[m] for m in c.members) for number, c in living.items()}
         values = {number: judged[number].after(rs) for number, rs in records.items()}
         ended = {n: end for n, rs in records.items() if (end := end_of(pack, judge, n, rs, values[n]))}
-        gone = [m for number in ended for m in living.pop(number).members]
-        for member in set(gone).difference(_members(living)):
+        # Before they leave the array.
+        last = {s.member: s for s in training.state()} if kept and kept.keep and ended else {}
+        gone = {number: living.pop(number).members for number in ended}
+        for member in {m for members in gone.values() for m in members}.difference(_members(living)):
             training.drop(member)
-        if living and checkpoints and epoch > 0:
-            try:
+        place = ""
+        try:
+            for number, end in ended.items():
+                if kept and kept.keep and end.state == "complete":
+                    place = kept.place
+                    kept.save(number, [last[m] for m in gone[number]])
+            if living and checkpoints and epoch > 0:
+                place = str(checkpoints.folder)
                 checkpoints.save(training.state(), epoch)
-            except OSError as error:
-                # Further training would be lost with the worker, and the records may need the same disk.
-                why = f"can't save the states of pack {pack.id} in {checkpoints.folder}: {error.strerror or error}"
-                yield PackReport(pack.id, epoch, {}, {}, last=True, stop=why)
-                return
+        except OSError as error:
+            # Further training would be lost with the worker, and the records may need the same disk.
+            why = f"can't save the states of pack {pack.id} in {place}: {error.strerror or error}"
+            yield PackReport(pack.id, epoch, {}, {}, last=True, stop=why)
+            return
         first = {number: value[0] for number, value in values.items()}
         yield PackReport(pack.id, epoch, records, ended, last=not living, values=first)
         if checkpoints and living:
             checkpoints.recorded(epoch)
+
+
+def _extended(living: Mapping[int, PackedConfiguration], kept: Kept | None) -> States:
+    """The states from which members go on that are trained for more epochs; empty where they are new.
+
+    Raises OSError and ValueError for a file that is lost or torn.
+    """
+    going_on = []
+    for c in living.values():
+        if kept and c.before is not None:
+            by_seed = {state.member.seed: state for state in kept.load(c.before)}
+            going_on += [replace(by_seed[member.seed], member=member) for member in c.members]
+    return tuple(going_on)
 
 
 def _members(living: Mapping[int, PackedConfiguration]) -> list[MemberConfig]:

@@ -18,13 +18,14 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
 from sweeps.driver.driver import Driver, Progress
+from sweeps.driver.extension import extensions
+from sweeps.driver.growth import differences
+from sweeps.driver.kept import Kept
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
 from sweeps.driver.signals import Interrupt, Interrupted
@@ -49,9 +50,6 @@ log = logging.getLogger("gradsweep")
 # How long a mirror may be unreachable at the end; `gradsweep sync` writes what it then lacks.
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 2.0
-# These change no training, so they may change when a sweep is resumed.
-REWORDABLE = ("question", "claim", "claims")
-
 Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 
 
@@ -101,9 +99,12 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         # Before anything is written: a cluster may be unfit for the sweep.
         machines = held.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
-        sweep = ledger.begin(_sweep(spec, digests))
-        ledger.respecify(sweep, spec.to_yaml())
-        driver = Driver(spec, ledger, sweep, store.states(spec.name))
+        asked = _sweep(spec, digests)
+        sweep = ledger.respecify(ledger.begin(asked), asked)
+        kept = Kept.of(spec.name, store, spec.resources.keep)
+        for line in extensions(spec, ledger.configurations(sweep), kept):
+            log.info(line)
+        driver = Driver(spec, ledger, sweep, store.states(spec.name), kept)
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
         mirrors.start()
 
@@ -196,32 +197,22 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
 
 
 def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
-    """An existing sweep of this name must have this spec, apart from claims and question, these packages and data."""
+    """An existing sweep of this name must have this spec, or less of the same, these packages and data."""
     try:
         sweep = ledger.sweep(spec.name)
     except SearchError:
         return
-    before, now = (yaml.safe_load(s.to_yaml()) for s in (parse(sweep.spec, spec.name, begun=True), spec))
-    if keys := [key for key in _differing(before, now) if key.split(".")[0] not in REWORDABLE]:
+    before = parse(sweep.spec, spec.name, begun=True)
+    if keys := differences(before, spec):
         raise RequestError(
-            f"sweep {spec.name!r} was started with a different {', '.join(keys)}: "
-            "resume it with the same spec and --set, or choose another --name"
+            f"sweep {spec.name!r} was started with a different {', '.join(keys)}: resume it with the same spec and "
+            "--set (seeds, epochs, configurations and arms may only be added), or choose another --name"
         )
     if why := plugins.difference(plugins.among(sweep.digests)):
         raise RequestError(f"{why}: install those again, or choose another --name")
     for data, digest in sweep.digests.items():
         if (here := digests.get(data, digest)) != digest:
             raise RequestError(f"{other_data(data, digest, here)}: restore it, or choose another --name")
-
-
-def _differing(before: object, now: object, path: str = "") -> list[str]:
-    """The dotted keys at which two specs differ."""
-    if before == now:
-        return []
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        return [path]
-    keys = list(dict.fromkeys([*before, *now]))
-    return [p for k in keys for p in _differing(before.get(k), now.get(k), f"{path}.{k}" if path else k)]
 
 
 def _values(plan: SearchPlan) -> list[object]:

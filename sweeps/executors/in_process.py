@@ -37,7 +37,8 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
     """
     device = "cuda" if resources.gpus else "cpu"
     while (pack := driver.next_pack()) is not None:
-        reports = train_pack(pack, driver.states_file(pack.id), device=device, threads=resources.cpus)
+        states = driver.states_file(pack.id)
+        reports = train_pack(pack, states, driver.kept, device=device, threads=resources.cpus)
         try:
             for report in reports:
                 driver.record(report)

@@ -92,11 +92,11 @@ def _reports(config: dict[str, Any]) -> Generator[PackReport]:
     pack, bucket = config["parcel"].pack, config["bucket"]
     how: dict[str, Any] = {"device": "cuda" if config["gpus"] else "cpu", "threads": config["cpus"]}
     if not bucket:
-        yield from train_pack(pack, Path(config["states"]) / f"{pack.id}.npz", **how)
+        yield from train_pack(pack, Path(config["states"]) / f"{pack.id}.npz", config["kept"], **how)
         return
     try:
         with mirror(bucket, config["sweep"], pack.id) as (states, push):
-            for report in train_pack(pack, states, **how):
+            for report in train_pack(pack, states, config["kept"], **how):
                 push()
                 yield report
     except OSError as error:
@@ -273,6 +273,7 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
             "states": str(folder),
             "bucket": bucket,
             "sweep": folder.name,
+            "kept": driver.kept,
             "cpus": resources.cpus,
             "gpus": resources.gpus,
             "folder": "" if os.environ.get("RAY_ADDRESS") else os.getcwd(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -45,6 +45,7 @@ from trainers.objectives import LAST, Objective
 
 MOST = 1_000_000  # configurations
 MOST_PROCESSORS = 1024  # of a machine
+AHEAD = 2  # packs
 
 
 def _written(space: Mapping[str, Range | Choice]) -> dict[str, Any]:
@@ -115,6 +116,19 @@ class Resources(Part):
     gpus: float = optional(0, "GPUs per pack, at most one; packs share one by fractions", ge=0, le=1)
     pack: int = optional(8, "configurations per pack, at most; fewer where cores would be idle", ge=1)
     concurrent: Concurrent = optional("auto", "packs at once; auto: as many as the machine or the cluster has room for")
+    keep: Literal["weights", "states"] | None = optional(
+        None,
+        "of each complete configuration, weights: what `gradsweep weights` writes as PyTorch files | "
+        "states: the optimizer's vectors as well, from which more epochs can go on",
+    )
+
+    @property
+    def ahead(self) -> int:
+        """How many packs a sampler that learns from results, or a pruner, may have in training at once.
+
+        It follows from the spec alone, so that suggestions are the same on any machine.
+        """
+        return AHEAD if self.concurrent == "auto" else int(self.concurrent)
 
 
 class Tracking(Part):
@@ -154,8 +168,11 @@ class SweepSpec(Part):
 
     def members(self, parameters: Mapping[str, Value], *, confirming: bool = False) -> tuple[MemberConfig, ...]:
         """A configuration's members, one per seed (a fresh one, to confirm): base, and over it the parameters."""
-        seeds = self.fresh_seeds if confirming else self.seeds
-        return tuple(MemberConfig(**{**self.base, **parameters, "seed": seed}) for seed in seeds)
+        return tuple(self.member(parameters, seed) for seed in (self.fresh_seeds if confirming else self.seeds))
+
+    def member(self, parameters: Mapping[str, Value], seed: int) -> MemberConfig:
+        """One of a configuration's members. Raises ValueError for what no network can be."""
+        return MemberConfig(**{**self.base, **parameters, "seed": seed})
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:
@@ -189,14 +206,15 @@ class SweepSpec(Part):
         """What is to be searched; a grid has all of its points where no number is given."""
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
         goals, confirm = tuple(o.direction for o in self.objectives), self.confirm.top if self.confirm else 0
+        packs: dict[str, Any] = {"block": self.resources.pack, "ahead": self.resources.ahead}
         if (search := self.search) is None:
-            return SearchPlan(goals, self.arms, base=base, epochs=self.longest)
+            return SearchPlan(goals, self.arms, base=base, epochs=self.longest, **packs)
         if not (configurations := configurations or search.configurations):
             from search_spaces.samplers import grid  # and Optuna with it
 
             configurations = len(grid(search.space, base, **search.sampler))
         searched = dict(search) | {"configurations": configurations}
-        return SearchPlan(goals, self.arms, base=base, epochs=self.longest, confirm=confirm, **searched)
+        return SearchPlan(goals, self.arms, base=base, epochs=self.longest, confirm=confirm, **packs, **searched)
 
     def to_yaml(self) -> str:
         """The spec as YAML that reads back to an equal one, with what was left open filled in."""
@@ -210,7 +228,8 @@ class SweepSpec(Part):
             (data["objective"],) = data["objective"]
         data["claims"] = [claim.given for claim in self.claims]
         # Left out where there are none, so that a sweep begun without them is the same sweep.
-        for part, key in ((data, "search"), (data, "claims"), (data, "confirm"), (data["search"], "pruner")):
+        optional_keys = ((data, "search"), (data, "claims"), (data, "confirm"), (data["search"], "pruner"))
+        for part, key in (*optional_keys, (data["resources"], "keep")):
             if part and not part[key]:
                 del part[key]
         return dump(data)

@@ -7,13 +7,18 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from sweeps.driver.kept import Kept
+from sweeps.driver.packs import Pack, PackedConfiguration, train_pack
 from tests.faults.harness import CONFIGURATIONS, EPOCHS, RECORDS, Harness, moments
+from trainers.members import MemberConfig
+from trainers.objectives import Objective
 
 pytestmark = pytest.mark.timeout(3600)
 OF = f"of {RECORDS} records, {CONFIGURATIONS} configurations"
@@ -66,6 +71,24 @@ def test_the_disk_is_full(
         sweep(*words)
         note.tried = f"a tmpfs, {'; '.join(tried)} {OF}; each time room was made, then run --resume"
         note.outcome = f"each time one line and exit 1; resumed: {sweep.must_be_sound()}"
+
+
+def test_the_disk_is_full_when_weights_are_kept(small_disk: Path, tmp_path: Path) -> None:
+    """Nothing has ended, no file is there in part, and with room again the sweep goes on."""
+    kept = Kept(small_disk / "kept", keep="weights")
+    kept.folder.mkdir()
+    member = MemberConfig(regime="mlp", epochs=2, batch_size=128)
+    pack = Pack("p0", (PackedConfiguration(0, (member,)),), (Objective("validation.accuracy"),), epochs=2)
+    filler = fill(small_disk, BLOCK)
+    *_, last = train_pack(pack, tmp_path / "p0.npz", kept)
+    assert (last.epoch, dict(last.ended)) == (2, {})
+    assert last.stop == f"can't save the states of pack p0 in {kept.folder}: No space left on device"
+    assert not list(kept.folder.iterdir())
+    filler.unlink()
+    past = {0: 0.0, 1: 0.0}
+    again = replace(pack, configurations=(replace(pack.configurations[0], past=past),))
+    (report,) = train_pack(again, tmp_path / "p0.npz", kept)
+    assert report.ended[0].state == "complete" and [s.epoch for s in kept.load(0)] == [2]
 
 
 def tear(file: Path, draw: random.Random) -> None:

@@ -140,13 +140,37 @@ def listening(file: Path) -> None:
         shutil.move(f"{short}/s", file)
 
 
+def doubling(folder: Path) -> None:
+    """2^30 ways to one image."""
+    for i in range(30):
+        (folder / str(i)).mkdir()
+    for i in range(29):
+        for way in "ab":
+            (folder / str(i) / way).symlink_to(folder / str(i + 1))
+
+
+def alone(tree: Path, dogs: int = 3) -> None:
+    """Its training part takes its place."""
+    tree.rename(tree.with_name("whole"))
+    (tree.with_name("whole") / "train").rename(tree)
+    for i in range(dogs, 3):
+        (tree / f"dog/{i}.png").unlink()
+
+
+def table(tree: Path, lines: str) -> Path:
+    """Its test part becomes that of tiny-imagenet, with these lines."""
+    shutil.rmtree(tree / "test")
+    (tree / "val/images").mkdir(parents=True, exist_ok=True)
+    file = tree / "val/val_annotations.txt"
+    file.write_text(lines, errors="surrogateescape")
+    return file
+
+
 TREES: dict[str, Callable[[Path], object]] = {
     "no folder": lambda t: shutil.rmtree(t),
     "a file": lambda t: (shutil.rmtree(t), t.write_text("x")),
     "an empty folder": lambda t: (shutil.rmtree(t), t.mkdir()),
-    "no test part": lambda t: shutil.rmtree(t / "test"),
     "no train part": lambda t: shutil.rmtree(t / "train"),
-    "a file for a part": lambda t: (shutil.rmtree(t / "test"), (t / "test").write_text("x")),
     "one class": lambda t: [shutil.rmtree(t / p / "dog") for p in ("train", "test")],
     "no classes": lambda t: [shutil.rmtree(t / p / c) for p in ("train", "test") for c in ("cat", "dog")],
     "a class of one part": lambda t: shutil.rmtree(t / "test/dog"),
@@ -154,8 +178,8 @@ TREES: dict[str, Callable[[Path], object]] = {
     "a class of hidden files": lambda t: [f.rename(f.with_name(f".{f.name}")) for f in (t / "test/dog").iterdir()],
     "another case": lambda t: (t / "test/dog").rename(t / "test/Dog"),
     "one level too deep": lambda t: (t.rename(t.with_name("p")), t.mkdir(), t.with_name("p").rename(t / "p")),
-    "a folder in a class": lambda t: (t / "train/cat/more").mkdir(),
     "a pipe": lambda t: ((t / VICTIM).unlink(), os.mkfifo(t / VICTIM)),
+    "a pipe in the place of an archive": lambda t: (shutil.rmtree(t), t.mkdir(), os.mkfifo(t / "x.tar")),
     "a socket": lambda t: listening(t / VICTIM),
     "a link to a secret": lambda t: linked(t / VICTIM, "/etc/passwd"),
     "a link to zeros without end": lambda t: linked(t / VICTIM, "/dev/zero"),
@@ -168,6 +192,15 @@ TREES: dict[str, Callable[[Path], object]] = {
     "a class that is a link out": lambda t: linked(t / "train/cat", "/etc"),
     "a part that is a link out": lambda t: linked(t / "test", "/"),
     "a class that is a link to the whole": lambda t: linked(t / "train/cat", ".."),
+    "a folder in a class that is a link to it": lambda t: (t / "train/cat/more").symlink_to("."),
+    "links of which each doubles the images": lambda t: doubling(t / "train/cat"),
+    "a pipe below a class": lambda t: ((t / "train/cat/more").mkdir(), os.mkfifo(t / "train/cat/more/1.png")),
+    "classes at the top, of which one is a single image": lambda t: alone(t, dogs=1),
+    "classes at the top, of which one is a link to nothing": lambda t: (alone(t), (t / "emu").symlink_to("nowhere")),
+    "tiny-imagenet with a table that leads out": lambda t: table(t, "../../../here/s.yaml\tcat\n"),
+    "tiny-imagenet with a table that is a pipe": lambda t: ((f := table(t, "")).unlink(), os.mkfifo(f)),
+    "tiny-imagenet with a table of noise": lambda t: table(t, "\0\udcff\t\x1b[2J"),
+    "tiny-imagenet with a table of a hundred gigabytes": lambda t: os.truncate(table(t, ""), 100 << 30),
     "a hundred gigabytes of nothing": lambda t: os.truncate(t / VICTIM, 100 << 30),
 }
 
@@ -227,3 +260,36 @@ def test_odd_but_sound_images_are_read(gradsweep: Gradsweep, tree: Path, kind: s
     more = {"save_all": True, "append_images": frames[1:]} if kind == "GIF" else {}
     frames[0].save(tree / "test/cat/0.png", kind, **more)
     assert np.all(np.abs(load(f"folder:{tree}").test.images[0].astype(int) - 10) <= 1)
+
+
+@pytest.mark.inputs(
+    "An image folder as clusters keep it: read-only, of links, train and val, with Thumbs.db and README.txt in it",
+    outcome="read, and each of these is said in one line",
+)
+def test_data_as_clusters_keep_them(gradsweep: Gradsweep, caplog: pytest.LogCaptureFixture) -> None:
+    """Every link is followed, `val` takes the place of `test`, and what is no image by name is counted."""
+    caplog.set_level("INFO", "gradsweep")
+    real, view = images(gradsweep.root / "pictures"), gradsweep.root / "view"
+    for file in sorted(real.glob("*/*/*.png")):
+        part, kind, name = file.relative_to(real).parts
+        link = view / part.replace("test", "val") / kind / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    (view / "train/cat/Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (view / "val/dog/README.txt").write_text("x")
+    for place in [view, *view.rglob("*")]:
+        if not place.is_symlink():
+            place.chmod(0o555 if place.is_dir() else 0o444)
+    gradsweep.spec.write_text(SPEC.replace("data: digits", f'data: "folder:{view}"'))
+    status, _, err = gradsweep("run", "s.yaml")
+    assert status == 0, err
+    for line in (
+        f"{view}/val is used as the test split",
+        f"ignored 2 files below {view} not named like an image, or outside the folders of the classes, "
+        f"such as {view}/train/cat/Thumbs.db",
+    ):
+        assert caplog.messages.count(line) == 1
+    assert load(f"folder:{view}").digest == load(f"folder:{real}").digest
+    for place in [view, *view.rglob("*")]:
+        if place.is_dir():
+            place.chmod(0o755)

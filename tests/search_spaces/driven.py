@@ -50,9 +50,10 @@ class Driven:
 def stored(row: Row) -> Row:
     """A row as a ledger gives it back, whose columns are JSON."""
     fields = json.loads(json.dumps(asdict(row)))
-    values, intermediate = fields.pop("values"), fields.pop("intermediate")
+    values, intermediate, seeds = (fields.pop(name) for name in ("values", "intermediate", "seeds"))
     return replace(
         Row(**fields),
+        seeds=tuple(seeds),
         values=None if values is None else tuple(values),
         intermediate={int(epoch): value for epoch, value in intermediate.items()},
     )

@@ -35,6 +35,8 @@ PLANS = {
         epochs=EPOCHS,
         sampler={"name": "random"},
         pruner={"name": name, **PRUNERS[name]},
+        block=1,
+        ahead=1,
     )
     for name in NAMES
 }
@@ -145,7 +147,7 @@ def test_the_beginning_and_the_end_decide_nothing(plan: SearchPlan) -> None:
 
 def test_arms_are_never_stopped(plan: SearchPlan) -> None:
     past = _past(plan, 20)
-    judge = judge_of(plan, History("s", past.past[2:], arms=2), [0, 1])
+    judge = judge_of(plan, History("s", past.past[2:], arms=(0, 1)), [0, 1])
     assert stopped_after(judge, 0, [0.0] * EPOCHS) is None
 
 

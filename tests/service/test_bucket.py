@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from sweeps.driver.bucket import Bucket, forget, forget_others, mirror
+from sweeps.driver.kept import Kept
 from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, train_pack
 from sweeps.executors.ray_tune import Parcel
 from sweeps.executors.ray_tune import _reports as worker_reports
+from tracking.store import Store
 from trainers.members import MemberConfig
 from trainers.objectives import Objective
 
@@ -84,12 +86,38 @@ def test_a_bucket_that_can_not_be_used_is_an_error_of_the_system(tmp_path: Path)
         Bucket((tmp_path / "file").as_uri(), "sweep").put("x", b"")
 
 
+def test_what_is_kept_is_in_the_bucket_before_its_report_and_stays(images: str, tmp_path: Path) -> None:
+    url = (tmp_path / "bucket").as_uri()
+    store = Store(tmp_path / "store", checkpoints=url)
+    kept, reader = Kept.of("sweep", store, "states"), Kept.of("sweep", store)
+    there = {r.epoch: reader.numbers() for r in worker_reports(config(images, url) | {"kept": kept})}
+    assert there == {0: set(), 1: set(), 2: set(), 3: set(), 4: set(), 5: {0}}
+    forget(url, "sweep", "p0")
+    forget_others(url, "sweep", ())
+    (state,) = reader.load(0)
+    assert reader.has_states(0) and not reader.has_states(1)
+    assert (state.epoch, state.member.seed, state.trainable) == (5, 0, True)
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_cant_be_kept_in_a_bucket_stops_the_sweep(
+    images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.driver.bucket.PATIENCE_SECONDS", 0.1)
+    (tmp_path / "file").touch()
+    kept = Kept(tmp_path / "store", (tmp_path / "file").as_uri(), "weights")
+    *_, last = worker_reports(config(images, (tmp_path / "bucket").as_uri()) | {"kept": kept})
+    assert (dict(last.records), dict(last.ended), last.last) == ({}, {}, True)
+    assert last.stop.startswith(f"can't save the states of pack p0 in {(tmp_path / 'file').as_uri()}: ")
+
+
 def config(images: str, url: str) -> dict[str, Any]:
     return {
         "parcel": Parcel(pack(images, {})),
         "states": "",
         "bucket": url,
         "sweep": "sweep",
+        "kept": None,
         "cpus": 1,
         "gpus": 0,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sqlite3
 import subprocess
@@ -71,7 +72,7 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     ("words", "says"),
     [
         (["run", "first.yaml"], "--resume"),
-        (["run", "first.yaml", "--resume", "--set", "base.epochs=3"], "a different base.epochs"),
+        (["run", "first.yaml", "--resume", "--set", "base.epochs=1"], "a different base.epochs"),
         (
             ["run", "first.yaml", "--resume", "--set", "arms.plain.r=0.5", "--set", "seeds=1"],
             "a different seeds, arms.plain.r",
@@ -335,3 +336,12 @@ def test_mirrors_are_made_again(say: Say, folder: Path) -> None:
     (folder / "gradsweep-store" / "optuna.db").unlink()
     assert say("sync", "first", "--rebuild")[0] == 0
     assert say("audit", "first")[0] == 0
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_warnings_of_other_packages_are_for_whoever_looks_for_a_mistake(debug: str) -> None:
+    code = "import warnings; from sweeps import cli; cli._status = lambda _: warnings.warn('careful'); cli.main([])"
+    words = [sys.executable, "-c", code]
+    ended = subprocess.run(words, env=os.environ | {"GRADSWEEP_DEBUG": debug}, capture_output=True, text=True)
+    assert ended.returncode == 0 and ended.stdout == ""
+    assert ("careful" in ended.stderr) if debug else (ended.stderr == "")

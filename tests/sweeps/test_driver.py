@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.driver.driver import Driver, name_of
+from sweeps.driver.kept import Kept
 from sweeps.driver.packs import End, Pack, PackReport, train_pack
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.ledger import Ledger
@@ -51,7 +52,7 @@ def sweep(ledger: Ledger, spec: SweepSpec) -> Sweep:
 @pytest.fixture
 def start(spec: SweepSpec, ledger: Ledger, sweep: Sweep, tmp_path: Path) -> Open:
     """A driver; called again, the next one, after the first has died."""
-    return lambda: Driver(spec, ledger, sweep, tmp_path / "packs")
+    return lambda: Driver(spec, ledger, sweep, tmp_path / "packs", Kept(tmp_path / "kept"))
 
 
 def finish(driver: Driver, pack: Pack) -> None:

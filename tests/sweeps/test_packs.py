@@ -8,15 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 
+from sweeps.driver.kept import Kept
 from sweeps.driver.packs import Pack, PackedConfiguration, PackReport, train_pack
 from trainers.errors import DeviceLost
 from trainers.members import EpochRecord, MemberConfig
 from trainers.objectives import Objective
+from trainers.training import train
 
 ACCURACY = "validation.accuracy"
 Make = Callable[..., PackedConfiguration]
@@ -241,6 +243,63 @@ def test_where_the_states_cant_be_saved_the_sweep_stops_and_nothing_has_ended(
     assert (dict(last.records), dict(last.ended), last.last) == ({}, {}, True)
     assert last.stop.startswith("can't save the states of pack p0 in ")
     assert pickle.loads(pickle.dumps(last)) == last
+
+
+def test_the_last_states_are_kept_before_the_report_that_says_complete(
+    configuration: Make, alone: list[PackReport], tmp_path: Path
+) -> None:
+    kept = Kept(tmp_path / "kept", keep="states")
+    wild = configuration(3, activation="relu", learning_rate=1e30)
+    short = configuration(1, seeds=1, epochs=1)
+    # Two equal ones, as an arm and a suggestion may be.
+    both = pack(short, wild, configuration(7, r=0.01), configuration(8, r=0.01))
+    there = {r.epoch: kept.numbers() for r in train_pack(both, tmp_path / "states" / "p0.npz", kept)}
+    assert there == {0: set(), 1: {1}, 2: {1, 7, 8}}
+    for number in (7, 8):
+        states = kept.load(number)
+        assert [s.member for s in states] == list(configuration(7, r=0.01).members)
+        assert {(s.epoch, s.trainable) for s in states} == {(2, True)}
+    ours, theirs = ([s.parameters.tobytes() for s in kept.load(number)] for number in (7, 8))
+    assert ours == theirs
+    more = [MemberConfig(**vars(m) | {"epochs": 3}) for m in configuration(7, r=0.01).members]
+    assert [r.epoch for r in train(more, [replace(s, member=m) for s, m in zip(states, more, strict=True)])] == [3, 3]
+
+
+def test_weights_are_kept_without_what_the_optimizer_keeps(configuration: Make, tmp_path: Path) -> None:
+    sizes = {}
+    kinds: tuple[Literal["weights", "states"], ...] = ("weights", "states")
+    for keep in kinds:
+        kept = Kept(tmp_path, keep=keep)
+        list(train_pack(pack(configuration(7, seeds=1)), None, kept))
+        sizes[keep] = (tmp_path / f"7.{keep}.npz").stat().st_size
+        assert kept.numbers() == {7}
+        assert kept.has_states(7) is kept.load(7)[0].trainable is (keep == "states")
+    assert 2 * 1078 * 4 <= sizes["states"] - sizes["weights"] <= 2 * 1078 * 4 + 1000
+
+
+def test_a_pruned_configuration_is_not_kept(configuration: Make, tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "kept", keep="weights")
+    pruned = pack(configuration(7), pruner={"name": "threshold", "lower": 2.0})
+    assert [r.epoch for r in train_pack(pruned, None, kept)] == [0, 1]
+    assert kept.numbers() == set()
+
+
+def test_a_replacement_worker_keeps_the_same_bits(configuration: Make, tmp_path: Path) -> None:
+    whole, kept = (
+        configuration(7, r=0.01, epochs=4),
+        [Kept(tmp_path / name, keep="weights") for name in ("undisturbed", "lost")],
+    )
+    list(train_pack(pack(whole), None, kept[0]))
+    lost(pack(whole), tmp_path / "p0.npz", 4)
+    list(train_pack(pack(known(whole, 3)), tmp_path / "p0.npz", kept[1]))
+    assert [s.parameters.tobytes() for s in kept[0].load(7)] == [s.parameters.tobytes() for s in kept[1].load(7)]
+
+
+def test_where_nothing_can_be_kept_the_sweep_stops_and_nothing_has_ended(configuration: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    *_, last = train_pack(pack(configuration(7)), None, Kept(tmp_path / "file" / "kept", keep="weights"))
+    assert (dict(last.records), dict(last.ended), last.last) == ({}, {}, True)
+    assert last.stop.startswith(f"can't save the states of pack p0 in {tmp_path / 'file' / 'kept'}: ")
 
 
 def test_a_report_survives_pickling(alone: list[PackReport]) -> None:

@@ -13,6 +13,7 @@ import sweeps
 from sweeps.commands.run import plan_text
 from sweeps.commands.text import duration
 from sweeps.driver.driver import Driver
+from sweeps.driver.kept import Kept
 from sweeps.plan import pack_size, plan_of
 from sweeps.spec.checks import doubts
 from sweeps.spec.reading import parse
@@ -50,7 +51,9 @@ def test_the_packs_of_a_plan_are_those_of_the_driver(images: str, tmp_path: Path
     assert (plan["configurations"], plan["arms"], plan["searched"]) == (9, 3, 6)
     assert (plan["seeds"], plan["members"], plan["epochs"]) == (2, 18, 5)
     with closing(Ledger.create(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
-        driver = Driver(spec, ledger, ledger.begin(Sweep("planned", spec.to_yaml())), tmp_path / "packs")
+        driver = Driver(
+            spec, ledger, ledger.begin(Sweep("planned", spec.to_yaml())), tmp_path / "packs", Kept(tmp_path / "kept")
+        )
         packs = 0
         while driver.next_pack():
             packs += 1

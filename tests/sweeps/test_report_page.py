@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,36 @@ def test_a_place_that_can_not_be_written_is_one_line(say: Say, tmp_path: Path) -
     status, _, err = say("report", "other", "--html", str(tmp_path / "report.html"))
     assert (status, err.count("\n")) == (2, 1) and "other" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_figures_are_files_for_a_paper(say: Say, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "figures"
+    status, out, err = say("report", "drawn", "--figures", str(folder), "--json")
+    assert (status, err) == (0, "")
+    written = json.loads(out)
+    assert written["folder"] == str(folder) and written["figures"] == FIGURES and "Depth" in written["left_out"]
+    assert written["files"] == [str(folder / f"{name}.svg") for name in FIGURES]
+    assert sorted(map(str, folder.iterdir())) == sorted(written["files"])
+    before = {file: file.read_text() for file in folder.iterdir()}
+    assert all(ElementTree.fromstring(text).tag.endswith("svg") for text in before.values())
+    # Drawn anew over themselves, but over nothing else.
+    status, out, _ = say("report", "drawn", "--figures", str(folder))
+    assert status == 0 and f"wrote 7 figures to {folder}: accuracy-and-gradients, seeds, " in out
+    assert {file: file.read_text() for file in folder.iterdir()} == before
+    (folder / "seeds.svg").write_text("<svg>mine</svg>")
+    (folder / "layers.svg").unlink()
+    status, out, err = say("report", "drawn", "--figures", str(folder))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"{folder / 'seeds.svg'} is there and was not drawn by gradsweep" in err
+    assert (folder / "seeds.svg").read_text() == "<svg>mine</svg>" and not (folder / "layers.svg").exists()
+
+
+def test_a_folder_for_figures_is_no_file(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("text")
+    for folder in (tmp_path / "mine", tmp_path / "mine" / "within"):
+        status, out, err = say("report", "drawn", "--figures", str(folder))
+        assert (status, out, err.count("\n")) == (2, "", 1) and str(folder) in err
+    assert (tmp_path / "mine").read_text() == "text"
 
 
 def test_the_run_in_mlflow_has_the_page_and_the_figures(folder: Path) -> None:

@@ -32,6 +32,7 @@ def table(
                     "engine": "lanes",
                     "alpha": 2.0 if name.endswith("paper") else 1.0,
                     "r": 0.0,
+                    "learning_rate": (1 + number) / 1000,
                     "scaling": "rescaled",
                     "activation": "tanh",
                     "initialization": "uniform",

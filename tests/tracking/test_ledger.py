@@ -217,11 +217,11 @@ def test_a_sweep_that_goes_on_keeps_its_beginning_and_the_time_of_its_end(ledger
 
 def test_the_first_spec_is_kept_once_there_are_results(ledger: Ledger, maker: Any) -> None:
     sweep = maker.begin(ledger)
-    ledger.respecify(sweep, "name: sweep\n# early")
+    ledger.respecify(sweep, replace(sweep, spec="name: sweep\n# early"))
     assert ledger.sweep("sweep").first_spec is None
     maker.configuration(ledger, sweep, 0)
-    ledger.respecify(sweep, "name: sweep\n# late")
-    ledger.respecify(sweep, "name: sweep\n# later")
+    ledger.respecify(sweep, replace(sweep, spec="name: sweep\n# late"))
+    ledger.respecify(sweep, replace(sweep, spec="name: sweep\n# later"))
     late = ledger.sweep("sweep")
     assert (late.spec, late.first_spec) == ("name: sweep\n# later", "name: sweep\n# early")
 
@@ -267,8 +267,33 @@ def test_a_database_of_somebody_else_is_no_ledger(url: str) -> None:
         assert db.execute(sa.text("SELECT name FROM sweeps")).scalar_one() == "theirs"
         db.execute(sa.text("UPDATE gradsweep_ledger SET format = 99"))
     engine.dispose()
-    with pytest.raises(StoreError, match="has a ledger of the format 99, but this gradsweep reads 2"):
+    with pytest.raises(StoreError, match="has a ledger of the format 99, but this gradsweep reads 3"):
         Ledger.open(url)
+
+
+def test_a_ledger_of_the_older_format_gets_the_columns_that_it_lacks(url: str) -> None:
+    ledger = Ledger.create(url)
+    sweep = ledger.begin(Sweep("s", spec=""))
+    ledger.add(sweep, [Configuration(0, "a", {}, (0,))])
+    ledger.close()
+    engine = sa.create_engine(with_driver(url))
+    with engine.begin() as db:
+        for table, columns in module._ADDED.items():
+            for column in columns:
+                db.execute(sa.text(f"ALTER TABLE {table.name} DROP COLUMN {column}"))
+        db.execute(sa.text("UPDATE gradsweep_ledger SET format = 2"))
+    engine.dispose()
+    opened = Ledger.open(url)
+    assert opened is not None
+    assert (opened.sweep("s").tags, opened.sweep("s").remark) == ((), "")
+    opened.add(sweep, [Configuration(1, "a", {}, (5,), extends=0)])
+    first, second = opened.configurations(sweep)
+    assert (first.name, first.extends, first.after, first.same_as) == ("a", None, -1, None)
+    assert second.extends == 0
+    opened.close()
+    with engine.connect() as db:
+        assert db.execute(sa.text("SELECT format FROM gradsweep_ledger")).scalar_one() == module.FORMAT
+    engine.dispose()
 
 
 def test_what_is_no_database_is_a_line(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def claim(kind: str = BETTER, arm: str = "paper", against: str = "plain", **more
 
 
 def verdict_of(values: Mapping[str, list[float]], *claims: Claim, **more: Any) -> Verdict:
-    judging = {k: more.pop(k) for k in ("confirming", "later", "left") if k in more}
+    judging = {k: more.pop(k) for k in ("confirming", "later", "left", "seeds_added") if k in more}
     frame, outcomes = table(values, **more)
     arms = [o.arm for o in outcomes.values() if o.arm]
     stated = claims or default_claims("paper", arms, [ACCURACY])
@@ -170,7 +170,8 @@ def test_the_best_is_each_of_the_others() -> None:
     assert (behind.answer, behind.candidates) == ("not confirmed", 3)
     assert behind.comparison is not None and behind.comparison.other == "alpha=4"
     assert "than that of the best, `alpha=4`, after the last epoch" in behind.question
-    assert "Tested against each of the 3 other configurations" in behind.sentence
+    assert "Not confirmed. Of 3 comparisons, that with `alpha=4` decided: lower by 0.1" in behind.sentence
+    assert "Wilcoxon p against the margin = 0.023 (corrected for 3 comparisons)." in behind.sentence
     values.pop("alpha=4")
     assert answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01)).answer == "confirmed"
     assert answer(values, claim(BETTER, "paper", BEST)).answer == "not confirmed", "alpha=3 is its equal on every seed"
@@ -194,6 +195,82 @@ def test_that_many_were_tried_counts_against_the_best() -> None:
     of_many = answer({"plain": PLAIN, "paper": PLAIN, **tried}, claim(AS_GOOD, "paper", BEST))
     assert (one_rival.answer, of_many.answer) == ("not confirmed", "undecided")
     assert of_many.p == pytest.approx(min(1.0, 2 * 31 / 2**8))
+
+
+def test_the_comparison_that_decided_is_named() -> None:
+    paper = shifted(0.1)
+    noisy = [p + g for p, g in zip(paper, [0.1, -0.12, 0.08, -0.11, 0.05, -0.07, 0.04, -0.05], strict=True)]
+    values = {"plain": PLAIN, "paper": paper, "alpha=3": noisy, "alpha=4": [p + 0.005 for p in paper]}
+    undecided = answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01))
+    assert (undecided.answer, undecided.best, undecided.candidates) == ("undecided", "alpha=4", 3)
+    assert undecided.comparison is not None and undecided.comparison.other == "alpha=3"
+    assert (
+        "of the best, `alpha=4`, after the last epoch? Undecided. Of 3 comparisons, that with `alpha=3` left it so: "
+        in (undecided.sentence)
+    )
+    confirmed = answer({k: v for k, v in values.items() if k != "alpha=3"}, claim(AS_GOOD, "paper", BEST, margin=0.01))
+    assert "Confirmed. Of 2 comparisons, that with `alpha=4` decided: lower by 0.005" in confirmed.sentence
+    better = answer(values, claim(BETTER, BEST, "plain", margin=0.05))
+    assert "Confirmed. Of 3 comparisons, that with `" in better.sentence and "(corrected for 3 comp" in better.sentence
+
+
+def test_a_p_that_alone_would_decide_is_said_not_to() -> None:
+    plain = [0.5 + seed / 1000 for seed in range(12)]
+    once_worse = {"plain": plain, "paper": [p + 0.01 + i / 5000 for i, p in enumerate(plain[:-1])] + [plain[-1] - 0.3]}
+    result = answer(once_worse, claim())
+    assert result.answer == "undecided" and result.p is not None and result.p < 0.05
+    assert result.sentence.endswith("Undecided because the interval passes 0, although p is below 0.05.")
+    margin = answer(once_worse, claim(AS_GOOD, margin=0.001))
+    assert margin.sentence.endswith("Undecided because the interval passes the margin, although p is below 0.05.")
+
+
+def test_copies_have_no_rank_and_are_no_rivals() -> None:
+    """As of `one-point`: a space of one point, which is the arm's, suggested four times."""
+    names = ["plain", "paper", "alpha=2", "alpha=2 again", "alpha=3", "alpha=3 again"]
+    values = {name: PAPER if "2" in name or name == "paper" else PLAIN for name in names}
+    same = {n: 0.1 for n in ("paper", "alpha=2", "alpha=2 again")} | {n: 0.2 for n in ("alpha=3", "alpha=3 again")}
+    as_good = claim(AS_GOOD, "paper", BEST, margin=0.01)
+    verdict = verdict_of(values, as_good, claim(BETTER, BEST, "paper"), learning_rate=same, alpha={})
+    assert verdict.copies == 2, "of alpha=2 and alpha=3: the arm has another alpha here"
+    alike = dict.fromkeys(names, 1.0)
+    verdict = verdict_of(values, as_good, claim(BETTER, BEST, "paper"), learning_rate=same, alpha=alike)
+    (o,) = verdict.objectives
+    assert [(s.name, s.rank) for s in o.ranking] == [("paper", 1), ("plain", 2), ("alpha=3", 2)]
+    assert o.best == o.claim == o.ranking[0]
+    assert verdict.copies == 3 and verdict.text.startswith("alpha-r: 6 configurations, 3 distinct (6 complete).")
+    assert "`paper` (the claim) ranks 1st of 3" in verdict.text
+    assert [(c.answer, c.candidates) for c in verdict.claims] == [("confirmed", 2), ("not confirmed", 2)]
+
+
+def test_the_pareto_front_of_several_objectives() -> None:
+    values = {"plain": [0.5] * 3, "paper": [0.6] * 3, "alpha=3": [0.7] * 3, "alpha=4": [0.6] * 3, "alpha=5": [0.9] * 3}
+    loss = {"plain": 0.5, "paper": 0.4, "alpha=3": 0.6, "alpha=4": 0.3, "alpha=5": 0.1}
+    frame, outcomes = table(values, {"alpha=5": "pruned"}, **{"train.loss": loss})
+    objectives = [ACCURACY, Objective("train.loss", "minimize")]
+    verdict = judge(frame, outcomes, objectives)
+    assert [(p.name, p.arm, p.dominated_by) for p in verdict.pareto] == [
+        ("alpha=3", "", ()),
+        ("alpha=4", "", ()),
+        ("paper", "paper", (3,)),
+        ("plain", "plain", (1, 3)),
+    ]
+    assert verdict.pareto[0].values == (pytest.approx(0.7), pytest.approx(0.6))
+    front = sections(verdict)[1]
+    assert front.title == "Pareto front: 2 of 4 complete configurations"
+    assert front.sentences == ("`paper` is dominated by `alpha=4`.", "`plain` is dominated by `alpha=4` and `paper`.")
+    (shown,) = front.tables
+    assert shown.columns == ("configuration~", "validation.accuracy#", "train.loss#")
+    assert shown.rows == (("alpha=3", "0.7", "0.6"), ("alpha=4", "0.6", "0.3"))
+    assert front.title in verdict.text and front.title in verdict.markdown
+    assert judge(frame, outcomes, objectives[:1]).pareto == ()
+
+
+def test_the_pareto_front_is_that_of_the_fresh_seeds() -> None:
+    values = {"plain": [0.5] * 3, "alpha=3": [0.9] * 3, "confirm plain": [0.6] * 3, "confirm alpha=3": [0.5] * 3}
+    frame, outcomes = table(values, **{"train.loss": dict.fromkeys(values, 0.2)})
+    verdict = judge(frame, outcomes, [ACCURACY, Objective("train.loss", "minimize")], confirming=True)
+    points = [(p.configuration, p.arm, p.name, p.dominated_by) for p in verdict.pareto]
+    assert points == [(2, "plain", "plain", ()), (3, "", "alpha=3", (2,))]
 
 
 def test_lower_is_better_when_it_is_to_be_minimized() -> None:
@@ -355,7 +432,9 @@ def test_with_a_confirming_stage_the_fresh_seeds_alone_count() -> None:
     assert [s.name for s in o.ranking] == ["alpha=3", "plain", "paper"]
     assert len(o.confirmed) == 3 and o.claim is not None and o.claim.name == "paper"
     assert "Judged on 8 fresh seeds that were not used for selection." in verdict.text
-    assert "On fresh seeds: `paper` (the claim) ranks 1st of 3, at 0.555" in verdict.text
+    assert o.best is not None and o.best.name == "confirm paper"
+    assert "validation.accuracy (higher is better), on fresh seeds: `paper` (the claim) ranks 1st of 3" in verdict.text
+    assert "On the search's own seeds: the first is `alpha=3`, at 0.61" in verdict.text
 
 
 def test_the_best_is_not_known_before_all_have_ended() -> None:
@@ -370,17 +449,29 @@ def test_a_claim_stated_later_says_so() -> None:
     assert '- "it works" (post hoc: stated after results were available): Is validation.accuracy' in verdict.text
 
 
+def test_all_claims_of_seeds_that_were_added_after_a_look_say_so() -> None:
+    stated = (claim(name="after", says="it works"), claim(AS_GOOD, margin=0.01))
+    verdict = verdict_of({"plain": PLAIN, "paper": PAPER}, *stated, later=["after"], seeds_added=True)
+    assert all(c.seeds_added for c in verdict.claims)
+    both = '"it works" (post hoc: stated and seeds were added after results were available)'
+    assert verdict.claims[0].lead == both and f"- {both}: Is validation.accuracy" in verdict.text
+    added = "`paper-as-good-as-plain` (post hoc: seeds were added after results were available)"
+    assert verdict.claims[1].lead == added and added in verdict.markdown
+
+
 def test_the_description_in_mlflow() -> None:
     values = {"plain": PLAIN, "paper": PAPER, **{f"alpha={i}": PLAIN for i in range(9)}}
     text = verdict_of(values, claim(says="a | b"), claim(SIMILAR, margin=0.01)).markdown
     assert text.startswith(
         '**2 claims: 1 confirmed, 1 not confirmed.**\n\n- "a | b": Is validation.accuracy of `paper` higher'
     )
-    assert "| claim | answer | gain | 95% interval | required | pairs | p | Holm p |\n| --- | --- | ---: |" in text
-    assert "| paper-better-than-plain | confirmed | +0.105 | +0.0899 to +0.121 | above 0 | 8 |" in text
-    assert "| 1 | paper | 0.61 | 0.03 | 0.58 to 0.63 | 8 | 1 | complete |" in text
+    assert "| claim | answer | gain | 95% interval | required | p | Holm p |\n| --- | --- | ---: |" in text
+    assert "| paper-better-than-plain | confirmed | +0.105 | +0.0899 to +0.121 | above 0 |" in text
+    assert "corrected for all claims); pairs: 8:\n" in text
+    assert "validation.accuracy after the last epoch (higher is better); seeds: 8; epochs: 1; all complete:" in text
+    assert "| 1 | paper | 0.61 | 0.03 | 0.58 to 0.63 |" in text
     assert text.count("| alpha=") == 9, "all share rank 2; more is cut off by rank"
-    assert "**What the gradients show**" in text and "| plain | 0 | 0.001 | 25% | 50% | 0% |" in text
+    assert "**What the gradients show**" in text and "| vanished coordinates | 0 | 25.0% | 25.0% |" in text
     assert len(text) < 8000
 
 

@@ -11,6 +11,7 @@ from trainers.members import MemberConfig, layers_of
 from trainers.optimizers import OPTIMIZERS
 from trainers.regimes import network
 from trainers.states import initial_state, load_states, save_states
+from trainers.training import train
 
 STATES = [initial_state(MemberConfig(seed=s, alpha=0.1 + s), network("combined")) for s in range(3)]
 
@@ -50,6 +51,29 @@ def test_running_statistics_and_what_any_optimizer_keeps_come_back(optimizer: st
         ours, theirs = ((s.parameters, s.buffers, *s.kept) for s in (after, before))
         assert [a.tobytes() for a in ours] == [b.tobytes() for b in theirs]
         assert {a.dtype for a in ours} == {np.dtype(np.float32)}
+
+
+def test_the_weights_alone_can_be_saved_and_not_trained_further(tmp_path: Path) -> None:
+    save_states([replace(s, kept=()) for s in STATES], tmp_path / "weights.npz")
+    loaded = load_states(tmp_path / "weights.npz")
+    assert [s.parameters.tobytes() for s in loaded] == [s.parameters.tobytes() for s in STATES]
+    assert {s.trainable for s in loaded} == {False} and {s.trainable for s in STATES} == {True}
+    with pytest.raises(ValueError, match="must have what the optimizer keeps, but one has the weights alone"):
+        train([s.member for s in STATES], loaded)
+    sgd = initial_state(MemberConfig(optimizer="sgd"), network("combined"))
+    save_states([sgd], tmp_path / "sgd.npz")
+    assert load_states(tmp_path / "sgd.npz")[0].trainable, "it keeps nothing"
+
+
+def test_a_part_of_what_the_optimizer_keeps_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        replace(STATES[0], kept=STATES[0].kept[:1])
+    save_states(STATES, tmp_path / "pack.npz")
+    with np.load(tmp_path / "pack.npz") as file:
+        arrays = {name: file[name] for name in file.files[:-1]}
+    np.savez(tmp_path / "pack.npz", **arrays)
+    with pytest.raises(ValueError, match="not a file of member states"):
+        load_states(tmp_path / "pack.npz")
 
 
 def test_a_torn_file_is_refused(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def draw(data: ChartData) -> Chart:
             margin={"l": 30, "r": 14, "t": 62, "b": 10},
         ),
         "One line per complete searched configuration, from its searched values to its result on the right, coloured "
-        "by that result (bright is high). The thick line is the best."
+        f"by that result (bright is high). The thick line is the best.{data.records.which_best}"
         + f" The {left_out} worst are left out, to keep the page light."
         * bool(left_out),
         f"{len(tried)} lines. The best, {number(best_row['value'])}, goes through {through}.",

@@ -58,7 +58,7 @@ def draw(data: ChartData) -> Chart:
     ring = {"hoverinfo": "skip", "showlegend": True}
     near = {"symbol": "circle-open", "size": 16, "line": {"width": 1.5}, "color": GREY}
     traces.append(
-        {**_at(points[points["near"]]), **ring, "marker": near, "name": "within a standard error of the best"}
+        {**_at(points[points["near"]]), **ring, "marker": near, "name": "at most a standard error worse than the best"}
     )
     diamond = {"symbol": "diamond-open", "size": 22, "line": {"width": 2.5}, "color": BEST_COLOUR}
     traces.append({**_at(best), **ring, "marker": diamond, "name": "the best"})
@@ -90,10 +90,12 @@ def draw(data: ChartData) -> Chart:
         traces,
         layout(420, 5, xaxis=x_axis, yaxis=y_axis, coloraxis=coloraxis, **lines) | {"legend": below},
         f"The mean over the seeds of {metric} over alpha and r: one dot per complete configuration, with linear "
-        "interpolation between them. The diamond is the best, rings mark those within one standard error of it, "
-        f"crosses where configurations were pruned, and the star is the paper's recommendation.{also}",
+        "interpolation between them. The diamond is the best, rings mark those at most one standard error worse, "
+        "crosses where configurations were pruned, and the star is the paper's recommendation."
+        f"{data.records.which_best}{also}",
         f"{len(points)} points over alpha and r, {count(len(pruned), 'pruned one')}. The best, "
-        f"{number(best['value'].iloc[0])}, is at {place}; {int(points['near'].sum())} within its standard error.",
+        f"{number(best['value'].iloc[0])}, is at {place}; {int(points['near'].sum())} are at most its standard error "
+        "worse.",
     )
 
 

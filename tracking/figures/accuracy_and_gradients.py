@@ -45,7 +45,8 @@ def draw(data: FigureData) -> Drawing:
     return Drawing(
         figure,
         "Accuracy, and below it the mean absolute coordinate of the gradient on a log scale: of the loss alone, and "
-        f"with the penalty where there is one. {_seeds(chosen)} Epoch 0 is the state before the first step.",
+        f"with the penalty where there is one. {_seeds(chosen)} Epoch 0 is the state before the first step."
+        + data.which_best,
         f"Curves over the epochs. {'; '.join(ends)}.",
     )
 

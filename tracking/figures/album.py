@@ -75,7 +75,7 @@ def draw(
     """Draw what applies to a tidy table, for the sweep's objectives; the rest is FigureData's."""
     pictures, left_out = {}, {}
     for place, objective in enumerate(objectives):
-        data = FigureData(frame, outcomes, objective, axes, importance or {})
+        data = FigureData(frame, outcomes, objective, axes, importance or {}, objectives)
         for name, kind in _kinds().items():
             if place and not kind.each_objective:
                 continue

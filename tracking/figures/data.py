@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from tracking.best import best, copies
 from tracking.figures.style import BEST, DASHES, PALETTE, NotDrawn
 from tracking.results import Outcome, last_epoch, per_seed
 from tracking.tidy import MEMBER, layers_of
@@ -89,7 +90,8 @@ class Axis:
 class FigureData:
     """The tidy table, how its configurations stand, the objective, and what was searched.
 
-    `importance` is field -> share (they sum to 1) by the objective's name, empty if unknown.
+    `importance` is field -> share (they sum to 1) by the objective's name, empty if unknown; `objectives` are all of
+    the sweep's.
     """
 
     frame: pd.DataFrame
@@ -97,6 +99,7 @@ class FigureData:
     objective: Objective = Objective()
     axes: Sequence[Axis] = ()
     importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    objectives: Sequence[Objective] = ()
 
     @cached_property
     def own(self) -> pd.DataFrame:
@@ -105,31 +108,60 @@ class FigureData:
 
     @cached_property
     def firsts(self) -> pd.DataFrame:
-        """The first record of each of these configurations, by number: its fields."""
-        return self.own.drop_duplicates("configuration").set_index("configuration").sort_index()
+        """The first record of each of these configurations but copies, by number: its fields."""
+        firsts = self.own.drop_duplicates("configuration").set_index("configuration").sort_index()
+        return firsts.drop(index=[n for n in copies(self.frame, self.outcomes) if n in firsts.index])
 
     def rows(self, configuration: int) -> pd.DataFrame:
         """One configuration's records."""
         return self.frame[self.frame["configuration"] == configuration]
 
     @cached_property
-    def results(self) -> pd.DataFrame:
-        """A row per complete configuration, by number: its fields, and `value`, the objective's mean over the seeds.
+    def values(self) -> pd.Series[float]:
+        """The objective's mean over the seeds by complete configuration, of the confirming stage too.
 
-        Without those of the confirming stage, and those of which a seed has no finite value.
+        Without those of which a seed has no finite value.
         """
-        frame = self.own
-        if not len(frame) or self.objective.metric not in frame:
-            return frame.iloc[:0].assign(value=[])
-        values = within(per_seed(frame, self.objective)).groupby("configuration").mean(skipna=False)
+        if not len(self.frame) or self.objective.metric not in self.frame:
+            return pd.Series(dtype=np.float64)
         complete = [o.number for o in self.outcomes.values() if o.state == "complete"]
-        return self.firsts.assign(value=values)[self.firsts.index.isin(complete)].dropna(subset="value")
+        rows = self.frame[self.frame["configuration"].isin(complete)]
+        return within(per_seed(rows, self.objective)).groupby("configuration").mean(skipna=False).dropna()
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """A row per complete configuration, by number: its fields, and `value`; without the confirming stage."""
+        frame = self.own
+        if not len(frame) or not len(self.values):
+            return frame.iloc[:0].assign(value=[])
+        return self.firsts.assign(value=self.values).dropna(subset="value")
+
+    @cached_property
+    def again(self) -> dict[int, int]:
+        """What was trained again on fresh seeds, and is complete there: the confirmation's number -> its own."""
+        numbers = {self.outcomes[n].name: n for n in reversed(self.firsts.index.tolist())}
+        of = {n: numbers.get(o.confirms or "") for n, o in self.outcomes.items() if n in self.values.index}
+        return {n: own for n, own in of.items() if own is not None}
+
+    def best(self, numbers: Sequence[int]) -> int | None:
+        """The best of these results, as the verdict has it: on fresh seeds where some were trained on them."""
+        again = {n: own for n, own in self.again.items() if own in numbers}
+        values = {n: float(self.values[n]) for n in (*numbers, *again)}
+        first = best(values, again, self.objective.direction)
+        return None if first is None else again.get(first, first)
+
+    @property
+    def which_best(self) -> str:
+        """For a caption: which configuration is called the best, where that is not what the figure shows."""
+        return " The best is the one that is best on fresh seeds." if self.again else ""
 
     @cached_property
     def tried(self) -> pd.DataFrame:
         """The results of the searched configurations, the best last."""
         results = self.results[self.results["arm"] == ""].iloc[::-1]  # of equal ones the first is the best
-        return results.sort_values("value", ascending=self.objective.direction == "maximize", kind="stable")
+        results = results.sort_values("value", ascending=self.objective.direction == "maximize", kind="stable")
+        first = self.best(results.index.tolist()[::-1])
+        return results.loc[[*(n for n in results.index if n != first), *([] if first is None else [first])]]
 
     @cached_property
     def lines(self) -> list[Line]:

@@ -46,7 +46,8 @@ def draw(data: FigureData) -> Drawing:
     grid[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     for axes, group in zip(grid[:, 0], shown, strict=True):
         axes.set_title(group.label, loc="left", fontsize=9)
-    figure.supylabel("rms of the loss's gradient in the layer", fontsize=10)
+    # In two lines where one would be longer than the figure is high.
+    figure.supylabel(f"rms of the loss's gradient{' ' if len(shown) > 1 else chr(10)}in the layer", fontsize=10)
     for axes, when in zip(grid[-1], ("before the first step", "after the last epoch"), strict=True):
         axes.set_xlabel(f"layer,\n{when}")
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=grid, location="bottom", shrink=0.8, aspect=40, pad=0.01)

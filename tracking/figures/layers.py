@@ -21,6 +21,7 @@ from tracking.verdict.tables import number
 
 STATISTIC = "gradient.data.rms"
 ZERO_COLOUR = "#ffffff"
+MOST_TICKS = 6  # of the colour bar: of more the numbers may touch
 MOST_NAMED = 20  # layers of a panel
 FAINTEST = 0.005  # of the cells may lie below the scale, so that a few that are next to 0 do not take all of it
 
@@ -46,14 +47,10 @@ def draw(data: FigureData) -> Drawing:
         axes.set_xlabel("epoch")
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    extend = "min" if positive.min() < least or (cells == 0).any() else "neither"
+    extend = "min" if (cells == 0).any() else "neither"
     bar = figure.colorbar(image, ax=grid, location="bottom", shrink=0.8, aspect=40, extend=extend)
-    if top < 1000 * least:
-        # Else matplotlib labels every step of a short scale, one over the other.
-        multiples = (1, 2, 5) if top < 30 * least else (1, 3)
-        steps = [m * 10.0**d for d in range(-40, 40) for m in multiples if least <= m * 10.0**d <= top]
-        bar.set_ticks(steps, labels=[f"{step:g}" for step in steps])
-        bar.minorticks_off()
+    bar.set_ticks(steps := _steps(least, top), labels=[f"{step:g}" for step in steps])
+    bar.minorticks_off()
     bar.set_label("rms of the loss's gradient in the layer (log scale)")
     ends = []
     for line, medians in panels:
@@ -67,7 +64,7 @@ def draw(data: FigureData) -> Drawing:
         figure,
         "The root mean square of the loss's gradient (without the penalty) over the parameters of each layer, from "
         "the input (top) to the output, over the epochs: the median over the seeds, on one log scale. White is exactly "
-        "0 or below the scale; grey is not finite.",
+        "0, grey is not finite; what is smaller than the scale has its darkest colour.",
         f"Heat maps of the gradient's size by layer and epoch. {'; '.join(ends)}.",
     )
 
@@ -78,10 +75,20 @@ def _medians(line: Line) -> pd.DataFrame:
     return line.rows.groupby("epoch")[list(columns)].median(skipna=False).rename(columns=columns).T
 
 
+def _steps(least: float, top: float) -> list[float]:
+    """The numbers of the scale: 1, 2, 5 or 1, 3 in each decade, or every so many decades; both ends if none."""
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        inside = [m * 10.0**d for d in range(-46, 40) for m in steps if least <= m * 10.0**d <= top]
+        if len(inside) <= MOST_TICKS:
+            return inside if len(inside) > 1 else [float(f"{end:.3g}") for end in (least, top)]
+    return inside[:: -(-len(inside) // MOST_TICKS)]
+
+
 def _panel(axes: Axes, line: Line, medians: pd.DataFrame, norm: LogNorm) -> AxesImage:
     colours = colormaps[COLOURS].with_extremes(bad=MISSING_COLOUR, under=ZERO_COLOUR)
-    # LogNorm masks what is not positive; 0 is to be seen as below the scale, only what is not finite as missing.
-    shown = np.ma.masked_invalid(medians.mask(medians <= 0, float(norm.vmin or 0.0) / 10))
+    # LogNorm masks what is not positive: 0 is to be seen as below the scale, only what is not finite as missing.
+    least = float(norm.vmin or 0.0)
+    shown = np.ma.masked_invalid(medians.clip(lower=least).mask(medians <= 0, least / 10))
     layers, epochs = medians.shape
     extent = (-0.5, epochs - 0.5, layers - 0.5, -0.5)
     image = axes.imshow(shown, cmap=colours, norm=norm, aspect="auto", interpolation="nearest", extent=extent)

@@ -54,7 +54,7 @@ def draw(data: FigureData) -> Drawing:
     return Drawing(
         figure,
         "One line per complete searched configuration, from its searched values to its result on the right, coloured "
-        "by that result (bright is high). The thick line is the best.",
+        f"by that result (bright is high). The thick line is the best.{data.which_best}",
         f"{len(tried)} lines. The best, {number(best['value'])}, goes through {through}.",
     )
 

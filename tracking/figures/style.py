@@ -26,6 +26,7 @@ DASHES = ("-", "-", "-", "--", "-", "--", ":", "-.")
 BEST = ("#000000", "--")  # colour and dashes of the best searched configuration
 MISSING_COLOUR = "#d9d9d9"
 COLOURS = "viridis"  # of a scale
+MARK = "Drawn by gradsweep"  # in every SVG: what has it may be drawn anew
 RC: dict[Any, Any] = {  # matplotlib's type is a list of all names
     "font.size": 10.0,
     "axes.titlesize": 10.0,
@@ -96,7 +97,7 @@ def svg(figure: Figure) -> str:
     """The figure as SVG."""
     text = io.StringIO()
     with rc_context(rc=RC):
-        figure.savefig(text, format="svg", metadata={"Date": None})
+        figure.savefig(text, format="svg", metadata={"Date": None, "Source": MARK})
     return text.getvalue()
 
 

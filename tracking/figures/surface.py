@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.tri import Triangulation
 
 from tracking.figures.album import Drawing, Kind
@@ -24,8 +25,8 @@ LEAST = 4  # points
 def draw(data: FigureData) -> Drawing:
     """A dot for each complete configuration, coloured by its mean; between them linear interpolation.
 
-    A ring marks each configuration whose mean is within one standard error of the best one's. The other fields that
-    were searched may differ from dot to dot.
+    A ring marks each configuration whose mean is at most one standard error worse than the best one's. The other
+    fields that were searched may differ from dot to dot.
     """
     points, metric = surface(data), data.objective.name
     values, near, best = points["value"], points[points["near"]], points[points["best"]]
@@ -40,7 +41,7 @@ def draw(data: FigureData) -> Drawing:
         axes.tricontourf(triangles, inside["value"], levels=14, alpha=0.55, **shown)
     dots = axes.scatter(points["x"], points["y"], c=values, s=26, edgecolors="white", linewidths=0.5, zorder=3, **shown)
     ring: dict[str, Any] = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.3, "zorder": 4}
-    axes.scatter(near["x"], near["y"], s=80, label="within a standard error of the best", **ring)
+    axes.scatter(near["x"], near["y"], s=80, label="at most a standard error worse than the best", **ring)
     # Open and larger than the star, which may lie on it.
     diamond = {**ring, "marker": "D", "edgecolors": "#D55E00", "linewidths": 2.2, "zorder": 5}
     axes.scatter(best["x"], best["y"], s=150, label="the best", **diamond)
@@ -50,7 +51,9 @@ def draw(data: FigureData) -> Drawing:
     axes.use_sticky_edges = False
     _ticks(axes, points)
     bar = figure.colorbar(dots, ax=axes, location="top", aspect=40, shrink=0.9)
-    bar.set_label(f"{axis_label(metric)}, mean over the seeds")
+    bar.set_label(textwrap.fill(f"{axis_label(metric)}, mean over the seeds", 52))
+    bar.locator = MaxNLocator(5)
+    bar.update_ticks()
     if metric.endswith("accuracy"):
         bar.ax.xaxis.set_major_formatter(percent(None))
     legend_below(figure, axes)
@@ -60,10 +63,10 @@ def draw(data: FigureData) -> Drawing:
     return Drawing(
         figure,
         f"The mean over the seeds of {metric} over alpha and r: one dot per complete configuration, with linear "
-        "interpolation between them. The diamond is the best, circles mark those within one standard error of it, and "
-        f"the star is the paper's recommendation.{also}",
+        "interpolation between them. The diamond is the best, circles mark those that are at most one standard error "
+        f"worse, and the star is the paper's recommendation.{data.which_best}{also}",
         f"{len(points)} points over alpha and r. The best, {number(best['value'].iloc[0])}, is at {place}; "
-        f"{len(near)} within its standard error.",
+        f"{len(near)} are at most its standard error worse.",
     )
 
 
@@ -85,7 +88,8 @@ def surface(data: FigureData) -> pd.DataFrame:
     if results["alpha"].nunique() < 2 or results["r"].nunique() < 2:
         raise NotDrawn("alpha and r were not both varied among the complete configurations")
     values, r = results["value"], results["r"]
-    best = int(str(values.idxmax() if data.objective.direction == "maximize" else values.idxmin()))
+    best = data.best(results.index.tolist())
+    assert best is not None
     seeds = per_seed(data.rows(best), data.objective)
     error = seeds.std(ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else 0.0
     zero = min(float(np.log10(r[r > 0].min())), np.log10(PAPER[1])) - 1.0
@@ -93,7 +97,7 @@ def surface(data: FigureData) -> pd.DataFrame:
         x=np.log10(r.where(r > 0, 10.0**zero)),
         y=np.log10(results["alpha"]),
         best=results.index == best,
-        near=(values - values[best]).abs() <= error,
+        near=(values[best] - values) * (1 if data.objective.direction == "maximize" else -1) <= error,
     )
 
 

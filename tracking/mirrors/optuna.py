@@ -74,7 +74,7 @@ class OptunaMirror:
                 study, there = self._study(sweep, c.phase)
                 problem = ""
                 try:
-                    if c.number not in there:
+                    if c.extends is None and c.number not in there:  # Optuna's trials have no parts
                         study.add_trial(trial_of(sweep, c, objectives.get(c.number, {})))
                         there.add(c.number)
                 except ValueError as error:
@@ -159,7 +159,7 @@ def trial_of(sweep: Sweep, c: Configuration, objectives: Mapping[int, float]) ->
     if state == TrialState.COMPLETE and values is None:
         state = TrialState.FAIL
     about = {"configuration": c.number, "name": c.name, "state": c.state}
-    more = {"arm": c.arm, "confirms": c.confirms, "reason": c.reason}
+    more = {"arm": c.arm, "confirms": c.confirms, "same_as": c.same_as, "reason": c.reason}
     trial = create_trial(
         state=state,
         values=None if state == TrialState.FAIL else values,

@@ -71,6 +71,8 @@ def child_tags(sweep: Sweep, parent: str, c: Configuration) -> dict[str, str]:
     optional = {
         "gradsweep.arm": c.arm,
         "gradsweep.confirms": "" if c.confirms is None else str(c.confirms),
+        "gradsweep.extends": "" if c.extends is None else str(c.extends),
+        "gradsweep.same_as": "" if c.same_as is None else str(c.same_as),
         REASON: c.reason[:MOST_IN_TAG],
     }
     return tags | {key: value for key, value in optional.items() if value}
@@ -88,7 +90,13 @@ def chart(
     better = max if sweep.objectives[0][1] == "maximize" else min
     for c in takewhile(lambda c: c.state != "running", configurations):
         place = c.number + 1
-        if c.state == "complete" and c.phase == "search" and c.values and not math.isnan(c.values[0]):
+        if (
+            c.state == "complete"
+            and c.phase == "search"
+            and c.extends is None
+            and c.values
+            and not math.isnan(c.values[0])
+        ):
             best = c.values[0] if best is None else better(best, c.values[0])
             values = {"objective": c.values[0], "best so far": best}
             metrics += [Metric(key, value, c.ended or 0, c.number) for key, value in values.items()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from tracking.best import copies
 from tracking.results import Outcome
 from tracking.verdict import words
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SECONDS, Claim, named
@@ -24,11 +25,12 @@ CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
 class Stage:
     """The configurations that claims are judged on, with their records: the sweep's own, or those on fresh seeds.
 
-    `arms` is the number of each arm's configuration here, `rows` the records by number.
+    Without copies. `arms` is the number of each arm's configuration here, `rows` the records by number.
     """
 
     def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], *, fresh: bool = False) -> None:
-        self.outcomes = {n: o for n, o in outcomes.items() if (o.confirms is not None) == fresh}
+        left_out = copies(frame, outcomes)
+        self.outcomes = {n: o for n, o in outcomes.items() if (o.confirms is not None) == fresh and n not in left_out}
         self.arms = {name: n for n, o in self.outcomes.items() if (name := o.confirms or o.arm)}
         kept = frame[frame["configuration"].isin(list(self.outcomes))].groupby("configuration") if len(frame) else ()
         self.rows: dict[int, pd.DataFrame] = {int(str(number)): rows for number, rows in kept}
@@ -50,10 +52,13 @@ class _Tested:
     unlike: str = ""
 
     @property
-    def shown(self) -> Paired:
-        """The pair whose numbers are shown: the only one, or where the claim is about the best that of the best."""
-        sign, best = self.claim.sign, self.claim.arm == BEST
-        return max(self.pairs, key=lambda p: sign * float((p.arm if best else p.against).mean()))
+    def best(self) -> str:
+        """The name of the best of the other configurations, where the claim is about it."""
+        if BEST not in (self.claim.arm, self.claim.against) or not self.pairs:
+            return ""
+        sign, arm = self.claim.sign, self.claim.arm == BEST
+        first = max(self.pairs, key=lambda p: sign * float((p.arm if arm else p.against).mean()))
+        return str(first.names[not arm])
 
     def deciding(self, side: int) -> tuple[float, Sequence[Paired]]:
         """p of "the claim does not hold" (0) or "it holds" (1), and the pairs it is of: their intervals must agree."""
@@ -62,12 +67,22 @@ class _Tested:
         # It holds against each (the largest p), and fails where it fails against any (the smallest, of so many).
         if (side == 0) == (self.claim.arm != BEST):
             return max(pair.p[side] for pair in self.pairs), self.pairs
-        least = min(self.pairs, key=lambda pair: pair.p[side])
+        least = min(self.pairs, key=lambda pair: (pair.p[side], -_gain(pair, side)))
         return min(1.0, len(self.pairs) * least.p[side]), [least]
+
+    def decider(self, side: int, significant: bool) -> Paired:
+        """Of these pairs the one whose numbers are shown: that which is weakest, where p is by its interval."""
+        pairs = self.deciding(side)[1]
+        return max(pairs, key=lambda p: (significant and not p.clear[side], p.p[side], -_gain(p, side)))
+
+
+def _gain(pair: Paired, side: int) -> float:
+    """The mean gain, or on the side of what fails the loss: with few seeds many p are equal."""
+    return float(pair.gains.mean()) * (-1 if side else 1)
 
 
 def judge_claims(
-    claims: Sequence[Claim], stage: Stage, later: Collection[str] = (), left: int = 0
+    claims: Sequence[Claim], stage: Stage, later: Collection[str] = (), left: int = 0, seeds_added: bool = False
 ) -> tuple[ClaimVerdict, ...]:
     """All claims of a sweep at once: p is corrected for how many there are.
 
@@ -80,9 +95,10 @@ def judge_claims(
     verdicts = []
     for i, test in enumerate(tests):
         # Of so many pairs the least p that they can give is multiplied by this: claims with less go before.
-        least = 0.5 ** len(test.shown.pairs) if test.pairs else 0.0
+        least = max((0.5 ** len(pair.pairs) for pair in test.pairs), default=0.0)
         factor = min(1 + sum(p >= least for j, p in enumerate(of_side) if j != i) for of_side in ps)
-        verdicts.append(_verdict(test, [of_side[i] for of_side in corrected], len(tests), factor, later))
+        verdict = _verdict(test, [of_side[i] for of_side in corrected], len(tests), factor)
+        verdicts.append(replace(verdict, stated_later=test.claim.name in later, seeds_added=seeds_added))
     return tuple(verdicts)
 
 
@@ -142,35 +158,39 @@ def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
     return ""
 
 
-def _verdict(
-    test: _Tested, corrected: Sequence[float], claims: int, factor: int, later: Collection[str]
-) -> ClaimVerdict:
-    claim, answer, text = test.claim, test.answer, f"{test.reason}."
+def _verdict(test: _Tested, corrected: Sequence[float], claims: int, factor: int) -> ClaimVerdict:
+    claim, answer, text = test.claim, test.answer, f": {test.reason}."
     direction = claim.objective.direction
-    result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, direction, test.epochs)
+    result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, direction, test.epochs, best=test.best)
     if test.pairs:
-        pair, deciding = test.shown, [test.deciding(side) for side in (0, 1)]
-        comparison = pair.comparison()
-        # Both directions are looked at, so each p counts twice.
-        p, p_corrected = min(1.0, 2 * min(p for p, _ in deciding)), min(1.0, 2 * min(corrected))
+        deciding = [test.deciding(side) for side in (0, 1)]
         holds, fails = (
             2 * corrected[side] <= LEVEL and all(each.clear[side] for each in pairs)
             for side, (_, pairs) in enumerate(deciding)
         )
-        if claim.kind == BETTER and claim.arm != BEST and not claim.margin and pair.same:
-            fails = True  # equal on every seed is no matter of chance
-        answer = CONFIRMED if holds else NOT_CONFIRMED if fails else UNDECIDED
-        candidates = len(test.pairs) if BEST in (claim.arm, claim.against) else 0
-        text = words.numbers(claim, comparison, candidates, p, p_corrected, claims)
-        text += words.too_few(comparison, claims, factor) if answer == UNDECIDED else ""
+        # Equal on every seed is no matter of chance.
+        strict = claim.kind == BETTER and claim.arm != BEST and not claim.margin
+        equal = next((pair for pair in test.pairs if strict and pair.same), None)
+        answer = CONFIRMED if holds else NOT_CONFIRMED if fails or equal else UNDECIDED
+        side = int(corrected[1] < corrected[0])
+        # Both directions are looked at, so each p counts twice.
+        p, p_corrected = min(1.0, 2 * deciding[side][0]), min(1.0, 2 * corrected[side])
+        significant = p_corrected <= LEVEL
+        pair = equal if equal and not fails else test.decider(side, significant)
+        comparison = pair.comparison()
+        candidates = len(test.pairs) if test.best else 0
+        which = words.which(claim, comparison, candidates, answer == UNDECIDED) if candidates > 1 else ""
+        times = candidates // len(deciding[side][1]) if candidates else 1
+        text = f"{which}: {words.numbers(claim, comparison, p, times, p_corrected, claims)}"
+        if answer == UNDECIDED:
+            text += words.passes(claim) if significant else words.too_few(comparison, claims, factor)
         text += test.unlike
         # What the gain has to be above, in the metric's unit (its size below, if similar).
         threshold = float(pair.margins.mean()) * (-1 if claim.kind == AS_GOOD else 1)
         result = replace(result, threshold=threshold, comparison=comparison, candidates=candidates)
         result = replace(result, p=p, p_corrected=p_corrected)
-    question = words.question(claim, test.epochs, result.comparison)
-    sentence = f"{question} {answer.capitalize()}: {text}"
-    return replace(result, question=question, answer=answer, sentence=sentence, stated_later=claim.name in later)
+    question = words.question(claim, test.epochs, test.best)
+    return replace(result, question=question, answer=answer, sentence=f"{question} {answer.capitalize()}{text}")
 
 
 def _epochs(claim: Claim, records: Sequence[pd.DataFrame]) -> str:

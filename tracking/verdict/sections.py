@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tracking.results import CONFIRM
 from tracking.verdict.claims import SIMILAR
-from tracking.verdict.tables import GAIN, SHARE, SPREAD, P, Section, Table, code, count, number, span
-from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Summary, Verdict
+from tracking.verdict.tables import GAIN, PERCENT, SPREAD, P, Section, Table, code, condensed, count, number, span
+from tracking.verdict.types import ClaimVerdict, Moment, ObjectiveVerdict, ParetoPoint, Summary, Verdict
 from tracking.verdict.words import STATES, state_word, ways
 
 # What is wanted first is first: a phone shows three columns.
 RANKING = ("rank#", "configuration~", "mean#", "deviation#", "quartiles#", "seeds#", "epochs#", "state")
 GAINS = ("claim~", "answer", "gain#", "95% interval#", "required", "pairs#", "p#", "Holm p#")
-GRADIENTS = ("configuration", "epoch#", "rms#", "vanished#", "saturated#", "dead#")
+# What is shown of a moment, and how: the fields of Moment.
+MEASURED = {
+    "rms": ("rms of the loss's gradient", SPREAD),
+    "total_rms": ("rms with the penalty", SPREAD),
+    "first_to_last": ("first layer's rms over the last's", SPREAD),
+    "vanished": ("vanished coordinates", PERCENT),
+    "saturated": ("saturated units", PERCENT),
+    "dead": ("dead units", PERCENT),
+}
+MOST_NAMED = 3  # of those that dominate one
 
 
 def sections(verdict: Verdict) -> tuple[Section, ...]:
-    """How far the sweep is and what is best; the claims; what the gradients show."""
+    """How far the sweep is and what is best; the Pareto front; the claims; what was measured of the gradients."""
     name = f"{verdict.sweep}: " if verdict.sweep else ""
     objectives = [_objective(o, verdict.claim) for o in verdict.objectives]
     parts = [Section("", (f"{name}{_standing(verdict)}.", *objectives))]
+    if verdict.pareto:
+        parts.append(_pareto(verdict))
     fresh = len(verdict.fresh_seeds)
     if claims := verdict.claims:
         answers = [c.answer for c in claims]
@@ -31,18 +42,57 @@ def sections(verdict: Verdict) -> tuple[Section, ...]:
             title += f" Judged on {count(fresh, 'fresh seed')} that {were} not used for selection."
         sentences = tuple(f"{c.lead}: {c.sentence}" if c.lead else c.sentence for c in claims)
         lead = "Gains, paired over seeds: positive where the claim's arm is better (Holm p: corrected for all claims)"
-        table = Table(lead, GAINS, tuple(map(_gains, claims)))
+        if any(c.candidates > 1 for c in claims):
+            lead += "; of claims about the best, the comparison that decided"
+        table = condensed(lead, GAINS, [*map(_gains, claims)], {"pairs#": "pairs: {}"})
         parts.append(Section(title, sentences, (table,), claims))
     if verdict.gradients:
-        rows = [
-            (m.configuration, str(m.epoch), number(m.rms, SPREAD))
-            + tuple(number(x, SHARE) for x in (m.vanished, m.saturated, m.dead))
-            for m in verdict.gradients
-        ]
-        lead = "Data gradient (vanished: |g| < 1e-7) and units, means over the seeds"
         title = "What the gradients show" + " on the fresh seeds" * bool(fresh)
-        parts.append(Section(title, verdict.causes, (Table(lead, GRADIENTS, tuple(rows)),)))
+        parts.append(Section(title, (), (_gradients(verdict.gradients),)))
     return tuple(parts)
+
+
+def _pareto(verdict: Verdict, most: int = 10) -> Section:
+    """The front as a table; which of it dominate each arm that is not on it."""
+    points = {p.configuration: p for p in verdict.pareto}
+    front = [p for p in verdict.pareto if not p.dominated_by]
+    seeds = " on fresh seeds" if verdict.fresh_seeds else ""
+    title = f"Pareto front: {len(front)} of {count(len(points), 'complete configuration')}{seeds}"
+    sentences = tuple(
+        f"{code(p.name)} is dominated by {_some(points, p.dominated_by)}."
+        for p in verdict.pareto
+        if p.dominated_by and p.arm
+    )
+    columns = ("configuration~", *(f"{o.name}#" for o in verdict.objectives))
+    rows = tuple((p.name, *map(number, p.values)) for p in front[:most])
+    more = f"; {len(front) - most} more not shown" if len(front) > most else ""
+    lead = f"Means over the seeds of what no configuration beats in one objective without losing in another{more}"
+    return Section(title, sentences, (Table(lead, columns, rows),))
+
+
+def _some(points: Mapping[int, ParetoPoint], numbers: Sequence[int]) -> str:
+    """The first few by name, those on the front before the others."""
+    ordered = sorted(numbers, key=lambda n: len(points[n].dominated_by) > 0)
+    names = [code(points[n].name) for n in ordered[:MOST_NAMED]]
+    if len(numbers) > MOST_NAMED:
+        names.append(f"{len(numbers) - MOST_NAMED} more")
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _gradients(moments: Sequence[Moment]) -> Table:
+    """A column per configuration, two rows per measurement: at the start and at the end."""
+    names = list(dict.fromkeys(m.configuration for m in moments))
+    of = {name: [m for m in moments if m.configuration == name] for name in names}
+    last = sorted({own[-1].epoch for own in of.values()})
+    ends = str(last[0]) if len(last) == 1 else f"{last[0]} to {last[-1]}"
+    rows = []
+    for field, (label, shape) in MEASURED.items():
+        for epoch, place in (("0", 0), (ends, -1)):
+            values = [number(getattr(own[place], field), shape) for own in of.values()]
+            if any(values) and (place == 0 or last != [0]):
+                rows.append((label, epoch, *values))
+    title = "Means over the seeds (vanished: |g| < 1e-7), before the first step and at the last epoch of each"
+    return Table(title, ("measured~", "epoch#", *(f"{name}#" for name in names)), tuple(rows))
 
 
 def rankings(verdict: Verdict, most: int = 10) -> tuple[Table, ...]:
@@ -50,10 +100,12 @@ def rankings(verdict: Verdict, most: int = 10) -> tuple[Table, ...]:
     tables: list[tuple[str, str, Sequence[Summary]]] = []
     for o in verdict.objectives:
         shown = [s for s in o.ranking if s.arm or (s.rank or most + 1) <= most]
-        more = f"; {hidden} more not shown" if (hidden := len(o.ranking) - len(shown)) else ""
         seeds = " on the search's own seeds" if o.confirmed else ""
         lead = o.name if o.name.endswith(o.epochs) else f"{o.name} {o.epochs}"
-        tables.append((f"{lead}{seeds} ({ways(o.goal)[0]} is better{more})", o.metric, shown))
+        title = f"{lead}{seeds} ({ways(o.goal)[0]} is better)"
+        if len(shown) < len(o.ranking):
+            title += f"; {len(shown)} of {len(o.ranking)} configurations"
+        tables.append((title, o.metric, shown))
         if o.confirmed:
             tables.append((f"{lead} on fresh seeds, on which the claims are judged", o.metric, o.confirmed))
     return tuple(_ranking(*table) for table in tables)
@@ -61,34 +113,41 @@ def rankings(verdict: Verdict, most: int = 10) -> tuple[Table, ...]:
 
 def _ranking(title: str, metric: str, summaries: Sequence[Summary]) -> Table:
     """With the metric itself beside the mean of its distances."""
+    columns: tuple[str, ...] = RANKING
     rows = [_ranked(s) for s in summaries]
-    if all(s.measured is None for s in summaries):
-        return Table(title, RANKING, tuple(rows))
-    rows = [(*row[:3], number(s.measured), *row[3:]) for row, s in zip(rows, summaries, strict=True)]
-    return Table(title, (*RANKING[:3], f"{metric}#", *RANKING[3:]), tuple(rows))
+    if any(s.measured is not None for s in summaries):
+        columns = (*RANKING[:3], f"{metric}#", *RANKING[3:])
+        rows = [(*row[:3], number(s.measured), *row[3:]) for row, s in zip(rows, summaries, strict=True)]
+    return condensed(title, columns, rows, {"seeds#": "seeds: {}", "epochs#": "epochs: {}", "state": "all {}"})
 
 
 def _standing(verdict: Verdict) -> str:
     states, here = verdict.states, sum(verdict.states.values())
     counts = ", ".join(f"{states[s]} {state_word(s)}" for s in sorted(states, key=state_word)) or "none started"
-    return f"{f'{here} of ' * (verdict.total > here)}{count(verdict.total, 'configuration')} ({counts})"
+    distinct = f", {verdict.total - verdict.copies} distinct" if verdict.copies else ""
+    return f"{f'{here} of ' * (verdict.total > here)}{count(verdict.total, 'configuration')}{distinct} ({counts})"
 
 
 def _objective(o: ObjectiveVerdict, claim: str | None) -> str:
-    text = _best(f"{o.name} ({ways(o.goal)[0]} is better)", o.ranking, o.claim)
+    lead = f"{o.name} ({ways(o.goal)[0]} is better)"
+    if o.best in o.confirmed:
+        claimed = next((s for s in o.confirmed if s.name == f"{CONFIRM}{claim}"), None)
+        text = _best(f"{lead}, on fresh seeds", o.best, o.confirmed, claimed)
+        text += " " + _best("On the search's own seeds", o.ranking[0], o.ranking, o.claim, "the first")
+    else:
+        text = _best(lead, o.best, o.ranking, o.claim)
     if o.claim is not None and o.claim.rank is None:
         text += f" {code(o.claim.name)} (the claim) {STATES[o.claim.state]}, so it has no rank."
-    if any(s.rank for s in o.confirmed):
-        claimed = next((s for s in o.confirmed if s.name == f"{CONFIRM}{claim}"), None)
-        text += f" {_best('On fresh seeds', o.confirmed, claimed)}"
     return text
 
 
-def _best(lead: str, ranking: Sequence[Summary], claimed: Summary | None) -> str:
+def _best(
+    lead: str, best: Summary | None, ranking: Sequence[Summary], claimed: Summary | None, what: str = "the best"
+) -> str:
     ranked = [s for s in ranking if s.rank is not None]
-    if not ranked:
+    if best is None or not ranked:
         return f"{lead}: no configuration is complete, so there is nothing to compare."
-    sentences = [] if ranked[0] is claimed else [f"the best is {_name(ranked[0])}, {_value(ranked[0])}."]
+    sentences = [] if best is claimed else [f"{what} is {_name(best)}, {_value(best)}."]
     if claimed is not None and claimed.rank is not None:
         place = f"{_ordinal(claimed.rank)} of {len(ranked)}"
         sentences.append(f"{_name(claimed)} (the claim) ranks {place}, {_value(claimed)}.")

@@ -7,7 +7,7 @@ something, and nowhere else.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tracking.verdict.types import ClaimVerdict
@@ -26,6 +26,19 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+def condensed(title: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]], words: Mapping[str, str]) -> Table:
+    """A table without those columns of `words` that have the same value in all rows: the title says it, in its words.
+
+    >>> condensed("Means", ("arm", "seeds#"), [("plain", "8"), ("paper", "8")], {"seeds#": "seeds: {}"})
+    Table("Means; seeds: 8", ("arm",), (("plain",), ("paper",)))
+    """
+    values = {column: {row[i] for row in rows} for i, column in enumerate(columns) if column in words}
+    same = {column: own.pop() for column, own in values.items() if len(own) == 1 and own != {""}}
+    kept = [i for i, column in enumerate(columns) if column not in same]
+    lead = "; ".join([title, *(words[column].format(value) for column, value in same.items())])
+    return Table(lead, tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows))
 
 
 @dataclass(frozen=True)

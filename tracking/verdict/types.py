@@ -36,9 +36,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class ObjectiveVerdict:
-    """One objective: the sweep's own configurations by rank, those of the confirming stage, the claim's arm.
+    """One objective: the sweep's own configurations by rank, those of the confirming stage, the claim's arm, the best.
 
-    `goal` is maximize or minimize; `name` says what of `metric`, and `epochs` of which epochs.
+    `goal` is maximize or minimize; `name` says what of `metric`, and `epochs` of which epochs. `best` is that of the
+    confirming stage as soon as something is complete there.
     """
 
     metric: str
@@ -48,6 +49,21 @@ class ObjectiveVerdict:
     ranking: tuple[Summary, ...]
     confirmed: tuple[Summary, ...]
     claim: Summary | None
+    best: Summary | None
+
+
+@dataclass(frozen=True)
+class ParetoPoint:
+    """A complete configuration with its mean under each objective; `dominated_by` is empty on the Pareto front.
+
+    Those are numbers of configurations that are no worse in any objective and better in one.
+    """
+
+    configuration: int
+    arm: str
+    name: str
+    values: tuple[float, ...]
+    dominated_by: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +92,9 @@ class ClaimVerdict:
     """The answer to a claim, confirmed | not confirmed | undecided, with its numbers.
 
     `epochs` says which, in words; the gain has to be above `threshold` (its size below it where the claim is that two
-    are similar). `comparison` is that with the best where the claim names it, of `candidates` (0 where it does not).
-    `p` is two-sided, `p_corrected` that for all claims of the sweep. `stated_later`: after results were available.
+    are similar). Where the claim names the best, that is `best`, and `comparison` is the one of `candidates` (else 0)
+    that decided, or that left it undecided. `p` is two-sided, `p_corrected` that for all claims of the sweep. After
+    results were available: the claim was `stated_later`, the sweep's `seeds_added`.
     """
 
     name: str
@@ -91,15 +108,18 @@ class ClaimVerdict:
     answer: str = "undecided"
     sentence: str = ""
     comparison: Comparison | None = None
+    best: str = ""
     candidates: int = 0
     p: float | None = None
     p_corrected: float | None = None
     stated_later: bool = False
+    seeds_added: bool = False
 
     @property
     def lead(self) -> str:
-        """The claim's own words, and when they were stated; nothing for a claim of neither."""
-        later = " (post hoc: stated after results were available)" * self.stated_later
+        """The claim's own words, and what of it is post hoc; nothing for a claim of neither."""
+        hindsight = ["stated"] * self.stated_later + ["seeds were added"] * self.seeds_added
+        later = f" (post hoc: {' and '.join(hindsight)} after results were available)" if hindsight else ""
         return (f'"{self.says}"' if self.says else f"`{self.name}`" if later else "") + later
 
 
@@ -107,13 +127,16 @@ class ClaimVerdict:
 class Moment:
     """A configuration's gradient and units at one epoch, means over the seeds (None where one has no number).
 
-    `rms` is of the data gradient; `vanished` the share of its coordinates below 1e-7; `saturated` and `dead` the shares
-    of units, over the layers that have an activation.
+    `rms` is that of the loss's gradient, `total_rms` with the penalty's; `first_to_last` is the first layer's rms over
+    the last's; `vanished` the share of coordinates below 1e-7; `saturated` and `dead` the shares of units, over the
+    layers that have an activation.
     """
 
     configuration: str
     epoch: int
     rms: float | None
+    total_rms: float | None
+    first_to_last: float | None
     vanished: float | None
     saturated: float | None
     dead: float | None
@@ -123,18 +146,20 @@ class Moment:
 class Verdict:
     """The answer to a sweep's claims: what each objective shows, each claim, and the gradients.
 
-    `states` counts the configurations that have records, of `total`. `text` is all of it in sentences, `markdown` with
-    tables; `causes` says what of `gradients` suggests a cause.
+    `states` counts the configurations that have records, of `total`; `copies` of them are equal to others and are left
+    out of all else. `pareto` is empty for a single objective. `gradients` has one or two moments per configuration,
+    its first and its last epoch. `text` is all of it in sentences, `markdown` with tables.
     """
 
     sweep: str
     claim: str | None
     states: Mapping[str, int]
     total: int
+    copies: int
     objectives: tuple[ObjectiveVerdict, ...]
+    pareto: tuple[ParetoPoint, ...]
     claims: tuple[ClaimVerdict, ...]
     gradients: tuple[Moment, ...]
-    causes: tuple[str, ...]
     text: str = ""
     markdown: str = ""
 

@@ -29,8 +29,12 @@ on 8 seeds in 43% of sweeps, on 25 in 7%, and no test counts what it has not see
 
 **The best.** "As good as the best" is judged against every other complete configuration: it is confirmed where it
 holds against each of them, and not confirmed where it fails against any (Bonferroni over their number). So it does not
-matter that the best was found by looking. But a searched configuration is the best in part by luck, on the very seeds
-that chose it: a sweep with a confirming stage is judged on that stage's fresh seeds alone.
+matter that the best was found by looking. The comparison that is shown is the one that decided: the weakest of those
+that all have to hold. But a searched configuration is the best in part by luck, on the very seeds that chose it: a
+sweep with a confirming stage is judged on that stage's fresh seeds alone.
+
+**Copies.** A search may suggest what it has suggested before. A configuration whose members are those of another one
+has its numbers to the bit, so it is no further rival: it has no rank, and no claim counts it.
 """
 
 from __future__ import annotations
@@ -43,18 +47,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from tracking.results import Outcome, per_seed
-from tracking.verdict.causes import causes
-from tracking.verdict.claims import BETTER, PLAIN, SECONDS, Claim
+from tracking.best import best, copies, dominators
+from tracking.results import CONFIRM, Outcome, per_seed
+from tracking.verdict.claims import BETTER, SECONDS, Claim
+from tracking.verdict.gradients import gradients
 from tracking.verdict.judge import Stage, judge_claims
 from tracking.verdict.sections import rankings, sections
 from tracking.verdict.tables import Section, markdown
-from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, Summary, Verdict
+from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, ParetoPoint, Summary, Verdict
 from trainers.objectives import Near, Objective
 
 __all__ = ["ClaimVerdict", "ObjectiveVerdict", "Verdict", "judge"]
 
-MOST_CAUSES = 3  # pairs of configurations whose gradients are described
+MOST_COLUMNS = 6  # configurations whose gradients are shown side by side
 MOST_RANKED = 5  # in MLflow's description
 
 
@@ -69,11 +74,13 @@ def judge(
     confirming: bool = False,
     later: Collection[str] = (),
     left: int = 0,
+    seeds_added: bool = False,
 ) -> Verdict:
     """The verdict on `claims`; the sweep's `objectives` rank it, and `claim` is the arm that is singled out.
 
     With `confirming` the claims are judged on the confirming stage alone. `later` are the names of claims stated after
-    results were available; `left` configurations are unfinished, of which one may be the best.
+    results were available, and with `seeds_added` all are judged on seeds that were added then; `left` configurations
+    are unfinished, of which one may be the best.
     Raises ValueError where a metric is not in the table, or a goal is no goal.
     """
     for o in [*objectives, *(c.objective for c in claims)]:
@@ -87,19 +94,22 @@ def judge(
     for o in objectives:
         ranking, fresh = summaries(search, o), summaries(confirmation, o)
         claimed = next((s for s in ranking if s.configuration == search.arms.get(claim or "")), None)
-        judged.append(ObjectiveVerdict(o.metric, o.direction, o.name, o.when, ranking, fresh, claimed))
-    answers = judge_claims(claims, stage, later, left)
-    # The arm singled out beside plain, then every two that a claim calls better and worse; the plainer one first.
-    compared = [
-        c.comparison.configurations[::-1] for c in answers if c.kind == BETTER and c.comparison and c.metric != SECONDS
-    ]
-    if claim and claim != PLAIN and {claim, PLAIN} <= stage.arms.keys():
-        compared.insert(0, (stage.arms[PLAIN], stage.arms[claim]))
+        means = {s.configuration: s.mean for s in (*ranking, *fresh) if s.rank is not None and s.mean is not None}
+        first = best(means, confirmation.outcomes, o.direction)
+        first_of_all = next((s for s in (*ranking, *fresh) if s.configuration == first), None)
+        judged.append(ObjectiveVerdict(o.metric, o.direction, o.name, o.when, ranking, fresh, claimed, first_of_all))
+    answers = judge_claims(claims, stage, later, left, seeds_added)
+    # What a claim calls better and worse, the best, the arms.
+    of_claims = [c.comparison for c in answers if c.kind == BETTER and c.comparison and c.metric != SECONDS]
+    compared = [number for comparison in of_claims for number in comparison.configurations[::-1]]
+    compared += [o.best.configuration for o in judged[:1] if o.best and o.best.configuration in stage.outcomes]
+    compared += [n for n, o in stage.outcomes.items() if (o.confirms or o.arm) in search.arms]
     names = {n: o.confirms or o.name for n, o in outcomes.items()}
-    gradients, sentences = causes(frame, list(dict.fromkeys(compared))[:MOST_CAUSES], names)
+    measured = gradients(frame, sorted(list(dict.fromkeys(compared))[:MOST_COLUMNS]), names)
     states = dict(Counter(o.state for o in outcomes.values()))
     total = len(outcomes) + max(left - states.get("running", 0), 0)
-    verdict = Verdict(sweep, claim, states, total, tuple(judged), answers, gradients, sentences)
+    repeated = len(copies(frame, outcomes))
+    verdict = Verdict(sweep, claim, states, total, repeated, tuple(judged), pareto(judged), answers, measured)
     parts = sections(verdict)
     lines = [line for part in parts if part.sentences for line in (part.title, *part.lines) if line]
     # The whole of it: a list of the best closes what is read from the top.
@@ -115,6 +125,27 @@ def summaries(stage: Stage, objective: Objective) -> tuple[Summary, ...]:
     ranks = pd.Series(means, dtype=float).rank(method="min", ascending=ascending).astype(int).to_dict()
     ranked = [replace(s, rank=ranks.get(s.configuration)) for s in every]
     return tuple(sorted(ranked, key=lambda s: (s.rank is None, s.rank or 0, s.configuration)))
+
+
+def pareto(objectives: Sequence[ObjectiveVerdict]) -> tuple[ParetoPoint, ...]:
+    """The complete configurations of several objectives, the front first; on fresh seeds where there are some.
+
+    By their means alone: whether two differ by more than noise is a question for a claim.
+    """
+    if len(objectives) < 2:
+        return ()
+    fresh = any(s.rank for o in objectives for s in o.confirmed)
+    ranked = [{s.configuration: s for s in (o.confirmed if fresh else o.ranking) if s.rank} for o in objectives]
+    shared = [n for n in ranked[0] if all(n in of for of in ranked)]
+    values = [tuple(s.mean for of in ranked if (s := of[n]).mean is not None) for n in shared]
+    over = dominators(values, [o.goal for o in objectives])
+    names = {n: ranked[0][n].name.removeprefix(CONFIRM) for n in shared}
+    arms = {s.arm for s in objectives[0].ranking}
+    points = [
+        ParetoPoint(n, names[n] if names[n] in arms else "", names[n], value, tuple(shared[i] for i in by))
+        for n, value, by in zip(shared, values, over, strict=True)
+    ]
+    return tuple(sorted(points, key=lambda point: len(point.dominated_by) > 0))
 
 
 def _summary(outcome: Outcome, rows: pd.DataFrame | None, objective: Objective) -> Summary:

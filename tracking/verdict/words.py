@@ -22,14 +22,10 @@ def ways(direction: str) -> tuple[str, str]:
     return ("higher", "lower") if direction == "maximize" else ("lower", "higher")
 
 
-def question(claim: Claim, epochs: str, comparison: Comparison | None) -> str:
-    """The claim as a question about numbers."""
-    names = (comparison.one, comparison.other) if comparison else ()
-    best = tuple(f", {code(name.removeprefix(CONFIRM))}," for name in names) or ("", "")
-    arm, against = (
-        "the best" + named if side == BEST else code(side)
-        for side, named in zip((claim.arm, claim.against), best, strict=True)
-    )
+def question(claim: Claim, epochs: str, best: str) -> str:
+    """The claim as a question about numbers; `best` is the name of the best where it is known."""
+    named = f"the best, {code(best.removeprefix(CONFIRM))}," if best else "the best"
+    arm, against = (named if side == BEST else code(side) for side in (claim.arm, claim.against))
     higher, lower = ways(claim.objective.direction)
     margin = number(claim.margin, ".0%" if claim.relative else ".3g")
     if claim.kind == BETTER:
@@ -42,8 +38,14 @@ def question(claim: Claim, epochs: str, comparison: Comparison | None) -> str:
     return f"Is {'the ' * (what != claim.metric)}{what} of {arm} {' '.join(filter(None, (how, epochs)))}?"
 
 
-def numbers(claim: Claim, c: Comparison, candidates: int, p: float, corrected: float, claims: int) -> str:
-    """The numbers that decide a claim."""
+def which(claim: Claim, c: Comparison, candidates: int, undecided: bool) -> str:
+    """Which of several comparisons the numbers are of."""
+    rival = code((c.one if claim.arm == BEST else c.other).removeprefix(CONFIRM))
+    return f". Of {candidates} comparisons, that with {rival} {'left it so' if undecided else 'decided'}"
+
+
+def numbers(claim: Claim, c: Comparison, p: float, times: int, corrected: float, claims: int) -> str:
+    """The numbers that decide a claim; `p` is corrected for so many comparisons, `corrected` for the claims too."""
     pairs = count(len(c.pairs), c.paired_over)
     if not any(c.gains):
         return f"identical on {'all ' * (len(c.pairs) > 1)}{pairs}."
@@ -57,11 +59,17 @@ def numbers(claim: Claim, c: Comparison, candidates: int, p: float, corrected: f
         low, high = (c.low, c.high) if claim.sign > 0 else (0.0 - c.high, 0.0 - c.low)
         parts.append(f"95% interval {span(low, high, GAIN)}")
     against = "" if claim.kind == BETTER and not claim.margin else " against the margin"
-    parts.append(f"Wilcoxon p{against} = {number(p, P)}")
+    of_several = f" (corrected for {times} comparisons)" if times > 1 else ""
+    parts.append(f"Wilcoxon p{against} = {number(p, P)}{of_several}")
     if claims > 1:
         parts.append(f"Holm-corrected p = {number(corrected, P)} ({claims} claims)")
-    tested = f" Tested against each of the {candidates} other configurations; these numbers are for the best of them."
-    return f"{'; '.join(parts)}.{tested * (candidates > 1)}"
+    return f"{'; '.join(parts)}."
+
+
+def passes(claim: Claim) -> str:
+    """Why a claim is undecided whose p alone would decide it."""
+    bound = "the margin" if claim.margin else "0"
+    return f" Undecided because the interval passes {bound}, although p is below {LEVEL}."
 
 
 def too_few(c: Comparison, claims: int, factor: int) -> str:

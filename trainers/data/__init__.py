@@ -10,6 +10,8 @@ machine: the arrays are then mapped from files. What a loader needs is imported 
 
 from __future__ import annotations
 
+import functools
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -58,8 +60,15 @@ DATA: Mapping[str, Source] = {
 }
 DATA = plugins.extended(DATA, "gradsweep.data", Source)
 
+_log = logging.getLogger("gradsweep")
 _ONE_AT_A_TIME = threading.Lock()
 _LOADED: dict[str, Dataset] = {}
+
+
+@functools.cache
+def say(line: str) -> None:
+    """Log what was found out about data: once a process, however often they are counted and opened."""
+    _log.info("%s", line)
 
 
 def names() -> str:

@@ -20,6 +20,7 @@ from http.client import HTTPException
 from trainers.data import cache
 from trainers.data.dataset import Dataset, assemble
 from trainers.data.forms import Contents, cifar
+from trainers.data.images import damaged
 from trainers.errors import DataError
 
 NAME = "cifar10"
@@ -65,10 +66,11 @@ def _downloaded() -> Contents:
         with _patience():
             return cifar.contents(place / kind.base_folder, download=True)
     except (OSError, HTTPException, RuntimeError, tarfile.TarError, EOFError, zlib.error) as e:
-        raise DataError(
-            f"cifar10 can't be downloaded from {kind.url} to {place} ({e}): connect to a network, "
-            f"put {kind.filename} into that folder, or use folder:PATH"
-        ) from e
+        right = f"connect to a network, put {kind.filename} into that folder, or use folder:PATH"
+        why = f"cifar10 can't be downloaded from {kind.url} to {place} ({e})"
+        if (archive := place / kind.filename).is_file():  # a sound one would have been unpacked
+            raise damaged(str(archive), f"its MD5 sum must be {kind.tgz_md5}, and {why}", right) from e
+        raise DataError(f"{why}: {right}") from e
 
 
 @contextmanager

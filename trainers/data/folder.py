@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import time
 
-from trainers.data import Images, cache
+from trainers.data import Images, cache, say
 from trainers.data.dataset import Dataset, assemble
 from trainers.data.forms import Form, cifar, idx, key_of, parquet, tree
+from trainers.data.forms.unread import recognised
+from trainers.data.forms.walk import folders
 from trainers.data.images import readable
 from trainers.errors import DataError
 
-FORMS: tuple[Form, ...] = (tree.FORM, cifar.PYTHON, cifar.BINARY, idx.FORM, parquet.FORM)
+FORMS: tuple[Form, ...] = (tree.PARTED, cifar.PYTHON, cifar.BINARY, idx.FORM, parquet.FORM, tree.UNDIVIDED)
 RIGHT = f"folder:PATH is one of: {'; '.join(form.words for form in FORMS)}"
 
 _log = logging.getLogger("gradsweep")
@@ -27,7 +30,7 @@ def load_folder(path: str) -> Dataset:
     """The images at a path; raises DataError where they are of none of the forms, or broken."""
     name = f"folder:{path}"
     root, form = _form_at(path)
-    _log.info("%s: %s", name, form.words)
+    say(f"{name}: {form.words}")
     opened = form.open(root)
     fingerprint = key_of(root, *opened.seen)
     if (key := cache.recall("folders", fingerprint)) and (kept := cache.read(key, name)):
@@ -55,7 +58,7 @@ def count_folder(path: str) -> Images:
     """About how many images are at a path, none of them decoded; zeros for what can't be read."""
     try:
         root, form = _form_at(path)
-        _log.info("folder:%s: %s", path, form.words)
+        say(f"folder:{path}: {form.words}")
         return form.count(root)
     except (DataError, OSError):
         return Images(0, 0, 0, 0)
@@ -72,29 +75,55 @@ def _form_at(path: str) -> tuple[str, Form]:
     with readable(root, "use another folder"):
         if form := _form_of(root):
             return root, form
-        names = sorted(os.listdir(root)) if os.path.isdir(root) else []
-        folders = [name for name in names if os.path.isdir(os.path.join(root, name)) and not name.startswith(".")]
-        for name in folders:
-            if os.access(os.path.join(root, name), os.R_OK) and _form_of(os.path.join(root, name)):
+        if why := _almost(root):
+            raise DataError(f"folder:{path}: {why}")
+        for name, place in folders(root).items() if os.path.isdir(root) else ():
+            if _is_readable_form(place):
                 raise DataError(f"folder:{path}: no images in {root} itself: use folder:{os.path.join(path, name)}")
-    raise DataError(f"folder:{path}: {_missing(root, folders, names)}: {RIGHT}")
+        if what := recognised(root):
+            raise DataError(f"folder:{path}: {what}")
+    raise DataError(f"folder:{path}: {_missing(root)}: {RIGHT}")
 
 
 def _form_of(root: str) -> Form | None:
     return next((form for form in FORMS if form.is_at(root)), None)
 
 
-def _missing(root: str, folders: list[str], names: list[str]) -> str:
-    """What is known about a path that is of no form."""
+def _is_readable_form(root: str) -> bool:
+    try:
+        return _form_of(root) is not None
+    except DataError:
+        return False
+
+
+def _almost(root: str) -> str:
+    """What a tree lacks of which one part is as it should be, and the way to use it; "" for anything else."""
     if not os.path.isdir(root):
-        return f"{root} is a file of another kind; if it is an archive, unpack it and name the folder"
-    if "trainLabels.csv" in names:
-        return f"{root} has its labels in trainLabels.csv; move each image into a folder of its class"
+        return ""
     parts = tree.parts_of(root)
-    if not any(parts.values()) and len(folders) > 1:
-        few = f"{', '.join(folders[:3])}{', ...' * (len(folders) > 3)}"
-        return f"{root} has neither train nor test; if {few} are classes, share out their images between such folders"
-    for part, place in parts.items():
-        if place is None:
-            return f"there is no folder {os.path.join(root, part)}"
-    return f"{' or '.join(map(str, parts.values()))} has no classes; each must have a folder for each class"
+    if parts["test"] and (train := next(filter(folders, parts["train"]), "")):
+        return (
+            f"{' and '.join(parts['test'])} must have a folder for each class of {train}; "
+            f"or use folder:{train}, and a fifth of each class is held out as the test split"
+        )
+    if parts["test"]:
+        return f"there is no folder {os.path.join(root, 'train')}" if not parts["train"] else ""
+    if not parts["train"]:
+        like = {word: [path for name, path in folders(root).items() if word in name.lower()] for word in parts}
+        if all(len(paths) == 1 for paths in like.values()):
+            links = " && ".join(f"ln -s {shlex.quote(path)} images/{word}" for word, (path,) in like.items())
+            return (
+                f"the folders {like['train'][0]} and {like['test'][0]} must be named train and test; "
+                f"link them under these names, then use folder:images: mkdir images && {links}"
+            )
+    return ""
+
+
+def _missing(root: str) -> str:
+    """What is known about a path at which nothing is recognised."""
+    if not os.path.isdir(root):
+        return f"{root} is a file of another kind"
+    if all(parts := list(tree.parts_of(root).values())):
+        places = " and ".join(place for part in parts for place in part)
+        return f"{places} have no classes; each must have a folder for each class"
+    return f"no images in the folders of {root}"

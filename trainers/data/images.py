@@ -6,6 +6,7 @@ In threads, not processes: Pillow decodes without the interpreter's lock, and sm
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,9 @@ AT_ONCE = 256
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+# What stands for a file that was not fetched, by its first bytes, and the command that fetches it.
+POINTERS = {b"version https://git-lfs": "git lfs pull", b"/annex/objects/": "git annex get"}
+
 
 def in_parallel(work: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
     """The work's answers in the items' order; the first error, or Ctrl-C, ends it within a few items."""
@@ -45,6 +49,19 @@ def readable(path: str, instead: str = "remove it") -> Iterator[None]:
         yield
     except OSError as e:
         raise DataError(f"{path} can't be read ({e.strerror or e}): allow it, or {instead}") from e
+
+
+def damaged(path: str, why: object, right: str, content: bytes | None = None) -> DataError:
+    """The error about a file that is there but not whole; its checksum, of `content` if given, says which file it was.
+
+    It says "sha256" and the first 12 digits.
+    """
+    if content is None:
+        with readable(path), open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+    else:
+        digest = hashlib.sha256(content)
+    return DataError(f"{path} is damaged ({why}; sha256 {digest.hexdigest()[:12]}): {right}")
 
 
 def read_file(path: str) -> bytes:
@@ -68,10 +85,16 @@ def decode(content: bytes, path: str) -> NDArray[np.uint8]:
             return fit(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
         raise DataError(f"{path} is too large to be decoded safely ({e}): make it smaller") from e
+    except NotImplementedError as e:
+        raise DataError(f"{path} can't be decoded ({e}): convert it to 8 bits, or remove it") from e
     except Exception as e:  # Pillow's decoders raise almost anything for broken files
-        why = "its format is not known" if isinstance(e, UnidentifiedImageError) else e
+        for start, fetch in POINTERS.items():
+            if content.startswith(start):
+                raise DataError(f"{path} only stands for a file that was not fetched: {fetch}") from e
+        unknown = "its format is not known" if content else "it is empty"
+        why = unknown if isinstance(e, UnidentifiedImageError) else e
         right = f"replace it with a sound image ({', '.join(FORMATS)}), or remove it"
-        raise DataError(f"{path} can't be decoded ({why}): {right}") from e
+        raise damaged(path, why, right, content) from e
 
 
 def fit(image: Image.Image) -> NDArray[np.uint8]:
@@ -96,7 +119,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         # Pillow's own conversion cuts off what is above 255 instead of scaling.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode} have no known range")
+        raise NotImplementedError(f"pixels of mode {image.mode} have no known range")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB Pillow warns
     return image.convert("RGB")

@@ -22,6 +22,7 @@ from tracking.figures import (
     gradient_by_depth,
     layers,
     parallel,
+    pareto,
     saturation,
     seeds,
     surface,
@@ -132,6 +133,40 @@ def test_layers_are_medians_from_the_input_to_the_output(make: Any) -> None:
     deep = figure.axes[1].images[0]
     assert (deep.get_array()[0] < deep.norm.vmin).all() and not np.ma.is_masked(deep.get_array())
     assert deep.norm is image.norm
+
+
+def test_white_is_exactly_zero(make: Any) -> None:
+    """Of many cells a few are fainter than the scale; they have its darkest colour, and not that of 0."""
+
+    def even(metric: str, epoch: int, seed: int, value: float) -> float:
+        return 0.0123 if metric.endswith("gradient.data.rms") else value
+
+    def faint(metric: str, epoch: int, seed: int, value: float) -> float:
+        in_first = metric == "layer.conv1.gradient.data.rms"
+        return (0.0, 1e-9)[epoch] if in_first else even(metric, epoch, seed, value)
+
+    long = make.one("paper", alpha=2.0, change=even, epochs=30, seeds=(0,))
+    frame, ended = make([make.one("plain", change=faint, epochs=1, seeds=(0,)), long])
+    figure = layers_figure(frame, ended)
+    image = figure.axes[0].images[0]
+    cells, least = image.get_array(), image.norm.vmin
+    assert least > 1e-9, "the scale begins above the faintest"
+    assert cells[0, 0] < least and (cells[0, 1], cells[1, 1]) == (least, pytest.approx(0.0123))
+    white, darkest = image.cmap(image.norm(cells[0]))
+    assert white.tolist() == [1.0] * 4 and darkest.tolist() == list(image.cmap(0.0)) != [1.0] * 4
+
+
+@pytest.mark.parametrize(("least", "top"), [(0.012, 0.0123), (1e-5, 5e-3), (1e-30, 1.0), (0.2, 0.9), (1e-9, 1e-4)])
+def test_the_numbers_of_a_scale_do_not_touch(make: Any, least: float, top: float) -> None:
+    def between(metric: str, epoch: int, seed: int, value: float) -> float:
+        return least * (top / least) ** (epoch / 4) if metric.endswith("gradient.data.rms") else value
+
+    figure = layers_figure(*make([make.one("plain", change=between, seeds=(0,))]))
+    figure.draw_without_rendering()
+    labels = [label for label in figure.axes[-1].get_xticklabels() if label.get_text()]
+    places = [label.get_window_extent() for label in labels]
+    assert 2 <= len(labels) <= 6
+    assert all(a.x1 < b.x0 for a, b in zip(places, places[1:], strict=False))
 
 
 def test_a_short_scale_has_a_few_plain_numbers(make: Any) -> None:
@@ -314,13 +349,68 @@ def test_fresh_seeds_are_shown_seed_by_seed_and_nowhere_else(make: Any) -> None:
     assert rows[-2:] == ["paper\nfresh seeds", "alpha=8 r=1\nfresh seeds"]
 
 
+def test_the_best_is_the_one_of_the_fresh_seeds_in_every_figure(make: Any) -> None:
+    """As in the verdict: 4 is the best of the search by luck, 3 on fresh seeds."""
+    accuracies = {3: 0.6, 4: 0.7, 5: 0.5}
+
+    def measured(by: float) -> Callable[[str, int, int, float], float]:
+        return lambda metric, epoch, seed, value: by + seed / 1000 if metric == "validation.accuracy" else value
+
+    searched = [make.one("", alpha=float(n), r=0.1**n, change=measured(by)) for n, by in accuracies.items()]
+    again = [
+        make.one(
+            "", name=f"confirm alpha={n} r={0.1**n:.4g}", alpha=float(n), r=0.1**n, seeds=range(9, 19), change=change
+        )
+        for n, change in ((3, measured(0.65)), (4, measured(0.55)))
+    ]
+    frame, ended = make([*make.arms(), *searched, *again])
+    data = FigureData(frame, ended, ACCURACY, make.axes)
+    assert data.tried.index.tolist() == [5, 4, 3]
+    assert data.lines[-1].rows["configuration"].unique().tolist() == [3] and data.lines[-1].name == "best searched"
+    points = points_of(data)
+    assert points.index[points.best].tolist() == [3] and {3, 4} <= set(points.index[points.near])
+    for kind in (surface.FIGURE, parallel.FIGURE, accuracy_and_gradients.FIGURE):
+        assert "best on fresh seeds" in kind(data).caption
+    assert "means over 4 seeds" in accuracy_and_gradients.FIGURE(data).caption
+
+
+def test_a_copy_is_no_point_and_no_line(make: Any) -> None:
+    copies = [make.one("", alpha=2.0, r=0.01), make.one("", alpha=3.0, r=0.1), make.one("", alpha=3.0, r=0.1)]
+    data = FigureData(*make([*make.arms(), *copies, *make.search(3)]), ACCURACY, make.axes)
+    assert data.results.index.tolist() == [0, 1, 2, 4, 6, 7, 8] and set(data.tried.index) == {4, 6, 7, 8}
+    assert len(parallel.FIGURE(data).figure.axes[0].collections[0].get_segments()) == 4
+
+
+def test_the_pareto_front_is_marked(make: Any) -> None:
+    def measured(accuracy: float, loss: float) -> Any:
+        values = {"validation.accuracy": accuracy, "train.loss": loss}
+        return lambda metric, epoch, seed, value: values.get(metric, value)
+
+    numbers = [(0.5, 0.9), (0.6, 0.5), (0.8, 0.7), (0.7, 0.8)]
+    arms = [make.one("plain", alpha=1.0, change=measured(*numbers[0]))]
+    searched = [make.one("", alpha=2.0 + i, change=measured(*of)) for i, of in enumerate(numbers[1:])]
+    frame, ended = make([*arms, *searched])
+    objectives = [ACCURACY, Objective("train.loss", "minimize")]
+    picture = pareto.FIGURE(FigureData(frame, ended, objectives=objectives))
+    (axes,) = picture.figure.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert lines["configurations"] == pytest.approx(np.array(numbers))
+    assert lines["Pareto front"] == pytest.approx(np.array([(0.6, 0.5), (0.8, 0.7)]))
+    assert lines["plain"] == pytest.approx(np.array([(0.5, 0.9)]))
+    assert "On the front: alpha=2 r=0 (0.6; 0.5), alpha=3 r=0 (0.8; 0.7)." in picture.alt
+
+
 def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
     frame, ended = make([*make.arms(), *make.search(12)])
     result = draw(frame, ended, [ACCURACY], *make.searched)
     names = ["accuracy-and-gradients", "seeds", "layers", "saturation", "surface", "importance", "parallel"]
     same = "no two complete configurations differ in depth"
     assert list(result.pictures) == names
-    assert result.left_out == {"Gradient by layer and depth": same, "Depth": same}
+    assert result.left_out == {
+        "Gradient by layer and depth": same,
+        "Depth": same,
+        "Pareto front": "there is one objective",
+    }
     for picture in result.pictures.values():
         root = ElementTree.fromstring(picture.svg)
         assert root.tag.endswith("svg") and len(picture.svg) < 100_000
@@ -338,7 +428,9 @@ def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any)
     frame, ended = make([make.one("plain", seeds=(0,)), *make.search(4, seeds=(0,))])
     result = draw(frame, ended, [ACCURACY, Objective("train.loss", "minimize")], *make.searched)
     assert list(result.pictures)[4:] == [
-        *(f"{kind}-validation-accuracy" for kind in ("surface", "importance", "parallel")),
+        "surface-validation-accuracy",
+        "pareto",
+        *(f"{kind}-validation-accuracy" for kind in ("importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
     ]
     assert list(result.left_out) == ["Gradient by layer and depth", "Depth", "Parameter importance: train.loss"]
@@ -353,6 +445,7 @@ def test_what_does_not_apply_says_why(make: Any) -> None:
         "Gradient by layer and depth": "no two complete configurations differ in depth",
         "Depth": "no two complete configurations differ in depth",
         "Response surface": "it takes 4 complete configurations that differ in alpha and r, and there are 1",
+        "Pareto front": "there is one objective",
         "Parameter importance": "nothing was searched",
         "Parallel coordinates": "nothing was searched",
     }

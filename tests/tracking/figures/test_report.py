@@ -105,14 +105,25 @@ def test_the_verdict_is_first_and_every_part_is_there(make: Any, verdict: Verdic
     assert of_arms.rows[1][3] == f"{frame[(frame.epoch == 4) & (frame.arm == 'paper')]['test.accuracy'].mean():.1%}"
 
 
-def test_every_output_shows_the_same_sentences_and_cells(verdict: Verdict) -> None:
+def test_every_output_shows_the_same_sentences_and_cells(verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     without = html.unescape(re.sub("<[^>]+>", "", page(verdict, NOTHING, [], NO_TABLE)))
-    for text in (without, verdict.markdown.replace("`", ""), verdict_text(verdict).replace("`", "")):
+    for shown in (without, verdict.markdown, verdict_text(verdict)):
+        text = " ".join(shown.replace("`", "").split())
         for section in sections(verdict)[1:]:
             assert section.title in text
             assert all(s.replace("`", "") in text for s in [c.sentence for c in section.claims] or section.sentences)
             assert all(cell in text for t in section.tables for row in t.rows for cell in row)
         assert all(cell in text for t in rankings(verdict) for row in t.rows for cell in row)
+
+
+def test_on_a_terminal_everything_fits_and_no_word_is_broken(verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = set(re.split(r"[^\w.]+|(?<=[a-z])[._](?=[a-z])", verdict.text))
+    for columns, widest in (("", 80), ("80", 80), ("70", 70)):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = verdict_text(verdict).splitlines()
+        assert max(map(len, lines)) <= widest
+        assert whole <= set(re.split(r"[^\w.]+|(?<=[a-z])[._](?=[a-z])", " ".join(lines)))
 
 
 def test_the_page_needs_nothing_else(verdict: Verdict) -> None:
@@ -155,7 +166,7 @@ def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
         verdict,
         sweep=evil,
         claims=(replace(claim, name=evil, says=evil, sentence=evil, stated_later=True),),
-        causes=(evil,),
+        gradients=(replace(verdict.gradients[0], configuration=evil),),
         objectives=(replace(verdict.objectives[0], ranking=(replace(verdict.objectives[0].ranking[0], name=evil),)),),
     )
     charts = Charts({evil: Chart([{"name": evil}], {"height": 96}, evil, evil, evil)}, {evil: evil})

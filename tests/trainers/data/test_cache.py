@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,14 +20,14 @@ PROJECT = Path(__file__).parents[3]
 
 
 def test_where_it_is(monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("GRADSWEEP_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert kept.cache_folder() == Path("/home/someone/.cache/gradsweep")
+    assert kept.cache_folder() == tmp_path / ".cache/gradsweep"
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
     assert kept.cache_folder() == Path("/xdg/gradsweep")
     monkeypatch.setenv("GRADSWEEP_CACHE", "~/own")
-    assert kept.cache_folder() == Path("/home/someone/own")
+    assert kept.cache_folder() == tmp_path / "own"
     monkeypatch.setenv("GRADSWEEP_CACHE", "")
     assert kept.cache_folder() == Path("/xdg/gradsweep")
     monkeypatch.setenv("GRADSWEEP_CACHE", "own")
@@ -145,3 +147,85 @@ def test_a_full_cache_is_one_clear_line_and_leaves_nothing_behind(tree, cache) -
     assert said.startswith(f"DataError: the cache {cache} can't be written (File too large): make room there")
     assert not list((cache / "arrays").iterdir())
     assert len(load_folder(str(root)).test) == 4
+
+
+def load_as_nobody(root: Path, tmp_path: Path, **variables: str) -> str:
+    """The digest and the cache's folder, as a user says them who may write in no home; the temporary folder is open."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir(exist_ok=True)
+    temporary.chmod(0o1777)
+    code = (
+        "import logging, os, sys; logging.basicConfig(level=logging.WARNING)\n"
+        "from trainers.data.cache import cache_folder; from trainers.data.folder import load_folder\n"
+        "from trainers.data.images import endings; endings()\n"  # imports what root alone may be able to read
+        "if os.geteuid() == 0: os.setgid(54321), os.setuid(54321)\n"  # in no list of users
+        "print(load_folder(sys.argv[1]).digest, cache_folder())"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "GRADSWEEP_CACHE", "XDG_CACHE_HOME")}
+    environment |= {"TMPDIR": str(temporary)} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root)],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def open_root(tree) -> Iterator[Path]:
+    """A tree that everybody can read, though pytest's own folders are for their owner alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(shutil.copytree(tree(), Path(folder) / "pictures"))
+
+
+@pytest.mark.parametrize("home", ["", "/", "/nonexistent", "read-only"])
+def test_without_a_home_that_can_be_written_to_the_cache_is_in_a_temporary_folder_of_ones_own(
+    open_root, cache, home
+) -> None:
+    expected = load_folder(str(open_root)).digest
+    place = open_root.parent
+    if home == "read-only":
+        home = str(place / "home")
+        os.mkdir(home, 0o555)
+    variables = {"HOME": home} if home else {}
+    if not home and os.geteuid() != 0:
+        pytest.skip("the home of a user in the list of users is known without HOME")
+    first = load_as_nobody(open_root, place, **variables).split()
+    assert first[0] == expected and Path(first[1]).parent == place / "tmp"
+    assert Path(first[1]).stat().st_mode & 0o777 == 0o700
+    arrays = next((Path(first[1]) / "arrays").iterdir()).stat().st_ino
+    assert load_as_nobody(open_root, place, **variables).split() == first
+    assert next((Path(first[1]) / "arrays").iterdir()).stat().st_ino == arrays
+
+
+def test_what_is_in_a_home_that_can_only_be_read_is_used(open_root, monkeypatch) -> None:
+    home = open_root.parent / "home"
+    monkeypatch.setenv("GRADSWEEP_CACHE", str(home / ".cache/gradsweep"))
+    expected = load_folder(str(open_root)).digest
+    for folder in home.rglob("*"):
+        folder.chmod(0o555)
+    answer = load_as_nobody(open_root, open_root.parent, HOME=str(home)).split()
+    assert answer[0] == expected and not (Path(answer[1]) / "arrays").exists()
+    for folder in home.rglob("*"):
+        folder.chmod(0o755)
+
+
+def test_a_temporary_folder_that_others_have_made_is_not_used(tmp_path, monkeypatch) -> None:
+    """What they put there would be trained on."""
+    for name in ("GRADSWEEP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = tmp_path / f"gradsweep-cache-{os.geteuid()}"
+    assert kept.cache_folder() == place
+    place.chmod(0o777)
+    assert kept.cache_folder() == tmp_path / "nowhere/.cache/gradsweep"
+    place.rmdir()
+    (tmp_path / "of-others").mkdir(0o700)
+    place.symlink_to(tmp_path / "of-others")
+    assert kept.cache_folder() == tmp_path / "nowhere/.cache/gradsweep"

@@ -1,5 +1,6 @@
 """CIFAR-10 through torchvision: a real download and real checksums, of an archive that is tiny."""
 
+import hashlib
 import socket
 import threading
 from functools import partial
@@ -98,6 +99,15 @@ def test_an_archive_put_into_the_cache_needs_no_network(cache: Path, no_network:
     assert len(load_cifar10().test) == 10
 
 
+def test_an_archive_in_the_cache_that_is_damaged_is_called_that(cache: Path, no_network: str, archive: bytes) -> None:
+    there = cache / "cifar10/cifar-10-python.tar.gz"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(archive[:-1])
+    checksum = hashlib.sha256(archive[:-1]).hexdigest()[:12]
+    with pytest.raises(DataError, match=rf"^{there} is damaged \(its MD5 sum must be .*; sha256 {checksum}\): connect"):
+        load_cifar10()
+
+
 def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("GRADSWEEP_CACHE", str(tmp_path / "file"))
@@ -106,11 +116,13 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("kept", ["unpacked", "archive"])
+@pytest.mark.parametrize("place", ["here", "home"])
 def test_what_is_in_the_folder_data_is_not_downloaded(
-    cache, no_network, archive, python_version, nothing_at_hand, kept
+    cache, no_network, archive, python_version, nothing_at_hand, tmp_path, monkeypatch, kept, place
 ) -> None:
-    root = nothing_at_hand / "data"
-    root.mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    root = tmp_path / place / "data"
+    root.mkdir(parents=True)
     if kept == "archive":
         (root / "cifar-10-python.tar.gz").write_bytes(archive)
     else:

@@ -1,5 +1,6 @@
 """Folders of images: what is read, what is refused and how it is said, and when files are not read again."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -134,16 +135,26 @@ def test_a_missing_folder_is_refused(tmp_path) -> None:
     missing = tmp_path / "missing"
     said = refused(missing)
     assert said == f"folder:{missing}: there is no folder {missing}: {folder.RIGHT}"
-    (tmp_path / "file").touch()
-    assert f"{tmp_path}/file is a file of another kind" in refused(tmp_path / "file")
     assert "there is no folder" in refused("")
 
 
-def test_a_missing_part_is_refused_with_a_hint_where_it_is_one_level_down(tree, files, tmp_path) -> None:
-    root = tree({name: what for name, what in files.items() if name.startswith("train")}, "half")
-    assert refused(root) == f"folder:{root}: there is no folder {root}/test: {folder.RIGHT}"
+def test_a_tree_one_level_down_is_pointed_at(tree, files, tmp_path) -> None:
     tree(files, "outer/inner")
     assert refused(tmp_path / "outer").endswith(f"use folder:{tmp_path}/outer/inner")
+
+
+def test_a_missing_training_part_is_refused(tree, files) -> None:
+    root = tree({name: what for name, what in files.items() if name.startswith("test")})
+    assert refused(root) == f"folder:{root}: there is no folder {root}/train"
+
+
+def test_a_test_part_without_classes_is_refused_with_the_way_to_do_without(tree, files) -> None:
+    root = tree({name: what for name, what in files.items() if name.startswith("train")} | {"test/1.png": b"x"})
+    assert refused(root) == (
+        f"folder:{root}: {root}/test must have a folder for each class of {root}/train; "
+        f"or use folder:{root}/train, and a fifth of each class is held out as the test split"
+    )
+    assert len(load_folder(f"{root}/train").test) == 2
 
 
 def test_other_classes_in_the_other_part_are_refused(tree, files) -> None:
@@ -163,13 +174,14 @@ def test_an_empty_class_only_one_class_and_none_are_refused(tree, files) -> None
     assert "only the class cat: it must hold a folder for each of at least two" in refused(root)
     for part in ("train", "test"):
         shutil.rmtree(root / part / "cat")
-    assert f"{root}/train or {root}/test has no classes" in refused(root)
+    assert f"{root}/train and {root}/test have no classes" in refused(root)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
-def test_a_broken_image_is_named_and_nothing_is_kept(tree, files, cache, content) -> None:
+def test_a_damaged_image_is_named_and_nothing_is_kept(tree, files, cache, content) -> None:
     root = tree(files | {"test/dog/1.png": content})
-    assert re.match(rf"{root}/test/dog/1\.png can't be decoded \(.*\): replace it", refused(root))
+    checksum = hashlib.sha256(content).hexdigest()[:12]
+    assert re.match(rf"{root}/test/dog/1\.png is damaged \(.*; sha256 {checksum}\): replace it", refused(root))
     assert not list(cache.rglob("*.npy"))
 
 
@@ -177,22 +189,19 @@ def test_what_is_not_a_file_is_named(tree) -> None:
     root = tree()
     os.mkfifo(root / "train/cat/pipe.png")
     assert refused(root).startswith(f"{root}/train/cat/pipe.png is not a file")
-    (root / "train/cat/pipe.png").unlink()
-    (root / "train/cat/more").mkdir()
-    assert refused(root).startswith(f"{root}/train/cat/more is not a file")
 
 
 def test_a_file_that_vanishes_while_the_tree_is_walked_is_named(tree, monkeypatch) -> None:
     root = tree()
-    gone, real = root / "test/dog/1.png", form._entries
+    gone, real = root / "test/dog/1.png", form.below
 
-    def list_and_vanish(place: str) -> list[os.DirEntry[str]]:
-        entries = real(place)
+    def list_and_vanish(place: str) -> tuple[list[str], list[str]]:
+        images = real(place)
         if place == str(gone.parent):
             gone.unlink()
-        return entries
+        return images
 
-    monkeypatch.setattr(form, "_entries", list_and_vanish)
+    monkeypatch.setattr(form, "below", list_and_vanish)
     assert refused(root) == f"{gone} can't be read (No such file or directory): allow it, or remove it"
 
 
@@ -205,7 +214,26 @@ def test_links_are_followed_wherever_they_lead(tree, files, tmp_path, where) -> 
     (root / where).symlink_to(outside)
     assert load_folder(str(root)).digest == load_folder(str(tree(files, "plain"))).digest
     outside.rename(outside.with_name("gone"))
-    assert "can't be read" in refused(root) or "there is no folder" in refused(root) or "lacks" in refused(root)
+    nowhere = f"{root}/{where} is a link to {outside}, which does not exist: fetch the data (git annex get, dvc pull)"
+    assert nowhere in refused(root)
+
+
+def test_a_view_of_a_shared_folder_is_read(tree, files, tmp_path) -> None:
+    """As DVC and git-annex make: folders of links, of the parts, the classes, or each file."""
+    shared = tree(files)
+    for depth in ("*", "*/*", "*/*/*"):
+        view = tmp_path / f"view {depth.count('*')}"
+        for place in shared.glob(depth):
+            link = view / place.relative_to(shared)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(place)
+        assert load_folder(str(view)).digest == load_folder(str(shared)).digest
+
+
+def test_a_link_back_into_the_tree_is_no_way_without_end(tree) -> None:
+    root = tree()
+    (root / "train/cat/more").symlink_to(root / "train/cat")
+    assert refused(root) == f"{root}/train/cat/more leads to a folder that was read already: remove this link"
 
 
 def test_a_changed_file_at_the_end_of_a_link_is_seen(tree, files, tmp_path) -> None:
@@ -219,7 +247,7 @@ def test_a_changed_file_at_the_end_of_a_link_is_seen(tree, files, tmp_path) -> N
 
 def test_a_link_to_what_is_no_image_is_refused(tree) -> None:
     root = tree()
-    for target, why in (("/etc/passwd", "can't be decoded"), ("/dev/zero", "is not a file")):
+    for target, why in (("/etc/passwd", "is damaged"), ("/dev/zero", "is not a file")):
         (root / "train/cat/0.png").unlink()
         (root / "train/cat/0.png").symlink_to(target)
         assert refused(root).startswith(f"{root}/train/cat/0.png {why}")
@@ -237,13 +265,16 @@ def test_the_parts_may_have_the_names_that_they_have_elsewhere(tree, files, name
     caplog.set_level("INFO", "gradsweep")
     root = tree(renamed, "renamed")
     assert load_folder(str(root)).digest == expected
-    assert (f"{root}/{test} is taken for the test part" in caplog.messages) == ("test" not in test.lower())
+    assert (f"{root}/{test} is used as the test split" in caplog.messages) == ("test" not in test.lower())
 
 
-def test_val_is_passed_over_where_there_is_a_test_part(tree, files) -> None:
+def test_val_is_ignored_where_there_is_a_test_part_and_that_is_logged(tree, files, caplog) -> None:
+    caplog.set_level("INFO", "gradsweep")
     expected = load_folder(str(tree(files, "plain"))).digest
     more = {name.replace("test/", "val/"): pixels for name, pixels in files.items() if name.startswith("test/dog")}
-    assert load_folder(str(tree(files | more, "more"))).digest == expected
+    root = tree(files | more, "more")
+    assert load_folder(str(root)).digest == expected
+    assert f"{root}/val is ignored: the validation split is a tenth of the training images" in caplog.messages
 
 
 def test_val_is_taken_where_the_test_images_have_no_classes(tree, files) -> None:
@@ -258,18 +289,12 @@ def test_files_that_end_as_no_image_does_are_passed_over_and_counted(tree, files
     caplog.set_level("INFO", "gradsweep")
     root = tree(files | {"train/cat/Thumbs.db": b"x", "train/cat/README.txt": b"", "test/dog/boxes": b"1 2"}, "more")
     assert load_folder(str(root)).digest == expected
-    assert (
-        f"3 files below {root} are passed over, as {root}/train/cat/README.txt: they don't end as images do"
-        in caplog.messages
-    )
+    counted = f"ignored 3 files below {root} not named like an image, or outside the folders of the classes, such as "
+    load_folder(str(root))
+    assert caplog.messages.count(f"{counted}{root}/train/cat/README.txt") == 1
     for image in (root / "test/dog").glob("*.png"):
         image.rename(image.with_suffix(".data"))
     assert refused(root) == f"{root}/test/dog has no images, only 0.data: every class must have at least one image"
-
-
-def test_classes_without_parts_are_named(tree, files) -> None:
-    root = tree({name.removeprefix("train/"): what for name, what in files.items() if name.startswith("train/")})
-    assert "has neither train nor test; if cat, dog are classes, share out their images" in refused(root)
 
 
 def test_a_folder_that_is_itself_a_link_and_a_home_folder_are_read(tree, tmp_path, monkeypatch) -> None:

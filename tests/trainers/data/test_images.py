@@ -1,5 +1,6 @@
 """Decoding: lossless files to the bit, every kind of pixel, and a name in every error."""
 
+import hashlib
 import io
 import threading
 from pathlib import Path
@@ -79,21 +80,40 @@ def test_shrinking_averages_instead_of_picking() -> None:
 
 SOUND = file_of(Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)))
 BROKEN = {
-    "empty": (b"", "its format is not known"),
+    "empty": (b"", "it is empty"),
     "text": (b"not an image at all", "its format is not known"),
     "cut off": (SOUND[: len(SOUND) // 2], "truncated"),
-    "header only": (SOUND[:33], "can't be decoded"),
-    "a bit flipped": (SOUND[:200] + bytes([SOUND[200] ^ 1]) + SOUND[201:], "can't be decoded"),
+    "header only": (SOUND[:33], ""),
+    "a bit flipped": (SOUND[:200] + bytes([SOUND[200] ^ 1]) + SOUND[201:], "broken data stream"),
     "postscript": (file_of(Image.new("RGB", (32, 32)), "EPS"), "its format is not known"),
-    "floats": (file_of(Image.fromarray(GREYS.astype(np.float32)), "TIFF"), "mode F have no known range"),
 }
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_what_is_no_sound_image_is_named(kind: str) -> None:
+def test_what_is_no_sound_image_is_damaged_and_named_with_its_checksum(kind: str) -> None:
     content, why = BROKEN[kind]
-    with pytest.raises(DataError, match=rf"^train/cat/7\.png .*{why}.*replace it with a sound image \(BMP, GIF, JPEG"):
+    right = r"replace it with a sound image \(BMP, GIF, JPEG"
+    checksum = hashlib.sha256(content).hexdigest()[:12]
+    with pytest.raises(DataError, match=rf"^train/cat/7\.png is damaged \(.*{why}.*; sha256 {checksum}\): {right}"):
         decode(content, "train/cat/7.png")
+
+
+def test_pixels_without_a_known_range_are_no_damage() -> None:
+    content = file_of(Image.fromarray(GREYS.astype(np.float32)), "TIFF")
+    with pytest.raises(DataError, match=r"^7\.tif can't be decoded \(pixels of mode F have no known range\): convert"):
+        decode(content, "7.tif")
+
+
+@pytest.mark.parametrize(
+    ("content", "fetch"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"/annex/objects/SHA256E-s12345--4d7a.png\n", "git annex get"),
+    ],
+)
+def test_what_stands_for_a_file_that_was_not_fetched_is_named(content: bytes, fetch: str) -> None:
+    with pytest.raises(DataError, match=rf"^7\.png only stands for a file that was not fetched: {fetch}$"):
+        decode(content, "7.png")
 
 
 @given(st.binary(max_size=300), st.integers(0, len(SOUND)))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from trainers.data import Images, cache
 from trainers.data.dataset import SIDE, Split
 from trainers.data.forms import Contents, Form, Opened, counted, of_files
-from trainers.data.images import readable
+from trainers.data.images import damaged, readable
 from trainers.errors import DataError
 
 PARTS = tuple(f"data_batch_{i}" for i in range(1, 6)), ("test_batch",)
@@ -64,11 +64,12 @@ def _read_python(folder: str, known_as: str) -> Contents:
     for name, checksum in [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]:
         path = os.path.join(folder, name)
         with readable(path, "download CIFAR-10 again"), open(path, "rb") as file:
-            same = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == checksum
-        if not same:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if digest != checksum:
             raise DataError(
-                f"{name} of {known_as} is not as it was published: its MD5 sum must be {checksum}, or it is not read, "
-                "because a pickle can run programs; download it again, or use the binary version"
+                f"{name} of {known_as} is damaged, or not as it was published: its MD5 sum is {digest} and must be "
+                f"{checksum}, or it is not read, because a pickle can run programs; download it again, or use the "
+                "binary version"
             )
     return contents(folder)
 
@@ -90,10 +91,8 @@ def _records(folder: str, name: str, known_as: str, classes: int) -> NDArray[np.
     with readable(path, "download CIFAR-10 again"):
         content = np.fromfile(path, np.uint8)
     if not content.size or content.size % RECORD:
-        raise DataError(
-            f"{name} of {known_as} has {content.size} bytes: it must have {RECORD} per image, a label and then "
-            f"3x{SIDE}x{SIDE} pixels"
-        )
+        right = f"it must have {RECORD} per image, a label and then 3x{SIDE}x{SIDE} pixels"
+        raise damaged(f"{name} of {known_as}", f"{content.size} bytes", right, content.tobytes())
     records = content.reshape(-1, RECORD)
     if (label := records[:, 0].max()) >= classes:
         raise DataError(
@@ -169,7 +168,7 @@ class _Version:
                     while tar.fileobj and tar.fileobj.read(1 << 20):
                         pass  # gzip's checksum is at the end
             except TORN as e:
-                raise DataError(f"{archive} can't be unpacked ({e}): download it again") from e
+                raise damaged(archive, e, "download it again") from e
             if lacks := [name for name in self.files if not (folder / name).is_file()]:
                 raise DataError(f"{archive} lacks {', '.join(lacks)}: download it again")
             return self.read(str(folder), archive)

@@ -21,7 +21,7 @@ from PIL import Image
 from trainers.data import Images
 from trainers.data.dataset import Split
 from trainers.data.forms import Contents, Form, Opened, counted, of_files
-from trainers.data.images import fit, in_parallel, readable
+from trainers.data.images import damaged, fit, in_parallel, readable
 from trainers.errors import DataError
 
 DIMENSIONS = {"images": 3, "labels": 1}
@@ -107,7 +107,8 @@ def _values(path: str, dimensions: int) -> NDArray[np.uint8]:
             content += block
     if len(content) != size:
         few = "fewer" if len(content) < size else "more"
-        raise DataError(f"{path} has {few} than the {size} bytes that it must have for {'x'.join(map(str, shape))}")
+        must = f"it must have {size} bytes for {'x'.join(map(str, shape))}"
+        raise damaged(path, f"{few} bytes than it says", must)
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
@@ -116,4 +117,4 @@ def _unpacking(path: str) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        raise DataError(f"{path} can't be unpacked ({e}): download it again") from e
+        raise damaged(path, e, "download it again") from e

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from trainers.data import Images
 from trainers.data.dataset import SIDE, Split
 from trainers.data.forms import PARTS, Contents, Form, Opened, counted, of_files
-from trainers.data.images import decode, in_parallel
+from trainers.data.images import damaged, decode, in_parallel
 from trainers.errors import DataError
 
 IMAGE = ("image", "img")
@@ -204,4 +204,6 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, ValueError, OSError) as e:  # ValueError: a name that is no UTF-8
-        raise DataError(f"{path} can't be read as Parquet ({e}): replace it with a sound file, or remove it") from e
+        if not os.path.isfile(path):
+            raise DataError(f"{path} can't be read ({e}): allow it, or remove it") from e
+        raise damaged(path, e, "replace it with a sound Parquet file, or remove it") from e
