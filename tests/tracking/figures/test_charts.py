@@ -141,6 +141,19 @@ def test_the_timeline_is_from_start_to_end(seen: ChartData) -> None:
         timeline.draw(replace(seen, configurations={n: replace(c, started=0) for n, c in times.items()}))
 
 
+def test_depth_has_a_line_of_what_differs_in_depth_alone(make: Any) -> None:
+    make.write(make.by_depth())
+    charts = draw(make.seen()).charts
+    lines = [t for t in charts["depth"].traces if t["mode"] == "lines+markers"]
+    assert len(lines) == 2 * 3 and {tuple(t["x"]) for t in lines} == {(2, 5, 25)}
+    assert sum(t["name"] == "other configurations" for t in charts["depth"].traces) == 3
+    by_layer = charts["gradient-by-depth"].traces
+    assert sorted({len(t["x"]) for t in by_layer}) == [2, 5, 25] and len(by_layer) == 2 * 2 * 3
+    frame = make.read()[0]
+    first = frame[(frame["configuration"] == 1) & (frame["epoch"] == 0)]["layer.dense1.gradient.data.rms"].median()
+    assert by_layer[0]["y"][0] == style.numbers([first])[0]
+
+
 def test_every_chart_says_why_it_is_not_drawn(make: Any) -> None:
     make.write(make.search(1, state="running", epochs=0), status=None)
     charts = draw(make.seen())
