@@ -27,7 +27,7 @@ class SearchPlan:
 
     Configurations are suggested in blocks of `block`, whose suggestions know the results of all earlier blocks but the
     last `ahead - 1`: so many blocks may be in training at once, and what is suggested depends neither on how many are
-    nor on which end first.
+    nor on which end first. The sampler is shown `earlier` rows, of an earlier sweep, before those of its own.
     """
 
     goals: tuple[str, ...] = ("maximize",)
@@ -41,6 +41,7 @@ class SearchPlan:
     confirm: int = 0
     block: int = 8
     ahead: int = 2
+    earlier: tuple[Row, ...] = ()
 
     @property
     def searching(self) -> int:

@@ -10,14 +10,14 @@ import hashlib
 import itertools
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces.options import check_options, construct, split
 from search_spaces.plan import SearchPlan, Settings
@@ -25,6 +25,7 @@ from search_spaces.space import Range, Space, Value, effective
 from trainers.errors import OptionError
 
 LARGEST = 100_000  # points of a grid
+FEWEST = 10  # trials for cmaes to start from, which is from the best tenth of them
 
 
 class _Sequence(QMCSampler):
@@ -107,14 +108,22 @@ def sees(settings: Settings) -> Sees:
     return _SAMPLERS[settings["name"]][1]
 
 
-def make_sampler(settings: Settings, number: int, index: int, space: dict[str, BaseDistribution]) -> BaseSampler:
-    """The sampler for one configuration; `index` is its number among the searched ones."""
+def make_sampler(
+    settings: Settings,
+    number: int,
+    index: int,
+    space: dict[str, BaseDistribution],
+    earlier: Sequence[FrozenTrial] = (),
+) -> BaseSampler:
+    """The sampler for one configuration; `index` is its number among the searched ones, cmaes starts from `earlier`."""
     name, options = split("sampler", settings, NAMES)
     make, seed = _SAMPLERS[name][0], options.pop("seed", 0)
     if name in ("qmc", "gp", "cmaes"):  # that parts of a space are sampled independently is no news
         options.setdefault("warn_independent_sampling", False)
     if name == "qmc":
         return construct("sampler qmc", _Sequence, options | {"space": space, "index": index, "seed": seed})
+    if source_trials := _sources(earlier):
+        options["source_trials"] = source_trials
     options["seed"] = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
     sampler: BaseSampler = construct(f"sampler {name}", make, options)
     if isinstance(sampler, (CmaEsSampler, NSGAIISampler)):
@@ -123,3 +132,19 @@ def make_sampler(settings: Settings, number: int, index: int, space: dict[str, B
         common = dict(sorted(space.items()))
         sampler._search_space = SimpleNamespace(calculate=lambda study: common)  # type: ignore[assignment]
     return sampler
+
+
+def _sources(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials from which cmaes starts: complete ones, in the part of the space that it can search."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    space = complete[0].distributions if complete else {}
+    searched = {
+        k: what for k, what in space.items() if not (isinstance(what, CategoricalDistribution) or what.single())
+    }
+    if not searched:
+        return []
+    sources = [
+        create_trial(value=t.value, params={k: t.params[k] for k in searched}, distributions=searched) for t in complete
+    ]
+    # Of fewer than ten there is no best tenth.
+    return sources * math.ceil(FEWEST / len(sources))

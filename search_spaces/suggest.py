@@ -84,8 +84,9 @@ def suggestions(plan: SearchPlan, rows: Sequence[Row], count: int) -> Iterator[R
         return
     space = distributions(plan.space)
     study, storage = _shown(plan, rows, space)
+    told = study.get_trials(deepcopy=False)[: len(plan.earlier)] if plan.sampler["name"] == "cmaes" else []
     for index, place in enumerate(searched, suggested):
-        study.sampler = make_sampler(plan.sampler, place, index, space)
+        study.sampler = make_sampler(plan.sampler, place, index, space, told)
         before = storage.get_study_system_attrs(STUDY)
         trial = study.ask(space)
         drawn: dict[str, Value] = {key: trial.params[key] for key in plan.space}
@@ -136,6 +137,7 @@ def _shown(
 ) -> tuple[optuna.Study, InMemoryStorage]:
     """What the sampler is shown of the rows."""
     seen = sees(plan.sampler)
+    rows = [*plan.earlier, *rows]
     if seen != "all":
         rows = _window(rows, plan.goals) if seen == "window" else ()
     trials = [_trial(row, point(plan, row), space) for row in rows]

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweeps.library import Result, extend, report, run, status, submit, weights
+    from sweeps.library import Result, compare, delete, extend, report, run, status, submit, weights
 
-__all__ = ["Result", "extend", "report", "run", "status", "submit", "weights"]
+__all__ = ["Result", "compare", "delete", "extend", "report", "run", "status", "submit", "weights"]
 
 
 def __getattr__(name: str) -> Any:

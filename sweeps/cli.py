@@ -34,8 +34,9 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _settings(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks, and Ray's own log")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
@@ -44,6 +45,8 @@ def _settings(
     if debug:
         os.environ[DEBUG] = "1"
         logging.getLogger(WARNINGS).setLevel(logging.WARNING)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 class _ToStandardError(logging.Handler):
@@ -57,8 +60,12 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script. Ends the process with the exit status."""
     # Ours, the workers' and the databases': whatever they make, nobody else may write it.
     os.umask(os.umask(0o077) | 0o022)
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = "/nonexistent"  # an unknown user: without any, MLflow and Ray can't be imported
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStandardError()], format="%(message)s")
     logging.getLogger("gradsweep").setLevel(logging.INFO)
+    # In a home that can't be written it warns, and keeps what it keeps in a temporary folder.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Lines of other packages' sources, for whoever looks for a mistake.
     logging.captureWarnings(True)
     logging.getLogger(WARNINGS).setLevel(logging.WARNING if os.environ.get(DEBUG) else logging.CRITICAL)
@@ -72,9 +79,14 @@ def _status(arguments: list[str] | None) -> int:
     from typer.exceptions import TyperException
 
     try:
-        status = app(arguments, standalone_mode=False)
+        # Not app(): where the reader is gone that ends the process with status 1.
+        command = typer.main.get_command(app)
+        with command.make_context("gradsweep", sys.argv[1:] if arguments is None else list(arguments)) as context:
+            status = command.invoke(context)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
+    except typer.Exit as end:
+        return end.exit_code
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _complain(f"{message} (gradsweep --help, gradsweep COMMAND --help)")
@@ -82,7 +94,7 @@ def _status(arguments: list[str] | None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # The reader has seen enough, as `head` has.
+        # The reader has seen enough, as `head` has; without this Python complains when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except GradsweepError as error:

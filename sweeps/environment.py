@@ -1,10 +1,14 @@
-"""Settings that other packages read from the environment, for the length of a block and no longer."""
+"""What this process has been given to run in: variables, a Ray cluster, processors, processes."""
 
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @contextmanager
@@ -24,3 +28,41 @@ def _apply(settings: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def ray_address() -> str:
+    """The Ray cluster that RAY_ADDRESS names; "" where Ray is started here: unset, empty, or Ray's own word "local"."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return "" if address == "local" else address
+
+
+def cores() -> int:
+    """How many processors this process may use: its affinity and its cgroup's quota count, see `joblib.cpu_count`."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
+def processes_left() -> int | None:
+    """How many processes and threads may still be started here, None where nothing limits them.
+
+    Counted against `ulimit -u`, which root is free of, and against the cgroup's `pids.max`, of version 1 or 2.
+    """
+    left = []
+    allowed, user = resource.getrlimit(resource.RLIMIT_NPROC)[0], os.getuid()
+    if user and allowed != resource.RLIM_INFINITY:
+        left.append(allowed - _threads_of(user))
+    for folder in (CGROUPS, CGROUPS / "pids"):
+        with suppress(OSError, ValueError):  # ValueError: "max"
+            most, current = (int((folder / f"pids.{what}").read_text()) for what in ("max", "current"))
+            left.append(most - current)
+    return min(left, default=None)
+
+
+def _threads_of(user: int) -> int:
+    threads = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            if process.stat().st_uid == user:
+                threads += len(os.listdir(process / "task"))
+    return threads

@@ -1,4 +1,4 @@
-"""The service in Python: `sweeps.run`, `extend`, `submit`, `status`, `report` and `weights`; also in a notebook or thread.
+"""The service in Python, in a script, a notebook or a thread: what `sweeps` exports.
 
     >>> result = sweeps.run({"name": "x", "arms": {"plain": {}, "paper": {"alpha": 2.0, "r": 0.01}}}, set=["seeds=3"])
     >>> result.frame.groupby("arm")["validation.accuracy"].mean()
@@ -9,6 +9,7 @@ Errors are those of `trainers.errors`. Ctrl-C leaves a sweep that `run(..., resu
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
     from sweeps.spec.reading import SweepSpec
     from tracking.figures.album import Drawing
+    from tracking.verdict.compare import SweepComparison
     from tracking.verdict.types import Summary, Verdict
 
+log = logging.getLogger("gradsweep")
 Source = str | Path | Mapping[str, Any]
 
 
@@ -98,7 +101,8 @@ def run(
 ) -> Result:
     """Run a sweep here and wait: a spec as plain data, a YAML file or a shipped study's name, `set` as --set.
 
-    Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed.
+    Raises RequestError where the request was wrong; KeyboardInterrupt after Ctrl-C, in a state that can be resumed, as
+    is a sweep whose time (`resources.within`) was up.
     """
     from sweeps.spec.reading import read
 
@@ -148,6 +152,8 @@ def _run(spec: SweepSpec, store: Store, executor: str, resume: bool) -> Result:
         raise KeyboardInterrupt(again) from None
     if outcome.interrupted is not None:
         raise KeyboardInterrupt(again)
+    if outcome.time_is_up:
+        log.warning("%s To continue: sweeps.run(..., resume=True)", outcome.time_is_up)
     return Result(spec.name, store)
 
 
@@ -182,11 +188,32 @@ def status(name: str, store: str | Path | Store | None = None, to: str | None = 
     return document(target_at(to, _option(store)).status(name), to)
 
 
+def delete(name: str, store: str | Path | Store | None = None, to: str | None = None) -> dict[str, Any]:
+    """Delete a sweep with its records, its copies in MLflow and Optuna and its files: what `delete --json` prints."""
+    from sweeps.targets.target import target_at
+
+    return asdict(target_at(to, _option(store)).delete(name))
+
+
 def report(name: str, store: str | Path | Store | None = None) -> Result:
     """What a sweep that is in the store has found so far. Raises SearchError where there is none."""
     result = Result(name, _store(store))
     _ = result.spec
     return result
+
+
+def compare(
+    first: str | Result, second: str | Result, store: str | Path | Store | None = None, metric: str | None = None
+) -> SweepComparison:
+    """Two sweeps held against each other, arm by arm and seed by seed: what `gradsweep compare --json` prints.
+
+    By the first one's first objective, or the last epoch's `metric`. A sweep of another store is given as its `report`.
+    Raises SearchError where there is no such sweep, RequestError for a metric that is not recorded.
+    """
+    from sweeps.comparison import compare_sweeps
+
+    one, two = (report(name, store) if isinstance(name, str) else name for name in (first, second))
+    return compare_sweeps((one.spec, one.store), (two.spec, two.store), metric)
 
 
 def weights(

@@ -94,23 +94,31 @@ class Server:
 
         Raises FailedError where the server ends or takes too long.
         """
-        search = f"{self.here}/api/2.0/mlflow/experiments/search"
         login = (self.login[USERNAME], self.login[PASSWORD]) if self.login else None
-        newest_first: dict[str, Any] = {"max_results": 1000, "order_by": ["creation_time DESC"]}
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             check()
             if process.poll() is not None:
                 raise FailedError(f"the MLflow server ended at once, with status {process.returncode}")
             with suppress(requests.RequestException):
-                answer = requests.post(search, json=newest_first, auth=login, timeout=3)
-                answer.raise_for_status()
-                names = {e["experiment_id"]: e["name"] for e in answer.json().get("experiments", [])}
-                # Without its last part MLflow shows what it has for language models.
-                page = f"{self.url}/#/experiments/{{}}/runs?workflowType=machine_learning"
-                return {name: page.format(number) for number, name in names.items() if name != "Default"}
+                return pages_of(self.here, self.url, login)
             time.sleep(0.1)
         raise FailedError(f"the MLflow server did not answer within {START_SECONDS:.0f} s")
+
+
+def pages_of(server: str, shown: str, login: tuple[str, str] | None) -> dict[str, str]:
+    """The page of each experiment of a server but MLflow's own, the newest first, at its address for people.
+
+    Raises requests.RequestException where it does not answer, or not as MLflow does.
+    """
+    newest_first: dict[str, Any] = {"max_results": 1000, "order_by": ["creation_time DESC"]}
+    search = f"{server.rstrip('/')}/api/2.0/mlflow/experiments/search"
+    answer = requests.post(search, json=newest_first, auth=login, timeout=3)
+    answer.raise_for_status()
+    names = {e["experiment_id"]: e["name"] for e in answer.json().get("experiments", [])}
+    # Without its last part MLflow shows what it has for language models.
+    page = f"{shown.rstrip('/')}/#/experiments/{{}}/runs?workflowType=machine_learning"
+    return {name: page.format(number) for number, name in names.items() if name != "Default"}
 
 
 def login_from(given: Mapping[str, str]) -> dict[str, str]:

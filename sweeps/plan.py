@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from search_spaces.plan import SearchPlan
+from sweeps.disk import disk_of
+from sweeps.environment import cores, ray_address
 from sweeps.spec.reading import Resources, SweepSpec
 from trainers.data import Images, images_of
 from trainers.engines import kind_of, resolve
@@ -59,8 +60,8 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     `seconds` is None without measurement or images to go by, `device_memory` (see `_device_memory`) without a GPU.
     """
     search, resources = spec.search_plan(), spec.resources
-    arms = [spec.members(arm)[0] for arm in search.arms.values()]
-    configurations = arms + [spec.members(_middle(spec))[0]] * search.configurations
+    arms, searched = _representatives(spec)
+    configurations = arms + searched
     images = {data: images_of(data) for data in dict.fromkeys(member.data for member in configurations)}
     at_once, size, device = _at_once(resources), pack_size(spec), "cuda" if resources.gpus else "cpu"
     stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
@@ -104,9 +105,27 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
         "cpus": resources.cpus,
         "gpus": resources.gpus,
         "at_once": at_once,
+        "from": spec.search.from_ if spec.search else None,
+        "within": resources.within,
+        "notify": spec.tracking.notify,
         "seconds": seconds,
         "device_memory": needed,
+        "disk_bytes": disk_bytes(spec),
     }
+
+
+def disk_bytes(spec: SweepSpec) -> int:
+    """What a spec's records take on the disk, about, in bytes."""
+    arms, searched = _representatives(spec)
+    again = (arms + searched)[: spec.search_plan().confirming]
+    return disk_of([(arms + searched, len(spec.seeds)), (again, len(spec.fresh_seeds))])
+
+
+def _representatives(spec: SweepSpec) -> tuple[list[MemberConfig], list[MemberConfig]]:
+    """The first member of each arm, and of each searched configuration, for which a middle one stands."""
+    search = spec.search_plan()
+    arms = [spec.members(arm)[0] for arm in search.arms.values()]
+    return arms, [spec.members(_middle(spec))[0]] * search.configurations
 
 
 def _packs(configurations: list[MemberConfig], size: int, device: str) -> Iterator[list[MemberConfig]]:
@@ -140,9 +159,9 @@ def handed_out(plan: SearchPlan) -> int:
 def _at_once(resources: Resources) -> int | str:
     if resources.concurrent != "auto":
         return int(resources.concurrent)
-    if resources.gpus or os.environ.get("RAY_ADDRESS"):
+    if resources.gpus or ray_address():
         return "as many as fit"
-    return max(1, len(os.sched_getaffinity(0)) // resources.cpus)
+    return max(1, cores() // resources.cpus)
 
 
 def _middle(spec: SweepSpec) -> dict[str, int]:

@@ -76,9 +76,10 @@ def leave_for_mlflow(spec: SweepSpec, store: Store, verdict: Verdict, status: st
 
 def _data(spec: SweepSpec, store: Store) -> FigureData:
     """The records as figures and charts see them."""
-    data = FigureData(load_wide(spec.name, store), outcomes(spec.name, store), spec.objectives[0])
+    frame, ended = load_wide(spec.name, store), outcomes(spec.name, store)
+    data = FigureData(frame, ended, spec.objectives[0], objectives=spec.objectives)
     axes, shares = _searched(spec, data)
-    return replace(data, axes=axes, importance=shares, objectives=spec.objectives)
+    return replace(data, axes=axes, importance=shares)
 
 
 def _searched(spec: SweepSpec, data: FigureData) -> tuple[list[Axis], dict[str, dict[str, float]]]:

@@ -237,7 +237,7 @@ def test_optuna_opens_its_mirror(followed: Followed, monkeypatch: pytest.MonkeyP
 
 def test_the_store_has_the_parts_that_are_listed(followed: Followed) -> None:
     parts = re.findall(r"`([a-z]+(?:\.db|/))`", TEXT[TEXT.index("## The store") :])
-    assert len(parts) == 6 and all((followed.folder / "gradsweep-store" / part).exists() for part in parts)
+    assert len(parts) == 7 and all((followed.folder / "gradsweep-store" / part).exists() for part in parts)
 
 
 def test_the_quoted_output_has_the_words_of_a_run(followed: Followed) -> None:

@@ -196,7 +196,13 @@ class Ledger:
 
     def begin(self, sweep: Sweep) -> Sweep:
         """The sweep starts or continues: what is recorded of it is kept, and its status is running again."""
-        first = {"mark": uuid.uuid4().hex, "begun": _now(), "revision": 1, "status": "running", "note": ""}
+        first = {
+            "mark": uuid.uuid4().hex,
+            "begun": sweep.begun or _now(),
+            "revision": 1,
+            "status": "running",
+            "note": "",
+        }
         row = asdict(sweep) | first
         del row["id"]
 
@@ -233,6 +239,23 @@ class Ledger:
             raise ValueError(f"status must be one of {', '.join(STATUSES)}, but got {status!r}")
         ended = _now() if trained else sa.func.coalesce(_sweeps.c.ended, _now())
         self._write(lambda db, again: _change(db, _sweeps.c.id == sweep.id, status=status, note=note, ended=ended))
+
+    def describe(self, sweep: Sweep, *, remark: str | None = None, tags: Sequence[str] | None = None) -> None:
+        """What its users say of a sweep: a remark, tags, each replaced where it is given."""
+        said = {"remark": remark, "tags": None if tags is None else tuple(tags)}
+        values = {name: value for name, value in said.items() if value is not None}
+        self._write(lambda db, again: _change(db, _sweeps.c.id == sweep.id, **values))
+
+    def delete(self, sweep: Sweep) -> None:
+        """Delete the sweep with all that is recorded of it; its name is free."""
+        tables = [table for table in reversed(_tables.sorted_tables) if "sweep" in table.c]
+
+        def write(db: sa.Connection, again: bool) -> None:
+            for table in tables:
+                db.execute(sa.delete(table).where(table.c.sweep == sweep.id))
+            db.execute(sa.delete(_sweeps).where(_sweeps.c.id == sweep.id))
+
+        self._write(write)
 
     def add(self, sweep: Sweep, configurations: Sequence[Configuration]) -> None:
         """New configurations, all of them or none."""
@@ -324,6 +347,11 @@ class Ledger:
         """How often a recorded epoch was trained again, by (configuration, epoch)."""
         rows = self._by_epoch(sweep, _epochs.c.again, _epochs.c.again > 0)
         return {(number, epoch): times for number, epoch, times in rows}
+
+    def last_recorded(self, sweep: Sweep) -> int | None:
+        """When the newest epoch was recorded; None where there is none."""
+        (row,) = self._rows(sa.select(sa.func.max(_epochs.c.at)).where(_epochs.c.sweep == sweep.id))
+        return None if row[0] is None else int(row[0])
 
     def _by_epoch(self, sweep: Sweep, column: sa.Column[Any], which: sa.ColumnElement[bool]) -> Sequence[Any]:
         places = _epochs.c.configuration, _epochs.c.epoch

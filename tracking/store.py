@@ -11,6 +11,7 @@ is read from, each time. So a store may be printed, logged and pickled.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from trainers.errors import StoreError
 DEFAULT_FOLDER = "gradsweep-store"
 VARIABLE = "GRADSWEEP_STORE"
 FORMAT = 2  # of what lies in the folder, and how
+MARK = ".gradsweep"  # a file in what we have made elsewhere, in folders and buckets; its content may say for whom
 LEAST_FREE = 8 << 20  # bytes: the databases alone take one, and a full disk is better noticed before the first record
 # The owner may write, nobody else, whatever the umask.
 _MODE = 0o755
@@ -138,6 +140,12 @@ class Store:
         """The folder of the states of members in training, one subfolder per sweep."""
         return self.folder / "checkpoints"
 
+    @property
+    def own_folders(self) -> list[Path]:
+        """The folders in which every file is ours, once the store's folder has its file `format`."""
+        names = ("artifacts", "checkpoints", "kept", "locks", "logs", "outgoing", "reports")
+        return [self.folder / name for name in names]
+
     def kept(self, sweep: str) -> Path:
         """The folder of what is kept of one sweep's trained members."""
         return self.folder / "kept" / sweep
@@ -153,6 +161,11 @@ class Store:
     def report(self, sweep: str) -> Path:
         """The folder of one sweep's page and figures until MLflow has them."""
         return self.folder / "reports" / sweep
+
+    def files(self, sweep: str) -> list[Path]:
+        """What else there is of one sweep in the folder, apart from its states and what MLflow keeps."""
+        logs = [file for file in (self.folder / "logs").glob(f"{sweep}.*") if file.suffix != ".lock"]
+        return [path for path in (self.outgoing(sweep), self.report(sweep), *logs) if path.exists()]
 
     def check(self) -> Store:
         """Check that the folder, if it exists, has this version's format. Raises StoreError."""
@@ -175,11 +188,20 @@ class Store:
     def create(self) -> Store:
         """Make the missing folders, and check that they can be written. Connects to nothing.
 
-        Raises StoreError, also if an address can't be read.
+        The file `format` makes the folder ours, so a folder without it must have nothing in `own_folders`: what is
+        there is somebody else's, and would be overwritten or deleted. Raises StoreError, also if an address can't be
+        read.
         """
         assert self.ledger_url and self.mlflow_uri
         made: list[Path] = []
         try:
+            foreign = [folder for folder in self.own_folders if folder.is_dir() and any(folder.iterdir())]
+            # Looked for second: a process that makes the store at this moment writes it before it fills the folders.
+            if foreign and not (self.folder / "format").exists():
+                raise StoreError(
+                    f"{self.folder} is no store of gradsweep's, but has a folder {foreign[0].name!r} in which a store "
+                    "keeps files of its own: choose another folder with --store"
+                )
             free = shutil.disk_usage(next(f for f in (self.folder, *self.folder.parents) if f.exists())).free
             if free < LEAST_FREE:
                 left = f"only {free >> 10} KiB are free"
@@ -213,10 +235,20 @@ def without_password(text: str) -> str:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """A folder that is empty at first and gone afterwards; it has a fixed name, so that a crash leaves one at most."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=_MODE, parents=True)
+    """A folder that is empty at first and gone afterwards, inside of `folder`, which has a fixed name, so that a crash
+    leaves one at most. Raises FileExistsError where that is not ours.
+    """
+    remove_own(folder)
     try:
-        yield folder
+        (inside := folder / "files").mkdir(mode=_MODE, parents=True)
+        (folder / MARK).touch()
+        yield inside
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_own(folder: Path) -> None:
+    """Delete a folder of ours, if it is there. Raises FileExistsError where it has files and not our mark."""
+    if folder.is_dir() and not (folder / MARK).exists() and not all(f.is_dir() for f in folder.rglob("*")):
+        raise FileExistsError(errno.EEXIST, "not made by gradsweep, so it is not replaced", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 
 WRONG_REQUEST, FAILED = 2, 1  # exit statuses
 MOST_PROBLEMS = 20
+FEW = 12  # words that a message names
 
 
 class GradsweepError(Exception):
@@ -102,9 +103,15 @@ class TargetError(FailedError):
 
 
 def did_you_mean(word: str, known: Collection[str], where: str = "") -> str:
-    """A hint for a message about an unknown word: the known one that is nearest to it, or `where` to look, or all."""
+    """A hint for a message about an unknown word: the known one that is nearest to it, and all, or where to look.
+
+    `where` says what lists them, where they may be more than FEW.
+    """
     close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else where or f"known are {', '.join(known)}"
+    rest = where if len(known) > FEW and (where or close) else f"known are {', '.join(known)}"
+    if not close or len(known) == 1:
+        return f"did you mean {close[0]}?" if close else rest
+    return f"did you mean {close[0]}? {rest[:1].upper()}{rest[1:]}".rstrip()
 
 
 def printable(text: str) -> str:
@@ -119,9 +126,15 @@ def shown(value: object) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an exception's message after its type's name, at most 300 characters."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")[:300]
+    """An exception's message after its type's name, all of its lines as one, see `flat`."""
+    return flat(f"{type(error).__name__}: {error}").rstrip(": ")
+
+
+def flat(text: str, most: int = 500) -> str:
+    """A text as one line of at most `most` characters; of a longer one the beginning, and the end, where causes are."""
+    line = " ".join(text.split())
+    half = (most - 5) // 2
+    return line if len(line) <= most else f"{line[:half]} ... {line[-half:]}"
 
 
 def is_wrong_request(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ runs, so that `--help` answers at once.
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,10 @@ from typer import Argument, Option
 from sweeps.targets.target import addresses
 
 # In the order of the help.
-MODULES = ("run", "places", "results", "weights", "audit", "sync", "ui", "look", "theory", "bench")
+MODULES = (
+    *("run", "places", "manage", "results", "compare", "weights"),
+    *("audit", "sync", "ui", "look", "theory", "bench"),
+)
 
 app = typer.Typer(
     name="gradsweep",
@@ -32,7 +36,12 @@ def say(document: Any, text: str, as_json: bool) -> None:
     print(json.dumps(document, indent=2, allow_nan=False) if as_json else text)
 
 
-def _a_name(name: str) -> str:
+def typed(*words: str, store: str | None) -> str:
+    """A command of ours as it is typed, ready to copy: on the same store."""
+    return shlex.join(["gradsweep", *words, *(["--store", store] if store else [])])
+
+
+def a_name(name: str) -> str:
     """Refused here, because no place has a sweep of another name."""
     from sweeps.spec.values import NAME
 
@@ -42,7 +51,7 @@ def _a_name(name: str) -> str:
 
 
 Spec = Annotated[str, Argument(metavar="SPEC", help="a YAML file, or the name of a shipped study")]
-Name = Annotated[str, Argument(metavar="NAME", help="the sweep's name", callback=_a_name)]
+Name = Annotated[str, Argument(metavar="NAME", help="the sweep's name", callback=a_name)]
 OtherName = Annotated[str | None, Option("--name", help="a name other than the spec's")]
 Settings = Annotated[
     list[str] | None,

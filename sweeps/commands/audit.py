@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sweeps.commands import Json, Name, Store, app, say
+from sweeps.commands import Json, Name, Store, app, say, typed
 from trainers.errors import FAILED
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def audit_of(name: str, folder: str | None) -> dict[str, Any]:
         states.problems.append(f"{ended} configurations have ended, but only {total} were asked for")
     states.pending = f"{total - ended} of {total} have not ended" if state != "finished" else ""
     if state == "finished" and current.pending:
-        current.problems.append(f"{current.pending}: gradsweep sync {name} sends them")
+        current.problems.append(f"{current.pending}: {typed('sync', name, store=folder)}")
         current.pending = ""
     laws.append(_left_behind(name, store, state))
     return {
@@ -70,13 +70,15 @@ def _left_behind(name: str, store: tracking.store.Store, state: str) -> tracking
     """No process of the sweep, and no file that only one that is running needs."""
     from sweeps.driver.orphans import files_of, processes_of
     from tracking.audit import Law
+    from tracking.store import MARK
 
     law = Law("left behind", "processes of this machine, files of the store")
     if state == "running":
         law.pending = "the sweep is running"
         return law
     law.problems += [f"process {number}: {line}" for number, line in processes_of(name, store).items()]
-    files = sorted({*files_of(name, store), *store.states(name).glob("*")})
+    states = [file for file in store.states(name).glob("*") if file.name != MARK]
+    files = sorted({*files_of(name, store), *states})
     if state == "finished":
         law.problems += [f"file {file}" for file in files]
     elif files:

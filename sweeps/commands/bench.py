@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typer import Option
 
 from sweeps.commands import Json, app, say
 from sweeps.commands.text import table
+from sweeps.environment import cores
 from trainers.errors import RequestError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def timings(
         raise RequestError(f"there is no regime {unknown[0]!r}: the regimes are {', '.join(REGIMES)}")
     named = regimes or ([] if networks else REGIMES)
     members = {name: MemberConfig(regime=name) for name in named} | {text: member_of(text) for text in networks}
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     about: dict[str, Any] = {"threads": threads, "instructions": available() or "none"}
     if device == "cuda":
         gpu = memory.first_device()

@@ -63,7 +63,7 @@ def fields(name: One = None, as_json: Json = False) -> None:
     from sweeps.commands.fields import row, spec_fields
 
     entries = _chosen(list(spec_fields()), "key", name, "a spec has no field", "gradsweep fields")
-    say(entries, table(["field", "type", "default", "meaning~"], map(row, entries)), as_json)
+    say(entries, table(["field", "type~", "default~", "meaning~"], map(row, entries)), as_json)
 
 
 @app.command()
@@ -77,7 +77,9 @@ def metrics(name: One = None, as_json: Json = False) -> None:
     ]
     entries = _chosen(every, "name", name, "there is no metric", "gradsweep metrics")
     rows = [[e["name"], e["per"], e["line"]] for e in entries]
-    say(entries, table(["metric", "per", "meaning~"], rows), as_json)
+    names = "\n\nNAME is a layer of the network: `gradsweep regimes` lists them"
+    of_layers = any(e["per"] == "layer" for e in entries)
+    say(entries, table(["metric", "per", "meaning~"], rows) + names * of_layers, as_json)
 
 
 def network_table(regime: str) -> list[dict[str, Any]]:
@@ -129,4 +131,4 @@ def _chosen(entries: list[dict[str, Any]], key: str, name: str | None, rule: str
     if chosen := [e for e in entries if f".{name}." in f".{e[key]}."]:
         return chosen
     words = dict.fromkeys(word for e in entries for word in (e[key], e[key].rpartition(".")[2]))
-    raise RequestError(f"{rule} {shown(name)}; {did_you_mean(name, words, f'{command} lists them')}")
+    raise RequestError(f"{rule} {shown(name)}; {did_you_mean(name, words, f'`{command}` lists them')}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
 
-from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, To, app, say
-from sweeps.commands.text import facts, table
+from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, To, app, say, typed
+from sweeps.commands.text import facts, lasting, table
 from sweeps.targets.target import SweepStatus, target_at
 
 ENDS = ("complete", "pruned", "diverged", "failed")
@@ -39,23 +40,37 @@ def submit(
 
 
 @app.command("list")
-def list_(to: To = None, store: Store = None, as_json: Json = False) -> None:
+def list_(
+    to: To = None,
+    store: Store = None,
+    tag: Annotated[str | None, Option(metavar="TAG", help="only those with this tag")] = None,
+    as_json: Json = False,
+) -> None:
     """List the sweeps in the store, or on a cluster."""
-    listed = [document(status, to) for status in target_at(to, store).list()]
-    columns = {"name": "sweep", "state": "state"}
-    if any(s["total"] is not None for s in listed):
-        columns |= {"ended": "ended#", "total": "of#", **{end: f"{end}#" for end in ENDS}}
-    else:  # what only the store knows can't be read from here
-        columns |= {"started": "started", "finished": "ended"}
-    rows = [["" if s[key] is None else s[key] for key in columns] for s in listed]
-    say(listed, table([*columns.values()], rows) if listed else _none_yet(to, store), as_json)
+    listed = [document(status, to, each=False) for status in target_at(to, store).list()]
+    listed = [sweep for sweep in listed if tag is None or tag in (sweep["tags"] or ())]
+    rows = [[text(sweep) for text in LISTED.values()] for sweep in listed]
+    # A question is what it has room for; a column of which nothing is known from here is left out.
+    columns = {name: [*column] for name, column in zip(LISTED, zip(*rows, strict=True), strict=False) if any(column)}
+    say(listed, table([*columns], zip(*columns.values(), strict=True)) if listed else _none_yet(to, store), as_json)
+
+
+LISTED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "sweep": lambda sweep: str(sweep["name"]),
+    "state": lambda sweep: str(sweep["state"]),
+    "started": lambda sweep: _local_time(sweep["started"]),
+    "duration": lambda sweep: "" if sweep["seconds"] is None else lasting(sweep["seconds"]),
+    "best#": lambda sweep: f"{sweep['best']['value']:.4g}" if sweep["best"] else "",
+    "ended#": lambda sweep: "" if sweep["total"] is None else f"{sweep['ended']}/{sweep['total']}",
+    "question…": lambda sweep: " ".join((sweep["question"] or "").split()),
+}
 
 
 def _none_yet(to: str | None, store: str | None) -> str:
     from sweeps.store_file import open_store
 
     words = ["submit", "quickstart", "--to", to] if to else ["run", "quickstart"]
-    first = shlex.join(["gradsweep", *words, *(["--store", store] if store else [])])
+    first = typed(*words, store=store)
     if to:
         return f"no sweeps at {to} yet: {first}"
     here = open_store(store)
@@ -63,9 +78,27 @@ def _none_yet(to: str | None, store: str | None) -> str:
 
 
 @app.command()
-def status(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
-    """Show how far a sweep is, and whether it is running."""
-    _say_status(target_at(to, store).status(name), to, as_json)
+def status(
+    name: Name,
+    watch: Annotated[bool, Option("-w", "--watch", help="keep showing it until it ends")] = False,
+    to: To = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Show how far a sweep is, and its newest configurations.
+
+    It may run anywhere; Ctrl-C ends the watching, not the sweep.
+    """
+    target = target_at(to, store)
+    if watch:
+        from rich.console import Console
+
+        from sweeps import display
+
+        seen = display.watch(name, lambda: target.status(name), Console(stderr=as_json, soft_wrap=True))
+    else:
+        seen = target.status(name)
+    _say_status(seen, to, store, as_json)
 
 
 @app.command()
@@ -85,7 +118,7 @@ def logs(
 @app.command()
 def stop(name: Name, to: To = None, store: Store = None, as_json: Json = False) -> None:
     """Stop a running sweep cleanly; it can be resumed."""
-    _say_status(target_at(to, store).stop(name), to, as_json)
+    _say_status(target_at(to, store).stop(name), to, store, as_json, each=False)
 
 
 @app.command()
@@ -103,40 +136,76 @@ def _say_submitted(submitted: dict[str, Any], as_json: bool) -> None:
     say(submitted, submitted["manifest"].rstrip() or facts(lines.items()), as_json)
 
 
-def document(status: SweepStatus, to: str | None) -> dict[str, Any]:
-    """How far a sweep is, as JSON; what only its store knows is null where that can't be read from here."""
+def document(status: SweepStatus, to: str | None, *, each: bool = True) -> dict[str, Any]:
+    """How far a sweep is, as JSON, with `each` of its newest configurations.
+
+    What only its store knows is null where that can't be read from here.
+    """
     from sweeps.driver.status import COUNTS
 
-    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "store")
+    keys = ("process", *COUNTS, "best", "failures", "undelivered", "question", "tags", "note", "store")
+    recorded = status.recorded or {}
+    configurations = [asdict(standing) for standing in recorded["progress"].configurations] if recorded else None
+    started, finished = (
+        told or recorded.get(key, "") for told, key in ((status.started, "started"), (status.ended, "finished"))
+    )
     return {
         "name": status.name,
         "state": status.state,
         "to": to,
         "detail": status.detail,
-        "started": status.started,
-        "finished": status.ended,
+        "started": started,
+        "finished": finished,
+        "seconds": recorded["seconds"] if recorded else _between(started, finished),
         "said": status.last_line,
-        **{key: (status.recorded or {}).get(key) for key in keys},
+        **{key: recorded.get(key) for key in keys},
+        **({"configurations": configurations} if each else {}),
     }
 
 
-def _say_status(status: SweepStatus, to: str | None, as_json: bool) -> None:
-    """One line per fact."""
-    known = document(status, to)
+def _say_status(status: SweepStatus, to: str | None, store: str | None, as_json: bool, *, each: bool = True) -> None:
+    """One line per fact, and a table of `each` of the newest configurations."""
+    known, lines = document(status, to, each=each), list[tuple[str, Any]]()
     state = status.state + (f" (process {known['process']})" if known["process"] else "")
-    lines: list[tuple[str, Any]] = [("sweep", status.name)]
-    lines.append(("state", f"{state}: {status.detail}" if status.detail else state))
-    lines += [(word, time) for word, time in (("started", status.started), ("ended", status.ended)) if time]
-    if known["total"] is not None:
-        best, waiting = known["best"], known["undelivered"]
+    lines += [("sweep", status.name), ("state", f"{state}: {status.detail}" if status.detail else state)]
+    lines += [(word, _local_time(known[key])) for word, key in TIMES if known[key]]
+    if known["seconds"] is not None:
+        lines.append(("duration", lasting(known["seconds"])))
+    configurations = ""
+    if status.recorded:
+        from sweeps import display
+
+        progress, waiting = status.recorded["progress"], known["undelivered"]
+        sync = "" if known["process"] else f": {typed('sync', status.name, store=store)}"
         counts = ", ".join(f"{known[end]} {end}" for end in ENDS if known[end]) or "none yet"
         lines += [
             ("configurations", f"{known['ended']} of {known['total']} ended: {counts}"),
-            ("running", known["running"]),
-            ("best so far", f"{best['value']:.4g} ({best['name']}), {best['metric']}" if best else "none yet"),
-            ("not in MLflow", f"{waiting} configurations: gradsweep sync {status.name}" if waiting else "nothing"),
+            ("running" if known["process"] else "unfinished", known["running"]),
+            ("best so far", f"{display.best(progress)}, {progress.objective}" if progress.best else "none yet"),
+            ("not in MLflow", f"{waiting} configurations{sync}" if waiting else "nothing"),
             *(("failed", f"{count}: {reason}") for reason, count in known["failures"].items()),
         ]
+        rows = display.table_rows(progress.configurations[: display.ROWS], sys.stdout.encoding)
+        more = display.others(progress, display.ROWS)
+        if rows and each:
+            configurations = "\n\n" + "\n".join(filter(None, [table(display.COLUMNS, rows), more]))
+    lines += [(key, text) for key, text in (("tags", ", ".join(known["tags"] or ())), ("note", known["note"])) if text]
     if status.last_line:
         lines.append(("last line", status.last_line))
-    say(known, facts(lines), as_json)
+    say(known, facts(lines) + configurations, as_json)
+
+
+TIMES = (("started", "started"), ("ended", "finished"))
+
+
+def _between(started: str, finished: str) -> float | None:
+    """How many seconds it took, or has taken until now; None where it has not started."""
+    if not started:
+        return None
+    end = datetime.fromisoformat(finished) if finished else datetime.now(UTC)
+    return (end - datetime.fromisoformat(started)).total_seconds()
+
+
+def _local_time(time: str) -> str:
+    """RFC 3339 as this machine's time, to the minute."""
+    return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}" if time else ""

@@ -41,9 +41,11 @@ def report(
     if written:
         say(written, "\n".join(lines), as_json)
         return
-    _, _, verdict, state = _judged(name, store)
+    _, _, verdict, known = _judged(name, store)
+    state, tags, note = known["state"], known["tags"], known["note"]
     lead = "" if state == "finished" else f"{name} is {state}; these are the results so far.\n\n"
-    say(asdict(verdict) | {"state": state}, lead + verdict_text(verdict), as_json)
+    lead += "".join(f"{key}: {text}\n\n" for key, text in (("Tags", ", ".join(tags)), ("Note", note)) if text)
+    say(asdict(verdict) | {"state": state, "tags": tags, "note": note}, lead + verdict_text(verdict), as_json)
 
 
 @app.command()
@@ -90,15 +92,15 @@ def verdict_text(verdict: Verdict) -> str:
     return "\n\n".join(filter(None, texts))
 
 
-def _judged(name: str, folder: str | None) -> tuple[SweepSpec, tracking.store.Store, Verdict, str]:
-    """The spec, where it is, the verdict so far, and whether it is running, finished or stopped."""
+def _judged(name: str, folder: str | None) -> tuple[SweepSpec, tracking.store.Store, Verdict, dict[str, Any]]:
+    """The spec, where it is, the verdict so far, and how the sweep stands."""
     from sweeps.driver.status import look_at, stored_spec
     from sweeps.driver.sweep import verdict_of
     from sweeps.store_file import open_store
 
     store = open_store(folder)
     spec = stored_spec(name, store)
-    return spec, store, verdict_of(spec, store), look_at(name, store)["state"]
+    return spec, store, verdict_of(spec, store), look_at(name, store)
 
 
 def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
@@ -111,9 +113,9 @@ def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: there is no folder {file.parent}")
     if file.is_dir():
         raise RequestError(f"{file}: can't be written: it is a folder")
-    spec, store, verdict, state = _judged(name, folder)
+    spec, store, verdict, known = _judged(name, folder)
     # The records say "running" of a driver that was killed, too.
-    page, charts = make_report(spec, store, verdict, {"running": "running", "stopped": "killed"}.get(state))
+    page, charts = make_report(spec, store, verdict, {"running": "running", "stopped": "killed"}.get(known["state"]))
     try:
         with replaced(file) as new:
             new.write_text(page, encoding="utf-8")
@@ -125,14 +127,12 @@ def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
 
 def write_figures(name: str, folder: Path, store: str | None) -> dict[str, Any]:
     """Write every figure of a sweep into a folder as SVG, over those written before, but over no other file."""
-    from sweeps.driver.status import stored_spec
     from sweeps.report_page import draw_figures
-    from sweeps.store_file import open_store
     from tracking.figures.style import MARK
     from trainers.files import replaced
 
-    place = open_store(store)
-    album = draw_figures(stored_spec(name, place), place)
+    spec, place, _, _ = _judged(name, store)
+    album = draw_figures(spec, place)
     files = {folder / f"{figure}.svg": picture.svg for figure, picture in album.pictures.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, app, say
+from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, app, say, typed
 from sweeps.commands.text import duration, facts
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.targets.target import RESUME_COMMAND
@@ -105,13 +105,15 @@ def _carry_out(
     again = f"Interrupted. To continue: {command}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
         from sweeps.commands.results import verdict_text
+        from sweeps.disk import shortage
         from sweeps.display import display
         from sweeps.driver.sweep import run as run_sweep
+        from sweeps.plan import disk_bytes
         from sweeps.spec.checks import doubts
         from sweeps.store_file import open_store
 
         asked, place = read(), open_store(store)
-        for line in doubts(asked):
+        for line in [*doubts(asked), *shortage(disk_bytes(asked), place)]:
             log.warning(line)
         try:
             outcome = run_sweep(asked, place, interrupt, executor=executor, resume=resume, show=display)
@@ -125,26 +127,31 @@ def _carry_out(
     counts, failures, lag, verdict = outcome.counts, outcome.failures, outcome.lag, outcome.verdict
     if lag.waiting:
         missing = f"{lag.waiting} configurations are not in MLflow yet ({lag.problem or 'no time left'})"
-        log.warning("%s: to write them: gradsweep sync %s", missing, asked.name)
-    viewing = shlex.join(["gradsweep", "ui", "--store", str(place.where)])
+        log.warning("%s: to write them: %s", missing, typed("sync", asked.name, store=str(place.where)))
+    viewing, uri = typed("ui", store=str(place.where)), asked.tracking.uri
+    browser = f"In the browser{f' (the records are in {uri})' if uri else ''}: {viewing}"
     document = {
         "name": asked.name,
         "store": str(place.where),
         "interrupted": outcome.interrupted is not None,
+        "time_is_up": bool(outcome.time_is_up),
         "counts": asdict(counts),
         "failures": failures,
         "undelivered": lag.waiting,
         "verdict": verdict and asdict(verdict),
         "ui": viewing,
-        "resume": None if outcome.interrupted is None else command,
+        "resume": command if outcome.time_is_up or outcome.interrupted is not None else None,
     }
     if as_json or verdict:
-        say(document, f"{verdict_text(verdict)}\n\nIn the browser: {viewing}" if verdict else "", as_json)
+        say(document, f"{verdict_text(verdict)}\n\n{browser}" if verdict else "", as_json)
     if outcome.interrupted is not None:
         print(again, file=sys.stderr)
         return outcome.interrupted
     for reason, count in failures.items():
         log.warning("%d of %d configurations failed: %s", count, counts.total, reason)
+    if outcome.time_is_up:
+        print(f"{outcome.time_is_up} To continue: {command}", file=sys.stderr)
+        return 1 if failures else 0
     return 1 if failures or not counts.complete else 0
 
 
@@ -164,10 +171,13 @@ def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
 
 def plan_text(plan: dict[str, Any]) -> str:
     """One line per fact."""
+    from sweeps.disk import shown
+    from sweeps.spec.values import span
+
     confirmed = f"at most {plan['confirmed']} of them, on {plan['fresh_seeds']} fresh seeds"
     device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
     at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
-    seconds, memory = plan["seconds"], plan["device_memory"]
+    seconds, memory, within = plan["seconds"], plan["device_memory"], plan["within"]
     lines = {
         "sweep": plan["name"],
         "question": plan["question"] or "none stated",
@@ -183,6 +193,10 @@ def plan_text(plan: dict[str, Any]) -> str:
         "resources": f"{device} per pack, {at_once}",
         "device memory": memory and _device_memory(memory, plan["gpus"]),
         "time": "unknown" if seconds is None else f"{duration(seconds)} (from measured times, without pruning)",
+        "disk": f"about {shown(plan['disk_bytes'])} of records, in the store",
+        "from": plan["from"] and f"{plan['from']}: its results in this space are told to the sampler, in no claim",
+        "within": within and f"{span(within)}, then the sweep stops; a resume has the whole time again",
+        "notify": plan["notify"],
     }
     return facts((name, line) for name, line in lines.items() if line)
 

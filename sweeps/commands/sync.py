@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from sweeps.commands import Json, Name, Store, app, say
+from sweeps.commands import Json, Name, Store, app, say, typed
 from sweeps.driver.signals import Interrupt, Interrupted
 
 PATIENCE_SECONDS = 30.0
@@ -30,7 +30,9 @@ def sync(
     return status
 
 
-def sync_mirrors(name: str, folder: str | None, rebuild: bool = False) -> tuple[int, dict[str, Any]]:
+def sync_mirrors(
+    name: str, folder: str | None, rebuild: bool = False, patience: float = PATIENCE_SECONDS
+) -> tuple[int, dict[str, Any]]:
     """Write until nothing is lacking, or nothing is taken for a while: the exit status, and what became of it.
 
     To do it again changes nothing. With `rebuild` this sweep's runs and studies are deleted first, and made anew.
@@ -54,10 +56,10 @@ def sync_mirrors(name: str, folder: str | None, rebuild: bool = False) -> tuple[
             mirrors = Mirrors(store, name, uri)
             lacking = mirrors.start(rebuild=rebuild)
             try:
-                lacking = max(lacking, mirrors.wait(PATIENCE_SECONDS, interrupt.check, say))
+                lacking = max(lacking, mirrors.wait(patience, interrupt.check, say))
             except Interrupted as signal:
                 status = signal.exit_status
-                print(f"Interrupted. To continue: gradsweep sync {name}", file=sys.stderr)
+                print(f"Interrupted. To continue: {typed('sync', name, store=folder)}", file=sys.stderr)
             left = mirrors.close(0.5)
     document = {"name": name, "delivered": lacking - left.waiting, "waiting": left.waiting, "problem": left.problem}
     return status or int(left.waiting > 0), document

@@ -6,8 +6,11 @@ import io
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
+from functools import partial
 
+LEAST_CUT = 8  # so much of a text that is cut is left
 WIDE = 100_000  # without a terminal: lines in a file may be as long as they are
 LEAST = 20  # columns of a terminal
 _JOINED = re.compile(r"(?<=[^\W\d][-._])(?=[^\W\d])")
@@ -19,10 +22,11 @@ def terminal_width() -> int:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", width: int | None = None) -> str:
-    """A table; a column whose name ends in `#` holds numbers and is set to the right, in `~` words that may be folded.
+    """A table; a column whose name ends in `#` holds numbers and is set to the right, in `~` words that may be folded,
+    in `…` text that is cut where there is no room for it.
 
     It fits `width` (None: the terminal's): first those columns are folded, at spaces and between the parts of a name,
-    then headings, then the other cells at spaces. No cell is cut: on a terminal too narrow its own lines break.
+    then headings, then the other cells at spaces. No other cell is cut: on a terminal too narrow its own lines break.
     """
     from rich.console import Console, JustifyMethod
     from rich.table import Table
@@ -30,9 +34,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
     terminal = sys.stdout.isatty()
     width = width or (terminal_width() if terminal else WIDE)
-    heads = [column.rstrip("#~") for column in columns]
+    heads = [column.rstrip("#~…") for column in columns]
     cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in rows]
-    widths = _widths(columns, heads, cells, width - 2 * (len(columns) - 1))
+    room = width - 2 * (len(columns) - 1)
+    for i in (i for i, column in enumerate(columns) if column.endswith("…")):
+        _cut(i, heads, cells, room)
+    widths = _widths(columns, heads, cells, room)
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=WIDE, height=25, highlight=False, markup=False)
     grid = Table(box=None, pad_edge=False, header_style="bold")
@@ -47,6 +54,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         console.print(Text(_folded(title, width), style="italic"))
     console.print(grid)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
+
+
+def _cut(column: int, heads: Sequence[str], cells: Sequence[list[str]], room: int) -> None:
+    """Shorten the cells of a column to the room that the others leave it."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    needs = [max(map(cell_len, of)) for of in zip(heads, *cells, strict=True)]
+    for row in cells:
+        text = Text(row[column])
+        text.truncate(max(LEAST_CUT, room - sum(needs) + needs[column]), overflow="ellipsis")
+        row[column] = text.plain
 
 
 def _widths(columns: Sequence[str], heads: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[int]:
@@ -82,16 +101,28 @@ def _folded(text: str, width: int, names: bool = False) -> str:
 
 
 def facts(lines: Iterable[tuple[str, object]]) -> str:
-    """One line per fact: its name, and what it is."""
-    return "\n".join(f"{name:<15} {value}" for name, value in lines)
+    """One line per fact: its name, and what it is; on a terminal it goes on below itself."""
+    written = [f"{name:<15} {value}" for name, value in lines]
+    if sys.stdout.isatty():
+        wrap = partial(textwrap.fill, width=terminal_width(), subsequent_indent=" " * 16, break_on_hyphens=False)
+        # A command or an address is there to be copied.
+        written = [wrap(line, break_long_words=False) for line in written]
+    return "\n".join(written)
 
 
 def duration(seconds: float) -> str:
     """Seconds in round words: `about 40 s`, `about 3 min`, `about 2.5 h`."""
+    if 10 <= seconds < 90:
+        seconds = round(seconds, -1)
+    return f"about {lasting(max(1.0, seconds))}"
+
+
+def lasting(seconds: float) -> str:
+    """Seconds in the unit that fits: `42 s`, `3 min`, `2.5 h`, `1.2 days`."""
     if seconds < 90:
-        return f"about {max(1, round(seconds)):d} s" if seconds < 10 else f"about {round(seconds, -1):.0f} s"
+        return f"{seconds:.0f} s"
     if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
+        return f"{seconds / 60:.0f} min"
     if seconds < 2 * 86400:
-        return f"about {seconds / 3600:.1f} h"
-    return f"about {seconds / 86400:.1f} days"
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"

@@ -50,14 +50,24 @@ class Bucket:
         with self._files.open_output_stream(f"{self._root}/{name}") as stream:
             stream.write(content)
 
-    def get(self, name: str, folder: Path) -> None:
-        """Copy a file from there."""
+    def read(self, name: str) -> bytes:
+        """What a file holds."""
         with self._files.open_input_stream(f"{self._root}/{name}") as stream:
-            (folder / name).write_bytes(stream.read())
+            return bytes(stream.read())
 
     def delete(self, name: str) -> None:
         """Delete a file."""
         self._files.delete_file(f"{self._root}/{name}")
+
+    def everything(self) -> list[str]:
+        """The files in it and in the folders in it, by their paths inside."""
+        entries = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True, recursive=True))
+        return [info.path.removeprefix(f"{self._root}/") for info in entries if info.type == fs.FileType.File]
+
+    def delete_everything(self) -> None:
+        """Delete it with all that is in it, if it is there."""
+        if self._files.get_file_info(self._root).type == fs.FileType.Directory:
+            self._files.delete_dir(self._root)
 
 
 patient = retry(
@@ -87,7 +97,7 @@ def mirror(url: str, sweep: str, pack: str) -> Iterator[tuple[Path, Callable[[],
         @patient
         def fetch() -> None:
             for name in bucket.names():
-                bucket.get(name, folder)
+                (folder / name).write_bytes(bucket.read(name))
 
         @patient
         def push() -> None:

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from search_spaces.plan import Row, SearchPlan
-from search_spaces.search import Counts, ask, counts, ended, history, search_has_ended, whole
-from search_spaces.space import Value
+from search_spaces.search import ask, ended, history, search_has_ended, whole
 from search_spaces.suggest import point
 from sweeps.driver.extension import lacking
 from sweeps.driver.kept import Kept
 from sweeps.driver.packs import End, Metrics, Pack, PackedConfiguration, PackReport, metrics_of
+from sweeps.driver.progress import Progress, name_of, progress_of
 from sweeps.plan import pack_size
 from sweeps.spec.reading import SweepSpec
 from tracking.extended import as_one, chains, state_of
@@ -41,36 +42,23 @@ from trainers.objectives import LAST
 _SHARED = sorted({f.name for f in fields(Row)} & {f.name for f in fields(Configuration)})
 
 
-@dataclass(frozen=True)
-class Best:
-    """The best complete configuration so far, by the first objective."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A sweep at one moment, for display; `epochs` are those of configurations, so far and in all."""
-
-    counts: Counts
-    epochs: int
-    epochs_in_all: int
-    best: Best | None
-
-
 class Driver:
     """See the module. One thread writes; `progress` may be read from any.
 
     `states` is the folder in which workers keep the states of the packs in training, `kept` what is kept of complete
-    configurations. `trained` says whether anything has been recorded since this driver started.
+    configurations; `earlier` is what the sampler is told before any result. `trained` says whether anything has been
+    recorded since this driver started. Where its time is limited (`resources.within`), it hands out nothing once that
+    is up, and an executor trains no further epoch.
     """
 
-    def __init__(self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Kept) -> None:
+    def __init__(
+        self, spec: SweepSpec, ledger: Ledger, sweep: Sweep, states: Path, kept: Kept, earlier: tuple[Row, ...] = ()
+    ) -> None:
         self.states = states
         self.trained = False
+        self._until = time.monotonic() + (spec.resources.within or math.inf)
         self._spec = spec
-        self._plan: SearchPlan = spec.search_plan()
+        self._plan: SearchPlan = replace(spec.search_plan(), earlier=earlier)
         self._pack_sizes = pack_size(spec), pack_size(spec, confirming=True)
         self._objectives = tuple(spec.objectives)
         self._ledger = ledger
@@ -89,7 +77,9 @@ class Driver:
             self._note(c, objectives.get(c.number, {}))
         running = [c for c in self._configurations if c.state == "running"]
         self._ended = len(self._rows) - len(running)
-        self._epochs = sum(epoch > 0 for past in objectives.values() for epoch in past)
+        # For `progress`: the first objective by epoch, and the last epoch, of each configuration.
+        self._by_epoch = {number: {**past} for number, past in objectives.items()}
+        self._reached = {number: max(past) for number, past in objectives.items() if past}
         self._hand_out(running)
         self._follow([*self._families])
         for file in self.states.glob("*.npz*"):
@@ -100,17 +90,14 @@ class Driver:
     @property
     def progress(self) -> Progress:
         """How far the sweep is."""
-        now = counts(self._plan, self._rows)
-        packs = [*self._waiting, *self._live.values()]
-        left = sum(c.members[0].epochs - max(c.past, default=0) for pack in packs for c in pack.configurations)
-        left += (now.total - now.ended - now.running) * self._plan.epochs
-        complete = [
-            (r.values[0], r) for r in whole(self._rows) if r.state == "complete" and r.values and r.confirms is None
-        ]
-        choose = max if self._plan.goals[0] == "maximize" else min
-        value, row = choose(complete, key=lambda pair: pair[0], default=(math.nan, None))
-        best = Best(name_of(row.arm, row.parameters), value) if row else None
-        return Progress(now, self._epochs, self._epochs + left, best)
+        # Copied at once: the thread that records goes on.
+        configurations, reached = self._configurations.copy(), self._reached.copy()
+        rows = self._rows[: len(configurations)]
+        return progress_of(self._spec, self._plan, configurations[: len(rows)], rows, reached, self._objectives_of)
+
+    def _objectives_of(self, numbers: Sequence[int]) -> dict[int, dict[int, float]]:
+        """The first objective by epoch, of these configurations."""
+        return {number: self._by_epoch.get(number, {}).copy() for number in numbers}
 
     def failures(self) -> list[str]:
         """The reason of each configuration that failed."""
@@ -118,6 +105,8 @@ class Driver:
 
     def next_pack(self) -> Pack | None:
         """The next pack to train; None if there is none now."""
+        if self.time_is_up:
+            return None
         while not self._waiting:
             if self._exhausted_at == self._ended:
                 return None
@@ -136,7 +125,12 @@ class Driver:
     @property
     def more_later(self) -> bool:
         """Whether packs may follow though there is none now: confirmations, or what a lost worker was training."""
-        return bool(self._live)
+        return bool(self._live) and not self.time_is_up
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether this driver has had its time."""
+        return time.monotonic() >= self._until
 
     @property
     def waiting(self) -> set[str]:
@@ -179,9 +173,6 @@ class Driver:
                 left.append(replace(c, past=past, courses=courses))
         self._write(epochs, ends)
         self.trained = True
-        self._epochs += sum(
-            epochs[c.number].epoch not in {0, *c.past} for c in pack.configurations if c.number in epochs
-        )
         self._follow([n if (head := self._configurations[n].extends) is None else head for n in ends])
         if left:
             self._live[pack.id] = replace(pack, configurations=tuple(left))
@@ -214,6 +205,9 @@ class Driver:
             rows.append(row)
             records.append(replace(self._configurations[number], **_shared(row), traceback=end.traceback))
         self._ledger.record(self._sweep, epochs, records)
+        for number, recorded in epochs.items():
+            self._by_epoch.setdefault(number, {}).setdefault(recorded.epoch, recorded.objective)
+            self._reached[number] = max(recorded.epoch, self._reached.get(number, -1))
         for row, c in zip(rows, records, strict=True):
             self._rows[c.number], self._configurations[c.number] = row, c
         self._ended += len(rows)
@@ -283,7 +277,6 @@ class Driver:
             self._write({copy.number: e}, {copy.number: (end, past)} if e is records[-1] else {})
         if self._rows[copy.number].state == "running":
             self._write({}, {copy.number: (end, past)})
-        self._epochs += sum(epoch > max(copy.epoch, 0) for epoch in past)
 
     @property
     def _whole_course(self) -> bool:
@@ -370,13 +363,6 @@ def epoch_of(records: Sequence[EpochRecord], objective: float) -> Epoch:
     names = tuple(records[0].metrics)
     values = np.array([[r.metrics[name] for name in names] for r in records], dtype=np.float64)
     return Epoch(records[0].epoch, records[0].engine, names, values, objective)
-
-
-def name_of(arm: str, parameters: Mapping[str, Value]) -> str:
-    """What a configuration is called: its arm's name, or what was searched, as `alpha=2 r=0.01`."""
-    if arm:
-        return arm
-    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in parameters.items())
 
 
 def _shared(record: Row | Configuration) -> dict[str, Any]:

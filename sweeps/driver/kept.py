@@ -71,8 +71,9 @@ class Kept:
         from sweeps.driver.bucket import Bucket
 
         with tempfile.TemporaryDirectory(prefix="gradsweep-kept-") as folder:
-            Bucket(self.bucket).get(name, Path(folder))
-            return load_states(Path(folder) / name)
+            file = Path(folder) / name
+            file.write_bytes(Bucket(self.bucket).read(name))
+            return load_states(file)
 
     def has_states(self, number: int) -> bool:
         """Whether more epochs of a configuration can go on from here. Raises OSError."""

@@ -17,7 +17,7 @@ import logging
 import math
 import platform
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +110,7 @@ class PackReport:
 
 def train_pack(
     pack: Pack, states: Path | None = None, kept: Kept | None = None, *, device: str = "cpu", threads: int = 1
-) -> Iterator[PackReport]:
+) -> Generator[PackReport]:
     """Train a pack to its end and yield one report per epoch; epoch 0 is the state before the first step.
 
     The names of the files in which the states are saved after every epoch but the last begin with `states`; a former

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,16 +23,21 @@ from search_spaces.plan import SearchPlan
 from search_spaces.search import Counts
 from search_spaces.space import Choice
 from search_spaces.suggest import distributions_as_json
-from sweeps.driver.driver import Driver, Progress
+from sweeps.driver import marks, notify
+from sweeps.driver.driver import Driver
+from sweeps.driver.earlier import told
 from sweeps.driver.extension import extensions
 from sweeps.driver.growth import differences
 from sweeps.driver.kept import Kept
 from sweeps.driver.orphans import marked
 from sweeps.driver.packs import other_data
+from sweeps.driver.progress import Progress
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions
+from sweeps.environment import ray_address
 from sweeps.spec.reading import SweepSpec, parse
+from sweeps.spec.values import span
 from tracking.ledger import Ledger, opened
 from tracking.locks import driver_lock
 from tracking.mirrors.follower import Lag, Mirrors, check_login, refuse_foreign
@@ -58,7 +64,8 @@ class Outcome:
     """How a run ended.
 
     `interrupted` is the exit status of the signal that ended it, else None; `verdict` is None if there was none yet;
-    `lag` says what the mirrors still lack; `failures` how many configurations failed for which reason.
+    `lag` says what the mirrors still lack; `failures` how many configurations failed for which reason. `time_is_up` is
+    a line about how far the sweep has come, "" unless its time was up.
     """
 
     spec: SweepSpec
@@ -67,10 +74,11 @@ class Outcome:
     lag: Lag
     verdict: Verdict | None
     interrupted: int | None = None
+    time_is_up: str = ""
 
 
 def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, resume: bool, show: Show) -> Outcome:
-    """Run or resume a sweep until all its configurations have ended or a signal comes.
+    """Run or resume a sweep until all its configurations have ended, its time is up, or a signal comes.
 
     Raises RequestError if the sweep exists (without `resume`) or was started with another spec; SearchError if it is
     already running; DataError for its data; Interrupted for a signal before anything was started.
@@ -92,19 +100,25 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
         ledger = Ledger.create(store.ledger_url)
         held.callback(ledger.close)
         ledger.reconnected = lock_again
-        _refuse_another(spec, store, ledger, digests)
+        before = _refuse_another(spec, store, ledger, digests)
+        begun = before.begun if before else time.time_ns() // 1_000_000
+        earlier, told_first = told(spec, ledger, begun)
         if executor == "ray":
-            log.info("starting Ray")  # half a minute, to import it too
+            address = ray_address()  # half a minute, to import it too
+            log.info(f"connecting to the Ray cluster of RAY_ADDRESS={address}" if address else "starting Ray")
         workers = importlib.import_module(EXECUTORS[executor])
         # Before anything is written: a cluster may be unfit for the sweep.
         machines = held.enter_context(ExitStack())
         machines.enter_context(workers.opened(spec.resources, store, interrupt))
-        asked = _sweep(spec, digests)
+        asked = _sweep(spec, digests, begun, told_first)
         sweep = ledger.respecify(ledger.begin(asked), asked)
+        marks.claim(store, sweep)
         kept = Kept.of(spec.name, store, spec.resources.keep)
         for line in extensions(spec, ledger.configurations(sweep), kept):
             log.info(line)
-        driver = Driver(spec, ledger, sweep, store.states(spec.name), kept)
+        if told_first:
+            log.info("from %s", told_first)
+        driver = Driver(spec, ledger, sweep, store.states(spec.name), kept, earlier)
         mirrors = Mirrors(store, spec.name, spec.tracking.uri)
         mirrors.start()
 
@@ -113,16 +127,32 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
 
         # Noted first: to stop Ray takes seconds.
         interrupt.on_stop = lambda: end("killed", "Interrupted; `gradsweep run --resume` continues it.")
-        verdict = interrupted = None
+
+        def tell(state: str, reason: str) -> notify.Notice | None:
+            if (url := spec.tracking.notify) is None:
+                return None
+            now, failures = driver.progress, Counter(driver.failures())
+            return notify.Notice(url, notify.document(spec, store, state, reason, now, failures, verdict))
+
+        verdict = interrupted = notice = None
+        time_is_up = ""
         try:
             with show(spec.name, lambda: driver.progress):
                 workers.run(driver, spec.resources, interrupt, store.checkpoints)
             machines.close()
+            with suppress(RequestError):  # a bucket that does not answer now
+                marks.release(store, sweep)
             verdict = verdict_of(spec, store)
-            status = "finished" if driver.progress.counts.complete else "failed"
+            now = driver.progress.counts
+            status = "finished" if now.complete else "failed"
+            if spec.resources.within and driver.time_is_up and now.ended < now.total:
+                how_far = f"{now.ended} of {now.total} configurations have ended."
+                time_is_up = f"The time (within: {span(spec.resources.within)}) is up: {how_far}"
+                status = "killed"
             leave_for_mlflow(spec, store, verdict, status)
-            end(status, f"{spec.question}\n\n{verdict.markdown}" if spec.question else verdict.markdown)
+            end(status, "\n\n".join(filter(None, (time_is_up, spec.question, verdict.markdown))))
             interrupt.on_stop = lambda: None
+            notice = tell("stopped" if time_is_up else status, time_is_up)
             mirrors.wait(
                 PATIENCE_SECONDS,
                 interrupt.check,
@@ -130,16 +160,23 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             )
         except Interrupted as signal:
             interrupted = signal.exit_status
+            notice = notice or tell("interrupted", "a signal has come")
         except Exception as error:
             note = one_line(error)
             if not isinstance(error, GradsweepError):
                 note += f"\n\n```\n{traceback.format_exc()}```"
             with suppress(LedgerError):
                 end("failed", note)
+            notice = notice or tell("failed", one_line(error))
             raise
         finally:
             lag = mirrors.close(HURRY_SECONDS)
-        return Outcome(spec, driver.progress.counts, Counter(driver.failures()), lag, verdict, interrupted)
+            if notice:
+                hurry = interrupt.number is not None
+                patience = notify.HURRY_SECONDS if hurry else notify.PATIENCE_SECONDS
+                notice.wait(patience, lambda: not hurry and interrupt.number is not None)
+        failures = Counter(driver.failures())
+        return Outcome(spec, driver.progress.counts, failures, lag, verdict, interrupted, time_is_up)
 
 
 def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
@@ -147,8 +184,8 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
     with opened(spec.name, store) as (ledger, sweep):
         counts = counts_of(spec, ledger.configurations(sweep))
     claims = spec.judged_claims()
-    first = parse(sweep.first_spec, spec.name, begun=True).judged_claims() if sweep.first_spec else claims
-    known = [replace(claim, name="", says="") for claim in first]
+    begun = parse(sweep.first_spec, spec.name, begun=True) if sweep.first_spec else None
+    known = [replace(claim, name="", says="") for claim in (begun.judged_claims() if begun else claims)]
     return judge(
         load_wide(spec.name, store),
         outcomes(spec.name, store),
@@ -159,6 +196,7 @@ def verdict_of(spec: SweepSpec, store: Store) -> Verdict:
         confirming=spec.confirm is not None,
         later=[claim.name for claim in claims if replace(claim, name="", says="") not in known],
         left=counts.total - counts.ended,
+        seeds_added=begun is not None and (begun.seeds, begun.fresh_seeds) != (spec.seeds, spec.fresh_seeds),
     )
 
 
@@ -194,14 +232,16 @@ def _refuse(spec: SweepSpec, store: Store, resume: bool) -> None:
     check_login(spec.tracking.uri or store.mlflow_uri)
     if not there:
         refuse_foreign(store, spec.name, spec.tracking.uri)
+        marks.refuse_foreign(store, spec.name, "")
 
 
-def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> None:
-    """An existing sweep of this name must have this spec, or less of the same, these packages and data."""
+def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapping[str, str]) -> Sweep | None:
+    """An existing sweep of this name must have this spec, or less of the same, these packages and data; that sweep."""
     try:
         sweep = ledger.sweep(spec.name)
     except SearchError:
-        return
+        return None
+    marks.refuse_foreign(store, spec.name, sweep.mark)
     before = parse(sweep.spec, spec.name, begun=True)
     if keys := differences(before, spec):
         raise RequestError(
@@ -213,6 +253,7 @@ def _refuse_another(spec: SweepSpec, store: Store, ledger: Ledger, digests: Mapp
     for data, digest in sweep.digests.items():
         if (here := digests.get(data, digest)) != digest:
             raise RequestError(f"{other_data(data, digest, here)}: restore it, or choose another --name")
+    return sweep
 
 
 def _values(plan: SearchPlan) -> list[object]:
@@ -221,7 +262,7 @@ def _values(plan: SearchPlan) -> list[object]:
     return [*plan.base.values(), *(value for arm in plan.arms.values() for value in arm.values()), *choices]
 
 
-def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
+def _sweep(spec: SweepSpec, digests: dict[str, str], begun: int, told_first: str) -> Sweep:
     plan = spec.search_plan()
     return Sweep(
         name=spec.name,
@@ -236,10 +277,12 @@ def _sweep(spec: SweepSpec, digests: dict[str, str]) -> Sweep:
             "objective": ", ".join(f"{o.direction} {o.name}" for o in spec.objectives),
             "claim": spec.claim or "none",
             "confirm": f"{plan.confirm} and the arms, {len(spec.fresh_seeds)} seeds" if plan.confirm else "none",
-        },
+        }
+        | ({"from": told_first} if told_first else {}),
         objectives=tuple((o.name, o.direction) for o in spec.objectives),
         space=distributions_as_json(plan.space),
         versions=versions(),
         digests=digests,
         commit=git_commit(),
+        begun=begun,
     )

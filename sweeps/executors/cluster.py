@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -26,7 +25,7 @@ log = logging.getLogger("gradsweep")
 LOOK_SECONDS = 60.0  # a machine's first worker takes some seconds to start
 # A cluster that may grow: KubeRay's, or one that Ray's own launcher has started.
 GROWS = "RAY_USAGE_STATS_KUBERAY_IN_USE"
-LAUNCHED = Path("~/ray_bootstrap_config.yaml")
+LAUNCHED = "~/ray_bootstrap_config.yaml"
 
 
 def check(resources: Resources, store: Store, *, away: bool) -> None:
@@ -35,7 +34,7 @@ def check(resources: Resources, store: Store, *, away: bool) -> None:
     if not away:
         check_size(resources, [node["Resources"] for node in nodes], cluster=False)
         return
-    grows = GROWS in os.environ or LAUNCHED.expanduser().exists()
+    grows = GROWS in os.environ or os.path.exists(os.path.expanduser(LAUNCHED))
     if not grows:
         check_size(resources, [node["Resources"] for node in nodes])
     if several := grows or len(nodes) > 1:

@@ -6,7 +6,7 @@ The same interface as `sweeps.executors.ray_tune.run`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import train_pack
@@ -38,10 +38,12 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
     device = "cuda" if resources.gpus else "cpu"
     while (pack := driver.next_pack()) is not None:
         states = driver.states_file(pack.id)
-        reports = train_pack(pack, states, driver.kept, device=device, threads=resources.cpus)
-        try:
-            for report in reports:
-                driver.record(report)
-                interrupt.check()
-        except DeviceLost as error:
-            raise SweepStopped(f"pack {pack.id}: {error}; a resume begins with a new process") from error
+        with closing(train_pack(pack, states, driver.kept, device=device, threads=resources.cpus)) as reports:
+            try:
+                for report in reports:
+                    driver.record(report)
+                    interrupt.check()
+                    if driver.time_is_up:
+                        return
+            except DeviceLost as error:
+                raise SweepStopped(f"pack {pack.id}: {error}; a resume begins with a new process") from error

@@ -32,7 +32,7 @@ from sweeps.driver.bucket import forget, forget_others, mirror
 from sweeps.driver.driver import Driver
 from sweeps.driver.packs import Pack, PackReport, train_pack
 from sweeps.driver.signals import Interrupt
-from sweeps.environment import environment
+from sweeps.environment import environment, ray_address
 from sweeps.executors import cluster
 from sweeps.executors.ray_session import ray_session
 from sweeps.spec.reading import Resources
@@ -148,7 +148,7 @@ class Bookkeeper(tune.Callback):
     """Hands the workers' reports to the driver, and what ends the run to Tune's loop: a signal, a full disk.
 
     `states` are the bucket and the sweep; there it deletes the states of a pack that is done. Where the driver has
-    failed they stay: a resume continues from them.
+    failed or its time is up they stay: a resume continues from them.
     """
 
     def __init__(self, driver: Driver, interrupt: Interrupt, states: tuple[str, str] | None) -> None:
@@ -157,17 +157,19 @@ class Bookkeeper(tune.Callback):
         self.states = states
         self.losses: Counter[str] = Counter()  # pack -> how many workers it has lost
         self.error: Exception | None = None
+        self.training = False  # whether some trial is
         self._ran = time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.check()
         # The newest are the last; the ended ones stay in the list.
-        if any(trial.status == "RUNNING" for trial in reversed(trials)):
+        if training := any(trial.status == "RUNNING" for trial in reversed(trials)):
             self._ran = time.monotonic()
         elif trials and time.monotonic() - self._ran > WAIT_SECONDS:
-            away = os.environ.get("RAY_ADDRESS")
+            away = ray_address()
             log.warning("%s: waiting", "the cluster has no room for a pack" if away else "no worker has started yet")
             self._ran = math.inf  # once; again when it has been full again
+        self.training = training
 
     def check(self) -> None:
         """Raise what has come up."""
@@ -202,7 +204,7 @@ class Bookkeeper(tune.Callback):
         parcel = trial.config["parcel"]
         parcel.pack = None
         del self.losses[parcel.id]
-        if self.states:
+        if self.states and not self.driver.reissue(parcel.id).configurations:
             try:
                 forget(*self.states, parcel.id)
             except OSError as failure:
@@ -214,6 +216,29 @@ class Bookkeeper(tune.Callback):
         if self.losses[pack] <= LOST_WORKERS:
             log.warning("pack %s: its worker was lost%s; another one continues it", pack, why)
         return self.losses[pack]
+
+
+class TimeIsUp(tune.Stopper):
+    """Once the driver's time is up, ends each trial after the epoch that it is in, and those that have not begun.
+
+    Tune copies it, and pickles it for its snapshots.
+    """
+
+    def __init__(self, driver: Driver, keeper: Bookkeeper) -> None:
+        self._driver, self._keeper = driver, keeper
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TimeIsUp:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._driver.time_is_up
+
+    def stop_all(self) -> bool:
+        """Not while some trial is in an epoch: it would be lost."""
+        return self._driver.time_is_up and not self._keeper.training
 
 
 def _failure_of(trial: Any) -> tuple[str, str] | None:
@@ -245,12 +270,12 @@ def opened(resources: Resources, store: Store, interrupt: Interrupt) -> Iterator
 
     Raises RequestError where it is not, Interrupted after a signal.
     """
-    away = bool(os.environ.get("RAY_ADDRESS"))
+    address = ray_address()
     # Only the driver connects to databases and to MLflow: its workers don't inherit the credentials.
-    with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), away=away):
+    with ray_session(dict.fromkeys((*CREDENTIALS, *store.variables), ""), address=address):
         interrupt.install()  # starting Ray takes SIGTERM away
         interrupt.check()
-        cluster.check(resources, store, away=away)
+        cluster.check(resources, store, away=bool(address))
         yield
 
 
@@ -276,7 +301,7 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
             "kept": driver.kept,
             "cpus": resources.cpus,
             "gpus": resources.gpus,
-            "folder": "" if os.environ.get("RAY_ADDRESS") else os.getcwd(),
+            "folder": "" if ray_address() else os.getcwd(),
         }
         tune.run(
             tune.with_resources(train_trial, {"cpu": resources.cpus, "gpu": resources.gpus}),
@@ -286,6 +311,7 @@ def run(driver: Driver, resources: Resources, interrupt: Interrupt, bucket: str 
             search_alg=PackSearcher(driver),
             max_concurrent_trials=limit,
             callbacks=[keeper],
+            stop=TimeIsUp(driver, keeper),
             storage_path=str(folder),
             reuse_actors=True,
             max_failures=LOST_WORKERS,
@@ -301,7 +327,7 @@ def _limit(resources: Resources) -> int | None:
     """How many packs are trained at once; None: Ray decides, and an autoscaling cluster grows."""
     if resources.concurrent != "auto":
         return int(resources.concurrent)
-    if os.environ.get("RAY_ADDRESS"):
+    if ray_address():
         room = os.environ.get("GRADSWEEP_PACKS")  # of a pool that grows as far as this
         return int(room) if room else None
     have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

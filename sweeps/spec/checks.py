@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from search_spaces.space import Choice, Range, Value, effective, own_values
 from sweeps.spec.claims import KINDS
-from sweeps.spec.model import SweepSpec
+from sweeps.spec.model import SearchSpec, SweepSpec
 from sweeps.spec.values import Problem
 from sweeps.spec.yaml_lines import Path
 from tracking.verdict.claims import BEST, SECONDS
@@ -224,8 +224,24 @@ def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
         seen.add(claim.name)
 
 
+def _told(name: str, search: SearchSpec) -> Iterator[str]:
+    """Why a sampler can't be told what an earlier sweep knows."""
+    from search_spaces.samplers import NAMES, sees
+
+    sampler = search.sampler["name"]
+    if search.from_ == name:
+        yield f"must be another sweep, but got this one's own name, {shown(name)}"
+    if sampler in NAMES and sees(search.sampler) == "nothing":
+        able = ", ".join(other for other in NAMES if sees({"name": other}) != "nothing")
+        yield f"has no effect: sampler {sampler} learns from no results; {able} do"
+    if sampler == "cmaes" and (given := [o for o in ("x0", "sigma0", "use_separable_cma") if o in search.sampler]):
+        yield f"does not go with {given[0]}: it says where cmaes starts, too"
+
+
 def _unknown_metric(word: str, known: Sequence[str]) -> str:
-    where = "gradsweep metrics lists what is recorded, as validation.accuracy and train.loss"
+    of_gradients = ("gradient.data.", "gradient.total.", "layer.")
+    short = [name for name in known if not name.startswith(of_gradients)]
+    where = f"known are {', '.join(short)}, and those of gradients and layers that `gradsweep metrics` lists"
     return f"unknown metric {shown(word)}; {did_you_mean(word, known, where)}"
 
 
@@ -244,6 +260,8 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
         yield ("search", "space", "alpha"), text
     if spec.search.configurations is None and plan.sampler["name"] != "grid":
         yield ("search", "configurations"), "is missing: how many to try, besides the arms"
+    if spec.search.from_ is not None:
+        yield from ((("search", "from"), rule) for rule in _told(spec.name, spec.search))
     for part, check in (("sampler", check_sampler), ("pruner", check_pruner)):
         try:
             check(plan)

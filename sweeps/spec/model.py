@@ -33,8 +33,10 @@ from sweeps.spec.values import (
     Goal,
     Name,
     Part,
+    Seconds,
     Seeds,
     Uri,
+    Webhook,
     earlier_is_better,
     optional,
 )
@@ -99,6 +101,9 @@ class SearchSpec(Part):
     configurations: int | None = optional(
         None, "how many, besides the arms; a grid has all of its points where it is not given", ge=1, le=MOST
     )
+    from_: Name | None = optional(
+        None, "an earlier sweep of the store, whose results in this space the sampler is told first", alias="from"
+    )
     pruner: Named | None = optional(None, "{name, min_epochs, ...}: the pruner and its options")
 
 
@@ -116,6 +121,9 @@ class Resources(Part):
     gpus: float = optional(0, "GPUs per pack, at most one; packs share one by fractions", ge=0, le=1)
     pack: int = optional(8, "configurations per pack, at most; fewer where cores would be idle", ge=1)
     concurrent: Concurrent = optional("auto", "packs at once; auto: as many as the machine or the cluster has room for")
+    within: Seconds | None = optional(
+        None, "how long a driver trains, as 2h, 90m, 1h30m, 1d or seconds; then the sweep stops, and can be resumed"
+    )
     keep: Literal["weights", "states"] | None = optional(
         None,
         "of each complete configuration, weights: what `gradsweep weights` writes as PyTorch files | "
@@ -135,6 +143,9 @@ class Tracking(Part):
     """Where the records go."""
 
     uri: Uri | None = optional(None, "an MLflow server's address; null: the store's own")
+    notify: Webhook | None = optional(
+        None, "a web address that is sent one JSON document when the sweep ends, stops or fails"
+    )
 
 
 def _listed(value: Any) -> Any:
@@ -214,6 +225,7 @@ class SweepSpec(Part):
 
             configurations = len(grid(search.space, base, **search.sampler))
         searched = dict(search) | {"configurations": configurations}
+        del searched["from_"]
         return SearchPlan(goals, self.arms, base=base, epochs=self.longest, confirm=confirm, **packs, **searched)
 
     def to_yaml(self) -> str:
@@ -227,9 +239,12 @@ class SweepSpec(Part):
         if len(self.objective) == 1:
             (data["objective"],) = data["objective"]
         data["claims"] = [claim.given for claim in self.claims]
+        if search := data["search"]:
+            search["from"] = search.pop("from_")
         # Left out where there are none, so that a sweep begun without them is the same sweep.
-        optional_keys = ((data, "search"), (data, "claims"), (data, "confirm"), (data["search"], "pruner"))
-        for part, key in (*optional_keys, (data["resources"], "keep")):
+        named = (data, "search"), (data, "claims"), (data, "confirm"), (search, "pruner"), (search, "from")
+        resources, tracking = data["resources"], data["tracking"]
+        for part, key in (*named, (resources, "within"), (resources, "keep"), (tracking, "notify")):
             if part and not part[key]:
                 del part[key]
         return dump(data)

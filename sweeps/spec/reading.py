@@ -29,6 +29,7 @@ from trainers.members import FIELDS
 __all__ = ["Resources", "SpecError", "SweepSpec", "parse", "read", "studies"]
 
 LARGEST = 1 << 20  # bytes
+LISTED = "`gradsweep fields` lists them"
 
 
 def studies() -> dict[str, str]:
@@ -184,4 +185,4 @@ def _unknown(path: Path) -> str:
             return "unknown key; the seeds of all configurations are given by seeds"
         if key in FIELDS:
             return f"unknown key; {key} is given in arms and searched in search.space"
-    return f"unknown key; {did_you_mean(key, known)}"
+    return f"unknown key; {did_you_mean(key, known, LISTED)}"

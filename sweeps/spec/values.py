@@ -6,10 +6,11 @@ A validator gives what is meant by what was written. It raises ValueError with w
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -35,6 +36,8 @@ MOST_SEEDS = 10_000
 # KubeRay appends six characters to make a cluster's name, and "-serve-svc" to that: 63 in all.
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?")
 ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,46}")
+SPAN = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?){unit})?" for unit in "dhms"))
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}  # seconds
 PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *%")
 URI_SCHEMES = ("http", "https", "sqlite", "postgresql")
 KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -94,6 +97,26 @@ def concurrent(value: Any) -> Any:
     raise ValueError(f"must be auto or a whole number >= 1, but got {shown(value)}")
 
 
+def seconds(value: Any) -> float:
+    """A span of time in seconds, of `2h`, `1h30m`, `1d` or a number of them."""
+    length = float(value) if type(value) in (int, float) else 0.0
+    if isinstance(value, str) and (written := SPAN.fullmatch(value)):
+        length = sum(float(amount or 0) * UNITS[unit] for unit, amount in written.groupdict().items())
+    if not 0 < length < math.inf:
+        raise ValueError(f"must be a time like 2h, 90m, 30s, 1h30m or 1d, or seconds, but got {shown(value)}")
+    return length
+
+
+def span(seconds: float) -> str:
+    """Seconds as `seconds` reads them: `2h`, `1h30m`, `0.5s`."""
+    parts = []
+    for unit, size in UNITS.items():
+        whole = seconds // size if size > 1 else seconds
+        seconds -= whole * size
+        parts += [f"{whole:.15g}{unit}"] if whole else []
+    return "".join(parts)
+
+
 def tracking_uri(uri: str) -> str:
     """MLflow's address without a password: a spec is shown to everybody who may see the sweep."""
     right = "must be like http://HOST:5000"
@@ -107,6 +130,21 @@ def tracking_uri(uri: str) -> str:
     if parts.scheme.partition("+")[0] not in URI_SCHEMES or not (parts.netloc or parts.scheme == "sqlite"):
         raise ValueError(f"{right} (or {', '.join(URI_SCHEMES[1:])}), but got {shown(uri)}")
     return uri
+
+
+def webhook(url: str) -> str:
+    """Where a notice is posted; without a password, as the store file is."""
+    right = "must be like https://HOST/PATH"
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises where it is none)
+    except ValueError as error:
+        raise ValueError(f"{right}: {error}") from None
+    if parts.username is not None or any(name == "password" for name, _ in parse_qsl(parts.query)):
+        raise ValueError("must not hold a user or a password: a spec is shown to everybody who may see the sweep")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
+        raise ValueError(f"{right}, but got {shown(url)}")
+    return url
 
 
 def space(value: Any, validate: Callable[[Any], Any]) -> Any:
@@ -124,7 +162,9 @@ def when(value: Any) -> When:
     condition = {}
     for field, allowed in value.items():
         if field not in MEMBER_TYPES or field == "seed":
-            refuse([((field,), f"unknown field; {did_you_mean(field, [f for f in MEMBER_TYPES if f != 'seed'])}")])
+            known = [name for name in MEMBER_TYPES if name != "seed"]
+            hint = did_you_mean(field, known, "`gradsweep fields base` lists them")
+            refuse([((field,), f"unknown field; {hint}")])
         kind = _kind(MEMBER_TYPES[field])
         several = allowed if isinstance(allowed, list) else [allowed]
         wrong = [v for v in several if type(v) is not kind and not (kind is float and type(v) is int)]
@@ -217,9 +257,11 @@ def earlier_is_better(given: Any) -> Any:
 GOAL = "which way is better"
 EPOCH = "which of the epochs count"
 if TYPE_CHECKING:
+    Seconds = float
     Goal = str | Near
     Epoch = Epochs
 else:
+    Seconds = Annotated[float | str, PlainValidator(seconds), PlainSerializer(span)]
     Goal = Annotated[
         Literal["maximize", "minimize"] | Near,
         PlainValidator(goal),
@@ -239,5 +281,6 @@ EachSeed = Annotated[
 ]
 Concurrent = Annotated[int | Literal["auto"], PlainValidator(concurrent)]
 Uri = Annotated[str, AfterValidator(tracking_uri)]
+Webhook = Annotated[str, AfterValidator(webhook)]
 MEMBER_TYPES = get_type_hints(MemberConfig)
 SPACE = {name: Annotated[Any, PlainValidator(_entry(name, _kind(MEMBER_TYPES[name])))] for name in SEARCHABLE}

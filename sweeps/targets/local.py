@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sweeps.driver.deletion import Deleted, delete
 from sweeps.driver.status import look_at, stored_spec
 from sweeps.store_file import open_store
 from sweeps.targets.target import (
@@ -93,6 +94,9 @@ class LocalTarget:
 
     def resume(self, name: str) -> Submitted:
         return self.submit(name, stored_spec(name, self._store).to_yaml(), resume=True)
+
+    def delete(self, name: str) -> Deleted:
+        return delete(name, self._store)
 
     def _start(self, name: str, spec: Path, output: Path, resume: bool) -> None:
         """Start the driver, and return when it is ready; raises TargetError in its own words if it ends before."""

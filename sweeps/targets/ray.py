@@ -9,22 +9,26 @@ or the files that the store file names.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import shlex
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ray.job_submission import JobStatus
 
+from sweeps.driver.deletion import Deleted
 from sweeps.driver.versions import git_commit
 from sweeps.store_file import names_a_file, parse_store, read_text
 from sweeps.targets.ray_jobs import connect, first_line, speaking
@@ -39,6 +43,7 @@ from sweeps.targets.target import (
     refuse_dry_run,
     split_lines,
     wait_until,
+    with_records,
 )
 from tracking.store import VARIABLE
 from trainers import plugins
@@ -46,10 +51,13 @@ from trainers.errors import FAILED, WRONG_REQUEST, TargetError
 
 POLL_SECONDS = 0.5
 READY_SECONDS = 90.0  # a cluster that starts machines takes longer; then the job continues without being waited for
+DELETE_SECONDS = 600.0
 STOP_SECONDS = 30  # for the driver, see RAY_JOB_STOP_WAIT_TIME_S; Ray's own 3 are too few
 LARGEST = 100_000  # bytes of spec and store, which are in the driver's environment too
 FIRST_LINE = "Runtime env is setting up."
 SPEC_FILE, STORE_FILE = "spec.yaml", "store.yaml"
+MARK = {"gradsweep", "attempt", "spec", "folder", "store"}  # the metadata of a job of ours
+NO_SWEEP = "gradsweep: there is no sweep named"  # as the driver says it
 PACKAGES = ("sweeps", "trainers", "search_spaces", "tracking")
 NOT_SENT = shutil.ignore_patterns("__pycache__", "*.c", "*.h", "*.md")
 STATES = {
@@ -91,13 +99,14 @@ class RayTarget:
         return self._submit(name, documents, resume)
 
     def list(self) -> Sequence[SweepStatus]:
-        return [_status_of(attempts[-1]) for jobs in self._jobs().values() if (attempts := _attempts(jobs))]
+        by_sweep = _by_sweep(self._listed())
+        return [_status_of(attempts[-1]) for jobs in by_sweep.values() if (attempts := _attempts(jobs))]
 
     def status(self, name: str) -> SweepStatus:
         job = self._job(name)
         with speaking(self._to):
             line = self._output(job.submission_id).strip().rpartition("\n")[2]
-        return replace(_status_of(job), last_line=line, recorded=recorded(name, self._store))
+        return with_records(replace(_status_of(job), last_line=line), recorded(name, self._store))
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         job = self._job(name)
@@ -124,41 +133,87 @@ class RayTarget:
         documents = self._job(name).metadata
         return self._submit(name, {key: documents[key] for key in ("spec", "folder", "store")}, resume=True)
 
+    def delete(self, name: str) -> Deleted:
+        """Delete its records where they are, by a job on the cluster, and then its own jobs.
+
+        That job stays: Ray notes one again that is deleted in the second after its end.
+        """
+        job, jobs = self._job(name), _by_sweep(self._listed())[name]
+        if running := [job for job in jobs if not job.status.is_terminal()]:
+            raise TargetError(
+                f"sweep {name!r} at {self._to} is {STATES[running[-1].status]}: gradsweep stop {name} --to {self._to}"
+            )
+        deleted = self._deleted_there(name, job.metadata)
+        if deleted.gone:
+            for job in jobs:
+                with speaking(self._to):
+                    self._client.delete_job(job.submission_id)
+        count = f"{len(jobs)} job{'s' * (len(jobs) > 1)} at {self._to}"
+        return replace(deleted, deleted=(*deleted.deleted, *([count] if deleted.gone else [])))
+
+    def _deleted_there(self, name: str, documents: Mapping[str, str]) -> Deleted:
+        """What `gradsweep delete` says on the cluster, where the store's addresses and passwords are."""
+        job = f"{name}.delete-{uuid.uuid4().hex[:8]}"
+        self._start(job, ["delete", name, "--yes", "--json"], documents, {"gradsweep": name})
+        with speaking(self._to):
+            status_of = partial(self._client.get_job_status, job)
+            if not wait_until(lambda: status_of().is_terminal(), DELETE_SECONDS, POLL_SECONDS):
+                raise TargetError(f"the deletion at {self._to} has not ended yet: see the job {job}", FAILED)
+            info, output = self._client.get_job_info(job), self._output(job)
+        if info.driver_exit_code == WRONG_REQUEST and NO_SWEEP in output:
+            return Deleted(name, True)  # its driver was refused, or a deletion before this one got so far
+        begin, end = output.find("{\n"), output.rfind("}")
+        if begin < 0:
+            wrong = info.driver_exit_code == WRONG_REQUEST
+            line = last_words(output) or first_line(info.message)
+            raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
+        answer = json.loads(output[begin : end + 1])
+        return Deleted(name, answer["gone"], tuple(answer["deleted"]), tuple(answer["left"]))
+
     def _submit(self, name: str, documents: Mapping[str, str], resume: bool) -> Submitted:
         if sum(len(text.encode()) for text in documents.values()) > LARGEST:
             raise TargetError(f"the spec and the store file have more than {LARGEST} bytes together")
-        jobs = self._jobs().get(name, ())
-        if attempts := _attempts(jobs):
+        listed = self._listed()
+        if attempts := _attempts(_by_sweep(listed).get(name, ())):
             status, hint = attempts[-1].status, "continue it with --resume, or choose another --name"
             if not status.is_terminal():
                 hint = f"gradsweep status {name} --to {self._to}"
             if not status.is_terminal() or not resume:
                 raise TargetError(f"sweep {name!r} already exists at {self._to} and is {STATES[status]}: {hint}")
-        attempt = 1 + max((int(job.metadata["attempt"]) for job in jobs), default=0)
-        job = name if attempt == 1 else f"{name}.{attempt}"
+        # Ray gives an id once, and a job of somebody else may have it.
+        taken = {job.submission_id for job in listed}
+        ids = ((n, name if n == 1 else f"{name}.{n}") for n in count(1))
+        attempt, job = next((n, free) for n, free in ids if free not in taken)
+        words = ["run", SPEC_FILE, *(["--resume"] if resume else [])]
+        self._start(job, words, documents, {"gradsweep": name, "attempt": str(attempt), **documents})
+        with speaking(self._to):
+            wait_until(lambda: self._is_ready(job), READY_SECONDS, POLL_SECONDS)
+        return Submitted(name, self._to, {**commands(name, self._to), "dashboard": f"{self._to}/#/jobs/{job}"})
+
+    def _start(self, job: str, words: Sequence[str], documents: Mapping[str, str], metadata: dict[str, str]) -> None:
+        """Submit `gradsweep WORDS --store ...` as a job."""
         store = STORE_FILE if documents["store"] else documents["folder"]
-        words = ["-P", "-m", "sweeps.cli", "run", SPEC_FILE, "--store", store, *(["--resume"] if resume else [])]
         environment = {
             "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
             "GRADSWEEP_COMMIT": git_commit() or "",
-            RESUME_COMMAND: commands(name, self._to)["resume"],
+            RESUME_COMMAND: commands(metadata["gradsweep"], self._to)["resume"],
         }
+        command = shlex.join(["-P", "-m", "sweeps.cli", *words, "--store", store])
         with speaking(self._to), tempfile.TemporaryDirectory() as folder:
             _fill(Path(folder), documents["spec"], documents["store"])
             try:
                 self._client.submit_job(
                     # The cluster's Python, whatever it is called; exec, so that the driver gets the signals.
-                    entrypoint=f'exec "$(command -v python || command -v python3)" {shlex.join(words)}',
+                    entrypoint=f'exec "$(command -v python || command -v python3)" {command}',
                     submission_id=job,
                     runtime_env={"working_dir": folder, "env_vars": environment},
-                    metadata={"gradsweep": name, "attempt": str(attempt), **documents},
+                    metadata=metadata,
                 )
             except RuntimeError as error:
                 if "already exists" not in str(error):
                     raise
+                name = metadata["gradsweep"]
                 raise TargetError(f"sweep {name!r} has just been submitted to {self._to} by another process") from None
-            wait_until(lambda: self._is_ready(job), READY_SECONDS, POLL_SECONDS)
-        return Submitted(name, self._to, {**commands(name, self._to), "dashboard": f"{self._to}/#/jobs/{job}"})
 
     def _is_ready(self, job: str) -> bool:
         """Whether the driver trains; raises TargetError in the driver's words where it ended before."""
@@ -170,18 +225,14 @@ class RayTarget:
             raise TargetError(f"at {self._to}: {line}", WRONG_REQUEST if wrong else FAILED)
         return READY_LINE in output or info.status.is_terminal()
 
-    def _jobs(self) -> dict[str, Sequence[Any]]:
-        """Our jobs by their sweep, oldest first."""
+    def _listed(self) -> Sequence[Any]:
+        """Everybody's jobs."""
         with speaking(self._to):
-            jobs: Any = [j for j in self._client.list_jobs() if j.submission_id and "gradsweep" in (j.metadata or {})]
-        by_sweep: dict[str, Any] = {}
-        for job in sorted(jobs, key=lambda job: job.start_time or math.inf):
-            by_sweep.setdefault(job.metadata["gradsweep"], []).append(job)
-        return by_sweep
+            return self._client.list_jobs()
 
     def _job(self, name: str) -> Any:
         """The latest attempt. Raises TargetError where there is none."""
-        jobs = self._jobs().get(name)
+        jobs = _by_sweep(self._listed()).get(name)
         if not jobs:
             raise TargetError(f"there is no sweep {name!r} at {self._to}: see gradsweep list --to {self._to}")
         return (_attempts(jobs) or jobs)[-1]
@@ -209,6 +260,15 @@ def _fill(folder: Path, spec: str, store: str) -> None:
     (folder / SPEC_FILE).write_text(spec, encoding="utf-8")
     if store:
         (folder / STORE_FILE).write_text(store, encoding="utf-8")
+
+
+def _by_sweep(jobs: Sequence[Any]) -> dict[str, Sequence[Any]]:
+    """Our jobs by their sweep, oldest first."""
+    ours = [job for job in jobs if job.submission_id and MARK <= set(job.metadata or {})]
+    by_sweep: dict[str, Any] = {}
+    for job in sorted(ours, key=lambda job: job.start_time or math.inf):
+        by_sweep.setdefault(job.metadata["gradsweep"], []).append(job)
+    return by_sweep
 
 
 def _attempts(jobs: Sequence[Any]) -> Sequence[Any]:

@@ -84,7 +84,7 @@ def token() -> str:
     sent, named = os.environ.get("RAY_AUTH_TOKEN", "").strip(), os.environ.get("RAY_AUTH_TOKEN_PATH")
     if not sent:
         try:
-            sent = Path(named or "~/.ray/auth_token").expanduser().read_text(encoding="utf-8").strip()
+            sent = Path(os.path.expanduser(named or "~/.ray/auth_token")).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             if named:

@@ -15,15 +15,19 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainers.errors import SearchError, StoreError, TargetError
 
+if TYPE_CHECKING:
+    from sweeps.driver.deletion import Deleted
+
 # queued: accepted, and waiting for its turn; stopped: it can be resumed, as a failed one can.
 STATES = ("queued", "starting", "running", "stopping", "stopped", "finished", "failed")
+UNDER_WAY = STATES[:4]
 
 # Set for a driver in the background: the command with which its user continues the sweep.
 RESUME_COMMAND = "GRADSWEEP_RESUME_COMMAND"
@@ -108,6 +112,9 @@ class Target(Protocol):
     def resume(self, name: str) -> Submitted:
         """Continue a sweep that has stopped or failed, with the spec that it was submitted with."""
 
+    def delete(self, name: str) -> Deleted:
+        """Delete a sweep that does not run, with its records; may be repeated where something was left."""
+
 
 def target_at(to: str | None, store: str | None = None, pool: Path | None = None) -> Target:
     """The target that `--to` names, this machine for None; `store` and `pool` are the options of these names.
@@ -164,6 +171,12 @@ def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
         return look_at(name, open_store(store)) if store else None
     except (StoreError, SearchError):
         return None
+
+
+def with_records(status: SweepStatus, records: Mapping[str, Any] | None) -> SweepStatus:
+    """With what its store says: a driver whose time was up has ended well, but its sweep can be resumed."""
+    stopped = status.state == "finished" and records is not None and records["state"] == "stopped"
+    return replace(status, state="stopped" if stopped else status.state, recorded=records)
 
 
 def wait_until(done: Callable[[], bool], seconds: float, pause: float) -> bool:

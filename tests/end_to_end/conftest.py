@@ -31,20 +31,22 @@ class Command:
     >>> command("run", "spec.yaml").stdout
     """
 
-    def __init__(self, folder: Path, cache: Path) -> None:
-        self.store = Store.at(folder / "store")
+    def __init__(self, folder: Path, cache: Path, store: Store | None = None) -> None:
+        self.store = store or Store.at(folder / "store")
         self.folder = folder
-        self._mark = f"GRADSWEEP_STORE={self.store.folder}".encode()
+        self._mark = f"GRADSWEEP_STORE={self.store.where}".encode()
         self._environment = os.environ | {
-            "GRADSWEEP_STORE": str(self.store.folder),
+            "GRADSWEEP_STORE": str(self.store.where),
             "GRADSWEEP_CACHE": str(cache),
             "PYTHONUNBUFFERED": "1",
         }
 
-    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, program: tuple[str, str] = ("-m", "sweeps.cli"), **environment: str
+    ) -> subprocess.Popen[str]:
         """Start it, in a process group of its own as a shell would."""
         return subprocess.Popen(
-            [sys.executable, "-m", "sweeps.cli", *words],
+            [sys.executable, *program, *words],
             cwd=self.folder,
             env=self._environment | environment,
             stdin=subprocess.DEVNULL,

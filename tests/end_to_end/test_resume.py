@@ -98,6 +98,33 @@ def test_ctrl_c_and_the_command_that_it_prints(command: Any, spec: str, undistur
     command.until(lambda: not command.processes())
 
 
+@pytest.mark.ray
+def test_a_time_that_is_up(command: Any, spec: str, undisturbed: pd.DataFrame) -> None:
+    """Here after 66 epochs: the workers of two packs are in the middle of theirs, on whatever machine."""
+    driver = (
+        "from sweeps.cli import main\n"
+        "from sweeps.driver.driver import Driver\n"
+        "Driver.time_is_up = property(lambda driver: driver.progress.epochs >= 66)\n"
+        "main()\n"
+    )
+    process = command.start("run", spec, "--set", "resources.within=2h", program=("-c", driver))
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    status = command.json("status", "disturbed")
+    assert (status["state"], status["undelivered"]) == ("stopped", 0)
+    assert status["running"] > 0
+    assert 66 <= command.epochs("disturbed") < EPOCHS_IN_ALL
+    assert err.splitlines()[-1] == (
+        f"The time (within: 2h) is up: {status['ended']} of 6 configurations have ended. "
+        f"To continue: gradsweep run {spec} --resume --set resources.within=2h"
+    )
+    assert out.startswith("validation.accuracy")
+    assert sweep_status(command) == "killed"
+    assert list(command.store.states("disturbed").glob("*.npz*"))
+    command("run", spec, "--resume")
+    as_if_undisturbed(command, undisturbed)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_in_process(number: signal.Signals, status: int, command: Any, spec: str) -> None:
     words = ["run", spec, "--executor", "in-process", "--set", "resources.concurrent=2"]

@@ -128,6 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(201, body)
 
     def do_DELETE(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if (begun := self.begin()) is None:
             return
         name = begun[0].rpartition("/")[2]

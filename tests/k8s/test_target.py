@@ -18,7 +18,11 @@ from sweeps.targets.kubernetes.rayjob_status import DEPLOYMENT, pods_in_words
 from sweeps.targets.kubernetes.target import KubernetesTarget
 from sweeps.targets.target import STATES, target_at
 from tests.k8s.stand_in import NAMESPACE, RAYJOBS, Cluster, Object, failure
-from trainers.errors import TargetError
+from tracking.ledger import Ledger
+from tracking.results import sweeps
+from tracking.store import Store
+from tracking.types import Sweep
+from trainers.errors import GradsweepError, TargetError
 
 TO = f"k8s://{NAMESPACE}"
 DEV_POOL = "k8s/overlays/dev/pool.yaml"
@@ -220,6 +224,27 @@ def test_stop_takes_an_ended_one_away(target: KubernetesTarget, cluster: Cluster
     assert not cluster.rayjobs
 
 
+def test_delete_takes_the_rayjob_and_the_records(target: KubernetesTarget, cluster: Cluster, tmp_path: Path) -> None:
+    refused(lambda: target.delete("alpha-r"), "--store: says where the records of alpha-r can be reached from here")
+    store = Store.at(tmp_path / "store").create()
+    from_here = target_at(TO, store=str(store.folder))
+    with pytest.raises(GradsweepError, match="no sweep named 'alpha-r'"):
+        from_here.delete("alpha-r")
+    for records in (True, False):
+        target.submit(*sweep("alpha-r"))
+        if records:
+            ledger = Ledger.create(store.ledger_url)
+            ledger.begin(Sweep("alpha-r", sweep("alpha-r")[1]))
+            ledger.close()
+        cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+        refused(lambda: from_here.delete("alpha-r"), "is running in k8s://gradsweep: gradsweep stop alpha-r --to")
+        cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
+        deleted = from_here.delete("alpha-r")
+        assert deleted.gone and deleted.deleted[0] == "the RayJob alpha-r"
+        assert len(deleted.deleted) == 1 + records
+        assert cluster.rayjobs == {} and sweeps(store) == []
+
+
 def test_resume_makes_the_same_rayjob_anew(target: KubernetesTarget, cluster: Cluster, dev: KubernetesTarget) -> None:
     target.submit(*sweep("alpha-r"))
     cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
@@ -241,12 +266,37 @@ def test_submit_with_resume_takes_the_place_of_an_ended_one(target: KubernetesTa
 
 def test_resume_of_what_is_not_there_says_how_else(target: KubernetesTarget, cluster: Cluster) -> None:
     refused(lambda: target.resume("alpha-r"), "no sweep alpha-r.*submit SPEC --resume --to k8s://gradsweep")
-    cluster.put(
-        "rayjobs",
-        {"metadata": {"name": "foreign"}, "spec": {}, "status": {"jobDeploymentStatus": "Failed"}},
-    )
-    refused(lambda: target.resume("foreign"), "no spec and pool")
-    assert "foreign" in cluster.rayjobs
+    target.submit(*sweep("bare"))
+    cluster.set_status("bare", jobDeploymentStatus="Failed")
+    del cluster.rayjobs["bare"]["metadata"]["annotations"]
+    refused(lambda: target.resume("bare"), "no spec and pool")
+    assert "bare" in cluster.rayjobs
+
+
+@pytest.mark.parametrize("state", ["Running", "Failed"])
+def test_somebody_elses_rayjob_is_not_touched(
+    state: str, target: KubernetesTarget, cluster: Cluster, tmp_path: Path
+) -> None:
+    theirs = {
+        "metadata": {"name": "alpha-r", "labels": {"team": "vision"}, "uid": "u"},
+        "spec": {"entrypoint": "python train.py"},
+        "status": {"jobDeploymentStatus": state},
+    }
+    cluster.put("rayjobs", theirs)
+    actions = {
+        "submit": lambda: target.submit(*sweep("alpha-r")),
+        "submit --resume": lambda: target.submit(*sweep("alpha-r", resume=True)),
+        "resume": lambda: target.resume("alpha-r"),
+        "status": lambda: target.status("alpha-r"),
+        "logs": lambda: list(target.logs("alpha-r", follow=False)),
+        "stop": lambda: target.stop("alpha-r"),
+        "delete": lambda: target_at(TO, store=str(tmp_path)).delete("alpha-r"),
+    }
+    for call in actions.values():
+        refused(call, "the RayJob alpha-r in namespace gradsweep is no sweep: choose another --name")
+    assert target.list() == []
+    assert cluster.rayjobs == {"alpha-r": theirs}
+    assert "DELETE" not in [method for method, *_ in cluster.requests]
 
 
 @pytest.mark.parametrize("action", ["submit", "list", "status", "logs", "stop", "resume"])

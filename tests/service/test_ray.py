@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import ray
 
+from sweeps.targets.ray_jobs import connect
 from sweeps.targets.target import Target, target_at
 from tests.service.cluster import Cluster
 from tests.service.command import Gradsweep
@@ -56,14 +57,20 @@ def test_submit_follow_stop_resume(
     target, store = here
     text = SPEC.replace("IMAGES", images)
     to = ["--to", cluster.address]
+    # A job of somebody else is in nobody's way.
+    client = connect(cluster.address)
+    client.submit_job(entrypoint="echo theirs", submission_id="away", metadata={"gradsweep": "away"})
+    assert target.list() == [] and "there is no sweep 'away'" in refusal(lambda: target.delete("away"))
     submitted = gradsweep.json("submit", gradsweep.spec(text), *to, "--store", str(store.folder))
     assert submitted["name"] == "away"
+    assert submitted["look"]["dashboard"].endswith("/#/jobs/away.2")
     assert submitted["look"]["logs"] == f"gradsweep logs away -f --to {cluster.address}"
     follower = gradsweep.start("logs", "away", "-f", *to)
 
     # The name is taken, whether the sweep runs or not.
     assert "is running: gradsweep status" in refusal(lambda: target.submit("away", text))
     assert "is running" in refusal(lambda: target.submit("away", text, resume=True))
+    assert "is running: gradsweep stop away" in refusal(lambda: target.delete("away"))
     stopped = gradsweep.json("stop", "away", *to, "--store", str(store.folder))
     assert (stopped["state"], stopped["total"], stopped["ended"]) == ("stopped", 2, 0)
     assert [sweep.status for sweep in sweeps(store)] == ["killed"], "MLflow would show it as running"
@@ -79,6 +86,15 @@ def test_submit_follow_stop_resume(
     assert [(s.name, s.state) for s in target.list()] == [("away", "running")]
     assert target.stop("away").state == "stopped"
     assert target.status("away").last_line.startswith("Interrupted.")
+
+    # Where its records are, and its jobs after that.
+    deleted = gradsweep.json("delete", "away", "--yes", *to)
+    assert deleted["gone"] and deleted["left"] == []
+    assert deleted["deleted"][-1] == f"2 jobs at {cluster.address}"
+    assert target.list() == [] and sweeps(store) == []
+    assert list(store.folder.rglob("*away*.npz*")) == []
+    assert "there is no sweep 'away'" in refusal(lambda: target.delete("away"))
+    assert client.get_job_info("away").metadata == {"gradsweep": "away"}
 
 
 @pytest.mark.ray

@@ -42,6 +42,8 @@ def test_every_command_knows_a_target_that_is_added(to: list[str], capsys: pytes
     assert gradsweep("logs", "quickstart") == "quickstart was noted\n"
     assert "stopped" in gradsweep("stop", "quickstart")
     assert "gradsweep status quickstart" in gradsweep("resume", "quickstart")
+    assert "deleted the note" in gradsweep("delete", "quickstart", "--yes")
+    assert "no sweeps at" in gradsweep("list")
     assert "--pool: only for a Kubernetes namespace" in gradsweep("submit", "quickstart", "--pool", "x", status=2)
 
 

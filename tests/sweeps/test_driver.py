@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.driver.driver import Driver, name_of
+from sweeps.driver.driver import Driver
 from sweeps.driver.kept import Kept
 from sweeps.driver.packs import End, Pack, PackReport, train_pack
+from sweeps.driver.progress import name_of
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.ledger import Ledger
 from tracking.types import Sweep

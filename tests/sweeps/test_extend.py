@@ -140,7 +140,8 @@ def test_more_arms_and_claims_of_a_sweep_that_was_stopped(run: Run, tmp_path: Pa
     old = frame[(frame.seed < 2) & (frame.arm == "plain")]
     same(old.reset_index(drop=True), full[full.arm == "plain"].reset_index(drop=True))
     (claim,) = result.verdict.claims
-    assert claim.stated_later and claim.comparison is not None and claim.comparison.pairs == (0, 1, 2)
+    assert claim.stated_later and claim.seeds_added
+    assert claim.comparison is not None and claim.comparison.pairs == (0, 1, 2)
 
 
 def stop_after(patch: pytest.MonkeyPatch, reports: int) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import queue
 import socket
+import sys
+import webbrowser
 from pathlib import Path
 
 import pytest
 
+from sweeps.commands import ui
 from sweeps.mlflow_server import KEY, PASSWORD, USERNAME, Server, for_this_machine_only, login_from
 from trainers.errors import RequestError
 
@@ -97,3 +101,41 @@ def test_addresses_for_people_and_for_this_machine() -> None:
     everywhere = Server("0.0.0.0", 5000, ANN)
     assert (everywhere.url, everywhere.here) == (f"http://{socket.gethostname()}:5000", "http://127.0.0.1:5000")
     assert Server("::1", 5000, {}).url == "http://[::1]:5000"
+
+
+def test_the_newest_sweep_is_last_and_shown_where_there_is_a_browser(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(webbrowser, "open", shown.put)
+    monkeypatch.setattr(ui, "has_browser", lambda: True)
+    started = {"url": "http://h:1", "sweeps": {"new": "http://h:1/#/2", "old": "http://h:1/#/1"}}
+    ui._say_pages(started, "MLflow on store", as_json=False)
+    assert shown.get(timeout=60) == "http://h:1/#/2"
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["MLflow", "on", "store"],
+        ["old", "http://h:1/#/1"],
+        ["http://h:1/#/2"],
+    ]
+    ui._say_pages(started | {"sweeps": {}}, "MLflow on store", as_json=False)
+    assert shown.get(timeout=60) == "http://h:1/#/experiments?workflowType=machine_learning"
+    ui._say_pages(started, "MLflow on store", as_json=True)
+    monkeypatch.setattr(ui, "has_browser", lambda: False)
+    ui._say_pages(started, "MLflow on store", as_json=False)
+    assert shown.empty()
+
+
+@pytest.mark.parametrize(
+    ("variable", "terminal", "there"),
+    [("DISPLAY", True, True), ("BROWSER", True, True), ("DISPLAY", False, False), (None, True, False)],
+)
+def test_a_browser_needs_a_display_and_somebody_before_a_terminal(
+    variable: str | None, terminal: bool, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "x")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert ui.has_browser() is there

@@ -217,7 +217,10 @@ def test_a_spec_may_be_plain_data() -> None:
     assert spec == parse("name: x\nbase: {epochs: 2}\narms: {plain: {alpha: 1}, paper: {alpha: 2}}\nseeds: [1, 2]\n")
     assert "base" not in data
     for wrong, message in (
-        ({"name": "x", "arms": {"a": {"alpa": 1}}}, "spec: arms.a.alpa: unknown key; did you mean alpha?"),
+        (
+            {"name": "x", "arms": {"a": {"alpa": 1}}},
+            "spec: arms.a.alpa: unknown key; did you mean alpha? `gradsweep fields` lists them",
+        ),
         ({"name": "x", "arms": {"a": {"r": float("nan")}}}, "spec: arms.a.r: must be a finite number, but got .nan"),
         ({"name": "x", "arms": {"a": {"r": object()}}}, "spec: must be plain data, as in YAML: "),
         ({"arms": {"a": {}}}, "spec: name: is missing"),

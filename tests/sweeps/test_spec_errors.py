@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.space import SEARCHABLE
-from sweeps.spec.reading import LARGEST, parse, read
+from sweeps.spec.reading import LARGEST, Resources, SweepSpec, parse, read
 from trainers.activations import ACTIVATIONS, Activation
 from trainers.errors import SpecError
 
@@ -51,8 +51,11 @@ WRONG = [
     ("name: x\narms: {my arm: {}}\n", "2: arms.my arm: the name of an arm must be 1 to 47 of a-z, A-Z, 0-9, _ and -"),
     ("name: x\narms:\n  plain:\n", "3: arms.plain: must be a mapping of keys to values, but got null"),
     ("name: x\narms: [plain]\n", "2: arms: must be a mapping of keys to values, but got ['plain']"),
-    (ARMS + "basis: {}\n", "3: basis: unknown key; did you mean base?"),
-    (ARMS + "base: {epoch: 3}\n", "3: base.epoch: unknown key; did you mean epochs?"),
+    (
+        ARMS + "basis: {}\n",
+        "3: basis: unknown key; did you mean base? Known are " + ", ".join(SweepSpec.model_fields),
+    ),
+    (ARMS + "base: {epoch: 3}\n", "3: base.epoch: unknown key; did you mean epochs? `gradsweep fields` lists them"),
     (ARMS + "base: {alpha: 2.0}\n", "3: base.alpha: unknown key; alpha is given in arms and searched in search.space"),
     (ARMS + "base: {seed: 2}\n", "3: base.seed: unknown key; the seeds of all configurations are given by seeds"),
     (ARMS + "base: {epochs: ten}\n", "3: base.epochs: must be a whole number, but got 'ten'"),
@@ -83,7 +86,10 @@ WRONG = [
     ),
     (ARMS + "seeds: []\n", "3: seeds: must be a count from 1 to 10000 or a list of seeds, but got []"),
     ("name: x\narms:\n  paper: {alpha: 0}\n", "3: arms.paper.alpha: alpha > 0 must hold and be finite, but got 0.0"),
-    ("name: x\narms:\n  paper: {alfa: 2}\n", "3: arms.paper.alfa: unknown key; did you mean alpha?"),
+    (
+        "name: x\narms:\n  paper: {alfa: 2}\n",
+        "3: arms.paper.alfa: unknown key; did you mean alpha? `gradsweep fields` lists them",
+    ),
     (
         "name: x\narms:\n  paper: {initialization: normal}\n",
         "3: arms.paper: init_scale must be given where initialization is 'normal': the combined regime's own is for 'uniform'",
@@ -91,11 +97,11 @@ WRONG = [
     (ARMS + "claim: paper\n", "3: claim: must be the name of an arm, but got 'paper'; known are plain"),
     (
         ARMS + "objective: {metric: validation.acc}\n",
-        "3: objective.metric: unknown metric 'validation.acc'; did you mean validation.accuracy?",
+        "3: objective.metric: unknown metric 'validation.acc'; did you mean validation.accuracy? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists",
     ),
     (
         ARMS + "objective: {metric: nonsense}\n",
-        "3: objective.metric: unknown metric 'nonsense'; gradsweep metrics lists what is recorded, as validation.accuracy and train.loss",
+        "3: objective.metric: unknown metric 'nonsense'; known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists",
     ),
     (
         ARMS + "objective: {metric: test.accuracy}\n",
@@ -107,7 +113,7 @@ WRONG = [
     ),
     (
         ARMS + "objective:\n  - {metric: train.loss, goal: minimize}\n  - {metric: trian.loss}\n",
-        "5: objective.1.metric: unknown metric 'trian.loss'; did you mean train.loss?",
+        "5: objective.1.metric: unknown metric 'trian.loss'; did you mean train.loss? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists",
     ),
     (
         ARMS + "objective:\n  - {}\n  - {}\n",
@@ -120,7 +126,7 @@ WRONG = [
     ),
     (
         ARMS + "objective:\n  metric: layer.dense9.dead\n",
-        "4: objective.metric: unknown metric 'layer.dense9.dead'; did you mean layer.dense3.dead?",
+        "4: objective.metric: unknown metric 'layer.dense9.dead'; did you mean layer.dense3.dead? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists",
     ),
     (ARMS + "resources: {cpus: 0}\n", "3: resources.cpus: must be at least 1, but got 0"),
     (ARMS + "resources: {pack: 2.5}\n", "3: resources.pack: must be a whole number, but got 2.5"),
@@ -128,11 +134,14 @@ WRONG = [
         ARMS + "resources: {concurrent: all}\n",
         "3: resources.concurrent: must be auto or a whole number >= 1, but got 'all'",
     ),
-    (ARMS + "resources: {gpu: 1}\n", "3: resources.gpu: unknown key; did you mean gpus?"),
+    (
+        ARMS + "resources: {gpu: 1}\n",
+        "3: resources.gpu: unknown key; did you mean gpus? Known are " + ", ".join(Resources.model_fields),
+    ),
     (ARMS + "resources: {gpus: -1}\n", "3: resources.gpus: must be at least 0, but got -1"),
     (ARMS + "resources: {gpus: 2}\n", "3: resources.gpus: must be at most 1, but got 2"),
     (ARMS + "tracking: {uri: 5}\n", "3: tracking.uri: must be text, but got 5"),
-    (ARMS + "tracking: {url: x}\n", "3: tracking.url: unknown key; did you mean uri?"),
+    (ARMS + "tracking: {url: x}\n", "3: tracking.url: unknown key; did you mean uri? Known are uri, notify"),
     (SPACE + "alpha: {low: 0.5, high: 0.1}\n", "5: search.space.alpha.low: low < high must hold, but got 0.5 and 0.1"),
     (SPACE + "alpha: {low: 0.5}\n", "5: search.space.alpha.high: is missing"),
     (SPACE + "alpha: {low: a, high: 2}\n", "5: search.space.alpha.low: low must be a finite number, but got 'a'"),
@@ -148,7 +157,10 @@ WRONG = [
     (SPACE + "alpha: []\n", "5: search.space.alpha: a choice must have at least one value, but got none"),
     (SPACE + "alpha: [1, 1.0]\n", "5: search.space.alpha: the values of a choice must differ, but got 1.0 twice"),
     (SPACE + "alpha: [1, two]\n", "5: search.space.alpha.1: must be a number, but got 'two'"),
-    (SPACE + "alpah: [1, 2]\n", "5: search.space.alpah: unknown key; did you mean alpha?"),
+    (
+        SPACE + "alpah: [1, 2]\n",
+        "5: search.space.alpah: unknown key; did you mean alpha? `gradsweep fields` lists them",
+    ),
     (
         SPACE + "seed: [1, 2]\n",
         "5: search.space.seed: can't be searched; can be: " + ", ".join(SEARCHABLE),
@@ -196,12 +208,15 @@ WRONG = [
         "2: search.space: must be a mapping of keys to values, but got ['r']",
     ),
     ("name: x\nsearch: [1]\n", "2: search: must be a mapping of keys to values, but got [1]"),
-    (RANGE + "sampler: {name: tpee}", "6: search.sampler.name: unknown sampler 'tpee'; did you mean tpe?"),
+    (
+        RANGE + "sampler: {name: tpee}",
+        "6: search.sampler.name: unknown sampler 'tpee'; did you mean tpe? Known are tpe, random, grid, qmc, gp, cmaes, nsga2",
+    ),
     (RANGE + "sampler: tpe", "6: search.sampler: must be a mapping with a name, but got 'tpe'"),
     (RANGE + "sampler: {seed: 1}", "6: search.sampler.name: is missing"),
     (
         RANGE + "sampler: {name: tpe, n_startup: 5}",
-        "6: search.sampler.n_startup: sampler tpe has no option 'n_startup'; did you mean n_startup_trials?",
+        "6: search.sampler.n_startup: sampler tpe has no option 'n_startup'; did you mean n_startup_trials? Known are consider_endpoints, consider_magic_clip, consider_prior, constant_liar, group, multivariate, n_ei_candidates, n_startup_trials, prior_weight, seed, warn_independent_sampling",
     ),
     (
         RANGE + "sampler: {name: tpe, n_startup_trials: x}",
@@ -236,7 +251,10 @@ WRONG = [
         RANGE + "sampler: {name: random, points: 0}",
         "6: search.sampler.points: sampler random has no option 'points'; known are seed",
     ),
-    (RANGE + "pruner: {name: ash}", "6: search.pruner.name: unknown pruner 'ash'; did you mean asha?"),
+    (
+        RANGE + "pruner: {name: ash}",
+        "6: search.pruner.name: unknown pruner 'ash'; did you mean asha? Known are asha, hyperband, median, percentile, threshold, patient",
+    ),
     (
         RANGE + "pruner: {name: wilcoxon}",
         "6: search.pruner.name: unknown pruner 'wilcoxon'; known are asha, hyperband, median, percentile, threshold, patient",
@@ -335,7 +353,7 @@ WRONG += [
     ),
     (
         SPACE + "r: {low: 0, high: 1, when: {activaton: tanh}}\n",
-        "5: search.space.r.when.activaton: unknown field; did you mean activation?",
+        "5: search.space.r.when.activaton: unknown field; did you mean activation? `gradsweep fields base` lists them",
     ),
     (
         SPACE + "r: {low: 0, high: 1, when: {epochs: [10, many]}}\n",
@@ -366,7 +384,7 @@ WRONG += [
     (SPACE + "activation: {values: [tanh, 3]}\n", "5: search.space.activation.values.1: must be text, but got 3"),
     (
         SPACE + "activation: {values: [tanh], wen: {}}\n",
-        "5: search.space.activation.wen: unknown key; did you mean when?",
+        "5: search.space.activation.wen: unknown key; did you mean when? Known are low, high, log, integer, when, values",
     ),
     (
         ARMS + "objective: {goal: {near: one}}\n",
@@ -405,7 +423,7 @@ WRONG += [
 ]
 SETTINGS = [
     ("base.epochs=two", "base.epochs: must be a whole number, but got 'two'"),
-    ("base.epoch=2", "base.epoch: unknown key; did you mean epochs?"),
+    ("base.epoch=2", "base.epoch: unknown key; did you mean epochs? `gradsweep fields` lists them"),
     ("epochs", "must be key=value, with a dotted key like base.epochs=2"),
     ("=2", "must be key=value, with a dotted key like base.epochs=2"),
     ("base..epochs=2", "must be key=value, with a dotted key like base.epochs=2"),

@@ -246,6 +246,43 @@ def test_a_mirror_finds_what_it_lacks(ledger: Ledger, maker: Any) -> None:
     assert len(ledger.pending(sweep, "mlflow")) == 3
 
 
+def test_a_deleted_sweep_leaves_nothing_and_no_other_is_touched(ledger: Ledger, maker: Any) -> None:
+    other = ledger.begin(Sweep("other", "name: other"))
+    maker.configuration(ledger, other, 0)
+    ledger.take(other, "mlflow", [Taken(0, run="o")])
+    before = tables(ledger)
+    sweep = maker.begin(ledger)
+    for number in range(2):
+        maker.configuration(ledger, sweep, number)
+    ledger.take(sweep, "mlflow", [Taken(SWEEP, run="p"), Taken(0, run="a")])
+    whole, killed_at, killed = tables(ledger), 0, True
+    while killed:
+        with Killed.after(ledger, killed_at):
+            try:
+                ledger.delete(sweep)
+                killed = False
+            except Killed:
+                pass
+        assert not killed or tables(ledger) == whole, f"half of it is gone after {killed_at} statements"
+        killed_at += 1
+    assert killed_at > 4
+    assert tables(ledger) == before
+    ledger.delete(sweep)
+    assert maker.begin(ledger).mark != sweep.mark
+
+
+def test_notes_and_tags_are_replaced_where_they_are_given(ledger: Ledger, maker: Any) -> None:
+    sweep = maker.begin(ledger)
+    ledger.describe(sweep, remark="odd")
+    ledger.describe(sweep, tags=["b", "a"])
+    changed = ledger.sweep("sweep")
+    assert (changed.remark, changed.tags) == ("odd", ("b", "a"))
+    assert changed.revision == sweep.revision + 2, "the mirrors are told"
+    assert (changed.status, changed.mark, changed.ended) == (sweep.status, sweep.mark, sweep.ended)
+    ledger.describe(sweep, remark="", tags=[])
+    assert (ledger.sweep("sweep").remark, ledger.sweep("sweep").tags) == ("", ())
+
+
 def test_wrong_calls_are_refused(ledger: Ledger, maker: Any) -> None:
     sweep = maker.begin(ledger)
     with pytest.raises(SearchError, match="there is no sweep named 'other'"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tracking.store import Store
+from tracking.store import Store, scratch
 from trainers.errors import StoreError
 
 
@@ -71,3 +71,37 @@ def test_a_store_of_the_first_version_is_refused_in_a_line(tmp_path: Path, marke
     with pytest.raises(StoreError, match="was made by version 0.1 of gradsweep") as caught:
         Store.at(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["artifacts", "checkpoints", "kept", "locks", "logs", "outgoing", "reports"])
+def test_a_folder_of_somebody_else_becomes_no_store(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    assert Store.at(tmp_path).create().folder == tmp_path  # an empty folder is nobody's
+    (tmp_path / "format").unlink()
+    (tmp_path / name / "theirs").touch()
+    with pytest.raises(StoreError, match=f"is no store of gradsweep's, but has a folder '{name}'.* --store") as caught:
+        Store.at(tmp_path).create()
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "format").exists()
+    (tmp_path / "format").write_text("2\n")
+    Store.at(tmp_path).create()
+
+
+def test_others_files_beside_ours_are_no_hindrance(tmp_path: Path) -> None:
+    for name in ("mlflow.db", "optuna.db", "notes.txt"):
+        (tmp_path / name).touch()
+    Store.at(tmp_path).create()
+
+
+def test_a_scratch_folder_takes_the_place_of_its_own_kind_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "mlflow.db.new"
+    with scratch(folder) as first:
+        (first / "left").touch()
+        with scratch(folder) as second:  # the first was killed
+            assert list(second.iterdir()) == []
+    assert not folder.exists()
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "theirs").touch()
+    with pytest.raises(FileExistsError, match="not made by gradsweep"), scratch(folder):
+        pass
+    assert (folder / "sub" / "theirs").exists()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-import pandas as pd
-
-from tracking.best import dominators
 from tracking.charts.chart import Chart, ChartData, Kind, Trace, pointed
 from tracking.charts.style import (
     BEST_COLOUR,
@@ -29,18 +25,13 @@ MOST = 4  # objectives, of which each pair has a panel
 
 def draw(data: ChartData) -> Chart:
     """A panel for each pair of objectives: a dot per complete configuration, those of the front in colour."""
-    records, objectives = data.records, list(data.objectives)
+    objectives = list(data.objectives)
     if len(objectives) < 2:
         raise NotDrawn("there is one objective")
-    means = pd.DataFrame({o.name: replace(records, objective=o).values for o in objectives}).dropna().sort_index()
-    own = means[means.index.isin(records.firsts.index)]
-    # As in the verdict: what was trained on fresh seeds is judged on them alone.
-    deciding = means[means.index.isin(list(records.again))].rename(index=records.again) if records.again else own
-    if not len(deciding):
+    table, front = data.records.pareto()
+    if not len(front):
         raise NotDrawn("no configuration is complete in all objectives yet")
-    dominated = dominators(deciding.to_numpy().tolist(), [o.direction for o in objectives])
-    front = deciding[[not by for by in dominated]]
-    on = ", on fresh seeds" if records.again else ""
+    others, on = table[~table.index.isin(front.index)], " on fresh seeds" * bool(data.records.again)
     pairs = [*combinations(objectives[:MOST], 2)]
     ways = {
         o.name: f"{metric_label(o.name)} ({'higher' if o.direction == 'maximize' else 'lower'} is better)"
@@ -50,10 +41,9 @@ def draw(data: ChartData) -> Chart:
     traces: list[Trace] = []
     axes: dict[str, Any] = {}
     for place, (across, up) in enumerate(pairs):
-        groups = (("configurations", own, PALETTE[0], 7), (f"Pareto front{on}", front, BEST_COLOUR, 11))
-        for name, table, shade, size in groups:
-            shown = table.sort_values(across.name)
-            is_front = table is front
+        kinds = (("others", others, PALETTE[0], 7), (f"Pareto front{on}", front, BEST_COLOUR, 11))
+        for name, of_kind, shade, size in kinds:
+            is_front, shown = of_kind is front, of_kind.sort_values(across.name)
             traces.append(
                 {
                     "mode": "lines+markers" if is_front and len(objectives) == 2 else "markers",
@@ -73,16 +63,16 @@ def draw(data: ChartData) -> Chart:
         axes[axis_key("x", place)] = x
         axes[axis_key("y", place)] = value_axis(up.name, domain=domains[place], anchor=numbered("x", place))
     best = "; ".join(
-        f"{records.outcomes[int(str(n))].name}: {', '.join(f'{name} {number(v)}' for name, v in row.items())}"
+        f"{data.records.outcomes[int(str(n))].name}: {', '.join(f'{name} {number(v)}' for name, v in row.items())}"
         for n, row in front.head(5).to_dict("index").items()
     )
     more = f" The first {MOST} of {len(objectives)} objectives are shown." * (len(objectives) > MOST)
     return Chart(
         traces,
         layout(height + 10, 1, annotations=titles, **axes),
-        "Means over the seeds of the objectives: a dot per complete configuration. For one of the Pareto "
-        f"front{on} no other is as good in every objective and better in one. Differences may be noise.{more}",
-        f"{count(len(own), 'dot')}, {len(front)} on the front{on}: {best}.",
+        "Means over the seeds of the objectives. No configuration is at least as good in all of them as one of the "
+        f"front{on} and better in one; differences may be noise.{more}",
+        f"{count(len(table), 'dot')}, {len(front)} on the front{on}: {best}.",
     )
 
 

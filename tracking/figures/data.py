@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from tracking.best import best, copies
+from tracking.best import best, copies, dominators
 from tracking.figures.style import BEST, DASHES, PALETTE, NotDrawn
 from tracking.results import Outcome, last_epoch, per_seed
 from tracking.tidy import MEMBER, layers_of
@@ -149,6 +149,17 @@ class FigureData:
         values = {n: float(self.values[n]) for n in (*numbers, *again)}
         first = best(values, again, self.objective.direction)
         return None if first is None else again.get(first, first)
+
+    def pareto(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """(all, front): the means under each objective, by number; the front is that of the verdict.
+
+        All are on the search's own seeds. The front is on fresh seeds where some were trained on them.
+        """
+        means = pd.DataFrame({o.name: replace(self, objective=o).values for o in self.objectives}).dropna()
+        own = means[means.index.isin(self.firsts.index)]
+        deciding = means[means.index.isin(list(self.again))].rename(index=self.again) if self.again else own
+        dominated = dominators(deciding.to_numpy().tolist(), [o.direction for o in self.objectives])
+        return own, deciding[[not by for by in dominated]]
 
     @property
     def which_best(self) -> str:

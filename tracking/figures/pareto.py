@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from dataclasses import replace
 
-import pandas as pd
 from matplotlib.axes import Axes
 
-from tracking.best import dominators
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData
 from tracking.figures.style import BEST, NotDrawn, axis_label, legend_below, new_figure, percent
-from tracking.results import CONFIRM
 from tracking.verdict.tables import number
 
 MOST = 3  # panels
@@ -25,14 +21,9 @@ def draw(data: FigureData) -> Drawing:
     objectives = data.objectives
     if len(objectives) < 2:
         raise NotDrawn("there is one objective")
-    means = pd.DataFrame({o.name: replace(data, objective=o).values for o in objectives}).dropna()
-    own = means[means.index.isin(data.firsts.index)]
-    # As in the verdict: what was trained on fresh seeds is judged on them alone.
-    deciding = means[means.index.isin(list(data.again))] if data.again else own
-    if not len(deciding):
-        raise NotDrawn("no configuration is complete")
-    dominated = dominators(deciding.to_numpy().tolist(), [o.direction for o in objectives])
-    front = deciding[[not by for by in dominated]]
+    own, front = data.pareto()
+    if not len(front):
+        raise NotDrawn("no configuration is complete in all objectives yet")
     pairs = list(itertools.combinations(objectives, 2))[:MOST]
     figure = new_figure(3.0 * len(pairs) + 1.0)
     column = figure.subplots(len(pairs), 1, squeeze=False)[:, 0]
@@ -48,7 +39,7 @@ def draw(data: FigureData) -> Drawing:
         axes.plot(ordered[first.name], ordered[second.name], "o:" if len(objectives) == 2 else "o", **style)
         _labelled(axes, first.name, second.name)
     legend_below(figure, column[0])
-    names = [data.outcomes[n].name.removeprefix(CONFIRM) for n in front.index]
+    names = [data.outcomes[n].name for n in front.index]
     points = ("; ".join(map(number, row)) for row in front.to_numpy().tolist())
     on = " on fresh seeds" if data.again else ""
     more = f" The first {MOST} pairs of objectives are shown." if len(objectives) > MOST else ""

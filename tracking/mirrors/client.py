@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from tracking import database
-from tracking.store import scratch, with_driver, without_password
-from trainers.errors import Unavailable, Unmendable
+from tracking.store import remove_own, scratch, with_driver, without_password
+from trainers.errors import Unavailable, Unmendable, flat
 from trainers.files import locked, synchronize
 
 # Its own retries would keep the thread for minutes; ours can be interrupted. It prints where a run can be seen to
@@ -61,10 +60,10 @@ def settings(timeout: int = 60) -> Iterator[None]:
 
 with settings():
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Metric, Param, Run, RunTag
+    from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType
     from mlflow.exceptions import MlflowException
 
-__all__ = ["Experiment", "Metric", "MlflowClient", "Param", "Run", "RunTag"]  # what others import from here
+__all__ = ["Experiment", "Metric", "MlflowClient", "Param", "Run", "RunTag", "ViewType"]  # what others import from here
 
 SERVERS = ("http://", "https://")
 _REFUSALS = {
@@ -98,7 +97,8 @@ def _prepare(file: Path) -> None:
     with locked(file.parent):
         place = file.with_name(f"{file.name}.new")
         # What a killed process left behind is made again, or is no longer needed.
-        shutil.rmtree(place, ignore_errors=True)
+        with suppress(FileExistsError):
+            remove_own(place)
         if not file.exists():
             with scratch(place) as folder:
                 MlflowClient(uri := f"{database.SQLITE}{folder / file.name}", registry_uri=uri)
@@ -121,5 +121,5 @@ def translated() -> Iterator[None]:
 
 
 def _line(error: Any) -> str:
-    lines = str(database.cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error).strip().splitlines()
-    return without_password(f"MLflow: {lines[0][:500] if lines else type(error).__name__}")
+    text = flat(str(database.cause(error) if isinstance(error, sa.exc.SQLAlchemyError) else error))
+    return without_password(f"MLflow: {text or type(error).__name__}")

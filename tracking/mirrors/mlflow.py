@@ -11,6 +11,8 @@ It imports mlflow, which takes more than a second: import it where it is used.
 from __future__ import annotations
 
 import logging
+import shlex
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,7 +26,7 @@ import pyarrow.parquet as pq
 from tracking import database
 from tracking.ledger import Ledger
 from tracking.mirrors import client, run_data
-from tracking.store import Store, scratch
+from tracking.store import Store, scratch, without_password
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import Unavailable, Unmendable
 from trainers.files import synchronize
@@ -74,6 +76,7 @@ class MlflowMirror:
                 self._ledger.forget(sweep, NAME)
                 return True
             self._experiment = self._own_experiment(sweep)
+            log.info("MLflow: %s", self._link(self._experiment))
         if not own.problem and own.epoch < sweep.revision:
             with self._one_run(sweep, SWEEP):
                 self._begin(sweep, own)
@@ -116,19 +119,65 @@ class MlflowMirror:
             if (there := self.api.get_experiment_by_name(sweep.name)) is None:
                 return []
             experiment = there.experiment_id
-        wanted = {run_data.MARK: sweep.mark} | tags
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
-        runs: list[client.Run] = []
+        return list(self._runs_in(experiment, {run_data.MARK: sweep.mark} | tags))
+
+    def _runs_in(
+        self, experiment: str, tags: Mapping[str, str], view: int = client.ViewType.ACTIVE_ONLY
+    ) -> Iterator[client.Run]:
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         token = None
         while True:
-            page = self.api.search_runs([experiment], query, max_results=_PAGE, page_token=token)
-            runs += page
+            page = self.api.search_runs([experiment], query, view, max_results=_PAGE, page_token=token)
+            yield from page
             if not (token := page.token):
-                return runs
+                return
+
+    @client.translated()
+    def delete(self, sweep: Sweep) -> list[str]:
+        """Delete the sweep's experiment, with what is in the store's folder of artifacts: its name, if it was there.
+
+        MLflow keeps what is deleted until `mlflow gc`, and with it the name: so the experiment gets another one first.
+        Raises Unmendable, before anything is deleted, where somebody has runs of their own in it.
+        """
+        if database.missing(self._uri):
+            return []
+        query = f"tags.`{run_data.MARK}` = '{sweep.mark}'"
+        names, gone = [], f"{sweep.name} (deleted, {sweep.mark[:8]})"
+        for experiment in self.api.search_experiments(client.ViewType.ALL, filter_string=query):
+            own, stage = experiment.experiment_id, experiment.lifecycle_stage
+            if experiment.name != gone or stage == "active":
+                foreign = [
+                    run.info.run_name
+                    for run in self._runs_in(own, {}, client.ViewType.ALL)
+                    if run.data.tags.get(run_data.MARK) != sweep.mark
+                ]
+                if foreign:
+                    raise Unmendable(
+                        f"the MLflow experiment {experiment.name!r} also has runs that are not the sweep's "
+                        f"({', '.join(map(str, foreign[:3]))}{', ...' * (len(foreign) > 3)}): move or delete them first"
+                    )
+                if stage != "active":
+                    self.api.restore_experiment(own)
+                if experiment.name != gone:
+                    self.api.rename_experiment(own, gone)
+                self.api.delete_experiment(own)
+                names.append(experiment.name)
+            artifacts = self._store.artifacts / sweep.name
+            if experiment.artifact_location == artifacts.as_uri():
+                shutil.rmtree(artifacts, ignore_errors=True)
+        return names
 
     def close(self) -> None:
         """The user's settings are as they were."""
         self._held.close()
+
+    def _link(self, experiment: str) -> str:
+        """Where to look at an experiment in a browser: its page, or what serves it."""
+        if self._uri.startswith(client.SERVERS):
+            # Without its last part MLflow shows what it has for language models.
+            page = f"{self._uri.rstrip('/')}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+            return without_password(page)
+        return shlex.join(["gradsweep", "ui", "--store", str(self._store.where)])
 
     def _own_experiment(self, sweep: Sweep) -> str:
         """The id of the sweep's experiment, made where it is missing. Raises Unmendable for somebody else's."""
@@ -139,7 +188,7 @@ class MlflowMirror:
             place = None if self._uri.startswith(client.SERVERS) else (self._store.artifacts / sweep.name).as_uri()
             tags = {run_data.SWEEP_TAG: sweep.name, run_data.MARK: sweep.mark, run_data.NOTE: note}
             return str(self.api.create_experiment(sweep.name, place, tags))
-        if problem := _not_ours(there, sweep.mark):
+        if problem := _not_ours(there, sweep.mark, self._uri):
             raise Unmendable(problem)
         if there.tags.get(run_data.NOTE) != note:
             self.api.set_experiment_tag(there.experiment_id, run_data.NOTE, note)
@@ -160,13 +209,22 @@ class MlflowMirror:
         elif goes_on:
             self.api.update_run(run, "RUNNING")
             self._tell_running(sweep, goes_on)
-        if own.epoch < 0:
+        if own.epoch >= 0:
+            self._describe(sweep, run)
+        else:
             params = [client.Param(key, value[: run_data.MOST_IN_PARAM]) for key, value in sweep.settings.items()]
             self.api.log_batch(run, params=params)
         if sweep.spec:
             self.api.log_text(run, sweep.spec, "spec.yaml")
         self._chart(sweep, run)
         self._ledger.take(sweep, NAME, [replace(own, epoch=sweep.revision, ended=False)])
+
+    def _describe(self, sweep: Sweep, run: str) -> None:
+        """What its users say of the sweep, where that has changed."""
+        has, wanted = self.api.get_run(run).data.tags, run_data.remarks(sweep)
+        for key in run_data.REMARKS:
+            if wanted.get(key, "") != has.get(key, ""):
+                self.api.set_tag(run, key, wanted[key]) if key in wanted else self.api.delete_tag(run, key)
 
     def _tell_running(self, sweep: Sweep, goes_on: bool = False) -> None:
         """The runs whose ends have not been written go on, or are stopped with the sweep."""
@@ -294,14 +352,15 @@ def taken_name(store: Store, name: str, uri: str | None) -> str | None:
             experiment = client.connected(uri or store.mlflow_uri).get_experiment_by_name(name)
     except (Unavailable, Unmendable):
         return None
-    return None if experiment is None else _not_ours(experiment, None)
+    return None if experiment is None else _not_ours(experiment, None, uri or store.mlflow_uri)
 
 
-def _not_ours(experiment: client.Experiment, mark: str | None) -> str | None:
-    """Why a sweep with this mark can't write into an experiment."""
+def _not_ours(experiment: client.Experiment, mark: str | None, uri: str) -> str | None:
+    """Why a sweep with this mark can't write into an experiment of the MLflow at `uri`."""
     name, deleted = experiment.name, experiment.lifecycle_stage != "active"
     if mark is not None and experiment.tags.get(run_data.MARK) == mark:
-        restore = f"mlflow experiments restore -x {experiment.experiment_id}"
+        place = shlex.quote(without_password(uri))
+        restore = f"MLFLOW_TRACKING_URI={place} mlflow experiments restore -x {experiment.experiment_id}"
         return f"the MLflow experiment {name!r} is deleted; to restore it: {restore}" if deleted else None
     if deleted:
         return f"a deleted MLflow experiment still has the name {name!r}; choose another with --name"

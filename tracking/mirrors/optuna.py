@@ -84,6 +84,14 @@ class OptunaMirror:
             self._ledger.take(sweep, NAME, taken)
         return True
 
+    def delete(self, sweep: Sweep) -> list[str]:
+        """Delete the sweep's studies: their names."""
+        own = [] if database.missing(self._url) else [self.own_study(sweep, phase) for phase in NUMBERS]
+        names = [study.study_name for study in own if study is not None]
+        for name in names:
+            optuna.delete_study(study_name=name, storage=self.storage)
+        return names
+
     def close(self) -> None:
         """Give the connections back."""
         self._studies.clear()

@@ -20,6 +20,7 @@ STATUS = {"running": "RUNNING", "complete": "FINISHED", "pruned": "KILLED", "div
 SWEEP_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 MARK, SWEEP_TAG, KIND, NUMBER = "gradsweep.mark", "gradsweep.sweep", "gradsweep.kind", "gradsweep.configuration"
 STATE, REASON = "gradsweep.state", "gradsweep.reason"
+REMARKS = ("gradsweep.note", "gradsweep.tags")
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 RECORDS, LAYERS = "records.parquet", "layers.parquet"
 METRICS = {
@@ -56,6 +57,7 @@ def parent_tags(sweep: Sweep) -> dict[str, str]:
         NOTE: description(sweep),
         "mlflow.source.name": "gradsweep",
         "gradsweep.data.digest": ", ".join(f"{data}={digest}" for data, digest in data.items())[:MOST_IN_TAG],
+        **remarks(sweep),
     }
     for package, digest in packages.items():
         name, _, version = package.partition("==")
@@ -63,6 +65,12 @@ def parent_tags(sweep: Sweep) -> dict[str, str]:
     if sweep.commit:
         tags["mlflow.source.git.commit"] = sweep.commit
     return tags | {f"gradsweep.version.{package}": version for package, version in sweep.versions.items()}
+
+
+def remarks(sweep: Sweep) -> dict[str, str]:
+    """What its users say of a sweep, as tags of its run."""
+    texts = (sweep.remark, ", ".join(sweep.tags))
+    return {key: text[:MOST_IN_TAG] for key, text in zip(REMARKS, texts, strict=True) if text}
 
 
 def child_tags(sweep: Sweep, parent: str, c: Configuration) -> dict[str, str]:
@@ -157,8 +165,8 @@ def run_name(c: Configuration) -> str:
 
 
 def description(sweep: Sweep) -> str:
-    """The description of a sweep's run: the verdict, or the question until there is one."""
-    return (sweep.note or sweep.question)[:MOST_IN_TAG]
+    """The description of a sweep's run: the verdict, or the question until there is one, and its users' remark."""
+    return "\n\n".join(filter(None, (sweep.note or sweep.question, sweep.remark)))[:MOST_IN_TAG]
 
 
 def tables(sweep: Sweep, c: Configuration, epochs: Sequence[Epoch]) -> dict[str, tidy.Columns]:

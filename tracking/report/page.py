@@ -119,6 +119,7 @@ def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
     rows += [(f"sha256 of {data}", digest) for data, digest in sweep.digests.items()]
     times = {"started": sweep.begun, "ended": sweep.ended}
     rows += [(what, f"{datetime.fromtimestamp(t / 1000, UTC):%Y-%m-%d %H:%M} UTC") for what, t in times.items() if t]
+    rows += [("from", line)] if (line := sweep.settings.get("from")) else []
     rows += [("git commit", sweep.commit)] if sweep.commit else []
     rows += sweep.versions.items()
     return Table("What the numbers hold for", ("condition", "value~"), tuple(rows))

@@ -172,7 +172,7 @@ def _verdict(test: _Tested, corrected: Sequence[float], claims: int, factor: int
         strict = claim.kind == BETTER and claim.arm != BEST and not claim.margin
         equal = next((pair for pair in test.pairs if strict and pair.same), None)
         answer = CONFIRMED if holds else NOT_CONFIRMED if fails or equal else UNDECIDED
-        side = int(corrected[1] < corrected[0])
+        side = int((corrected[1], deciding[1][0]) < (corrected[0], deciding[0][0]))
         # Both directions are looked at, so each p counts twice.
         p, p_corrected = min(1.0, 2 * deciding[side][0]), min(1.0, 2 * corrected[side])
         significant = p_corrected <= LEVEL

@@ -24,7 +24,7 @@ def ways(direction: str) -> tuple[str, str]:
 
 def question(claim: Claim, epochs: str, best: str) -> str:
     """The claim as a question about numbers; `best` is the name of the best where it is known."""
-    named = f"the best, {code(best.removeprefix(CONFIRM))}," if best else "the best"
+    named = "the best other configuration" + (f", {code(best.removeprefix(CONFIRM))}," if best else "")
     arm, against = (named if side == BEST else code(side) for side in (claim.arm, claim.against))
     higher, lower = ways(claim.objective.direction)
     margin = number(claim.margin, ".0%" if claim.relative else ".3g")

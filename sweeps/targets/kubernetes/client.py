@@ -24,7 +24,7 @@ import urllib3
 import yaml
 from kubernetes import client, config
 
-from sweeps.targets.kubernetes.rayjob import SUBMITTER
+from sweeps.targets.kubernetes.rayjob import MARK, SUBMITTER
 from sweeps.targets.kubernetes.rayjob_status import ENDED, flat, status_of
 from sweeps.targets.target import SweepStatus, split_lines, wait_until
 from trainers.errors import FAILED, TargetError
@@ -33,13 +33,17 @@ TIMEOUT = (5, 30)  # seconds to connect and to answer
 POLL_SECONDS = 1.0
 SILENT_SECONDS = 86400  # a driver may print nothing for this long
 GONE_SECONDS = 240  # the head's Pod has 90 to end, after the operator's turn
-OURS = "app.kubernetes.io/part-of=gradsweep"
+OURS = "=".join(MARK)
 
 Object = dict[str, Any]
 
 
 class NoSuchSweep(TargetError):
     """The namespace has no RayJob of this name, or no longer."""
+
+
+class NameTaken(TargetError):
+    """The namespace has a RayJob of this name already."""
 
 
 class Namespace:
@@ -71,8 +75,12 @@ class Namespace:
 
     def create(self, rayjob: Mapping[str, Any]) -> None:
         """Create the RayJob, unknown fields refused."""
-        strict = {"field_validation": "Strict", "field_manager": "gradsweep"}
-        self._rayjobs("create", rayjob["metadata"]["name"], dict(rayjob), **strict)
+        name, strict = rayjob["metadata"]["name"], {"field_validation": "Strict", "field_manager": "gradsweep"}
+        try:
+            self._rayjobs("create", name, dict(rayjob), **strict)
+        except NameTaken:
+            self.rayjob(name)  # which raises where it is no sweep
+            raise
 
     def list(self) -> list[SweepStatus]:
         """All sweeps of the namespace, the oldest first."""
@@ -88,8 +96,11 @@ class Namespace:
         return [*map(status_of, sorted(rayjobs, key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", "")))]
 
     def rayjob(self, name: str) -> Object:
-        """The RayJob as the cluster has it."""
+        """The RayJob of a sweep as the cluster has it."""
         rayjob: Object = self._rayjobs("get", name, name)
+        label, value = MARK
+        if rayjob["metadata"].get("labels", {}).get(label) != value:
+            raise TargetError(f"the RayJob {name} in namespace {self.name} is no sweep: choose another --name")
         return rayjob
 
     def status(self, name: str) -> SweepStatus:
@@ -141,9 +152,10 @@ class Namespace:
     def delete(self, name: str) -> None:
         """Delete the RayJob: KubeRay stops the driver, which writes what it has, and removes the cluster.
 
-        Returns when RayJob and driver are gone. The sweep's records stay in its store.
+        Returns when RayJob and driver are gone. The sweep's records stay in its store. One that is no sweep's stays.
         """
-        self._rayjobs("delete", name, name, propagation_policy="Background")
+        only = {"preconditions": {"uid": self.rayjob(name)["metadata"]["uid"]}}
+        self._rayjobs("delete", name, name, body=only, propagation_policy="Background")
         if not wait_until(lambda: self._is_gone(name), GONE_SECONDS, POLL_SECONDS):
             raise TargetError(
                 f"sweep {name} is still being deleted after {GONE_SECONDS} s: does KubeRay's operator run?", FAILED
@@ -219,9 +231,7 @@ def _refusal(doing: str, sweep: str, namespace: str, host: str, error: client.Ap
     if status == 404:
         return TargetError(f"the cluster at {host} has no rayjobs.ray.io/v1: its owner installs KubeRay's operator")
     if status == 409:
-        return TargetError(
-            f"sweep {sweep} is already in {here}: gradsweep resume {sweep} {to}, or choose another --name"
-        )
+        return NameTaken(f"sweep {sweep} is already in {here}: gradsweep resume {sweep} {to}, or choose another --name")
     if status in (400, 422) and doing == "create":
         return TargetError(f"the KubeRay at {host} does not take this RayJob: {message}")
     return TargetError(f"cannot {doing} {sweep or 'sweeps'} in {here}: {status} {message}", FAILED)

@@ -23,6 +23,7 @@ Object = dict[str, Any]
 
 RAY_VERSION = "2.60.0"  # of constraints.txt; KubeRay picks its probes and the token's rules by it
 SUBMITTER = "ray-job-submitter"
+MARK = ("app.kubernetes.io/part-of", "gradsweep")  # the label by which a RayJob or a Pod is ours
 POOL, SPEC, STORE = "gradsweep/pool", "gradsweep/spec", "gradsweep/store"  # annotations
 USER = 10001  # the image's user, see k8s/image/Dockerfile
 DOCUMENTS = "/etc/gradsweep"
@@ -70,7 +71,7 @@ def render(name: str, spec: str, pool: Pool, packs: int | None = None) -> Object
     `packs` is how many the pool has room for at once, None where Ray is to find out one by one.
     """
     # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
-    labels = {"app.kubernetes.io/part-of": "gradsweep", "app.kubernetes.io/instance": name}
+    labels = {MARK[0]: MARK[1], "app.kubernetes.io/instance": name}
     queue = {"kueue.x-k8s.io/queue-name": pool.queue} if pool.queue else {}
     redis: Object = {}
     if pool.redis:

@@ -13,13 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sweeps.driver.deletion import Deleted, delete
 from sweeps.spec.reading import parse
+from sweeps.store_file import open_store
 from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep
 from sweeps.targets.kubernetes.pool import Pool, read_pool
 from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
-from sweeps.targets.target import Submitted, SweepStatus, commands, recorded
-from trainers.errors import TargetError
+from sweeps.targets.target import Submitted, SweepStatus, commands, recorded, with_records
+from trainers.errors import SearchError, TargetError
 
 POOL_VARIABLE = "GRADSWEEP_POOL"
 SPEC_BYTES = 200_000  # of the 256 KiB that an object's annotations may have together
@@ -65,7 +67,7 @@ class KubernetesTarget:
             status = replace(status, detail=f"{status.detail}; {pods}")
         with suppress(TargetError):  # its Pod may end at this moment
             status = replace(status, last_line=namespace.last_line(name))
-        return replace(status, recorded=stored)
+        return with_records(status, stored)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         """The driver's output, as the submitter's Pod prints it."""
@@ -90,6 +92,27 @@ class KubernetesTarget:
         spec, pool = documents
         rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"))
         return self._create(name, rayjob, resume=True)
+
+    def delete(self, name: str) -> Deleted:
+        """Delete its RayJob, if it is still there, and what is in the store that `--store` leads to from here."""
+        if self._store is None:
+            raise TargetError(
+                f"--store: says where the records of {name} can be reached from here, to delete them too; "
+                f"gradsweep stop {name} --to {self._to} deletes the RayJob alone"
+            )
+        store, namespace, deleted = open_store(self._store), Namespace(self._name), []
+        with suppress(NoSuchSweep):
+            if (state := namespace.status(name).state) not in ENDED:
+                raise TargetError(f"sweep {name!r} is {state} in {self._to}: gradsweep stop {name} --to {self._to}")
+            namespace.delete(name)
+            deleted = [f"the RayJob {name}"]
+        try:
+            records = delete(name, store)
+        except SearchError:
+            if not deleted:
+                raise
+            return Deleted(name, True, tuple(deleted))
+        return replace(records, deleted=(*deleted, *records.deleted))
 
     def _read_pool(self) -> Pool:
         chosen = self._pool or os.environ.get(POOL_VARIABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +24,14 @@ from trainers.errors import StoreError, Unavailable
 
 @pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_has_every_record_once(
-    store: Store, ledger: Ledger, maker: Any, server: Any, until: Callable[..., None]
+    store: Store,
+    ledger: Ledger,
+    maker: Any,
+    server: Any,
+    until: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, "gradsweep")
     server.start()
     sweep = maker.begin(ledger)
     mirrors = Mirrors(store, "sweep", server.uri)
@@ -49,6 +56,8 @@ def test_a_server_that_dies_and_comes_back_has_every_record_once(
     assert mirrors.close(60) == Lag(0, None)
 
     client = client_of(store, server.uri)
+    number = client.get_experiment_by_name("sweep").experiment_id
+    assert f"MLflow: {server.uri}/#/experiments/{number}/runs?workflowType=machine_learning" in caplog.messages
     assert client.get_experiment_by_name("sweep").artifact_location.startswith("mlflow-artifacts:")
     over_http = in_mlflow(store, server.uri)
     assert over_http["sweep"][-1].keys() == {"spec.yaml", "report.html"}
