@@ -74,7 +74,7 @@ def draw(data: ChartData) -> Chart:
             dots = {"mode": "markers", "x": alone.tolist(), "y": values(medians), "marker": {"color": GREY, "size": 7}}
             name = {"name": "other configurations" if shown else "configurations", "legendgroup": "others"}
             traces.append(dots | name | on | pointed(alone.index.tolist()) | {"showlegend": place == 0})
-        axis = log_axis(0.0) if log else value_axis(metric)
+        axis = log_axis(1.0) if log else value_axis(metric)
         axes[axis_key("y", place)] = axis | {"domain": domains[place]}
     low, high = int(depths.min()), int(depths.max())
     below = {"title": {"text": "layers with parameters (log scale)"}, "anchor": numbered("y", len(PANELS) - 1)}
