@@ -35,12 +35,12 @@ PAGE = "report.html"
 def make_report(spec: SweepSpec, store: Store, verdict: Verdict, status: str | None = None) -> tuple[str, Charts]:
     """The page on what has been recorded so far, and its charts. Raises SearchError.
 
-    `status` is the ledger's (None: as recorded): the driver makes the report just before it is.
+    `status` is the ledger's or `stopped` (None: as recorded): the driver makes the report just before it is.
     """
     with opened(spec.name, store) as (ledger, sweep):
         configurations = {c.number: c for c in ledger.configurations(sweep)}
     data = _data(spec, store)
-    charts = draw_charts(ChartData(data, configurations, spec.objectives))
+    charts = draw_charts(ChartData(data, configurations))
     text = page(
         verdict,
         charts,

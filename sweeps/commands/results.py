@@ -123,7 +123,7 @@ def write_html(name: str, file: Path, folder: str | None) -> dict[str, Any]:
         raise RequestError(f"{file}: can't be written: it is a folder")
     spec, store, verdict, known = _judged(name, folder)
     # The records say "running" of a driver that was killed, too.
-    page, charts = make_report(spec, store, verdict, {"running": "running", "stopped": "killed"}.get(known["state"]))
+    page, charts = make_report(spec, store, verdict, None if known["state"] == "finished" else known["state"])
     try:
         with replaced(file) as new:
             new.write_text(page, encoding="utf-8")

@@ -65,7 +65,8 @@ def test_the_report_is_one_file(say: Say, tmp_path: Path) -> None:
     status, out, err = say("report", "drawn", "--html", str(file), "--json")
     assert (status, err) == (0, "")
     found = json.loads(out)
-    left_out = {"Pareto front": "there is one objective"}
+    same = "no two complete configurations differ in depth"
+    left_out = {"Gradient by layer and depth": same, "Depth": same, "Pareto front": "there is one objective"}
     assert found == {"file": str(file), "bytes": file.stat().st_size, "figures": CHARTS, "left_out": left_out}
     text = file.read_text(encoding="utf-8")
     assert text.startswith("<!DOCTYPE html>") and "Is &lt;it&gt; so?" in text and "This sweep is running" not in text

@@ -47,22 +47,27 @@ class Kind:
 
 @dataclass(frozen=True)
 class ChartData:
-    """A sweep as the charts see it: as the figures do, with its configurations by number and all of its objectives."""
+    """A sweep as the charts see it: as the figures do, with its configurations by number."""
 
     records: FigureData
     configurations: Mapping[int, Configuration]
-    objectives: Sequence[Objective]
 
     @cached_property
     def values(self) -> pd.Series[float]:
-        """The objective so far of each of the search's own configurations, by number: the mean over its seeds.
+        """The objective so far of each of the search's own configurations but copies: the mean over its seeds.
 
         Of a pruned one that is after its last epoch. NaN where a seed has no finite value.
         """
         own, objective = self.records.own, self.records.objective
         if not len(own) or objective.metric not in own:
             return pd.Series(dtype=float)
-        return within(per_seed(own, objective)).groupby("configuration").mean(skipna=False).sort_index()
+        values = within(per_seed(own, objective)).groupby("configuration").mean(skipna=False)
+        return values.reindex(self.records.firsts.index)
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """All of the sweep's."""
+        return self.records.objectives or (self.records.objective,)
 
     def state(self, configuration: int) -> str:
         """complete | pruned | diverged | failed | running."""

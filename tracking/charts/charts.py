@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from tracking.charts import (
     curves,
+    depth,
     distribution,
+    gradient_by_depth,
     history,
     importance,
     layers,
@@ -29,6 +31,8 @@ KINDS: Mapping[str, Kind] = {
     "pareto": pareto.CHART,
     "layers": layers.CHART,
     "distribution": distribution.CHART,
+    "gradient-by-depth": gradient_by_depth.CHART,
+    "depth": depth.CHART,
     "saturation": saturation.CHART,
     "surface": surface.CHART,
     "importance": importance.CHART,

@@ -78,7 +78,7 @@ def draw(data: ChartData) -> Chart:
     return Chart(
         traces,
         layout(height, entries, annotations=titles, template={"data": {"scatter": [grey]}}, **axes),
-        _caption(chosen, amount, hidden, step, below),
+        _caption(chosen, amount, hidden, step, below) + records.which_best,
         f"Curves over the epochs. {'; '.join(_ends(chosen, metrics))}.",
     )
 

@@ -80,7 +80,13 @@ def draw(data: ChartData) -> Chart:
                 **on,
             }
         )
-        x = {"anchor": numbered("y", place), "nticks": 8, "showgrid": False, "zeroline": False, "automargin": True}
+        x = {
+            "anchor": numbered("y", place),
+            "dtick": max(1, -(-int(table.columns[-1]) // 8)),
+            "showgrid": False,
+            "zeroline": False,
+            "automargin": True,
+        }
         last = place == len(shown) - 1
         layouts[axis_key("x", place)] = (
             x | ({"title": {"text": "epoch"}} if last else {}) | ({"matches": "x"} if place else {})

@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from tracking.charts.chart import Chart, ChartData, Kind, Trace, pointed
-from tracking.charts.style import BEST_COLOUR, layout, metric_label, numbers, plain, scale
+from tracking.charts.style import BEST_COLOUR, layout, numbers, plain, scale, wrapped
 from tracking.figures.data import Axis, described, symbol, text_of
 from tracking.figures.parallel import LEAST, heights_of, ticks_of
-from tracking.figures.style import NotDrawn
+from tracking.figures.style import NotDrawn, axis_label
 from tracking.verdict.tables import number
 
 MOST = 200  # lines
@@ -52,7 +52,7 @@ def draw(data: ChartData) -> Chart:
             where = {"x": place, "y": height, "xanchor": "left", "xshift": 3}
             marks.append({**where, "text": plain(text), "showarrow": False, "font": {"size": 10}})
     names = [plain(symbol(a.name) + " (log)" * a.log).replace(" ", "<br>") for a in searched]
-    names.append(metric_label(result.name).replace(" ", "<br>"))
+    names.append(wrapped(axis_label(result.name), 16))
     best_row = tried.iloc[-1]
     through = described({axis.name: best_row[axis.name] for axis in searched if best_row.name not in axis.idle})
     x = {"tickvals": [*range(len(names))], "ticktext": names, "side": "top", "range": [-0.15, 1.12 * len(names) - 1]}

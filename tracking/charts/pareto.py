@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -29,7 +28,7 @@ def draw(data: ChartData) -> Chart:
     objectives = list(data.objectives)
     if len(objectives) < 2:
         raise NotDrawn("there is one objective")
-    table, front = replace(data.records, objectives=objectives).pareto()
+    table, front = data.records.pareto()
     if not len(front):
         raise NotDrawn("no configuration is complete in all objectives yet")
     others, on = table[~table.index.isin(front.index)], " on fresh seeds" * bool(data.records.again)
@@ -72,7 +71,7 @@ def draw(data: ChartData) -> Chart:
         traces,
         layout(height + 10, 1, annotations=titles, **axes),
         "Means over the seeds of the objectives. No configuration is at least as good in all of them as one of the "
-        f"front{on} and better in one.{more}",
+        f"front{on} and better in one; differences may be noise.{more}",
         f"{count(len(table), 'dot')}, {len(front)} on the front{on}: {best}.",
     )
 

@@ -84,7 +84,7 @@ def value_axis(metric: str, **more: Any) -> dict[str, Any]:
 def log_axis(low: float, **more: Any) -> dict[str, Any]:
     """An upright log scale from `low` on."""
     written = ".3~g" if low >= 1e-4 else "~e"
-    return {"type": "log", "tickformat": written, "minorloglabels": "complete", "automargin": True, **more}
+    return {"type": "log", "tickformat": written, "nticks": 6, "automargin": True, **more}
 
 
 def log_axis_across(low: float, high: float, **more: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def draw(data: FigureData) -> Drawing:
     for axes, (metric, at, label) in zip(column, panels, strict=True):
         ratio = metric == RATIO
         for line in shown:
-            band = pd.DataFrame({depth: _quartiles(data, n, metric, at) for depth, n in line.by_depth.items()}).T
+            band = pd.DataFrame({depth: quartiles(data, n, metric, at) for depth, n in line.by_depth.items()}).T
             # no place for a 0 on a log scale
             band = band.where(band > 0) if ratio else band
             style = {"color": line.colour, "marker": "o", "markersize": 3.5, "label": line.label}
@@ -41,7 +41,7 @@ def draw(data: FigureData) -> Drawing:
             axes.fill_between(band.index, band[0.25], band[0.75], color=line.colour, alpha=0.18, linewidth=0)
             first, last = (number(band[0.5].loc[depth], P if ratio else SHARE) for depth in band.index[[0, -1]])
             ends[line.label] += f"; {' '.join(label.split())} from {first} to {last}"
-        dots = pd.Series({n: _quartiles(data, n, metric, at)[0.5] for n in alone.index}, dtype=float)
+        dots = pd.Series({n: quartiles(data, n, metric, at)[0.5] for n in alone.index}, dtype=float)
         if len(dots):
             label_of = "other configurations" if shown else "configurations"
             style = {"color": OTHERS, "markersize": 3.5, "label": label_of, "zorder": 1}
@@ -69,7 +69,7 @@ def draw(data: FigureData) -> Drawing:
     )
 
 
-def _quartiles(data: FigureData, number: int, metric: str, at: str) -> pd.Series[float]:
+def quartiles(data: FigureData, number: int, metric: str, at: str) -> pd.Series[float]:
     """Over the seeds of one configuration; NaN where one is not finite."""
     rows = data.rows(number)
     values = within(rows[metric][rows["epoch"] == (0 if at == "start" else rows["epoch"].max())])

@@ -90,8 +90,9 @@ class Maker:
         """A sweep that was written as the charts see it."""
         with closing(Ledger.create(self.store.ledger_url)) as ledger:
             configurations = {c.number: c for c in ledger.configurations(ledger.sweep(name))}
-        records = FigureData(*self.read(name), objectives[0], *(self.searched if searched else ()))
-        return ChartData(records, configurations, objectives)
+        axes, importance = self.searched if searched else ((), {})
+        records = FigureData(*self.read(name), objectives[0], axes, importance, objectives)
+        return ChartData(records, configurations)
 
     def sweep(self, name: str = "made") -> Sweep:
         with closing(Ledger.create(self.store.ledger_url)) as ledger:

@@ -97,7 +97,7 @@ def test_the_front_is_what_nothing_beats(seen: ChartData) -> None:
         beaten = any(a >= accuracy and d <= distance and (a, d) != (accuracy, distance) for a, d in points.values())
         assert beaten == (number in others["told"])
     with pytest.raises(NotDrawn, match="there is one objective"):
-        pareto.draw(replace(seen, objectives=[ACCURACY]))
+        pareto.draw(replace(seen, records=replace(seen.records, objectives=[ACCURACY])))
 
 
 def test_the_distribution_is_of_the_recorded_quantiles(make: Any) -> None:
@@ -139,6 +139,19 @@ def test_the_timeline_is_from_start_to_end(seen: ChartData) -> None:
     assert chart.traces[0]["base"][0] == 1_700_000_000_000 and "15 bars from 2023-11-14 22:13 UTC" in chart.alt
     with pytest.raises(NotDrawn, match="no configuration has been started"):
         timeline.draw(replace(seen, configurations={n: replace(c, started=0) for n, c in times.items()}))
+
+
+def test_depth_has_a_line_of_what_differs_in_depth_alone(make: Any) -> None:
+    make.write(make.by_depth())
+    charts = draw(make.seen()).charts
+    lines = [t for t in charts["depth"].traces if t["mode"] == "lines+markers"]
+    assert len(lines) == 2 * 3 and {tuple(t["x"]) for t in lines} == {(2, 5, 25)}
+    assert sum(t["name"] == "other configurations" for t in charts["depth"].traces) == 3
+    by_layer = charts["gradient-by-depth"].traces
+    assert sorted({len(t["x"]) for t in by_layer}) == [2, 5, 25] and len(by_layer) == 2 * 2 * 3
+    frame = make.read()[0]
+    first = frame[(frame["configuration"] == 1) & (frame["epoch"] == 0)]["layer.dense1.gradient.data.rms"].median()
+    assert by_layer[0]["y"][0] == style.numbers([first])[0]
 
 
 def test_every_chart_says_why_it_is_not_drawn(make: Any) -> None:
@@ -186,7 +199,7 @@ def test_the_page_of_a_long_sweep_is_under_2_megabytes(make: Any) -> None:
     }
     rows_of = {n: replace(data.configurations[n % 23], number=n, order=n, started=1 + n, ended=2 + n) for n in numbers}
     records = replace(data.records, frame=frame, outcomes=ended)
-    charts = draw(ChartData(records, rows_of, data.objectives))
+    charts = draw(ChartData(records, rows_of))
     assert "To keep the page light" in charts.charts["curves"].caption
     verdict = judge(frame, ended, data.objectives, sweep="long")
     text = page(verdict, charts, [], conditions(frame, make.sweep()))
