@@ -118,7 +118,7 @@ def disk_bytes(spec: SweepSpec) -> int:
     """What a spec's records take on the disk, about, in bytes."""
     arms, searched = _representatives(spec)
     again = (arms + searched)[: spec.search_plan().confirming]
-    return disk_of([(arms + searched, len(spec.seeds)), (again, len(spec.fresh_seeds))])
+    return disk_of([(arms + searched, len(spec.seeds)), (again, len(spec.fresh_seeds))]) + kept_bytes(spec)
 
 
 def _representatives(spec: SweepSpec) -> tuple[list[MemberConfig], list[MemberConfig]]:

@@ -185,7 +185,7 @@ def _say_status(status: SweepStatus, to: str | None, store: str | None, as_json:
             ("not in MLflow", f"{waiting} configurations{sync}" if waiting else "nothing"),
             *(("failed", f"{count}: {reason}") for reason, count in known["failures"].items()),
         ]
-        rows = display.table_rows(progress.configurations[: display.ROWS], sys.stdout.encoding)
+        rows = display.table_rows(progress.configurations[: display.ROWS], sys.stdout.encoding or "")
         more = display.others(progress, display.ROWS)
         if rows and each:
             configurations = "\n\n" + "\n".join(filter(None, [table(display.COLUMNS, rows), more]))
