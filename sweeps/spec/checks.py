@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from search_spaces.space import Choice, Range, Value, effective, own_values
+from sweeps.environment import ray_address
 from sweeps.spec.claims import KINDS
 from sweeps.spec.model import SearchSpec, SweepSpec
 from sweeps.spec.values import Problem
@@ -40,7 +41,8 @@ def problems(spec: SweepSpec) -> list[Problem]:
 
 
 def doubts(spec: SweepSpec) -> list[str]:
-    """A line for each claim about epochs that are not trained, or about the seconds of two engines.
+    """A line for each claim about epochs that are not trained, or about the seconds of two engines, and one for a
+    search that leaves a part of a cluster idle.
 
     These are no errors: studies are tried with few epochs, and two engines may be what is to be compared.
     """
@@ -59,6 +61,16 @@ def doubts(spec: SweepSpec) -> list[str]:
         if claim.metric == SECONDS and len({*engines.values()}) > 1:
             who = ", ".join(f"{side} by the {engine} engine" for side, engine in engines.items())
             lines.append(printable(f"claim {claim.name}: training {who}: their seconds are those of two programs"))
+    if spec.search and spec.resources.concurrent == "auto" and (spec.resources.gpus or ray_address()):
+        from search_spaces.samplers import sees  # and Optuna with it
+        from search_spaces.search import windowed
+
+        plan = spec.search_plan()
+        if windowed(plan) and plan.searching > plan.block * plan.ahead:
+            waits = f"the {'pruner' if sees(plan.sampler) == 'nothing' else 'sampler'} waits for results"
+            lines.append(
+                f"resources.concurrent: {waits}, so at most {plan.ahead} packs train at once; a number allows more"
+            )
     return lines
 
 

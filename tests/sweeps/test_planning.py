@@ -218,3 +218,18 @@ def test_too_small_a_part_of_a_device_is_refused(monkeypatch: pytest.MonkeyPatch
         "but a pack needs at least 0.2 GB: give it 0.02 or more"
     )
     assert on_gpus(0.02)["device_memory"]
+
+
+def test_a_search_that_leaves_a_cluster_idle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two packs of 8 are handed out before the first result, however many workers there are."""
+    text = (
+        "name: waits\narms: {a: {}}\nsearch:\n  space: {alpha: {low: 0.5, high: 8.0}}\n  sampler: {name: tpe}\n"
+        "  configurations: 16\n"
+    )
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert doubts(parse(text)) == []
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    (line,) = doubts(parse(text))
+    assert line.startswith("resources.concurrent: the sampler waits for results, so at most 2 packs train at once")
+    for setting in ("resources.concurrent=8", "search.sampler={name: random}", "search.configurations=14"):
+        assert doubts(parse(text, settings=[setting])) == []
