@@ -143,7 +143,7 @@ def test_signals_in_process(number: signal.Signals, status: int, command: Any, s
 
 
 def test_a_second_driver_is_refused(command: Any, spec: str) -> None:
-    store = command.store
+    store = command.store.create()
     with driver_lock(store.ledger_url, "disturbed", store.lock_file("disturbed")):
         refused = command("run", spec, status=2)
     *_, line = refused.stderr.splitlines()  # after what the data are
