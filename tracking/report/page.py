@@ -108,8 +108,12 @@ def measured(data: FigureData) -> list[Table]:
 
 
 def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
-    """What a sweep's numbers hold for, one condition per row: data, seeds, epochs, engine, versions, commit."""
-    rows: list[tuple[str, str]] = []
+    """What a sweep's numbers hold for, one condition per row: data, seeds, epochs, engine, versions, commit.
+
+    What its users have noted on it comes first.
+    """
+    noted = (("note", sweep.remark), ("tags", ", ".join(sweep.tags)))
+    rows = [(what, text) for what, text in noted if text]
     if len(frame):
         seeds = sorted(frame["seed"].unique().tolist())
         rows.append(("seeds", f"{len(seeds)}: {_several(seeds)}"))
