@@ -182,6 +182,12 @@ def test_what_a_user_wrote_is_text(verdict: Verdict) -> None:
     assert parsed.texts.count(evil) >= 10 and "49" not in parsed.texts
 
 
+def test_what_is_noted_on_a_sweep_comes_first() -> None:
+    noted = conditions(measured_frame("x"), Sweep("s", "s", remark="of the first week", tags=("figure", "old")))
+    assert noted.rows[:2] == (("note", "of the first week"), ("tags", "figure, old"))
+    assert {"note", "tags"}.isdisjoint(dict(conditions(measured_frame("x"), Sweep("s", "s")).rows))
+
+
 def measured_frame(text: str) -> Any:
     import pandas as pd
 
