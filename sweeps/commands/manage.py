@@ -120,4 +120,4 @@ def _tell_mlflow(name: str, folder: str | None) -> None:
     except GradsweepError as error:
         problem = str(error)
     if problem:
-        log.warning("it is not in MLflow yet (%s): gradsweep sync %s sends it", problem, name)
+        log.warning("it is not in MLflow yet (%s); to send it: %s", problem, typed("sync", name, store=folder))

@@ -6,6 +6,7 @@ Only what has the sweep's mark is deleted. Until both mirrors are gone nothing i
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ def delete(name: str, store: Store) -> Deleted:
         try:
             held.enter_context(driver_lock(store.ledger_url, name, store.lock_file(name)))
         except SearchError as error:
-            raise SearchError(f"{error}: gradsweep stop {name} stops it") from None
+            stop = f"gradsweep stop {name} --store {shlex.quote(str(store.where))}"
+            raise SearchError(f"{error}; to stop it: {stop}") from None
         ledger, sweep = held.enter_context(opened(name, store))
         for mirror in (MlflowMirror(store, ledger, uri), OptunaMirror(store, ledger)):
             with closing(mirror):

@@ -126,7 +126,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             ledger.finish(sweep, status, note, trained=driver.trained)
 
         # Noted first: to stop Ray takes seconds.
-        interrupt.on_stop = lambda: end("killed", "Interrupted; `gradsweep run --resume` continues it.")
+        interrupt.on_stop = lambda: end("killed", "Interrupted; it can be resumed.")
 
         def tell(state: str, reason: str) -> notify.Notice | None:
             if (url := spec.tracking.notify) is None:

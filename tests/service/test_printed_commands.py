@@ -150,6 +150,7 @@ def test_to_begin_and_to_continue(gradsweep: Gradsweep, typed: Typed, images: st
     look = gradsweep("submit", spec, *store).stdout
     lines = {line.split()[0]: line for line in look.splitlines()}
     assert "running" in typed(printed(lines["status"], "gradsweep status"))
+    assert printed(gradsweep.refused("delete", "x", "--yes", *store), "gradsweep stop") in lines["stop"]
     typed(printed(lines["stop"], "gradsweep stop"))
     stopped = typed(printed(lines["logs"], "gradsweep logs"))
     typed(printed(stopped.splitlines()[-1], "gradsweep resume"))
@@ -172,6 +173,17 @@ def test_to_begin_and_to_continue(gradsweep: Gradsweep, typed: Typed, images: st
         process.send_signal(signal.SIGINT)
         process.communicate()
         assert process.returncode == 130
+
+    process = gradsweep.start("extend", "z", "--seeds", "2", *store, "--executor", "in-process")
+    assert process.stderr is not None
+    assert any("epochs, " in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    with typed.start(printed(err, "gradsweep extend")) as process:
+        assert process.stderr is not None
+        assert any("epochs, " in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
 
     nothing = str(gradsweep.folder / "nothing here")
     begun = printed(gradsweep("list", "--store", nothing).stdout, "gradsweep run")

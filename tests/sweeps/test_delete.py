@@ -206,7 +206,7 @@ def test_a_running_one_is_refused(store: Store, capsys: pytest.CaptureFixture[st
     with driver_lock(store.ledger_url, "gone", store.lock_file("gone")):
         assert _status(["delete", "gone", "--yes", "--store", str(store.folder)]) == 2
     assert "sweep 'gone' is already running" in (said := capsys.readouterr().err)
-    assert "gradsweep stop gone stops it" in said
+    assert "to stop it: gradsweep stop gone --store " in said
     assert "gone" in names(store)
 
 

@@ -125,7 +125,9 @@ def test_that_mlflow_does_not_have_it_is_said(
         written(away, "first", deliver=False)
         assert _status(["note", "first", "x", "--store", str(file)]) == 0
     assert capsys.readouterr().out == "x\n"
-    assert "it is not in MLflow yet (" in caplog.text and "gradsweep sync first sends it" in caplog.text
+    assert (
+        "it is not in MLflow yet (" in caplog.text and f"to send it: gradsweep sync first --store {file}" in caplog.text
+    )
     ledger = Ledger.create(away.ledger_url)
     assert ledger.sweep("first").remark == "x"
     ledger.close()
