@@ -47,7 +47,7 @@ from trainers.objectives import Objective
 assert state() == before, "an import has changed something"
 
 class Books:
-    states, waiting, more_later = Path("states").absolute(), (), False
+    states, waiting, more_later, kept, time_is_up = Path("states").absolute(), (), False, None, False
     epochs, packs = [], []
     def next_pack(self):
         return self.packs.pop() if self.packs else None

@@ -25,7 +25,7 @@ from sweeps.driver.kept import Kept
 from sweeps.plan import kept_bytes
 from sweeps.spec.reading import parse
 from tests.packages import install
-from tracking.store import Store
+from tracking.store import MARK, Store
 from trainers.data import load
 from trainers.errors import FailedError, RequestError
 from trainers.weights import sequential
@@ -249,7 +249,7 @@ def test_weights_come_from_the_bucket(images: str, tmp_path: Path, monkeypatch: 
     file.write_text(f"folder: {tmp_path}/store\ncheckpoints: {(tmp_path / 'bucket').as_uri()}\n")
     spec = {"name": "x", "base": {"data": images, "epochs": 1, "batch_size": 8}, "seeds": 1, "arms": {"a": {}}}
     sweeps.run(spec | {"resources": {"keep": "weights"}}, store=file, executor="in-process")
-    assert [f.name for f in (tmp_path / "bucket" / "x.kept").iterdir()] == ["0.weights.npz"]
+    assert {f.name for f in (tmp_path / "bucket" / "x.kept").iterdir()} == {MARK, "0.weights.npz"}
     assert not (tmp_path / "store" / "kept").exists()
     (written,) = sweeps.weights("x", tmp_path / "files", store=file)
     assert torch.load(written["file"], weights_only=True)["accuracy"]["test.accuracy"] == written["test.accuracy"]
