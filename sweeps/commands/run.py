@@ -64,18 +64,16 @@ def extend(
 
     What is there is kept and not trained again; epochs continue from kept states (resources.keep: states).
     """
-    given = {"search.configurations": configurations, "seeds": seeds, "base.epochs": epochs}
-    settings = [f"{key}={value}" for key, value in given.items() if value is not None]
+    keys = {"search.configurations": configurations, "seeds": seeds, "base.epochs": epochs}
+    settings = [f"{key}={value}" for key, value in keys.items() if value is not None]
     settings += [f"arms.{text}" for text in arm or ()]
     if not settings and spec is None:
         raise RequestError("nothing to extend: give --configurations, --seeds, --epochs, --arm or --spec")
-    # The sweep itself remembers what it was extended to.
-    options = [("--store", store), ("--executor", executor if executor != "ray" else None)]
-    more = [
-        ("--" + word, str(value) if value is not None else None)
-        for word, value in (("configurations", configurations), ("seeds", seeds), ("epochs", epochs), ("spec", spec))
-    ]
-    again = _command("extend", name, [*more, *(("--arm", text) for text in arm or ()), *options])
+    given = {"configurations": configurations, "seeds": seeds, "epochs": epochs, "spec": spec}
+    options = [(f"--{word}", None if value is None else str(value)) for word, value in given.items()]
+    options += [("--arm", text) for text in arm or ()]
+    options += [("--store", store), ("--executor", executor if executor != "ray" else None)]
+    again = _command("extend", name, options)
     return _carry_out(lambda: _extended(name, settings, spec, store), store, executor, True, again, as_json)
 
 
