@@ -24,7 +24,10 @@ def differences(before: SweepSpec, now: SweepSpec) -> list[str]:
     More are: configurations, seeds, epochs, arms, and what is confirmed.
     """
     old, new = (yaml.safe_load(spec.to_yaml()) for spec in (before, now))
-    return [".".join(keys) for keys in _differing(old, new) if not _may_change(keys, before, now)]
+    different = [".".join(keys) for keys in _differing(old, new) if not _may_change(keys, before, now)]
+    # Where they are counted, fresh seeds follow from the seeds of the search: with more of those they are others.
+    moved = not {*before.fresh_seeds} <= {*now.fresh_seeds} and "confirm.seeds" not in different
+    return different + ["confirm.seeds"] * moved
 
 
 def _may_change(keys: tuple[str, ...], before: SweepSpec, now: SweepSpec) -> bool:

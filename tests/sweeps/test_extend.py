@@ -179,6 +179,18 @@ def test_what_is_less_or_another_is_refused(run: Run, tmp_path: Path, setting: s
     assert rows(tmp_path / "short") == before
 
 
+def test_fresh_seeds_stay_fresh(run: Run) -> None:
+    """Counted, they would move on with the seeds of the search; in a list they stay."""
+    run("counted", "confirm={top: 1, seeds: 2}")
+    with pytest.raises(RequestError, match="was started with a different confirm.seeds: "):
+        run("counted", "confirm={top: 1, seeds: 2}", "seeds=3", resume=True)
+    run("listed", "confirm={top: 1, seeds: [7, 8]}")
+    frame = run("listed", "confirm={top: 1, seeds: [7, 8, 9]}", "seeds=3", resume=True)
+    seeds = frame.groupby(["phase", "configuration"]).seed.unique().map(tuple)
+    assert {*seeds["search"]} == {(0, 1, 2)}
+    assert (7, 8, 9) in {*seeds["confirm"]}
+
+
 def test_what_is_not_there_can_not_be_extended(extend: Run) -> None:
     with pytest.raises(SearchError, match="there is no sweep named 'grown'"):
         extend("nowhere", seeds=5)
