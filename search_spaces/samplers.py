@@ -7,7 +7,6 @@ configurations alone, so that a sweep that was killed continues as if nothing ha
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces.options import check_options, construct, split
 from search_spaces.plan import SearchPlan, Settings
-from search_spaces.space import Range, Space, Value, effective
+from search_spaces.space import Range, Space, Value, combinations
 from trainers.errors import OptionError
 
 LARGEST = 100_000  # points of a grid
@@ -62,11 +61,7 @@ def grid(
     axes = [what.points(points) if isinstance(what, Range) else what.values for what in space.values()]
     if (size := math.prod(map(len, axes))) > LARGEST:
         raise OptionError("points", f"a grid may have {LARGEST} points, but this has {size}")
-    configurations: dict[tuple[tuple[str, Value], ...], dict[str, Value]] = {}
-    for values in itertools.product(*axes):
-        parameters, _ = effective(space, base, dict(zip(space, values, strict=True)))
-        configurations.setdefault(tuple(parameters.items()), parameters)
-    order = list(configurations.values())
+    order = list(combinations(space, base, axes))
     random.Random(seed).shuffle(order)
     return order
 

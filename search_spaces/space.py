@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -141,13 +141,20 @@ def points(space: Space, base: Mapping[str, Value | None], most: int) -> list[di
     if any(isinstance(what, Range) and not what.integer for what in space.values()):
         return None
     axes = [what.points(None) if isinstance(what, Range) else what.values for what in space.values()]
-    distinct: dict[tuple[tuple[str, Value], ...], dict[str, Value]] = {}
+    every = list(itertools.islice(combinations(space, base, axes), most + 1))
+    return every if len(every) <= most else None
+
+
+def combinations(
+    space: Space, base: Mapping[str, Value | None], axes: Sequence[Sequence[Value]]
+) -> Iterator[dict[str, Value]]:
+    """The parameters of every combination of these values of a space's keys; those that have the same effect once."""
+    seen = set()
     for values in itertools.product(*axes):
         parameters, _ = effective(space, base, dict(zip(space, values, strict=True)))
-        distinct.setdefault(tuple(parameters.items()), parameters)
-        if len(distinct) > most:
-            return None
-    return list(distinct.values())
+        if (key := tuple(parameters.items())) not in seen:
+            seen.add(key)
+            yield parameters
 
 
 @cache

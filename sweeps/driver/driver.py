@@ -290,10 +290,8 @@ class Driver:
         """
         if c.epoch < 0 and c.after < 0:
             return {}, {}
-        family = self._family(c.number if c.extends is None else c.extends)
-        chain = next(chain for chain, seeds in chains(family) if set(seeds) == set(c.seeds)) if c.after >= 0 else [c]
-        numbers = [part.number for part in chain]
-        past = {epoch: v for of in self._ledger.objectives(self._sweep, numbers).values() for epoch, v in of.items()}
+        numbers = [part.number for part in (self._chain(c) if c.after >= 0 else [c])]
+        past = {epoch: value for number in numbers for epoch, value in self._by_epoch.get(number, {}).items()}
         courses: dict[int, Metrics] = {}
         for number, e in self._ledger.epochs(self._sweep, numbers) if self._whole_course else ():
             order = [self._configurations[number].seeds.index(seed) for seed in c.seeds]
@@ -320,7 +318,7 @@ class Driver:
             before = None
             if c.after >= 0:
                 kind += f"-{c.after}"
-                before = self._goes_on_from(c)
+                before = self._chain(c)[-2].number
             packed = PackedConfiguration(c.number, members, *self._recorded(c), before=before)
             fit.setdefault((c.pack, kind), []).append(packed)
         if failed:
@@ -341,10 +339,10 @@ class Driver:
                 )
             )
 
-    def _goes_on_from(self, c: Configuration) -> int:
-        """The configuration from whose kept states more epochs go on."""
-        chain = next(chain for chain, seeds in chains(self._family(c.extends or 0)) if set(seeds) == set(c.seeds))
-        return chain[chain.index(c) - 1].number
+    def _chain(self, c: Configuration) -> list[Configuration]:
+        """What has the epochs of a configuration's seeds from the first on, the last of it this one."""
+        family = self._family(c.number if c.extends is None else c.extends)
+        return next(chain for chain, seeds in chains(family) if set(seeds) == set(c.seeds))
 
 
 def _trains(family: Sequence[Configuration]) -> object:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, get_type_hints
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -117,14 +117,20 @@ def span(seconds: float) -> str:
     return "".join(parts)
 
 
-def tracking_uri(uri: str) -> str:
-    """MLflow's address without a password: a spec is shown to everybody who may see the sweep."""
-    right = "must be like http://HOST:5000"
+def _address(text: str, right: str) -> SplitResult:
+    """The parts of an address. Raises ValueError, with what would be right, where it is none."""
     try:
-        parts = urlsplit(uri)
+        parts = urlsplit(text)
         parts.port  # noqa: B018 (raises where it is none)
     except ValueError as error:
         raise ValueError(f"{right}: {error}") from None
+    return parts
+
+
+def tracking_uri(uri: str) -> str:
+    """MLflow's address without a password: a spec is shown to everybody who may see the sweep."""
+    right = "must be like http://HOST:5000"
+    parts = _address(uri, right)
     if parts.password is not None or (parts.username and parts.scheme in ("http", "https")):
         raise ValueError("must not hold a password: give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
     if parts.scheme.partition("+")[0] not in URI_SCHEMES or not (parts.netloc or parts.scheme == "sqlite"):
@@ -135,11 +141,7 @@ def tracking_uri(uri: str) -> str:
 def webhook(url: str) -> str:
     """Where a notice is posted; without a password, as the store file is."""
     right = "must be like https://HOST/PATH"
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 (raises where it is none)
-    except ValueError as error:
-        raise ValueError(f"{right}: {error}") from None
+    parts = _address(url, right)
     if parts.username is not None or any(name == "password" for name, _ in parse_qsl(parts.query)):
         raise ValueError("must not hold a user or a password: a spec is shown to everybody who may see the sweep")
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
