@@ -43,7 +43,7 @@ def job(pool: str, name: str = "alpha-r") -> tuple[str, str, Pool]:
 
 
 def pod_specs(rayjob: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The RayJob's three kinds of Pod."""
+    """The RayJob's Pods: head, submitter, and each group of workers by its name."""
     cluster = rayjob["spec"]["rayClusterSpec"]
     found = {
         "head": cluster["headGroupSpec"]["template"]["spec"],
