@@ -21,7 +21,7 @@ HEAD = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
-    # Ray kills a driver this long after SIGTERM. By then it has written what it has, and has waited for its mirrors.
+    # Ray sends a driver SIGTERM, and SIGKILL after the first of these. It ends before, and waits so long for mirrors.
     "RAY_JOB_STOP_WAIT_TIME_S": "30",
     "GRADSWEEP_STOP_SECONDS": "20",
     "GRADSWEEP_MIRROR_SECONDS": "15",

@@ -9,70 +9,38 @@ affinity, spread constraints) are passed on as they are, and the API server chec
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
-    JsonValue,
+    Discriminator,
     NonNegativeInt,
     PositiveInt,
+    Tag,
     TypeAdapter,
     ValidationError,
 )
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from sweeps.targets.kubernetes.environment import is_ours
-
-
-def _like(pattern: str, length: int, rule: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if len(text) > length or not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {rule}, but got {text!r}")
-        return text
-
-    return AfterValidator(check)
-
-
-def _not_ours(*prefixes: str) -> AfterValidator:
-    def check(key: str) -> str:
-        if key.startswith(prefixes):
-            raise ValueError(f"{key} is set by gradsweep, KubeRay or Kueue")
-        return key
-
-    return AfterValidator(check)
-
-
-def _free(name: str) -> str:
-    if is_ours(name):
-        raise ValueError(f"{name} is set by gradsweep or KubeRay")
-    return name
-
-
-def _pinned(image: str) -> str:
-    if "@sha256:" not in image and image.rpartition("/")[2].partition(":")[2] in ("", "latest"):
-        raise ValueError(f"must be pinned by a tag or a digest, but got {image!r}")
-    return image
-
-
-_DOMAIN, _WORD = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", r"[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?"
-
-Quantity = Annotated[str, _like(r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", 20, "a quantity like 16Gi")]
-Name = Annotated[str, _like(_DOMAIN, 253, "a name of lower-case letters, digits, - and .")]
-GroupName = Annotated[str, _like("[a-z]([-a-z0-9]*[a-z0-9])?", 63, "a name of lower-case letters, digits and -")]
-Resource = Annotated[str, _like(f"{_DOMAIN}/{_WORD}", 253, "a resource like nvidia.com/gpu")]
-Key = Annotated[str, _like(f"({_DOMAIN}/)?{_WORD}", 253, "a key like example.com/team")]
-LabelValue = Annotated[str, _like(f"({_WORD})?", 63, "a label's value: at most 63 letters, digits, -, _ and .")]
-Label = Annotated[Key, _not_ours("app.kubernetes.io/", "gradsweep/", "kueue.x-k8s.io/", "ray.io/")]
-Annotation = Annotated[Key, _not_ours("gradsweep/", "kueue.x-k8s.io/elastic-job", "ray.io/")]
-Variable = Annotated[str, _like(r"[A-Za-z_]\w*", 253, "a variable's name"), AfterValidator(_free)]
-Structure: TypeAlias = Mapping[str, JsonValue]  # Kubernetes' own, in its own words
+from sweeps.targets.kubernetes.values import (
+    Annotation,
+    GroupName,
+    Image,
+    Key,
+    Label,
+    LabelValue,
+    Name,
+    Quantity,
+    Resource,
+    SecretsKey,
+    Structure,
+    Variable,
+)
 
 
 class _Part:
@@ -84,7 +52,17 @@ class SecretKey(_Part):
     """One key of a Secret in the sweep's namespace."""
 
     secret: Name
-    key: Annotated[str, _like(r"[-\w.]+", 253, "a Secret's key")]
+    key: SecretsKey
+
+
+Value = Annotated[
+    Annotated[str, Tag("text")] | Annotated[SecretKey, Tag("key")],
+    Discriminator(
+        lambda value: {str: "text", dict: "key", SecretKey: "key"}.get(type(value)),
+        custom_error_type="value",
+        custom_error_message="must be a text, in quotes if it looks like a number, or {secret: NAME, key: KEY}",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -110,7 +88,7 @@ class Pod(_Part):
     priority_class: Name | None = None  # a PriorityClass
     runtime_class: Name | None = None  # a RuntimeClass, like nvidia
     ephemeral_storage: Quantity | None = None  # requested on the node for /tmp; without it 10Gi, and no request
-    env: Mapping[Variable, str | SecretKey] = field(default_factory=dict)  # a text, or a Secret's key
+    env: Mapping[Variable, Value] = field(default_factory=dict)  # texts, and keys of Secrets: {secret: NAME, key: KEY}
     labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # beside the pool's
     annotations: Mapping[Annotation, str] = field(default_factory=dict)  # beside the pool's
 
@@ -174,7 +152,7 @@ class Redis(_Part):
 class Pool(_Part):
     """What a cluster's owner says once for all sweeps: the image, the Pods, the queue, where records go."""
 
-    image: Annotated[str, AfterValidator(_pinned)]  # of every container
+    image: Image  # of every container
     workers: Annotated[
         tuple[Workers, ...], BeforeValidator(lambda groups: _listed(groups))
     ]  # a group, or a list of them
@@ -248,9 +226,19 @@ def read_pool(text: str) -> Pool:
         raise ValueError("\n".join(_in_words(e, document) for e in error.errors())) from None
 
 
+_IN_WORDS = {
+    "tuple_type": "must be a list",
+    "dataclass_type": "must have keys",
+    "dict_type": "must have keys",
+    "string_type": "must be a text",
+    "unexpected_keyword_argument": "is no key of a pool: k8s/overlays/gpu-pool/pool.yaml shows them",
+}
+
+
 def _in_words(error: ErrorDetails, document: Any) -> str:
     keys = [*error["loc"]]
     if keys[:2] == ["workers", 0] and not isinstance(document["workers"], list):
         del keys[1]  # the one group
+    rule = _IN_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     got = "" if error["type"] in ("missing", "value_error") else f", but got {error['input']!r}"
-    return f"{'.'.join(map(str, keys)) or 'pool'}: {error['msg'].removeprefix('Value error, ')}{got}"
+    return f"{'.'.join(map(str, keys)) or 'pool'}: {rule}{got}"
