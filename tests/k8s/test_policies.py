@@ -188,9 +188,17 @@ def test_the_role_is_what_the_commands_need_and_no_more(objects: tuple[Object, .
 def test_the_namespace_enforces_restricted(objects: tuple[Object, ...]) -> None:
     (namespace,) = of_kind(objects, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    cluster_wide = {"Namespace", "ClusterQueue", "ResourceFlavor"}
+    cluster_wide |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     for one in objects:
-        cluster_wide = {"Namespace", "ClusterQueue", "ResourceFlavor"}
         assert one["kind"] in cluster_wide or one["metadata"]["namespace"] == namespace["metadata"]["name"], one["kind"]
+
+
+def test_the_namespace_is_the_admission_policys(objects: tuple[Object, ...]) -> None:
+    (namespace,) = of_kind(objects, "Namespace")
+    (binding,) = of_kind(objects, "ValidatingAdmissionPolicyBinding")
+    selected = binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"]
+    assert selected and selected.items() <= namespace["metadata"]["labels"].items()
 
 
 def peers(rule: Object, direction: str) -> list[Object]:
