@@ -33,7 +33,7 @@ def test_every_object_of_an_overlay_is_valid(name: str, version: str, parts: Sim
     assert sorted(others) == expected
 
 
-@pytest.mark.parametrize("name", ["postgres", "gcs-ft-redis", "kueue"])
+@pytest.mark.parametrize("name", ["admission", "gcs-ft-redis", "kueue", "postgres"])
 def test_every_component_is_in_an_overlay_or_valid_by_itself(name: str, parts: SimpleNamespace) -> None:
     for one in parts.overlay(f"components/{name}"):
         if not one["apiVersion"].startswith("kueue.x-k8s.io/"):
