@@ -174,7 +174,9 @@ def test_kuberay_makes_pods_of_it(operator: None, owned: Server, parts: SimpleNa
     assert pods.keys() == {"headgroup", "slices"}
     head, worker = (pods[name]["spec"] for name in ("headgroup", "slices"))
     assert [container["name"] for container in head["initContainers"]] == ["preflight"]
-    assert [container["name"] for container in head["containers"]] == ["ray-head", "autoscaler"]
+    _, autoscaler = head["containers"]
+    assert autoscaler["command"] == ["python", "-m", "sweeps.targets.kubernetes.in_pod.autoscaler"]
+    assert autoscaler["args"][0].startswith("ray kuberay-autoscaler ") and len(autoscaler["args"]) == 1
     assert (head["serviceAccountName"], worker["serviceAccountName"]) == ("vision-head", "vision-slices")
     command = worker["containers"][0]["args"][0]
     assert "--num-cpus=6 " in command and "--num-gpus=2 " in command and "--metrics-export-port=8080 " in command

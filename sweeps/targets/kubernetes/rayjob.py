@@ -223,6 +223,8 @@ def _workers(kind: Workers, pool: Pool, labels: Object) -> Object:
 def _autoscaling(pool: Pool) -> Object:
     options = {
         "version": "v2",
+        # KubeRay's own command is the argument: as PID 1 it would ignore SIGTERM, and nobody would start it again.
+        "command": pods.in_pod("autoscaler"),
         "imagePullPolicy": pool.image_pull_policy,
         "env": pods.environment({"HOME": "/tmp"}),
         "resources": pods.LIGHT,
