@@ -54,7 +54,7 @@ def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]
             try:
                 held.enter_context(file_lock(file))
             except BlockingIOError as error:
-                raise _taken(name, f"process {error}") from None
+                raise _taken(name, _shown(str(error))) from None
             yield lambda: None
             return
         with database.unusable("can't open", url):
@@ -117,9 +117,16 @@ def holder(url: str, name: str, file: Path) -> str | None:
     return _holder(url, _driver(name), file)
 
 
+def refuse_running(url: str, name: str, file: Path) -> None:
+    """Raise SearchError if the sweep has a driver, StoreError if the server can't be reached."""
+    if driver := holder(url, name, file):
+        raise _taken(name, _shown(driver))
+
+
 def writer(url: str, name: str, mirror: str, file: Path) -> str | None:
-    """Who writes a mirror of a sweep, as `holder`. Raises StoreError."""
-    return _holder(url, _writer(name, mirror), file)
+    """Who writes a mirror of a sweep, in words for people; None where nobody does. Raises StoreError."""
+    process = _holder(url, _writer(name, mirror), file)
+    return _shown(process) if process else None
 
 
 def _holder(url: str, what: str, file: Path) -> str | None:
@@ -159,6 +166,10 @@ def _alive(connection: sa.Connection) -> bool:
         return bool(connection.scalar(sa.select(sa.true())))
     except SQLAlchemyError:
         return False
+
+
+def _shown(process: str) -> str:
+    return process if process == ELSEWHERE else f"process {process}"
 
 
 def _taken(name: str, where: str) -> SearchError:

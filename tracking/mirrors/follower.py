@@ -229,7 +229,7 @@ def waiting(ledger: Ledger, name: str) -> int:
 
 
 def written_by(store: Store, name: str) -> str | None:
-    """The process that writes a mirror of a sweep, as `locks.writer`; None without one. Raises StoreError."""
+    """Which process writes a mirror of a sweep, as `locks.writer`; None where none does. Raises StoreError."""
     lock = store.mirror_lock_file
     writers = (writer(store.ledger_url, name, mirror, lock(name, mirror)) for mirror in MIRRORS)
     return next(filter(None, writers), None)

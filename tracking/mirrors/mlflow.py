@@ -256,9 +256,9 @@ class MlflowMirror:
         self._ledger.take(sweep, NAME, [replace(own, ended=True)])
 
     def _send(self, sweep: Sweep, parent: str, numbers: Sequence[int], late: Callable[[], bool]) -> bool:
-        """What MLflow lacks of some configurations, and whether all was sent; one that it refuses keeps no other waiting.
+        """Send what MLflow lacks of some configurations; one that it refuses keeps no other waiting.
 
-        It ends after any of them once the sweep has changed, as when it is stopped, or it is `late`.
+        Whether all was sent: it ends after any of them once the sweep has changed, as by a stop, or it is `late`.
         """
         taken = self._ledger.taken(sweep, NAME, numbers)
         sent: list[Taken] = []
