@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from sweeps.commands import Json, Store, a_name, app, say, typed
 from sweeps.driver.signals import Interrupt, Interrupted
-from trainers.errors import FAILED, GradsweepError, RequestError, SearchError
+from trainers.errors import FAILED, GradsweepError, RequestError, SearchError, StoreError
 
 if TYPE_CHECKING:
     from tracking import store as stores
@@ -79,7 +80,8 @@ def sync_mirrors(
             nonlocal looked
             interrupt.check()
             if time.monotonic() - looked >= LOOK_SECONDS:
-                refuse_running(store.ledger_url, name, store.lock_file(name))
+                with suppress(StoreError):  # its server is away for a moment
+                    refuse_running(store.ledger_url, name, store.lock_file(name))
                 looked = time.monotonic()
 
         mirrors = Mirrors(store, name, uri)
@@ -92,8 +94,8 @@ def sync_mirrors(
         except SearchError as came:
             handed_over = str(came)
         left = mirrors.close(0.5)
-    problem = handed_over or left.problem
-    document = {"name": name, "delivered": lacking - left.waiting, "waiting": left.waiting, "problem": problem}
+    why = handed_over or left.problem
+    document = {"name": name, "delivered": lacking - left.waiting, "waiting": left.waiting, "problem": why}
     return status or int(left.waiting > 0 and not handed_over), document
 
 
