@@ -120,5 +120,7 @@ class Interrupt:
                 self._note(number)
                 if is_second:
                     break
-        farewell()
-        os._exit(128 + number)
+        try:
+            farewell()
+        finally:  # though nobody reads it any more
+            os._exit(128 + number)

@@ -14,7 +14,7 @@ from sweeps.driver.signals import Interrupt, Interrupted
 from trainers.errors import RequestError
 
 STUBBORN = """
-import sys, time
+import contextlib, sys, time
 import sweeps.driver.signals
 from sweeps.driver.signals import Interrupt
 sweeps.driver.signals.GRACE_SECONDS = float(sys.argv[1])
@@ -22,7 +22,8 @@ with Interrupt(lambda: print("farewell", flush=True)) as interrupt:
     print("ready", flush=True)
     while interrupt.number is None:
         time.sleep(0.01)
-    print("seen", flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print("seen", flush=True)
     time.sleep(600)
 """
 
@@ -90,6 +91,14 @@ def test_the_environment_says_how_long_an_end_may_take(monkeypatch: pytest.Monke
             RequestError, match=f"GRADSWEEP_STOP_SECONDS: must be a number of seconds, but got '{wrong}'"
         ):
             Interrupt()
+
+
+def test_it_ends_though_nobody_reads_the_farewell() -> None:
+    with stubborn(grace=0.1) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 143
 
 
 def test_an_end_that_takes_too_long_is_cut_short_with_a_farewell() -> None:
