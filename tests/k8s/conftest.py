@@ -25,7 +25,8 @@ from tests.k8s.stand_in import Cluster, kubeconfig, serving
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 OVERLAYS = ("dev", "gpu-pool")
-COMPONENTS = ("admission", "gcs-ft-redis", "kueue", "postgres")
+COMPONENTS = ("admission", "gcs-ft-redis", "kueue", "monitoring", "postgres")
+SAMPLES = ("load-data", "mlflow-upgrade", "restore")
 
 
 @cache
@@ -38,6 +39,12 @@ def overlay(name: str) -> tuple[dict[str, Any], ...]:
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
+
+
+def samples() -> tuple[dict[str, Any], ...]:
+    """What an owner applies now and then."""
+    texts = [(K8S / "samples" / f"{name}.yaml").read_text() for name in SAMPLES]
+    return tuple(one for text in texts for one in yaml.safe_load_all(text))
 
 
 def job(pool: str, name: str = "alpha-r") -> tuple[str, str, Pool]:
@@ -77,6 +84,7 @@ def parts() -> SimpleNamespace:
     """The functions above: test modules cannot import a conftest."""
     return SimpleNamespace(
         overlay=overlay,
+        samples=samples,
         job=job,
         pod_specs=pod_specs,
         kuberay_folder=kuberay_folder,
@@ -87,7 +95,7 @@ def parts() -> SimpleNamespace:
 
 @pytest.fixture(params=[*OVERLAYS, "everything"])
 def overlay_name(request: pytest.FixtureRequest) -> str:
-    """The overlays, and one more with every component at once."""
+    """The overlays, and one more with every component and what an owner applies now and then."""
     return str(request.param)
 
 
@@ -99,7 +107,7 @@ def objects(overlay_name: str, tmp_path: Path) -> tuple[dict[str, Any], ...]:
     components = [f"{above}/components/{name}" for name in COMPONENTS]
     made = {"kind": "Kustomization", "namespace": "gradsweep", "resources": [f"{above}/base"], "components": components}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    return overlay(str(tmp_path))
+    return (*overlay(str(tmp_path)), *samples())
 
 
 @pytest.fixture
