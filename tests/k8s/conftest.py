@@ -53,8 +53,13 @@ def job(pool: str, name: str = "alpha-r") -> tuple[str, str, Pool]:
     return name, (K8S / "samples" / "spec.yaml").read_text(), read_pool(text)
 
 
+def full_pool() -> Pool:
+    """A pool in which every field is set."""
+    return read_pool(Path(__file__).with_name("full_pool.yaml").read_text())
+
+
 def pod_specs(rayjob: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The RayJob's three kinds of Pod."""
+    """The RayJob's Pods: head, submitter, and each group of workers by its name."""
     cluster = rayjob["spec"]["rayClusterSpec"]
     found = {
         "head": cluster["headGroupSpec"]["template"]["spec"],
@@ -86,6 +91,7 @@ def parts() -> SimpleNamespace:
         overlay=overlay,
         samples=samples,
         job=job,
+        full_pool=full_pool,
         pod_specs=pod_specs,
         kuberay_folder=kuberay_folder,
         kuberay_schema=kuberay_schema,

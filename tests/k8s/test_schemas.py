@@ -49,9 +49,11 @@ def test_what_an_owner_applies_now_and_then_is_valid(version: str, parts: Simple
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_rayjobs_pods_are_valid_pods(rayjob: dict[str, Any], version: str, parts: SimpleNamespace) -> None:
-    for name, spec in parts.pod_specs(rayjob).items():
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-        kubernetes_validate.validate(pod, version, strict=True)
+    with_every_field = render("alpha-r", "", parts.full_pool())
+    for made in (rayjob, with_every_field):
+        for name, spec in parts.pod_specs(made).items():
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+            kubernetes_validate.validate(pod, version, strict=True)
 
 
 def test_a_field_unknown_to_kubernetes_is_noticed(rayjob: dict[str, Any], parts: SimpleNamespace) -> None:
@@ -87,7 +89,7 @@ def kuberay(parts: SimpleNamespace) -> jsonschema.Draft7Validator:
 
 def test_the_rayjob_fits_kuberays_schema(parts: SimpleNamespace, kuberay: jsonschema.Draft7Validator) -> None:
     (name, spec, autoscaled), (*_, queued) = parts.job("dev"), parts.job("gpu-pool")
-    for pool in (autoscaled, queued, replace(autoscaled, redis=Redis())):
+    for pool in (autoscaled, queued, replace(autoscaled, redis=Redis()), parts.full_pool()):
         assert [f"{e.json_path}: {e.message}" for e in kuberay.iter_errors(render(name, spec, pool))] == []
 
 

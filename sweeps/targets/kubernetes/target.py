@@ -17,8 +17,9 @@ from sweeps.driver.deletion import Deleted, delete
 from sweeps.spec.reading import parse
 from sweeps.store_file import open_store
 from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep
+from sweeps.targets.kubernetes.environment import SHARED
 from sweeps.targets.kubernetes.pool import Pool, read_pool
-from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
+from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
 from sweeps.targets.target import Submitted, SweepStatus, commands, recorded, with_records
 from trainers.errors import SearchError, TargetError
@@ -45,7 +46,7 @@ class KubernetesTarget:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
         if self._store is not None:
             raise TargetError("--store: on Kubernetes the pool says where records go, as `places`")
-        rayjob = _rendered(name, spec, self._read_pool())
+        rayjob = _rendered(name, spec, self._read_pool(), self._to)
         if dry_run:
             return Submitted(name, self._to, manifest=as_yaml(rayjob))
         return self._create(name, rayjob, resume)
@@ -90,7 +91,7 @@ class KubernetesTarget:
         if documents is None:
             raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {self._again}")
         spec, pool = documents
-        rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"))
+        rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"), self._to)
         return self._create(name, rayjob, resume=True)
 
     def delete(self, name: str) -> Deleted:
@@ -143,7 +144,7 @@ class KubernetesTarget:
         return Submitted(name, self._to, {**commands(name, self._to), "ui": f"{forward}, then http://localhost:5000"})
 
 
-def _rendered(name: str, spec: str, pool: Pool) -> dict[str, Any]:
+def _rendered(name: str, spec: str, pool: Pool, to: str) -> dict[str, Any]:
     """The RayJob, with how many packs the pool has room for. Raises TargetError, SpecError."""
     if (size := len(spec.encode())) > SPEC_BYTES:
         raise TargetError(f"the spec must have at most {SPEC_BYTES} bytes, but got {size}")
@@ -153,10 +154,10 @@ def _rendered(name: str, spec: str, pool: Pool) -> dict[str, Any]:
         if kind == "folder" and not Path(os.path.normpath(folder)).is_relative_to(SHARED):
             raise TargetError(f"data: folder:{folder}: Pods see no folder but {SHARED}, the pool's claim")
     try:
-        packs = pool.workers.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
+        packs = pool.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
     except ValueError as error:
         raise TargetError(str(error)) from None
-    return render(name, spec, pool, packs)
+    return render(name, spec, pool, packs, commands(name, to)["resume"])
 
 
 def _parsed(text: str, where: str) -> Pool:
