@@ -169,7 +169,9 @@ def ready(server: Server, parts: SimpleNamespace) -> Server:
         server.kubectl("create", "--validate=strict", "-f", "-", stdin=definition)
         server.wait_for(f"/apis/ray.io/v1/{kind}")
     objects = parts.overlay("overlays/dev")
-    server.apply(*objects)
+    server.kubectl("apply", "-f", str(K8S / "base" / "namespace.yaml"))  # first, for the Secrets that an owner creates
+    applied = server.apply(*objects)
+    assert not applied.stderr, applied.stderr
     # What a cluster's controllers do: an account for Pods that name none, and the quota's count.
     server.kubectl("create", "serviceaccount", "default", "--namespace=gradsweep")
     (quota,) = [one for one in objects if one["kind"] == "ResourceQuota"]
