@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 OVERLAYS = ("dev", "gpu-pool")
 COMPONENTS = ("admission", "gcs-ft-redis", "kueue", "monitoring", "postgres")
+WORKLOADS = ("CronJob", "Deployment", "Job", "StatefulSet")
 SAMPLES = ("load-data", "mlflow-upgrade", "restore")
 
 
@@ -45,6 +46,12 @@ def samples() -> tuple[dict[str, Any], ...]:
     """What an owner applies now and then."""
     texts = [(K8S / "samples" / f"{name}.yaml").read_text() for name in SAMPLES]
     return tuple(one for text in texts for one in yaml.safe_load_all(text))
+
+
+def templates(objects: tuple[dict[str, Any], ...]) -> dict[str, dict[str, Any]]:
+    """The template of every kind of Pod, by the name of the object it is in."""
+    specs = {one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] in WORKLOADS}
+    return {name: spec.get("jobTemplate", {}).get("spec", spec)["template"] for name, spec in specs.items()}
 
 
 def job(pool: str, name: str = "alpha-r") -> tuple[str, str, Pool]:
@@ -90,6 +97,7 @@ def parts() -> SimpleNamespace:
     return SimpleNamespace(
         overlay=overlay,
         samples=samples,
+        templates=templates,
         job=job,
         full_pool=full_pool,
         pod_specs=pod_specs,
