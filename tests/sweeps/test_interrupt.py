@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from sweeps.driver.signals import Interrupt, Interrupted
+from trainers.errors import RequestError
 
 STUBBORN = """
 import sys, time
@@ -74,6 +75,21 @@ def test_the_second_signal_ends_the_process_on_the_spot() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "farewell\n"
         assert process.wait() == 143
+
+
+def test_the_environment_says_how_long_an_end_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADSWEEP_STOP_SECONDS", "20")
+    with Interrupt() as interrupt:
+        assert interrupt.left == float("inf")
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(interrupt)
+        assert 4 < interrupt.left <= 20
+    for wrong in ("soon", "-1", "nan"):
+        monkeypatch.setenv("GRADSWEEP_STOP_SECONDS", wrong)
+        with pytest.raises(
+            RequestError, match=f"GRADSWEEP_STOP_SECONDS: must be a number of seconds, but got '{wrong}'"
+        ):
+            Interrupt()
 
 
 def test_an_end_that_takes_too_long_is_cut_short_with_a_farewell() -> None:
