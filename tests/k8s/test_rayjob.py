@@ -1,21 +1,16 @@
-"""What a sweep's RayJob says, and which pools and names are refused before there is one."""
+"""What a sweep's RayJob says; what of it comes from the pool is in test_pool.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 import yaml
 
-from sweeps.targets.kubernetes.pool import Pool, Redis, Workers, read_pool
+from sweeps.targets.kubernetes.pool import Redis, read_pool
 from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render, version_of
-
-IMAGE = "registry.example.com/gradsweep:0.2.0"
-WORKERS = (Workers(cpus=4, memory="8Gi"),)
 
 
 def test_the_spec_and_the_pool_come_back(parts: SimpleNamespace) -> None:
@@ -77,23 +72,6 @@ def test_the_driver_knows_how_long_it_has_and_how_its_user_goes_on(parts: Simple
     )
     assert (stop, mirror, ray) == (20, 15, 30)
     assert ray < parts.pod_specs(rayjob)["head"]["terminationGracePeriodSeconds"]
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "packs"),
-    [(1, 0.0, 12 + 16), (3, 0.0, 3 + 4), (5, 0.0, 2), (1, 0.25, 8), (1, 0.1, 16), (2, 1.0, 2)],
-)
-def test_how_many_packs_a_pool_has_room_for(cpus: int, gpus: float, packs: int) -> None:
-    """All groups together, those left out in which a pack does not fit."""
-    groups = (Workers(cpus=4, memory="8Gi", maximum=3), Workers(cpus=8, memory="8Gi", gpus=1, maximum=2))
-    assert Pool(IMAGE, groups).packs_at_once(cpus, gpus) == packs
-
-
-@pytest.mark.parametrize(("cpus", "gpus"), [(5, 0.0), (1, 0.5), (3, 0.25)])
-def test_a_pack_that_no_worker_has_room_for_is_refused(cpus: int, gpus: float) -> None:
-    groups = [Workers(cpus=4, memory="8Gi")] + [Workers(cpus=2, memory="8Gi", gpus=1)] * (gpus == 0.25)
-    with pytest.raises(ValueError, match="wait for ever: a worker of this pool has cpus=4, gpus=0"):
-        Pool(IMAGE, tuple(groups)).packs_at_once(cpus, gpus)
 
 
 def test_the_autoscaler_sees_the_whole_demand(parts: SimpleNamespace) -> None:
@@ -166,28 +144,6 @@ def test_gpu_workers_tolerate_their_nodes_taint_and_cpu_workers_do_not(parts: Si
         spec = render(*parts.job(pool))["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
         tolerated[pool] = [taint["key"] for taint in spec.get("tolerations", [])]
     assert tolerated == {"dev": [], "gpu-pool": ["nvidia.com/gpu", "cloud.google.com/gke-spot"]}
-
-
-@pytest.mark.parametrize(
-    ("make", "rule"),
-    [
-        (lambda: Pool("gradsweep", WORKERS), "pinned"),
-        (lambda: Pool("registry.example.com:5000/gradsweep", WORKERS), "pinned"),
-        (lambda: Pool("gradsweep:latest", WORKERS), "pinned"),
-        (lambda: Workers(cpus=1, memory="1Gi", minimum=3, maximum=2), "3 and 2"),
-        (lambda: read_pool("image: a:1\nhead: {cpus: 0, memory: 1Gi}"), "head.cpus: .* greater than 0, but got 0"),
-        (lambda: Workers(cpus=1, memory="lots"), "'lots'"),
-        (lambda: Workers(cpus=1, memory="1Gi", idle_seconds=-1), "idle_seconds\n.*greater than or equal to 0.*=-1"),
-        (lambda: Pool(IMAGE, WORKERS, retries=-1), "retries"),
-        (lambda: read_pool("image: a:1\nworker: {}"), "worker: "),
-        (lambda: read_pool("image: a:1\nworkers: {maximum: many}"), "workers.maximum: "),
-        (lambda: read_pool("image: [a"), "not YAML"),
-        (lambda: read_pool(""), "pool: "),
-    ],
-)
-def test_a_bad_value_is_refused_with_its_rule(make: Callable[[], object], rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
-        make()
 
 
 def head(spec: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def test_every_object_of_an_overlay_is_valid(name: str, version: str, parts: Sim
     assert sorted(others) == expected
 
 
-@pytest.mark.parametrize("name", ["postgres", "gcs-ft-redis", "kueue"])
+@pytest.mark.parametrize("name", ["admission", "gcs-ft-redis", "kueue", "postgres"])
 def test_every_component_is_in_an_overlay_or_valid_by_itself(name: str, parts: SimpleNamespace) -> None:
     for one in parts.overlay(f"components/{name}"):
         if not one["apiVersion"].startswith("kueue.x-k8s.io/"):
@@ -42,9 +42,11 @@ def test_every_component_is_in_an_overlay_or_valid_by_itself(name: str, parts: S
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_rayjobs_pods_are_valid_pods(rayjob: dict[str, Any], version: str, parts: SimpleNamespace) -> None:
-    for name, spec in parts.pod_specs(rayjob).items():
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-        kubernetes_validate.validate(pod, version, strict=True)
+    with_every_field = render("alpha-r", "", parts.full_pool())
+    for made in (rayjob, with_every_field):
+        for name, spec in parts.pod_specs(made).items():
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+            kubernetes_validate.validate(pod, version, strict=True)
 
 
 def test_a_field_unknown_to_kubernetes_is_noticed(rayjob: dict[str, Any], parts: SimpleNamespace) -> None:
@@ -80,7 +82,7 @@ def kuberay(parts: SimpleNamespace) -> jsonschema.Draft7Validator:
 
 def test_the_rayjob_fits_kuberays_schema(parts: SimpleNamespace, kuberay: jsonschema.Draft7Validator) -> None:
     (name, spec, autoscaled), (*_, queued) = parts.job("dev"), parts.job("gpu-pool")
-    for pool in (autoscaled, queued, replace(autoscaled, redis=Redis())):
+    for pool in (autoscaled, queued, replace(autoscaled, redis=Redis()), parts.full_pool()):
         assert [f"{e.json_path}: {e.message}" for e in kuberay.iter_errors(render(name, spec, pool))] == []
 
 

@@ -12,7 +12,7 @@ Object = dict[str, Any]
 
 USER = 10001  # the image's user, see k8s/image/Dockerfile
 STORE_MOUNT = {"name": "store", "mountPath": SHARED}
-# What the kubelet would mount into every container; here only those have it that ask the API server.
+# What the kubelet would mount into every container; here only a container that asks the API server has it.
 TOKEN = {
     "name": "api-access",
     "projected": {
@@ -104,13 +104,13 @@ def in_pod(module: str, *arguments: str) -> list[str]:
 
 
 def amounts(cpus: int | str, memory: str, others: Mapping[str, int | str | None] | None = None) -> Object:
-    """The same as requests and limits; of `others` those that are more than nothing."""
+    """Resources as requests and limits alike; `others` only where there is an amount."""
     amounts = {"cpu": str(cpus), "memory": memory}
     amounts |= {resource: str(amount) for resource, amount in (others or {}).items() if amount}
     return {"requests": amounts, "limits": dict(amounts)}
 
 
-LIGHT = amounts("500m", "1Gi")  # for what starts others, or watches
+LIGHT = amounts("500m", "1Gi")  # for what runs beside Ray
 
 
 def environment(*variables: Mapping[str, str | SecretKey]) -> list[Object]:

@@ -9,70 +9,38 @@ affinity, spread constraints) are passed on as they are, and the API server chec
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
-    JsonValue,
+    Discriminator,
     NonNegativeInt,
     PositiveInt,
+    Tag,
     TypeAdapter,
     ValidationError,
 )
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from sweeps.targets.kubernetes.environment import is_ours
-
-
-def _like(pattern: str, length: int, rule: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if len(text) > length or not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {rule}, but got {text!r}")
-        return text
-
-    return AfterValidator(check)
-
-
-def _not_ours(*prefixes: str) -> AfterValidator:
-    def check(key: str) -> str:
-        if key.startswith(prefixes):
-            raise ValueError(f"{key} is set by gradsweep, KubeRay or Kueue")
-        return key
-
-    return AfterValidator(check)
-
-
-def _free(name: str) -> str:
-    if is_ours(name):
-        raise ValueError(f"{name} is set by gradsweep or KubeRay")
-    return name
-
-
-def _pinned(image: str) -> str:
-    if "@sha256:" not in image and image.rpartition("/")[2].partition(":")[2] in ("", "latest"):
-        raise ValueError(f"must be pinned by a tag or a digest, but got {image!r}")
-    return image
-
-
-_DOMAIN, _WORD = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", r"[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?"
-
-Quantity = Annotated[str, _like(r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", 20, "a quantity like 16Gi")]
-Name = Annotated[str, _like(_DOMAIN, 253, "a name of lower-case letters, digits, - and .")]
-GroupName = Annotated[str, _like("[a-z]([-a-z0-9]*[a-z0-9])?", 63, "a name of lower-case letters, digits and -")]
-Resource = Annotated[str, _like(f"{_DOMAIN}/{_WORD}", 253, "a resource like nvidia.com/gpu")]
-Key = Annotated[str, _like(f"({_DOMAIN}/)?{_WORD}", 253, "a key like example.com/team")]
-LabelValue = Annotated[str, _like(f"({_WORD})?", 63, "a label's value: at most 63 letters, digits, -, _ and .")]
-Label = Annotated[Key, _not_ours("app.kubernetes.io/", "gradsweep/", "kueue.x-k8s.io/", "ray.io/")]
-Annotation = Annotated[Key, _not_ours("gradsweep/", "kueue.x-k8s.io/elastic-job", "ray.io/")]
-Variable = Annotated[str, _like(r"[A-Za-z_]\w*", 253, "a variable's name"), AfterValidator(_free)]
-Structure: TypeAlias = Mapping[str, JsonValue]  # Kubernetes' own, in its own words
+from sweeps.targets.kubernetes.values import (
+    Annotation,
+    GroupName,
+    Image,
+    Key,
+    Label,
+    LabelValue,
+    Name,
+    Quantity,
+    Resource,
+    SecretsKey,
+    Structure,
+    Variable,
+)
 
 
 class _Part:
@@ -84,7 +52,17 @@ class SecretKey(_Part):
     """One key of a Secret in the sweep's namespace."""
 
     secret: Name
-    key: Annotated[str, _like(r"[-\w.]+", 253, "a Secret's key")]
+    key: SecretsKey
+
+
+EnvValue = Annotated[
+    Annotated[str, Tag("text")] | Annotated[SecretKey, Tag("key")],
+    Discriminator(
+        lambda value: {str: "text", dict: "key", SecretKey: "key"}.get(type(value)),
+        custom_error_type="value",
+        custom_error_message="must be a text, in quotes if it looks like a number, or {secret: NAME, key: KEY}",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -100,19 +78,19 @@ class Places(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Pod(_Part):
-    """What every kind of Pod may be given: nodes, rights, priority, disk, environment, labels."""
+    """What every kind of Pod may be given."""
 
-    node_selector: Mapping[Key, LabelValue] = field(default_factory=dict)  # labels of the nodes that it may run on
-    tolerations: tuple[Structure, ...] = ()  # taints of nodes that it may run on in spite of
-    affinity: Structure = field(default_factory=dict)  # nodeAffinity, podAffinity, podAntiAffinity
-    topology_spread_constraints: tuple[Structure, ...] = ()  # how its Pods spread over zones or nodes
-    service_account: Name  # a ServiceAccount of the namespace, for a cloud's identity say
-    priority_class: Name | None = None  # a PriorityClass
-    runtime_class: Name | None = None  # a RuntimeClass, like nvidia
-    ephemeral_storage: Quantity | None = None  # requested on the node for /tmp; without it 10Gi, and no request
-    env: Mapping[Variable, str | SecretKey] = field(default_factory=dict)  # a text, or a Secret's key
-    labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # beside the pool's
-    annotations: Mapping[Annotation, str] = field(default_factory=dict)  # beside the pool's
+    node_selector: Mapping[Key, LabelValue] = field(default_factory=dict)  # labels that a node must have
+    tolerations: tuple[Structure, ...] = ()  # of taints, as Kubernetes writes them; that of GPUs is tolerated anyway
+    affinity: Structure = field(default_factory=dict)  # as Kubernetes writes it: nodeAffinity, podAntiAffinity ...
+    topology_spread_constraints: tuple[Structure, ...] = ()  # as Kubernetes writes them
+    service_account: Name  # a ServiceAccount of the namespace; a cloud's identity may come with it
+    priority_class: Name | None = None  # a PriorityClass, by which the scheduler preempts
+    runtime_class: Name | None = None  # a RuntimeClass, such as nvidia
+    ephemeral_storage: Quantity | None = None  # size of /tmp, requested and the limit; without it 10Gi, not requested
+    env: Mapping[Variable, EnvValue] = field(default_factory=dict)  # texts, or keys of Secrets {secret: NAME, key: KEY}
+    labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # besides the pool's
+    annotations: Mapping[Annotation, str] = field(default_factory=dict)  # besides the pool's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,14 +113,14 @@ class Submitter(Pod):
 class Workers(Pod):
     """A group of workers, all alike."""
 
-    name: GroupName | None = None  # of the group; without it gpu-workers or cpu-workers
-    cpus: PositiveInt  # of each, whole cores, requested and the limit
-    memory: Quantity  # of each, requested and the limit
-    gpus: NonNegativeInt = 0  # of each
-    gpu_resource: Resource = "nvidia.com/gpu"  # or amd.com/gpu, nvidia.com/mig-1g.10gb ...; its taint is tolerated
-    minimum: NonNegativeInt = 0  # workers kept, however little there is to do; behind a queue see `Pool.queue`
-    maximum: PositiveInt = 4  # workers at most
-    idle_seconds: NonNegativeInt = 120  # after so long without work the autoscaler gives a worker back
+    name: GroupName | None = None  # otherwise gpu-workers, or cpu-workers without GPUs
+    cpus: PositiveInt  # per worker, whole cores, requested and the limit
+    memory: Quantity  # per worker, requested and the limit
+    gpus: NonNegativeInt = 0  # per worker
+    gpu_resource: Resource = "nvidia.com/gpu"  # what the nodes offer: amd.com/gpu, nvidia.com/mig-1g.10gb ...
+    minimum: NonNegativeInt = 0  # workers, however little there is to do
+    maximum: PositiveInt = 4  # workers; behind a queue that is not elastic, a sweep has so many all the time
+    idle_seconds: NonNegativeInt = 120  # the autoscaler removes a worker after so long without work
     service_account: Name = "gradsweep-worker"  # has no rights
 
     def __post_init__(self) -> None:
@@ -162,6 +140,13 @@ class Workers(Pod):
         return each * self.maximum
 
 
+def _listed(groups: object) -> object:
+    return [groups] if isinstance(groups, Mapping) else groups
+
+
+Groups = Annotated[tuple[Workers, ...], BeforeValidator(_listed)]
+
+
 @dataclass(frozen=True)
 class Redis(_Part):
     """Where the head keeps Ray's own tables (k8s/components/gcs-ft-redis)."""
@@ -174,10 +159,8 @@ class Redis(_Part):
 class Pool(_Part):
     """What a cluster's owner says once for all sweeps: the image, the Pods, the queue, where records go."""
 
-    image: Annotated[str, AfterValidator(_pinned)]  # of every container
-    workers: Annotated[
-        tuple[Workers, ...], BeforeValidator(lambda groups: _listed(groups))
-    ]  # a group, or a list of them
+    image: Image  # of every container
+    workers: Groups  # one group, or a list of groups
     head: Head = Head()
     submitter: Submitter = Submitter()
     places: Places = Places()
@@ -185,13 +168,13 @@ class Pool(_Part):
     image_pull_secrets: tuple[Name, ...] = ()  # Secrets of the namespace with a registry's password
     labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # of the RayJob and all of its Pods
     annotations: Mapping[Annotation, str] = field(default_factory=dict)  # of the RayJob and all of its Pods
-    queue: Name | None = None  # a Kueue LocalQueue: sweeps wait until their `maximum` of workers fits, and keep it
-    elastic: bool = False  # behind a queue, from `minimum` to `maximum` after all (Kueue 0.18 or newer)
+    queue: Name | None = None  # a Kueue LocalQueue: a sweep waits until `maximum` workers fit, and keeps them
+    elastic: bool = False  # it waits until `minimum` workers fit, and Ray adds and removes workers (Kueue 0.18)
     workload_priority_class: Name | None = None  # a Kueue WorkloadPriorityClass
     redis: Redis | None = None
-    retries: NonNegativeInt = 3  # fresh clusters after one in which the driver has failed
-    deadline_seconds: PositiveInt = 7 * 86400  # for each of these clusters
-    keep_seconds: NonNegativeInt = 60  # from the end to the cluster's; the RayJob and the output stay until `stop`
+    retries: NonNegativeInt = 3  # new clusters after one in which the driver failed
+    deadline_seconds: PositiveInt = 7 * 86400  # per cluster
+    keep_seconds: NonNegativeInt = 60  # a cluster outlives its sweep by so long; RayJob and output stay until `stop`
 
     def __post_init__(self) -> None:
         for group, times in Counter(workers.group for workers in self.workers).items():
@@ -220,10 +203,6 @@ class Pool(_Part):
         return packs
 
 
-def _listed(groups: object) -> object:
-    return [groups] if isinstance(groups, Mapping | Workers) else groups
-
-
 _POOL = TypeAdapter(Pool)
 
 
@@ -248,9 +227,19 @@ def read_pool(text: str) -> Pool:
         raise ValueError("\n".join(_in_words(e, document) for e in error.errors())) from None
 
 
+_IN_WORDS = {
+    "tuple_type": "must be a list",
+    "dataclass_type": "must have keys",
+    "dict_type": "must have keys",
+    "string_type": "must be a text",
+    "unexpected_keyword_argument": "is no key of a pool: k8s/overlays/gpu-pool/pool.yaml shows them",
+}
+
+
 def _in_words(error: ErrorDetails, document: Any) -> str:
     keys = [*error["loc"]]
     if keys[:2] == ["workers", 0] and not isinstance(document["workers"], list):
         del keys[1]  # the one group
+    rule = _IN_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     got = "" if error["type"] in ("missing", "value_error") else f", but got {error['input']!r}"
-    return f"{'.'.join(map(str, keys)) or 'pool'}: {error['msg'].removeprefix('Value error, ')}{got}"
+    return f"{'.'.join(map(str, keys)) or 'pool'}: {rule}{got}"

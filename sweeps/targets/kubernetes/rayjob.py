@@ -33,7 +33,7 @@ _OBJECT_STORE = {"object-store-memory": "536870912"}
 _METRICS = {"metrics": 8080}  # Ray's, for Prometheus
 # Waits for the driver where there is one, which has 30 seconds, then stops Ray: PID 1 is a shell that ignores SIGTERM.
 _PRE_STOP = {"preStop": {"exec": {"command": pods.in_pod("pre_stop")}}}
-_HEAD_GRACE, _WORKER_GRACE = 60, 30  # seconds, from a Pod's deletion to SIGKILL
+_HEAD_GRACE, _WORKER_GRACE = 60, 30  # seconds from a Pod's deletion to SIGKILL
 
 
 def render(name: str, spec: str, pool: Pool, packs: int | None = None, resume: str | None = None) -> Object:
@@ -203,7 +203,7 @@ def _workers(kind: Workers, pool: Pool, labels: Object) -> Object:
     worker["ports"] = _ports(_METRICS)
     worker["lifecycle"] = _PRE_STOP
     more: Object = {"terminationGracePeriodSeconds": _WORKER_GRACE}
-    if kind.gpus:  # nodes with GPUs are tainted, those that share one out as well
+    if kind.gpus:  # nodes with GPUs are tainted by these keys, also if they offer parts of GPUs
         keys = dict.fromkeys((f"{kind.gpu_resource.partition('/')[0]}/gpu", kind.gpu_resource))
         taints = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
         more["tolerations"] = [*taints, *kind.tolerations]
