@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from sweeps.driver.signals import Interrupt, Interrupted
+from trainers.errors import RequestError
 
 STUBBORN = """
 import sys, time
@@ -86,6 +87,21 @@ def test_sigterm_after_another_signal_changes_nothing() -> None:
         with pytest.raises(Interrupted) as caught:
             interrupt.check()
     assert caught.value.exit_status == 130
+
+
+def test_the_environment_says_how_long_an_end_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADSWEEP_STOP_SECONDS", "20")
+    with Interrupt() as interrupt:
+        assert interrupt.left == float("inf")
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(interrupt)
+        assert 4 < interrupt.left <= 20
+    for wrong in ("soon", "-1", "nan"):
+        monkeypatch.setenv("GRADSWEEP_STOP_SECONDS", wrong)
+        with pytest.raises(
+            RequestError, match=f"GRADSWEEP_STOP_SECONDS: must be a number of seconds, but got '{wrong}'"
+        ):
+            Interrupt()
 
 
 def test_an_end_that_takes_too_long_is_cut_short_with_a_farewell() -> None:

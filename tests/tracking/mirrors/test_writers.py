@@ -33,7 +33,8 @@ def test_a_driver_waits_for_who_writes_and_then_writes_itself(store: Store, made
     with writing(store):
         mirrors = Mirrors(store, "sweep")
         assert mirrors.start() == 3
-        mirrors.wait(0.5, lambda: None, left.append)
+        mirrors.wait(0.2, lambda: None, left.append)
+        mirrors.wait(600, lambda: None, left.append, seconds=0.2)
         assert mirrors.waiting() == 3 and not store.outgoing("sweep").exists()
     assert mirrors.close(60) == Lag(0, None)
     assert written_by(store, "sweep") is None
