@@ -6,6 +6,7 @@ KubeRay's commands are made here as its operator makes them (ray-operator/contro
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -74,6 +75,11 @@ class Container:
         """SIGTERM to PID 1, as the kubelet sends it after the preStop."""
         self.first.send_signal(signal.SIGTERM)
 
+    def catches(self, number: signal.Signals) -> bool:
+        """Whether PID 1 has a handler for the signal; without one the kernel drops it, for PID 1 alone."""
+        (mask,) = re.findall(r"SigCgt:\t(\w+)", Path(f"/proc/{self.first.pid}/status").read_text())
+        return bool(int(mask, 16) & 1 << number - 1)
+
     def wait(self) -> int:
         """The exit status of PID 1, once it and all others are gone."""
         return self._outside.wait(PATIENCE)
@@ -99,4 +105,9 @@ def ray_start(parameters: Mapping[str, object], *, head: bool) -> list[str]:
     """The command with which KubeRay starts Ray: generateRayStartCommand and convertParamMap, in DefaultPodTemplate."""
     flags = "".join(f" --{name}={value} " for name, value in sorted({**parameters, "block": ""}.items()))
     flags = flags.replace("--block= ", "--block ")
-    return ["/bin/bash", "-c", "--", f"ulimit -n ${{RAY_START_ULIMIT_OPEN_FILES:-65536}}; ray start {'--head ' * head}{flags}"]
+    return [
+        "/bin/bash",
+        "-c",
+        "--",
+        f"ulimit -n ${{RAY_START_ULIMIT_OPEN_FILES:-65536}}; ray start {'--head ' * head}{flags}",
+    ]

@@ -223,6 +223,7 @@ def _workers(kind: Workers, pool: Pool, labels: Object) -> Object:
 def _autoscaling(pool: Pool) -> Object:
     options = {
         "version": "v2",
+        "command": pods.in_pod("autoscaler"),  # its argument is KubeRay's own command
         "imagePullPolicy": pool.image_pull_policy,
         "env": pods.environment({"HOME": "/tmp"}),
         "resources": pods.LIGHT,

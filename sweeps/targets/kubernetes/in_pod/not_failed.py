@@ -20,10 +20,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sweeps.targets.kubernetes.client import Namespace
-from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
-from trainers.errors import FAILED, TargetError
+from trainers.errors import FAILED, TargetError, flat
 
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+ENDED = ("Complete", "Failed", "ValidationFailed")  # KubeRay's JobDeploymentStatus
 API_SECONDS, PAUSE_SECONDS, CONNECT_SECONDS = 60.0, 2.0, 5.0
 
 
@@ -37,10 +37,13 @@ def main(name: str) -> int:
             if error.exit_code != FAILED or time.monotonic() - answered > API_SECONDS:
                 return _refuse(str(error))
         else:
-            answered, status = time.monotonic(), status_of(rayjob)
-            if status.state in (*ENDED, "stopping"):
-                return _refuse(f"the RayJob {name} must not be continued: it is {status.state} ({status.detail})")
-            if _answers((rayjob.get("status") or {}).get("dashboardURL") or ""):
+            answered, status = time.monotonic(), rayjob.get("status") or {}
+            if rayjob["metadata"].get("deletionTimestamp"):
+                return _refuse(f"the RayJob {name} is being deleted")
+            if (state := status.get("jobDeploymentStatus")) in ENDED:
+                reason = flat(f"{status.get('reason', '')}: {status.get('message', '')}").strip(": ")
+                return _refuse(f"the RayJob {name} is {state}" + (f" ({reason})" if reason else ""))
+            if _answers(status.get("dashboardURL") or ""):
                 return 0
             if not told:
                 told = True

@@ -52,8 +52,8 @@ def wrong_volume(folder: Path) -> str:
         owner, user = folder.stat(), os.geteuid()
         return (
             f"the volume at {folder} can't be written by user {user}: it belongs to user {owner.st_uid} and group "
-            f"{owner.st_gid}, mode {owner.st_mode & 0o7777:04o}; give it to user {user}: chown on an NFS server's export, "
-            f"an access point with that user on EFS (neither applies the Pod's fsGroup)"
+            f"{owner.st_gid}, mode {owner.st_mode & 0o7777:04o}; give it to user {user}: chown on the NFS server, an "
+            "access point of that user on EFS (neither applies the Pod's fsGroup)"
         )
     except OSError as error:
         return f"the volume at {folder} can't be written: {error.strerror}"
