@@ -31,7 +31,13 @@ def written() -> Object:
 @pytest.fixture(scope="module")
 def full() -> Object:
     """The RayJob on the pool of full_pool.yaml."""
-    return render("alpha-r", "name: alpha-r\n", read_pool(FULL.read_text()), packs=8, resume="gradsweep resume alpha-r")
+    return render(
+        "alpha-r",
+        "name: alpha-r\n",
+        read_pool(FULL.read_text()),
+        packs=8,
+        told={"GRADSWEEP_RESUME_COMMAND": "gradsweep resume alpha-r"},
+    )
 
 
 def templates(rayjob: Object) -> dict[str, Object]:

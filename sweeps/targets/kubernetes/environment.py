@@ -13,6 +13,8 @@ EVERYWHERE = {
     "PYTHONSAFEPATH": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # A worker that is told to end ends: what it has not recorded is trained elsewhere. Ray would wait for its pack.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GRADSWEEP_CACHE": f"{SHARED}/cache",
 }

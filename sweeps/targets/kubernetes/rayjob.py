@@ -22,7 +22,6 @@ from sweeps.targets.kubernetes import pods
 from sweeps.targets.kubernetes.environment import EVERYWHERE, HEAD, SHARED
 from sweeps.targets.kubernetes.pods import Object
 from sweeps.targets.kubernetes.pool import Pool, SecretKey, Workers, write_pool
-from sweeps.targets.target import RESUME_COMMAND
 
 RAY_VERSION = "2.60.0"  # of constraints.txt; KubeRay picks its probes and the token's rules by it
 SUBMITTER = "ray-job-submitter"
@@ -36,11 +35,11 @@ _PRE_STOP = {"preStop": {"exec": {"command": pods.in_pod("pre_stop")}}}
 _HEAD_GRACE, _WORKER_GRACE = 60, 30  # seconds from a Pod's deletion to SIGKILL
 
 
-def render(name: str, spec: str, pool: Pool, packs: int | None = None, resume: str | None = None) -> Object:
+def render(name: str, spec: str, pool: Pool, packs: int | None = None, told: Mapping[str, str] = {}) -> Object:
     """The RayJob, as the Python client and YAML take it; `spec` is the sweep's YAML with all settings in it.
 
-    `packs` is how many the pool has room for at once, None where Ray is to find out one by one; `resume` the command
-    with which the sweep's user continues it.
+    `packs` is how many the pool has room for at once, None where Ray is to find out one by one; `told` are variables
+    for the driver alone: the commands that its user can run.
     """
     # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
     labels = {MARK[0]: MARK[1], "app.kubernetes.io/instance": name, **pool.labels}
@@ -87,7 +86,7 @@ def render(name: str, spec: str, pool: Pool, packs: int | None = None, resume: s
                 "headGroupSpec": {
                     # No CPUs: packs never compete with the driver for the head.
                     "rayStartParams": {"num-cpus": "0", **_OBJECT_STORE},
-                    "template": _head(spec, pool, packs, resume, labels),
+                    "template": _head(spec, pool, packs, told, labels),
                 },
                 "workerGroupSpecs": [_workers(workers, pool, labels) for workers in pool.workers],
             },
@@ -136,13 +135,11 @@ def _submitter(name: str, pool: Pool, labels: Object) -> Object:
     return pods.pod(labels, "submitter", pool, kind, submitter, [pods.TOKEN], **more)
 
 
-def _head(spec: str, pool: Pool, packs: int | None, resume: str | None, labels: Object) -> Object:
+def _head(spec: str, pool: Pool, packs: int | None, told: Mapping[str, str], labels: Object) -> Object:
     places, kind = pool.places, pool.head
-    told = {**EVERYWHERE, **HEAD}
+    told = {**EVERYWHERE, **HEAD, **told}
     if packs is not None:  # so many wait at once, and the autoscaler sees the whole demand
         told["GRADSWEEP_PACKS"] = str(packs)
-    if resume is not None:
-        told[RESUME_COMMAND] = resume
     secrets = {
         "GRADSWEEP_LEDGER_URL": places.ledger_url,
         "MLFLOW_TRACKING_USERNAME": places.mlflow_username,

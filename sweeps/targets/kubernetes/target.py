@@ -23,7 +23,16 @@ from sweeps.targets.kubernetes.pool import Pool, read_pool
 from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
 from sweeps.targets.kubernetes.refusals import NoSuchSweep
-from sweeps.targets.target import Submitted, SweepStatus, commands, recorded, with_next, with_records
+from sweeps.targets.target import (
+    RESUME_COMMAND,
+    UI_COMMAND,
+    Submitted,
+    SweepStatus,
+    commands,
+    recorded,
+    with_next,
+    with_records,
+)
 from trainers.errors import SearchError, TargetError
 
 POOL_VARIABLE = "GRADSWEEP_POOL"
@@ -142,8 +151,7 @@ class KubernetesTarget:
             namespace.create(rayjob)
         except TargetError as error:
             raise TargetError(f"{error}{gone}", error.exit_code) from None
-        forward = f"kubectl --namespace {self._name} port-forward service/mlflow 5000"
-        return Submitted(name, self._to, {**commands(name, self._to), "ui": f"{forward}, then http://localhost:5000"})
+        return Submitted(name, self._to, _commands(name, self._to))
 
     def _make_room(self, namespace: Namespace, name: str, resume: bool) -> str:
         """Return once no driver of an earlier RayJob can run, with what to say of that if the new one is refused.
@@ -177,7 +185,14 @@ def _rendered(name: str, spec: str, pool: Pool, to: str) -> dict[str, Any]:
         packs = pool.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
     except ValueError as error:
         raise TargetError(str(error)) from None
-    return render(name, spec, pool, packs, commands(name, to)["resume"])
+    printed = _commands(name, to)
+    return render(name, spec, pool, packs, {RESUME_COMMAND: printed["resume"], UI_COMMAND: printed["ui"]})
+
+
+def _commands(name: str, to: str) -> dict[str, str]:
+    """What to do with a sweep next, as its user types it."""
+    forward = f"kubectl --namespace {to.partition('://')[2]} port-forward service/mlflow 5000"
+    return {**commands(name, to), "ui": f"{forward}, then http://localhost:5000"}
 
 
 def _parsed(text: str, where: str) -> Pool:
