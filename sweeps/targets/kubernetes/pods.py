@@ -11,6 +11,7 @@ from sweeps.targets.kubernetes.pool import Pod, Pool, SecretKey
 Object = dict[str, Any]
 
 USER = 10001  # the image's user, see k8s/image/Dockerfile
+LIGHT = ("500m", "1Gi")  # processors and memory of what runs beside Ray
 STORE_MOUNT = {"name": "store", "mountPath": SHARED}
 # What the kubelet would mount into every container; here only a container that asks the API server has it.
 TOKEN = {
@@ -92,7 +93,7 @@ def init_container(
 ) -> Object:
     """A container that must end well before the others start; its last line says why it did not."""
     return {
-        **container(name, pool, environment, LIGHT, *mounts),
+        **container(name, pool, environment, amounts(*LIGHT), *mounts),
         "command": list(command),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -108,9 +109,6 @@ def amounts(cpus: int | str, memory: str, others: Mapping[str, int | str | None]
     amounts = {"cpu": str(cpus), "memory": memory}
     amounts |= {resource: str(amount) for resource, amount in (others or {}).items() if amount}
     return {"requests": amounts, "limits": dict(amounts)}
-
-
-LIGHT = amounts("500m", "1Gi")  # for what runs beside Ray
 
 
 def environment(*variables: Mapping[str, str | SecretKey]) -> list[Object]:

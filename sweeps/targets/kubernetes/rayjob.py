@@ -126,7 +126,7 @@ _Dumper.add_representer(
 
 def _submitter(name: str, pool: Pool, labels: Object) -> Object:
     kind = pool.submitter
-    resources = pods.amounts("500m", "1Gi", {"ephemeral-storage": kind.ephemeral_storage})
+    resources = pods.amounts(*pods.LIGHT, {"ephemeral-storage": kind.ephemeral_storage})
     # KubeRay may start a submitter again after the RayJob has failed: no driver comes up then.
     not_failed = pods.init_container(
         "not-failed", pool, pods.in_pod("not_failed", name), pods.environment(EVERYWHERE), pods.TOKEN_MOUNT
@@ -203,7 +203,7 @@ def _workers(kind: Workers, pool: Pool, labels: Object) -> Object:
     worker["ports"] = _ports(_METRICS)
     worker["lifecycle"] = _PRE_STOP
     more: Object = {"terminationGracePeriodSeconds": _WORKER_GRACE}
-    if kind.gpus:  # nodes with GPUs are tainted by these keys, also if they offer parts of GPUs
+    if kind.gpus:  # nodes that have them are tainted with one of these keys
         keys = dict.fromkeys((f"{kind.gpu_resource.partition('/')[0]}/gpu", kind.gpu_resource))
         taints = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
         more["tolerations"] = [*taints, *kind.tolerations]
@@ -227,7 +227,7 @@ def _autoscaling(pool: Pool) -> Object:
         "command": pods.in_pod("autoscaler"),
         "imagePullPolicy": pool.image_pull_policy,
         "env": pods.environment({"HOME": "/tmp"}),
-        "resources": pods.LIGHT,
+        "resources": pods.amounts(*pods.LIGHT),
         "securityContext": pods.RESTRICTED,
         "volumeMounts": [{"name": "autoscaler-tmp", "mountPath": "/tmp"}, pods.TOKEN_MOUNT],
     }
