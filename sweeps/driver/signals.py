@@ -6,9 +6,10 @@
 
 The first signal stops cleanly. Nothing is raised out of a signal handler: it would come anywhere, in the middle of a
 fork or of somebody's lock, and be lost there or leave that lock held. A thread keeps the time instead: where the clean
-end takes longer than GRACE_SECONDS (GRADSWEEP_STOP_SECONDS in the environment sets another time), or a second signal
-comes, it says farewell and ends the process on the spot, which is as good as being killed: whatever a driver does
-survives that. Ctrl-C's exit status is 130, SIGTERM's 143.
+end takes longer than GRACE_SECONDS (GRADSWEEP_STOP_SECONDS in the environment sets another time), or Ctrl-C follows
+another signal, it says farewell and ends the process on the spot, which is as good as being killed: whatever a driver
+does survives that. A further SIGTERM changes nothing: in a Pod that is deleted two send it, Ray and our preStop. The
+exit status is 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -116,9 +117,9 @@ class Interrupt:
             if byte == LEFT:
                 return
             if byte in SIGNALS:
-                is_second, number = bool(number), byte
+                insists, number = bool(number) and byte == signal.SIGINT, number or byte
                 self._note(number)
-                if is_second:
+                if insists:
                     break
         try:
             farewell()

@@ -68,14 +68,26 @@ def stubborn(grace: float) -> subprocess.Popen[str]:
     return process
 
 
-def test_the_second_signal_ends_the_process_on_the_spot() -> None:
+def test_ctrl_c_after_another_signal_ends_the_process_on_the_spot() -> None:
     with stubborn(grace=600) as process:
         assert process.stdout is not None
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "seen\n"
         process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "seen\n"
+        process.send_signal(signal.SIGTERM)  # says nothing new
+        process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "farewell\n"
         assert process.wait() == 143
+
+
+def test_sigterm_after_another_signal_changes_nothing() -> None:
+    """Ray sends one to a driver that is stopped, and the preStop of its Pod another."""
+    with Interrupt() as interrupt:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+            wait_for(interrupt)
+        with pytest.raises(Interrupted) as caught:
+            interrupt.check()
+    assert caught.value.exit_status == 130
 
 
 def test_the_environment_says_how_long_an_end_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
