@@ -13,7 +13,8 @@ from typer import Option
 
 from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, To, app, say, typed
 from sweeps.commands.text import facts, lasting, table
-from sweeps.targets.target import SweepStatus, target_at
+from sweeps.targets.target import SweepStatus, Target, target_at
+from trainers.errors import FailedError, GradsweepError, is_wrong_request
 
 ENDS = ("complete", "pruned", "diverged", "failed")
 
@@ -108,11 +109,43 @@ def logs(
     to: To = None,
     store: Store = None,
 ) -> None:
-    """Print the output of a submitted sweep."""
-    for line in target_at(to, store).logs(name, follow):
+    """Print the output of a submitted sweep.
+
+    With -f the exit status is 1 if the sweep has failed, 0 if it has finished, or was stopped or deleted meanwhile.
+    """
+    target = target_at(to, store)
+    for line in target.logs(name, follow):
         print(line)
         if follow:
             sys.stdout.flush()
+    if follow:
+        _say_end(name, target)
+
+
+def _say_end(name: str, target: Target) -> None:
+    """How a sweep that was followed has ended, where it has not finished; raises FailedError where it has failed."""
+    try:
+        ended = target.status(name)
+    except GradsweepError as error:
+        if not is_wrong_request(error):
+            raise
+        print(f"sweep {name!r} was stopped or deleted meanwhile", file=sys.stderr)
+        return
+    hint = f"; to continue: {ended.next}" if ended.next else ""
+    if ended.state == "stopped":
+        print(f"sweep {name!r} was stopped{hint}", file=sys.stderr)
+    elif why := _failure(ended):
+        raise FailedError(f"sweep {name!r} has failed: {why}{hint}")
+
+
+def _failure(ended: SweepStatus) -> str:
+    """Why the driver's exit status was 1; "" where it was not."""
+    if ended.state == "failed":
+        return ended.detail or ended.last_line or "its driver says no reason"
+    if ended.state != "finished" or ended.recorded is None:
+        return ""
+    reasons = "; ".join(f"{count} x {reason}" for reason, count in ended.recorded["failures"].items())
+    return reasons or ("" if ended.recorded["complete"] else "no configuration is complete")
 
 
 @app.command()
@@ -158,6 +191,7 @@ def document(status: SweepStatus, to: str | None, *, each: bool = True) -> dict[
         "finished": finished,
         "seconds": recorded["seconds"] if recorded else _between(started, finished),
         "said": status.last_line,
+        "next": status.next or None,
         **{key: recorded.get(key) for key in keys},
         **({"configurations": configurations} if each else {}),
     }
@@ -190,8 +224,7 @@ def _say_status(status: SweepStatus, to: str | None, store: str | None, as_json:
         if rows and each:
             configurations = "\n\n" + "\n".join(filter(None, [table(display.COLUMNS, rows), more]))
     lines += [(key, text) for key, text in (("tags", ", ".join(known["tags"] or ())), ("note", known["note"])) if text]
-    if status.last_line:
-        lines.append(("last line", status.last_line))
+    lines += [(key, text) for key, text in (("last line", status.last_line), ("next", status.next)) if text]
     say(known, facts(lines) + configurations, as_json)
 
 

@@ -100,6 +100,14 @@ def verdict_text(verdict: Verdict) -> str:
     return "\n\n".join(filter(None, texts))
 
 
+def in_short(verdict: Verdict) -> str:
+    """A verdict in one line, for whoever sees only the last that a driver has printed: what is best, and the claims."""
+    from tracking.verdict.sections import sections
+
+    first, *others = sections(verdict)
+    return " ".join([*first.lines, *(section.title for section in others if section.claims)])
+
+
 def _judged(name: str, folder: str | None) -> tuple[SweepSpec, tracking.store.Store, Verdict, dict[str, Any]]:
     """The spec, where it is, the verdict so far, and how the sweep stands."""
     from sweeps.driver.status import look_at, stored_spec

@@ -16,7 +16,8 @@ from typer import Option
 from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, app, say, typed
 from sweeps.commands.text import duration, facts
 from sweeps.driver.signals import Interrupt, Interrupted
-from sweeps.targets.target import RESUME_COMMAND
+from sweeps.environment import MIRROR_SECONDS
+from sweeps.targets.target import RESUME_COMMAND, SYNC_COMMAND, UI_COMMAND
 from trainers.errors import RequestError, is_wrong_request
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _carry_out(
     """Run a sweep with live progress and say how it ended; `command` continues it. Gives the exit status."""
     again = f"Interrupted. To continue: {command}"
     with Interrupt(lambda: print(again, file=sys.stderr, flush=True)) as interrupt:
-        from sweeps.commands.results import verdict_text
+        from sweeps.commands.results import in_short, verdict_text
         from sweeps.disk import shortage
         from sweeps.display import display
         from sweeps.driver.sweep import run as run_sweep
@@ -123,10 +124,14 @@ def _carry_out(
                 log.error("The sweep has stopped. To continue: %s", command)
             raise
     counts, failures, lag, verdict = outcome.counts, outcome.failures, outcome.lag, outcome.verdict
-    if lag.waiting:
+    if lag.waiting and os.environ.get(MIRROR_SECONDS):
+        log.info("%d configurations are not in MLflow yet; the mirror job delivers them", lag.waiting)
+    elif lag.waiting:
         missing = f"{lag.waiting} configurations are not in MLflow yet ({lag.problem or 'no time left'})"
-        log.warning("%s: to write them: %s", missing, typed("sync", asked.name, store=str(place.where)))
-    viewing, uri = typed("ui", store=str(place.where)), asked.tracking.uri
+        sync = os.environ.get(SYNC_COMMAND) or typed("sync", asked.name, store=str(place.where))
+        log.warning("%s: to write them: %s", missing, sync)
+    viewing = os.environ.get(UI_COMMAND) or typed("ui", store=str(place.where))
+    uri, background = asked.tracking.uri, RESUME_COMMAND in os.environ
     browser = f"In the browser{f' (the records are in {uri})' if uri else ''}: {viewing}"
     document = {
         "name": asked.name,
@@ -141,7 +146,10 @@ def _carry_out(
         "resume": command if outcome.time_is_up or outcome.interrupted is not None else None,
     }
     if as_json or verdict:
-        say(document, f"{verdict_text(verdict)}\n\n{browser}" if verdict else "", as_json)
+        texts = [verdict_text(verdict), browser, *([in_short(verdict)] if background else [])] if verdict else []
+        say(document, "\n\n".join(texts), as_json)
+        # What comes after it is on standard error, and both may be one file.
+        sys.stdout.flush()
     if outcome.interrupted is not None:
         print(again, file=sys.stderr)
         return outcome.interrupted

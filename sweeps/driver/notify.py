@@ -11,6 +11,7 @@ status` then says that the sweep has stopped.
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import threading
 import time
@@ -24,6 +25,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from sweeps.driver.progress import Progress
 from sweeps.spec.reading import SweepSpec
+from sweeps.targets.target import UI_COMMAND
 from tracking.store import Store, without_password
 from tracking.verdict.types import Verdict
 from trainers.errors import one_line
@@ -130,5 +132,5 @@ def document(
         if verdict
         else [],
         "report": shlex.join(["gradsweep", "report", spec.name, *at]),
-        "ui": shlex.join(["gradsweep", "ui", *at]),
+        "ui": os.environ.get(UI_COMMAND) or shlex.join(["gradsweep", "ui", *at]),
     }

@@ -42,8 +42,9 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
 
     `best` is by fresh seeds as soon as something is complete on them, as in the verdict.
     `state` is running (a driver has it; `process`, where it is on this machine), finished, or stopped (it can be
-    resumed), also where its driver was killed. `progress` is what its driver shows. Times are RFC 3339 in UTC, of a
-    sweep that does not run the last that is known of it; `seconds` are those between them, or until now.
+    resumed), also where its driver was killed; `problem` is why its driver failed, "" where it did not. `progress` is
+    what its driver shows. Times are RFC 3339 in UTC, of a sweep that does not run the last that is known of it;
+    `seconds` are those between them, or until now.
     """
     with opened(name, store) as (ledger, sweep):
         # Asked first: a driver that ends while this reads has not left the sweep unfinished.
@@ -63,9 +64,11 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
         end = None if process else (sweep.status != "running" and sweep.ended) or ledger.last_recorded(sweep)
     so_far = so_far if process else so_far.stopped
     first, total = so_far.best, so_far.counts.total
+    state = "running" if process else "finished" if so_far.counts.ended >= total else "stopped"
     return {
         "name": name,
-        "state": "running" if process else "finished" if so_far.counts.ended >= total else "stopped",
+        "state": state,
+        "problem": sweep.note.partition("\n")[0] if state == "stopped" and sweep.status == "failed" else "",
         "process": process,
         "started": _time(sweep.begun),
         "finished": _time(end) if end else "",

@@ -18,16 +18,16 @@ from pathlib import Path
 from sweeps.driver.deletion import Deleted, delete
 from sweeps.driver.status import look_at, stored_spec
 from sweeps.store_file import open_store
+from sweeps.targets.output import last_words, split_lines
 from sweeps.targets.target import (
     READY_LINE,
     RESUME_COMMAND,
     Submitted,
     SweepStatus,
     commands,
-    last_words,
     refuse_dry_run,
-    split_lines,
     wait_until,
+    with_next,
 )
 from tracking.locks import file_lock, holder
 from tracking.results import sweeps
@@ -71,7 +71,9 @@ class LocalTarget:
 
     def status(self, name: str) -> SweepStatus:
         recorded = look_at(name, self._store)
-        return SweepStatus(name, recorded["state"], recorded=recorded)
+        problem = recorded["problem"]
+        status = SweepStatus(name, "failed" if problem else recorded["state"], problem, recorded=recorded)
+        return with_next(status, "", self._option)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         output = self._file(name, "log")

@@ -31,18 +31,20 @@ from ray.job_submission import JobStatus
 from sweeps.driver.deletion import Deleted
 from sweeps.driver.versions import git_commit
 from sweeps.store_file import names_a_file, parse_store, read_text
-from sweeps.targets.ray_jobs import connect, message, speaking
+from sweeps.targets.output import last_line, last_words, message, split_lines
+from sweeps.targets.ray_jobs import connect, speaking
 from sweeps.targets.target import (
     READY_LINE,
     RESUME_COMMAND,
+    SYNC_COMMAND,
+    UI_COMMAND,
     Submitted,
     SweepStatus,
     commands,
-    last_words,
     recorded,
     refuse_dry_run,
-    split_lines,
     wait_until,
+    with_next,
     with_records,
 )
 from tracking.store import VARIABLE
@@ -105,14 +107,15 @@ class RayTarget:
     def status(self, name: str) -> SweepStatus:
         job = self._job(name)
         with speaking(self._to):
-            line = self._output(job.submission_id).strip().rpartition("\n")[2]
-        return with_records(replace(_status_of(job), last_line=line), recorded(name, self._store))
+            line = last_line(split_lines([self._output(job.submission_id)]))
+        status = with_records(replace(_status_of(job), last_line=line), recorded(name, self._store))
+        return with_next(status, self._to)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         job = self._job(name)
         with speaking(self._to):
             if not follow:
-                yield from self._output(job.submission_id).splitlines()
+                yield from split_lines([self._output(job.submission_id)])
                 return
             with asyncio.Runner() as runner:
                 chunks = aiter(self._client.tail_job_logs(job.submission_id))
@@ -192,11 +195,16 @@ class RayTarget:
 
     def _start(self, job: str, words: Sequence[str], documents: Mapping[str, str], metadata: dict[str, str]) -> None:
         """Submit `gradsweep WORDS --store ...` as a job."""
-        store = STORE_FILE if documents["store"] else documents["folder"]
+        name, store = metadata["gradsweep"], STORE_FILE if documents["store"] else documents["folder"]
+        # As whoever has submitted it reaches the store: a folder is the head's, a file was sent from where they are.
+        file = Path(self._store).expanduser().absolute() if self._store and names_a_file(self._store) else "FILE"
+        theirs = documents["folder"] or str(file)
         environment = {
             "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
             "GRADSWEEP_COMMIT": git_commit() or "",
-            RESUME_COMMAND: commands(metadata["gradsweep"], self._to)["resume"],
+            RESUME_COMMAND: commands(name, self._to)["resume"],
+            UI_COMMAND: shlex.join(["gradsweep", "ui", "--store", theirs]),
+            SYNC_COMMAND: shlex.join(["gradsweep", "sync", name, "--store", theirs]),
         }
         command = shlex.join(["-P", "-m", "sweeps.cli", *words, "--store", store])
         with speaking(self._to), tempfile.TemporaryDirectory() as folder:
@@ -212,7 +220,6 @@ class RayTarget:
             except RuntimeError as error:
                 if "already exists" not in str(error):
                     raise
-                name = metadata["gradsweep"]
                 raise TargetError(f"sweep {name!r} has just been submitted to {self._to} by another process") from None
 
     def _is_ready(self, job: str) -> bool:

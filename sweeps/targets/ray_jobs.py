@@ -26,7 +26,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from sweeps.environment import environment
-from trainers.errors import FAILED, GradsweepError, TargetError, flat
+from sweeps.targets.output import message
+from trainers.errors import FAILED, GradsweepError, TargetError
 
 TIMEOUT = (2.0, 30.0)  # seconds to connect and to answer
 TALKATIVE = ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging")
@@ -99,8 +100,3 @@ def _reason(error: BaseException) -> str:
     text = str(error.__context__ or error)
     match = re.search(r"\[Errno -?\d+\] ([^'\")\]]+)|(timed out|Connection aborted)", text)
     return (match[1] or match[2]).strip() if match else message(text)
-
-
-def message(text: str | None) -> str:
-    """A message of Ray's as one line, without the log that it appends."""
-    return flat((text or "").partition(", last available logs")[0])

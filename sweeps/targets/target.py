@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 STATES = ("queued", "starting", "running", "stopping", "stopped", "finished", "failed")
 UNDER_WAY = STATES[:4]
 
-# Set for a driver in the background: the command with which its user continues the sweep.
-RESUME_COMMAND = "GRADSWEEP_RESUME_COMMAND"
+# Set for a driver in the background: the commands with which its user continues the sweep, sees it in MLflow, and
+# writes what MLflow lacks. The driver's own would name paths of the machine that it runs on.
+RESUME_COMMAND, UI_COMMAND, SYNC_COMMAND = (f"GRADSWEEP_{word}_COMMAND" for word in ("RESUME", "UI", "SYNC"))
 # Such a driver prints this when training begins: whatever is wrong with the request has been refused by then.
 READY_LINE = "gradsweep: the sweep is running"
 
@@ -76,7 +77,9 @@ class SweepStatus:
     """The status of a submitted sweep: `state` is one of STATES, `detail` the target's own words in one line.
 
     Times are RFC 3339 in UTC, "" where unknown. `last_line` is the last that its driver has printed. `recorded` is the
-    document of `sweeps.driver.status.look_at`, None where the sweep's store can't be read from here.
+    document of `sweeps.driver.status.look_at`, None where the sweep's store can't be read from here. `next` is what its
+    user does next: the command that continues it, or puts right what does not go on by itself; "" where nothing is
+    to be done.
     """
 
     name: str
@@ -86,6 +89,7 @@ class SweepStatus:
     ended: str = ""
     last_line: str = ""
     recorded: Mapping[str, Any] | None = None
+    next: str = ""
 
 
 class Target(Protocol):
@@ -145,23 +149,6 @@ def commands(name: str, to: str, store: str | None = None) -> dict[str, str]:
     return {what: shlex.join(["gradsweep", *command, *options]) for what, command in words.items()}
 
 
-def last_words(output: str) -> str:
-    """Why a driver has ended, as it has printed it; "" where it has printed nothing."""
-    printed = [line for line in output.splitlines() if line.strip()]
-    ours = [line for line in printed if line.startswith("gradsweep: ")] or printed
-    return ours[-1].removeprefix("gradsweep: ") if ours else ""
-
-
-def split_lines(chunks: Iterable[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces."""
-    rest = ""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split("\n")
-        yield from lines
-    if rest:
-        yield rest
-
-
 def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
     """What the store of `--store` says of a sweep; None where it can't be read from here, or has nothing yet."""
     from sweeps.driver.status import look_at
@@ -177,6 +164,12 @@ def with_records(status: SweepStatus, records: Mapping[str, Any] | None) -> Swee
     """With what its store says: a driver whose time was up has ended well, but its sweep can be resumed."""
     stopped = status.state == "finished" and records is not None and records["state"] == "stopped"
     return replace(status, state="stopped" if stopped else status.state, recorded=records)
+
+
+def with_next(status: SweepStatus, to: str, store: str | None = None) -> SweepStatus:
+    """With the command that continues a sweep which has stopped or failed."""
+    ended = status.state in ("stopped", "failed")
+    return replace(status, next=commands(status.name, to, store)["resume"]) if ended else status
 
 
 def wait_until(done: Callable[[], bool], seconds: float, pause: float) -> bool:

@@ -114,10 +114,10 @@ class Server:
             assert time.monotonic() < deadline, f"the API server does not answer {path} after 90 seconds"
             time.sleep(0.2)  # it has no event to wait for
 
-    def wait_for_policy(self, rayjob: Object) -> None:
+    def wait_for_policy(self, rayjob: Object, namespace: str = "gradsweep") -> None:
         """Until the policy of k8s/components/admission and its settings are known to the server: it polls for them."""
         wrong = rayjob | {"spec": {**rayjob["spec"], "clusterSelector": {"ray.io/cluster": "another"}}}
-        command = ("create", "--dry-run=server", "--namespace=gradsweep", "-f", "-")
+        command = ("create", "--dry-run=server", f"--namespace={namespace}", "-f", "-")
         deadline = time.monotonic() + 90
         for one, refused in ((wrong, True), (rayjob, False)):
             while bool(self.kubectl(*command, stdin=json.dumps(one), check=False).returncode) != refused:

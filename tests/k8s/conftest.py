@@ -25,7 +25,9 @@ from tests.k8s.stand_in import Cluster, kubeconfig, serving
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 OVERLAYS = ("dev", "gpu-pool")
-COMPONENTS = ("admission", "gcs-ft-redis", "kueue", "postgres")
+COMPONENTS = ("admission", "gcs-ft-redis", "kueue", "monitoring", "postgres")
+WORKLOADS = ("CronJob", "Deployment", "Job", "StatefulSet")
+SAMPLES = ("load-data", "mlflow-upgrade", "restore")
 
 
 @cache
@@ -38,6 +40,18 @@ def overlay(name: str) -> tuple[dict[str, Any], ...]:
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
+
+
+def samples() -> tuple[dict[str, Any], ...]:
+    """What an owner applies now and then."""
+    texts = [(K8S / "samples" / f"{name}.yaml").read_text() for name in SAMPLES]
+    return tuple(one for text in texts for one in yaml.safe_load_all(text))
+
+
+def templates(objects: tuple[dict[str, Any], ...]) -> dict[str, dict[str, Any]]:
+    """The template of every kind of Pod, by the name of the object it is in."""
+    specs = {one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] in WORKLOADS}
+    return {name: spec.get("jobTemplate", {}).get("spec", spec)["template"] for name, spec in specs.items()}
 
 
 def job(pool: str, name: str = "alpha-r") -> tuple[str, str, Pool]:
@@ -82,6 +96,8 @@ def parts() -> SimpleNamespace:
     """The functions above: test modules cannot import a conftest."""
     return SimpleNamespace(
         overlay=overlay,
+        samples=samples,
+        templates=templates,
         job=job,
         full_pool=full_pool,
         pod_specs=pod_specs,
@@ -93,7 +109,7 @@ def parts() -> SimpleNamespace:
 
 @pytest.fixture(params=[*OVERLAYS, "everything"])
 def overlay_name(request: pytest.FixtureRequest) -> str:
-    """The overlays, and one more with every component at once."""
+    """The overlays, and one more with every component and what an owner applies now and then."""
     return str(request.param)
 
 
@@ -105,7 +121,7 @@ def objects(overlay_name: str, tmp_path: Path) -> tuple[dict[str, Any], ...]:
     components = [f"{above}/components/{name}" for name in COMPONENTS]
     made = {"kind": "Kustomization", "namespace": "gradsweep", "resources": [f"{above}/base"], "components": components}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    return overlay(str(tmp_path))
+    return (*overlay(str(tmp_path)), *samples())
 
 
 @pytest.fixture
@@ -161,7 +177,9 @@ def ready(server: Server, parts: SimpleNamespace) -> Server:
         server.kubectl("create", "--validate=strict", "-f", "-", stdin=definition)
         server.wait_for(f"/apis/ray.io/v1/{kind}")
     objects = parts.overlay("overlays/dev")
-    server.apply(*objects)
+    server.kubectl("apply", "-f", str(K8S / "base" / "namespace.yaml"))  # first, for the Secrets that an owner creates
+    applied = server.apply(*objects)
+    assert not applied.stderr, applied.stderr
     # What a cluster's controllers do: an account for Pods that name none, and the quota's count.
     server.kubectl("create", "serviceaccount", "default", "--namespace=gradsweep")
     (quota,) = [one for one in objects if one["kind"] == "ResourceQuota"]

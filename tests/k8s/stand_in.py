@@ -68,6 +68,16 @@ class Cluster:
         }
         self.put("pods", {"metadata": metadata, "status": {"phase": "Running"} | status})
 
+    def run(self, sweep: str, **status: Any) -> None:
+        """As a sweep is whose driver runs, in a head of its own."""
+        self.add_pod(sweep, "head", "head")
+        self.set_status(sweep, jobDeploymentStatus="Running", jobStatus="RUNNING", **status)
+
+    def end(self, sweep: str, deployment: str = "Complete", job: str = "SUCCEEDED", **status: Any) -> None:
+        """As a sweep is that has ended, and its head with it."""
+        self.pods.pop(f"{sweep}-head", None)
+        self.set_status(sweep, jobDeploymentStatus=deployment, jobStatus=job, **status)
+
     def wait_until_deleting(self, name: str) -> None:
         """Until a RayJob has been asked to go, and waits for the operator."""
         with self.changed:
@@ -155,9 +165,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(200, {"metadata": {"name": name}}) if name == NAMESPACE else self.no_namespace(name)
         if path.endswith("/log"):
             return self.log(path.split("/")[-2], query)
-        if not path.startswith(RAYJOBS):  # in another namespace
+        elsewhere = not path.startswith(RAYJOBS)  # in another namespace, which reading does not miss
+        if elsewhere and name in ("pods", "rayjobs"):
             return self.send(200, {"items": [], "metadata": {"resourceVersion": "1"}})
-        if name not in self.cluster.rayjobs:
+        if elsewhere or name not in self.cluster.rayjobs:
             return self.not_found(name)
         return self.send(200, self.cluster.rayjobs[name])
 
@@ -179,6 +190,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, {"items": items, "metadata": {"resourceVersion": "1"}})
 
     def log(self, pod: str, query: dict[str, str]) -> None:
+        if pod not in self.cluster.pods:
+            return self.send(404, failure(404, "NotFound", f'pods "{pod}" not found', name=pod, kind="pods"))
+        for container in self.cluster.pods[pod]["status"].get("containerStatuses", []):
+            if waiting := container["state"].get("waiting"):
+                what = f'container "{container["name"]}" in pod "{pod}"'
+                text = f"{what} is waiting to start: {waiting['reason']}"
+                return self.send(400, failure(400, "BadRequest", text))
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Connection", "close")

@@ -187,7 +187,7 @@ def test_no_pod_may(kind: str, path: str, value: object, message: str, create: C
         (f"{CLUSTER}.headServiceAnnotations", {"a": "b"}, "headServiceAnnotations: a sweep may not"),
         (f"{CLUSTER}.authOptions.secretName", "another", "authOptions.secretName: a sweep may not"),
         (f"{CLUSTER}.autoscalerOptions.image", "gradsweep:0.2.0", "autoscalerOptions.image: a sweep may not"),
-        (f"{CLUSTER}.autoscalerOptions.command", ["sh"], "autoscalerOptions.command: a sweep may not"),
+        (f"{CLUSTER}.autoscalerOptions.command", ["sh"], "runs only KubeRay's command"),
         (f"{CLUSTER}.autoscalerOptions.args", ["-c"], "autoscalerOptions.args: a sweep may not"),
         (f"{CLUSTER}.autoscalerOptions.envFrom", [], "autoscalerOptions.envFrom: a sweep may not"),
         (f"{CLUSTER}.autoscalerOptions.env", [{"name": "LD_PRELOAD", "value": "/tmp/a.so"}], "only HOME=/tmp"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -47,10 +48,12 @@ def test_the_gpu_pool_is_accepted_but_for_kueues_own(ready: Server, parts: Simpl
 
 
 def test_restricted_takes_every_pod_of_ours(ready: Server, parts: SimpleNamespace) -> None:
-    specs = parts.pod_specs(render(*parts.job("dev")))
-    for one in parts.overlay("overlays/dev"):
-        if one["kind"] == "Deployment":
-            specs[one["metadata"]["name"]] = one["spec"]["template"]["spec"]
+    specs = parts.pod_specs(render(*parts.job("dev"))) | {
+        name: deepcopy(template["spec"])  # the overlay is every test's
+        for name, template in parts.templates((*parts.overlay("overlays/dev"), *parts.samples())).items()
+    }
+    # What the StatefulSet's controller adds.
+    specs["postgres"]["volumes"].append({"name": "data", "persistentVolumeClaim": {"claimName": "data-postgres-0"}})
     for name, spec in specs.items():
         done = ready.apply(pod(name, spec), dry_run=True)
         assert "PodSecurity" not in done.stderr, done.stderr

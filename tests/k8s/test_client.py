@@ -63,10 +63,11 @@ def test_kuberays_status_in_our_words(
     status: Object, state: str, finished: bool, namespace: Namespace, cluster: Cluster, made: Object
 ) -> None:
     namespace.create(made)
+    cluster.run("alpha-r")
     cluster.set_status("alpha-r", **status)
     found = namespace.status("alpha-r")
     assert (found.state, found.state in ENDED) == (state, finished)
-    assert ("1 clusters failed" in found.detail) == ("failed" in status)
+    assert ("1 cluster failed" in found.detail) == ("failed" in status)
     assert found.detail and "\n" not in found.detail
     assert status.get("jobDeploymentStatus", "") in found.detail and status.get("jobStatus", "") in found.detail
 
@@ -145,7 +146,9 @@ def test_a_rayjob_that_never_goes_is_said(
     monkeypatch.setattr("sweeps.targets.kubernetes.client.GONE_SECONDS", 0)
     namespace.create(made)
     cluster.slow_to_delete = True
-    with pytest.raises(TargetError, match="still being deleted.*operator") as error:
+    with pytest.raises(
+        TargetError, match="alpha-r is not gone after 0 s: still waiting for KubeRay's operator"
+    ) as error:
         namespace.delete("alpha-r")
     assert error.value.exit_code == 1
     assert namespace.status("alpha-r").state == "stopping"

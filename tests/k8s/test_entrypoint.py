@@ -98,6 +98,7 @@ def secrets(databases: dict[str, str]) -> dict[str, dict[str, str]]:
         "default_permission": "READ",
         "database_uri": databases["mlflow_auth"].replace("%", "%%"),
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": "60",
     }
     return {
         "gradsweep-database": {

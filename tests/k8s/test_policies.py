@@ -22,20 +22,13 @@ SECRET_NAMES = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|_URL$|STORE_URI$")
 @pytest.fixture
 def pods(objects: tuple[Object, ...], rayjob: Object, parts: SimpleNamespace) -> Pods:
     """Every Pod's spec by its name: the overlays' and the sweep's."""
-    ours = {name: template["spec"] for name, template in templates(objects).items()}
+    ours = {name: template["spec"] for name, template in parts.templates(objects).items()}
     assert "mlflow" in ours
     return ours | parts.pod_specs(rayjob)
 
 
 def servers(objects: tuple[Object, ...]) -> list[Object]:
     return [one for one in objects if one["kind"] in ("Deployment", "StatefulSet")]
-
-
-def templates(objects: tuple[Object, ...]) -> dict[str, Object]:
-    """The template of every kind of Pod of an overlay, by the name of the object it is in."""
-    jobs = {one["metadata"]["name"]: one["spec"]["jobTemplate"] for one in of_kind(objects, "CronJob")}
-    jobs |= {one["metadata"]["name"]: one for one in (*servers(objects), *of_kind(objects, "Job"))}
-    return {name: one["spec"]["template"] for name, one in jobs.items()}
 
 
 def containers(pods: Pods) -> Iterator[tuple[str, Object]]:
@@ -184,7 +177,7 @@ def test_the_role_is_what_the_commands_need_and_no_more(objects: tuple[Object, .
 def test_the_namespace_enforces_restricted(objects: tuple[Object, ...]) -> None:
     (namespace,) = of_kind(objects, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    cluster_wide = {"Namespace", "ClusterQueue", "ResourceFlavor"}
+    cluster_wide = {"Namespace", "ClusterQueue", "ResourceFlavor", "WorkloadPriorityClass"}
     cluster_wide |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     for one in objects:
         assert one["kind"] in cluster_wide or one["metadata"]["namespace"] == namespace["metadata"]["name"], one["kind"]
@@ -256,28 +249,53 @@ def test_every_flow_is_open_on_both_ends(objects: tuple[Object, ...]) -> None:
     assert not [flow for flow in out if flow[0] == "worker" and flow[1] not in ("head", "worker")]
 
 
-def test_every_pod_is_some_policys(objects: tuple[Object, ...], rayjob: Object) -> None:
+def test_every_pod_is_some_policys(objects: tuple[Object, ...], rayjob: Object, parts: SimpleNamespace) -> None:
     policies = of_kind(objects, "NetworkPolicy")
     owned = {name for one in policies for name in components(one["spec"]["podSelector"])}
     cluster = rayjob["spec"]["rayClusterSpec"]
-    ours = [*templates(objects).values(), rayjob["spec"]["submitterPodTemplate"], cluster["headGroupSpec"]["template"]]
+    ours = [
+        *parts.templates(objects).values(),
+        rayjob["spec"]["submitterPodTemplate"],
+        cluster["headGroupSpec"]["template"],
+    ]
     ours += [group["template"] for group in cluster["workerGroupSpecs"]]
     assert {template["metadata"]["labels"][COMPONENT] for template in ours} <= owned
 
 
-def test_services_find_their_pods(objects: tuple[Object, ...]) -> None:
-    labels = [template["metadata"]["labels"].items() for template in templates(objects).values()]
+def test_prometheus_reaches_what_it_is_told_to_scrape(
+    objects: tuple[Object, ...], rayjob: Object, parts: SimpleNamespace
+) -> None:
+    specs = parts.pod_specs(rayjob)
+    opened = {
+        (name, port["port"])
+        for policy in of_kind(objects, "NetworkPolicy")
+        for name in components(policy["spec"]["podSelector"])
+        for rule in policy["spec"].get("ingress", [])
+        if any("namespaceSelector" in peer for peer in rule["from"])
+        for port in rule["ports"]
+    }
+    for monitor in of_kind(objects, "PodMonitor"):
+        assert components(monitor["spec"]["selector"]) == ["head", "worker"]
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        for name, spec in specs.items():
+            ports = {port["name"]: port["containerPort"] for port in spec["containers"][0].get("ports", [])}
+            if name != "submitter":
+                assert ("head" if name == "head" else "worker", ports[endpoint["port"]]) in opened, name
+
+
+def test_services_find_their_pods(objects: tuple[Object, ...], parts: SimpleNamespace) -> None:
+    labels = [template["metadata"]["labels"].items() for template in parts.templates(objects).values()]
     for service in of_kind(objects, "Service"):
         assert [one for one in labels if service["spec"]["selector"].items() <= one], service["metadata"]["name"]
 
 
-def test_what_the_driver_is_told_is_there(objects: tuple[Object, ...], rayjob: Object) -> None:
+def test_what_the_driver_is_told_is_there(objects: tuple[Object, ...], rayjob: Object, parts: SimpleNamespace) -> None:
     """The claim, and the MLflow server under a name that it answers to."""
     claims = {one["metadata"]["name"] for one in of_kind(objects, "PersistentVolumeClaim")}
     assert "gradsweep-store" in claims
     template = rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
     address = re.search(r"mlflow: http://(\S+)", template["metadata"]["annotations"]["gradsweep/store"])
-    mlflow = templates(objects)["mlflow"]
+    mlflow = parts.templates(objects)["mlflow"]
     environment = {entry["name"]: entry for entry in mlflow["spec"]["containers"][0]["env"]}
     assert address and address[1] in environment["MLFLOW_SERVER_ALLOWED_HOSTS"]["value"].split(",")
 
@@ -286,9 +304,9 @@ def quantity(text: str) -> float:
     return float(text.removesuffix("m")) / 1000 if text.endswith("m") else float(text)
 
 
-def test_people_who_come_through_the_ingress_are_answered(objects: tuple[Object, ...]) -> None:
+def test_people_who_come_through_the_ingress_are_answered(objects: tuple[Object, ...], parts: SimpleNamespace) -> None:
     """By the host's name, and when their browser's page asks with POST, as MLflow's own does."""
-    mlflow = templates(objects)["mlflow"]
+    mlflow = parts.templates(objects)["mlflow"]
     told = {entry["name"]: entry.get("value", "") for entry in mlflow["spec"]["containers"][0]["env"]}
     for ingress in of_kind(objects, "Ingress"):
         for rule in ingress["spec"]["rules"]:
@@ -304,7 +322,7 @@ def test_the_quota_has_room_for_a_sweep(objects: tuple[Object, ...], rayjob: Obj
     group = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     specs = parts.pod_specs(rayjob)
     wanted = {"cpu": 0.5, "nvidia.com/gpu": 0.0}  # the autoscaler's, which KubeRay adds
-    specs |= {name: template["spec"] for name, template in templates(objects).items()}
+    specs |= {name: template["spec"] for name, template in parts.templates(objects).items()}
     for name, spec in specs.items():
         times = group["maxReplicas"] if name == group["groupName"] else 1
         for resource in wanted:
@@ -316,7 +334,7 @@ def test_the_quota_has_room_for_a_sweep(objects: tuple[Object, ...], rayjob: Obj
 def test_the_image_runs_as_the_number_that_the_pods_ask_for(parts: SimpleNamespace, pods: Pods) -> None:
     text = (parts.folder / "image" / "Dockerfile").read_text()
     (user,) = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
-    ours = [spec for name, spec in pods.items() if name not in ("postgres", "redis")]
+    ours = [spec for spec in pods.values() if spec["containers"][0]["image"].partition(":")[0].endswith("gradsweep")]
     assert {spec["securityContext"]["runAsUser"] for spec in ours} == {int(user[0])}
     # KubeRay may start Ray with a login shell, which forgets what an image added to PATH.
     assert not re.search(r"^ENV .*PATH=|venv", text.replace("virtual environment", ""), re.MULTILINE)

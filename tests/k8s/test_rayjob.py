@@ -127,6 +127,8 @@ def test_a_queued_job_waits_and_has_its_full_size(parts: SimpleNamespace) -> Non
     assert queued["spec"]["suspend"] is True
     assert queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gradsweep"
     assert "enableInTreeAutoscaling" not in queued["spec"]["rayClusterSpec"]
+    assert "idleTimeoutSeconds" not in group  # KubeRay refuses it where nothing scales
+    assert "kueue.x-k8s.io/elastic-job" not in queued["metadata"]["annotations"]
     assert group["replicas"] == group["minReplicas"] == group["maxReplicas"] == 4
 
 
@@ -134,7 +136,7 @@ def test_without_a_queue_it_scales_between_minimum_and_maximum(parts: SimpleName
     scaled = render(*parts.job("dev"))["spec"]["rayClusterSpec"]
     group = scaled["workerGroupSpecs"][0]
     assert scaled["enableInTreeAutoscaling"] is True and scaled["autoscalerOptions"]["version"] == "v2"
-    assert (group["minReplicas"], group["maxReplicas"]) == (0, 2)
+    assert (group["minReplicas"], group["maxReplicas"], group["idleTimeoutSeconds"]) == (0, 2, 60)
     assert scaled["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
 
 

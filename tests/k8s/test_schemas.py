@@ -17,6 +17,7 @@ from sweeps.targets.kubernetes.rayjob import render
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 
 VERSIONS = ("1.34", "1.37")
+ELSEWHERE = ("kueue.x-k8s.io/", "monitoring.coreos.com/")  # Kueue's and Prometheus' kinds
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -24,20 +25,26 @@ VERSIONS = ("1.34", "1.37")
 def test_every_object_of_an_overlay_is_valid(name: str, version: str, parts: SimpleNamespace) -> None:
     others = []
     for one in parts.overlay(f"overlays/{name}"):
-        if one["apiVersion"].startswith("kueue.x-k8s.io/"):
+        if one["apiVersion"].startswith(ELSEWHERE):
             others.append(one["kind"])
             continue
         kubernetes_validate.validate(one, version, strict=True)
-    # Kueue's own schema is not at hand; which of its objects go unchecked stands here.
-    expected = ["ClusterQueue", "LocalQueue", "ResourceFlavor", "ResourceFlavor"] if name == "gpu-pool" else []
-    assert sorted(others) == expected
+    # Their own schemas are not at hand; which objects go unchecked stands here.
+    kueues = ["ClusterQueue", "LocalQueue", *["ResourceFlavor"] * 2, *["WorkloadPriorityClass"] * 2]
+    assert sorted(others) == (kueues if name == "gpu-pool" else [])
 
 
-@pytest.mark.parametrize("name", ["admission", "gcs-ft-redis", "kueue", "postgres"])
+@pytest.mark.parametrize("name", ["admission", "gcs-ft-redis", "kueue", "monitoring", "postgres"])
 def test_every_component_is_in_an_overlay_or_valid_by_itself(name: str, parts: SimpleNamespace) -> None:
     for one in parts.overlay(f"components/{name}"):
-        if not one["apiVersion"].startswith("kueue.x-k8s.io/"):
+        if not one["apiVersion"].startswith(ELSEWHERE):
             kubernetes_validate.validate(one, VERSIONS[-1], strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_an_owner_applies_now_and_then_is_valid(version: str, parts: SimpleNamespace) -> None:
+    for one in parts.samples():
+        kubernetes_validate.validate(one, version, strict=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -56,9 +56,9 @@ def refused(call: Callable[[], object], words: str, exit_code: int = 2) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_submit_is_one_request_and_says_where_to_look(target: KubernetesTarget, cluster: Cluster) -> None:
+def test_submit_creates_one_object_and_says_where_to_look(target: KubernetesTarget, cluster: Cluster) -> None:
     submitted = target.submit(*sweep("alpha-r"))
-    assert [(method, path) for method, path, _ in cluster.requests] == [("POST", RAYJOBS)]
+    assert [(method, path) for method, path, _ in cluster.requests if method != "GET"] == [("POST", RAYJOBS)]
     assert submitted.look["logs"] == "gradsweep logs alpha-r -f --to k8s://gradsweep"
     assert "port-forward service/mlflow" in submitted.look["ui"] and not submitted.manifest
     assert target.status("alpha-r").state == "queued"
@@ -107,11 +107,8 @@ def test_a_status_has_kuberays_words_the_pods_and_the_drivers_last_line(
 ) -> None:
     target.submit(*sweep("alpha-r"))
     assert "KubeRay's operator has not looked at it yet" in target.status("alpha-r").detail
-    cluster.set_status(
-        "alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING", startTime="2026-08-19T10:01:00Z", failed=1
-    )
+    cluster.run("alpha-r", startTime="2026-08-19T10:01:00Z", failed=1)
     unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available:\n 3 Insufficient"}
-    cluster.add_pod("alpha-r", "head", "head")
     cluster.add_pod("alpha-r", "worker", "one", phase="Pending", conditions=[unschedulable])
     cluster.add_pod("alpha-r", "submitter", "s")
     cluster.logs["alpha-r-s"] = ["alpha-r: 1/2 configurations\n", "alpha-r: 2/2 configurations\n"]
@@ -122,7 +119,7 @@ def test_a_status_has_kuberays_words_the_pods_and_the_drivers_last_line(
         "alpha-r: 2/2 configurations",
     )
     assert found.detail == (
-        "RayJob Running, Ray job RUNNING, 1 clusters failed; "
+        "RayJob Running, Ray job RUNNING, 1 cluster failed; "
         "2 of 3 Pods run (worker: 0/3 nodes are available: 3 Insufficient)"
     )
     assert [one.name for one in target.list()] == ["alpha-r"]
@@ -138,7 +135,7 @@ def test_a_status_has_the_rayjobs_words_and_the_stores_counts(
         return capsys.readouterr().out
 
     target.submit(*sweep("alpha-r"))
-    cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+    cluster.run("alpha-r")
     store = ["--store", str(tmp_path / "store")]
     found = json.loads(status(*store, "--json"))
     assert (found["state"], found["total"]) == ("running", None)  # the driver has not begun it yet
@@ -149,7 +146,7 @@ def test_a_status_has_the_rayjobs_words_and_the_stores_counts(
     capsys.readouterr()
     found = json.loads(status(*store, "--json"))
     # The RayJob goes on until KubeRay has seen the driver's end: its state is the sweep's.
-    assert (found["state"], found["detail"]) == ("running", "RayJob Running, Ray job RUNNING")
+    assert (found["state"], found["detail"]) == ("running", "RayJob Running, Ray job RUNNING; 1 of 1 Pods run")
     assert (found["total"], found["ended"], found["complete"], found["undelivered"]) == (1, 1, 1, 0)
     assert found["best"]["name"] == "plain"
     said = status(*store)
@@ -204,7 +201,7 @@ def test_logs(target: KubernetesTarget, cluster: Cluster) -> None:
 
 def test_stop_waits_for_the_operator(target: KubernetesTarget, cluster: Cluster) -> None:
     target.submit(*sweep("alpha-r"))
-    cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+    cluster.run("alpha-r")
     cluster.slow_to_delete = True
     found: list[str] = []
     stopping = threading.Thread(target=lambda: found.append(target.stop("alpha-r").state))
@@ -212,6 +209,7 @@ def test_stop_waits_for_the_operator(target: KubernetesTarget, cluster: Cluster)
     cluster.wait_until_deleting("alpha-r")
     assert target.status("alpha-r").state == "stopping"
     cluster.take("rayjobs", "alpha-r")
+    cluster.take("pods", "alpha-r-head")
     stopping.join(timeout=30)
     assert found == ["stopped"]
     refused(lambda: target.status("alpha-r"), "no sweep alpha-r")
@@ -236,9 +234,9 @@ def test_delete_takes_the_rayjob_and_the_records(target: KubernetesTarget, clust
             ledger = Ledger.create(store.ledger_url)
             ledger.begin(Sweep("alpha-r", sweep("alpha-r")[1]))
             ledger.close()
-        cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+        cluster.run("alpha-r")
         refused(lambda: from_here.delete("alpha-r"), "is running in k8s://gradsweep: gradsweep stop alpha-r --to")
-        cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
+        cluster.end("alpha-r")
         deleted = from_here.delete("alpha-r")
         assert deleted.gone and deleted.deleted[0] == "the RayJob alpha-r"
         assert len(deleted.deleted) == 1 + records
@@ -247,10 +245,10 @@ def test_delete_takes_the_rayjob_and_the_records(target: KubernetesTarget, clust
 
 def test_resume_makes_the_same_rayjob_anew(target: KubernetesTarget, cluster: Cluster, dev: KubernetesTarget) -> None:
     target.submit(*sweep("alpha-r"))
-    cluster.set_status("alpha-r", jobDeploymentStatus="Running", jobStatus="RUNNING")
+    cluster.run("alpha-r")
     refused(lambda: target.resume("alpha-r"), "is running in k8s://gradsweep: gradsweep logs")
     before = cluster.rayjobs["alpha-r"]["spec"]
-    cluster.set_status("alpha-r", jobDeploymentStatus="Failed", jobStatus="FAILED")
+    cluster.end("alpha-r", "Failed", "FAILED")
     # Without --pool: the RayJob carries it.
     assert target_at(TO).resume("alpha-r").name == "alpha-r"
     assert cluster.rayjobs["alpha-r"]["spec"] == before and "status" not in cluster.rayjobs["alpha-r"]

@@ -14,36 +14,36 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import urllib3
 import yaml
 from kubernetes import client, config
 
+from sweeps.targets.kubernetes.pods_status import COMPONENT, INSTANCE
 from sweeps.targets.kubernetes.rayjob import MARK, SUBMITTER
-from sweeps.targets.kubernetes.rayjob_status import ENDED, flat, status_of
-from sweeps.targets.target import SweepStatus, split_lines, wait_until
-from trainers.errors import FAILED, TargetError
+from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
+from sweeps.targets.kubernetes.refusals import NameTaken, NoSuchSweep, refusal
+from sweeps.targets.output import last_line, split_lines
+from sweeps.targets.target import SweepStatus
+from trainers.errors import FAILED, TargetError, flat
+
+log = logging.getLogger("gradsweep")
 
 TIMEOUT = (5, 30)  # seconds to connect and to answer
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
+TELL_SECONDS = 5.0  # whoever waits hears so often what for
 SILENT_SECONDS = 86400  # a driver may print nothing for this long
 GONE_SECONDS = 240  # the head's Pod has 90 to end, after the operator's turn
+LAST_LINES = 50  # of an output: Ray's frame around it is shorter
 OURS = "=".join(MARK)
 
 Object = dict[str, Any]
-
-
-class NoSuchSweep(TargetError):
-    """The namespace has no RayJob of this name, or no longer."""
-
-
-class NameTaken(TargetError):
-    """The namespace has a RayJob of this name already."""
 
 
 class Namespace:
@@ -62,9 +62,8 @@ class Namespace:
                 # The client looks at KUBECONFIG when it is imported, and never again.
                 loading.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=settings)
         except (config.ConfigException, OSError, yaml.YAMLError) as error:
-            raise TargetError(
-                f"no Kubernetes cluster is configured ({flat(error)}): set a context, see kubectl config get-contexts"
-            ) from None
+            hint = "set a context, see kubectl config get-contexts"
+            raise TargetError(f"no Kubernetes cluster is configured ({flat(str(error))}): {hint}") from None
         settings.retries = False  # a dead address fails at once, not after three more tries
         self.name = name
         self.host = settings.host
@@ -93,7 +92,11 @@ class Namespace:
                 except client.ApiException as error:
                     if error.status != 403:  # the Role does not grant it
                         raise
-        return [*map(status_of, sorted(rayjobs, key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", "")))]
+        pods: dict[str, list[Object]] = {}
+        for pod in self.pods() if rayjobs else ():
+            pods.setdefault(pod["metadata"]["labels"].get(INSTANCE, ""), []).append(pod)
+        oldest_first = sorted(rayjobs, key=lambda rayjob: rayjob["metadata"].get("creationTimestamp", ""))
+        return [status_of(rayjob, pods.get(rayjob["metadata"]["name"], ())) for rayjob in oldest_first]
 
     def rayjob(self, name: str) -> Object:
         """The RayJob of a sweep as the cluster has it."""
@@ -104,13 +107,13 @@ class Namespace:
         return rayjob
 
     def status(self, name: str) -> SweepStatus:
-        """The sweep's state now."""
-        return status_of(self.rayjob(name))
+        """The sweep's state now, from its RayJob and its Pods."""
+        return status_of(self.rayjob(name), self.pods(name))
 
-    def pods(self, name: str, component: str = "") -> Sequence[Object]:
-        """The sweep's Pods, or those that are its `component` (head, worker or submitter)."""
-        selector = f"{OURS},app.kubernetes.io/instance={name}"
-        selector += f",app.kubernetes.io/component={component}" if component else ""
+    def pods(self, name: str = "", component: str = "") -> Sequence[Object]:
+        """The Pods of a sweep, or of all; those that are its `component` (head, worker or submitter), or all."""
+        labels = {INSTANCE: name, COMPONENT: component}
+        selector = ",".join([OURS, *(f"{label}={value}" for label, value in labels.items() if value)])
         with self._speaking("list pods", name):
             answer = self._core.list_namespaced_pod(
                 self.name, label_selector=selector, _preload_content=False, _request_timeout=TIMEOUT
@@ -126,15 +129,17 @@ class Namespace:
         seen: set[str] = set()
         while True:
             try:
-                status = self.status(name)
+                rayjob, pods = self.rayjob(name), self.pods(name)
             except NoSuchSweep:
                 if not seen:
                     raise
                 return
-            started = self._started_submitters(name)
+            status, started = status_of(rayjob, pods), _started_submitters(pods)
             if started and started[-1] not in seen:
                 seen |= set(started)
-                yield from self._output(name, started[-1], follow=follow)
+                # Its Pod may be deleted at this moment, with the sweep.
+                with suppress(*([NoSuchSweep] if follow else [])):
+                    yield from self._output(name, started[-1], follow=follow)
                 if not follow:
                     return
             elif not follow:
@@ -146,8 +151,8 @@ class Namespace:
 
     def last_line(self, name: str) -> str:
         """What the driver printed last; "" where it has printed nothing."""
-        started = self._started_submitters(name)
-        return next(self._output(name, started[-1], tail_lines=1), "") if started else ""
+        started = _started_submitters(self.pods(name, "submitter"))
+        return last_line(self._output(name, started[-1], tail_lines=LAST_LINES)) if started else ""
 
     def delete(self, name: str) -> None:
         """Delete the RayJob: KubeRay stops the driver, which writes what it has, and removes the cluster.
@@ -156,27 +161,37 @@ class Namespace:
         """
         only = {"preconditions": {"uid": self.rayjob(name)["metadata"]["uid"]}}
         self._rayjobs("delete", name, name, body=only, propagation_policy="Background")
-        if not wait_until(lambda: self._is_gone(name), GONE_SECONDS, POLL_SECONDS):
-            raise TargetError(
-                f"sweep {name} is still being deleted after {GONE_SECONDS} s: does KubeRay's operator run?", FAILED
+        self.wait_until_gone(name)
+
+    def wait_until_gone(self, name: str) -> None:
+        """Return when neither the RayJob nor a Pod in which its driver could run is there; tells what it waits for."""
+        began, told, before = time.monotonic(), 0.0, ""
+        while what := self._still_there(name):
+            now = time.monotonic()
+            if now - began >= GONE_SECONDS:
+                raise TargetError(f"sweep {name} is not gone after {GONE_SECONDS} s: still waiting for {what}", FAILED)
+            if what != before or now - told >= TELL_SECONDS:
+                told, before = now, what
+                log.info("%s: waiting for %s (%.0f s)", name, what, now - began)
+            time.sleep(POLL_SECONDS)
+
+    def _still_there(self, name: str) -> str:
+        """What a sweep that ends still has, in words; "" where nothing is left."""
+        try:
+            self.rayjob(name)
+        except NoSuchSweep:
+            heads = self.pods(name, "head")
+            names = ", ".join(
+                f"{head['metadata']['name']} on node {head.get('spec', {}).get('nodeName', 'none')}" for head in heads
             )
+            return f"the head's Pod to end ({names})" if heads else ""
+        return "KubeRay's operator to stop the driver"
 
     def _rayjobs(self, verb: str, sweep: str, *arguments: Any, **options: Any) -> Any:
         """One request about the RayJob of a sweep; "" is all of them."""
         method = getattr(self._objects, f"{verb}_namespaced_custom_object")
         with self._speaking(verb, sweep):
             return method("ray.io", "v1", self.name, "rayjobs", *arguments, _request_timeout=TIMEOUT, **options)
-
-    def _is_gone(self, name: str) -> bool:
-        try:
-            return not self.rayjob(name)
-        except NoSuchSweep:
-            return not self.pods(name, "head")
-
-    def _started_submitters(self, name: str) -> Sequence[str]:
-        """The names of the Pods that print, or have printed, the driver's output; the newest is the last."""
-        started = [pod["metadata"] for pod in self.pods(name, "submitter") if pod["status"].get("phase") != "Pending"]
-        return [pod["name"] for pod in sorted(started, key=lambda pod: str(pod["creationTimestamp"]))]
 
     def _output(self, name: str, pod: str, *, follow: bool = False, tail_lines: int | None = None) -> Iterator[str]:
         with self._speaking("read the log of", name):
@@ -199,39 +214,20 @@ class Namespace:
         try:
             yield
         except client.ApiException as error:
-            raise _refusal(doing, name, self.name, self.host, error) from None
+            raise refusal(doing, name, self.name, self.host, error) from None
         except urllib3.exceptions.HTTPError as error:
-            raise TargetError(f"the cluster at {self.host} does not answer: {flat(error)}", FAILED) from None
+            raise TargetError(f"the cluster at {self.host} does not answer: {flat(str(error))}", FAILED) from None
 
 
-def _refusal(doing: str, sweep: str, namespace: str, host: str, error: client.ApiException) -> TargetError:
-    """What an API server's refusal means, in one line; `sweep` is "" where it is about all of them."""
-    status, body = error.status, error.body or ""
-    try:
-        answer = json.loads(body)
-        message, kind = answer.get("message"), (answer.get("details") or {}).get("kind", "")
-    except (ValueError, AttributeError):  # something else than the API has answered
-        message, kind = None, ""
-    message = flat(message or error.reason or "no reason given")
-    here, to = f"namespace {namespace} at {host}", f"--to k8s://{namespace}"
-    if status == 401:
-        return TargetError(f"the cluster at {host} does not know you: log in again")
-    if status == 403 and "exceeded quota" in message:
-        return TargetError(f"{here} is full: {message}", FAILED)
-    if status == 403 and "denied the request" in message:
-        return TargetError(f"{here} refuses sweep {sweep}: {message}")
-    if status == 403:
-        return TargetError(
-            f"no rights to {doing} in {here}: {message}; its owner gives them with the Role gradsweep-user"
-        )
-    if status == 404 and kind == "namespaces":
-        return TargetError(f"no {here}: see kubectl get namespaces")
-    if status == 404 and kind:
-        return NoSuchSweep(f"no sweep {sweep} in {here}: see gradsweep list {to}")
-    if status == 404:
-        return TargetError(f"the cluster at {host} has no rayjobs.ray.io/v1: its owner installs KubeRay's operator")
-    if status == 409:
-        return NameTaken(f"sweep {sweep} is already in {here}: gradsweep resume {sweep} {to}, or choose another --name")
-    if status in (400, 422) and doing == "create":
-        return TargetError(f"the KubeRay at {host} does not take this RayJob: {message}")
-    return TargetError(f"cannot {doing} {sweep or 'sweeps'} in {here}: {status} {message}", FAILED)
+def _started_submitters(pods: Sequence[Object]) -> Sequence[str]:
+    """The names of the Pods that print, or have printed, the driver's output; the newest is the last."""
+    started = [pod["metadata"] for pod in pods if _prints(pod)]
+    return [pod["name"] for pod in sorted(started, key=lambda pod: str(pod["creationTimestamp"]))]
+
+
+def _prints(pod: Object) -> bool:
+    """Whether a Pod's container has begun to print the driver's output; that of a failed Pod may never have."""
+    containers = pod["status"].get("containerStatuses", [])
+    waits = any(container["name"] == SUBMITTER and "waiting" in container["state"] for container in containers)
+    is_submitter = pod["metadata"]["labels"].get(COMPONENT) == "submitter"
+    return is_submitter and pod["status"].get("phase") != "Pending" and not waits

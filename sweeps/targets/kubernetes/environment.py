@@ -21,10 +21,9 @@ HEAD = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
-    # Ray sends a driver SIGTERM, and SIGKILL after the first of these. It ends before, and waits so long for mirrors.
-    "RAY_JOB_STOP_WAIT_TIME_S": "30",
-    "GRADSWEEP_STOP_SECONDS": "20",
-    "GRADSWEEP_MIRROR_SECONDS": "15",
+    "RAY_JOB_STOP_WAIT_TIME_S": "30",  # from SIGTERM to SIGKILL, both Ray's
+    "GRADSWEEP_STOP_SECONDS": "20",  # from SIGTERM to the driver's own end
+    "GRADSWEEP_MIRROR_SECONDS": "15",  # a finished driver waits so long for MLflow; a job delivers the rest
 }
 # KubeRay writes these itself, or refuses a RayJob that has them (ray-operator/controllers/ray: common/pod.go,
 # utils/validation.go).

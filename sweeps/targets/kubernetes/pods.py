@@ -11,8 +11,9 @@ from sweeps.targets.kubernetes.pool import Pod, Pool, SecretKey
 Object = dict[str, Any]
 
 USER = 10001  # the image's user, see k8s/image/Dockerfile
+LIGHT = ("500m", "1Gi")  # processors and memory of what runs beside Ray
 STORE_MOUNT = {"name": "store", "mountPath": SHARED}
-# What the kubelet would mount into every container; here only those have it that ask the API server.
+# What the kubelet would mount into every container; here only a container that asks the API server has it.
 TOKEN = {
     "name": "api-access",
     "projected": {
@@ -92,7 +93,7 @@ def init_container(
 ) -> Object:
     """A container that must end well before the others start; its last line says why it did not."""
     return {
-        **container(name, pool, environment, LIGHT, *mounts),
+        **container(name, pool, environment, amounts(*LIGHT), *mounts),
         "command": list(command),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -104,13 +105,10 @@ def in_pod(module: str, *arguments: str) -> list[str]:
 
 
 def amounts(cpus: int | str, memory: str, others: Mapping[str, int | str | None] | None = None) -> Object:
-    """The same as requests and limits; of `others` those that are more than nothing."""
+    """Resources as requests and limits alike; `others` only where there is an amount."""
     amounts = {"cpu": str(cpus), "memory": memory}
     amounts |= {resource: str(amount) for resource, amount in (others or {}).items() if amount}
     return {"requests": amounts, "limits": dict(amounts)}
-
-
-LIGHT = amounts("500m", "1Gi")  # for what starts others, or watches
 
 
 def environment(*variables: Mapping[str, str | SecretKey]) -> list[Object]:

@@ -55,7 +55,7 @@ class SecretKey(_Part):
     key: SecretsKey
 
 
-Value = Annotated[
+EnvValue = Annotated[
     Annotated[str, Tag("text")] | Annotated[SecretKey, Tag("key")],
     Discriminator(
         lambda value: {str: "text", dict: "key", SecretKey: "key"}.get(type(value)),
@@ -78,19 +78,19 @@ class Places(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Pod(_Part):
-    """What every kind of Pod may be given: nodes, rights, priority, disk, environment, labels."""
+    """What every kind of Pod may be given."""
 
-    node_selector: Mapping[Key, LabelValue] = field(default_factory=dict)  # labels of the nodes that it may run on
-    tolerations: tuple[Structure, ...] = ()  # taints of nodes that it may run on in spite of
-    affinity: Structure = field(default_factory=dict)  # nodeAffinity, podAffinity, podAntiAffinity
-    topology_spread_constraints: tuple[Structure, ...] = ()  # how its Pods spread over zones or nodes
-    service_account: Name  # a ServiceAccount of the namespace, for a cloud's identity say
-    priority_class: Name | None = None  # a PriorityClass
-    runtime_class: Name | None = None  # a RuntimeClass, like nvidia
-    ephemeral_storage: Quantity | None = None  # requested on the node for /tmp; without it 10Gi, and no request
-    env: Mapping[Variable, Value] = field(default_factory=dict)  # texts, and keys of Secrets: {secret: NAME, key: KEY}
-    labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # beside the pool's
-    annotations: Mapping[Annotation, str] = field(default_factory=dict)  # beside the pool's
+    node_selector: Mapping[Key, LabelValue] = field(default_factory=dict)  # labels that a node must have
+    tolerations: tuple[Structure, ...] = ()  # of taints, as Kubernetes writes them; that of GPUs is tolerated anyway
+    affinity: Structure = field(default_factory=dict)  # as Kubernetes writes it: nodeAffinity, podAntiAffinity ...
+    topology_spread_constraints: tuple[Structure, ...] = ()  # as Kubernetes writes them
+    service_account: Name  # a ServiceAccount of the namespace; a cloud's identity may come with it
+    priority_class: Name | None = None  # a PriorityClass, by which the scheduler preempts
+    runtime_class: Name | None = None  # a RuntimeClass, such as nvidia
+    ephemeral_storage: Quantity | None = None  # size of /tmp, requested and the limit; without it 10Gi, not requested
+    env: Mapping[Variable, EnvValue] = field(default_factory=dict)  # texts, or keys of Secrets {secret: NAME, key: KEY}
+    labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # besides the pool's
+    annotations: Mapping[Annotation, str] = field(default_factory=dict)  # besides the pool's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +113,14 @@ class Submitter(Pod):
 class Workers(Pod):
     """A group of workers, all alike."""
 
-    name: GroupName | None = None  # of the group; without it gpu-workers or cpu-workers
-    cpus: PositiveInt  # of each, whole cores, requested and the limit
-    memory: Quantity  # of each, requested and the limit
-    gpus: NonNegativeInt = 0  # of each
-    gpu_resource: Resource = "nvidia.com/gpu"  # or amd.com/gpu, nvidia.com/mig-1g.10gb ...; its taint is tolerated
-    minimum: NonNegativeInt = 0  # workers kept, however little there is to do; behind a queue see `Pool.queue`
-    maximum: PositiveInt = 4  # workers at most
-    idle_seconds: NonNegativeInt = 120  # after so long without work the autoscaler gives a worker back
+    name: GroupName | None = None  # otherwise gpu-workers, or cpu-workers without GPUs
+    cpus: PositiveInt  # per worker, whole cores, requested and the limit
+    memory: Quantity  # per worker, requested and the limit
+    gpus: NonNegativeInt = 0  # per worker
+    gpu_resource: Resource = "nvidia.com/gpu"  # what the nodes offer: amd.com/gpu, nvidia.com/mig-1g.10gb ...
+    minimum: NonNegativeInt = 0  # workers, however little there is to do
+    maximum: PositiveInt = 4  # workers; behind a queue that is not elastic, a sweep has so many all the time
+    idle_seconds: NonNegativeInt = 120  # the autoscaler removes a worker after so long without work
     service_account: Name = "gradsweep-worker"  # has no rights
 
     def __post_init__(self) -> None:
@@ -140,6 +140,13 @@ class Workers(Pod):
         return each * self.maximum
 
 
+def _listed(groups: object) -> object:
+    return [groups] if isinstance(groups, Mapping) else groups
+
+
+Groups = Annotated[tuple[Workers, ...], BeforeValidator(_listed)]
+
+
 @dataclass(frozen=True)
 class Redis(_Part):
     """Where the head keeps Ray's own tables (k8s/components/gcs-ft-redis)."""
@@ -153,9 +160,7 @@ class Pool(_Part):
     """What a cluster's owner says once for all sweeps: the image, the Pods, the queue, where records go."""
 
     image: Image  # of every container
-    workers: Annotated[
-        tuple[Workers, ...], BeforeValidator(lambda groups: _listed(groups))
-    ]  # a group, or a list of them
+    workers: Groups  # one group, or a list of groups
     head: Head = Head()
     submitter: Submitter = Submitter()
     places: Places = Places()
@@ -163,13 +168,13 @@ class Pool(_Part):
     image_pull_secrets: tuple[Name, ...] = ()  # Secrets of the namespace with a registry's password
     labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # of the RayJob and all of its Pods
     annotations: Mapping[Annotation, str] = field(default_factory=dict)  # of the RayJob and all of its Pods
-    queue: Name | None = None  # a Kueue LocalQueue: sweeps wait until their `maximum` of workers fits, and keep it
-    elastic: bool = False  # behind a queue, from `minimum` to `maximum` after all (Kueue 0.18 or newer)
+    queue: Name | None = None  # a Kueue LocalQueue: a sweep waits until `maximum` workers fit, and keeps them
+    elastic: bool = False  # it waits until `minimum` workers fit, and Ray adds and removes workers (Kueue 0.18)
     workload_priority_class: Name | None = None  # a Kueue WorkloadPriorityClass
     redis: Redis | None = None
-    retries: NonNegativeInt = 3  # fresh clusters after one in which the driver has failed
-    deadline_seconds: PositiveInt = 7 * 86400  # for each of these clusters
-    keep_seconds: NonNegativeInt = 60  # from the end to the cluster's; the RayJob and the output stay until `stop`
+    retries: NonNegativeInt = 3  # new clusters after one in which the driver failed
+    deadline_seconds: PositiveInt = 7 * 86400  # per cluster
+    keep_seconds: NonNegativeInt = 60  # a cluster outlives its sweep by so long; RayJob and output stay until `stop`
 
     def __post_init__(self) -> None:
         for group, times in Counter(workers.group for workers in self.workers).items():
@@ -196,10 +201,6 @@ class Pool(_Part):
                 f"a worker of this pool has {sizes}"
             )
         return packs
-
-
-def _listed(groups: object) -> object:
-    return [groups] if isinstance(groups, Mapping | Workers) else groups
 
 
 _POOL = TypeAdapter(Pool)

@@ -33,7 +33,7 @@ _OBJECT_STORE = {"object-store-memory": "536870912"}
 _METRICS = {"metrics": 8080}  # Ray's, for Prometheus
 # Waits for the driver where there is one, which has 30 seconds, then stops Ray: PID 1 is a shell that ignores SIGTERM.
 _PRE_STOP = {"preStop": {"exec": {"command": pods.in_pod("pre_stop")}}}
-_HEAD_GRACE, _WORKER_GRACE = 60, 30  # seconds, from a Pod's deletion to SIGKILL
+_HEAD_GRACE, _WORKER_GRACE = 60, 30  # seconds from a Pod's deletion to SIGKILL
 
 
 def render(name: str, spec: str, pool: Pool, packs: int | None = None, resume: str | None = None) -> Object:
@@ -126,7 +126,7 @@ _Dumper.add_representer(
 
 def _submitter(name: str, pool: Pool, labels: Object) -> Object:
     kind = pool.submitter
-    resources = pods.amounts("500m", "1Gi", {"ephemeral-storage": kind.ephemeral_storage})
+    resources = pods.amounts(*pods.LIGHT, {"ephemeral-storage": kind.ephemeral_storage})
     # KubeRay may start a submitter again after the RayJob has failed: no driver comes up then.
     not_failed = pods.init_container(
         "not-failed", pool, pods.in_pod("not_failed", name), pods.environment(EVERYWHERE), pods.TOKEN_MOUNT
@@ -203,7 +203,7 @@ def _workers(kind: Workers, pool: Pool, labels: Object) -> Object:
     worker["ports"] = _ports(_METRICS)
     worker["lifecycle"] = _PRE_STOP
     more: Object = {"terminationGracePeriodSeconds": _WORKER_GRACE}
-    if kind.gpus:  # nodes with GPUs are tainted, those that share one out as well
+    if kind.gpus:  # nodes that have them are tainted with one of these keys
         keys = dict.fromkeys((f"{kind.gpu_resource.partition('/')[0]}/gpu", kind.gpu_resource))
         taints = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
         more["tolerations"] = [*taints, *kind.tolerations]
@@ -223,9 +223,11 @@ def _workers(kind: Workers, pool: Pool, labels: Object) -> Object:
 def _autoscaling(pool: Pool) -> Object:
     options = {
         "version": "v2",
+        # KubeRay's own command is the argument: as PID 1 it would ignore SIGTERM, and nobody would start it again.
+        "command": pods.in_pod("autoscaler"),
         "imagePullPolicy": pool.image_pull_policy,
         "env": pods.environment({"HOME": "/tmp"}),
-        "resources": pods.LIGHT,
+        "resources": pods.amounts(*pods.LIGHT),
         "securityContext": pods.RESTRICTED,
         "volumeMounts": [{"name": "autoscaler-tmp", "mountPath": "/tmp"}, pods.TOKEN_MOUNT],
     }

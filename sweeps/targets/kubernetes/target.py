@@ -16,12 +16,14 @@ from typing import Any
 from sweeps.driver.deletion import Deleted, delete
 from sweeps.spec.reading import parse
 from sweeps.store_file import open_store
-from sweeps.targets.kubernetes.client import Namespace, NoSuchSweep
+from sweeps.targets.kubernetes.client import Namespace
 from sweeps.targets.kubernetes.environment import SHARED
+from sweeps.targets.kubernetes.pods_status import dead_autoscaler
 from sweeps.targets.kubernetes.pool import Pool, read_pool
 from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
-from sweeps.targets.kubernetes.rayjob_status import ENDED, pods_in_words
-from sweeps.targets.target import Submitted, SweepStatus, commands, recorded, with_records
+from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
+from sweeps.targets.kubernetes.refusals import NoSuchSweep
+from sweeps.targets.target import Submitted, SweepStatus, commands, recorded, with_next, with_records
 from trainers.errors import SearchError, TargetError
 
 POOL_VARIABLE = "GRADSWEEP_POOL"
@@ -40,7 +42,7 @@ class KubernetesTarget:
             raise TargetError(f"--to {address}: must be k8s://NAMESPACE, like k8s://gradsweep")
         self._store = store
         self._pool = pool
-        self._again = f"gradsweep submit SPEC --resume --to {address} continues from the store"
+        self._again = f"gradsweep submit SPEC --resume --to {address}"
 
     def submit(self, name: str, spec: str, resume: bool = False, dry_run: bool = False) -> Submitted:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
@@ -59,16 +61,18 @@ class KubernetesTarget:
         """What RayJob, Pods and driver say, and the store, where it can be read from here."""
         namespace, stored = Namespace(self._name), recorded(name, self._store)
         try:
-            status = namespace.status(name)
+            rayjob, pods = namespace.rayjob(name), namespace.pods(name)
         except NoSuchSweep:
             if stored is None:
                 raise
-            return SweepStatus(name, stored["state"], f"no RayJob in {self._to} any more", recorded=stored)
-        if pods := pods_in_words(namespace.pods(name)):
-            status = replace(status, detail=f"{status.detail}; {pods}")
+            again = "" if stored["state"] == "finished" else self._again
+            return SweepStatus(name, stored["state"], f"no RayJob in {self._to} any more", recorded=stored, next=again)
+        status = with_records(status_of(rayjob, pods), stored)
         with suppress(TargetError):  # its Pod may end at this moment
             status = replace(status, last_line=namespace.last_line(name))
-        return with_records(status, stored)
+        if status.state not in ENDED and dead_autoscaler(pods):
+            return replace(status, next=f"gradsweep stop {name} --to {self._to}, then {self._again}")
+        return with_next(status, self._to)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:
         """The driver's output, as the submitter's Pod prints it."""
@@ -80,16 +84,19 @@ class KubernetesTarget:
         before = namespace.status(name)
         namespace.delete(name)
         state = before.state if before.state in ENDED else "stopped"
-        return SweepStatus(name, state, f"RayJob deleted from {self._to}; its records stay in its store")
+        again = "" if state == "finished" else self._again
+        return SweepStatus(name, state, f"RayJob deleted from {self._to}; its records stay in its store", next=again)
 
     def resume(self, name: str) -> Submitted:
         """Make its RayJob anew from the spec and the pool that it carries."""
         try:
             documents = documents_of(Namespace(self._name).rayjob(name))
         except NoSuchSweep as error:
-            raise NoSuchSweep(f"{error}; {self._again}") from None
+            raise NoSuchSweep(f"{error}; to continue from its store: {self._again}") from None
         if documents is None:
-            raise TargetError(f"the RayJob {name} carries no spec and pool of gradsweep's: {self._again}")
+            raise TargetError(
+                f"the RayJob {name} carries no spec and pool of gradsweep's; to continue from its store: {self._again}"
+            )
         spec, pool = documents
         rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"), self._to)
         return self._create(name, rayjob, resume=True)
@@ -129,19 +136,32 @@ class KubernetesTarget:
 
     def _create(self, name: str, rayjob: dict[str, Any], resume: bool) -> Submitted:
         """Create a RayJob; with `resume` in the place of one that has ended, if there is one."""
-        namespace, gone = Namespace(self._name), ""
-        with suppress(NoSuchSweep):
-            if resume and (state := namespace.status(name).state) not in ENDED:
-                raise TargetError(f"sweep {name!r} is {state} in {self._to}: gradsweep logs {name} -f --to {self._to}")
-            if resume:
-                namespace.delete(name)
-                gone = f"; the old RayJob is gone: {self._again}"
+        namespace = Namespace(self._name)
+        gone = self._make_room(namespace, name, resume)
         try:
             namespace.create(rayjob)
         except TargetError as error:
             raise TargetError(f"{error}{gone}", error.exit_code) from None
         forward = f"kubectl --namespace {self._name} port-forward service/mlflow 5000"
         return Submitted(name, self._to, {**commands(name, self._to), "ui": f"{forward}, then http://localhost:5000"})
+
+    def _make_room(self, namespace: Namespace, name: str, resume: bool) -> str:
+        """Return once no driver of an earlier RayJob can run, with what to say of that if the new one is refused.
+
+        Where one is that must not be replaced, creating another is refused.
+        """
+        try:
+            state = namespace.status(name).state
+        except NoSuchSweep:
+            # Its head may be there for another minute.
+            namespace.wait_until_gone(name)
+            return ""
+        if not resume:
+            return ""
+        if state not in (*ENDED, "stopping"):
+            raise TargetError(f"sweep {name!r} is {state} in {self._to}: gradsweep logs {name} -f --to {self._to}")
+        namespace.delete(name)
+        return f"; the old RayJob is gone; to continue from its store: {self._again}"
 
 
 def _rendered(name: str, spec: str, pool: Pool, to: str) -> dict[str, Any]:
