@@ -44,7 +44,7 @@ def pins(*files: Path) -> dict[str, str]:
     """The version of each package that the files pin; one that two of them pin is an error."""
     lines = [line for file in files for line in file.read_text().splitlines() if line[:1].isalpha()]
     pairs = [line.removesuffix(" \\").split("==") for line in lines]
-    versions = {canonicalize_name(name): version for name, version in pairs}
+    versions: dict[str, str] = {canonicalize_name(name): version for name, version in pairs}
     assert len(versions) == len(pairs)
     return versions
 
