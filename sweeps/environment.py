@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trainers.errors import RequestError
+
 CGROUPS = Path("/sys/fs/cgroup")
+
+# Set for a driver in a Pod: how long it has from a signal to its end, and how long it waits for MLflow once it is
+# through. What MLflow lacks then, a `gradsweep sync --all` that runs from time to time delivers.
+STOP_SECONDS, MIRROR_SECONDS = "GRADSWEEP_STOP_SECONDS", "GRADSWEEP_MIRROR_SECONDS"
 
 
 @contextmanager
@@ -28,6 +35,18 @@ def _apply(settings: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def seconds_of(variable: str, default: float) -> float:
+    """The seconds that a variable says, or the default where it is unset or empty. Raises RequestError."""
+    text = os.environ.get(variable) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise RequestError(f"{variable}: must be a number of seconds, but got {text!r}")
+    return seconds
 
 
 def ray_address() -> str:

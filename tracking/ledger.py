@@ -34,7 +34,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 from tracking import database
 from tracking.database import SQLITE, WRITING, shown, unusable
 from tracking.store import Store, with_driver
-from tracking.types import ENDS, Configuration, Epoch, Sweep, Taken
+from tracking.types import ENDS, SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
 from trainers.files import locked
 
@@ -394,6 +394,22 @@ class Ledger:
             .order_by(c.ended.is_(None), c.number)
         )
         return [(number, bool(ended)) for number, ended in self._rows(query)]
+
+    def undelivered(self) -> list[str]:
+        """The names of the sweeps of which a mirror lacks something, oldest first, by one query.
+
+        Optuna takes a configuration once it and all with lower numbers have ended.
+        """
+        s, c, m = _sweeps.c, _configurations.c, _mirrors.c
+        until = _configurations.alias().c
+        waits = sa.exists().where(until.sweep == c.sweep, until.number <= c.number, until.ended.is_(None))
+        whole = m.sweep == c.sweep, m.number == c.number, m.epoch >= c.epoch, sa.or_(c.ended.is_(None), m.ended)
+        mlflow, optuna = (sa.exists().where(*whole, m.mirror == mirror) for mirror in ("mlflow", "optuna"))
+        lacking = sa.exists().where(c.sweep == s.id, sa.or_(~mlflow, ~sa.or_(waits, optuna)))
+        told = m.epoch >= s.revision, sa.or_(s.status == "running", m.ended)
+        itself = sa.exists().where(m.sweep == s.id, m.mirror == "mlflow", m.number == SWEEP, *told)
+        which = sa.or_(lacking, ~itself)
+        return [row.name for row in self._rows(sa.select(s.name).where(which).order_by(s.id))]
 
     def close(self) -> None:
         """Close the connections."""

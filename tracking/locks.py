@@ -1,7 +1,11 @@
-"""One driver per sweep: a lock that is released when its owner ends, however that happens.
+"""One driver per sweep, and one writer of each of its mirrors: locks that are released when their owner ends, however
+that happens.
 
 With a SQLite ledger, which one machine uses, it is the operating system's lock on a file. A PostgreSQL server keeps the
-lock itself while the driver's connection lives, so it holds for all machines.
+lock itself while its owner's connection lives, so it holds for all machines.
+
+Whoever wants to write a mirror waits for its lock; a driver does so in the background. A `gradsweep sync`, which is no
+driver, lets go of it as soon as the sweep has one.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]
         nonlocal connection
         if connection is None or not _alive(connection):
             connection = held.enter_context(_connect(url))
-            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_key(name)))):
+            if not _locked(connection, _driver(name)):
                 raise _taken(name, ELSEWHERE)
 
     with ExitStack() as held:
@@ -50,12 +54,43 @@ def driver_lock(url: str, name: str, file: Path) -> Iterator[Callable[[], None]]
             try:
                 held.enter_context(file_lock(file))
             except BlockingIOError as error:
-                raise _taken(name, f"process {error}") from None
+                raise _taken(name, _shown(str(error))) from None
             yield lambda: None
             return
         with database.unusable("can't open", url):
             take()
         yield take
+
+
+@contextmanager
+def mirror_lock(url: str, name: str, mirror: str, file: Path) -> Iterator[Callable[[], bool]]:
+    """Write a mirror (mlflow | optuna) of a sweep in this block; `file` is the lock file for a SQLite ledger.
+
+    Yields a function that says whether this process is its one writer, and becomes that where there is none: to be
+    asked before each round, for a server that was restarted has forgotten.
+    """
+    held = ExitStack()
+    connection: sa.Connection | None = None
+    owned = False
+
+    def own() -> bool:
+        nonlocal connection, owned
+        try:
+            if url.startswith(database.SQLITE):
+                if not owned:
+                    held.enter_context(file_lock(file))
+            else:
+                if connection is None or not _alive(connection):
+                    connection, owned = held.enter_context(_connect(url)), False
+                if not owned and not _locked(connection, _writer(name, mirror)):
+                    return False
+            owned = True
+        except (BlockingIOError, SQLAlchemyError):
+            owned = False
+        return owned
+
+    with held:
+        yield own
 
 
 @contextmanager
@@ -79,8 +114,24 @@ def file_lock(file: Path) -> Iterator[None]:
 
 def holder(url: str, name: str, file: Path) -> str | None:
     """A sweep's driver: its process, `ELSEWHERE` if a server keeps the lock, None without one. Raises StoreError."""
+    return _holder(url, _driver(name), file)
+
+
+def refuse_running(url: str, name: str, file: Path) -> None:
+    """Raise SearchError if the sweep has a driver, StoreError if the server can't be reached."""
+    if driver := holder(url, name, file):
+        raise _taken(name, _shown(driver))
+
+
+def writer(url: str, name: str, mirror: str, file: Path) -> str | None:
+    """Who writes a mirror of a sweep, in words for people; None where nobody does. Raises StoreError."""
+    process = _holder(url, _writer(name, mirror), file)
+    return _shown(process) if process else None
+
+
+def _holder(url: str, what: str, file: Path) -> str | None:
     if not url.startswith(database.SQLITE):
-        key = _key(name) % 2**64  # which pg_locks shows as its two halves
+        key = database.advisory_key(what) % 2**64  # which pg_locks shows as its two halves
         with database.unusable("can't open", url), _connect(url) as connection:
             halves = {"high": key >> 32, "low": key & 0xFFFFFFFF}
             return ELSEWHERE if connection.scalar(sa.text(_HELD), halves) else None
@@ -98,8 +149,16 @@ def _connect(url: str) -> sa.Connection:
     return database.engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT").connect()
 
 
-def _key(name: str) -> int:
-    return database.advisory_key(f"driver of {name}")
+def _locked(connection: sa.Connection, what: str) -> bool:
+    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(database.advisory_key(what)))))
+
+
+def _driver(name: str) -> str:
+    return f"driver of {name}"
+
+
+def _writer(name: str, mirror: str) -> str:
+    return f"{mirror} of {name}"
 
 
 def _alive(connection: sa.Connection) -> bool:
@@ -107,6 +166,10 @@ def _alive(connection: sa.Connection) -> bool:
         return bool(connection.scalar(sa.select(sa.true())))
     except SQLAlchemyError:
         return False
+
+
+def _shown(process: str) -> str:
+    return process if process == ELSEWHERE else f"process {process}"
 
 
 def _taken(name: str, where: str) -> SearchError:

@@ -154,6 +154,10 @@ class Store:
         """The lock file of one sweep's driver."""
         return self.folder / "locks" / f"{sweep}.lock"
 
+    def mirror_lock_file(self, sweep: str, mirror: str) -> Path:
+        """The lock file of whoever writes one of a sweep's mirrors."""
+        return self.folder / "locks" / f"{sweep}.{mirror}.lock"
+
     def outgoing(self, sweep: str) -> Path:
         """The folder of the files of one sweep on their way to MLflow."""
         return self.folder / "outgoing" / sweep

@@ -16,6 +16,7 @@ from typer import Option
 from sweeps.commands import Json, Name, OtherName, Resume, Settings, Spec, Store, app, say, typed
 from sweeps.commands.text import duration, facts
 from sweeps.driver.signals import Interrupt, Interrupted
+from sweeps.environment import MIRROR_SECONDS
 from sweeps.targets.target import RESUME_COMMAND, SYNC_COMMAND, UI_COMMAND
 from trainers.errors import RequestError, is_wrong_request
 
@@ -123,7 +124,9 @@ def _carry_out(
                 log.error("The sweep has stopped. To continue: %s", command)
             raise
     counts, failures, lag, verdict = outcome.counts, outcome.failures, outcome.lag, outcome.verdict
-    if lag.waiting:
+    if lag.waiting and os.environ.get(MIRROR_SECONDS):
+        log.info("%d configurations are not in MLflow yet; the mirror job delivers them", lag.waiting)
+    elif lag.waiting:
         missing = f"{lag.waiting} configurations are not in MLflow yet ({lag.problem or 'no time left'})"
         sync = os.environ.get(SYNC_COMMAND) or typed("sync", asked.name, store=str(place.where))
         log.warning("%s: to write them: %s", missing, sync)

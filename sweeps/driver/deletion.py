@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 from sweeps.driver import marks
 from sweeps.driver.status import stored_spec
+from sweeps.targets.target import wait_until
 from tracking.database import cause
 from tracking.ledger import opened
-from tracking.locks import driver_lock
+from tracking.locks import driver_lock, mirror_lock
 from tracking.store import Store
 from trainers.errors import GradsweepError, SearchError
+
+SYNC_SECONDS = 30.0  # in which a `gradsweep sync` lets go of a mirror
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ def delete(name: str, store: Store) -> Deleted:
         ledger, sweep = held.enter_context(opened(name, store))
         for mirror in (MlflowMirror(store, ledger, uri), OptunaMirror(store, ledger)):
             with closing(mirror):
+                lock_file = store.mirror_lock_file(name, mirror.name)
+                own = held.enter_context(mirror_lock(store.ledger_url, name, mirror.name, lock_file))
+                if not wait_until(own, SYNC_SECONDS, 0.2):
+                    left.append(f"{mirror.title}: another gradsweep is still writing there")
+                    continue
                 try:
                     deleted += [f"{mirror.title}: {gone}" for gone in mirror.delete(sweep)]
                     ledger.forget(sweep, mirror.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 import time
 import traceback
@@ -35,7 +36,7 @@ from sweeps.driver.progress import Progress
 from sweeps.driver.signals import Interrupt, Interrupted
 from sweeps.driver.status import counts_of
 from sweeps.driver.versions import git_commit, versions
-from sweeps.environment import ray_address
+from sweeps.environment import MIRROR_SECONDS, ray_address, seconds_of
 from sweeps.spec.reading import SweepSpec, parse
 from sweeps.spec.values import span
 from tracking.ledger import Ledger, opened
@@ -56,6 +57,7 @@ log = logging.getLogger("gradsweep")
 # How long a mirror may be unreachable at the end; `gradsweep sync` writes what it then lacks.
 PATIENCE_SECONDS = 90.0
 HURRY_SECONDS = 2.0
+LAST_SECONDS = 3.0  # of a stop are for what comes after the mirrors: the notice, and Ray's end
 Show = Callable[[str, Callable[[], Progress]], AbstractContextManager[object]]
 
 
@@ -87,7 +89,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
     from sweeps.report_page import leave_for_mlflow
 
     with ExitStack() as held:
-        spec = with_absolute_paths(spec)
+        spec, mirror_seconds = with_absolute_paths(spec), seconds_of(MIRROR_SECONDS, math.inf)
         _refuse(spec, store, resume)
         plan = spec.search_plan()
         kinds = [*plan.arms.values(), *([{}] if plan.configurations else [])]
@@ -157,6 +159,7 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
                 PATIENCE_SECONDS,
                 interrupt.check,
                 lambda left: log.info("updating the mirrors: %d configurations left", left),
+                mirror_seconds,
             )
         except Interrupted as signal:
             interrupted = signal.exit_status
@@ -170,7 +173,8 @@ def run(spec: SweepSpec, store: Store, interrupt: Interrupt, *, executor: str, r
             notice = notice or tell("failed", one_line(error))
             raise
         finally:
-            lag = mirrors.close(HURRY_SECONDS)
+            stopping = 0.0 if interrupted is None else interrupt.left - LAST_SECONDS
+            lag = mirrors.close(max(HURRY_SECONDS, stopping))
             if notice:
                 hurry = interrupt.number is not None
                 patience = notify.HURRY_SECONDS if hurry else notify.PATIENCE_SECONDS

@@ -98,6 +98,7 @@ def secrets(databases: dict[str, str]) -> dict[str, dict[str, str]]:
         "default_permission": "READ",
         "database_uri": databases["mlflow_auth"].replace("%", "%%"),
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": "60",
     }
     return {
         "gradsweep-database": {
@@ -172,7 +173,7 @@ def rayjob(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Ob
     """What `gradsweep submit --dry-run` prints."""
     pool = tmp_path_factory.mktemp("pool") / "pool.yaml"
     places = {"mlflow_uri": namespace.mlflow}
-    workers = {"size": {"cpus": 2, "memory": "4Gi"}, "maximum": 1}
+    workers = {"cpus": 2, "memory": "4Gi", "maximum": 1}
     pool.write_text(yaml.safe_dump({"image": "gradsweep:0.2.0-cpu", "workers": workers, "places": places}))
     target = target_at("k8s://gradsweep", pool=pool)
     made: Object = yaml.safe_load(target.submit("entry", SPEC, dry_run=True).manifest)

@@ -1,19 +1,16 @@
-"""What a sweep's RayJob says, and which pools and names are refused before there is one."""
+"""What a sweep's RayJob says; what of it comes from the pool is in test_pool.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 import yaml
 
-from sweeps.targets.kubernetes.pool import Pool, Redis, Size, Workers, read_pool
-from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
-
-IMAGE = "registry.example.com/gradsweep:0.2.0"
+from sweeps.targets.kubernetes.pool import Redis, read_pool
+from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render, version_of
 
 
 def test_the_spec_and_the_pool_come_back(parts: SimpleNamespace) -> None:
@@ -25,24 +22,56 @@ def test_the_spec_and_the_pool_come_back(parts: SimpleNamespace) -> None:
     assert documents_of({"metadata": {}, "spec": {}}) is None
 
 
-@pytest.mark.parametrize(
-    ("size", "cpus", "gpus", "packs"),
-    [
-        (Size(cpus=4, memory="8Gi"), 1, 0.0, 12),
-        (Size(cpus=4, memory="8Gi"), 3, 0.0, 3),
-        (Size(cpus=8, memory="8Gi", gpus=1), 1, 0.25, 12),
-        (Size(cpus=8, memory="8Gi", gpus=1), 1, 0.1, 24),
-        (Size(cpus=8, memory="8Gi", gpus=2), 1, 2.0, 3),
-    ],
-)
-def test_how_many_packs_a_pool_has_room_for(size: Size, cpus: int, gpus: float, packs: int) -> None:
-    assert Workers(size=size, maximum=3).packs_at_once(cpus, gpus) == packs
+def test_the_version_comes_back(rayjob: dict[str, Any]) -> None:
+    assert version_of(rayjob) == version("gradsweep")
+    assert version_of({"metadata": {}, "spec": {}}) is None
 
 
-@pytest.mark.parametrize(("cpus", "gpus"), [(5, 0.0), (1, 0.5)])
-def test_a_pack_that_no_worker_has_room_for_is_refused(cpus: int, gpus: float) -> None:
-    with pytest.raises(ValueError, match="wait for ever: a worker of this pool has cpus=4, gpus=0"):
-        Workers(size=Size(cpus=4, memory="8Gi")).packs_at_once(cpus, gpus)
+def test_what_runs_in_our_pods_beside_ray(rayjob: dict[str, Any], parts: SimpleNamespace) -> None:
+    """Checks before Ray starts, and Ray stopped before the kubelet's SIGTERM, which the shell around it ignores."""
+    specs = parts.pod_specs(rayjob)
+    starts = {
+        (name, container["name"]): container["command"]
+        for name, spec in specs.items()
+        for container in spec.get("initContainers", [])
+    }
+    ends = {
+        name: spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        for name, spec in specs.items()
+        if name != "submitter"
+    }
+    module = ["python", "-m", "sweeps.targets.kubernetes.in_pod."]
+    assert starts == {
+        ("head", "preflight"): [*module[:2], f"{module[2]}preflight"],
+        ("submitter", "not-failed"): [*module[:2], f"{module[2]}not_failed", "alpha-r"],
+    }
+    assert all(command == [*module[:2], f"{module[2]}pre_stop"] for command in ends.values())
+    assert {name: spec.get("terminationGracePeriodSeconds") for name, spec in specs.items()} == (
+        {"head": 60, "submitter": None} | dict.fromkeys(ends.keys() - {"head"}, 30)
+    )
+    for name, spec in specs.items():
+        for container in spec.get("initContainers", []):
+            assert container["terminationMessagePolicy"] == "FallbackToLogsOnError", name
+
+
+def test_the_preflight_sees_what_the_driver_sees_but_no_secret(rayjob: dict[str, Any], parts: SimpleNamespace) -> None:
+    spec = parts.pod_specs(rayjob)["head"]
+    (preflight,), driver = spec["initContainers"], spec["containers"][0]
+    open_env = [entry for entry in driver["env"] if "value" in entry]
+    assert preflight["env"] == [*open_env, {"name": "GRADSWEEP_VERSION", "value": version("gradsweep")}]
+    assert {mount["mountPath"] for mount in preflight["volumeMounts"]} == {"/tmp", "/mnt/gradsweep"}
+
+
+def test_the_driver_knows_how_long_it_has_and_how_its_user_goes_on(parts: SimpleNamespace) -> None:
+    rayjob = render(*parts.job("dev"), resume="gradsweep resume alpha-r --to k8s://team")
+    env = parts.pod_specs(rayjob)["head"]["containers"][0]["env"]
+    told = {entry["name"]: entry.get("value") for entry in env}
+    assert told["GRADSWEEP_RESUME_COMMAND"] == "gradsweep resume alpha-r --to k8s://team"
+    stop, mirror, ray = (
+        int(told[name]) for name in ("GRADSWEEP_STOP_SECONDS", "GRADSWEEP_MIRROR_SECONDS", "RAY_JOB_STOP_WAIT_TIME_S")
+    )
+    assert (stop, mirror, ray) == (20, 15, 30)
+    assert ray < parts.pod_specs(rayjob)["head"]["terminationGracePeriodSeconds"]
 
 
 def test_the_autoscaler_sees_the_whole_demand(parts: SimpleNamespace) -> None:
@@ -70,16 +99,26 @@ def test_the_spec_arrives_letter_by_letter(parts: SimpleNamespace) -> None:
     assert f"{mounts['documents']}/store.yaml" in rayjob["spec"]["entrypoint"]
 
 
-def test_the_driver_alone_has_credentials_and_the_autoscaler_alone_a_token(rayjob: dict[str, Any]) -> None:
-    cluster = rayjob["spec"]["rayClusterSpec"]
-    head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
-    assert {"GRADSWEEP_LEDGER_URL", "MLFLOW_TRACKING_PASSWORD"} <= {
-        entry["name"] for entry in head["env"] if "secretKeyRef" in entry.get("valueFrom", {})
+def test_the_driver_alone_has_credentials(rayjob: dict[str, Any], parts: SimpleNamespace) -> None:
+    secret = {
+        (pod, container["name"]): {entry["name"] for entry in container["env"] if "valueFrom" in entry}
+        for pod, container in containers(rayjob, parts)
     }
-    worker = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
-    submitter = rayjob["spec"]["submitterPodTemplate"]["spec"]["containers"][0]
-    assert not [entry for one in (worker, submitter) for entry in one["env"] if "valueFrom" in entry]
-    assert "api-access" not in {mount["name"] for mount in head["volumeMounts"]}
+    assert {"GRADSWEEP_LEDGER_URL", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"} == (
+        secret.pop(("head", "ray-head"))
+    )
+    assert secret and not any(secret.values())
+
+
+def test_a_token_is_only_where_the_api_server_is_asked(rayjob: dict[str, Any], parts: SimpleNamespace) -> None:
+    mounted = {
+        (pod, container["name"])
+        for pod, container in containers(rayjob, parts)
+        if "api-access" in {mount["name"] for mount in container["volumeMounts"]}
+    }
+    assert mounted == {("submitter", "not-failed")}
+    options = rayjob["spec"]["rayClusterSpec"].get("autoscalerOptions")
+    assert not options or "api-access" in {mount["name"] for mount in options["volumeMounts"]}
 
 
 def test_a_queued_job_waits_and_has_its_full_size(parts: SimpleNamespace) -> None:
@@ -88,6 +127,8 @@ def test_a_queued_job_waits_and_has_its_full_size(parts: SimpleNamespace) -> Non
     assert queued["spec"]["suspend"] is True
     assert queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gradsweep"
     assert "enableInTreeAutoscaling" not in queued["spec"]["rayClusterSpec"]
+    assert "idleTimeoutSeconds" not in group  # KubeRay refuses it where nothing scales
+    assert "kueue.x-k8s.io/elastic-job" not in queued["metadata"]["annotations"]
     assert group["replicas"] == group["minReplicas"] == group["maxReplicas"] == 4
 
 
@@ -95,7 +136,7 @@ def test_without_a_queue_it_scales_between_minimum_and_maximum(parts: SimpleName
     scaled = render(*parts.job("dev"))["spec"]["rayClusterSpec"]
     group = scaled["workerGroupSpecs"][0]
     assert scaled["enableInTreeAutoscaling"] is True and scaled["autoscalerOptions"]["version"] == "v2"
-    assert (group["minReplicas"], group["maxReplicas"]) == (0, 2)
+    assert (group["minReplicas"], group["maxReplicas"], group["idleTimeoutSeconds"]) == (0, 2, 60)
     assert scaled["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
 
 
@@ -103,35 +144,22 @@ def test_gpu_workers_tolerate_their_nodes_taint_and_cpu_workers_do_not(parts: Si
     tolerated = {}
     for pool in ("dev", "gpu-pool"):
         spec = render(*parts.job(pool))["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
-        tolerated[pool] = [one["key"] for one in spec["tolerations"]]
+        tolerated[pool] = [taint["key"] for taint in spec.get("tolerations", [])]
     assert tolerated == {"dev": [], "gpu-pool": ["nvidia.com/gpu", "cloud.google.com/gke-spot"]}
-
-
-@pytest.mark.parametrize(
-    ("make", "rule"),
-    [
-        (lambda: Pool("gradsweep"), "pinned"),
-        (lambda: Pool("registry.example.com:5000/gradsweep"), "pinned"),
-        (lambda: Pool("gradsweep:latest"), "pinned"),
-        (lambda: Workers(minimum=3, maximum=2), "3 and 2"),
-        (lambda: read_pool("image: a:1\nhead: {cpus: 0, memory: 1Gi}"), "head.cpus: .* greater than 0, but got 0"),
-        (lambda: Size(cpus=1, memory="lots"), "'lots'"),
-        (lambda: Workers(idle_seconds=-1), "idle_seconds\n.*greater than or equal to 0.*input_value=-1"),
-        (lambda: Pool(IMAGE, retries=-1), "retries"),
-        (lambda: read_pool("image: a:1\nworker: {}"), "worker: "),
-        (lambda: read_pool("image: a:1\nworkers: {maximum: many}"), "workers.maximum: "),
-        (lambda: read_pool("image: [a"), "not YAML"),
-        (lambda: read_pool(""), "pool: "),
-    ],
-)
-def test_a_bad_value_is_refused_with_its_rule(make: Callable[[], object], rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
-        make()
 
 
 def head(spec: dict[str, Any]) -> dict[str, Any]:
     group: dict[str, Any] = spec["rayClusterSpec"]["headGroupSpec"]
     return group
+
+
+def containers(rayjob: dict[str, Any], parts: SimpleNamespace) -> list[tuple[str, dict[str, Any]]]:
+    """Every container with its Pod's name, those that run first included."""
+    return [
+        (name, container)
+        for name, spec in parts.pod_specs(rayjob).items()
+        for container in (*spec.get("initContainers", []), *spec["containers"])
+    ]
 
 
 def volumes(template: dict[str, Any]) -> dict[str, Any]:

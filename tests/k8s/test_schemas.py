@@ -17,6 +17,7 @@ from sweeps.targets.kubernetes.rayjob import render
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 
 VERSIONS = ("1.34", "1.37")
+ELSEWHERE = ("kueue.x-k8s.io/", "monitoring.coreos.com/")  # Kueue's and Prometheus' kinds
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -24,27 +25,35 @@ VERSIONS = ("1.34", "1.37")
 def test_every_object_of_an_overlay_is_valid(name: str, version: str, parts: SimpleNamespace) -> None:
     others = []
     for one in parts.overlay(f"overlays/{name}"):
-        if one["apiVersion"].startswith("kueue.x-k8s.io/"):
+        if one["apiVersion"].startswith(ELSEWHERE):
             others.append(one["kind"])
             continue
         kubernetes_validate.validate(one, version, strict=True)
-    # Kueue's own schema is not at hand; which of its objects go unchecked stands here.
-    expected = ["ClusterQueue", "LocalQueue", "ResourceFlavor", "ResourceFlavor"] if name == "gpu-pool" else []
-    assert sorted(others) == expected
+    # Their own schemas are not at hand; which objects go unchecked stands here.
+    kueues = ["ClusterQueue", "LocalQueue", *["ResourceFlavor"] * 2, *["WorkloadPriorityClass"] * 2]
+    assert sorted(others) == (kueues if name == "gpu-pool" else [])
 
 
-@pytest.mark.parametrize("name", ["postgres", "gcs-ft-redis", "kueue"])
+@pytest.mark.parametrize("name", ["admission", "gcs-ft-redis", "kueue", "monitoring", "postgres"])
 def test_every_component_is_in_an_overlay_or_valid_by_itself(name: str, parts: SimpleNamespace) -> None:
     for one in parts.overlay(f"components/{name}"):
-        if not one["apiVersion"].startswith("kueue.x-k8s.io/"):
+        if not one["apiVersion"].startswith(ELSEWHERE):
             kubernetes_validate.validate(one, VERSIONS[-1], strict=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_what_an_owner_applies_now_and_then_is_valid(version: str, parts: SimpleNamespace) -> None:
+    for one in parts.samples():
+        kubernetes_validate.validate(one, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_the_rayjobs_pods_are_valid_pods(rayjob: dict[str, Any], version: str, parts: SimpleNamespace) -> None:
-    for name, spec in parts.pod_specs(rayjob).items():
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-        kubernetes_validate.validate(pod, version, strict=True)
+    with_every_field = render("alpha-r", "", parts.full_pool())
+    for made in (rayjob, with_every_field):
+        for name, spec in parts.pod_specs(made).items():
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+            kubernetes_validate.validate(pod, version, strict=True)
 
 
 def test_a_field_unknown_to_kubernetes_is_noticed(rayjob: dict[str, Any], parts: SimpleNamespace) -> None:
@@ -80,7 +89,7 @@ def kuberay(parts: SimpleNamespace) -> jsonschema.Draft7Validator:
 
 def test_the_rayjob_fits_kuberays_schema(parts: SimpleNamespace, kuberay: jsonschema.Draft7Validator) -> None:
     (name, spec, autoscaled), (*_, queued) = parts.job("dev"), parts.job("gpu-pool")
-    for pool in (autoscaled, queued, replace(autoscaled, redis=Redis())):
+    for pool in (autoscaled, queued, replace(autoscaled, redis=Redis()), parts.full_pool()):
         assert [f"{e.json_path}: {e.message}" for e in kuberay.iter_errors(render(name, spec, pool))] == []
 
 

@@ -410,7 +410,7 @@ def test_an_address_without_a_namespace(to: str) -> None:
 
 
 FOLDER = "name: a\nbase: {{regime: combined, data: 'folder:{}'}}\narms: {{plain: {{alpha: 1.0}}}}\n"
-POOL = "image: gradsweep:0.2.0-cpu\nworkers: {size: {cpus: 2, memory: 4Gi}, maximum: 2}\n"
+POOL = "image: gradsweep:0.2.0-cpu\nworkers: {cpus: 2, memory: 4Gi, maximum: 2}\n"
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import threading
 import pytest
 
 from sweeps.driver.signals import Interrupt, Interrupted
+from trainers.errors import RequestError
 
 STUBBORN = """
-import sys, time
+import contextlib, sys, time
 import sweeps.driver.signals
 from sweeps.driver.signals import Interrupt
 sweeps.driver.signals.GRACE_SECONDS = float(sys.argv[1])
@@ -21,7 +22,8 @@ with Interrupt(lambda: print("farewell", flush=True)) as interrupt:
     print("ready", flush=True)
     while interrupt.number is None:
         time.sleep(0.01)
-    print("seen", flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print("seen", flush=True)
     time.sleep(600)
 """
 
@@ -66,13 +68,48 @@ def stubborn(grace: float) -> subprocess.Popen[str]:
     return process
 
 
-def test_the_second_signal_ends_the_process_on_the_spot() -> None:
+def test_ctrl_c_after_another_signal_ends_the_process_on_the_spot() -> None:
     with stubborn(grace=600) as process:
         assert process.stdout is not None
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "seen\n"
         process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "seen\n"
+        process.send_signal(signal.SIGTERM)  # says nothing new
+        process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "farewell\n"
+        assert process.wait() == 143
+
+
+def test_sigterm_after_another_signal_changes_nothing() -> None:
+    """Ray sends one to a driver that is stopped, and the preStop of its Pod another."""
+    with Interrupt() as interrupt:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+            wait_for(interrupt)
+        with pytest.raises(Interrupted) as caught:
+            interrupt.check()
+    assert caught.value.exit_status == 130
+
+
+def test_the_environment_says_how_long_an_end_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADSWEEP_STOP_SECONDS", "20")
+    with Interrupt() as interrupt:
+        assert interrupt.left == float("inf")
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(interrupt)
+        assert 4 < interrupt.left <= 20
+    for wrong in ("soon", "-1", "nan"):
+        monkeypatch.setenv("GRADSWEEP_STOP_SECONDS", wrong)
+        with pytest.raises(
+            RequestError, match=f"GRADSWEEP_STOP_SECONDS: must be a number of seconds, but got '{wrong}'"
+        ):
+            Interrupt()
+
+
+def test_it_ends_though_nobody_reads_the_farewell() -> None:
+    with stubborn(grace=0.1) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.send_signal(signal.SIGTERM)
         assert process.wait() == 143
 
 

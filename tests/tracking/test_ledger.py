@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tracking.conftest import Maker
 from tracking import ledger as module
 from tracking.ledger import Ledger
-from tracking.locks import ELSEWHERE, driver_lock, holder
+from tracking.locks import ELSEWHERE, driver_lock, holder, mirror_lock, writer
+from tracking.mirrors.follower import waiting
 from tracking.store import with_driver
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
@@ -470,6 +472,76 @@ def test_one_driver_per_sweep(url: str, tmp_path: Path) -> None:
     assert holder(url, "s", file) is None
     with driver_lock(url, "s", file):
         pass
+
+
+def test_one_writer_of_each_mirror_besides_the_driver(url: str, tmp_path: Path, until: Callable[..., None]) -> None:
+    Ledger.create(url).close()
+    file, other = tmp_path / "s.mlflow.lock", tmp_path / "s.optuna.lock"
+    with driver_lock(url, "s", tmp_path / "s.lock"), mirror_lock(url, "s", "mlflow", file) as own:
+        assert writer(url, "s", "mlflow", file) is None
+        assert own() and own()
+        here = f"process {os.getpid()}"
+        assert writer(url, "s", "mlflow", file) == (here if url.startswith("sqlite") else ELSEWHERE)
+        with mirror_lock(url, "s", "mlflow", file) as second, mirror_lock(url, "s", "optuna", other) as third:
+            assert not second() and third()
+    with mirror_lock(url, "s", "mlflow", file) as second:
+        until(second)  # a server may need a moment to see that the connection is gone
+        assert holder(url, "s", tmp_path / "s.lock") is None
+
+
+@pytest.mark.postgres
+def test_a_writer_that_a_restarted_server_forgot_is_one_again(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.url()
+    with mirror_lock(url, "s", "mlflow", tmp_path / "s.lock") as own:
+        assert own()
+        # As a restart does: its connection is gone, and the lock with it.
+        postgres.server.psql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        assert own()
+        with mirror_lock(url, "s", "mlflow", tmp_path / "s.lock") as second:
+            assert not second()
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    file = tmp_path_factory.mktemp("many") / "ledger.db"
+    made = Ledger.create(
+        f"sqlite:///{file}" if request.param == "sqlite" else request.getfixturevalue("postgres").url()
+    )
+    yield made
+    made.close()
+
+
+TAKEN = st.none() | st.tuples(st.integers(-1, 1), st.booleans(), st.sampled_from(["", "no"]))
+
+
+@given(
+    configurations=st.lists(st.tuples(st.booleans(), TAKEN, TAKEN), max_size=4),
+    own=TAKEN,
+    status=st.sampled_from(["", "killed"]),
+)
+@settings(max_examples=60)
+def test_the_undelivered_sweeps_are_those_that_lack_something(
+    many: Ledger, configurations: Any, own: Any, status: str
+) -> None:
+    """By one query as by counting, whatever each mirror has taken."""
+    ledger, maker, name = many, Maker(), f"s{len(many.sweeps())}"
+    sweep = ledger.begin(Sweep(name, "name: s"))
+    if status:
+        ledger.finish(sweep, status, "", trained=True)
+    rows = [(SWEEP, "mlflow", own)]
+    for number, (ended, mlflow, optuna) in enumerate(configurations):
+        ledger.add(sweep, [maker.added(number)])
+        ledger.record(sweep, {number: maker.epoch(number, 0)}, [])
+        if ended:
+            ledger.record(sweep, {}, [replace(maker.added(number), state="complete", values=(0.5,), order=number)])
+        rows += [(number, "mlflow", mlflow), (number, "optuna", optuna if ended else None)]
+    for number, mirror, taken in rows:
+        if taken is not None:
+            epoch, ends, problem = taken
+            ledger.take(
+                sweep, mirror, [Taken(number, epoch=epoch + 2 * (number == SWEEP), ended=ends, problem=problem)]
+            )
+    assert (name in ledger.undelivered()) == (waiting(ledger, name) > 0)
 
 
 def test_a_killed_driver_gives_the_lock_back(url: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The mirrors of a sweep and the threads that keep them up to date: they may lag behind, but forget nothing.
 
     >>> mirrors = Mirrors(store, "alpha-r")
-    >>> mirrors.start()
+    >>> mirrors.start()                       # at once, or when a `gradsweep sync` lets go of them
     >>> ...                                   # the driver writes the ledger
     >>> mirrors.close(60.0)
     Lag(waiting=0, problem=None)
@@ -27,8 +27,9 @@ from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from tracking.database import cause
 from tracking.ledger import Ledger
+from tracking.locks import mirror_lock, writer
 from tracking.store import Store, without_password
-from tracking.types import SWEEP
+from tracking.types import SWEEP, Sweep
 from trainers.errors import FailedError, GradsweepError, SearchError, StoreError, Unavailable, Unmendable
 
 if TYPE_CHECKING:
@@ -70,19 +71,14 @@ class Mirrors:
         from tracking.mirrors.optuna import OptunaMirror
 
         mirrors = MlflowMirror(store, self._ledger, uri), OptunaMirror(store, self._ledger)
-        self._followers = [_Follower(mirror, self._ledger, sweep) for mirror in mirrors]
+        self._followers = [_Follower(mirror, self._ledger, store, sweep) for mirror in mirrors]
 
     def start(self, *, rebuild: bool = False) -> int:
         """Begin, and say what was lacking. With `rebuild` all of it is deleted and made again."""
         sweep = self._ledger.sweep(self._sweep)
-        for mirror in MIRRORS:
-            if rebuild:
-                self._ledger.forget(sweep, mirror)
-            # What was refused to a former process may have been mended.
-            refused = [t for t in self._ledger.taken(sweep, mirror).values() if t.problem]
-            self._ledger.take(sweep, mirror, [replace(t, problem="") for t in refused])
-        lacking = self.waiting()
+        lacking = len(self._ledger.configurations(sweep)) + 1 if rebuild else self.waiting()
         for follower in self._followers:
+            follower.rebuild = rebuild
             follower.start()
         return lacking
 
@@ -90,19 +86,22 @@ class Mirrors:
         """Of how many configurations a mirror lacks something; the sweep itself counts as one."""
         return waiting(self._ledger, self._sweep)
 
-    def wait(self, patience: float, check: Callable[[], None], say: Callable[[int], None]) -> int:
+    def wait(
+        self, patience: float, check: Callable[[], None], say: Callable[[int], None], seconds: float = float("inf")
+    ) -> int:
         """Until they have everything, or have taken nothing for `patience` seconds; what they lacked at most.
 
-        `check` is called again and again, and `say` is told from time to time how much is left.
+        At most for `seconds`. `check` is called again and again, and `say` is told from time to time how much is left.
         """
         asked = since = told = time.monotonic()
+        end = since + seconds
         before, most = -1, 0
         # A mirror that was lost lacks everything, which is known when it has been looked at.
         while (left := self.waiting()) or any(follower.fresh for follower in self._followers):
             now, most = time.monotonic(), max(most, left)
             if left != before:
                 before, since = left, now
-            elif now - since >= patience:
+            if now - since >= patience or now >= end:
                 break
             if left and now - told > SAY_SECONDS:
                 told = now
@@ -135,11 +134,15 @@ class Mirrors:
 class _Follower(threading.Thread):
     """The thread of one mirror, whose `round` may be called again after whatever it raises, and does no harm."""
 
-    def __init__(self, mirror: MlflowMirror | OptunaMirror, ledger: Ledger, sweep: str) -> None:
+    def __init__(self, mirror: MlflowMirror | OptunaMirror, ledger: Ledger, store: Store, sweep: str) -> None:
         super().__init__(name=f"gradsweep-{mirror.name}", daemon=True)
         self.problem = ""  # why nothing is taken, in a line
         self.fresh = True
+        self.rebuild = False
         self._mirror, self._ledger, self._sweep = mirror, ledger, sweep
+        lock_file = store.mirror_lock_file(sweep, mirror.name)
+        self._lock = mirror_lock(store.ledger_url, sweep, mirror.name, lock_file)
+        self._own: Callable[[], bool] = lambda: False
         self._wake = threading.Event()
         self._deadline, self._ending = float("inf"), False
 
@@ -150,26 +153,39 @@ class _Follower(threading.Thread):
 
     def run(self) -> None:
         retrying = Retrying(wait=_wait, stop=self._given_up, sleep=self._pause, reraise=True)
-        with closing(self._mirror), suppress(Exception):  # which has been noted
+        with closing(self._mirror), self._lock as self._own, suppress(Exception):  # which has been noted
             while True:
                 worked = retrying(self._round)
                 if self.problem:
                     log.info("%s is written again", self._mirror.title)
                     self.problem = ""
-                if self._ending and (not worked or self._late()):
+                if self._late() or (self._ending and not worked):
                     return
                 if not worked:
                     self._pause(POLL)
 
     def _round(self) -> bool:
+        if not self._own():
+            return False
         self._ending = self._deadline < float("inf")
         try:
-            worked = self._mirror.round(self._ledger.sweep(self._sweep), self._ending)
+            sweep = self._ledger.sweep(self._sweep)
+            if self.fresh:
+                self._prepare(sweep)
+            worked = self._mirror.round(sweep, self._ending, self._late)
         except Exception as error:
             self._note(error)
             raise
         self.fresh = False
         return worked
+
+    def _prepare(self, sweep: Sweep) -> None:
+        """What was refused to a former process may have been mended; with `rebuild` everything is made anew."""
+        if self.rebuild:
+            self._ledger.forget(sweep, self._mirror.name)
+            self.rebuild = False
+        refused = [t for t in self._ledger.taken(sweep, self._mirror.name).values() if t.problem]
+        self._ledger.take(sweep, self._mirror.name, [replace(t, problem="") for t in refused])
 
     def _given_up(self, state: RetryCallState) -> bool:
         return self._late() or (self._ending and _refused(state))
@@ -210,6 +226,13 @@ def waiting(ledger: Ledger, name: str) -> int:
     own = ledger.taken(sweep, "mlflow", [SWEEP]).get(SWEEP)
     late = own is None or own.epoch < sweep.revision or (sweep.status != "running" and not own.ended)
     return len(lacking) + late
+
+
+def written_by(store: Store, name: str) -> str | None:
+    """Which process writes a mirror of a sweep, as `locks.writer`; None where none does. Raises StoreError."""
+    lock = store.mirror_lock_file
+    writers = (writer(store.ledger_url, name, mirror, lock(name, mirror)) for mirror in MIRRORS)
+    return next(filter(None, writers), None)
 
 
 def refuse_foreign(store: Store, name: str, uri: str | None = None) -> None:

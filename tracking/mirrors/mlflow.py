@@ -14,7 +14,7 @@ import logging
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +33,12 @@ from trainers.files import synchronize
 
 log = logging.getLogger("gradsweep")
 NAME = "mlflow"
-BATCH = 8  # configurations per round: half a second on SQLite, so that a stopped sweep is soon KILLED in MLflow
+BATCH = 8  # configurations per round at most: half a second on SQLite, and eight on a server that has no time
 MOST_EPOCHS = 150  # per configuration and round
 SHARE = 0.1  # of the time for configurations that still run: each of their epochs costs a batch of its own
 LINGER = 1.0  # seconds between them at least
 _PAGE = 200
+STOPPED = ("killed", "failed")  # which MLflow is told before anything else
 _OF_ONE_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "INVALID_PARAMETER_VALUE"}
 
 
@@ -65,8 +66,11 @@ class MlflowMirror:
         return self._api
 
     @client.translated()
-    def round(self, sweep: Sweep, everything: bool) -> bool:
-        """Write a part of what MLflow lacks, and say whether there was any; `everything`: running ones at once."""
+    def round(self, sweep: Sweep, everything: bool, late: Callable[[], bool] = lambda: False) -> bool:
+        """Write a part of what MLflow lacks, and say whether there was any; `everything`: running ones at once.
+
+        It ends early where the sweep has changed, or once it is `late`.
+        """
         own = self._ledger.taken(sweep, NAME, [SWEEP]).get(SWEEP, Taken(SWEEP))
         if own.problem and own.run is None:
             return False
@@ -83,14 +87,14 @@ class MlflowMirror:
             return True
         pending = self._ledger.pending(sweep, NAME)
         if numbers := [number for number, ended in pending if ended]:
-            self._send(sweep, str(own.run), numbers[:BATCH])
-            if len(numbers) <= BATCH and not own.problem:
+            all_sent = self._send(sweep, str(own.run), numbers[:BATCH], late)
+            if all_sent and len(numbers) <= BATCH and not own.problem:
                 with self._one_run(sweep, SWEEP):
                     self._chart(sweep, str(own.run))
             return True
         if pending and (everything or time.monotonic() >= self._running_again):
             began = time.monotonic()
-            self._send(sweep, str(own.run), [number for number, _ in pending[:BATCH]])
+            self._send(sweep, str(own.run), [number for number, _ in pending[:BATCH]], late)
             spent = time.monotonic() - began
             self._running_again = began + spent + max(LINGER, spent / SHARE)
             return True
@@ -203,8 +207,8 @@ class MlflowMirror:
             own, _ = self._made(sweep, own, run_data.parent_tags(sweep), sweep.name, sweep.begun)
             self._ledger.take(sweep, NAME, [own])
         run, goes_on = str(own.run), sweep.status == "running" and own.epoch >= 0
-        if sweep.status == "killed":
-            self.api.set_terminated(run, "KILLED", sweep.ended)
+        if sweep.status in STOPPED:
+            self.api.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
             self._tell_running(sweep)
         elif goes_on:
             self.api.update_run(run, "RUNNING")
@@ -241,7 +245,8 @@ class MlflowMirror:
         run = str(own.run)
         if self._doubtful:
             self._remove_strays(sweep)
-        self._tell_running(sweep)
+        if sweep.status not in STOPPED:  # they were told when it began to be
+            self._tell_running(sweep)
         self._chart(sweep, run)
         self.api.set_tag(run, run_data.NOTE, run_data.description(sweep))
         report = self._store.report(sweep.name)
@@ -250,15 +255,24 @@ class MlflowMirror:
         self.api.set_terminated(run, run_data.SWEEP_STATUS[sweep.status], sweep.ended)
         self._ledger.take(sweep, NAME, [replace(own, ended=True)])
 
-    def _send(self, sweep: Sweep, parent: str, numbers: Sequence[int]) -> None:
-        """What MLflow lacks of some configurations; one that it refuses keeps no other waiting."""
+    def _send(self, sweep: Sweep, parent: str, numbers: Sequence[int], late: Callable[[], bool]) -> bool:
+        """Send what MLflow lacks of some configurations; one that it refuses keeps no other waiting.
+
+        Whether all was sent: it ends after any of them once the sweep has changed, as by a stop, or it is `late`.
+        """
         taken = self._ledger.taken(sweep, NAME, numbers)
-        self._ledger.take(sweep, NAME, [Taken(number, attempted=True) for number in numbers if number not in taken])
         sent: list[Taken] = []
         try:
             for c in self._ledger.configurations(sweep, numbers):
+                if c.number != numbers[0] and (late() or self._ledger.sweep(sweep.name).revision != sweep.revision):
+                    return False
+                before = taken.get(c.number, Taken(c.number))
+                if c.number not in taken:
+                    self._ledger.take(sweep, NAME, [*sent, replace(before, attempted=True)])
+                    sent.clear()
                 with self._one_run(sweep, c.number):
-                    sent.append(self._sent(sweep, parent, c, taken.get(c.number, Taken(c.number))))
+                    sent.append(self._sent(sweep, parent, c, before))
+            return True
         finally:
             self._ledger.take(sweep, NAME, sent)
 
@@ -287,6 +301,8 @@ class MlflowMirror:
         )
         if complete:
             self.api.set_terminated(run, run_data.STATUS[c.state], c.ended)
+        elif not ended and sweep.status != "running":
+            self.api.set_terminated(run, "KILLED", sweep.ended)
         return replace(before, epoch=lacking[-1].epoch if lacking else before.epoch, ended=complete)
 
     def _log_records(self, sweep: Sweep, taken: Taken, c: Configuration, epochs: Sequence[Epoch]) -> None:

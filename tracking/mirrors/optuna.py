@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
@@ -48,7 +48,7 @@ class OptunaMirror:
         self._storage: RDBStorage | None = None
         self._studies: dict[str, tuple[Study, set[int]]] = {}  # with the numbers of the configurations that are there
 
-    def round(self, sweep: Sweep, everything: bool) -> bool:
+    def round(self, sweep: Sweep, everything: bool, late: Callable[[], bool] = lambda: False) -> bool:
         """Add a part of the trials that are lacking, and say whether there were any."""
         try:
             return self._round(sweep)

@@ -2,31 +2,45 @@
 
     pool = read_pool(Path("pool.yaml").read_text())
 
-Every bad value is refused here, with the rule and the value, so that `rayjob.render` has nothing to refuse.
+The keys of a pool.yaml are the fields below, named as in Kubernetes. Every bad value that can be known is refused here,
+with the rule and the value, so that `rayjob.render` has nothing to refuse. Kubernetes' own structures (tolerations,
+affinity, spread constraints) are passed on as they are, and the API server checks them.
 """
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    NonNegativeInt,
+    PositiveInt,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
-
-def _quantity(text: str) -> str:
-    if not re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", text):
-        raise ValueError(f"must be a quantity like 16Gi, but got {text!r}")
-    return text
-
-
-def _pinned(image: str) -> str:
-    if "@sha256:" not in image and image.rpartition("/")[2].partition(":")[2] in ("", "latest"):
-        raise ValueError(f"must be pinned by a tag or a digest, but got {image!r}")
-    return image
+from sweeps.targets.kubernetes.values import (
+    Annotation,
+    GroupName,
+    Image,
+    Key,
+    Label,
+    LabelValue,
+    Name,
+    Quantity,
+    Resource,
+    SecretsKey,
+    Structure,
+    Variable,
+)
 
 
 class _Part:
@@ -37,8 +51,18 @@ class _Part:
 class SecretKey(_Part):
     """One key of a Secret in the sweep's namespace."""
 
-    secret: str
-    key: str
+    secret: Name
+    key: SecretsKey
+
+
+EnvValue = Annotated[
+    Annotated[str, Tag("text")] | Annotated[SecretKey, Tag("key")],
+    Discriminator(
+        lambda value: {str: "text", dict: "key", SecretKey: "key"}.get(type(value)),
+        custom_error_type="value",
+        custom_error_message="must be a text, in quotes if it looks like a number, or {secret: NAME, key: KEY}",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -49,42 +73,78 @@ class Places(_Part):
     mlflow_uri: str = "http://mlflow:5000"
     mlflow_username: SecretKey = SecretKey("gradsweep-mlflow", "username")
     mlflow_password: SecretKey = SecretKey("gradsweep-mlflow", "password")
-    claim: str = "gradsweep-store"  # the PersistentVolumeClaim mounted at SHARED on every node
+    claim: Name = "gradsweep-store"  # the PersistentVolumeClaim mounted at SHARED on every node
 
 
-@dataclass(frozen=True)
-class Size(_Part):
-    """What one Pod asks for and is limited to, the same: whole cores and GPUs, memory as Kubernetes writes it."""
+@dataclass(frozen=True, kw_only=True)
+class Pod(_Part):
+    """What every kind of Pod may be given."""
 
-    cpus: PositiveInt
-    memory: Annotated[str, AfterValidator(_quantity)]
-    gpus: NonNegativeInt = 0
+    node_selector: Mapping[Key, LabelValue] = field(default_factory=dict)  # labels that a node must have
+    tolerations: tuple[Structure, ...] = ()  # of taints, as Kubernetes writes them; that of GPUs is tolerated anyway
+    affinity: Structure = field(default_factory=dict)  # as Kubernetes writes it: nodeAffinity, podAntiAffinity ...
+    topology_spread_constraints: tuple[Structure, ...] = ()  # as Kubernetes writes them
+    service_account: Name  # a ServiceAccount of the namespace; a cloud's identity may come with it
+    priority_class: Name | None = None  # a PriorityClass, by which the scheduler preempts
+    runtime_class: Name | None = None  # a RuntimeClass, such as nvidia
+    ephemeral_storage: Quantity | None = None  # size of /tmp, requested and the limit; without it 10Gi, not requested
+    env: Mapping[Variable, EnvValue] = field(default_factory=dict)  # texts, or keys of Secrets {secret: NAME, key: KEY}
+    labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # besides the pool's
+    annotations: Mapping[Annotation, str] = field(default_factory=dict)  # besides the pool's
 
 
-@dataclass(frozen=True)
-class Workers(_Part):
-    """The one group of workers: `size` each, from `minimum` to `maximum` of them, on the nodes selected."""
+@dataclass(frozen=True, kw_only=True)
+class Head(Pod):
+    """The Pod of the driver and of Ray's head, which trains nothing."""
 
-    size: Size = Size(cpus=4, memory="16Gi", gpus=1)
-    minimum: NonNegativeInt = 0
-    maximum: PositiveInt = 4
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: tuple[Mapping[str, str], ...] = ()  # besides the one of nvidia.com/gpu, for spot nodes say
-    idle_seconds: NonNegativeInt = 120  # after so long without work the autoscaler gives a worker back
+    cpus: PositiveInt = 2  # whole cores, requested and the limit
+    memory: Quantity = "8Gi"  # requested and the limit
+    service_account: Name = "gradsweep-head"  # gets a Role of KubeRay's, for the autoscaler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitter(Pod):
+    """The Pod that starts the driver on the head and prints its output."""
+
+    service_account: Name = "gradsweep-submitter"  # may read RayJobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers(Pod):
+    """A group of workers, all alike."""
+
+    name: GroupName | None = None  # otherwise gpu-workers, or cpu-workers without GPUs
+    cpus: PositiveInt  # per worker, whole cores, requested and the limit
+    memory: Quantity  # per worker, requested and the limit
+    gpus: NonNegativeInt = 0  # per worker
+    gpu_resource: Resource = "nvidia.com/gpu"  # what the nodes offer: amd.com/gpu, nvidia.com/mig-1g.10gb ...
+    minimum: NonNegativeInt = 0  # workers, however little there is to do
+    maximum: PositiveInt = 4  # workers; behind a queue that is not elastic, a sweep has so many all the time
+    idle_seconds: NonNegativeInt = 120  # the autoscaler removes a worker after so long without work
+    service_account: Name = "gradsweep-worker"  # has no rights
 
     def __post_init__(self) -> None:
         if self.minimum > self.maximum:
             raise ValueError(f"minimum <= maximum must hold, but got {self.minimum} and {self.maximum}")
+        if self.group in ("head", "headgroup", "submitter"):  # pod sets of Kueue's, and Ray's own group
+            raise ValueError(f"name: {self.group} is taken by the sweep's other Pods")
+
+    @property
+    def group(self) -> str:
+        """The group's name."""
+        return self.name or ("gpu-workers" if self.gpus else "cpu-workers")
 
     def packs_at_once(self, cpus: int, gpus: float) -> int:
-        """How many packs of this size all workers together have room for. Raises ValueError where one has none."""
-        fits = min(self.size.cpus // cpus, int(self.size.gpus / gpus + 1e-9) if gpus else self.size.cpus)
-        if fits < 1:
-            raise ValueError(
-                f"resources: a pack asks for cpus={cpus}, gpus={gpus:g}, and would wait for ever: "
-                f"a worker of this pool has cpus={self.size.cpus}, gpus={self.size.gpus}"
-            )
-        return fits * self.maximum
+        """How many packs of this size all workers of the group together have room for."""
+        each = min(self.cpus // cpus, int(self.gpus / gpus + 1e-9) if gpus else self.cpus)
+        return each * self.maximum
+
+
+def _listed(groups: object) -> object:
+    return [groups] if isinstance(groups, Mapping) else groups
+
+
+Groups = Annotated[tuple[Workers, ...], BeforeValidator(_listed)]
 
 
 @dataclass(frozen=True)
@@ -97,41 +157,89 @@ class Redis(_Part):
 
 @dataclass(frozen=True)
 class Pool(_Part):
-    """What a cluster's owner says once for all sweeps: the image, the sizes, the queue, where records go.
+    """What a cluster's owner says once for all sweeps: the image, the Pods, the queue, where records go."""
 
-    `queue` is a Kueue LocalQueue. `retries` are fresh clusters after a failed one, `deadline_seconds` counts for each
-    of them, and `keep_seconds` after the end the cluster goes; the RayJob and the driver's output stay until `stop`.
-    """
-
-    image: Annotated[str, AfterValidator(_pinned)]
-    workers: Workers = Workers()
-    head: Size = Size(cpus=2, memory="8Gi")
+    image: Image  # of every container
+    workers: Groups  # one group, or a list of groups
+    head: Head = Head()
+    submitter: Submitter = Submitter()
     places: Places = Places()
-    queue: str | None = None
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[Name, ...] = ()  # Secrets of the namespace with a registry's password
+    labels: Mapping[Label, LabelValue] = field(default_factory=dict)  # of the RayJob and all of its Pods
+    annotations: Mapping[Annotation, str] = field(default_factory=dict)  # of the RayJob and all of its Pods
+    queue: Name | None = None  # a Kueue LocalQueue: a sweep waits until `maximum` workers fit, and keeps them
+    elastic: bool = False  # it waits until `minimum` workers fit, and Ray adds and removes workers (Kueue 0.18)
+    workload_priority_class: Name | None = None  # a Kueue WorkloadPriorityClass
     redis: Redis | None = None
-    retries: NonNegativeInt = 3
-    deadline_seconds: PositiveInt = 7 * 86400
-    keep_seconds: NonNegativeInt = 60
+    retries: NonNegativeInt = 3  # new clusters after one in which the driver failed
+    deadline_seconds: PositiveInt = 7 * 86400  # per cluster
+    keep_seconds: NonNegativeInt = 60  # a cluster outlives its sweep by so long; RayJob and output stay until `stop`
+
+    def __post_init__(self) -> None:
+        for group, times in Counter(workers.group for workers in self.workers).items():
+            if times > 1:
+                raise ValueError(f"the groups of workers must have different names, but got {group} {times} times")
+        if not 1 <= len(self.workers) <= 16:  # of the 18 pod sets of a Kueue workload two are head and submitter
+            raise ValueError(f"there must be from 1 to 16 groups of workers, but got {len(self.workers)}")
+        for key in ("elastic", "workload_priority_class"):
+            if getattr(self, key) and not self.queue:
+                raise ValueError(f"`{key}` is Kueue's and needs a `queue`")
+
+    @property
+    def autoscales(self) -> bool:
+        """Whether Ray adds and removes workers."""
+        return self.elastic or not self.queue
+
+    def packs_at_once(self, cpus: int, gpus: float) -> int:
+        """How many packs of this size all workers together have room for. Raises ValueError where one has none."""
+        packs = sum(group.packs_at_once(cpus, gpus) for group in self.workers)
+        if not packs:
+            sizes = " or ".join(f"cpus={group.cpus}, gpus={group.gpus}" for group in self.workers)
+            raise ValueError(
+                f"resources: a pack asks for cpus={cpus}, gpus={gpus:g}, and would wait for ever: "
+                f"a worker of this pool has {sizes}"
+            )
+        return packs
 
 
 _POOL = TypeAdapter(Pool)
 
 
 def write_pool(pool: Pool) -> str:
-    """The pool as YAML, what `read_pool` reads."""
-    text: str = yaml.safe_dump(_POOL.dump_python(pool, mode="json"), sort_keys=False)
+    """The pool as YAML, without what is the default: what `read_pool` reads."""
+    written: dict[str, Any] = _POOL.dump_python(pool, mode="json", exclude_defaults=True)
+    if len(pool.workers) == 1:
+        (written["workers"],) = written["workers"]
+    text: str = yaml.safe_dump(written, sort_keys=False)
     return text
 
 
 def read_pool(text: str) -> Pool:
     """The pool in a YAML text, its keys being Pool's fields; raises ValueError with one line for each problem."""
     try:
-        return _POOL.validate_python(yaml.safe_load(text))
+        document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"the pool is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return _POOL.validate_python(document)
     except ValidationError as error:
-        lines = []
-        for e in error.errors():
-            got = "" if e["type"] in ("missing", "value_error") else f", but got {e['input']!r}"
-            lines.append(f"{'.'.join(map(str, e['loc'])) or 'pool'}: {e['msg'].removeprefix('Value error, ')}{got}")
-        raise ValueError("\n".join(lines)) from None
+        raise ValueError("\n".join(_in_words(e, document) for e in error.errors())) from None
+
+
+_IN_WORDS = {
+    "tuple_type": "must be a list",
+    "dataclass_type": "must have keys",
+    "dict_type": "must have keys",
+    "string_type": "must be a text",
+    "unexpected_keyword_argument": "is no key of a pool: k8s/overlays/gpu-pool/pool.yaml shows them",
+}
+
+
+def _in_words(error: ErrorDetails, document: Any) -> str:
+    keys = [*error["loc"]]
+    if keys[:2] == ["workers", 0] and not isinstance(document["workers"], list):
+        del keys[1]  # the one group
+    rule = _IN_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
+    got = "" if error["type"] in ("missing", "value_error") else f", but got {error['input']!r}"
+    return f"{'.'.join(map(str, keys)) or 'pool'}: {rule}{got}"

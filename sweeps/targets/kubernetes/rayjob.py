@@ -13,79 +13,57 @@ Each retry of a RayJob is a fresh Ray cluster, so the entrypoint has `--resume`:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import yaml
 
-from sweeps.targets.kubernetes.pool import Pool, SecretKey, write_pool
-
-Object = dict[str, Any]
+from sweeps.targets.kubernetes import pods
+from sweeps.targets.kubernetes.environment import EVERYWHERE, HEAD, SHARED
+from sweeps.targets.kubernetes.pods import Object
+from sweeps.targets.kubernetes.pool import Pool, SecretKey, Workers, write_pool
+from sweeps.targets.target import RESUME_COMMAND
 
 RAY_VERSION = "2.60.0"  # of constraints.txt; KubeRay picks its probes and the token's rules by it
 SUBMITTER = "ray-job-submitter"
 MARK = ("app.kubernetes.io/part-of", "gradsweep")  # the label by which a RayJob or a Pod is ours
-POOL, SPEC, STORE = "gradsweep/pool", "gradsweep/spec", "gradsweep/store"  # annotations
-USER = 10001  # the image's user, see k8s/image/Dockerfile
+POOL, SPEC, STORE, VERSION = "gradsweep/pool", "gradsweep/spec", "gradsweep/store", "gradsweep/version"  # annotations
 DOCUMENTS = "/etc/gradsweep"
-SHARED = "/mnt/gradsweep"  # what every node of the sweep sees: states of members, data sets
-
-# On every node; HOME because the root file system is read-only.
-_RAY = {
-    "HOME": "/tmp",
-    "PYTHONSAFEPATH": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GRADSWEEP_CACHE": f"{SHARED}/cache",
-}
-# A lost node is noticed after 3 seconds instead of 12; a stopped driver has half a minute to end.
-_HEALTH = {
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_JOB_STOP_WAIT_TIME_S": "30",
-}
 _OBJECT_STORE = {"object-store-memory": "536870912"}
-_STORE_MOUNT = {"name": "store", "mountPath": SHARED}
-_SECCOMP = {"seccompProfile": {"type": "RuntimeDefault"}}
-# What Pod Security "restricted" asks of a container, and a read-only root file system.
-_RESTRICTED = {
-    "runAsNonRoot": True,
-    "runAsUser": USER,
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-    **_SECCOMP,
-}
-# What the kubelet would mount into every container; here only the autoscaler's has it, never the driver's.
-_API_ACCESS = [
-    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
-    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-    {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
-]
+_METRICS = {"metrics": 8080}  # Ray's, for Prometheus
+# Waits for the driver where there is one, which has 30 seconds, then stops Ray: PID 1 is a shell that ignores SIGTERM.
+_PRE_STOP = {"preStop": {"exec": {"command": pods.in_pod("pre_stop")}}}
+_HEAD_GRACE, _WORKER_GRACE = 60, 30  # seconds from a Pod's deletion to SIGKILL
 
 
-def render(name: str, spec: str, pool: Pool, packs: int | None = None) -> Object:
+def render(name: str, spec: str, pool: Pool, packs: int | None = None, resume: str | None = None) -> Object:
     """The RayJob, as the Python client and YAML take it; `spec` is the sweep's YAML with all settings in it.
 
-    `packs` is how many the pool has room for at once, None where Ray is to find out one by one.
+    `packs` is how many the pool has room for at once, None where Ray is to find out one by one; `resume` the command
+    with which the sweep's user continues it.
     """
     # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
-    labels = {MARK[0]: MARK[1], "app.kubernetes.io/instance": name}
-    queue = {"kueue.x-k8s.io/queue-name": pool.queue} if pool.queue else {}
+    labels = {MARK[0]: MARK[1], "app.kubernetes.io/instance": name, **pool.labels}
+    queue = {"kueue.x-k8s.io/queue-name": pool.queue, "kueue.x-k8s.io/priority-class": pool.workload_priority_class}
+    annotations = {**pool.annotations, VERSION: version("gradsweep"), POOL: write_pool(pool)}
+    if pool.elastic:
+        annotations["kueue.x-k8s.io/elastic-job"] = "true"
     redis: Object = {}
     if pool.redis:
-        options = {"redisAddress": pool.redis.address, "redisPassword": _secret(pool.redis.password)}
+        options = {"redisAddress": pool.redis.address, "redisPassword": pods.secret(pool.redis.password)}
         redis["gcsFaultToleranceOptions"] = options
-    submitter = _container(SUBMITTER, pool, _plain(_RAY), _amounts("500m", "1Gi"))
     files = f"{DOCUMENTS}/spec.yaml --name {name} --store {DOCUMENTS}/store.yaml"
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {
             "name": name,
-            "labels": {"app.kubernetes.io/managed-by": "gradsweep", **labels, **queue},
-            "annotations": {POOL: write_pool(pool)},
+            "labels": {
+                "app.kubernetes.io/managed-by": MARK[1],
+                **labels,
+                **{key: value for key, value in queue.items() if value},
+            },
+            "annotations": annotations,
         },
         "spec": {
             # Kueue starts the job by taking this back; created suspended, it never runs before its turn.
@@ -97,22 +75,21 @@ def render(name: str, spec: str, pool: Pool, packs: int | None = None) -> Object
             "backoffLimit": pool.retries,
             "activeDeadlineSeconds": pool.deadline_seconds,
             # KubeRay's own submitter would have no securityContext.
-            "submitterPodTemplate": _pod(
-                labels, "submitter", "gradsweep-worker", {"restartPolicy": "Never"}, submitter
-            ),
+            "submitterPodTemplate": _submitter(name, pool, labels),
             "rayClusterSpec": {
                 "rayVersion": RAY_VERSION,
                 # Anyone who can reach Ray's dashboard can run code as us; the operator makes a token for every cluster.
                 "authOptions": {"mode": "token"},
-                # Kueue reserves a job's resources as a whole: behind a queue the cluster has its full size at once.
-                **({} if pool.queue else _autoscaling(pool.workers.idle_seconds)),
+                # Kueue reserves a job's resources as a whole: behind a queue the cluster has its full size at once,
+                # unless the job is elastic.
+                **(_autoscaling(pool) if pool.autoscales else {}),
                 **redis,
                 "headGroupSpec": {
                     # No CPUs: packs never compete with the driver for the head.
                     "rayStartParams": {"num-cpus": "0", **_OBJECT_STORE},
-                    "template": _head(spec, pool, packs, labels),
+                    "template": _head(spec, pool, packs, resume, labels),
                 },
-                "workerGroupSpecs": [_workers(pool, labels)],
+                "workerGroupSpecs": [_workers(workers, pool, labels) for workers in pool.workers],
             },
         },
     }
@@ -124,6 +101,12 @@ def documents_of(rayjob: Mapping[str, Any]) -> tuple[str, str] | None:
     spec = template.get("metadata", {}).get("annotations", {}).get(SPEC)
     pool = rayjob["metadata"].get("annotations", {}).get(POOL)
     return (spec, pool) if spec and pool else None
+
+
+def version_of(rayjob: Mapping[str, Any]) -> str | None:
+    """The version of the gradsweep that rendered a RayJob; None where it says none."""
+    rendered_by: str | None = rayjob["metadata"].get("annotations", {}).get(VERSION)
+    return rendered_by
 
 
 def as_yaml(rayjob: Mapping[str, Any]) -> str:
@@ -141,133 +124,115 @@ _Dumper.add_representer(
 )
 
 
-def _head(spec: str, pool: Pool, packs: int | None, labels: Object) -> Object:
-    places = pool.places
-    # So many packs wait at once, and the autoscaler sees the whole demand.
-    room = {} if packs is None else {"GRADSWEEP_PACKS": str(packs)}
+def _submitter(name: str, pool: Pool, labels: Object) -> Object:
+    kind = pool.submitter
+    resources = pods.amounts(*pods.LIGHT, {"ephemeral-storage": kind.ephemeral_storage})
+    # KubeRay may start a submitter again after the RayJob has failed: no driver comes up then.
+    not_failed = pods.init_container(
+        "not-failed", pool, pods.in_pod("not_failed", name), pods.environment(EVERYWHERE), pods.TOKEN_MOUNT
+    )
+    submitter = pods.container(SUBMITTER, pool, pods.environment(EVERYWHERE, kind.env), resources)
+    more = {"restartPolicy": "Never", "initContainers": [not_failed]}
+    return pods.pod(labels, "submitter", pool, kind, submitter, [pods.TOKEN], **more)
+
+
+def _head(spec: str, pool: Pool, packs: int | None, resume: str | None, labels: Object) -> Object:
+    places, kind = pool.places, pool.head
+    told = {**EVERYWHERE, **HEAD}
+    if packs is not None:  # so many wait at once, and the autoscaler sees the whole demand
+        told["GRADSWEEP_PACKS"] = str(packs)
+    if resume is not None:
+        told[RESUME_COMMAND] = resume
     secrets = {
         "GRADSWEEP_LEDGER_URL": places.ledger_url,
         "MLFLOW_TRACKING_USERNAME": places.mlflow_username,
         "MLFLOW_TRACKING_PASSWORD": places.mlflow_password,
     }
+    open_env = {name: value for name, value in kind.env.items() if not isinstance(value, SecretKey)}
+    preflight = pods.init_container(
+        "preflight",
+        pool,
+        pods.in_pod("preflight"),
+        pods.environment(told, open_env, {"GRADSWEEP_VERSION": version("gradsweep")}),
+        pods.STORE_MOUNT,
+    )
+    head = pods.container(
+        "ray-head",
+        pool,
+        pods.environment(told, secrets, kind.env),
+        pods.amounts(kind.cpus, kind.memory, {"ephemeral-storage": kind.ephemeral_storage}),
+        {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
+        pods.STORE_MOUNT,
+    )
+    head["ports"] = _ports({"gcs-server": 6379, "dashboard": 8265, **_METRICS})
+    head["lifecycle"] = _PRE_STOP
+    documents = [
+        {"path": f"{key.rpartition('/')[2]}.yaml", "fieldRef": {"fieldPath": f"metadata.annotations['{key}']"}}
+        for key in (SPEC, STORE)
+    ]
+    volumes = [
+        {"name": "autoscaler-tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        {"name": "documents", "downwardAPI": {"items": documents}},
+        pods.claim(pool),
+        pods.TOKEN,
+    ]
+    more = {"terminationGracePeriodSeconds": _HEAD_GRACE, "initContainers": [preflight]}
+    template = pods.pod(labels, "head", pool, kind, head, volumes, **more)
     # The store file, which names passwords and has none.
     store = {"ledger": {"env": "GRADSWEEP_LEDGER_URL"}, "mlflow": places.mlflow_uri, "folder": SHARED}
-    annotations = {
+    template["metadata"]["annotations"] = {
         SPEC: spec,
         STORE: yaml.safe_dump(store, sort_keys=False),
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
         "karpenter.sh/do-not-disrupt": "true",
+        **template["metadata"].get("annotations", {}),
     }
-    documents = [
-        {"path": f"{name.rpartition('/')[2]}.yaml", "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
-        for name in (SPEC, STORE)
-    ]
-    ports = {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}
-    container = _container(
-        "ray-head",
-        pool,
-        [*_plain({**_RAY, **_HEALTH, **room}), *({"name": name, **_secret(key)} for name, key in secrets.items())],
-        _amounts(**vars(pool.head)),
-        {"name": "documents", "mountPath": DOCUMENTS, "readOnly": True},
-        _STORE_MOUNT,
-    )
-    container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
-    # `stop` sends the driver SIGTERM through Ray and then deletes this Pod: the driver has this long to end.
-    container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "30"]}}}
-    volumes = [
-        {"name": "autoscaler-tmp", "emptyDir": {"sizeLimit": "1Gi"}},
-        {"name": "documents", "downwardAPI": {"items": documents}},
-        _claim(pool),
-        {"name": "api-access", "projected": {"sources": _API_ACCESS}},
-    ]
-    template = _pod(labels, "head", "gradsweep-head", {"terminationGracePeriodSeconds": 90}, container, *volumes)
-    template["metadata"]["annotations"] = annotations
     return template
 
 
-def _workers(pool: Pool, labels: Object) -> Object:
-    workers = pool.workers
-    gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-    placement = {
-        "nodeSelector": dict(workers.node_selector),
-        "tolerations": [*([gpu] if workers.size.gpus else []), *map(dict, workers.tolerations)],
-    }
-    replicas = workers.maximum if pool.queue else workers.minimum
+def _workers(kind: Workers, pool: Pool, labels: Object) -> Object:
     # No credentials: only the driver connects to databases and MLflow.
-    container = _container("ray-worker", pool, _plain(_RAY), _amounts(**vars(workers.size)), _STORE_MOUNT)
+    resources = {kind.gpu_resource: kind.gpus, "ephemeral-storage": kind.ephemeral_storage}
+    worker = pods.container(
+        "ray-worker",
+        pool,
+        pods.environment(EVERYWHERE, kind.env),
+        pods.amounts(kind.cpus, kind.memory, resources),
+        pods.STORE_MOUNT,
+    )
+    worker["ports"] = _ports(_METRICS)
+    worker["lifecycle"] = _PRE_STOP
+    more: Object = {"terminationGracePeriodSeconds": _WORKER_GRACE}
+    if kind.gpus:  # nodes that have them are tainted with one of these keys
+        keys = dict.fromkeys((f"{kind.gpu_resource.partition('/')[0]}/gpu", kind.gpu_resource))
+        taints = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
+        more["tolerations"] = [*taints, *kind.tolerations]
+    replicas = kind.minimum if pool.autoscales else kind.maximum
     return {
-        "groupName": "gpu-workers" if workers.size.gpus else "cpu-workers",
+        "groupName": kind.group,
         "replicas": replicas,
         "minReplicas": replicas,
-        "maxReplicas": workers.maximum,
-        "rayStartParams": _OBJECT_STORE,
-        "template": _pod(labels, "worker", "gradsweep-worker", placement, container, _claim(pool)),
+        "maxReplicas": kind.maximum,
+        **({"idleTimeoutSeconds": kind.idle_seconds} if pool.autoscales else {}),
+        # By itself Ray's autoscaler knows resources as GPUs whose names end in "gpu".
+        "rayStartParams": {**({"num-gpus": str(kind.gpus)} if kind.gpus else {}), **_OBJECT_STORE},
+        "template": pods.pod(labels, "worker", pool, kind, worker, [pods.claim(pool)], **more),
     }
 
 
-def _autoscaling(idle_seconds: int) -> Object:
-    account = "/var/run/secrets/kubernetes.io/serviceaccount"
+def _autoscaling(pool: Pool) -> Object:
     options = {
         "version": "v2",
-        "idleTimeoutSeconds": idle_seconds,
-        "imagePullPolicy": "IfNotPresent",
-        "env": _plain({"HOME": "/tmp"}),
-        "resources": _amounts("500m", "1Gi"),
-        "securityContext": _RESTRICTED,
-        "volumeMounts": [
-            {"name": "autoscaler-tmp", "mountPath": "/tmp"},
-            {"name": "api-access", "mountPath": account, "readOnly": True},
-        ],
+        # KubeRay's own command is the argument: as PID 1 it would ignore SIGTERM, and nobody would start it again.
+        "command": pods.in_pod("autoscaler"),
+        "imagePullPolicy": pool.image_pull_policy,
+        "env": pods.environment({"HOME": "/tmp"}),
+        "resources": pods.amounts(*pods.LIGHT),
+        "securityContext": pods.RESTRICTED,
+        "volumeMounts": [{"name": "autoscaler-tmp", "mountPath": "/tmp"}, pods.TOKEN_MOUNT],
     }
     return {"enableInTreeAutoscaling": True, "autoscalerOptions": options}
 
 
-def _pod(labels: Object, component: str, account: str, more: Object, container: Object, *volumes: Object) -> Object:
-    return {
-        "metadata": {"labels": {**labels, "app.kubernetes.io/component": component}},
-        "spec": {
-            "serviceAccountName": account,
-            "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "fsGroup": USER,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                **_SECCOMP,
-            },
-            **more,
-            "containers": [container],
-            "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "10Gi"}}, *volumes],
-        },
-    }
-
-
-def _container(name: str, pool: Pool, environment: list[Object], resources: Object, *mounts: Object) -> Object:
-    return {
-        "name": name,
-        "image": pool.image,
-        "imagePullPolicy": "IfNotPresent",
-        "env": environment,
-        "resources": resources,
-        "securityContext": _RESTRICTED,
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],
-    }
-
-
-def _amounts(cpus: int | str, memory: str, gpus: int = 0) -> Object:
-    """The same as requests and limits."""
-    amounts = {"cpu": str(cpus), "memory": memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
-    return {"requests": amounts, "limits": dict(amounts)}
-
-
-def _plain(values: Mapping[str, str]) -> list[Object]:
-    return [{"name": name, "value": value} for name, value in values.items()]
-
-
-def _secret(key: SecretKey) -> Object:
-    return {"valueFrom": {"secretKeyRef": {"name": key.secret, "key": key.key}}}
-
-
-def _claim(pool: Pool) -> Object:
-    return {"name": "store", "persistentVolumeClaim": {"claimName": pool.places.claim}}
+def _ports(ports: Mapping[str, int]) -> list[Object]:
+    return [{"name": name, "containerPort": port} for name, port in ports.items()]

@@ -17,9 +17,10 @@ from sweeps.driver.deletion import Deleted, delete
 from sweeps.spec.reading import parse
 from sweeps.store_file import open_store
 from sweeps.targets.kubernetes.client import Namespace
+from sweeps.targets.kubernetes.environment import SHARED
 from sweeps.targets.kubernetes.pods_status import dead_autoscaler
 from sweeps.targets.kubernetes.pool import Pool, read_pool
-from sweeps.targets.kubernetes.rayjob import SHARED, as_yaml, documents_of, render
+from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
 from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
 from sweeps.targets.kubernetes.refusals import NoSuchSweep
 from sweeps.targets.target import Submitted, SweepStatus, commands, recorded, with_next, with_records
@@ -47,7 +48,7 @@ class KubernetesTarget:
         """Create its RayJob; with `dry_run` only return it as YAML, without connecting."""
         if self._store is not None:
             raise TargetError("--store: on Kubernetes the pool says where records go, as `places`")
-        rayjob = _rendered(name, spec, self._read_pool())
+        rayjob = _rendered(name, spec, self._read_pool(), self._to)
         if dry_run:
             return Submitted(name, self._to, manifest=as_yaml(rayjob))
         return self._create(name, rayjob, resume)
@@ -97,7 +98,7 @@ class KubernetesTarget:
                 f"the RayJob {name} carries no spec and pool of gradsweep's; to continue from its store: {self._again}"
             )
         spec, pool = documents
-        rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"))
+        rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"), self._to)
         return self._create(name, rayjob, resume=True)
 
     def delete(self, name: str) -> Deleted:
@@ -163,7 +164,7 @@ class KubernetesTarget:
         return f"; the old RayJob is gone; to continue from its store: {self._again}"
 
 
-def _rendered(name: str, spec: str, pool: Pool) -> dict[str, Any]:
+def _rendered(name: str, spec: str, pool: Pool, to: str) -> dict[str, Any]:
     """The RayJob, with how many packs the pool has room for. Raises TargetError, SpecError."""
     if (size := len(spec.encode())) > SPEC_BYTES:
         raise TargetError(f"the spec must have at most {SPEC_BYTES} bytes, but got {size}")
@@ -173,10 +174,10 @@ def _rendered(name: str, spec: str, pool: Pool) -> dict[str, Any]:
         if kind == "folder" and not Path(os.path.normpath(folder)).is_relative_to(SHARED):
             raise TargetError(f"data: folder:{folder}: Pods see no folder but {SHARED}, the pool's claim")
     try:
-        packs = pool.workers.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
+        packs = pool.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
     except ValueError as error:
         raise TargetError(str(error)) from None
-    return render(name, spec, pool, packs)
+    return render(name, spec, pool, packs, commands(name, to)["resume"])
 
 
 def _parsed(text: str, where: str) -> Pool:

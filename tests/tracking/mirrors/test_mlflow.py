@@ -241,6 +241,22 @@ def test_that_a_sweep_was_stopped_is_said_first(
     assert calls[:3] == first
 
 
+@pytest.mark.parametrize(("status", "own"), [("killed", "KILLED"), ("failed", "FAILED")])
+def test_nothing_is_ever_left_running_in_a_stopped_sweep(
+    store: Store, ledger: Ledger, made: Made, status: str, own: str
+) -> None:
+    """Whenever its driver ends: MLflow had not heard of it at all."""
+    made("complete", "running", "running", status=status)
+    mirror = mlflow.MlflowMirror(store, ledger)
+    rounds = 0
+    while mirror.round(ledger.sweep("sweep"), True):
+        statuses = {name: run.info.status for name, run in runs_of(store).items()}
+        assert statuses.pop("sweep") == own and "RUNNING" not in statuses.values()
+        rounds += 1
+    mirror.close()
+    assert rounds >= 3 and statuses == {"#0 plain": "FINISHED", "#1 paper": "KILLED", "#2 alpha=3": "KILLED"}
+
+
 def test_a_deleted_experiment_is_named_and_waited_for(
     store: Store, ledger: Ledger, made: Made, maker: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

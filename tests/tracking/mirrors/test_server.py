@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.service.servers import DATABASE_PASSWORD, Postgres
 from tests.tracking.mirrors.conftest import Made, client_of, in_mlflow, in_optuna, mirrored
@@ -65,6 +67,44 @@ def test_a_server_that_dies_and_comes_back_has_every_record_once(
     ledger.forget(sweep, "mlflow")
     assert mirrored(store) == Lag(0, None)
     assert over_http == in_mlflow(store)
+
+
+@pytest.mark.slow
+def test_what_a_configuration_costs(
+    store: Store, ledger: Ledger, maker: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch per configuration and round; the run, its end, its two files, and where these are put."""
+    server.start()
+    asked: list[str] = []
+    request = requests.Session.request
+
+    def noted(self: requests.Session, method: str, url: str, *more: Any, **options: Any) -> requests.Response:
+        asked.append(f"{method} {url.rpartition('/')[2]}")
+        return request(self, method, url, *more, **options)
+
+    monkeypatch.setattr(requests.Session, "request", noted)
+    sweep = maker.begin(ledger)
+    mirror = MlflowMirror(store, ledger, server.uri)
+    assert mirror.round(sweep, True)
+    for number in range(3):
+        maker.configuration(ledger, sweep, number, "running", epochs=5)
+    asked.clear()
+    assert mirror.round(sweep, True)
+    assert Counter(asked) == {"POST create": 3, "POST log-batch": 3}
+    for number in range(3):
+        ledger.record(sweep, {number: maker.epoch(number, 5)}, [])
+    asked.clear()
+    assert mirror.round(sweep, True)
+    assert asked == ["POST log-batch"] * 3
+    for number in range(3):
+        end = replace(maker.added(number), state="complete", values=(0.5,), order=number)
+        ledger.record(sweep, {number: maker.epoch(number, 6)}, [end])
+    asked.clear()
+    assert mirror.round(sweep, True)
+    mirror.close()
+    files = dict.fromkeys(["PUT records.parquet", "PUT layers.parquet"], 3)
+    # The fourth batch is the sweep's own.
+    assert Counter(asked) == {"GET get": 3, **files, "POST log-batch": 4, "POST update": 3}
 
 
 class Refusing(BaseHTTPRequestHandler):
