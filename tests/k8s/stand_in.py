@@ -36,7 +36,7 @@ class Cluster:
     def __init__(self) -> None:
         self.rayjobs: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
-        self.logs: dict[str, list[str]] = {}
+        self.logs: dict[str, list[str]] = {}  # POD, for a submitter's, or POD/CONTAINER
         self.fault: tuple[int, Object | str] | None = None  # what every request is answered with
         self.strict = False  # nobody may read the namespace itself, as with our Role
         self.no_logs = False  # a Pod is gone when its log is asked for
@@ -202,7 +202,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain")
         self.send_header("Connection", "close")
         self.end_headers()
-        text = "".join(self.cluster.logs.get(pod, []))
+        container = query["container"]
+        text = "".join(self.cluster.logs.get(pod if container == "ray-job-submitter" else f"{pod}/{container}", []))
         lines = text.splitlines(keepends=True)
         for line in lines[-int(query.get("tailLines", len(lines) or 1)) :]:
             self.wfile.write(line.encode())

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,6 +59,10 @@ def refused(call: Callable[[], object], words: str, exit_code: int = 2) -> None:
 def test_submit_creates_one_object_and_says_where_to_look(target: KubernetesTarget, cluster: Cluster) -> None:
     submitted = target.submit(*sweep("alpha-r"))
     assert [(method, path) for method, path, _ in cluster.requests if method != "GET"] == [("POST", RAYJOBS)]
+    head = cluster.rayjobs["alpha-r"]["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    told = {entry["name"]: entry.get("value") for entry in head["env"]}
+    assert told["GRADSWEEP_RESUME_COMMAND"] == submitted.look["resume"]
+    assert told["GRADSWEEP_UI_COMMAND"] == submitted.look["ui"]
     assert submitted.look["logs"] == "gradsweep logs alpha-r -f --to k8s://gradsweep"
     assert "port-forward service/mlflow" in submitted.look["ui"] and not submitted.manifest
     assert target.status("alpha-r").state == "queued"
@@ -234,6 +239,22 @@ def test_a_status_ends_with_the_drivers_last_line_and_what_to_do(
     assert status()[-1] == f"next gradsweep stop alpha-r --to {TO}, then gradsweep submit SPEC --resume --to {TO}"
 
 
+def test_a_status_has_what_a_check_says_that_holds_its_pod(target: KubernetesTarget, cluster: Cluster) -> None:
+    """The head's looks again for minutes before it fails, so that what is wrong can be put right."""
+    target.submit(*sweep("alpha-r"))
+    cluster.set_status("alpha-r", jobDeploymentStatus="Initializing")
+    running = {"name": "preflight", "state": {"running": {"startedAt": "2026-08-19T10:00:00Z"}}}
+    cluster.add_pod("alpha-r", "head", "head", phase="Pending", initContainerStatuses=[running])
+    assert target.status("alpha-r").detail == "RayJob Initializing; 0 of 1 Pods run"  # it has said nothing yet
+    cluster.logs["alpha-r-head/preflight"] = ["the volume at /mnt/gradsweep can't be written: it belongs to user 0\n"]
+    status = target.status("alpha-r")
+    assert (status.state, status.detail) == (
+        "starting",
+        "RayJob Initializing; 0 of 1 Pods run "
+        "(head: preflight: the volume at /mnt/gradsweep can't be written: it belongs to user 0)",
+    )
+
+
 def test_list_and_status_say_the_same(target: KubernetesTarget, cluster: Cluster) -> None:
     for name in ("with-a-head", "without"):
         target.submit(*sweep(name))
@@ -342,6 +363,26 @@ def test_there_are_never_two_drivers(command: str, rayjob: str, target: Kubernet
     cluster.take("pods", "alpha-r-head")
     waiting.join(timeout=30)
     assert "status" not in cluster.rayjobs["alpha-r"]
+
+
+@pytest.mark.parametrize(("theirs", "named"), [("0.1.0", "0.1.0"), (None, "an older version")])
+def test_a_rayjob_of_another_version_is_not_resumed(
+    theirs: str | None, named: str, target: KubernetesTarget, cluster: Cluster
+) -> None:
+    submitted(cluster, target, "epoch 1")
+    cluster.end("alpha-r", "Failed", "FAILED")
+    annotations = cluster.rayjobs["alpha-r"]["metadata"]["annotations"]
+    assert annotations.pop("gradsweep/version") == version("gradsweep")
+    annotations |= {"gradsweep/version": theirs} if theirs else {}
+    words = f"with gradsweep {named}, and this is {version('gradsweep')}: .* submit SPEC --resume --to {TO} --pool"
+    refused(lambda: target.resume("alpha-r"), words)
+    assert "DELETE" not in [method for method, *_ in cluster.requests]
+    # All else goes on working, a new image included.
+    assert target.status("alpha-r").state == "failed" and list(target.logs("alpha-r", follow=False)) == ["epoch 1"]
+    assert [status.name for status in target.list()] == ["alpha-r"]
+    target.submit(*sweep("alpha-r", resume=True))
+    assert cluster.rayjobs["alpha-r"]["metadata"]["annotations"]["gradsweep/version"] == version("gradsweep")
+    assert target.stop("alpha-r").state == "stopped"
 
 
 def test_resume_of_what_is_not_there_says_how_else(target: KubernetesTarget, cluster: Cluster) -> None:
