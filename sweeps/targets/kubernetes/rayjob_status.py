@@ -102,7 +102,10 @@ def _troubles(status: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> l
     """What is wrong with a sweep that has not ended, though KubeRay's words do not show it."""
     lost = ["there is no head now, and a new one continues"] if _has_lost_its_head(status, pods) else []
     if since := status.get("jobStatusCheckFailureStartTime"):
-        lost.append(f"KubeRay has not reached the head since {since}, and gives up after {WAITS_SECONDS} s")
+        lost.append(
+            f"KubeRay has not reached the head since {since}, and gives up after {WAITS_SECONDS} s "
+            "unless its operator was told otherwise"
+        )
     if ended := dead_autoscaler(pods):
         lost.append(f"the autoscaler in the head's Pod has ended ({ended}), and no worker comes or goes any more")
     return lost
