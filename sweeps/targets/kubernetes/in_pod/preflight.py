@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sweeps.targets.kubernetes.environment import SHARED
 
-HOLD_SECONDS, PAUSE_SECONDS = 300.0, 5.0
+HOLD_SECONDS, PAUSE_SECONDS = 120.0, 5.0
 
 
 def main() -> int:
