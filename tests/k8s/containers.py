@@ -34,10 +34,28 @@ def _options() -> dict[str, list[str]] | None:
     return None
 
 
-class Container:
-    """PID 1 and what it starts; `environment` is all that they have, with PATH. Skips where there are no namespaces."""
+def _mounted(volumes: Mapping[str, Path], command: Sequence[str]) -> list[str]:
+    """The command after folders have been mounted, which the namespace alone sees."""
+    lines = ["set -e"]
+    for place, folder in volumes.items():
+        above = next(path for path in Path(place).parents if path.exists()).resolve()
+        lines += [f"mount -t tmpfs none {above}", f"mkdir -p {place}", f"mount --bind {folder} {place}"]
+    return ["/bin/bash", "-c", "\n".join([*lines, 'exec "$@"']), "mount", *command]
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+
+class Container:
+    """PID 1 and what it starts; `environment` is all that they have, with PATH, and `volumes` what is mounted where.
+
+    Skips where there are no namespaces.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        volumes: Mapping[str, Path] | None = None,
+    ) -> None:
         options = _options()
         if options is None:
             pytest.skip("unshare gives no process namespace here: it takes root, or user namespaces")
@@ -47,16 +65,22 @@ class Container:
         with log.open("ab") as output:
             # In a session of its own, so that a Ctrl-C here is not one there.
             self._outside = subprocess.Popen(
-                ["unshare", *options["unshare"], *command],
+                ["unshare", *options["unshare"], *_mounted(volumes or {}, command)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        while not (children := psutil.Process(self._outside.pid).children()):
-            assert self._outside.poll() is None, log.read_text()
-        self.first = children[0]  # PID 1
+        while not (children := psutil.Process(self._outside.pid).children()) and self.runs:
+            pass
+        self._first = children[0] if children else None
+
+    @property
+    def first(self) -> psutil.Process:
+        """PID 1."""
+        assert self._first is not None, self.log.read_text()
+        return self._first
 
     def exec(self, command: Sequence[str]) -> subprocess.Popen[str]:
         """Start a further command in the container, as the kubelet does a preStop; its output is piped."""

@@ -235,7 +235,7 @@ def test_an_older_version_of_kuberays_api_is_no_way_around(create: Create, sweep
 
 def test_a_user_is_told_in_one_line(namespace: Namespace, sweep: Object) -> None:
     wrong = changed(sweep, f"{HEAD}.spec.containers.0.image", "docker.io/library/python:3.11.9")
-    with pytest.raises(TargetError, match="does not take this RayJob: .*image: must begin with") as error:
+    with pytest.raises(TargetError, match="refuses sweep alpha-r: image: must begin with") as error:
         namespace.create(wrong)
     assert "\n" not in str(error.value) and error.value.exit_code == 2
 

@@ -1,22 +1,24 @@
-"""The RayJob's own words, run without Kubernetes: its entrypoint, environment and documents on a real Ray head, with
-the MLflow server that k8s/base describes, behind a password, and a real PostgreSQL.
+"""The RayJob's own words, run without Kubernetes: its entrypoint, init containers, hooks, environment and documents on
+a real Ray head and worker, with the MLflow server that k8s/base describes, behind a password, and a real PostgreSQL.
 
-What a cluster would do is done here by hand: Secrets become values, the two mounted folders are folders of the test's,
-and a head that is lost is killed. A submitter's commands are the ones that KubeRay gives it.
+What a cluster would do is done here by hand: Secrets become values, Pods are process namespaces whose volume is a
+folder of the test's, a stand-in answers for the API server. The commands that start Ray and submit are the ones that
+KubeRay makes of the RayJob.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +28,9 @@ import yaml
 
 from sweeps.targets.kubernetes.rayjob import DOCUMENTS, SHARED
 from sweeps.targets.target import target_at
-from tests.service.cluster import Cluster, free_port
+from tests.k8s.containers import Container, ray_start
+from tests.k8s.stand_in import NAMESPACE, Cluster, kubeconfig
+from tests.service.cluster import free_port
 from tests.service.servers import Postgres
 from tracking.ledger import Ledger
 
@@ -40,7 +44,7 @@ PASSWORDS = {"database": "database-7f3a91", "mlflow": "mlflow-long-enough-2b8c",
 SPEC = """\
 name: entry
 question: Does it survive the loss of its head?
-base: {regime: combined, init_scale: 1.0, data: digits, epochs: 12, batch_size: 32}
+base: {regime: combined, init_scale: 1.0, data: digits, epochs: 40, batch_size: 32}
 seeds: 2
 arms:
   plain: {alpha: 1.0, r: 0.0}
@@ -53,6 +57,7 @@ search:
 claim: paper
 resources: {cpus: 1, gpus: 0, pack: 2}
 """
+EPOCHS = 4 * 41  # of two arms and two configurations
 
 
 @dataclass
@@ -126,7 +131,6 @@ def namespace(
     (folder / "auth.ini").write_text(one.secrets["gradsweep-database"]["mlflow-auth.ini"])
     one.places = {
         DOCUMENTS: str(folder / "etc"),
-        SHARED: str(folder / "mnt"),
         "/etc/mlflow/auth.ini": str(folder / "auth.ini"),
         "/mlflow/artifacts": str(folder / "artifacts"),
         "--host=0.0.0.0": "--host=127.0.0.1",
@@ -161,10 +165,11 @@ def answers(url: str) -> int:
         return 0
 
 
-def until(what: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+def until(what: Callable[[], object], process: subprocess.Popen[Any] | Container) -> None:
     end = time.monotonic() + PATIENCE
     while not what():
-        assert time.monotonic() < end and process.poll() is None, "it did not come"
+        runs = process.runs if isinstance(process, Container) else process.poll() is None
+        assert time.monotonic() < end and runs, "it did not come"
         time.sleep(0.1)
 
 
@@ -181,41 +186,128 @@ def rayjob(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Ob
 
 
 class Pods:
-    """The RayJob's Ray cluster: a head without processors for packs, one worker, the submitter's commands."""
+    """The RayJob's head without processors for packs, its workers, and its submitters, all at the same addresses."""
 
-    def __init__(self, rayjob: Object, namespace: Namespace, folder: Path) -> None:
-        cluster = rayjob["spec"]["rayClusterSpec"]
-        head = cluster["headGroupSpec"]["template"]
-        worker = cluster["workerGroupSpecs"][0]["template"]
-        for item in head["spec"]["volumes"][2]["downwardAPI"]["items"]:
+    def __init__(self, rayjob: Object, namespace: Namespace, server: str, folder: Path, temporary: Path) -> None:
+        self._cluster, self._namespace = rayjob["spec"]["rayClusterSpec"], namespace
+        self._submitter = rayjob["spec"]["submitterPodTemplate"]["spec"]
+        self._folder, self._temporary, self._started = folder, temporary, count()
+        head = self._cluster["headGroupSpec"]["template"]
+        (documents,) = [v["downwardAPI"]["items"] for v in head["spec"]["volumes"] if "downwardAPI" in v]
+        for item in documents:
             annotation = item["fieldRef"]["fieldPath"].partition("'")[2].rstrip("']")
             text = namespace.here(head["metadata"]["annotations"][annotation])
             (namespace.folder / "etc" / item["path"]).write_text(text)
-        folder.mkdir()
+        account = folder / "account"
+        account.mkdir()
+        (account / "namespace").write_text(NAMESPACE)
+        # The API server's address and token are the kubeconfig's, as the stand-in has no certificate.
+        self._api = {"KUBECONFIG": str(kubeconfig(server, "a-token", folder / "kubeconfig"))}
+        self._account = account
         self.entrypoint = namespace.here(rayjob["spec"]["entrypoint"])
-        environment = namespace.environment(head["spec"]["containers"][0])
-        self.ray = Cluster(BIN, folder, environment, cpus=0)
-        # A node with an environment of its own: no credentials.
-        own = namespace.environment(worker["spec"]["containers"][0])
-        assert not set(PASSWORDS.values()) & set(own.values())
-        settings = [f"{key}={value}" for key, value in own.items()]
-        self.ray.join(within=["env", *(f"--unset={key}" for key in environment), *settings], cpus=2)
+        self._gcs, dashboard = free_port(), free_port()
+        self.dashboard = f"127.0.0.1:{dashboard}"
+        self._ports = {"port": self._gcs, "dashboard-port": dashboard, "ray-client-server-port": free_port()}
+
+    def head(self) -> Container:
+        """A new head, whose init container has found nothing wrong."""
+        spec = self._cluster["headGroupSpec"]["template"]["spec"]
+        (preflight,) = spec["initContainers"]
+        assert self._container(preflight, preflight["command"]).wait() == 0
+        return self._ray(self._cluster["headGroupSpec"], {"dashboard-host": "127.0.0.1", **self._ports}, head=True)
+
+    def worker(self) -> Container:
+        """A new worker, which knows no password."""
+        container = self._cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
+        assert not set(PASSWORDS.values()) & set(self._namespace.environment(container).values())
+        parameters = {"address": f"127.0.0.1:{self._gcs}", "num-cpus": container["resources"]["limits"]["cpu"]}
+        return self._ray(self._cluster["workerGroupSpecs"][0], parameters, head=False)
+
+    def pre_stop(self, kind: str, container: Container) -> None:
+        """What the kubelet runs in a Pod that is deleted; the container has ended afterwards."""
+        group = self._cluster["headGroupSpec"] if kind == "head" else self._cluster["workerGroupSpecs"][0]
+        hook = group["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        output, _ = container.exec(hook).communicate(timeout=PATIENCE)
+        assert output == ""
+        container.wait()
+        assert container.processes() == []
+
+    def may_submit(self) -> Container:
+        """The submitter's init container, which alone may ask the API server."""
+        (not_failed,) = self._submitter["initContainers"]
+        (account,) = [mount["mountPath"] for mount in not_failed["volumeMounts"] if mount["name"] == "api-access"]
+        return self._container(not_failed, not_failed["command"], {account: self._account}, **self._api)
 
     def submit(self, name: str) -> subprocess.Popen[str]:
-        """What KubeRay's BuildJobSubmitCommand makes of the entrypoint."""
-        address, ray = self.ray.address, f"{BIN / 'ray'} job"
+        """The submitter's command, KubeRay's BuildJobSubmitCommand."""
+        address, ray = f"http://{self.dashboard}", "ray job"
+        healthy = f"import urllib.request; r=urllib.request.urlopen('{address}/api/gcs_healthz', timeout=5)"
         command = (
+            f"until python -c \"{healthy}; exit(0 if b'success' in r.read() else 1)\" >/dev/null 2>&1 ; "
+            f'do echo "Waiting for Ray Dashboard GCS to become healthy at {address} ..." ; sleep 2 ; done ; '
             f"if ! {ray} status --address {address} {name} >/dev/null 2>&1 ; then "
             f"{ray} submit --address {address} --no-wait --submission-id {name} -- {self.entrypoint} ; fi ; "
             f"{ray} logs --address {address} --follow {name}"
         )
+        environment = self._environment(self._submitter["containers"][0])
         return subprocess.Popen(
-            ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            ["/bin/bash", "-ce", "--", command],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     def state(self, name: str) -> str:
-        with urllib.request.urlopen(f"{self.ray.address}/api/jobs/{name}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{self.dashboard}/api/jobs/{name}", timeout=30) as answer:
             return str(yaml.safe_load(answer.read())["status"])
+
+    def _environment(self, container: Object) -> dict[str, str]:
+        """The container's own, and what image and KubeRay add."""
+        added = {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "RAY_ADDRESS": f"127.0.0.1:{self._gcs}",
+            "RAY_USAGE_STATS_KUBERAY_IN_USE": "1",
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_raylet_start_wait_time_s": "900",  # this machine may be busy
+        }
+        return {**self._namespace.environment(container), **added}
+
+    def _container(
+        self, container: Object, command: list[str], volumes: dict[str, Path] | None = None, **more: str
+    ) -> Container:
+        log = self._folder / f"{next(self._started)}-{container['name']}.log"
+        environment = self._environment(container) | more
+        return Container(command, environment, log, {SHARED: self._namespace.folder / "mnt", **(volumes or {})})
+
+    def _ray(self, group: Object, parameters: Mapping[str, object], *, head: bool) -> Container:
+        """KubeRay's parameters over the RayJob's, with addresses and sizes of this machine."""
+        here = {
+            "dashboard-agent-listen-port": free_port(),
+            "metrics-export-port": free_port(),
+            "node-ip-address": "127.0.0.1",
+            "object-store-memory": 100_000_000,
+            "min-worker-port": 0,
+            "max-worker-port": 0,
+            "temp-dir": self._temporary / str(next(self._started)),
+        }
+        words = ray_start({**group["rayStartParams"], **parameters, **here}, head=head)
+        started = self._container(group["template"]["spec"]["containers"][0], words)
+        try:
+            until(lambda: "Ray runtime started" in started.log.read_text(), started)
+        except BaseException:
+            started.kill()
+            raise
+        return started
+
+
+def state(namespace: Namespace) -> str:
+    """What the ledger says of the sweep."""
+    ledger = Ledger.open(namespace.secrets["gradsweep-database"]["ledger-url"])
+    assert ledger is not None
+    with closing(ledger):
+        return ledger.sweeps()[0].status
 
 
 def epochs(namespace: Namespace) -> int:
@@ -228,32 +320,60 @@ def epochs(namespace: Namespace) -> int:
         return sum(c.epoch + 1 for sweep in sweeps for c in ledger.configurations(sweep))
 
 
-def test_a_sweep_survives_the_loss_of_its_head(
-    rayjob: Object, namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = Pods(rayjob, namespace, tmp_path / "first")
-    submitter = first.submit("entry-1")
-    try:
-        until(lambda: epochs(namespace) >= 3, submitter)
-    finally:
-        first.ray.kill(first.ray.head)
-        first.ray.close()
-        os.killpg(submitter.pid, signal.SIGKILL)
-        submitter.communicate()
-    before = epochs(namespace)
-    assert 3 <= before < 52, "it was through already"
+@pytest.fixture
+def pods(rayjob: Object, namespace: Namespace, address: str, tmp_path: Path) -> Iterator[Pods]:
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as temporary:
+        yield Pods(rayjob, namespace, address, tmp_path, Path(temporary))
 
-    second = Pods(rayjob, namespace, tmp_path / "second")
-    try:
-        output, _ = second.submit("entry-2").communicate(timeout=PATIENCE)
-        assert second.state("entry-2") == "SUCCEEDED", output
+
+def test_a_sweep_survives_the_loss_of_its_worker_and_its_head(
+    pods: Pods, rayjob: Object, namespace: Namespace, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are drained. (Those that are killed: tests/faults/test_cluster.py.)"""
+    running = {"jobDeploymentStatus": "Running", "dashboardURL": pods.dashboard}
+    cluster.put("rayjobs", rayjob | {"status": running})
+    with ExitStack() as stack:
+
+        def started(container: Container) -> Container:
+            stack.callback(container.kill)
+            return container
+
+        head, worker = started(pods.head()), started(pods.worker())
+        assert started(pods.may_submit()).wait() == 0
+        submitter = pods.submit("entry-1")
+        stack.callback(submitter.kill)
+        until(lambda: epochs(namespace) >= 3, submitter)
+        pods.pre_stop("worker", worker)
+        worker, before = started(pods.worker()), epochs(namespace)
+        until(lambda: epochs(namespace) > before, submitter)
+
+        pods.pre_stop("head", head)
+        # As after a crash, so that it is submitted again, in the same RayJob.
+        output, _ = submitter.communicate(timeout=PATIENCE)
+        assert submitter.returncode == 1, output
+        assert "Interrupted. To continue: gradsweep resume entry --to k8s://gradsweep" in output
+        assert state(namespace) == "killed"
+        assert (before := epochs(namespace)) < EPOCHS, "it was through already"
+        worker.kill()
+
+        waits = started(pods.may_submit())
+        until(lambda: waits.log.read_text() == "waiting for the head of the RayJob entry\n", waits)
+        head, worker = started(pods.head()), started(pods.worker())
+        assert waits.wait() == 0
+        submitter = pods.submit("entry-1")
+        stack.callback(submitter.kill)
+        output, _ = submitter.communicate(timeout=PATIENCE)
+        assert pods.state("entry-1") == "SUCCEEDED", output
         assert "of `paper` higher than that of `plain`" in output  # the verdict
         # KubeRay tries again what it has not seen end: nothing is left to do, and that is no failure.
-        again, _ = second.submit("entry-3").communicate(timeout=PATIENCE)
-        assert second.state("entry-3") == "SUCCEEDED", again
-    finally:
-        second.ray.close()
-    assert epochs(namespace) == 52
+        again, _ = pods.submit("entry-2").communicate(timeout=PATIENCE)
+        assert pods.state("entry-2") == "SUCCEEDED", again
+        # But not in a RayJob that has failed meanwhile.
+        cluster.set_status("entry", **running | {"jobDeploymentStatus": "Failed", "reason": "DeadlineExceeded"})
+        refused = started(pods.may_submit())
+        assert refused.wait() == 1
+        assert refused.log.read_text() == "no driver is started: the RayJob entry is Failed (DeadlineExceeded)\n"
+    assert epochs(namespace) == EPOCHS
 
     # The records are behind MLflow's password, and all of them are there.
     assert answers(f"{namespace.mlflow}/api/2.0/mlflow/experiments/search?max_results=5") == 401

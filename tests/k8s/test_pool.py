@@ -14,6 +14,7 @@ import yaml
 
 from sweeps.targets.kubernetes.pool import Head, Pod, Pool, Workers, read_pool, write_pool
 from sweeps.targets.kubernetes.rayjob import render
+from sweeps.targets.target import RESUME_COMMAND
 
 Object = dict[str, Any]
 IMAGE = "registry.example.com/gradsweep:0.2.0"
@@ -31,7 +32,13 @@ def written() -> Object:
 @pytest.fixture(scope="module")
 def full() -> Object:
     """The RayJob on the pool of full_pool.yaml."""
-    return render("alpha-r", "name: alpha-r\n", read_pool(FULL.read_text()), packs=8, resume="gradsweep resume alpha-r")
+    return render(
+        "alpha-r",
+        "name: alpha-r\n",
+        read_pool(FULL.read_text()),
+        packs=8,
+        commands={RESUME_COMMAND: "gradsweep resume alpha-r"},
+    )
 
 
 def templates(rayjob: Object) -> dict[str, Object]:

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from sweeps.targets.kubernetes.rayjob import DOCUMENTS, SHARED, render
+from sweeps.targets.target import RESUME_COMMAND
 from tests.k8s.containers import Container, ray_start
 from tests.service.cluster import free_port
 from tests.service.command import until
@@ -117,7 +118,8 @@ def head(request: pytest.FixtureRequest, parts: SimpleNamespace, tmp_path: Path)
     """With a driver that trains."""
     _, _, pool = parts.job("dev")
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as temporary:
-        started = Head(render("entry", SPEC, pool, resume=RESUME), tmp_path, Path(temporary), SHELLS[request.param])
+        rayjob = render("entry", SPEC, pool, commands={RESUME_COMMAND: RESUME})
+        started = Head(rayjob, tmp_path, Path(temporary), SHELLS[request.param])
         try:
             started.submit()
             until(lambda: started.epochs() > 0)

@@ -89,9 +89,10 @@ class Mirrors:
     def wait(
         self, patience: float, check: Callable[[], None], say: Callable[[int], None], seconds: float = float("inf")
     ) -> int:
-        """Until they have everything, or have taken nothing for `patience` seconds; what they lacked at most.
+        """Until they have everything, or can take nothing for `patience` seconds; what they lacked at most.
 
-        At most for `seconds`. `check` is called again and again, and `say` is told from time to time how much is left.
+        One that is slow is waited for, at most for `seconds`. `check` is called again and again, and `say` is told from
+        time to time how much is left.
         """
         asked = since = told = time.monotonic()
         end = since + seconds
@@ -99,7 +100,7 @@ class Mirrors:
         # A mirror that was lost lacks everything, which is known when it has been looked at.
         while (left := self.waiting()) or any(follower.fresh for follower in self._followers):
             now, most = time.monotonic(), max(most, left)
-            if left != before:
+            if left != before or any(follower.at_work for follower in self._followers):
                 before, since = left, now
             if now - since >= patience or now >= end:
                 break
@@ -139,12 +140,18 @@ class _Follower(threading.Thread):
         self.problem = ""  # why nothing is taken, in a line
         self.fresh = True
         self.rebuild = False
+        self._worked = True  # whether there was anything to do, as far as is known
         self._mirror, self._ledger, self._sweep = mirror, ledger, sweep
         lock_file = store.mirror_lock_file(sweep, mirror.name)
         self._lock = mirror_lock(store.ledger_url, sweep, mirror.name, lock_file)
         self._own: Callable[[], bool] = lambda: False
         self._wake = threading.Event()
         self._deadline, self._ending = float("inf"), False
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it is writing, and nothing is in its way."""
+        return self._worked and not self.problem and self.is_alive()
 
     def end(self, deadline: float) -> None:
         """One more try at once, then as much as there is time for."""
@@ -155,7 +162,7 @@ class _Follower(threading.Thread):
         retrying = Retrying(wait=_wait, stop=self._given_up, sleep=self._pause, reraise=True)
         with closing(self._mirror), self._lock as self._own, suppress(Exception):  # which has been noted
             while True:
-                worked = retrying(self._round)
+                worked = self._worked = retrying(self._round)
                 if self.problem:
                     log.info("%s is written again", self._mirror.title)
                     self.problem = ""
@@ -166,6 +173,7 @@ class _Follower(threading.Thread):
 
     def _round(self) -> bool:
         if not self._own():
+            self._worked = False
             return False
         self._ending = self._deadline < float("inf")
         try:

@@ -33,12 +33,14 @@ def main() -> int:
         print(f"PID 1 does not run Ray here: {' '.join(running.get(1, ['not to be seen']))}", file=sys.stderr)
         return 1
     _end([process for process, words in running.items() if _is_driver(words)])
-    for process, words in running.items():
-        if Path(words[0]).name == "gcs_server":  # a head's: `ray start` kills the others when it is gone
+    running = dict(_processes())
+    starters = {process: words for process, words in running.items() if _starts_ray(words)}
+    if any("--head" in words for words in starters.values()):
+        # `ray start` ends when the others are gone. At a SIGTERM it would let them close their connections.
+        for process in running.keys() - starters - {1, os.getpid()}:
             _send(process, signal.SIGKILL)
-            return 0
-    for process, words in running.items():
-        if "--block" in words and ("ray", "start") in pairwise(Path(word).name for word in words):
+    else:
+        for process in starters:
             _send(process, signal.SIGTERM)
     return 0
 
@@ -54,6 +56,11 @@ def _processes() -> Iterator[tuple[int, Sequence[str]]]:
 def _is_driver(words: Sequence[str]) -> bool:
     """Whether it is `gradsweep run`, started by whatever Python; a shell has its command as one word."""
     return ("gradsweep", "run") in pairwise(Path(word).name for word in words)
+
+
+def _starts_ray(words: Sequence[str]) -> bool:
+    """Whether it is `ray start --block`, which watches over the others of Ray's processes."""
+    return "--block" in words and ("ray", "start") in pairwise(Path(word).name for word in words)
 
 
 def _end(drivers: Sequence[int]) -> None:
