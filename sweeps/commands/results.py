@@ -44,7 +44,8 @@ def report(
     spec, _, verdict, known = _judged(name, store)
     told = spec.search.from_ if spec.search else None
     state, tags, note = known["state"], known["tags"], known["note"]
-    lead = "" if state == "finished" else f"{name} is {state}; these are the results so far.\n\n"
+    word = "has failed" if state == "failed" else f"is {state}"
+    lead = "" if state == "finished" else f"{name} {word}; these are the results so far.\n\n"
     lead += "".join(f"{key}: {text}\n\n" for key, text in (("Tags", ", ".join(tags)), ("Note", note)) if text)
     if told:
         lead += f"Before its first suggestion the sampler was told the results of {told}; "

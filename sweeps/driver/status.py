@@ -41,10 +41,10 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     """Counts, the best so far, whether a driver has it, what its mirrors lack. Raises SearchError for no such sweep.
 
     `best` is by fresh seeds as soon as something is complete on them, as in the verdict.
-    `state` is running (a driver has it; `process`, where it is on this machine), finished, or stopped (it can be
-    resumed), also where its driver was killed; `problem` is why its driver failed, "" where it did not. `progress` is
-    what its driver shows. Times are RFC 3339 in UTC, of a sweep that does not run the last that is known of it;
-    `seconds` are those between them, or until now.
+    `state` is running (a driver has it; `process`, where it is on this machine), finished, failed (its driver did;
+    `problem` says why, and is "" otherwise), or stopped, also where its driver was killed; both can be resumed.
+    `progress` is what its driver shows. Times are RFC 3339 in UTC, of a sweep that does not run the last that is known
+    of it; `seconds` are those between them, or until now.
     """
     with opened(name, store) as (ledger, sweep):
         # Asked first: a driver that ends while this reads has not left the sweep unfinished.
@@ -65,10 +65,12 @@ def look_at(name: str, store: Store) -> dict[str, Any]:
     so_far = so_far if process else so_far.stopped
     first, total = so_far.best, so_far.counts.total
     state = "running" if process else "finished" if so_far.counts.ended >= total else "stopped"
+    if state == "stopped" and sweep.status == "failed":
+        state = "failed"
     return {
         "name": name,
         "state": state,
-        "problem": sweep.note.partition("\n")[0] if state == "stopped" and sweep.status == "failed" else "",
+        "problem": sweep.note.partition("\n")[0] if state == "failed" else "",
         "process": process,
         "started": _time(sweep.begun),
         "finished": _time(end) if end else "",

@@ -71,8 +71,7 @@ class LocalTarget:
 
     def status(self, name: str) -> SweepStatus:
         recorded = look_at(name, self._store)
-        problem = recorded["problem"]
-        status = SweepStatus(name, "failed" if problem else recorded["state"], problem, recorded=recorded)
+        status = SweepStatus(name, recorded["state"], recorded["problem"], recorded=recorded)
         return with_next(status, "", self._option)
 
     def logs(self, name: str, follow: bool) -> Iterator[str]:

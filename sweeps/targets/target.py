@@ -161,7 +161,7 @@ def recorded(name: str, store: str | None) -> Mapping[str, Any] | None:
 
 
 def with_records(status: SweepStatus, records: Mapping[str, Any] | None) -> SweepStatus:
-    """With what its store says: a driver whose time was up has ended well, but its sweep can be resumed."""
+    """With what its store says: a driver whose time was up has ended well, but its sweep is not finished."""
     stopped = status.state == "finished" and records is not None and records["state"] == "stopped"
     return replace(status, state="stopped" if stopped else status.state, recorded=records)
 

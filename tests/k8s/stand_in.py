@@ -36,9 +36,10 @@ class Cluster:
     def __init__(self) -> None:
         self.rayjobs: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
-        self.logs: dict[str, list[str]] = {}
+        self.logs: dict[str, list[str]] = {}  # POD, for a submitter's, or POD/CONTAINER
         self.fault: tuple[int, Object | str] | None = None  # what every request is answered with
         self.strict = False  # nobody may read the namespace itself, as with our Role
+        self.no_logs = False  # a Pod is gone when its log is asked for
         self.slow_to_delete = False  # a deleted RayJob stays until the operator takes it
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.changed = threading.Condition()
@@ -66,7 +67,7 @@ class Cluster:
             "creationTimestamp": created,
             "labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()},
         }
-        self.put("pods", {"metadata": metadata, "status": {"phase": "Running"} | status})
+        self.put("pods", {"metadata": metadata, "spec": {"nodeName": "a"}, "status": {"phase": "Running"} | status})
 
     def run(self, sweep: str, **status: Any) -> None:
         """As a sweep is whose driver runs, in a head of its own."""
@@ -190,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, {"items": items, "metadata": {"resourceVersion": "1"}})
 
     def log(self, pod: str, query: dict[str, str]) -> None:
-        if pod not in self.cluster.pods:
+        if pod not in self.cluster.pods or self.cluster.no_logs:
             return self.send(404, failure(404, "NotFound", f'pods "{pod}" not found', name=pod, kind="pods"))
         for container in self.cluster.pods[pod]["status"].get("containerStatuses", []):
             if waiting := container["state"].get("waiting"):
@@ -201,7 +202,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain")
         self.send_header("Connection", "close")
         self.end_headers()
-        text = "".join(self.cluster.logs.get(pod, []))
+        container = query["container"]
+        text = "".join(self.cluster.logs.get(pod if container == "ray-job-submitter" else f"{pod}/{container}", []))
         lines = text.splitlines(keepends=True)
         for line in lines[-int(query.get("tailLines", len(lines) or 1)) :]:
             self.wfile.write(line.encode())

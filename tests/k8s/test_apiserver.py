@@ -1,7 +1,7 @@
 """The manifests and the client against a real API server, where KUBEBUILDER_ASSETS names its programs.
 
-No kubelet, no controllers, no KubeRay: a test plays the operator and sets a RayJob's status; Pods are only ever asked
-for with a dry run, which passes every admission and creates nothing.
+No kubelet, no controllers, no KubeRay: a test plays the operator and sets a RayJob's status; but for one head, Pods are
+only ever asked for with a dry run, which passes every admission and creates nothing.
 """
 
 from __future__ import annotations
@@ -34,11 +34,9 @@ def finalize(server: Server, name: str, *finalizers: str) -> None:
     server.kubectl("patch", "rayjobs.ray.io", name, "--namespace=gradsweep", "--type=merge", f"-p={patch}")
 
 
-def set_status(server: Server, name: str, **status: Any) -> None:
+def set_status(server: Server, name: str, kind: str = "rayjobs.ray.io", **status: Any) -> None:
     patch = json.dumps({"status": status})
-    server.kubectl(
-        "patch", "rayjobs.ray.io", name, "--namespace=gradsweep", "--subresource=status", "--type=merge", f"-p={patch}"
-    )
+    server.kubectl("patch", kind, name, "--namespace=gradsweep", "--subresource=status", "--type=merge", f"-p={patch}")
 
 
 def test_the_gpu_pool_is_accepted_but_for_kueues_own(ready: Server, parts: SimpleNamespace) -> None:
@@ -82,7 +80,7 @@ def test_a_sweep_from_submit_to_its_end(ready: Server, target: KubernetesTarget,
     assert target.status("one").state == "queued"
     set_status(ready, "one", jobDeploymentStatus="Running", jobStatus="RUNNING")
     found = target.status("one")
-    assert found.state == "running" and "RayJob Running" in found.detail
+    assert found.state == "starting" and "RayJob Running" in found.detail and "there is no head now" in found.detail
     with pytest.raises(TargetError, match="no output yet"):
         list(target.logs("one", False))
     set_status(ready, "one", jobDeploymentStatus="Failed", jobStatus="FAILED", message="the head was lost")
@@ -107,6 +105,31 @@ def test_stop_waits_until_the_operator_lets_go(ready: Server, target: Kubernetes
     finalize(ready, "held")
     stopping.join(timeout=60)
     assert stopped == ["stopped"]
+
+
+def test_no_second_driver_while_the_old_head_is_there(
+    ready: Server, target: KubernetesTarget, parts: SimpleNamespace
+) -> None:
+    target.submit(*sweep("again", parts))
+    template = render(*parts.job("dev", "again"))["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
+    head = pod("again-head", template["spec"])
+    head["metadata"]["labels"] = template["metadata"]["labels"]
+    ready.apply(head)
+    set_status(ready, "again-head", "pod", phase="Running")
+    set_status(ready, "again", jobDeploymentStatus="Running", jobStatus="RUNNING")
+    assert target.status("again").state == "running"
+    set_status(ready, "again", jobDeploymentStatus="Failed", reason="JobStatusCheckTimeoutExceeded")
+    assert "which is not retried" in target.status("again").detail
+    resuming = threading.Thread(target=target.resume, args=("again",))
+    resuming.start()
+    with pytest.raises(TargetError, match="no sweep again"):
+        while resuming.is_alive():
+            target.status("again")
+    assert resuming.is_alive()
+    ready.kubectl("delete", "pod", "again-head", "--namespace=gradsweep", "--grace-period=0", "--force")
+    resuming.join(timeout=60)
+    assert target.status("again").state == "queued"
+    assert target.stop("again").state == "stopped"
 
 
 def test_what_the_server_stores_is_what_was_sent(namespace: Namespace, parts: SimpleNamespace) -> None:

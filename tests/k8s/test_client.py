@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from logging import LogRecord, getLogger
+from logging.handlers import QueueHandler
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 
 import pytest
@@ -120,17 +124,68 @@ def test_following_does_not_go_back_to_tries_before_the_newest(
     assert list(namespace.logs("alpha-r", follow=True)) == ["resumed"]
 
 
-def test_delete_returns_when_the_rayjob_and_the_head_are_gone(
+def test_a_submitter_that_never_started_has_no_output(namespace: Namespace, cluster: Cluster, made: Object) -> None:
+    """Its check has failed: the API server would refuse to read the log of its container."""
+    namespace.create(made)
+    never = {"name": "ray-job-submitter", "state": {"waiting": {"reason": "PodInitializing"}}}
+    cluster.add_pod("alpha-r", "submitter", "old", "2026-08-19T10:00:00Z", phase="Failed")
+    cluster.add_pod("alpha-r", "submitter", "new", "2026-08-19T11:00:00Z", phase="Failed", containerStatuses=[never])
+    cluster.logs = {"alpha-r-old": ["epoch 1\n"]}
+    assert list(namespace.logs("alpha-r")) == ["epoch 1"]
+
+
+def test_the_last_line_is_the_drivers(namespace: Namespace, cluster: Cluster, made: Object) -> None:
+    namespace.create(made)
+    cluster.add_pod("alpha-r", "submitter", "s", phase="Succeeded")
+    ray = "2026-08-19 10:00:00,092\tSUCC cli.py:66 -- \x1b[32m{}\x1b[39m\n"
+    frame = [ray.format(line) for line in ("-" * 29, "Job 'alpha-r-x7d9f' succeeded", "-" * 29)]
+    cluster.logs["alpha-r-s"] = ["epoch 1\n", "\x1b[1mthe claim is confirmed\x1b[0m\n", *frame, "\n"]
+    assert namespace.last_line("alpha-r") == "the claim is confirmed"
+    assert not any("\x1b" in line for line in namespace.logs("alpha-r"))
+
+
+def test_following_ends_where_the_pod_is_deleted_with_the_sweep(
     namespace: Namespace, cluster: Cluster, made: Object
+) -> None:
+    namespace.create(made)
+    cluster.add_pod("alpha-r", "submitter", "one")
+    cluster.logs = {"alpha-r-one": ["epoch 1\n", "epoch 2\n"]}
+    following = namespace.logs("alpha-r", follow=True)
+    assert next(following) == "epoch 1"
+    cluster.add_pod("alpha-r", "submitter", "two", "2026-08-19T11:00:00Z")
+    cluster.no_logs = True  # gone between the list of Pods and the request for the log
+    assert next(following) == "epoch 2"
+    threading.Timer(0, cluster.take, ("rayjobs", "alpha-r")).start()
+    assert list(following) == []
+
+
+@pytest.fixture
+def told() -> Iterator[Callable[[], str]]:
+    """The next line that a user hears, without its seconds."""
+    lines: SimpleQueue[LogRecord] = SimpleQueue()
+    handler, log = QueueHandler(lines), getLogger("gradsweep")
+    log.addHandler(handler)
+    level, _ = log.level, log.setLevel("INFO")
+    yield lambda: re.sub(r" \(\d+ s\)$", "", lines.get(timeout=30).getMessage())
+    log.setLevel(level)
+    log.removeHandler(handler)
+
+
+def test_delete_returns_when_the_rayjob_and_the_head_are_gone(
+    namespace: Namespace, cluster: Cluster, made: Object, told: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     namespace.create(made)
     cluster.slow_to_delete = True
     cluster.add_pod("alpha-r", "head", "head")
     deleting = threading.Thread(target=namespace.delete, args=("alpha-r",))
     deleting.start()
-    cluster.wait_until_deleting("alpha-r")
+    assert told() == "alpha-r: waiting for KubeRay's operator to stop the driver"
+    monkeypatch.setattr("sweeps.targets.kubernetes.client.TELL_SECONDS", 0)
+    assert told() == "alpha-r: waiting for KubeRay's operator to stop the driver"  # again, as nothing has changed
     cluster.take("rayjobs", "alpha-r")
-    cluster.wait_for(PODS)
+    while "operator" in (line := told()):
+        pass
+    assert line == "alpha-r: waiting for the head's Pod to end (alpha-r-head on node a)"
     assert deleting.is_alive()
     cluster.take("pods", "alpha-r-head")
     deleting.join(timeout=30)
@@ -171,6 +226,15 @@ def test_a_sweep_that_is_not_there(namespace: Namespace) -> None:
 FORBIDDEN = 'rayjobs.ray.io is forbidden: User "ann" cannot create resource "rayjobs" in API group "ray.io"'
 QUOTA = 'rayjobs.ray.io "alpha-r" is forbidden: exceeded quota: gradsweep, requested: count/rayjobs.ray.io=1'
 WEBHOOK = 'admission webhook "vrayjob.kb.io" denied the request: spec.suspend'
+# The API server's own words; the code is the one that the policy's validation names.
+POLICY = (
+    "rayjobs.ray.io \"alpha-r\" is forbidden: ValidatingAdmissionPolicy 'gradsweep-rayjobs' with binding "
+    "'gradsweep-rayjobs' denied request: containers must run the image of the pool"
+)
+DENIED = (
+    "namespace gradsweep .*refuses sweep alpha-r: containers must run the image of the pool "
+    r"\(a rule of the policy 'gradsweep-rayjobs', which the cluster's owner has set\)"
+)
 STRICT = 'RayJob in version "v1" cannot be handled: strict decoding error: unknown field "spec.x"'
 
 
@@ -186,6 +250,8 @@ STRICT = 'RayJob in version "v1" cannot be handled: strict decoding error: unkno
         ),
         (403, failure(403, "Forbidden", QUOTA, kind="rayjobs"), "is full: .*exceeded quota", 1),
         (403, failure(403, "Forbidden", WEBHOOK), "refuses sweep alpha-r: .*spec.suspend", 2),
+        (403, failure(403, "Forbidden", POLICY, name="alpha-r", kind="rayjobs"), DENIED, 2),
+        (422, failure(422, "Invalid", POLICY, name="alpha-r", kind="rayjobs"), DENIED, 2),
         (404, failure(404, "NotFound", 'namespaces "x" not found', kind="namespaces"), "no namespace gradsweep", 2),
         (404, "404 page not found\n", "has no rayjobs.ray.io/v1: .*KubeRay", 2),
         (404, failure(404, "NotFound", "the server could not find the requested resource"), "has no rayjobs.ray.io", 2),

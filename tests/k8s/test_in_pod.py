@@ -227,6 +227,16 @@ def test_the_autoscaler_is_started_again_and_ends_at_sigterm(tmp_path: Path) -> 
     assert "the autoscaler has ended with status 3; it is started again\n" in container.log.read_text()
 
 
+def test_a_check_that_waits_ends_at_sigterm(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sweeps.targets.kubernetes.in_pod.preflight"]
+    container = Container(command, os.environ | {"GRADSWEEP_VERSION": "9.9.9"}, tmp_path / "log")
+    try:
+        until(lambda: "gradsweep 9.9.9" in container.log.read_text(), 60)
+    finally:
+        container.terminate()
+    assert container.wait() == 1
+
+
 def test_by_itself_a_command_as_pid_1_ignores_sigterm(tmp_path: Path) -> None:
     """As KubeRay starts the autoscaler, `/bin/bash -c -- "ray kuberay-autoscaler ..."`."""
     quiet = f"{sys.executable} -c \"import time; print('up', flush=True); time.sleep(9999)\""

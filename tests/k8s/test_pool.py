@@ -14,6 +14,7 @@ import yaml
 
 from sweeps.targets.kubernetes.pool import Head, Pod, Pool, Workers, read_pool, write_pool
 from sweeps.targets.kubernetes.rayjob import render
+from sweeps.targets.target import RESUME_COMMAND
 
 Object = dict[str, Any]
 IMAGE = "registry.example.com/gradsweep:0.2.0"
@@ -36,7 +37,7 @@ def full() -> Object:
         "name: alpha-r\n",
         read_pool(FULL.read_text()),
         packs=8,
-        told={"GRADSWEEP_RESUME_COMMAND": "gradsweep resume alpha-r"},
+        commands={RESUME_COMMAND: "gradsweep resume alpha-r"},
     )
 
 

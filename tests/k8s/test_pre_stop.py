@@ -119,9 +119,8 @@ def head(request: pytest.FixtureRequest, parts: SimpleNamespace, tmp_path: Path)
     """With a driver that trains."""
     _, _, pool = parts.job("dev")
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as temporary:
-        started = Head(
-            render("entry", SPEC, pool, told={RESUME_COMMAND: RESUME}), tmp_path, Path(temporary), SHELLS[request.param]
-        )
+        rayjob = render("entry", SPEC, pool, commands={RESUME_COMMAND: RESUME})
+        started = Head(rayjob, tmp_path, Path(temporary), SHELLS[request.param])
         try:
             started.submit()
             until(lambda: started.epochs() > 0)

@@ -11,6 +11,7 @@ import yaml
 
 from sweeps.targets.kubernetes.pool import Redis, read_pool
 from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render, version_of
+from sweeps.targets.target import RESUME_COMMAND
 
 
 def test_the_spec_and_the_pool_come_back(parts: SimpleNamespace) -> None:
@@ -63,7 +64,7 @@ def test_the_preflight_sees_what_the_driver_sees_but_no_secret(rayjob: dict[str,
 
 
 def test_the_driver_knows_how_long_it_has_and_how_its_user_goes_on(parts: SimpleNamespace) -> None:
-    rayjob = render(*parts.job("dev"), told={"GRADSWEEP_RESUME_COMMAND": "gradsweep resume alpha-r --to k8s://team"})
+    rayjob = render(*parts.job("dev"), commands={RESUME_COMMAND: "gradsweep resume alpha-r --to k8s://team"})
     env = parts.pod_specs(rayjob)["head"]["containers"][0]["env"]
     told = {entry["name"]: entry.get("value") for entry in env}
     assert told["GRADSWEEP_RESUME_COMMAND"] == "gradsweep resume alpha-r --to k8s://team"

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,9 @@ import pytest
 import yaml
 
 from sweeps.cli import _status
-from sweeps.targets.kubernetes.rayjob_status import DEPLOYMENT, pods_in_words
 from sweeps.targets.kubernetes.target import KubernetesTarget
-from sweeps.targets.target import STATES, target_at
-from tests.k8s.stand_in import NAMESPACE, RAYJOBS, Cluster, Object, failure
+from sweeps.targets.target import target_at
+from tests.k8s.stand_in import NAMESPACE, PODS, RAYJOBS, Cluster, failure
 from tracking.ledger import Ledger
 from tracking.results import sweeps
 from tracking.store import Store
@@ -59,6 +59,10 @@ def refused(call: Callable[[], object], words: str, exit_code: int = 2) -> None:
 def test_submit_creates_one_object_and_says_where_to_look(target: KubernetesTarget, cluster: Cluster) -> None:
     submitted = target.submit(*sweep("alpha-r"))
     assert [(method, path) for method, path, _ in cluster.requests if method != "GET"] == [("POST", RAYJOBS)]
+    head = cluster.rayjobs["alpha-r"]["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    told = {entry["name"]: entry.get("value") for entry in head["env"]}
+    assert told["GRADSWEEP_RESUME_COMMAND"] == submitted.look["resume"]
+    assert told["GRADSWEEP_UI_COMMAND"] == submitted.look["ui"]
     assert submitted.look["logs"] == "gradsweep logs alpha-r -f --to k8s://gradsweep"
     assert "port-forward service/mlflow" in submitted.look["ui"] and not submitted.manifest
     assert target.status("alpha-r").state == "queued"
@@ -159,37 +163,6 @@ def test_a_status_has_the_rayjobs_words_and_the_stores_counts(
     assert found["detail"] == f"no RayJob in {TO} any more"
 
 
-def test_why_pods_do_not_run() -> None:
-    def pod(component: str, **status: object) -> Object:
-        return {"metadata": {"labels": {"app.kubernetes.io/component": component}}, "status": status}
-
-    def waiting(reason: str, message: str = "") -> list[Object]:
-        return [{"name": "x", "state": {"waiting": {"reason": reason, "message": message}}}]
-
-    assert pods_in_words([]) == ""
-    assert pods_in_words([pod("head", phase="Pending", containerStatuses=waiting("ContainerCreating"))]) == (
-        "0 of 1 Pods run"
-    )
-    image = waiting("ImagePullBackOff", "Back-off pulling gradsweep:0.2.0")
-    secret = waiting("CreateContainerConfigError", 'secret "gradsweep-database" not found')
-    found = pods_in_words(
-        [
-            pod("head", phase="Pending", containerStatuses=secret),
-            pod("worker", phase="Pending", initContainerStatuses=image),
-            pod("worker", phase="Pending", initContainerStatuses=image),
-            pod("submitter", phase="Succeeded"),
-        ]
-    )
-    assert found == (
-        '0 of 3 Pods run (head: CreateContainerConfigError secret "gradsweep-database" not found; '
-        "2 x worker: ImagePullBackOff Back-off pulling gradsweep:0.2.0)"
-    )
-
-
-def test_every_state_is_one_of_the_contracts() -> None:
-    assert set(DEPLOYMENT.values()) <= set(STATES)
-
-
 def test_logs(target: KubernetesTarget, cluster: Cluster) -> None:
     target.submit(*sweep("alpha-r"))
     refused(lambda: list(target.logs("alpha-r", False)), "no output yet", 1)
@@ -197,6 +170,101 @@ def test_logs(target: KubernetesTarget, cluster: Cluster) -> None:
     cluster.logs["alpha-r-s"] = ["one\n", "two\n"]
     cluster.set_status("alpha-r", jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
     assert list(target.logs("alpha-r", False)) == list(target.logs("alpha-r", True)) == ["one", "two"]
+
+
+def submitted(cluster: Cluster, target: KubernetesTarget, *output: str) -> None:
+    target.submit(*sweep("alpha-r"))
+    cluster.add_pod("alpha-r", "submitter", "s", phase="Succeeded")
+    cluster.logs["alpha-r-s"] = [f"{line}\n" for line in output]
+
+
+AGAIN = f"gradsweep resume alpha-r --to {TO}"
+
+
+def test_following_ends_with_the_sweeps_own_exit_status(
+    target: KubernetesTarget, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def follow() -> tuple[int, str, str]:
+        return _status(["logs", "alpha-r", "-f", "--to", TO]), *capsys.readouterr()
+
+    submitted(cluster, target, "epoch 1")
+    cluster.end("alpha-r")
+    assert follow() == (0, "epoch 1\n", "")
+    cluster.end("alpha-r", "Complete", "STOPPED")
+    assert follow() == (0, "epoch 1\n", f"sweep 'alpha-r' was stopped; to continue: {AGAIN}\n")
+    cluster.end("alpha-r", "Failed", "FAILED", reason="AppFailed", message="the driver ended with exit code 1")
+    status, out, err = follow()
+    assert (status, out) == (1, "epoch 1\n")
+    assert err == (
+        "gradsweep: sweep 'alpha-r' has failed: RayJob Failed, Ray job FAILED: the driver ended with exit code 1; "
+        f"to continue: {AGAIN}\n"
+    )
+    assert _status(["logs", "alpha-r", "--to", TO]) == 0  # who only looks has what they wanted
+
+
+def test_following_ends_where_the_rayjob_is_taken_away(
+    target: KubernetesTarget, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted(cluster, target, "epoch 1")
+    cluster.run("alpha-r")
+    statuses: list[int] = []
+    following = threading.Thread(target=lambda: statuses.append(_status(["logs", "alpha-r", "-f", "--to", TO])))
+    following.start()
+    cluster.wait_for(f"{PODS}/alpha-r-s/log")
+    cluster.take("rayjobs", "alpha-r")
+    following.join(timeout=60)
+    assert statuses == [0]
+    assert capsys.readouterr() == ("epoch 1\n", "sweep 'alpha-r' was stopped or deleted meanwhile\n")
+
+
+def test_a_status_ends_with_the_drivers_last_line_and_what_to_do(
+    target: KubernetesTarget, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status() -> list[str]:
+        assert _status(["status", "alpha-r", "--to", TO]) == 0
+        return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+    ray = "2026-08-19 10:00:00,092\tSUCC cli.py:67 -- \x1b[32mJob 'alpha-r-x7d9f' succeeded\x1b[39m"
+    submitted(cluster, target, "the claim is confirmed", ray)
+    cluster.end("alpha-r")
+    assert status()[-1] == "last line the claim is confirmed"
+    away = "Job status checks have been failing since 2026-08-19 10:00:00; exceeded timeout of 300s"
+    cluster.end("alpha-r", "Failed", "RUNNING", reason="JobStatusCheckTimeoutExceeded", message=away)
+    lines = status()
+    assert lines[1].startswith("state failed: ") and "which is not retried" in lines[1]
+    assert lines[-1] == f"next {AGAIN}"
+    cluster.run("alpha-r")
+    dead = {"name": "autoscaler", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+    cluster.add_pod("alpha-r", "head", "head", containerStatuses=[dead])
+    assert status()[-1] == f"next gradsweep stop alpha-r --to {TO}, then gradsweep submit SPEC --resume --to {TO}"
+
+
+def test_a_status_has_what_a_check_says_that_holds_its_pod(target: KubernetesTarget, cluster: Cluster) -> None:
+    """The head's looks again for minutes before it fails, so that what is wrong can be put right."""
+    target.submit(*sweep("alpha-r"))
+    cluster.set_status("alpha-r", jobDeploymentStatus="Initializing")
+    running = {"name": "preflight", "state": {"running": {"startedAt": "2026-08-19T10:00:00Z"}}}
+    cluster.add_pod("alpha-r", "head", "head", phase="Pending", initContainerStatuses=[running])
+    assert target.status("alpha-r").detail == "RayJob Initializing; 0 of 1 Pods run"  # it has said nothing yet
+    cluster.logs["alpha-r-head/preflight"] = ["the volume at /mnt/gradsweep can't be written: it belongs to user 0\n"]
+    status = target.status("alpha-r")
+    assert (status.state, status.detail) == (
+        "starting",
+        "RayJob Initializing; 0 of 1 Pods run "
+        "(head: preflight: the volume at /mnt/gradsweep can't be written: it belongs to user 0)",
+    )
+
+
+def test_list_and_status_say_the_same(target: KubernetesTarget, cluster: Cluster) -> None:
+    for name in ("with-a-head", "without"):
+        target.submit(*sweep(name))
+        cluster.run(name)
+    cluster.take("pods", "without-head")
+    listed = {status.name: (status.state, status.detail) for status in target.list()}
+    assert [state for state, _ in listed.values()] == ["running", "starting"]
+    for name, words in listed.items():
+        status = target.status(name)
+        assert (status.state, status.detail) == words
 
 
 def test_stop_waits_for_the_operator(target: KubernetesTarget, cluster: Cluster) -> None:
@@ -260,6 +328,61 @@ def test_submit_with_resume_takes_the_place_of_an_ended_one(target: KubernetesTa
     cluster.set_status("alpha-r", jobDeploymentStatus="Failed", jobStatus="FAILED")
     target.submit(*sweep("alpha-r", resume=True))
     assert "status" not in cluster.rayjobs["alpha-r"]
+
+
+@pytest.mark.parametrize(
+    ("command", "rayjob"),
+    [
+        *((command, rayjob) for command in ("resume", "submit --resume") for rayjob in ("Failed", "stopping")),
+        *((command, "gone") for command in ("submit", "submit --resume")),
+    ],
+)
+def test_there_are_never_two_drivers(command: str, rayjob: str, target: KubernetesTarget, cluster: Cluster) -> None:
+    """No new RayJob before the head of the old one is gone, also where the old RayJob has gone before its head."""
+    calls: dict[str, Callable[[], object]] = {
+        "resume": lambda: target.resume("alpha-r"),
+        "submit": lambda: target.submit(*sweep("alpha-r")),
+        "submit --resume": lambda: target.submit(*sweep("alpha-r", resume=True)),
+    }
+    target.submit(*sweep("alpha-r"))
+    cluster.run("alpha-r")
+    cluster.set_status("alpha-r", jobDeploymentStatus="Failed", jobStatus="RUNNING")
+    if rayjob == "stopping":
+        cluster.rayjobs["alpha-r"]["metadata"]["deletionTimestamp"] = "2026-08-19T11:00:00Z"
+    if rayjob == "gone":
+        cluster.take("rayjobs", "alpha-r")
+    waiting = threading.Thread(target=calls[command])
+    waiting.start()
+    if rayjob != "gone":
+        cluster.wait_for("DELETE")
+    # Twice: the head was there when it asked the first time.
+    for _ in range(2):
+        cluster.requests.clear()
+        cluster.wait_for(PODS)
+    assert waiting.is_alive() and "alpha-r" not in cluster.rayjobs
+    cluster.take("pods", "alpha-r-head")
+    waiting.join(timeout=30)
+    assert "status" not in cluster.rayjobs["alpha-r"]
+
+
+@pytest.mark.parametrize(("theirs", "named"), [("0.1.0", "0.1.0"), (None, "an older version")])
+def test_a_rayjob_of_another_version_is_not_resumed(
+    theirs: str | None, named: str, target: KubernetesTarget, cluster: Cluster
+) -> None:
+    submitted(cluster, target, "epoch 1")
+    cluster.end("alpha-r", "Failed", "FAILED")
+    annotations = cluster.rayjobs["alpha-r"]["metadata"]["annotations"]
+    assert annotations.pop("gradsweep/version") == version("gradsweep")
+    annotations |= {"gradsweep/version": theirs} if theirs else {}
+    words = f"with gradsweep {named}, and this is {version('gradsweep')}: .* submit SPEC --resume --to {TO} --pool"
+    refused(lambda: target.resume("alpha-r"), words)
+    assert "DELETE" not in [method for method, *_ in cluster.requests]
+    # All else goes on working, a new image included.
+    assert target.status("alpha-r").state == "failed" and list(target.logs("alpha-r", follow=False)) == ["epoch 1"]
+    assert [status.name for status in target.list()] == ["alpha-r"]
+    target.submit(*sweep("alpha-r", resume=True))
+    assert cluster.rayjobs["alpha-r"]["metadata"]["annotations"]["gradsweep/version"] == version("gradsweep")
+    assert target.stop("alpha-r").state == "stopped"
 
 
 def test_resume_of_what_is_not_there_says_how_else(target: KubernetesTarget, cluster: Cluster) -> None:

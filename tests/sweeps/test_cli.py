@@ -157,9 +157,10 @@ def test_the_report_of_a_stopped_sweep_does_not_call_it_running(
     assert say("run", "first.yaml", *words)[0] == 1
     status = json.loads(say("status", "half", "--json", *store)[1])
     report = json.loads(say("report", "half", "--json", *store)[1])
-    assert report["state"] == status["state"] == "stopped" and report["total"] == status["total"] == 2
+    assert report["state"] == status["state"] == "failed" and report["total"] == status["total"] == 2
+    assert status["detail"] == "SystemError: the driver dies"
     text = say("report", "half", *store)[1]
-    assert text.startswith("half is stopped; these are the results so far.") and "running" not in text
+    assert text.startswith("half has failed; these are the results so far.") and "running" not in text
     assert "half: 1 of 2 configurations (1 unfinished)." in text
     page = tmp_path / "half.html"
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:  # as where the driver is killed
@@ -351,3 +352,31 @@ def test_warnings_of_other_packages_are_for_whoever_looks_for_a_mistake(debug: s
     ended = subprocess.run(words, env=os.environ | {"GRADSWEEP_DEBUG": debug}, capture_output=True, text=True)
     assert ended.returncode == 0 and ended.stdout == ""
     assert ("careful" in ended.stderr) if debug else (ended.stderr == "")
+
+
+def test_a_driver_in_the_background_prints_what_its_user_can_run(
+    say: Say, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own commands would name paths of the machine that it runs on; its last line is the verdict."""
+    caplog.set_level("INFO", "gradsweep")
+    theirs = {word: f"gradsweep {word} theirs" for word in ("resume", "ui", "sync")}
+    for word, command in theirs.items():
+        monkeypatch.setenv(f"GRADSWEEP_{word.upper()}_COMMAND", command)
+    monkeypatch.setattr(service, "PATIENCE_SECONDS", 0.0)
+    words = ("run", "first.yaml", "--name", "second", "--executor", "in-process", "--store", "another")
+    status, out, err = say(*words, "--set", "tracking.uri=http://127.0.0.1:9")
+    assert (status, "gradsweep: the sweep is running" in err) == (0, True)
+    last = [line for line in out.splitlines() if line]
+    assert last[-2] == f"In the browser (the records are in http://127.0.0.1:9): {theirs['ui']}"
+    assert last[-1].startswith(
+        "second: 2 configurations (2 complete). validation.accuracy (higher is better): the best"
+    )
+    assert re.search(r" 2 claims: [^.:]*\.$", last[-1])
+    (lag,) = [line for line in caplog.messages if "not in MLflow yet" in line]
+    assert lag.endswith(f"to write them: {theirs['sync']}")
+    assert str(Path("another").absolute()) not in "\n".join(last + caplog.messages)
+    monkeypatch.setenv("GRADSWEEP_MIRROR_SECONDS", "0")
+    caplog.clear()
+    assert say(*words, "--resume", "--set", "tracking.uri=http://127.0.0.1:9")[0] == 0
+    (lag,) = [line for line in caplog.messages if "not in MLflow yet" in line]
+    assert lag.endswith("the mirror job delivers them")

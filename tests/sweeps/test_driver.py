@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from sweeps.driver.driver import Driver
 from sweeps.driver.kept import Kept
 from sweeps.driver.packs import End, Pack, PackReport, train_pack
 from sweeps.driver.progress import name_of
+from sweeps.driver.status import look_at
 from sweeps.spec.reading import SweepSpec, parse
 from tracking.ledger import Ledger
+from tracking.store import Store
 from tracking.types import Sweep
 from trainers.errors import SweepStopped
 
@@ -29,6 +32,15 @@ search:
   configurations: 3
 resources: {{pack: 3, concurrent: 1}}
 """
+
+# Of these, one diverges.
+SEARCH = SPEC.replace("epochs: 2", "epochs: 4").replace("  large:", "  wild: {{learning_rate: 1.0e+30}}\n  large:")
+SAMPLER, RANGE = "  sampler: {{name: random, seed: 0}}\n", "{{low: 0.5, high: 8.0, log: true}}"
+PROGRESS = {
+    "pruned": SEARCH.replace(SAMPLER, f"{SAMPLER}  pruner: {{{{name: hyperband, min_resource: 1}}}}\n"),
+    "confirmed": f"{SEARCH}confirm: {{{{top: 2, seeds: 2}}}}\n",
+    "copied": SEARCH.replace(RANGE, "[1.0, 2.0, 3.0]"),
+}
 
 Open = Callable[[], Driver]
 
@@ -133,6 +145,36 @@ def test_the_next_driver_goes_on_where_the_last_one_died(start: Open, ledger: Le
         finish(second, pack)
     assert states(ledger, sweep) == ["complete"] * 5
     assert sorted(recorded(ledger, sweep)) == [(n, e) for n in range(5) for e in range(3)]
+
+
+@pytest.mark.parametrize("kind", PROGRESS)
+def test_the_next_driver_is_as_far_as_the_last_one(kind: str, images: str, tmp_path: Path) -> None:
+    """A resume changes neither what is done nor the total, and `status` says the same."""
+    spec = parse(PROGRESS[kind].format(images=images))
+    store = Store.at(tmp_path / "store").create()
+    ledger = Ledger.create(store.ledger_url)
+    sweep = ledger.begin(Sweep("small", spec.to_yaml()))
+    deaths = 0
+
+    def start() -> Driver:
+        return Driver(spec, ledger, sweep, tmp_path / "packs", Kept(tmp_path / "kept"))
+
+    driver, epochs = start(), 0
+    while pack := driver.next_pack():
+        with closing(train_pack(pack, driver.states_file(pack.id))) as reports:
+            for report in reports:
+                driver.record(report)
+                epochs += 1
+                if epochs % 4 == 0:
+                    break
+        if epochs % 4 == 0:
+            before, driver, deaths = driver.progress, start(), deaths + 1
+            for progress in (driver.progress, look_at("small", store)["progress"]):
+                assert progress.counts == before.counts
+                assert (progress.epochs, progress.epochs_in_all) == (before.epochs, before.epochs_in_all)
+                assert (progress.records, progress.records_left) == (before.records, before.records_left)
+    assert deaths > 2 and driver.progress.epochs == driver.progress.epochs_in_all
+    ledger.close()
 
 
 def test_an_epoch_that_is_trained_twice_is_recorded_once(start: Open, ledger: Ledger, sweep: Sweep) -> None:

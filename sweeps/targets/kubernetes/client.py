@@ -25,7 +25,7 @@ import urllib3
 import yaml
 from kubernetes import client, config
 
-from sweeps.targets.kubernetes.pods_status import COMPONENT, INSTANCE
+from sweeps.targets.kubernetes.pods_status import COMPONENT, INSTANCE, running_check
 from sweeps.targets.kubernetes.rayjob import MARK, SUBMITTER
 from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
 from sweeps.targets.kubernetes.refusals import NameTaken, NoSuchSweep, refusal
@@ -121,6 +121,16 @@ class Namespace:
             pods: Sequence[Object] = json.loads(answer.data)["items"]
         return pods
 
+    def checks(self, pods: Sequence[Object]) -> Mapping[str, str]:
+        """What checks that still hold their Pods have said last, by Pod."""
+        said = {}
+        for pod in pods:
+            if check := running_check(pod):
+                name = pod["metadata"]["name"]
+                with suppress(TargetError):  # it may have ended meanwhile
+                    said[name] = last_line(self._output("", name, container=check, tail_lines=LAST_LINES))
+        return said
+
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """The driver's output as the submitter prints it, line by line.
 
@@ -193,12 +203,14 @@ class Namespace:
         with self._speaking(verb, sweep):
             return method("ray.io", "v1", self.name, "rayjobs", *arguments, _request_timeout=TIMEOUT, **options)
 
-    def _output(self, name: str, pod: str, *, follow: bool = False, tail_lines: int | None = None) -> Iterator[str]:
+    def _output(
+        self, name: str, pod: str, *, container: str = SUBMITTER, follow: bool = False, tail_lines: int | None = None
+    ) -> Iterator[str]:
         with self._speaking("read the log of", name):
             answer = self._core.read_namespaced_pod_log(
                 pod,
                 self.name,
-                container=SUBMITTER,
+                container=container,
                 follow=follow,
                 _preload_content=False,
                 _request_timeout=(TIMEOUT[0], SILENT_SECONDS if follow else TIMEOUT[1]),

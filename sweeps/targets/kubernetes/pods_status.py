@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from sweeps.targets.kubernetes.rayjob import NOT_FAILED, PREFLIGHT
 from sweeps.targets.output import last_words
 from trainers.errors import flat
 
@@ -18,13 +20,16 @@ COMPONENT, INSTANCE = "app.kubernetes.io/component", "app.kubernetes.io/instance
 AUTOSCALER = "autoscaler"  # KubeRay's name of that container
 
 
-def pods_in_words(pods: Iterable[Object]) -> str:
-    """How many of a sweep's Pods run, and what keeps the others from it; "" where there are none."""
+def pods_in_words(pods: Iterable[Object], checks: Mapping[str, str] = MappingProxyType({})) -> str:
+    """How many of a sweep's Pods run, and what keeps the others from it; "" where there are none.
+
+    `checks` is what the checks that hold a Pod have said last, by Pod.
+    """
     alive = [pod for pod in pods if _counts(pod)]
     if not alive:
         return ""
     running = sum(pod["status"].get("phase") == "Running" for pod in alive)
-    reasons = Counter(reason for pod in alive if (reason := _waits_for(pod)))
+    reasons = Counter(reason for pod in alive if (reason := _waits_for(pod, checks)))
     waiting = "; ".join(f"{count} x {reason}" if count > 1 else reason for reason, count in reasons.items())
     return f"{running} of {len(alive)} Pods run" + (f" ({waiting})" if waiting else "")
 
@@ -40,6 +45,14 @@ def has_head(pods: Iterable[Object]) -> bool:
         pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
         for pod in of_head(pods)
     )
+
+
+def running_check(pod: Object) -> str:
+    """The name of the check that holds a Pod, "" where none does; what it says is in its log."""
+    for container in pod["status"].get("initContainerStatuses", []):
+        if container["name"] in (PREFLIGHT, NOT_FAILED) and container.get("state", {}).get("running"):
+            return str(container["name"])
+    return ""
 
 
 def dead_autoscaler(pods: Iterable[Object]) -> str:
@@ -64,12 +77,14 @@ def _counts(pod: Object) -> bool:
     return phase != "Succeeded" and (phase != "Failed" or any(_failed_checks(pod)))
 
 
-def _waits_for(pod: Object) -> str:
+def _waits_for(pod: Object, checks: Mapping[str, str]) -> str:
     """Why a Pod does not run: no node for it, no image or Secret, a check that failed; "" where it runs or starts."""
     status, component = pod["status"], pod["metadata"].get("labels", {}).get(COMPONENT, "Pod")
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"{component}: {flat(condition.get('message') or condition.get('reason', ''))}"
+    if line := checks.get(pod["metadata"].get("name", ""), ""):
+        return f"{component}: {running_check(pod)}: {flat(line)}"
     for line in _failed_checks(pod):
         return f"{component}: {line}"
     for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):

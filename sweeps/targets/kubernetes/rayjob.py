@@ -25,6 +25,7 @@ from sweeps.targets.kubernetes.pool import Pool, SecretKey, Workers, write_pool
 
 RAY_VERSION = "2.60.0"  # of constraints.txt; KubeRay picks its probes and the token's rules by it
 SUBMITTER = "ray-job-submitter"
+PREFLIGHT, NOT_FAILED = "preflight", "not-failed"  # init containers of head and submitter
 MARK = ("app.kubernetes.io/part-of", "gradsweep")  # the label by which a RayJob or a Pod is ours
 POOL, SPEC, STORE, VERSION = "gradsweep/pool", "gradsweep/spec", "gradsweep/store", "gradsweep/version"  # annotations
 DOCUMENTS = "/etc/gradsweep"
@@ -35,11 +36,13 @@ _PRE_STOP = {"preStop": {"exec": {"command": pods.in_pod("pre_stop")}}}
 _HEAD_GRACE, _WORKER_GRACE = 60, 30  # seconds from a Pod's deletion to SIGKILL
 
 
-def render(name: str, spec: str, pool: Pool, packs: int | None = None, told: Mapping[str, str] = {}) -> Object:
+def render(
+    name: str, spec: str, pool: Pool, packs: int | None = None, commands: Mapping[str, str] | None = None
+) -> Object:
     """The RayJob, as the Python client and YAML take it; `spec` is the sweep's YAML with all settings in it.
 
-    `packs` is how many the pool has room for at once, None where Ray is to find out one by one; `told` are variables
-    for the driver alone: the commands that its user can run.
+    `packs` is how many the pool has room for at once, None where Ray is to find out one by one; `commands` what the
+    driver tells its user, by RESUME_COMMAND and the other variables of sweeps.targets.target.
     """
     # Not app.kubernetes.io/name: KubeRay's Services select their Pods by it.
     labels = {MARK[0]: MARK[1], "app.kubernetes.io/instance": name, **pool.labels}
@@ -86,7 +89,7 @@ def render(name: str, spec: str, pool: Pool, packs: int | None = None, told: Map
                 "headGroupSpec": {
                     # No CPUs: packs never compete with the driver for the head.
                     "rayStartParams": {"num-cpus": "0", **_OBJECT_STORE},
-                    "template": _head(spec, pool, packs, told, labels),
+                    "template": _head(spec, pool, packs, commands or {}, labels),
                 },
                 "workerGroupSpecs": [_workers(workers, pool, labels) for workers in pool.workers],
             },
@@ -128,16 +131,16 @@ def _submitter(name: str, pool: Pool, labels: Object) -> Object:
     resources = pods.amounts(*pods.LIGHT, {"ephemeral-storage": kind.ephemeral_storage})
     # KubeRay may start a submitter again after the RayJob has failed: no driver comes up then.
     not_failed = pods.init_container(
-        "not-failed", pool, pods.in_pod("not_failed", name), pods.environment(EVERYWHERE), pods.TOKEN_MOUNT
+        NOT_FAILED, pool, pods.in_pod("not_failed", name), pods.environment(EVERYWHERE), pods.TOKEN_MOUNT
     )
     submitter = pods.container(SUBMITTER, pool, pods.environment(EVERYWHERE, kind.env), resources)
     more = {"restartPolicy": "Never", "initContainers": [not_failed]}
     return pods.pod(labels, "submitter", pool, kind, submitter, [pods.TOKEN], **more)
 
 
-def _head(spec: str, pool: Pool, packs: int | None, told: Mapping[str, str], labels: Object) -> Object:
+def _head(spec: str, pool: Pool, packs: int | None, commands: Mapping[str, str], labels: Object) -> Object:
     places, kind = pool.places, pool.head
-    told = {**EVERYWHERE, **HEAD, **told}
+    told = {**EVERYWHERE, **HEAD, **commands}
     if packs is not None:  # so many wait at once, and the autoscaler sees the whole demand
         told["GRADSWEEP_PACKS"] = str(packs)
     secrets = {
@@ -147,7 +150,7 @@ def _head(spec: str, pool: Pool, packs: int | None, told: Mapping[str, str], lab
     }
     open_env = {name: value for name, value in kind.env.items() if not isinstance(value, SecretKey)}
     preflight = pods.init_container(
-        "preflight",
+        PREFLIGHT,
         pool,
         pods.in_pod("preflight"),
         pods.environment(told, open_env, {"GRADSWEEP_VERSION": version("gradsweep")}),

@@ -1,6 +1,6 @@
 """The status of a sweep on Kubernetes, read from its RayJob and its Pods: plain data, no cluster.
 
->>> status_of({"metadata": {"name": "a"}, "status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}})
+>>> status_of({"metadata": {"name": "a"}, "status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}}, [])
 SweepStatus(name='a', state='finished', detail='RayJob Complete, Ray job SUCCEEDED', ...)
 """
 
@@ -41,14 +41,19 @@ REASONS = {
 }
 
 
-def status_of(rayjob: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> SweepStatus:
-    """What a RayJob and its Pods say; `detail` is KubeRay's and Ray's own words, and what they mean."""
+def status_of(
+    rayjob: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], checks: Mapping[str, str] | None = None
+) -> SweepStatus:
+    """What a RayJob and its Pods say; `detail` is KubeRay's and Ray's own words, and what they mean.
+
+    `checks` is what the checks that hold a Pod have said last, by Pod.
+    """
     metadata, status = rayjob["metadata"], rayjob.get("status") or {}
     state, why = _state(rayjob, pods), _why(status)
     facts = [_kuberays_words(status) + (f": {why}" if why else "")]
     if state not in ENDED:
         facts += _troubles(status, pods)
-    facts += filter(None, [pods_in_words(pods)])
+    facts += filter(None, [pods_in_words(pods, checks or {})])
     return SweepStatus(
         metadata["name"],
         state,
@@ -97,7 +102,10 @@ def _troubles(status: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> l
     """What is wrong with a sweep that has not ended, though KubeRay's words do not show it."""
     lost = ["there is no head now, and a new one continues"] if _has_lost_its_head(status, pods) else []
     if since := status.get("jobStatusCheckFailureStartTime"):
-        lost.append(f"KubeRay has not reached the head since {since}, and gives up after {WAITS_SECONDS} s")
+        lost.append(
+            f"KubeRay has not reached the head since {since}, and gives up after {WAITS_SECONDS} s "
+            "unless its operator was told otherwise"
+        )
     if ended := dead_autoscaler(pods):
         lost.append(f"the autoscaler in the head's Pod has ended ({ended}), and no worker comes or goes any more")
     return lost

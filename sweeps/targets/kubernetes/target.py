@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sweeps.targets.kubernetes.client import Namespace
 from sweeps.targets.kubernetes.environment import SHARED
 from sweeps.targets.kubernetes.pods_status import dead_autoscaler
 from sweeps.targets.kubernetes.pool import Pool, read_pool
-from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render
+from sweeps.targets.kubernetes.rayjob import as_yaml, documents_of, render, version_of
 from sweeps.targets.kubernetes.rayjob_status import ENDED, status_of
 from sweeps.targets.kubernetes.refusals import NoSuchSweep
 from sweeps.targets.target import (
@@ -76,7 +77,7 @@ class KubernetesTarget:
                 raise
             again = "" if stored["state"] == "finished" else self._again
             return SweepStatus(name, stored["state"], f"no RayJob in {self._to} any more", recorded=stored, next=again)
-        status = with_records(status_of(rayjob, pods), stored)
+        status = with_records(status_of(rayjob, pods, namespace.checks(pods)), stored)
         with suppress(TargetError):  # its Pod may end at this moment
             status = replace(status, last_line=namespace.last_line(name))
         if status.state not in ENDED and dead_autoscaler(pods):
@@ -99,12 +100,18 @@ class KubernetesTarget:
     def resume(self, name: str) -> Submitted:
         """Make its RayJob anew from the spec and the pool that it carries."""
         try:
-            documents = documents_of(Namespace(self._name).rayjob(name))
+            before = Namespace(self._name).rayjob(name)
         except NoSuchSweep as error:
             raise NoSuchSweep(f"{error}; to continue from its store: {self._again}") from None
-        if documents is None:
+        if (documents := documents_of(before)) is None:
             raise TargetError(
                 f"the RayJob {name} carries no spec and pool of gradsweep's; to continue from its store: {self._again}"
+            )
+        theirs, ours = version_of(before) or "an older version", version("gradsweep")
+        if theirs != ours:  # the pool that it carries names an image of theirs
+            raise TargetError(
+                f"sweep {name!r} was submitted with gradsweep {theirs}, and this is {ours}: resume it with that, "
+                f"or name an image with {ours} in pool.yaml: {self._again} --pool FILE"
             )
         spec, pool = documents
         rayjob = _rendered(name, spec, _parsed(pool, f"the pool of RayJob {name}"), self._to)
@@ -151,7 +158,7 @@ class KubernetesTarget:
             namespace.create(rayjob)
         except TargetError as error:
             raise TargetError(f"{error}{gone}", error.exit_code) from None
-        return Submitted(name, self._to, _commands(name, self._to))
+        return Submitted(name, self._to, {**commands(name, self._to), "ui": _ui(self._to)})
 
     def _make_room(self, namespace: Namespace, name: str, resume: bool) -> str:
         """Return once no driver of an earlier RayJob can run, with what to say of that if the new one is refused.
@@ -185,14 +192,13 @@ def _rendered(name: str, spec: str, pool: Pool, to: str) -> dict[str, Any]:
         packs = pool.packs_at_once(parsed.resources.cpus, parsed.resources.gpus)
     except ValueError as error:
         raise TargetError(str(error)) from None
-    printed = _commands(name, to)
-    return render(name, spec, pool, packs, {RESUME_COMMAND: printed["resume"], UI_COMMAND: printed["ui"]})
+    return render(name, spec, pool, packs, {RESUME_COMMAND: commands(name, to)["resume"], UI_COMMAND: _ui(to)})
 
 
-def _commands(name: str, to: str) -> dict[str, str]:
-    """What to do with a sweep next, as its user types it."""
-    forward = f"kubectl --namespace {to.partition('://')[2]} port-forward service/mlflow 5000"
-    return {**commands(name, to), "ui": f"{forward}, then http://localhost:5000"}
+def _ui(to: str) -> str:
+    """How to see the records in MLflow."""
+    namespace = to.partition("://")[2]
+    return f"kubectl --namespace {namespace} port-forward service/mlflow 5000, then http://localhost:5000"
 
 
 def _parsed(text: str, where: str) -> Pool:

@@ -13,6 +13,7 @@ namespace's network policy or its rights, which is better seen than left for the
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import time
@@ -69,4 +70,5 @@ def _refuse(why: str) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # as PID 1 it would ignore it
     sys.exit(main(sys.argv[1]))

@@ -9,6 +9,7 @@ that a Pod whose volume has been mounted anew gets its turn.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -60,4 +61,5 @@ def wrong_volume(folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # as PID 1 it would ignore it
     sys.exit(main())
