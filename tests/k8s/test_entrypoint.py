@@ -271,6 +271,7 @@ class Pods:
             "RAY_USAGE_STATS_KUBERAY_IN_USE": "1",
             "RAY_AUTH_MODE": "disabled",
             "RAY_raylet_start_wait_time_s": "900",  # this machine may be busy
+            "RAY_agent_register_timeout_ms": "900000",
         }
         return {**self._namespace.environment(container), **added}
 

@@ -120,6 +120,8 @@ def test_pip_installs_nothing_without_a_hash_but_our_package_and_torch_without_c
     hashed = [words for words in installs if "--require-hashes" in words]
     files = {Path(file).stem for words in hashed for file in words if file.startswith("/build/")}
     assert files == LOCKED
+    # Sources would be built with packages of any version.
+    assert all("--only-binary=:all:" in words for words in hashed)
     ours, cpu = (words for words in installs if words not in hashed)
     assert {"--no-index", "--no-build-isolation"} < set(ours) and ours[-1] == "/source"
     assert "/build/torch-cpu.txt" in cpu and any("TORCH_INDEX" in word for word in cpu)

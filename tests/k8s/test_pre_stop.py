@@ -55,7 +55,8 @@ class Head:
             **{entry["name"]: self.here(entry["value"]) for entry in rendered["env"] if "value" in entry},
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "RAY_AUTH_MODE": "disabled",
-            "RAY_raylet_start_wait_time_s": "900",
+            "RAY_raylet_start_wait_time_s": "900",  # this machine may be busy
+            "RAY_agent_register_timeout_ms": "900000",
         }
         port = free_port()
         parameters = {
