@@ -86,7 +86,7 @@ def test_the_sample_is_what_the_command_prints(
 def test_a_name_that_is_taken_is_refused_and_changes_nothing(target: KubernetesTarget, cluster: Cluster) -> None:
     target.submit(*sweep("alpha-r"))
     before = cluster.rayjobs["alpha-r"]
-    refused(lambda: target.submit(*sweep("alpha-r")), "alpha-r is already in namespace gradsweep .*resume alpha-r")
+    refused(lambda: target.submit(*sweep("alpha-r")), "alpha-r is already in namespace gradsweep .*status alpha-r")
     assert cluster.rayjobs == {"alpha-r": before}
 
 
@@ -247,6 +247,7 @@ def test_a_status_has_what_a_check_says_that_holds_its_pod(target: KubernetesTar
     cluster.add_pod("alpha-r", "head", "head", phase="Pending", initContainerStatuses=[running])
     assert target.status("alpha-r").detail == "RayJob Initializing; 0 of 1 Pods run"  # it has said nothing yet
     cluster.logs["alpha-r-head/preflight"] = ["the volume at /mnt/gradsweep can't be written: it belongs to user 0\n"]
+    refused(lambda: list(target.logs("alpha-r", follow=False)), "no output yet: .*it belongs to user 0", 1)
     status = target.status("alpha-r")
     assert (status.state, status.detail) == (
         "starting",

@@ -38,7 +38,8 @@ def test_submit_follow_stop_resume(gradsweep: Gradsweep, images: str) -> None:
         assert f"already running (process {status['process']})" in gradsweep.refused("submit", spec, *more)
 
     assert gradsweep.json("stop", "here")["state"] == "stopped"
-    printed, _ = follower.communicate()
+    printed, said = follower.communicate()
+    assert (follower.returncode, said) == (0, "sweep 'here' was stopped; to continue: gradsweep resume here\n")
     assert printed.splitlines()[-1].endswith("gradsweep resume here")
     assert "is not running" in gradsweep.refused("stop", "here")
     assert "continue it with --resume" in gradsweep.refused("submit", spec)

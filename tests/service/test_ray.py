@@ -75,7 +75,10 @@ def test_submit_follow_stop_resume(
     assert (stopped["state"], stopped["total"], stopped["ended"]) == ("stopped", 2, 0)
     assert [sweep.status for sweep in sweeps(store)] == ["killed"], "MLflow would show it as running"
     out, err = follower.communicate()
-    assert follower.returncode == 0, err
+    assert (follower.returncode, err.splitlines()[-1]) == (
+        0,
+        f"sweep 'away' was stopped; to continue: gradsweep resume away {' '.join(to)}",
+    )
     assert out.splitlines()[-1] == f"Interrupted. To continue: gradsweep resume away {' '.join(to)}"
     assert out.splitlines() == list(target.logs("away", follow=False))
     assert "is not running" in refusal(lambda: target.stop("away"))

@@ -153,7 +153,8 @@ class Namespace:
                 if not follow:
                     return
             elif not follow:
-                raise TargetError(f"sweep {name} has no output yet: {status.detail}", FAILED)
+                why = status_of(rayjob, pods, self.checks(pods)).detail
+                raise TargetError(f"sweep {name} has no output yet: {why}", FAILED)
             elif status.state in ENDED:
                 return
             else:

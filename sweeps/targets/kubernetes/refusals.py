@@ -52,7 +52,7 @@ def refusal(doing: str, sweep: str, namespace: str, host: str, error: ApiExcepti
     if status == 404:
         return TargetError(f"the cluster at {host} has no rayjobs.ray.io/v1: its owner installs KubeRay's operator")
     if status == 409:
-        return NameTaken(f"sweep {sweep} is already in {here}: gradsweep resume {sweep} {to}, or choose another --name")
+        return NameTaken(f"sweep {sweep} is already in {here}: gradsweep status {sweep} {to}, or choose another --name")
     if status in (400, 422) and doing == "create":
         return TargetError(f"the KubeRay at {host} does not take this RayJob: {message}")
     return TargetError(f"cannot {doing} {sweep or 'sweeps'} in {here}: {status} {message}", FAILED)
