@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.targets.kubernetes.in_pod import not_failed, preflight
+from sweeps.targets.kubernetes.in_pod import not_failed, preflight, same_head
 from tests.k8s.containers import Container
 from tests.k8s.stand_in import NAMESPACE, RAYJOBS, Cluster, failure
 from tests.service.command import until
@@ -214,6 +214,23 @@ def test_an_api_server_that_is_away_for_a_moment_is_waited_for(cluster: Cluster,
     assert answers == [0]
 
 
+def test_a_submitter_that_listens_to_a_former_head_is_not_alive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The former head is 127.0.0.2, from which nothing comes any more."""
+    with socket.create_server(("127.0.0.2", 0)) as former:
+        port = former.getsockname()[1]
+        monkeypatch.setenv("RAY_DASHBOARD_ADDRESS", f"127.0.0.1:{port}")
+        assert same_head.main() == 0  # not connected yet
+        with socket.create_connection(("127.0.0.2", port)):
+            assert same_head.main() == 1
+            assert capsys.readouterr().err == "listens to 127.0.0.2, and the head is 127.0.0.1\n"
+            monkeypatch.setenv("RAY_DASHBOARD_ADDRESS", f"127.0.0.2:{port}")
+            assert same_head.main() == 0
+            monkeypatch.setenv("RAY_DASHBOARD_ADDRESS", f"nowhere.invalid:{port}")
+            assert same_head.main() == 0  # there is no head now
+
+
 def test_the_autoscaler_is_started_again_and_ends_at_sigterm(tmp_path: Path) -> None:
     module = "sweeps.targets.kubernetes.in_pod.autoscaler"
     patient = f"import runpy, time; time.sleep = lambda _: None; runpy.run_module({module!r}, run_name='__main__')"
@@ -265,7 +282,7 @@ def test_the_pre_stop_does_nothing_where_pid_1_does_not_run_ray(tmp_path: Path) 
         container.kill()
 
 
-@pytest.mark.parametrize("module", ["preflight", "pre_stop", "autoscaler"])
+@pytest.mark.parametrize("module", ["preflight", "pre_stop", "autoscaler", "same_head"])
 def test_it_imports_nothing_heavy(module: str) -> None:
     """It starts in a container with half a core."""
     words = ["-X", "importtime", "-c", f"import sweeps.targets.kubernetes.in_pod.{module}"]

@@ -63,6 +63,15 @@ def test_the_preflight_sees_what_the_driver_sees_but_no_secret(rayjob: dict[str,
     assert {mount["mountPath"] for mount in preflight["volumeMounts"]} == {"/tmp", "/mnt/gradsweep"}
 
 
+def test_a_submitter_that_listens_to_a_former_head_is_ended_and_a_busy_one_is_not(
+    rayjob: dict[str, Any], parts: SimpleNamespace
+) -> None:
+    (submitter,) = parts.pod_specs(rayjob)["submitter"]["containers"]
+    probe = submitter["livenessProbe"]
+    assert probe["exec"]["command"] == ["python", "-m", "sweeps.targets.kubernetes.in_pod.same_head"]
+    assert (probe["periodSeconds"], probe["timeoutSeconds"], probe["failureThreshold"]) == (60, 30, 3)
+
+
 def test_the_driver_knows_how_long_it_has_and_how_its_user_goes_on(parts: SimpleNamespace) -> None:
     rayjob = render(*parts.job("dev"), commands={RESUME_COMMAND: "gradsweep resume alpha-r --to k8s://team"})
     env = parts.pod_specs(rayjob)["head"]["containers"][0]["env"]
