@@ -39,7 +39,7 @@ TIMEOUT = (5, 30)  # seconds to connect and to answer
 POLL_SECONDS = 0.5
 TELL_SECONDS = 5.0  # whoever waits hears so often what for
 SILENT_SECONDS = 86400  # a driver may print nothing for this long
-GONE_SECONDS = 240  # the head's Pod has 90 to end, after the operator's turn
+GONE_SECONDS = 240  # the head's Pod has 60 to end, after the operator's turn
 LAST_LINES = 50  # of an output: Ray's frame around it is shorter
 OURS = "=".join(MARK)
 
