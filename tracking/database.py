@@ -18,6 +18,11 @@ from trainers.errors import GradsweepError, StoreError
 CONNECT_SECONDS = 10
 BUSY_SECONDS = 60  # another connection may hold a SQLite file for that long
 SQLITE = "sqlite:///"
+# By itself a server keeps the session of a machine that is lost for two hours, with its locks: here it is a minute.
+KEEPALIVES = (
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; "
+    "SET tcp_user_timeout = '60s'"
+)
 WRITING = "gradsweep_writing"  # the execution option of a connection that will write
 
 
@@ -28,6 +33,8 @@ def engine(url: str, **options: Any) -> sa.Engine:
     if url.startswith(SQLITE):
         sa.event.listen(made, "connect", _connected)
         sa.event.listen(made, "begin", _begun)
+    elif made.dialect.driver == "psycopg":
+        sa.event.listen(made, "connect", _kept_alive)
     return made
 
 
@@ -45,6 +52,11 @@ def _connected(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions are begun below
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _kept_alive(connection: Any, record: Any) -> None:
+    connection.execute(KEEPALIVES)
+    connection.commit()  # else a rollback would take them back
 
 
 def _begun(connection: sa.Connection) -> None:

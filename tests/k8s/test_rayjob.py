@@ -69,7 +69,7 @@ def test_a_submitter_that_listens_to_a_former_head_is_ended_and_a_busy_one_is_no
     (submitter,) = parts.pod_specs(rayjob)["submitter"]["containers"]
     probe = submitter["livenessProbe"]
     assert probe["exec"]["command"] == ["python", "-m", "sweeps.targets.kubernetes.in_pod.same_head"]
-    assert (probe["periodSeconds"], probe["timeoutSeconds"], probe["failureThreshold"]) == (60, 30, 3)
+    assert (probe["periodSeconds"], probe["timeoutSeconds"], probe["failureThreshold"]) == (30, 25, 3)
 
 
 def test_the_driver_knows_how_long_it_has_and_how_its_user_goes_on(parts: SimpleNamespace) -> None:

@@ -90,7 +90,7 @@ def test_a_head_that_kuberay_does_not_reach() -> None:
     since = "2026-08-19T11:00:00Z"
     status = status_of(rayjob(**RUNNING, jobStatusCheckFailureStartTime=since), [pod("head")])
     assert status.state == "running"
-    assert f"KubeRay has not reached the head since {since}, and gives up after 300 s" in status.detail
+    assert f"KubeRay has heard nothing of the driver since {since}, and gives up after 300 s" in status.detail
     over = rayjob(jobDeploymentStatus="Failed", jobStatus="RUNNING", jobStatusCheckFailureStartTime=since)
     assert since not in status_of(over, []).detail
 

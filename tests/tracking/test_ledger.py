@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tracking.conftest import Maker
+from tracking import database
 from tracking import ledger as module
 from tracking.ledger import Ledger
 from tracking.locks import ELSEWHERE, driver_lock, holder, mirror_lock, writer
@@ -80,6 +81,18 @@ def ledger(url: str) -> Iterator[Ledger]:
     created = Ledger.create(url)
     yield created
     created.close()
+
+
+@pytest.mark.postgres
+def test_a_server_soon_notices_that_a_machine_is_lost(postgres: Postgres) -> None:
+    """Over a socket it keeps no such time; the four settings are this session's own, and outlast a rollback."""
+    query = "SELECT name FROM pg_settings WHERE source = 'session' AND name LIKE 'tcp%' ORDER BY name"
+    engine = database.engine(postgres.url())
+    with engine.connect() as connection:
+        connection.rollback()
+        ours = [*connection.scalars(sa.text(query))]
+    engine.dispose()
+    assert ours == ["tcp_keepalives_count", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout"]
 
 
 def tables(ledger: Ledger) -> dict[str, list[Any]]:

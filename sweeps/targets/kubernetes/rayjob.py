@@ -134,7 +134,7 @@ def _submitter(name: str, pool: Pool, labels: Object) -> Object:
         NOT_FAILED, pool, pods.in_pod("not_failed", name), pods.environment(EVERYWHERE), pods.TOKEN_MOUNT
     )
     submitter = pods.container(SUBMITTER, pool, pods.environment(EVERYWHERE, kind.env), resources)
-    alive = {"exec": {"command": pods.in_pod("same_head")}, "periodSeconds": 60, "timeoutSeconds": 30}
+    alive = {"exec": {"command": pods.in_pod("same_head")}, "periodSeconds": 30, "timeoutSeconds": 25}
     submitter["livenessProbe"] = {**alive, "failureThreshold": 3}
     more = {"restartPolicy": "Never", "initContainers": [not_failed]}
     return pods.pod(labels, "submitter", pool, kind, submitter, [pods.TOKEN], **more)

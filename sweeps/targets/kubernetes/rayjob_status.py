@@ -103,7 +103,7 @@ def _troubles(status: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> l
     lost = ["there is no head now, and a new one continues"] if _has_lost_its_head(status, pods) else []
     if since := status.get("jobStatusCheckFailureStartTime"):
         lost.append(
-            f"KubeRay has not reached the head since {since}, and gives up after {WAITS_SECONDS} s "
+            f"KubeRay has heard nothing of the driver since {since}, and gives up after {WAITS_SECONDS} s "
             "unless its operator was told otherwise"
         )
     if ended := dead_autoscaler(pods):
