@@ -13,6 +13,8 @@ import torch
 from sweeps.store_file import open_store
 from tests.end_to_end.conftest import Command
 
+pytestmark = pytest.mark.timeout(1200)  # two minutes on an idle machine
+
 SPEC = """\
 name: life
 base: {init_scale: 1.0, data: "IMAGES", epochs: 12, batch_size: 8}
