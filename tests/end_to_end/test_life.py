@@ -13,7 +13,7 @@ import torch
 from sweeps.store_file import open_store
 from tests.end_to_end.conftest import Command
 
-pytestmark = pytest.mark.timeout(1200)  # two minutes on an idle machine
+pytestmark = pytest.mark.timeout(1200)  # a dozen commands and more, on a machine that may be busy
 
 SPEC = """\
 name: life
