@@ -33,9 +33,14 @@ def engine(url: str, **options: Any) -> sa.Engine:
     if url.startswith(SQLITE):
         sa.event.listen(made, "connect", _connected)
         sa.event.listen(made, "begin", _begun)
-    elif made.dialect.driver == "psycopg":
-        sa.event.listen(made, "connect", _kept_alive)
+    keep_alive(made)
     return made
+
+
+def keep_alive(engine: sa.Engine) -> None:
+    """Let a PostgreSQL server notice within a minute that this machine is lost, and end its sessions."""
+    if engine.dialect.driver == "psycopg":
+        sa.event.listen(engine, "connect", _kept_alive)
 
 
 def missing(url: str) -> bool:

@@ -94,8 +94,10 @@ def sync_mirrors(
         except SearchError as came:
             handed_over = str(came)
         left = mirrors.close(0.5)
-    why = handed_over or left.problem
-    document = {"name": name, "delivered": lacking - left.waiting, "waiting": left.waiting, "problem": why}
+        if left.waiting and not handed_over:  # what a driver has just begun
+            handed_over = _driver(name, store)
+    why, delivered = handed_over or left.problem, max(0, lacking - left.waiting)
+    document = {"name": name, "delivered": delivered, "waiting": left.waiting, "problem": why}
     return status or int(left.waiting > 0 and not handed_over), document
 
 
@@ -135,12 +137,20 @@ def _line(synced: dict[str, Any]) -> str:
 
 def _busy(name: str, store: stores.Store) -> str:
     """Which process writes a sweep's mirrors, in a sentence; "" where none does."""
-    from tracking.locks import refuse_running
     from tracking.mirrors.follower import written_by
+
+    if driver := _driver(name, store):
+        return driver
+    other = written_by(store, name)
+    return f"the mirrors of sweep {name!r} are being written already ({other})" if other else ""
+
+
+def _driver(name: str, store: stores.Store) -> str:
+    """Which process runs a sweep, in a sentence; "" where none does."""
+    from tracking.locks import refuse_running
 
     try:
         refuse_running(store.ledger_url, name, store.lock_file(name))
     except SearchError as running:
         return str(running)
-    other = written_by(store, name)
-    return f"the mirrors of sweep {name!r} are being written already ({other})" if other else ""
+    return ""

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.tracking.conftest import Maker
 from tests.tracking.mirrors.test_server import refusing
 from tracking.ledger import Ledger
 from tracking.locks import driver_lock, mirror_lock
-from tracking.mirrors.follower import MIRRORS, written_by
+from tracking.mirrors.follower import MIRRORS, Lag, Mirrors, written_by
 from tracking.store import Store
 from tracking.types import SWEEP, Sweep, Taken
 
@@ -113,6 +114,21 @@ def test_a_driver_that_comes_is_let_in_at_once_and_given_way_to(store: Store, mo
                 until(own)
     ((status, synced),) = ended
     assert status == 0 and synced["waiting"] > 0 and "'one' is already running" in synced["problem"]
+
+
+def test_what_a_driver_has_begun_when_all_is_delivered_is_no_failure(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = Mirrors.close
+    with ExitStack() as held:
+
+        def closed(mirrors: Mirrors, seconds: float) -> Lag:
+            held.enter_context(driver_lock(store.ledger_url, "one", store.lock_file("one")))
+            return replace(close(mirrors, seconds), waiting=8)
+
+        monkeypatch.setattr(Mirrors, "close", closed)
+        status, synced = sync_mirrors("one", str(store.folder))
+    assert status == 0 and synced["problem"].startswith("sweep 'one' is already running")
 
 
 def test_a_delete_leaves_what_a_sync_is_writing(store: Store, gradsweep: Run, monkeypatch: pytest.MonkeyPatch) -> None:

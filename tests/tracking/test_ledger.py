@@ -28,6 +28,7 @@ from tracking import ledger as module
 from tracking.ledger import Ledger
 from tracking.locks import ELSEWHERE, driver_lock, holder, mirror_lock, writer
 from tracking.mirrors.follower import waiting
+from tracking.mirrors.optuna import _opened
 from tracking.store import with_driver
 from tracking.types import SWEEP, Configuration, Epoch, Sweep, Taken
 from trainers.errors import LedgerError, SearchError, StoreError
@@ -87,12 +88,13 @@ def ledger(url: str) -> Iterator[Ledger]:
 def test_a_server_soon_notices_that_a_machine_is_lost(postgres: Postgres) -> None:
     """Over a socket it keeps no such time; the four settings are this session's own, and outlast a rollback."""
     query = "SELECT name FROM pg_settings WHERE source = 'session' AND name LIKE 'tcp%' ORDER BY name"
-    engine = database.engine(postgres.url())
-    with engine.connect() as connection:
-        connection.rollback()
-        ours = [*connection.scalars(sa.text(query))]
-    engine.dispose()
-    assert ours == ["tcp_keepalives_count", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout"]
+    url = with_driver(postgres.url())
+    for engine in (database.engine(url), _opened(url).engine):
+        with engine.connect() as connection:
+            connection.rollback()
+            ours = [*connection.scalars(sa.text(query))]
+        engine.dispose()
+        assert ours == ["tcp_keepalives_count", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout"]
 
 
 def tables(ledger: Ledger) -> dict[str, list[Any]]:

@@ -198,7 +198,10 @@ def _opened(url: str) -> RDBStorage:
     if url.startswith(database.SQLITE):
         database.write_ahead(url.removeprefix(database.SQLITE))
     escaped = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in a template
-    return RDBStorage(escaped, engine_kwargs={"connect_args": database.timeout(url)})
+    storage = RDBStorage(escaped, engine_kwargs={"connect_args": database.timeout(url)})
+    database.keep_alive(storage.engine)
+    storage.engine.dispose()  # the connections from before
+    return storage
 
 
 def _not_ours(name: str) -> str:

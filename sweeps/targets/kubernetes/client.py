@@ -123,13 +123,13 @@ class Namespace:
 
     def checks(self, pods: Sequence[Object]) -> Mapping[str, str]:
         """What checks that still hold their Pods have said last, by Pod."""
-        said = {}
+        last = {}
         for pod in pods:
             if check := running_check(pod):
                 name = pod["metadata"]["name"]
                 with suppress(TargetError):  # it may have ended meanwhile
-                    said[name] = last_line(self._output("", name, container=check, tail_lines=LAST_LINES))
-        return said
+                    last[name] = last_line(self._output("", name, container=check, tail_lines=LAST_LINES))
+        return last
 
     def logs(self, name: str, *, follow: bool = False) -> Iterator[str]:
         """The driver's output as the submitter prints it, line by line.

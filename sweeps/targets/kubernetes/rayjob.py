@@ -31,7 +31,7 @@ POOL, SPEC, STORE, VERSION = "gradsweep/pool", "gradsweep/spec", "gradsweep/stor
 DOCUMENTS = "/etc/gradsweep"
 _OBJECT_STORE = {"object-store-memory": "536870912"}
 _METRICS = {"metrics": 8080}  # Ray's, for Prometheus
-# Waits for the driver where there is one, which has 30 seconds, then stops Ray: PID 1 is a shell that ignores SIGTERM.
+# Waits for the driver where there is one, which has 30 seconds, then ends Ray: the kubelet would tell PID 1 alone.
 _PRE_STOP = {"preStop": {"exec": {"command": pods.in_pod("pre_stop")}}}
 _HEAD_GRACE, _WORKER_GRACE = 60, 30  # seconds from a Pod's deletion to SIGKILL
 
