@@ -1,4 +1,4 @@
-"""How likely a relu network is born dead: 0, and with a gradient of 0, for every input (Lu et al. 2019, arXiv:1903.06733).
+"""How likely a relu network is born dead, 0 for every input and without a gradient (Lu et al. 2019, arXiv:1903.06733).
 
 Biases are 0 and weights independent, each with a continuous law that is symmetric about 0. A layer of n units silences
 one given input with probability 2^-n, so a network does with the probability that is the upper bound here, for any
