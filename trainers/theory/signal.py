@@ -93,7 +93,8 @@ def depth_scales(
 ) -> tuple[float, float]:
     """(xi_q, xi_c): over how many layers the distance to q*, and that to c*, changes by a factor of e.
 
-    1 / |log of the maps' slopes there|; infinite on the edge. Where q* is infinite, q itself grows by that factor.
+    1 / |log of the maps' slopes there|. Where q* is infinite, q itself grows by that factor. xi_c is infinite on the
+    edge, and where q* is 0 or infinite: from so near or far F is homogeneous, and c creeps to c* or stays.
     """
     unit = Unit(activation, alpha, scaling, slope)
     q = _inside(unit, _fixed_point(unit, sigma_w, sigma_b))
