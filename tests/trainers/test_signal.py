@@ -2,19 +2,24 @@
 
 import itertools
 import math
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.integrate import quad
+from scipy.integrate import IntegrationWarning, quad
 
+from sweeps.commands.signal import digits
 from trainers import activations
 from trainers.activations import ACTIVATIONS, Activation, activation
 from trainers.theory import signal
+from trainers.theory.born_dead import born_dead_bounds
 from trainers.theory.gaussian import Unit
-from trainers.theory.published import PUBLISHED
+from trainers.theory.network import root
+from trainers.theory.published import PUBLISHED, compared
 
 SETTINGS = ((1.0, "rescaled"), (4.0, "rescaled"), (4.0, "naive"))
 KINKS = {"relu": (0.0,), "leaky_relu": (0.0,), "hardtanh": (-1.0, 1.0), "relu6": (0.0, 6.0), "hardswish": (-3.0, 3.0)}
@@ -30,10 +35,10 @@ def density(z: float) -> float:
 def average(of, turns=(0.0,)) -> float:
     """E of(z) over the standard Gaussian, by scipy between the points where `of` turns."""
     ends = [-12.0, *(turn for turn in sorted(turns) if -12 < turn < 12), 12.0]
-    parts = (
-        quad(lambda z: of(z) * density(z), *pair, epsabs=1e-13, epsrel=1e-10)[0] for pair in itertools.pairwise(ends)
-    )
-    return sum(parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IntegrationWarning)  # a part of no weight has no digits
+        parts = (quad(lambda z: of(z) * density(z), *pair, epsabs=0, epsrel=1e-12) for pair in itertools.pairwise(ends))
+        return sum(value for value, _ in parts)
 
 
 def number(f, u: float) -> float:
@@ -54,13 +59,13 @@ def slope(f, u: float) -> float:
 def test_averages_over_one_preactivation(name, alpha, scaling) -> None:
     unit, f = Unit(name, alpha, scaling), activation(name, scaling)
     size = alpha if scaling == "rescaled" else 1.0
-    for q in (0.01, 20.0):
+    for q in (1e-4, 1.0, 1e4):
         root = math.sqrt(q)
-        turns = [size * turn / root for turn in (*KINKS.get(name, ()), -6, -1.5, 0, 1.5, 6)]
+        turns = [size * turn / root for turn in (*KINKS.get(name, ()), -16, -4, -1, 0, 1, 4, 16)]
         values = average(lambda z, root=root: number(lambda u: f(u, alpha), root * z) ** 2, turns)
         slopes = average(lambda z, root=root: slope(lambda u: f(u, alpha), root * z) ** 2, turns)
-        assert unit.square(q) == pytest.approx(values, rel=1e-9)
-        assert unit.slope_square(q) == pytest.approx(slopes, rel=1e-9)
+        assert unit.square(q) == pytest.approx(values, rel=1e-10)
+        assert unit.slope_square(q) == pytest.approx(slopes, rel=1e-10)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -292,3 +297,66 @@ def test_the_deviations_are_those_of_lecun_normal() -> None:
 
     drawn = INITIALIZATIONS["lecun_normal"].draw(np.random.default_rng(0), [(500, 400)])
     assert drawn.std() * math.sqrt(400) == pytest.approx(1, rel=0.01)
+
+
+# ---- docs/theory.md
+
+PAGE = " ".join((Path(__file__).parents[2] / "docs" / "theory.md").read_text().split())
+
+
+def stable_from(name: str, low: float, high: float) -> float:
+    """The sigma_b from which on lengths come to the edge's fixed point, which lies between `low` and `high`."""
+    unit = Unit(name)
+    q = root(lambda q: unit.growth(q) - unit.slope_square(q), low, high)
+    return math.sqrt(q - unit.square(q) / unit.slope_square(q))
+
+
+def hermite(name: str, q: float) -> float:
+    """By how much Gauss-Hermite quadrature with 200 nodes is off for chi, relatively."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+    unit = Unit(name)
+    of_nodes = weights @ unit.slopes(math.sqrt(q) * nodes) ** 2 / math.sqrt(2 * math.pi)
+    return abs(float(of_nodes) / unit.slope_square(q) - 1)
+
+
+def numbers() -> list[tuple[str, tuple[float, ...]]]:
+    """What the page says of numbers, but for the table; and they."""
+    edges = [signal.critical_sigma_w("tanh", alpha, "rescaled", 0.2) for alpha in (1.0, 2.0, 4.0, 16.0)]
+    naive = [signal.chi(name, 1000.0, "naive", 1.5, 0.2) for name in ACTIVATIONS]
+    low, high = born_dead_bounds(3, 10), born_dead_bounds(8, 10)
+    return [
+        ("`sigma_w` = {:.4f} for `alpha = 1`, at {:.4f} for 2, at {:.4f} for 4 and at {:.4f} for 16", tuple(edges)),
+        ("the smallest `chi` is {:.1f}, sigmoid's", (min(naive),)),
+        ("is {:.4f} for gelu and {:.4f} for silu", (stable_from("gelu", 1, 10), stable_from("silu", 5, 40))),
+        ("which scipy's quadrature confirms, is {:.4f}", (signal.critical_sigma_w(*TANH, 0.1) ** 2,)),
+        ("but {:.0%} off for hardtanh there and {:.0%} off for tanh", (hermite("hardtanh", 1), hermite("tanh", 100))),
+        ("the bounds are {:.4f} and {:.4f}; with 10 layers of 8 units, {:.4f} and {:.4f}", (*low, *high)),
+    ]
+
+
+@pytest.mark.parametrize("sentence", [0, 1, 2, 3, 4, 5])
+def test_a_number_on_the_page(sentence, page_numbers) -> None:
+    text, values = page_numbers[sentence]
+    assert text.format(*values).replace("%", " %") in PAGE
+
+
+@pytest.fixture(scope="module")
+def page_numbers():
+    return numbers()
+
+
+def test_what_the_page_says_of_single_cases() -> None:
+    assert hermite("tanh", 1.0) < 1e-13
+    # tanh on its edge at sigma_b^2 = 0.01, by scipy alone
+    sigma_w = signal.critical_sigma_w(*TANH, 0.1)
+    spread = math.sqrt(signal.fixed_point(*TANH, sigma_w, 0.1))
+    assert sigma_w**2 * average(lambda z: math.cosh(spread * z) ** -4) == pytest.approx(1, rel=1e-9)
+    assert sigma_w**2 * average(lambda z: math.tanh(spread * z) ** 2) + 0.01 == pytest.approx(spread**2, rel=1e-9)
+    for name in ("logsigmoid", "softplus"):
+        assert np.isnan(signal.edge_of_chaos(name, 1.0, "rescaled", np.geomspace(1e-6, 1e12, 40))).all()
+
+
+def test_the_table_on_the_page_is_the_command_s() -> None:
+    for row in compared():
+        cells = (row["what"], row["source"], *(digits(row[of], row["within"]) for of in ("published", "ours")))
+        assert f"| {' | '.join(cells)} |" in PAGE

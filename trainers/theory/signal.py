@@ -167,8 +167,9 @@ def gradient_profile(
     """log of the root mean square of the loss's gradient by each layer's weights, over coordinates, from the first on.
 
     `widths` are those of the input, the hidden layers and the output, one more than there are layers. It is for one
-    input with mean square `q0`, and relative to the gradient by the output: where dloss/doutput has mean square 1. The
-    gradient of a mean over B inputs is smaller, by a factor between 1 and sqrt(B) that depends on how much they agree.
+    input with mean square `q0`, and relative to the gradient by the output: where dloss/doutput has mean square 1 (for
+    cross-entropy over C classes and small outputs that is (1 - 1/C) / C). The gradient of a mean over B inputs is
+    smaller, by a factor between 1 and sqrt(B) that depends on how much they agree.
     """
     unit = Unit(activation, alpha, scaling, slope)
     q = lengths(activation, alpha, scaling, sigma_w, sigma_b, len(widths) - 2, q0, slope)
