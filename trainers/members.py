@@ -12,7 +12,7 @@ from trainers import plugins
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.activations import alpha_acts as alpha_acts
 from trainers.data import names as data_names
-from trainers.data import source_of
+from trainers.data import steps_of
 from trainers.errors import DataError, PluginError
 from trainers.initialization import INITIALIZATIONS, RECURRENT
 from trainers.layers import CELLS, NORMALIZATIONS, Layer, output_shapes
@@ -94,7 +94,9 @@ class MemberConfig:
     convolution: str | None = _help("plain: 3x3 | separable: 3x3 in each channel, then 1x1, as in Table 1", None)
     dense_bias: bool | None = _help("whether dense and recurrent layers have a bias, as in Table 1", None)
     cell: str | None = _help(f"of a recurrent layer that reads the image: none | {_lines(CELLS)}", None)
-    steps: int | None = _help("in how many steps it does: a power of two up to 1024; 32 are the rows", None)
+    steps: int | None = _help(
+        "in how many steps it does: a power of two up to 1024; 32 are the rows; null: the data's, or 32", None
+    )
     scaled_gates: bool | None = _help("whether the gates' logistic function is scaled like the activation", None)
     activation: str = _help(
         f"of every convolution, hidden dense and recurrent layer: {' | '.join(ACTIVATIONS)}", "tanh"
@@ -133,6 +135,7 @@ class MemberConfig:
         self._check_choice("regime")
         regime = REGIMES[self.regime]
         own = {name: getattr(regime, name) for name in (*NETWORK, "initialization")}
+        own["steps"] = self._steps_of_data() or regime.steps
         if self.init_scale is None:
             kept = self.initialization in (None, regime.initialization)
             drawn = INITIALIZATIONS.get(str(self.initialization))
@@ -179,8 +182,10 @@ class MemberConfig:
         object.__setattr__(self, "slope", slope if slope is None or self.slope is None else float(self.slope))
         object.__setattr__(self, "forget_bias", forget_bias if self.cell == "lstm" and self.dense_bias else None)
         output_shapes(layers_of(self, 10))  # refuses what can't be built
+
+    def _steps_of_data(self) -> int | None:
         try:
-            source_of(self.data)
+            return steps_of(self.data)
         except PluginError as error:
             raise PluginError(f"data {self.data!r}: {error}") from None
         except DataError as error:

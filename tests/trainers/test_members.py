@@ -50,7 +50,7 @@ from trainers.states import initial_state
         ({"epochs": 1.5}, "epochs must be a whole number, but got 1.5"),
         ({"batch_size": True}, "batch_size must be a whole number, but got True"),
         ({"seed": -1}, "seed >= 0 must hold and be finite, but got -1"),
-        ({"data": "mnist"}, "data must be digits, cifar10 or folder:PATH, but got 'mnist'"),
+        ({"data": "mnist"}, "data must be digits, cifar10, folder:PATH, .*, but got 'mnist'"),
         ({"initialization": "normal"}, "init_scale must be given where initialization is 'normal'"),
     ],
 )
