@@ -104,8 +104,8 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
-# Not the seed, which is noise; not the data, of which the easiest would win; not the engine, which changes nothing.
-SEARCHABLE = tuple(name for name in FIELDS if name not in ("seed", "data", "engine"))
+# Not the seed, which is noise; not the data, of which the easiest would win; not what changes nothing.
+SEARCHABLE = tuple(n for n in FIELDS if n not in ("seed", "data", "engine", "measure", "measure_at"))
 
 
 def effective(

@@ -22,7 +22,8 @@ class Regime:
     """A named network and its initial values: what a member leaves open is taken from here.
 
     `blocks` groups of `convolutions`, each of so many `channels` and each group ended by a pooling; then `dense` hidden
-    dense layers of so many `units`; `further` layers come after them, before the output. `table` is the number of the
+    dense layers of so many `units`; `further` layers come after them, before the output. `measure` is what is recorded
+    besides (`trainers.measurements`). `table` is the number of the
     paper's table, `paper_counts` its last column, one number per layer, and `paper_counts_what` what that number
     counts for the convolutions.
     """
@@ -39,6 +40,7 @@ class Regime:
     dense_bias: bool = False
     initialization: str = "glorot_uniform"
     init_scale: float = 1.0
+    measure: tuple[str, ...] = ()
     further: tuple[Layer, ...] = ()
     table: int | None = None
     paper_counts: tuple[int, ...] = ()
