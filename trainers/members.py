@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from trainers.errors import DataError, PluginError
 from trainers.initialization import INITIALIZATIONS, RECURRENT
 from trainers.layers import CELLS, NORMALIZATIONS, Layer, output_shapes
 from trainers.losses import LOSSES
+from trainers.measurements import MEASUREMENTS
 from trainers.optimizers import OPTIMIZERS
 from trainers.penalties import PENALIZED, PENALTIES
 from trainers.regimes import NETWORK, REGIMES, network
@@ -62,7 +63,11 @@ NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0),
 NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale", "forget_bias"), (">=", 0))
 WHOLE = dict.fromkeys(("convolutions", "channels", "units", "steps", "epochs", "batch_size"), (">=", 1))
 WHOLE |= dict.fromkeys(("blocks", "dense", "warmup", "seed"), (">=", 0))
+<<<<<<< HEAD
 OPTIONAL = ("slope", "bias_scale", "forget_bias")  # None where there is nothing of the kind
+=======
+OPTIONAL = ("slope", "bias_scale", "measure_at")  # None where there is nothing of the kind
+>>>>>>> main
 
 
 def _lines(table: Mapping[str, Any]) -> str:
@@ -128,14 +133,20 @@ class MemberConfig:
     input: str = _help(f"the range of pixels: {_lines(INPUTS)}", "unit")
     epochs: int = _help("passes over the training split", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
+    measure: tuple[str, ...] | None = _help(f"what is recorded besides; a list of: {_lines(MEASUREMENTS)}", None)
+    measure_at: tuple[int, ...] | None = _help("the epochs at which; null: every one", None)
     engine: str = _help("auto: the fastest | lanes: C, on CPUs | cuda: Triton, on GPUs | reference: PyTorch", "auto")
     seed: int = _help("decides initial values and the order of images", 0)
 
     def __post_init__(self) -> None:
         self._check_choice("regime")
         regime = REGIMES[self.regime]
+<<<<<<< HEAD
         own = {name: getattr(regime, name) for name in (*NETWORK, "initialization")}
         own["steps"] = self._steps_of_data() or regime.steps
+=======
+        own = {name: getattr(regime, name) for name in (*NETWORK, "initialization", "measure")}
+>>>>>>> main
         if self.init_scale is None:
             kept = self.initialization in (None, regime.initialization)
             drawn = INITIALIZATIONS.get(str(self.initialization))
@@ -180,10 +191,16 @@ class MemberConfig:
         forget_bias = 1.0 if self.forget_bias is None else float(self.forget_bias)
         # so that members that are trained alike are equal
         object.__setattr__(self, "slope", slope if slope is None or self.slope is None else float(self.slope))
+<<<<<<< HEAD
         object.__setattr__(self, "forget_bias", forget_bias if self.cell == "lstm" and self.dense_bias else None)
         output_shapes(layers_of(self, 10))  # refuses what can't be built
 
     def _steps_of_data(self) -> int | None:
+=======
+        layers = layers_of(self, 10)
+        output_shapes(layers)  # refuses what can't be built
+        self._check_measurements({layer.kind for layer in layers})
+>>>>>>> main
         try:
             return steps_of(self.data)
         except PluginError as error:
@@ -194,6 +211,21 @@ class MemberConfig:
     def _check_choice(self, name: str) -> None:
         if (value := getattr(self, name)) not in CHOICES[name]:
             raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, but got {value!r}")
+
+    def _check_measurements(self, kinds: Collection[str]) -> None:
+        lists: dict[str, tuple[str, Callable[[Any], bool]]] = {
+            "measure": (f"a list of {', '.join(MEASUREMENTS)}", MEASUREMENTS.__contains__),
+            "measure_at": ("a list of epochs", lambda epoch: type(epoch) is int and epoch >= 0),
+        }
+        for name, (rule, fits) in lists.items():
+            if (value := getattr(self, name)) is None:
+                continue
+            if not isinstance(value, list | tuple) or not all(map(fits, value)) or len(set(value)) < len(value):
+                raise ValueError(f"{name} must be {rule}, each once, but got {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        for name in self.measure or ():
+            if (needs := MEASUREMENTS[name].needs) and needs not in kinds:
+                raise ValueError(f"measure {name} needs a {needs} layer, but this network has none")
 
     def with_seed(self, seed: int) -> MemberConfig:
         """The same configuration under another seed."""
@@ -209,6 +241,11 @@ def layers_of(member: MemberConfig, classes: int) -> tuple[Layer, ...]:
         learn_slope=ACTIVATIONS[member.activation].learned,
         **{name: getattr(member, name) for name in NETWORK},
     )
+
+
+def measured_at(member: MemberConfig, epoch: int) -> tuple[str, ...]:
+    """What is measured of a member at an epoch besides what is always recorded: names of `MEASUREMENTS`."""
+    return member.measure or () if member.measure_at is None or epoch in member.measure_at else ()
 
 
 FIELDS = {f.name: f for f in fields(MemberConfig)}

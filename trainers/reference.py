@@ -245,7 +245,7 @@ def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) 
     x = images.take(np.arange(min(CALIBRATED_ON, len(images))), member.input)[0].double()
     parameters, buffers = torch.from_numpy(state.parameters).double(), torch.from_numpy(state.buffers).double()
     alpha: float | Tensor = member.alpha
-    with _one_torch_thread(), torch.no_grad():
+    with one_torch_thread(), torch.no_grad():
         for layer, kept in zip(layers, buffer_shapes(layers), strict=True):
             place, own = placed.get(layer.name), parameters[:0]
             if place:
@@ -298,7 +298,7 @@ class ReferenceEngine(Engine):
             groups.setdefault((alone, *(getattr(m, name) for name in ALIKE), state.step), []).append(i)
         arrays = [Array(self.layers, [states[i] for i in where], self.device) for where in groups.values()]
         answers: dict[int, T] = {}
-        with _one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
+        with one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
             for where, results in zip(groups.values(), pool.map(work, arrays), strict=True):
                 answers |= zip(where, results, strict=True)
         return [answers[i] for i in range(len(states))]
@@ -423,7 +423,8 @@ def _slope(activation: Activation, u: Tensor, slope: float | Tensor | None) -> T
 
 
 @contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
+    """PyTorch on one thread, whose sums would else depend on how many there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -76,6 +76,8 @@ def _kinds(hint: Any) -> Iterator[str]:
         yield from _kinds(parts[0])
     elif origin is tuple:  # of one a count may be given instead
         yield from (kind for kind in [KINDS.get(parts[0]), "a list"] if kind)
+    elif origin is list:
+        yield "a list"
     elif hint is not NoneType and origin is not Literal:
         yield KINDS.get(hint, "a mapping")
 

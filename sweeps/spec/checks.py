@@ -33,8 +33,9 @@ def problems(spec: SweepSpec) -> list[Problem]:
     members, untrainable = _members(spec)
     if untrainable:
         return wrong + untrainable
-    # The metrics that the networks of all members have.
-    first, *others = (names(layers) for layers in dict.fromkeys(layers_of(member, 10) for member in members))
+    # The metrics that all members have at every epoch.
+    kinds = dict.fromkeys((layers_of(m, 10), m.measure if m.measure_at is None else ()) for m in members)
+    first, *others = (names(layers, measure or ()) for layers, measure in kinds)
     metrics = [name for name in first if all(name in other for other in others)]
     of_objectives = [*_objectives(spec, metrics)]
     return [*wrong, *(of_objectives or _claims(spec, metrics)), *_search(spec)]

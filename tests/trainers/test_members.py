@@ -21,6 +21,7 @@ from trainers.layers import (
     places,
     tensor_shapes,
 )
+from trainers.measurements import MEASUREMENTS
 from trainers.members import CHOICES, FIELDS, NUMBERS, OPTIONAL, WHOLE, EpochRecord, MemberConfig, layers_of
 from trainers.metrics import names
 from trainers.optimizers import OPTIMIZERS
@@ -99,10 +100,14 @@ FEW = {
 }
 # None where the regime fills it in, or where there is nothing of the kind
 OPEN = ("blocks", "convolutions", "channels", "dense", "units", "normalization", "residual", "convolution")
+<<<<<<< HEAD
 OPEN += ("dense_bias", "cell", "steps", "scaled_gates", "initialization", "init_scale", *OPTIONAL)
 
 
 GONE = ("slope", "forget_bias")  # given, and None where there is nothing of the kind
+=======
+OPEN += ("dense_bias", "initialization", "init_scale", "measure", *OPTIONAL)
+>>>>>>> main
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
@@ -111,6 +116,11 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         values: st.SearchStrategy[Any] = st.sampled_from(["digits", "cifar10"])
     elif name in ("residual", "dense_bias", "scaled_gates"):
         values = st.booleans()
+    elif name == "measure":
+        general = [name for name, measurement in MEASUREMENTS.items() if not measurement.needs]
+        values = st.lists(st.sampled_from(general), unique=True).map(tuple) if general else st.just(())
+    elif name == "measure_at":
+        values = st.lists(st.integers(0, 100), unique=True).map(tuple)
     elif name in NAMES:
         values = st.sampled_from(NAMES[name])
     elif name in WHOLE:
@@ -150,10 +160,12 @@ def test_any_valid_combination_builds_a_network(fields: dict[str, Any]) -> None:
         state = initial_state(member, layers)
         assert len(state.parameters) == end and np.isfinite(state.parameters).all()
         assert len(state.kept) == len(OPTIMIZERS[member.optimizer].state)
-    assert names(layers)[-1] == "seconds" and len(set(names(layers))) == len(names(layers))
+    every = names(layers, member.measure or ())
+    assert every[-1] == "seconds" and len(set(every)) == len(every)
 
 
 WRONG = [("data", "mnist"), ("residual", "no"), ("dense_bias", 1)]
+WRONG += [("measure", ["nonsense"]), ("measure", "jacobian"), ("measure_at", [0, 0]), ("measure_at", [-1])]
 WRONG += [(name, value) for name in CHOICES for value in ("nonsense", 7)]
 WRONG += [(name, value) for name in NUMBERS for value in (-0.1, float("nan"), float("inf"), "1", True)]
 WRONG += [(name, value) for name in WHOLE for value in (-1, 1.5, True, "1")]

@@ -155,7 +155,9 @@ def _columns(names: tuple[str, ...]) -> dict[str, int]:
 
 def params_of(c: Configuration) -> dict[str, str]:
     """The fields of a configuration's members, and their seeds."""
-    params = {name: str(value) for name, value in c.member.items()} | {"seeds": ", ".join(map(str, c.seeds))}
+    lists = {name: value for name, value in c.member.items() if isinstance(value, list | tuple)} | {"seeds": c.seeds}
+    params = {name: str(value) for name, value in c.member.items()}
+    params |= {name: ", ".join(map(str, value)) for name, value in lists.items()}
     return {name: value[:MOST_IN_PARAM] for name, value in params.items()}
 
 
