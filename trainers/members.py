@@ -63,11 +63,7 @@ NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0),
 NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale", "forget_bias"), (">=", 0))
 WHOLE = dict.fromkeys(("convolutions", "channels", "units", "steps", "epochs", "batch_size"), (">=", 1))
 WHOLE |= dict.fromkeys(("blocks", "dense", "warmup", "seed"), (">=", 0))
-<<<<<<< HEAD
-OPTIONAL = ("slope", "bias_scale", "forget_bias")  # None where there is nothing of the kind
-=======
-OPTIONAL = ("slope", "bias_scale", "measure_at")  # None where there is nothing of the kind
->>>>>>> main
+OPTIONAL = ("slope", "bias_scale", "forget_bias", "measure_at")  # None where there is nothing of the kind
 
 
 def _lines(table: Mapping[str, Any]) -> str:
@@ -141,12 +137,8 @@ class MemberConfig:
     def __post_init__(self) -> None:
         self._check_choice("regime")
         regime = REGIMES[self.regime]
-<<<<<<< HEAD
-        own = {name: getattr(regime, name) for name in (*NETWORK, "initialization")}
-        own["steps"] = self._steps_of_data() or regime.steps
-=======
         own = {name: getattr(regime, name) for name in (*NETWORK, "initialization", "measure")}
->>>>>>> main
+        own["steps"] = self._steps_of_data() or regime.steps
         if self.init_scale is None:
             kept = self.initialization in (None, regime.initialization)
             drawn = INITIALIZATIONS.get(str(self.initialization))
@@ -191,16 +183,12 @@ class MemberConfig:
         forget_bias = 1.0 if self.forget_bias is None else float(self.forget_bias)
         # so that members that are trained alike are equal
         object.__setattr__(self, "slope", slope if slope is None or self.slope is None else float(self.slope))
-<<<<<<< HEAD
         object.__setattr__(self, "forget_bias", forget_bias if self.cell == "lstm" and self.dense_bias else None)
-        output_shapes(layers_of(self, 10))  # refuses what can't be built
-
-    def _steps_of_data(self) -> int | None:
-=======
         layers = layers_of(self, 10)
         output_shapes(layers)  # refuses what can't be built
         self._check_measurements({layer.kind for layer in layers})
->>>>>>> main
+
+    def _steps_of_data(self) -> int | None:
         try:
             return steps_of(self.data)
         except PluginError as error:

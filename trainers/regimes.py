@@ -21,17 +21,11 @@ from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, Recurrent
 class Regime:
     """A named network and its initial values: what a member leaves open is taken from here.
 
-<<<<<<< HEAD
     `blocks` groups of `convolutions`, each of so many `channels` and each group ended by a pooling; or, where `cell` is
     one, a recurrent layer that reads the image in so many `steps`; then `dense` hidden dense layers. These and the
-    recurrent one have so many `units`. `further` layers come after them, before the output. `table` is the number of
-    the paper's table, `paper_counts` its last column, one number per layer, and `paper_counts_what` what that number
-=======
-    `blocks` groups of `convolutions`, each of so many `channels` and each group ended by a pooling; then `dense` hidden
-    dense layers of so many `units`; `further` layers come after them, before the output. `measure` is what is recorded
-    besides (`trainers.measurements`). `table` is the number of the
+    recurrent one have so many `units`. `further` layers come after them, before the output. `measure` is what is
+    recorded besides (`trainers.measurements`). `table` is the number of the
     paper's table, `paper_counts` its last column, one number per layer, and `paper_counts_what` what that number
->>>>>>> main
     counts for the convolutions.
     """
 

@@ -100,14 +100,10 @@ FEW = {
 }
 # None where the regime fills it in, or where there is nothing of the kind
 OPEN = ("blocks", "convolutions", "channels", "dense", "units", "normalization", "residual", "convolution")
-<<<<<<< HEAD
-OPEN += ("dense_bias", "cell", "steps", "scaled_gates", "initialization", "init_scale", *OPTIONAL)
+OPEN += ("dense_bias", "cell", "steps", "scaled_gates", "initialization", "init_scale", "measure", *OPTIONAL)
 
 
 GONE = ("slope", "forget_bias")  # given, and None where there is nothing of the kind
-=======
-OPEN += ("dense_bias", "initialization", "init_scale", "measure", *OPTIONAL)
->>>>>>> main
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
