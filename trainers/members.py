@@ -57,8 +57,8 @@ CHOICES: dict[str, Collection[str]] = {
 }
 NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0), "epsilon": (">", 0)}
 NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale"), (">=", 0))
-WHOLE = dict.fromkeys(("convolutions", "channels", "units", "epochs", "batch_size"), (">=", 1))
-WHOLE |= dict.fromkeys(("blocks", "dense", "warmup", "seed"), (">=", 0))
+WHOLE = dict.fromkeys(("convolutions", "channels", "units", "batch_size"), (">=", 1))
+WHOLE |= dict.fromkeys(("blocks", "dense", "epochs", "warmup", "seed"), (">=", 0))
 OPTIONAL = ("slope", "bias_scale")  # None where there is nothing of the kind
 
 
@@ -114,7 +114,7 @@ class MemberConfig:
     bias_scale: float | None = _help("deviation of the biases' initial values; null: the initialization's own", None)
     data: str = _help(data_names(), "digits")
     input: str = _help(f"the range of pixels: {_lines(INPUTS)}", "unit")
-    epochs: int = _help("passes over the training split", 30)
+    epochs: int = _help("passes over the training split; 0: the network at its initial values alone", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
     engine: str = _help("auto: the fastest | lanes: C, on CPUs | cuda: Triton, on GPUs | reference: PyTorch", "auto")
     seed: int = _help("decides initial values and the order of images", 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from importlib import import_module
 from typing import Protocol
 
@@ -54,8 +54,12 @@ class Engine(Protocol):
 class Training(Iterator[EpochRecord]):
     """The stream of records of one array of members; see `train`."""
 
-    def __init__(self, states: Sequence[MemberState], engine: Engine) -> None:
+    def __init__(
+        self, states: Sequence[MemberState], engine: Engine, resumed: Container[MemberConfig] = frozenset()
+    ) -> None:
+        """The epochs of the `resumed` that their states are after have been recorded, epoch 0 too."""
         self._states = list(states)
+        self._resumed = resumed
         self._engine = engine
         self._waiting: deque[EpochRecord] = deque()
         self._begun = False
@@ -83,7 +87,7 @@ class Training(Iterator[EpochRecord]):
         """
         started = time.perf_counter()
         engine, names = self._engine, metrics.names(self._engine.layers)
-        fresh = [] if self._begun else [s for s in self._states if s.epoch == 0]
+        fresh = [] if self._begun else [s for s in self._states if s.epoch == 0 and s.member not in self._resumed]
         before = fresh or [s for s in self._states if s.epoch < s.member.epochs]
         if not before:
             return
@@ -145,7 +149,7 @@ def train(
     if wrong := {len(s.parameters) for s in states} - {size}:
         had = min(wrong)
         raise ValueError(f"states to resume must be of the members' network, {size} parameters, but one has {had}")
-    return Training(states, _engine(members[0], layers, dataset, device, threads))
+    return Training(states, _engine(members[0], layers, dataset, device, threads), known.keys())
 
 
 def _differ(members: Sequence[MemberConfig], field: str) -> bool:
