@@ -267,10 +267,11 @@ def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) 
             if place:
                 own = parameters[place.where.start :][: parameter_count((layer,), tuple(x.shape[1:]))]
                 tensors = _apart(parameters[place.where], place.tensors)
-                deviation = layer.forward(x, iter(tensors)).std(correction=0)
+                read = tensors
                 weights = [tensor for tensor in tensors if tensor.dim() > 1]
-                if isinstance(layer, Recurrent):
-                    weights = weights[:1]  # what it puts out before its loop depends on the input's alone
+                if isinstance(layer, Recurrent):  # what it reads: no recurrent weights, and no forget bias
+                    read, weights = [*weights, *map(torch.zeros_like, tensors[2:])], weights[:1]
+                deviation = layer.forward(x, iter(read)).std(correction=0)
                 for tensor in weights if deviation > 0 else ():  # not where all units before it are dead
                     # the factors of a separable convolution share it
                     tensor *= (float(member.init_scale or 1.0) / deviation) ** (1 / len(weights))
