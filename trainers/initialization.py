@@ -6,8 +6,9 @@ initialization draws the same standard numbers from a member's seed, so that mem
 same draws. Of weights that are several gates' in one, each gate's are a matrix by itself, with fans of its own.
 
 The weights between the steps of a recurrent layer may be drawn in a way of their own, `RECURRENT`. They are then
-multiplied by `init_scale` where that is a factor, and not where it is a half-width or a deviation of the others.
-What normalizations and activations learn starts from values of its own (`trainers.layers`).
+multiplied by `init_scale` where that is a factor, and not where it is a half-width or a deviation of the others. LSUV
+calibrates what such a layer reads, W x over all steps, and leaves these weights orthogonal. What normalizations and
+activations learn starts from values of its own (`trainers.layers`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,37 @@ from collections.abc import Mapping
 
 from trainers.measurements.measurement import Measurement as Measurement
 from trainers.measurements.measurement import Metric as Metric
+from trainers.measurements.measurement import by_step
 
 MEASUREMENTS: Mapping[str, Measurement] = {
     # a file each
+    "hidden": Measurement(
+        "the gradient by the hidden state of a recurrent layer at each step",
+        "trainers.measurements.hidden:hidden",
+        network={
+            "gradient.hidden.first_to_last": Metric(
+                "rms of the loss's gradient by the hidden state after the first step over that after the last", log=True
+            ),
+            "gradient.cell.first_to_last": Metric(
+                "the same of an LSTM's cell; of the hidden state where there is no cell", log=True
+            ),
+        },
+        layer={
+            "gradient.hidden.rms": Metric("root mean square of an image's loss's gradient by the state h", log=True),
+            "gradient.hidden.mean_abs": Metric("mean absolute value of the same", log=True),
+            "gradient.cell.rms": Metric("root mean square by an LSTM's cell c; by h where there is no cell", log=True),
+        },
+        rows=by_step,
+        needs="recurrent",
+    ),
+    "lyapunov": Measurement(
+        "Lyapunov exponents of a recurrent layer along the sequence",
+        "trainers.measurements.lyapunov:lyapunov",
+        network={
+            "lyapunov.largest": Metric("the largest exponent, in nats per step; mean over images"),
+            "lyapunov.mean": Metric("the mean over all exponents: log |det| of a step's Jacobian per dimension"),
+            "lyapunov.positive": Metric("how many exponents are above 0, in whose directions states move apart"),
+        },
+        needs="recurrent",
+    ),
 }
