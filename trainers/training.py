@@ -59,7 +59,7 @@ class Training(Iterator[EpochRecord]):
         self,
         states: Sequence[MemberState],
         engine: Engine,
-        measured: Callable[[Sequence[MemberState]], list[dict[str, float]]],
+        measured: Callable[[Sequence[MemberState]], list[dict[str, float]]] = lambda states: [{} for _ in states],
     ) -> None:
         self._states = list(states)
         self._engine = engine

@@ -30,6 +30,11 @@ def with_parameters(layers: tuple[Layer, ...]) -> Sequence[str]:
     return [place.name for place in places(layers)]
 
 
+def with_activation(layers: tuple[Layer, ...]) -> Sequence[str]:
+    """The names of those among them with an activation."""
+    return [place.name for place in places(layers) if place.units]
+
+
 @dataclass(frozen=True)
 class Measurement:
     """What a member can ask for besides the metrics that are always recorded.
