@@ -15,6 +15,7 @@ from trainers.measurements.measurement import Measurement as Measurement
 from trainers.measurements.measurement import Metric as Metric
 
 MEASUREMENTS: Mapping[str, Measurement] = {
+    # a file each
     "sharpness": Measurement(
         "the largest eigenvalue of the loss's Hessian, and the gradient noise scale",
         "trainers.measurements.sharpness:sharpness",
