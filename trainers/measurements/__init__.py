@@ -23,7 +23,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             "sharpness.largest": Metric("largest eigenvalue of the Hessian of the loss, without the penalty", log=True),
             "sharpness.edge": Metric("2 / learning rate, the mean over the epoch's steps", log=True),
             "sharpness.noise_scale": Metric(
-                "gradient noise scale tr(S) / |G|^2, in images; infinite where it can't be told from the probe", log=True
+                "gradient noise scale tr(S) / |G|^2, in images; infinite where it can't be told from the probe",
+                log=True,
             ),
         },
     ),

@@ -1,9 +1,8 @@
 """How the gradient's coordinates and the activations of each layer are distributed: shares by decade of |value|.
 
-A bin `e-3` is 1e-3 <= |value| < 1e-2. `under` is what is smaller than the first of them and not 0, `over` what is at
-least 10 times the last, `zero` what is exactly 0; the shares of all bins sum to 1. The gradient is that of the mean data
-loss over the images; the activations are a layer's alpha-scaled outputs of f on them, at the output its logits, which
-have no activation.
+The bin `e-3` is 1e-3 <= |value| < 1e-2. `under` is what is smaller than the first decade and not 0, `over` what is
+larger than the last, `zero` what is exactly 0. The shares of all bins sum to 1. The gradient is that of the mean data
+loss over the images; the activations are the layer's outputs on them, of the alpha-scaled f, at the output the logits.
 """
 
 from __future__ import annotations
@@ -25,7 +24,12 @@ DECADES = tuple(f"e{exponent}" for exponent in EXPONENTS)
 BINS = ("zero", "under", *DECADES, "over")  # by size
 EDGES = tuple(float(f"1e{exponent}") for exponent in (*EXPONENTS, EXPONENTS.stop))
 
-_WHERE = ("= 0", f"< {EDGES[0]:g}, not 0", *(f">= {edge:g}, < {10 * edge:g}" for edge in EDGES[:-1]), f">= {EDGES[-1]:g}")
+_WHERE = (
+    "= 0",
+    f"< {EDGES[0]:g}, not 0",
+    *(f">= {edge:g}, < {10 * edge:g}" for edge in EDGES[:-1]),
+    f">= {EDGES[-1]:g}",
+)
 METRICS = {
     f"histogram.{of}.{name}": Metric(f"share of {whose} with |value| {where}")
     for of, whose in (("gradient", "the gradient's coordinates"), ("activation", "the activations"))
