@@ -29,7 +29,8 @@ from trainers.objectives import Objective
 class Made:
     """One configuration to be written: its fields, how it ends, and after which epoch.
 
-    `change` may put another value in the place of one: metric, epoch, seed, value -> value.
+    `change` may put another value in the place of one: metric, epoch, seed, value -> value. `also` is what is recorded
+    besides: member, epoch -> metrics.
     """
 
     arm: str
@@ -39,6 +40,7 @@ class Made:
     seeds: Sequence[int] = (0, 1, 2, 3)
     name: str = ""
     change: Callable[[str, int, int, float], float] = field(default=lambda metric, epoch, seed, value: value)
+    also: Callable[[MemberConfig, int], Mapping[str, float]] = field(default=lambda member, epoch: {})
 
 
 class Maker:
@@ -59,7 +61,7 @@ class Maker:
         return self.read(name)
 
     def one(self, arm: str, *, state: str = "complete", **fields: Any) -> Made:
-        own = {key: fields.pop(key) for key in ("epochs", "seeds", "name", "change") if key in fields}
+        own = {key: fields.pop(key) for key in ("epochs", "seeds", "name", "change", "also") if key in fields}
         return Made(arm, fields, state, **own)
 
     def arms(self, **keywords: Any) -> list[Made]:
@@ -128,7 +130,7 @@ def _record(written: Made, member: MemberConfig, epoch: int) -> EpochRecord:
     known = layers_of(member, 10)
     layers = [layer.name for layer in known]
     result = {k: written.change(k, epoch, member.seed, _value(k, member, epoch, layers)) for k in names(known)}
-    return EpochRecord(member, epoch, "lanes", result)
+    return EpochRecord(member, epoch, "lanes", result | dict(written.also(member, epoch)))
 
 
 def _value(metric: str, member: MemberConfig, epoch: int, layers: Sequence[str]) -> float:
