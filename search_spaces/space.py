@@ -68,7 +68,9 @@ class Range:
         if count is None:
             return range(int(self.low), int(self.high) + 1)
         last = max(1, count - 1)
-        if self.log:
+        if self.log and math.isinf(self.high / self.low):
+            values = [self.low ** (1 - i / last) * self.high ** (i / last) for i in range(count)]
+        elif self.log:
             values = [self.low * (self.high / self.low) ** (i / last) for i in range(count)]
         else:
             values = [self.low + (self.high - self.low) * i / last for i in range(count)]

@@ -13,4 +13,6 @@ from collections.abc import Mapping
 from trainers.measurements.measurement import Measurement as Measurement
 from trainers.measurements.measurement import Metric as Metric
 
-MEASUREMENTS: Mapping[str, Measurement] = {}
+MEASUREMENTS: Mapping[str, Measurement] = {
+    # a file each
+}
