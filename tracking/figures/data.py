@@ -59,6 +59,10 @@ class Line:
         columns = {layer: f"{LAYER}{layer}.{statistic}" for layer in layers_of(self.rows.iloc[0])}
         return {layer: column for layer, column in columns.items() if column in self.rows}
 
+    def by_depth(self, statistic: str) -> dict[int, str]:
+        """The same columns by how deep the layer is; 1 is the first."""
+        return dict(enumerate(self.layers(statistic).values(), 1))
+
     def by_lag(self, statistic: str) -> dict[int, str]:
         """The columns of a statistic of a recurrent network's steps, by how many steps before the last they are."""
         begin, end = f"{LAYER}{STEP}", f".{statistic}"

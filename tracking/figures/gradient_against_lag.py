@@ -15,10 +15,10 @@ from tracking.verdict.tables import P, number
 
 STATISTIC = "gradient.hidden.rms"
 CAPTION = (
-    "The root mean square of the loss's gradient by the hidden state, so many steps before the last one, on a log "
-    "scale. Where the line is straight the gradient vanishes, or explodes, exponentially with the lag; where it is "
-    "level the gradient reaches the first step. Lines are medians over the seeds, shaded areas the interquartile "
-    "range; nothing is drawn where the gradient is exactly 0 or not finite."
+    "The root mean square, over images and units, of the gradient of an image's loss by the hidden state, so many "
+    "steps before the last one, on a log scale. Where the line is straight the gradient vanishes, or explodes, "
+    "exponentially with the lag; where it is level the gradient reaches the first step. Lines are medians over the "
+    "seeds, shaded areas the interquartile range; nothing is drawn where the gradient is exactly 0 or not finite."
 )
 Bands = Sequence[tuple[Line, pd.DataFrame]]
 
@@ -43,12 +43,14 @@ def draw(data: FigureData) -> Drawing:
 def bands_of(data: FigureData) -> dict[str, Bands]:
     """When -> the lines, each with the quartiles over the seeds by lag. Raises NotDrawn."""
     whens = moments(data.lines, lambda line: line.by_lag(STATISTIC).values())
+    if not whens:
+        raise NotDrawn("the gradient by a hidden state was not measured")
     panels: dict[str, Bands] = {
         when: [(line, line.quartiles(line.by_lag(STATISTIC), epoch)) for line, epoch in lines]
         for when, lines in whens.items()
     }
     if not any((band["q50"] > 0).any() for bands in panels.values() for _, band in bands):
-        raise NotDrawn("the records have no gradient by a hidden state that is finite and above 0")
+        raise NotDrawn("the gradient by the hidden state is nowhere finite and above 0")
     return panels
 
 

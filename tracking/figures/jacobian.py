@@ -21,10 +21,10 @@ VALUES = {"jacobian.largest": "largest", "jacobian.smallest": "smallest"}
 MOST = 8  # lines over the depth
 DEPTH, EPOCH, ARM = "layers with parameters", "epoch (0: before the first step)", ""
 CAPTION = (
-    "Singular values of the Jacobian of the logits by the input, over the probe's images, on a log scale: by how much "
-    "the network stretches a small change of an image at most, and at least. Near 1 it passes signals and gradients on "
-    "as they are. Medians over the seeds with the interquartile range; nothing is drawn where a value is exactly 0 or "
-    "not finite."
+    "The largest and the smallest singular value of the Jacobian of the logits by the input, medians over images, on a "
+    "log scale: by how much the network stretches a small change of an image at most, and at least. Near 1 it passes "
+    "signals and gradients on as they are. Lines are medians over the seeds, shaded areas or bars the interquartile "
+    "range; nothing is drawn where a value is exactly 0 or not finite."
 )
 
 
@@ -82,7 +82,7 @@ def draw(data: FigureData) -> Drawing:
 def curves(data: FigureData) -> Curves:
     """What there is to draw. Raises NotDrawn."""
     if not all(metric in data.frame and data.frame[metric].notna().any() for metric in VALUES):
-        raise NotDrawn("the Jacobian was not measured (`measure: [jacobian]`)")
+        raise NotDrawn("the Jacobian was not measured")
     if panels := _over_depth(data):
         return Curves(DEPTH, panels)
     lines = [line for line in data.lines if line.measured(VALUES)]

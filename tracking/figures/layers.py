@@ -99,7 +99,7 @@ def _curves(data: FigureData) -> Drawing:
 
 def profiles(data: FigureData) -> list[tuple[Line, pd.DataFrame]]:
     """The lines, each with the quartiles over the seeds by depth. Raises NotDrawn."""
-    columns = [(line, dict(enumerate(line.layers(STATISTIC).values(), 1))) for line in data.lines]
+    columns = [(line, line.by_depth(STATISTIC)) for line in data.lines]
     bands = [(line, line.quartiles(of_line, 0)) for line, of_line in columns if of_line]
     if not any((band["q50"] > 0).any() for _, band in bands):
         raise NotDrawn(NOTHING)

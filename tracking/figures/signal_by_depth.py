@@ -23,10 +23,10 @@ SHOWN = {
     "signal.slope": ("mean |f'|", False),
 }
 CAPTION = (
-    "Layer by layer, from the input on: the correlation of two images' pre-activations (at 1 the network no longer "
-    "tells images apart), the mean square of the pre-activation on a log scale, and the mean |f'|, by which a gradient "
-    "shrinks on its way back. Lines are medians over the seeds, shaded areas the interquartile range; nothing is drawn "
-    "where a value is not finite, or 0 on the log scale."
+    "Layer by layer, from the input on: the correlation of two images' pre-activations, which is their mean cosine "
+    "(at 1 the network no longer tells images apart); the mean square of the pre-activation, on a log scale; and the "
+    "mean |f'| of the activation, by which a gradient shrinks on its way back. Lines are medians over the seeds, "
+    "shaded areas the interquartile range; nothing is drawn where a value is not finite, or is 0 on the log scale."
 )
 Bands = Sequence[tuple[Line, Mapping[str, pd.DataFrame]]]
 
@@ -53,11 +53,11 @@ def draw(data: FigureData) -> Drawing:
 
 def bands_of(data: FigureData) -> dict[str, Bands]:
     """When -> the lines, each with the quartiles over the seeds by depth, of each of SHOWN. Raises NotDrawn."""
-    whens = moments(data.lines, lambda line: [c for name in SHOWN for c in _columns(line, name).values()])
+    whens = moments(data.lines, lambda line: [c for name in SHOWN for c in line.layers(name).values()])
     if not whens:
         raise NotDrawn("the signal in the layers was not measured")
     return {
-        when: [(line, {name: line.quartiles(_columns(line, name), epoch) for name in SHOWN}) for line, epoch in lines]
+        when: [(line, {name: line.quartiles(line.by_depth(name), epoch) for name in SHOWN}) for line, epoch in lines]
         for when, lines in whens.items()
     }
 
@@ -77,12 +77,6 @@ def words(panels: Mapping[str, Bands]) -> str:
             ]
             texts.append(f"{line.name} {when}: {', '.join(parts) or 'not finite'}")
     return f"Curves from the first layer to the last. {'; '.join(texts)}."
-
-
-def _columns(line: Line, name: str) -> dict[int, str]:
-    """The columns by depth, 1 is the first layer; the output has no activation, so no slope."""
-    layers = [c for layer, c in line.layers(name).items() if (layer, name) != ("output", "signal.slope")]
-    return dict(enumerate(layers, 1))
 
 
 FIGURE = Kind("Signal by depth", place=36, draw=draw)
