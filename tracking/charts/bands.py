@@ -31,16 +31,21 @@ HEIGHT = 190
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: each line with `q25`, `q50`, `q75` over what is to the right."""
+    """One panel: each line with `q25`, `q50`, `q75` over what is to the right.
 
-    title: str
+    `what` is on its upright axis, which those of the same have in common; `when` may be empty.
+    """
+
+    what: str
+    when: str
     bands: Sequence[tuple[Line | Depths, pd.DataFrame]]
     log: bool = False
 
 
 def bands_chart(shown: Sequence[Panel], across: str, place: str, caption: str, alt: str) -> Chart:
     """Panels one below the other over one axis; `place` is what the pointer calls a value of it: `layer %{x}`."""
-    domains, titles, height = panels([plain(panel.title) for panel in shown], HEIGHT)
+    texts = [plain(f"{panel.what}{f', {panel.when}' * bool(panel.when)}") for panel in shown]
+    domains, titles, height = panels(texts, HEIGHT)
     traces: list[Trace] = []
     axes: dict[str, Any] = {}
     named = set[str]()
@@ -50,8 +55,10 @@ def bands_chart(shown: Sequence[Panel], across: str, place: str, caption: str, a
             area, course = _area(line, band, panel.log), _course(line, band, panel.log, place)
             traces += [area | more | {"showlegend": False}, course | more | {"showlegend": line.label not in named}]
             named.add(line.label)
+        first = next(j for j, of in enumerate(shown) if of.what == panel.what)
+        same = {"matches": numbered("y", first)} if first < i else {}
         axis = log_axis(0.0) if panel.log else {"automargin": True}
-        axes[axis_key("y", i)] = axis | {"domain": domains[i]}
+        axes[axis_key("y", i)] = axis | {"domain": domains[i], **same}
     x = {"anchor": numbered("y", len(shown) - 1), "title": {"text": across}, "zeroline": False, "automargin": True}
     x |= {} if across else {"showticklabels": False}
     return Chart(traces, layout(height, len(named), annotations=titles, xaxis=x, **axes), caption, alt)

@@ -10,7 +10,7 @@ from tracking.figures.gradient_against_lag import CAPTION, bands_of, words
 def draw(data: ChartData) -> Chart:
     """A panel for the first and one for the last epoch; a line per arm."""
     shown = bands_of(data.records)
-    panels = [Panel(f"gradient by the hidden state, {when}", bands, log=True) for when, bands in shown.items()]
+    panels = [Panel("rms of the gradient by the hidden state", when, bands, log=True) for when, bands in shown.items()]
     return bands_chart(panels, "steps back from the last", "%{x} steps back: ", CAPTION, words(shown))
 
 

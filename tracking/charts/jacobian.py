@@ -12,7 +12,8 @@ def draw(data: ChartData) -> Chart:
     shown = curves(data.records)
     panels = [
         Panel(
-            f"{name} singular value{f', {when}' * bool(when)}",
+            f"{name} singular value",
+            when,
             [(curve.line, curve.bands[metric]) for curve in panel],
             log=True,
         )

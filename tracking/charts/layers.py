@@ -13,7 +13,7 @@ import numpy as np
 from tracking.charts.bands import Panel, bands_chart
 from tracking.charts.chart import Chart, ChartData, Kind
 from tracking.charts.style import axis_key, layout, numbered, panels, wrapped
-from tracking.figures.data import within
+from tracking.figures.data import BEFORE, within
 from tracking.figures.layers import CAPTION, NOTHING, STATISTIC, profiles, words
 from tracking.figures.style import NotDrawn
 from tracking.verdict.tables import number
@@ -25,7 +25,7 @@ def draw(data: ChartData) -> Chart:
     """A panel per line: epochs to the right, layers from the input (top) to the output, the median over the seeds."""
     if "end" not in data.records.ends:
         bands = profiles(data.records)
-        panel = Panel("rms of the loss's gradient, before the first step", bands, log=True)
+        panel = Panel("rms of the loss's gradient", BEFORE, bands, log=True)
         return bands_chart([panel], "layer, from the input on", "layer %{x}: ", CAPTION, words(bands))
     shown = []
     for line in data.records.lines:

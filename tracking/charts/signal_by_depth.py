@@ -11,7 +11,7 @@ def draw(data: ChartData) -> Chart:
     """For each of SHOWN a panel for the first and one for the last epoch at which it was measured; a line per arm."""
     shown = bands_of(data.records)
     panels = [
-        Panel(f"{label}, {when}".replace("\n", " "), [(line, bands[name]) for line, bands in lines], log)
+        Panel(label.replace("\n", " "), when, [(line, bands[name]) for line, bands in lines], log)
         for name, (label, log) in SHOWN.items()
         for when, lines in shown.items()
     ]

@@ -20,10 +20,18 @@ NOT_SHOWN = ("engine", "epochs", "measure", "measure_at")  # fields of a member 
 OF_DEPTH = ("blocks", "convolutions", "dense")  # fields that add layers
 # How a label puts a field; the others as `name = value`.
 _SHAPES = {"alpha": "α = {}", "learn_alpha": "α learned by {}", "initialization": "{}"}
-_SHAPES |= dict.fromkeys(("activation", "regime", "optimizer", "convolution"), "{}")
+_SHAPES |= {"recurrent_initialization": "{} recurrent weights"}
+_SHAPES |= dict.fromkeys(("activation", "regime", "optimizer", "convolution", "cell"), "{}")
 _SHAPES |= {name: f"{{}} {name}" for name in ("penalty", "scaling", "normalization", "loss", "schedule", "input")}
 # What a label needs not say.
-_USUAL = {"scaling": "rescaled", "normalization": "none", "learn_alpha": "none", "slope": None, "bias_scale": None}
+_USUAL: Mapping[str, tuple[object, ...]] = {
+    **dict.fromkeys(("normalization", "learn_alpha", "cell"), ("none",)),
+    **dict.fromkeys(("slope", "bias_scale"), (None,)),
+    "scaling": ("rescaled",),
+    "scaled_gates": (False,),
+    "recurrent_initialization": ("same",),
+    "forget_bias": (None, 1.0),
+}
 BEFORE, AFTER = "before the first step", "after the last epoch"
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -253,7 +261,8 @@ class FigureData:
         firsts = self.firsts[self.firsts.index.isin(complete)]
         # What was searched may be what an arm is already.
         firsts = firsts.drop_duplicates([f for f in MEMBER if f in firsts and f not in NOT_SHOWN])
-        firsts = firsts.assign(depth=[len(layers_of(member)) for member in firsts.to_dict("records")])
+        members = firsts[["regime", *(f for f in NETWORK if f in firsts)]].to_dict("records")
+        firsts = firsts.assign(depth=[len(layers_of(member)) for member in members])
         if firsts["depth"].nunique() < 2:
             raise NotDrawn("no two complete configurations differ in depth")
         return firsts
@@ -289,7 +298,7 @@ def described(fields: Mapping[str, object]) -> str:
     parts = []
     for name, value in fields.items():
         value = None if value != value else value
-        if name in _USUAL and value == _USUAL[name]:
+        if value in _USUAL.get(name, ()):
             continue
         what = name.replace("_", " ")
         if isinstance(value, bool | np.bool_):

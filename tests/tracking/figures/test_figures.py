@@ -426,6 +426,24 @@ def test_a_label_says_what_a_regime_does_not(make: Any) -> None:
     ]
 
 
+def test_a_label_of_a_recurrent_network_is_short(make: Any) -> None:
+    fields: dict[str, Any] = {"regime": "recurrent", "measure": (), "seeds": (0,), "epochs": 1}
+    arms = [
+        make.one("plain", **fields),
+        make.one("identity", recurrent_initialization="identity", alpha=2.0, **fields),
+        make.one("lstm", cell="lstm", scaled_gates=True, **fields),
+        make.one("open", cell="lstm", forget_bias=3.0, **fields),
+    ]
+    frame, ended = make(arms)
+    assert [line.label for line in FigureData(frame, ended).lines] == [
+        "plain: rnn, α = 1",
+        "identity: rnn, α = 2, identity recurrent weights",
+        "lstm: lstm, scaled gates, α = 1",
+        "open: lstm, α = 1, forget bias = 3",
+    ]
+    assert {"layers", "saturation"} < draw(frame, ended).pictures.keys()
+
+
 def test_searched_booleans_whole_numbers_and_slopes_are_on_their_axes(make: Any) -> None:
     points = [(True, 1, 0.1), (False, 8, 0.4), (False, 3, None)]
     made = [
