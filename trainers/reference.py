@@ -29,6 +29,7 @@ from trainers.data.dataset import Dataset
 from trainers.layers import (
     NORMALIZATIONS,
     Layer,
+    Recurrent,
     Shape,
     buffer_shapes,
     learned_shapes,
@@ -57,11 +58,15 @@ T = TypeVar("T")
 
 class Outputs(NamedTuple):
     """One member's outputs (images, classes); at each activated layer the argument of f and its slope, if f has one;
-    the running statistics after a training step, where it is one."""
+    the running statistics after a training step, where it is one; a recurrent layer's state after each of its steps.
+
+    A recurrent layer's argument of f is (images, steps, units), a state is h or (h, c), (images, units) each.
+    """
 
     logits: Tensor
     arguments: list[tuple[Tensor, Any]]
     buffers: Tensor
+    states: list[tuple[Tensor, ...]]
 
 
 def forward(
@@ -81,17 +86,19 @@ def forward(
     Batches are normalized by their own statistics where `by_batch`, else by the running ones. Random slopes are drawn
     by the member's key at a step where that is given, else they are at their mean.
     """
-    f, known = activation(member.activation, member.scaling), ACTIVATIONS[member.activation]
+    known = ACTIVATIONS[member.activation]
     image = tuple(images.shape[1:])
     running = buffer_shapes(layers, image)
     tensors = iter(_apart(parameters, tensor_shapes(layers, image)))
     kept = iter(_apart(buffers, [shape for of_layer in running for shape, _ in of_layer.values()]))
     arguments: list[tuple[Tensor, Any]] = []
     after: list[Tensor] = []
+    states: list[tuple[Tensor, ...]] = []
     slope: Any = member.slope
     x = images
     for layer, learned, names in zip(layers, learned_shapes(layers, image), running, strict=True):
-        z = layer.forward(x, tensors)
+        weights = [next(tensors) for _ in layer.parameters(tuple(x.shape[1:]))]
+        z = layer.forward(x, iter(weights))
         if layer.activated:
             own = {name: next(tensors) for name in learned}
             if normalization := NORMALIZATIONS.get(layer.normalization):
@@ -100,14 +107,40 @@ def forward(
                 after += [torch.lerp(before[name], new[name], MOMENTUM) for name in before]
             alpha, slope = own.get("alpha", alpha), own.get("slope", slope)
             if known.random and drawn:
-                numbers = torch.arange(z.numel(), device=z.device).view(z.shape)
+                shape = (*z.shape[:-1], z.shape[-1] // layer.gates)
+                numbers = torch.arange(prod(shape), device=z.device).view(shape)
                 low, high = known.random
                 slope = low + (high - low) * 2.0**-24 * uniform(*drawn, len(arguments) + 1, numbers)
-            parameter = () if slope is None else (slope,)
-            arguments.append((inner(member.scaling, z, alpha), slope))
-            z = f(z, alpha, *parameter)
+            if isinstance(layer, Recurrent):
+                states, u = _through_steps(layer, member, z, weights[1], alpha, slope)
+                z = states[-1][0]
+            else:
+                u, z = z, _activated(member, z, alpha, slope)
+            arguments.append((inner(member.scaling, u, alpha), slope))
         x = z + x if layer.residual else z
-    return Outputs(x, arguments, torch.cat(after) if after else buffers)
+    return Outputs(x, arguments, torch.cat(after) if after else buffers, states)
+
+
+def _activated(member: MemberConfig, z: Tensor, alpha: float | Tensor, slope: Any) -> Tensor:
+    parameter = () if slope is None else (slope,)
+    return activation(member.activation, member.scaling)(z, alpha, *parameter)
+
+
+def _through_steps(
+    layer: Recurrent, member: MemberConfig, z: Tensor, recurrent: Tensor, alpha: float | Tensor, slope: Any
+) -> tuple[list[tuple[Tensor, ...]], Tensor]:
+    """A recurrent layer's states after each step, and F's arguments (images, steps, units)."""
+    gate = activation("sigmoid", member.scaling)
+
+    def f(u: Tensor, step: int) -> Tensor:
+        drawn = isinstance(slope, Tensor) and slope.dim() > 0
+        return _activated(member, u, alpha, slope[:, step] if drawn else slope)
+
+    def s(u: Tensor) -> Tensor:
+        return gate(u, alpha if layer.scaled_gates else 1.0)
+
+    states, arguments = layer.loop(z, recurrent, f, s)
+    return states, torch.stack(arguments, 1)
 
 
 def _apart(vector: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
@@ -176,7 +209,7 @@ class Array:
         key: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """What a member minimizes, the mean loss plus the penalty; the loss, the hits and the running statistics."""
-        logits, _, buffers = forward(
+        logits, _, buffers, _ = forward(
             self.layers, self.member, parameters, alpha, images, buffers, by_batch=True, drawn=(key, self.step)
         )
         loss = LOSSES[self.member.loss].of(logits, labels, "mean")
@@ -220,6 +253,8 @@ def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) 
                 tensors = _apart(parameters[place.where], place.tensors)
                 deviation = layer.forward(x, iter(tensors)).std(correction=0)
                 weights = [tensor for tensor in tensors if tensor.dim() > 1]
+                if isinstance(layer, Recurrent):
+                    weights = weights[:1]  # what it puts out before its loop depends on the input's alone
                 for tensor in weights if deviation > 0 else ():  # not where all units before it are dead
                     # the factors of a separable convolution share it
                     tensor *= (float(member.init_scale or 1.0) / deviation) ** (1 / len(weights))
@@ -316,12 +351,12 @@ class ReferenceEngine(Engine):
             def loss(
                 parameters: Tensor,
                 alpha: Tensor,
-                _: Tensor,
+                r: Tensor,
                 buffers: Tensor,
                 batch: Tensor = batch,
                 labels: Tensor = labels,
             ) -> tuple[Tensor, list[Tensor]]:
-                logits, arguments, _ = forward(
+                logits, arguments, *_ = forward(
                     self.layers, array.member, parameters, alpha, batch, buffers, by_batch=by_batch
                 )
                 flat = [_slope(f, *u).abs() < SATURATED_BELOW * f.steepest_at(u[1]) for u in arguments]

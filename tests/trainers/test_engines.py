@@ -22,7 +22,7 @@ from trainers.data.dataset import Dataset, Split, probe
 from trainers.engines import SUPPORTS
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
-from trainers.layers import NORMALIZATIONS, buffer_shapes
+from trainers.layers import CELLS, NORMALIZATIONS, buffer_shapes
 from trainers.losses import LOSSES
 from trainers.members import EPSILON_AT, INPUTS, LEARN_ALPHA, EpochRecord, MemberConfig
 from trainers.metrics import names
@@ -135,6 +135,9 @@ def packs(draw: st.DrawFn, engine: str) -> list[MemberConfig]:
         tables = {"normalization": NORMALIZATIONS, "learn_alpha": LEARN_ALPHA, "loss": LOSSES, "input": INPUTS}
         tables |= {"optimizer": OPTIMIZERS}
         common |= {name: draw(st.sampled_from(list(table))) for name, table in tables.items()}
+        if REGIMES[common["regime"]].cell != "none":
+            common |= {"cell": draw(st.sampled_from(list(CELLS))), "scaled_gates": draw(st.booleans())}
+            common |= {"steps": 8, "normalization": "none"}
         own = {"schedule": st.sampled_from(list(SCHEDULES)), "warmup": st.integers(0, 1), "clip": st.floats(0, 1)}
         own |= {"penalized": st.sampled_from(list(PENALIZED)), "epsilon_at": st.sampled_from(list(EPSILON_AT))}
     known = SUPPORTS[engine].fields if engine in SUPPORTS else {"activation": ACTIVATIONS, "penalty": PENALTIES}
@@ -255,7 +258,7 @@ def test_the_probes_gradient_is_float64_autograds(build: BuildEngine, regime: st
     loss = torch.zeros((), dtype=torch.float64)
     # batch normalization takes them in batches of the member's
     for batch in torch.arange(len(labels)).split(member.batch_size if any(buffer_shapes(layers)) else len(labels)):
-        logits, arguments, _ = forward(layers, member, parameters, alpha, images[batch], buffers, by_batch=True)
+        logits, arguments, *_ = forward(layers, member, parameters, alpha, images[batch], buffers, by_batch=True)
         loss = loss + F.cross_entropy(logits, labels[batch], reduction="sum") / len(labels)
     (expected,) = torch.autograd.grad(loss, parameters)
     error = np.linalg.norm(found.gradient - expected.numpy()) / np.linalg.norm(expected.numpy())
