@@ -30,8 +30,8 @@ MEASURED = """
 ## What is recorded where a spec asks for it
 
 `measure: [jacobian, signal]` in `base` or in an arm asks for these, `measure_at: [0, 30]` says at which epochs.
-`layer.stepK.…` are of the step that is K steps before the last one of a recurrent network; in `gradsweep export --layers`
-they are rows of the kind `step`, of which the depth is K.
+`layer.stepK.…` are of the step that is K steps before the last one of a recurrent network; in `export --layers` they
+are rows of the kind `step`, of which the depth is K.
 """
 
 
