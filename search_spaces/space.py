@@ -68,7 +68,9 @@ class Range:
         if count is None:
             return range(int(self.low), int(self.high) + 1)
         last = max(1, count - 1)
-        if self.log:
+        if self.log and math.isinf(self.high / self.low):
+            values = [self.low ** (1 - i / last) * self.high ** (i / last) for i in range(count)]
+        elif self.log:
             values = [self.low * (self.high / self.low) ** (i / last) for i in range(count)]
         else:
             values = [self.low + (self.high - self.low) * i / last for i in range(count)]
@@ -104,8 +106,8 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
-# Not the seed, which is noise; not the data, of which the easiest would win; not the engine, which changes nothing.
-SEARCHABLE = tuple(name for name in FIELDS if name not in ("seed", "data", "engine"))
+# Not the seed, which is noise; not the data, of which the easiest would win; not what changes nothing.
+SEARCHABLE = tuple(n for n in FIELDS if n not in ("seed", "data", "engine", "measure", "measure_at"))
 
 
 def effective(

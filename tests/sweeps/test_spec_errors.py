@@ -60,7 +60,7 @@ WRONG = [
     (ARMS + "base: {seed: 2}\n", "3: base.seed: unknown key; the seeds of all configurations are given by seeds"),
     (ARMS + "base: {epochs: ten}\n", "3: base.epochs: must be a whole number, but got 'ten'"),
     (ARMS + "base: {epochs: 1e1}\n", "3: base.epochs: must be a whole number, but got 10.0"),
-    (ARMS + "base: {epochs: 0}\n", "3: base.epochs: epochs >= 1 must hold and be finite, but got 0"),
+    (ARMS + "base: {epochs: -1}\n", "3: base.epochs: epochs >= 0 must hold and be finite, but got -1"),
     (ARMS + "base: {epochs: true}\n", "3: base.epochs: must be a whole number, but got true"),
     (ARMS + "base: {learning_rate: 1e-3x}\n", "3: base.learning_rate: must be a number, but got '1e-3x'"),
     (ARMS + "base: {learning_rate: .inf}\n", "3: base.learning_rate: must be a finite number, but got .inf"),
@@ -68,7 +68,16 @@ WRONG = [
         ARMS + "base: {activation: tan}\n",
         "3: base.activation: activation must be one of " + ", ".join(ACTIVATIONS) + ", but got 'tan'",
     ),
-    (ARMS + "base: {data: mnist}\n", "3: base.data: data must be digits, cifar10 or folder:PATH, but got 'mnist'"),
+    (
+        ARMS + "base: {data: mnist}\n",
+        "3: base.data: data must be digits, cifar10, folder:PATH, adding:STEPS[:SEED] or copy:STEPS[:SEED], "
+        "but got 'mnist'",
+    ),
+    (
+        ARMS + "base: {data: 'copy:48'}\n",
+        "3: base.data: data 'copy:48': STEPS must be a power of two from 2 to 1024, and SEED a whole number, "
+        "but got '48'",
+    ),
     (ARMS + "base: {data: 5}\n", "3: base.data: must be text, but got 5"),
     (ARMS + "base: {dense_bias: on}\n", "3: base.dense_bias: must be true or false, but got 'on'"),
     (
