@@ -317,6 +317,24 @@ def test_profiles_at_the_fixed_point_are_powers_of_chi() -> None:
     assert signal.gradient_profile(*at, [50, 10], q0) == pytest.approx([math.log(q0) / 2])
 
 
+def test_profiles_keep_what_is_as_small_or_large_as_a_deep_network_makes_it() -> None:
+    """relu takes both passes by the same factor, so that no layer's gradient differs."""
+    for sigma_w in (0.5, 4.0):
+        profile = signal.gradient_profile(*RELU, sigma_w, 0.0, [50] * 102, 1.0)
+        assert profile == pytest.approx([50 * math.log(sigma_w**2 / 2)] * 101, abs=1e-9)
+        assert np.isfinite(signal.gradient_profile(*RELU, sigma_w, 0.0, [50] * 1000, 1.0)).all()
+        assert np.isfinite(signal.lengths(*RELU, sigma_w, 0.0, 1000, 1.0)).all()
+
+
+def test_a_flat_function_has_no_edge(monkeypatch) -> None:
+    monkeypatch.setattr(activations, "ACTIVATIONS", {"step": Activation(lambda z: z.relu() * 0 + (z > 0))})
+    monkeypatch.setattr("trainers.theory.gaussian.ACTIVATIONS", activations.ACTIVATIONS)
+    at = ("step", 1.0, "rescaled")
+    assert math.isnan(signal.critical_sigma_w(*at, 0.3)) and signal.chi(*at, 1.5, 0.3) == 0
+    assert signal.fixed_point(*at, 1.5, 0.3) == pytest.approx(1.5**2 / 2 + 0.09, rel=1e-9)
+    assert signal.depth_scales(*at, 1.5, 0.3) == (0, 0)
+
+
 def test_the_deviations_are_those_of_lecun_normal() -> None:
     from trainers.initialization import INITIALIZATIONS
 
