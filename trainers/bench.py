@@ -169,7 +169,7 @@ def epochs(trainer: Engine, member: MemberConfig, count: int, images: int, whole
     going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2, measure=())) for s in states]
 
     def epoch() -> int:
-        next(Training(going_on, trainer, lambda states: [{} for _ in states])) if whole else trainer.train_epoch(states)
+        next(Training(going_on, trainer)) if whole else trainer.train_epoch(states)
         return count * images
 
     return epoch

@@ -59,7 +59,7 @@ class Training(Iterator[EpochRecord]):
         self,
         states: Sequence[MemberState],
         engine: Engine,
-        measured: Callable[[Sequence[MemberState]], list[dict[str, float]]],
+        measured: Callable[[Sequence[MemberState]], list[dict[str, float]]] = lambda states: [{} for _ in states],
         resumed: Container[MemberConfig] = frozenset(),
     ) -> None:
         """The epochs of the `resumed` that their states are after have been recorded, epoch 0 too."""

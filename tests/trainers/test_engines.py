@@ -54,8 +54,8 @@ FEW = Dataset("few", tuple("abcdefghij"), split(34, 0), split(5, 1), split(6, 2)
 
 
 def member_of(regime: str = "combined", **fields: Any) -> MemberConfig:
-    """A member of a regime, whose network and initial values are filled in."""
-    return MemberConfig(**{"regime": regime, "init_scale": 1.0, "epochs": 3, "batch_size": 32} | fields)
+    """A member of a regime, whose network and initial values are filled in, and of which nothing more is measured."""
+    return MemberConfig(**{"regime": regime, "init_scale": 1.0, "epochs": 3, "batch_size": 32, "measure": ()} | fields)
 
 
 BASE = member_of()

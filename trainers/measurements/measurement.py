@@ -40,6 +40,11 @@ def by_step(layers: tuple[Layer, ...]) -> Sequence[str]:
     return [f"step{round(i * last / max(1, count - 1))}" for i in range(count)]
 
 
+def with_activation(layers: tuple[Layer, ...]) -> Sequence[str]:
+    """The names of those among them with an activation."""
+    return [place.name for place in places(layers) if place.units]
+
+
 @dataclass(frozen=True)
 class Measurement:
     """What a member can ask for besides the metrics that are always recorded.
