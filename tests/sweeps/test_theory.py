@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sweeps.cli import main
-from sweeps.commands.theory import counter_example, draw
+from sweeps.commands.theory import check_figure, counter_example
 from trainers.errors import RequestError
 
 
@@ -30,7 +30,7 @@ def test_json_is_one_document_and_nothing_else(capsys) -> None:
 @pytest.mark.parametrize("name", ["theory.txt", "missing/theory.png"])
 def test_a_figure_that_cannot_be_written_is_refused_at_once(tmp_path, name) -> None:
     with pytest.raises(RequestError, match="figure: .* must"):
-        draw(tmp_path / name)
+        check_figure(tmp_path / name)
 
 
 def test_points_in_a_line() -> None:

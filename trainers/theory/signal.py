@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -104,7 +105,8 @@ def edge_of_chaos(
 ) -> Array:
     """The edge as a curve over its fixed points: rows (sigma_w, sigma_b) for the `lengths` q > 0.
 
-    chi = 1 gives sigma_w^2 = 1 / E F'^2, and q = V(q) then sigma_b^2; NaN for a q that would need it below 0.
+    chi = 1 gives sigma_w^2 = 1 / E F'^2, and q = V(q) then sigma_b^2. NaN for a q that would need it below 0, and for
+    one that lengths leave.
     """
     unit = Unit(activation, alpha, scaling, slope)
     return np.array([_critical(unit, float(q)) for q in lengths])
@@ -209,6 +211,7 @@ def _chi(unit: Unit, q: float, sigma_w: float) -> float:
     return sigma_w**2 * unit.slope_square(q)
 
 
+@lru_cache(maxsize=1024)
 def _fixed_point(unit: Unit, sigma_w: float, sigma_b: float, start: float = 1.0) -> float:
     def drift(q: float) -> float:
         return _length(unit, q, sigma_w, sigma_b) / q - 1
@@ -228,6 +231,7 @@ def _fixed_point(unit: Unit, sigma_w: float, sigma_b: float, start: float = 1.0)
     return math.inf if up else 0.0
 
 
+@lru_cache(maxsize=1024)
 def _fixed_distance(unit: Unit, q: float, sigma_w: float, sigma_b: float) -> tuple[float, float]:
     """1 - c* and the slope of C there.
 
@@ -250,7 +254,7 @@ def _fixed_distance(unit: Unit, q: float, sigma_w: float, sigma_b: float) -> tup
 
 def _critical(unit: Unit, q: float) -> tuple[float, float]:
     square = _bias_square(unit, q)
-    if square < -AT_EDGE * q:
+    if square < -AT_EDGE * q or not _draws(unit, q):
         return math.nan, math.nan
     return 1 / math.sqrt(unit.slope_square(q)), math.sqrt(max(0.0, square))
 
