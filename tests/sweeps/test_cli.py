@@ -26,8 +26,8 @@ from tracking.types import Sweep
 from trainers.activations import ACTIVATIONS
 from trainers.errors import FailedError, TargetError
 from trainers.layers import parameter_count
-from trainers.members import FIELDS
 from trainers.measurements import MEASUREMENTS
+from trainers.members import FIELDS
 from trainers.metrics import names
 from trainers.regimes import network
 

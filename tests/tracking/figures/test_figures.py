@@ -33,6 +33,7 @@ from tracking.figures import (
 from tracking.figures.album import Kind, draw
 from tracking.figures.data import BEFORE, Axis, FigureData
 from tracking.figures.style import NotDrawn, svg, write
+from trainers.measurements import MEASUREMENTS
 from trainers.members import MemberConfig
 from trainers.objectives import Objective
 
@@ -306,6 +307,12 @@ def test_a_sweep_over_depth_has_every_figure_and_a_page(make: Any) -> None:
     result = draw(*alone, [ACCURACY])
     assert "Dots alone" in result.pictures["depth"].alt
     assert result.left_out["Gradient by layer and depth"] == "no two complete configurations differ in depth alone"
+
+
+def test_the_figures_know_the_names_of_what_is_measured() -> None:
+    assert gradient_against_lag.STATISTIC in MEASUREMENTS["hidden"].layer
+    assert set(signal_by_depth.SHOWN) <= set(MEASUREMENTS["signal"].layer)
+    assert set(jacobian.VALUES) <= set(MEASUREMENTS["jacobian"].network)
 
 
 def test_the_gradient_against_the_lag_is_a_line_per_arm_over_the_steps_back(make: Any) -> None:
