@@ -343,6 +343,9 @@ def test_the_signal_is_shown_layer_by_layer_at_the_epochs_at_which_it_was_measur
             names = [f"conv{i}" for i in range(1, 10)] + [f"dense{i}" for i in range(1, 5)]
             values = [over_seeds(frame, 1, f"layer.{name}.signal.{metric}")[epoch] for name in names]
             np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(values, axis=1))
+    shallow = make([make.one("one", dense=1, regime="mlp", also=make.measured)], "shallow")
+    with pytest.raises(NotDrawn, match="no network has two layers with an activation"):
+        signal_by_depth.FIGURE(FigureData(*shallow))
     alt = signal_by_depth.FIGURE(FigureData(frame, ended)).alt
     assert "plain before the first step: correlation of two images from 0.42 to 0.94, second moment" in alt
 
