@@ -29,15 +29,9 @@ METRICS = """
 MEASURED = """
 ## What is recorded where a spec asks for it
 
-<<<<<<< HEAD
-`measure: [jacobian, signal]` in `base` or in an arm asks for these, `measure_at: [0, 30]` says at which epochs.
-`layer.stepK.…` are of the step that is K steps before the last one of a recurrent network; in `export --layers` they
-are rows of the kind `step`, of which the depth is K.
-=======
 `measure: [jacobian, signal]` in `base` or in an arm asks for these, `measure_at: [0, 30]` says at which epochs. The
 regime `recurrent` asks for `hidden` and `lyapunov` by itself. `layer.stepK.…` are of the step that is K steps before
 the last one of a recurrent network; in `gradsweep export --layers` they are rows of the kind `step` and the depth K.
->>>>>>> figures
 """
 
 
