@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 
 import pandas as pd
-from trainers.theory.born_dead import born_dead_bounds
 
 from docs.build.studies.page import Records
 from tracking.figures.album import Drawing
 from tracking.figures.style import PALETTE, legend_below, new_figure, percent
 from tracking.verdict.tables import Section, Table
+from trainers.theory.born_dead import born_dead_bounds
 
 SMALL = ("seeds=4", "search.space.units=[2, 3]", "search.space.dense=[1, 4]")
 ERRORS = 3  # standard errors that a share may be off by chance
