@@ -78,7 +78,7 @@ def _parts(spec: SweepSpec) -> Iterator[Problem]:
     if spec.claim is not None and spec.claim not in spec.arms:
         hint = did_you_mean(spec.claim, spec.arms) if spec.arms else "there are none"
         yield ("claim",), f"must be the name of an arm, but got {shown(spec.claim)}; {hint}"
-    pack, seeds = spec.resources.pack, max(len(spec.seeds), len(spec.fresh_seeds))
+    pack, seeds = spec.resources.block, max(len(spec.seeds), len(spec.fresh_seeds))
     if pack > 1 and pack * seeds > MOST_MEMBERS:
         at_most = max(1, MOST_MEMBERS // seeds)
         yield ("resources", "pack"), f"must be at most {at_most} with these seeds, but got {pack}"
