@@ -283,9 +283,9 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
     from search_spaces.samplers import check_sampler
 
     plan = spec.search_plan(spec.search.configurations or 1)
-    activations, scalings = (_choices(spec, key) for key in ("activation", "scaling"))
-    pairs = itertools.product(activations, scalings)
-    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s)) for a, s in pairs):
+    activations, scalings, gates = (_choices(spec, key) for key in ("activation", "scaling", "scaled_gates"))
+    every = itertools.product(activations, scalings, gates)
+    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s), g is True) for a, s, g in every):
         text = f"has no effect: rescaling does not change {' or '.join(map(str, activations))}; leave alpha out"
         yield ("search", "space", "alpha"), text
     if spec.search.configurations is None and plan.sampler["name"] != "grid":
