@@ -32,7 +32,7 @@ from trainers.engines import resolve
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
-from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, multiply_adds, output_shapes
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, Recurrent, multiply_adds, output_shapes
 from trainers.members import MemberConfig
 from trainers.optimizers import MOMENTUM
 from trainers.reference import ReferenceEngine
@@ -208,6 +208,22 @@ class Added(nn.Sequential):
         return result
 
 
+class LastState(nn.Module):
+    """PyTorch's recurrent layer over an image's steps: its last hidden state. Raises RuntimeError where it has none."""
+
+    def __init__(self, member: MemberConfig, layer: Recurrent, inputs: int) -> None:
+        super().__init__()
+        if member.activation != "tanh" or member.alpha != 1 or member.learn_alpha != "none":
+            raise RuntimeError(f"PyTorch's {layer.cell} has no activation but tanh, and no alpha")
+        kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[layer.cell]
+        self.layer = layer
+        self.module = kind(inputs, layer.units, bias=layer.bias, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.module(self.layer.sequence(x))[0][:, -1]
+        return result
+
+
 def plain_module(member: MemberConfig) -> nn.Sequential:
     """The network as anybody would write it in PyTorch."""
     modules: list[nn.Module] = []
@@ -217,6 +233,10 @@ def plain_module(member: MemberConfig) -> nn.Sequential:
     for layer, outgoing in zip(layers, output_shapes(layers), strict=True):
         of_layer: list[nn.Module] = []
         match layer:
+            case Recurrent():
+                modules.append(LastState(member, layer, prod(shape) // layer.steps))
+                shape = outgoing
+                continue
             case Pooling():
                 of_layer.append(nn.MaxPool2d(2))
             case Convolution(separable=True):
@@ -348,9 +368,10 @@ def _recorded(step: Callable[[Tensor], None], where: Tensor) -> Callable[[Tensor
 
 
 def of_a_step(layers: tuple[Layer, ...]) -> int:
-    """Multiply-adds of one training step for one image: forward, weight gradients, and data gradients but the first."""
-    forward = multiply_adds(layers)
-    return 3 * sum(forward) - forward[0]
+    """Multiply-adds of a training step for one image: forward, gradients by weights, and by inputs but the image."""
+    forward, first = multiply_adds(layers), layers[0]
+    by_image = first.steps * prod(first.parameters(IMAGE)[0]) if isinstance(first, Recurrent) else forward[0]
+    return 3 * sum(forward) - by_image
 
 
 def bytes_an_image(plan: Plan) -> int:
