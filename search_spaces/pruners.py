@@ -68,7 +68,7 @@ def make_pruner(settings: Settings, epochs: int) -> BasePruner:
             raise OptionError(ours, f"must be a whole number >= {least}, but got {value!r}")
         options[theirs] = value
     if name == "hyperband":
-        high = options.setdefault("max_resource", epochs)  # "auto" prunes nothing until one has ended
+        high = options.setdefault("max_resource", max(1, epochs))  # "auto" prunes nothing until one has ended
         if isinstance(high, int) and high < (low := options.get("min_resource", 1)):
             raise OptionError("min_epochs", f"min_epochs <= max_epochs must hold, but got {low} and {high}")
     if name == "patient":

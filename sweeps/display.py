@@ -117,7 +117,7 @@ class View:
         left = self.pace.left(now)
         parts = [
             f"{self._name}: {now.counts.ended}/{now.counts.total} configurations ({ends(now)})",
-            f"{now.epochs}/{now.epochs_in_all} epochs",
+            *([f"{now.epochs}/{now.epochs_in_all} epochs"] if now.epochs_in_all else []),
             f"best {best(now)}",
             *([f"{duration(left)} left"] if left is not None else []),
             f"{self._passed if seconds is None else seconds:.0f} s",
@@ -128,7 +128,7 @@ class View:
         """The same as lines, and a table of as many configurations as the terminal has room for."""
         both = (now.counts.ended, now.counts.total), (now.epochs, now.epochs_in_all)
         for task, (done, total) in zip(self._tasks, both, strict=True):
-            self._bars.update(task, completed=done, total=max(total, 1))
+            self._bars.update(task, completed=done, total=max(total, 1), visible=total > 0)
         left = self.pace.left(now)
         passed = lasting(status.recorded["seconds"] if status and status.recorded else self._passed)
         lines = [

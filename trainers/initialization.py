@@ -6,8 +6,9 @@ initialization draws the same standard numbers from a member's seed, so that mem
 same draws. Of weights that are several gates' in one, each gate's are a matrix by itself, with fans of its own.
 
 The weights between the steps of a recurrent layer may be drawn in a way of their own, `RECURRENT`. They are then
-multiplied by `init_scale` where that is a factor, and not where it is a half-width or a deviation of the others.
-What normalizations and activations learn starts from values of its own (`trainers.layers`).
+multiplied by `init_scale` where that is a factor, and not where it is a half-width or a deviation of the others. LSUV
+calibrates what such a layer reads, W x over all steps, and leaves these weights orthogonal. What normalizations and
+activations learn starts from values of its own (`trainers.layers`).
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def _draw(
     law: str, deviation: Callable[[int, int], float] | None, random: np.random.Generator, shapes: Sequence[Shape]
 ) -> NDArray[np.float64]:
     """All alike, or each weight scaled to a deviation that depends on how many inputs and outputs its units have."""
+    import numpy as np
+
     count = sum(map(prod, shapes))
     numbers = random.standard_normal(count) if law == "normal" else random.uniform(-1.0, 1.0, count)
     if deviation is None:
@@ -58,8 +61,9 @@ def _draw(
         fan_out = prod(shape[2:]) * (1 if len(shape) == 4 and shape[1] == 1 else shape[0])
         scale = deviation(prod(shape[1:]), fan_out) if len(shape) > 1 else 0.0
         # a uniform law on [-1, 1) has deviation 1/sqrt(3)
-        scales += [scale if law == "normal" else scale * sqrt(3.0)] * prod(shape)
-    return numbers * scales
+        scales.append(scale if law == "normal" else scale * sqrt(3.0))
+    numbers *= np.repeat(scales, list(map(prod, shapes)))
+    return numbers
 
 
 def _orthogonal(random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:

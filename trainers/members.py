@@ -61,8 +61,8 @@ CHOICES: dict[str, Collection[str]] = {
 }
 NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0), "epsilon": (">", 0)}
 NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale", "forget_bias"), (">=", 0))
-WHOLE = dict.fromkeys(("convolutions", "channels", "units", "steps", "epochs", "batch_size"), (">=", 1))
-WHOLE |= dict.fromkeys(("blocks", "dense", "warmup", "seed"), (">=", 0))
+WHOLE = dict.fromkeys(("convolutions", "channels", "units", "steps", "batch_size"), (">=", 1))
+WHOLE |= dict.fromkeys(("blocks", "dense", "epochs", "warmup", "seed"), (">=", 0))
 OPTIONAL = ("slope", "bias_scale", "forget_bias", "measure_at")  # None where there is nothing of the kind
 
 
@@ -127,7 +127,7 @@ class MemberConfig:
     forget_bias: float | None = _help("added to the initial bias of an LSTM's forget gate; null: 1", None)
     data: str = _help(data_names(), "digits")
     input: str = _help(f"the range of pixels: {_lines(INPUTS)}", "unit")
-    epochs: int = _help("passes over the training split", 30)
+    epochs: int = _help("passes over the training split; 0: the network at its initial values alone", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
     measure: tuple[str, ...] | None = _help(f"what is recorded besides; a list of: {_lines(MEASUREMENTS)}", None)
     measure_at: tuple[int, ...] | None = _help("the epochs at which; null: every one", None)

@@ -110,8 +110,9 @@ class Objective:
         """
         trained = {epoch: course[epoch] for epoch in sorted(course) if epoch}
         if self.epoch.how == "first_above":
-            above = [epoch for epoch, value in trained.items() if value > self.epoch.amount]
-            return {epoch: trained[epoch] for epoch in above[:1]}
+            counting = course if self.epoch.never == 1 else trained  # 1: nothing is trained
+            above = [epoch for epoch in sorted(counting) if counting[epoch] > self.epoch.amount]
+            return {epoch: counting[epoch] for epoch in above[:1]}
         trained = trained or dict(course)
         if self.epoch.how == "best":
             scores = {epoch: self.score(value) for epoch, value in trained.items()}

@@ -38,6 +38,7 @@ from trainers.layers import (
     tensor_shapes,
 )
 from trainers.layers.normalization import MOMENTUM
+from trainers.layers.recurrent import State
 from trainers.losses import LOSSES
 from trainers.members import MemberConfig
 from trainers.optimizers import OPTIMIZERS, Epsilon, clipped
@@ -56,17 +57,29 @@ ALIKE = ("activation", "scaling", "slope", "penalty", "penalized", "clip", "epsi
 T = TypeVar("T")
 
 
+class Steps(NamedTuple):
+    """How a recurrent layer went through images: its state, h or (h, c), after each step, (images, units) each.
+
+    `inputs` are W x + b, (images, steps, gates units); `after(state, inputs)` is the state one step after another, from
+    one step's inputs, (rows, gates units).
+    """
+
+    states: list[State]
+    inputs: Tensor
+    after: Callable[[State, Tensor], State]
+
+
 class Outputs(NamedTuple):
     """One member's outputs (images, classes); at each activated layer the argument of f and its slope, if f has one;
-    the running statistics after a training step, where it is one; a recurrent layer's state after each of its steps.
+    the running statistics after a training step, where it is one; the steps of a recurrent layer, where there is one.
 
-    A recurrent layer's argument of f is (images, steps, units), a state is h or (h, c), (images, units) each.
+    A recurrent layer's argument of f is (images, steps, units).
     """
 
     logits: Tensor
     arguments: list[tuple[Tensor, Any]]
     buffers: Tensor
-    states: list[tuple[Tensor, ...]]
+    steps: Steps | None = None
 
 
 def forward(
@@ -93,7 +106,7 @@ def forward(
     kept = iter(_apart(buffers, [shape for of_layer in running for shape, _ in of_layer.values()]))
     arguments: list[tuple[Tensor, Any]] = []
     after: list[Tensor] = []
-    states: list[tuple[Tensor, ...]] = []
+    steps: Steps | None = None
     slope: Any = member.slope
     x = images
     for layer, learned, names in zip(layers, learned_shapes(layers, image), running, strict=True):
@@ -112,13 +125,13 @@ def forward(
                 low, high = known.random
                 slope = low + (high - low) * 2.0**-24 * uniform(*drawn, len(arguments) + 1, numbers)
             if isinstance(layer, Recurrent):
-                states, u = _through_steps(layer, member, z, weights[1], alpha, slope)
-                z = states[-1][0]
+                steps, u = _through_steps(layer, member, z, weights[1], alpha, slope)
+                z = steps.states[-1][0]
             else:
                 u, z = z, _activated(member, z, alpha, slope)
             arguments.append((inner(member.scaling, u, alpha), slope))
         x = z + x if layer.residual else z
-    return Outputs(x, arguments, torch.cat(after) if after else buffers, states)
+    return Outputs(x, arguments, torch.cat(after) if after else buffers, steps)
 
 
 def _activated(member: MemberConfig, z: Tensor, alpha: float | Tensor, slope: Any) -> Tensor:
@@ -127,9 +140,9 @@ def _activated(member: MemberConfig, z: Tensor, alpha: float | Tensor, slope: An
 
 
 def _through_steps(
-    layer: Recurrent, member: MemberConfig, z: Tensor, recurrent: Tensor, alpha: float | Tensor, slope: Any
-) -> tuple[list[tuple[Tensor, ...]], Tensor]:
-    """A recurrent layer's states after each step, and F's arguments (images, steps, units)."""
+    layer: Recurrent, member: MemberConfig, inputs: Tensor, recurrent: Tensor, alpha: float | Tensor, slope: Any
+) -> tuple[Steps, Tensor]:
+    """A recurrent layer's steps, and F's arguments (images, steps, units)."""
     gate = activation("sigmoid", member.scaling)
 
     def f(u: Tensor, step: int) -> Tensor:
@@ -139,8 +152,11 @@ def _through_steps(
     def s(u: Tensor) -> Tensor:
         return gate(u, alpha if layer.scaled_gates else 1.0)
 
-    states, arguments = layer.loop(z, recurrent, f, s)
-    return states, torch.stack(arguments, 1)
+    def after(state: State, inputs: Tensor) -> State:
+        return layer.loop(inputs[:, None], recurrent, f, s, state)[0][0]
+
+    states, arguments = layer.loop(inputs, recurrent, f, s)
+    return Steps(states, inputs, after), torch.stack(arguments, 1)
 
 
 def _apart(vector: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
@@ -251,10 +267,11 @@ def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) 
             if place:
                 own = parameters[place.where.start :][: parameter_count((layer,), tuple(x.shape[1:]))]
                 tensors = _apart(parameters[place.where], place.tensors)
-                deviation = layer.forward(x, iter(tensors)).std(correction=0)
+                read = tensors
                 weights = [tensor for tensor in tensors if tensor.dim() > 1]
-                if isinstance(layer, Recurrent):
-                    weights = weights[:1]  # what it puts out before its loop depends on the input's alone
+                if isinstance(layer, Recurrent):  # what it reads: no recurrent weights, and no forget bias
+                    read, weights = [*weights, *map(torch.zeros_like, tensors[2:])], weights[:1]
+                deviation = layer.forward(x, iter(read)).std(correction=0)
                 for tensor in weights if deviation > 0 else ():  # not where all units before it are dead
                     # the factors of a separable convolution share it
                     tensor *= (float(member.init_scale or 1.0) / deviation) ** (1 / len(weights))

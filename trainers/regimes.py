@@ -24,9 +24,8 @@ class Regime:
     `blocks` groups of `convolutions`, each of so many `channels` and each group ended by a pooling; or, where `cell` is
     one, a recurrent layer that reads the image in so many `steps`; then `dense` hidden dense layers. These and the
     recurrent one have so many `units`. `further` layers come after them, before the output. `measure` is what is
-    recorded besides (`trainers.measurements`). `table` is the number of the
-    paper's table, `paper_counts` its last column, one number per layer, and `paper_counts_what` what that number
-    counts for the convolutions.
+    recorded besides (`trainers.measurements`). `table` is the number of the paper's table, `paper_counts` its last
+    column, one number per layer, and `paper_counts_what` what that number counts for the convolutions.
     """
 
     line: str
@@ -112,6 +111,7 @@ REGIMES: dict[str, Regime] = {
         units=32,
         dense_bias=True,
         cell="rnn",
+        measure=("hidden", "lyapunov"),
     ),
 }
 

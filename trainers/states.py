@@ -98,7 +98,7 @@ def initial_state(member: MemberConfig, layers: tuple[Layer, ...], dataset: Data
         0,
         0,
         parameters,
-        tuple(np.zeros_like(parameters) for _ in kept_by(member)),
+        tuple(np.zeros(len(parameters), np.float32) for _ in kept_by(member)),  # no memory before they are written
         np.concatenate([*buffers, np.zeros(0)]).astype(np.float32),
     )
     if initialization.calibrated:

@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 A = TypeVar("A", Array, "Tensor")
 Columns = tuple[A, A, A, A]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# Coordinates at a time, all members': their arrays stay in the cache. 400 members of 107,114 parameters each took
+# 9 ms of a processor each as one array, and 4 in parts of four.
+COORDINATES = 2**19
 
 
 class Probe(NamedTuple):
@@ -73,6 +76,15 @@ def quantiles(ordered: A, library: Any) -> A:
     return result
 
 
+def _mean(x: Array) -> Array:
+    """As np.mean to the bit, of truth values in an eighth of its time."""
+    if x.dtype != np.bool_:
+        means: Array = np.mean(x, axis=-1)
+        return means
+    counts = np.array([np.count_nonzero(row) for row in x.reshape(-1, x.shape[-1])], dtype=np.float64)
+    return counts.reshape(x.shape[:-1]) / x.shape[-1]
+
+
 def _negative_zero(x: Array) -> bool:
     return bool((x.view(np.int64) == np.iinfo(np.int64).min).any())
 
@@ -90,7 +102,7 @@ def _unpenalized(gradient: Array, parameters: Array, r: Array) -> bool:
 
 NUMPY: Arithmetic[Array] = Arithmetic(
     np,
-    means=lambda *arrays: [np.mean(x, axis=-1) for x in arrays],
+    means=lambda *arrays: [_mean(x) for x in arrays],
     norms=lambda *arrays: [np.linalg.norm(x, axis=-1) for x in arrays],
     quantiles=_quantiles,
     unpenalized=_unpenalized,
@@ -107,9 +119,11 @@ def columns(layers: tuple[Layer, ...], states: Sequence[MemberState], before: Se
     r = np.array([[s.member.r] for s in states])
     if any(s.member.penalized != "all" for s in states):
         r = np.stack([s.member.r * penalized(s.member, layers) for s in states])
+    parameters = np.stack([s.parameters for s in states], dtype=np.float64)
+    unchanged = all(now is then for now, then in zip(states, before, strict=True))
     return (
-        np.stack([s.parameters for s in states], dtype=np.float64),
-        np.stack([s.parameters for s in before], dtype=np.float64),
+        parameters,
+        parameters if unchanged else np.stack([s.parameters for s in before], dtype=np.float64),
         np.array([[kinds.index(s.member.penalty)] for s in states]),
         r,
     )
@@ -164,6 +178,9 @@ class Part(Generic[A]):
     @cached_property
     def norms(self) -> Sequence[A] | A:
         """The norms of the parameters now, an epoch ago, and of their change: (members,) each."""
+        if self.earlier is self.parameters:
+            (norm,) = self.by.norms(self.parameters)
+            return norm, norm, norm * 0  # what is not finite has changed by NaN
         return self.by.norms(self.parameters, self.earlier, self.parameters - self.earlier)
 
 
@@ -194,7 +211,9 @@ def statistics(
     for i, place in enumerate(places(layers)):
         prefix, where = f"layer.{place.name}.", place.where
         shares = saturated[:, i], dead[:, i]
-        part = Part(parameters[:, where], earlier[:, where], *shares, gradients_of(prefix, where), place.units, by)
+        now = parameters[:, where]
+        then = now if earlier is parameters else earlier[:, where]
+        part = Part(now, then, *shares, gradients_of(prefix, where), place.units, by)
         parts.append(part)
         values |= {f"{prefix}{name}": metric.of(part) for name, metric in LAYER_METRICS.items() if metric.of}
         for name in learned_by(place):
@@ -213,7 +232,13 @@ def layer_statistics(
     layers: tuple[Layer, ...], states: Sequence[MemberState], before: Sequence[MemberState], probes: Sequence[Probe]
 ) -> list[dict[str, float]]:
     """Each member's statistics by NumPy, from what an engine has probed."""
-    gradient, saturated, dead = (np.stack(rows, dtype=np.float64) for rows in zip(*probes, strict=True))
-    # a diverged member has no finite statistics; that is what shall be recorded, without a warning a layer
-    with np.errstate(all="ignore"):
-        return by_member(statistics(layers, columns(layers, states, before), gradient, saturated, dead, NUMPY))
+    every: list[dict[str, float]] = []
+    size = max(1, COORDINATES // parameter_count(layers))
+    for first in range(0, len(states), size):
+        part = slice(first, first + size)
+        gradient, saturated, dead = (np.stack(rows, dtype=np.float64) for rows in zip(*probes[part], strict=True))
+        known = columns(layers, states[part], before[part])
+        # a diverged member has no finite statistics; that is what shall be recorded, without a warning a layer
+        with np.errstate(all="ignore"):
+            every += by_member(statistics(layers, known, gradient, saturated, dead, NUMPY))
+    return every

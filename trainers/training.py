@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Protocol
@@ -59,9 +59,12 @@ class Training(Iterator[EpochRecord]):
         self,
         states: Sequence[MemberState],
         engine: Engine,
-        measured: Callable[[Sequence[MemberState]], list[dict[str, float]]],
+        measured: Callable[[Sequence[MemberState]], list[dict[str, float]]] = lambda states: [{} for _ in states],
+        resumed: Container[MemberConfig] = frozenset(),
     ) -> None:
+        """The epochs of the `resumed` that their states are after have been recorded, epoch 0 too."""
         self._states = list(states)
+        self._resumed = resumed
         self._engine = engine
         self._measured = measured
         self._waiting: deque[EpochRecord] = deque()
@@ -90,7 +93,7 @@ class Training(Iterator[EpochRecord]):
         """
         started = time.perf_counter()
         engine = self._engine
-        fresh = [] if self._begun else [s for s in self._states if s.epoch == 0]
+        fresh = [] if self._begun else [s for s in self._states if s.epoch == 0 and s.member not in self._resumed]
         before = fresh or [s for s in self._states if s.epoch < s.member.epochs]
         if not before:
             return
@@ -154,7 +157,7 @@ def train(
         had = min(wrong)
         raise ValueError(f"states to resume must be of the members' network, {size} parameters, but one has {had}")
     engine = _engine(members[0], layers, dataset, device, threads)
-    return Training(states, engine, partial(_measured, layers, dataset, threads))
+    return Training(states, engine, partial(_measured, layers, dataset, threads), known.keys())
 
 
 def _measured(

@@ -183,6 +183,7 @@ def plan_text(plan: dict[str, Any]) -> str:
     confirmed = f"at most {plan['confirmed']} of them, on {plan['fresh_seeds']} fresh seeds"
     device = f"{plan['cpus']} CPU" + (f" and {plan['gpus']:g} GPU" if plan["gpus"] else "")
     at_once = f"{plan['at_once']} at a time" if isinstance(plan["at_once"], int) else plan["at_once"]
+    trained = f"of at most {plan['epochs']} epochs each" if plan["epochs"] else "at their initial values alone"
     seconds, memory, within = plan["seconds"], plan["device_memory"], plan["within"]
     lines = {
         "sweep": plan["name"],
@@ -193,7 +194,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         "objective": "; ".join(plan["objectives"]),
         "seeds": plan["seeds"],
         "confirmed": confirmed if plan["confirmed"] else "none",
-        "networks": f"{plan['members']}, of at most {plan['epochs']} epochs each",
+        "networks": f"{plan['members']}, {trained}",
         "layers": "; ".join(map(_layers, plan["layers"])),
         "packs": f"{plan['packs']} of at most {plan['pack']} configurations",
         "resources": f"{device} per pack, {at_once}",

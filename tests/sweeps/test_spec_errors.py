@@ -60,7 +60,7 @@ WRONG = [
     (ARMS + "base: {seed: 2}\n", "3: base.seed: unknown key; the seeds of all configurations are given by seeds"),
     (ARMS + "base: {epochs: ten}\n", "3: base.epochs: must be a whole number, but got 'ten'"),
     (ARMS + "base: {epochs: 1e1}\n", "3: base.epochs: must be a whole number, but got 10.0"),
-    (ARMS + "base: {epochs: 0}\n", "3: base.epochs: epochs >= 1 must hold and be finite, but got 0"),
+    (ARMS + "base: {epochs: -1}\n", "3: base.epochs: epochs >= 0 must hold and be finite, but got -1"),
     (ARMS + "base: {epochs: true}\n", "3: base.epochs: must be a whole number, but got true"),
     (ARMS + "base: {learning_rate: 1e-3x}\n", "3: base.learning_rate: must be a number, but got '1e-3x'"),
     (ARMS + "base: {learning_rate: .inf}\n", "3: base.learning_rate: must be a finite number, but got .inf"),

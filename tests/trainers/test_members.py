@@ -47,7 +47,7 @@ from trainers.states import initial_state
         ({"learning_rate": 10**400}, "learning_rate > 0 must hold and be finite, but got 1000"),
         ({"init_scale": 10**400}, "init_scale > 0 must hold and be finite, but got 1000"),
         ({"dense_bias": "no"}, "dense_bias must be true or false, but got 'no'"),
-        ({"epochs": 0}, "epochs >= 1 must hold and be finite, but got 0"),
+        ({"epochs": -1}, "epochs >= 0 must hold and be finite, but got -1"),
         ({"epochs": 1.5}, "epochs must be a whole number, but got 1.5"),
         ({"batch_size": True}, "batch_size must be a whole number, but got True"),
         ({"seed": -1}, "seed >= 0 must hold and be finite, but got -1"),

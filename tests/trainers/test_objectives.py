@@ -47,6 +47,8 @@ def test_epoch_0_counts_where_it_is_all_there_is() -> None:
     for epochs in (Epochs(), Epochs("best"), Epochs("mean_of_last", 3)):
         assert Objective(epoch=epochs).value({0: 0.1}) == 0.1
     assert Objective(goal="minimize", epoch=Epochs("first_above", 0.0, 5)).value({0: 0.1}) == 5
+    untrained = Objective(goal="minimize", epoch=Epochs("first_above", 0.05).within(0))
+    assert (untrained.value({0: 0.1}), untrained.value({0: 0.01})) == (0, 1)
 
 
 def test_a_network_without_a_gradient_is_the_farthest_from_any_ratio() -> None:

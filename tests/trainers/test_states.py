@@ -96,3 +96,12 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         load_states(path)
     with pytest.raises(FileNotFoundError):
         load_states(tmp_path / "none.npz")
+
+
+def test_whoever_goes_on_from_epoch_0_has_its_record() -> None:
+    member = MemberConfig(regime="deep", dense=2, units=4, epochs=1, batch_size=1500)
+    begun = train([member])
+    assert next(begun).epoch == 0
+    rest = list(train([member], begun.state()))
+    assert [record.epoch for record in rest] == [1]
+    assert {**rest[0].metrics, "seconds": 0} == {**next(begun).metrics, "seconds": 0}

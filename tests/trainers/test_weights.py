@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.trainers.test_engines import member_of, split
+from tests.trainers.test_engines import member_of, split, training_of
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.data.dataset import Dataset, Split
 from trainers.engines import unsupported
@@ -22,7 +22,6 @@ from trainers.members import CONVOLUTIONS, INPUTS, LEARN_ALPHA, EpochRecord, Mem
 from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state
-from trainers.training import Training
 from trainers.weights import STANDARD, Activation, classes_of, content_of, sequential
 
 DATA = Dataset("few", tuple("abcdefghij"), split(64, 0), split(90, 1), split(110, 2), digest="")
@@ -36,7 +35,7 @@ def trained(engine: str, member: MemberConfig) -> tuple[EpochRecord, MemberState
     if reason := unsupported(member, engine):
         pytest.skip(reason)
     layers = layers_of(member, 10)
-    training = Training([initial_state(member, layers, DATA)], ENGINES[engine](layers, DATA, "cpu", 1))
+    training = training_of([initial_state(member, layers, DATA)], ENGINES[engine](layers, DATA, "cpu", 1), DATA)
     record = [next(training) for _ in range(member.epochs + 1)][-1]
     (state,) = training.state()
     return record, state

@@ -31,7 +31,10 @@ def draw(data: ChartData) -> Chart:
                     "width": 0.8,
                     "marker": {"color": shade},
                     "name": state,
-                    "text": [f"{data.label(n)}<br>{last / 1000:.3g} s" for n, last in zip(shown, lasts, strict=True)],
+                    "text": [
+                        f"{data.label(n if c.extends is None else c.extends)}<br>{last / 1000:.3g} s"
+                        for (n, c), last in zip(shown.items(), lasts, strict=True)
+                    ],
                     "textposition": "none",
                     "hovertemplate": "%{text}<br>started %{base|%H:%M:%S} UTC<extra></extra>",
                 }

@@ -115,11 +115,19 @@ class Recurrent(Layer):
         return linear(self.sequence(x), weight, *bias)
 
     def loop(
-        self, z: Tensor, recurrent: Tensor, f: Callable[[Tensor, int], Tensor], s: Function
+        self,
+        z: Tensor,
+        recurrent: Tensor,
+        f: Callable[[Tensor, int], Tensor],
+        s: Function,
+        state: State | None = None,
     ) -> tuple[list[State], list[Tensor]]:
-        """The states after each step, and F's arguments at each; f(argument, step) is F, z is what `forward` gives."""
+        """The states after each step, and F's arguments at each; z is what `forward` gives, f(argument, step) is F.
+
+        It begins at a `state` where that is given, else at 0.
+        """
         cell = CELLS[self.cell]
-        state = (z.new_zeros(len(z), self.units),) * cell.states
+        state = state or (z.new_zeros(len(z), self.units),) * cell.states
         states, arguments = [], []
         for t, of_step in enumerate(z.unbind(1)):
             state, argument = cell.step(of_step, state, recurrent, lambda u, t=t: f(u, t), s)  # type: ignore[misc]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from trainers.measurements.subject import Subject
 
 
+MOST_STEPS = 128
+
+
 @dataclass(frozen=True)
 class Metric:
     """A line about it, and its function, which gives (members,); None for what is measured elsewhere.
@@ -28,6 +31,18 @@ class Metric:
 def with_parameters(layers: tuple[Layer, ...]) -> Sequence[str]:
     """The names of the layers with parameters, from the input on."""
     return [place.name for place in places(layers)]
+
+
+def by_step(layers: tuple[Layer, ...]) -> Sequence[str]:
+    """`stepK`, K steps before a recurrent layer's last, from step0 to its first; at most MOST_STEPS, evenly spaced."""
+    last = max(layer.steps for layer in layers) - 1
+    count = min(last + 1, MOST_STEPS)
+    return [f"step{round(i * last / max(1, count - 1))}" for i in range(count)]
+
+
+def with_activation(layers: tuple[Layer, ...]) -> Sequence[str]:
+    """The names of those among them with an activation."""
+    return [place.name for place in places(layers) if place.units]
 
 
 @dataclass(frozen=True)

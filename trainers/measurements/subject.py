@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -50,20 +50,15 @@ class Subject:
         """The running statistics, float64 of shape (buffers,)."""
         return torch.from_numpy(self.state.buffers).double()
 
-    @cached_property
-    def _taken(self) -> tuple[Tensor, Tensor]:
-        images, labels = self.probe.take(np.arange(min(MOST_IMAGES, len(self.probe))), self.member.input)
-        return images.double(), labels
-
     @property
     def images(self) -> Tensor:
         """Float64 of shape (images, channels, height, width), as the member's `input` has them."""
-        return self._taken[0]
+        return _taken(self.probe, self.member.input)[0]
 
     @property
     def labels(self) -> Tensor:
         """Int64 of shape (images,)."""
-        return self._taken[1]
+        return _taken(self.probe, self.member.input)[1]
 
     def forward(self, parameters: Tensor | None = None, images: Tensor | None = None) -> Outputs:
         """The network's pass over images. Batch normalization takes these images' own statistics, as in training."""
@@ -77,6 +72,13 @@ class Subject:
         """The mean data loss over images, without the penalty."""
         logits = self.forward(parameters, images).logits
         return LOSSES[self.member.loss].of(logits, self.labels if labels is None else labels, "mean")
+
+
+@lru_cache(maxsize=1)  # for all members that are trained together
+def _taken(probe: Images, input: str) -> tuple[Tensor, Tensor]:
+    images, labels = probe.take(np.arange(min(MOST_IMAGES, len(probe))), input)
+    # channels_last, which is how they come, makes convolutions in float64 half as fast
+    return images.double().contiguous(), labels
 
 
 def measured(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -92,7 +93,8 @@ def depth_scales(
 ) -> tuple[float, float]:
     """(xi_q, xi_c): over how many layers the distance to q*, and that to c*, changes by a factor of e.
 
-    1 / |log of the maps' slopes there|; infinite on the edge. Where q* is infinite, q itself grows by that factor.
+    1 / |log of the maps' slopes there|. Where q* is infinite, q itself grows by that factor. xi_c is infinite on the
+    edge, and where q* is 0 or infinite: from so near or far F is homogeneous, and c creeps to c* or stays.
     """
     unit = Unit(activation, alpha, scaling, slope)
     q = _inside(unit, _fixed_point(unit, sigma_w, sigma_b))
@@ -104,7 +106,8 @@ def edge_of_chaos(
 ) -> Array:
     """The edge as a curve over its fixed points: rows (sigma_w, sigma_b) for the `lengths` q > 0.
 
-    chi = 1 gives sigma_w^2 = 1 / E F'^2, and q = V(q) then sigma_b^2; NaN for a q that would need it below 0.
+    chi = 1 gives sigma_w^2 = 1 / E F'^2, and q = V(q) then sigma_b^2. NaN for a q that would need it below 0, and for
+    one that lengths leave.
     """
     unit = Unit(activation, alpha, scaling, slope)
     return np.array([_critical(unit, float(q)) for q in lengths])
@@ -164,8 +167,9 @@ def gradient_profile(
     """log of the root mean square of the loss's gradient by each layer's weights, over coordinates, from the first on.
 
     `widths` are those of the input, the hidden layers and the output, one more than there are layers. It is for one
-    input with mean square `q0`, and relative to the gradient by the output: where dloss/doutput has mean square 1. The
-    gradient of a mean over B inputs is smaller, by a factor between 1 and sqrt(B) that depends on how much they agree.
+    input with mean square `q0`, and relative to the gradient by the output: where dloss/doutput has mean square 1 (for
+    cross-entropy over C classes and small outputs that is (1 - 1/C) / C). The gradient of a mean over B inputs is
+    smaller, by a factor between 1 and sqrt(B) that depends on how much they agree.
     """
     unit = Unit(activation, alpha, scaling, slope)
     q = lengths(activation, alpha, scaling, sigma_w, sigma_b, len(widths) - 2, q0, slope)
@@ -209,6 +213,7 @@ def _chi(unit: Unit, q: float, sigma_w: float) -> float:
     return sigma_w**2 * unit.slope_square(q)
 
 
+@lru_cache(maxsize=1024)
 def _fixed_point(unit: Unit, sigma_w: float, sigma_b: float, start: float = 1.0) -> float:
     def drift(q: float) -> float:
         return _length(unit, q, sigma_w, sigma_b) / q - 1
@@ -228,6 +233,7 @@ def _fixed_point(unit: Unit, sigma_w: float, sigma_b: float, start: float = 1.0)
     return math.inf if up else 0.0
 
 
+@lru_cache(maxsize=1024)
 def _fixed_distance(unit: Unit, q: float, sigma_w: float, sigma_b: float) -> tuple[float, float]:
     """1 - c* and the slope of C there.
 
@@ -250,7 +256,7 @@ def _fixed_distance(unit: Unit, q: float, sigma_w: float, sigma_b: float) -> tup
 
 def _critical(unit: Unit, q: float) -> tuple[float, float]:
     square = _bias_square(unit, q)
-    if square < -AT_EDGE * q:
+    if square < -AT_EDGE * q or not _draws(unit, q):
         return math.nan, math.nan
     return 1 / math.sqrt(unit.slope_square(q)), math.sqrt(max(0.0, square))
 
