@@ -29,9 +29,9 @@ METRICS = """
 MEASURED = """
 ## What is recorded where a spec asks for it
 
-`measure: [jacobian, signal]` in `base` or in an arm asks for these, `measure_at: [0, 30]` says at which epochs.
-`layer.stepK.…` are of the step that is K steps before the last one of a recurrent network; in `export --layers` they
-are rows of the kind `step`, of which the depth is K.
+`measure: [jacobian, signal]` in `base` or in an arm asks for these, `measure_at: [0, 30]` says at which epochs. The
+regime `recurrent` asks for `hidden` and `lyapunov` by itself. `layer.stepK.…` are of the step that is K steps before
+the last one of a recurrent network; in `gradsweep export --layers` they are rows of the kind `step` and the depth K.
 """
 
 
@@ -49,7 +49,9 @@ def page() -> str:
     ]
     metrics = recorded()
     always = [(f"`{of['name']}`", of["line"]) for of in metrics if not of["measure"]]
-    asked = [(f"`{of['measure']}`", f"`{of['name']}`", of["line"]) for of in metrics if of["measure"]]
+    asked = [
+        (f"`{name}`", f"`{of['name']}`", of["line"]) for name in MEASUREMENTS for of in metrics if of["measure"] == name
+    ]
     measurements = [(f"`{name}`", of.line) for name, of in MEASUREMENTS.items()]
     return "\n".join(
         (

@@ -20,7 +20,7 @@ from trainers.metrics import described
 from trainers.regimes import NETWORK
 
 NEEDED, REGIMES = "needed", "the regime's"
-OF_REGIME = (*NETWORK, "initialization", "init_scale")
+OF_REGIME = (*NETWORK, "initialization", "init_scale", "measure")
 Entry = dict[str, Any]
 
 

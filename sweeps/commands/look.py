@@ -71,6 +71,7 @@ def metrics(name: One = None, as_json: Json = False) -> None:
     """List what is recorded of every network and epoch, and what is where a spec asks for it."""
     from sweeps.commands.fields import recorded
     from trainers.measurements import MEASUREMENTS
+    from trainers.regimes import REGIMES
 
     every = recorded()
     if name in MEASUREMENTS:
@@ -81,9 +82,13 @@ def metrics(name: One = None, as_json: Json = False) -> None:
     columns = {"name": "metric", "per": "per", **({"measure": "measure"} if asked else {}), "line": "meaning~"}
     parts = [table([*columns.values()], [[entry[key] or "" for key in columns] for entry in entries])]
     if asked:
-        lines = [[key, MEASUREMENTS[key].line] for key in asked]
-        example = f"Recorded where a spec asks for it, as in `measure: [{', '.join([*asked][:2])}]`"
-        parts.append(table(["measure", "meaning~"], lines, example))
+        own = {key: [regime for regime, of in REGIMES.items() if key in of.measure] for key in asked}
+        lines = [[key, MEASUREMENTS[key].line, ", ".join(own[key])] for key in asked]
+        text = f"Recorded where a spec asks for it, as in `measure: [{', '.join([*asked][:2])}]`"
+        if any(own.values()):
+            parts.append(table(["measure", "meaning~", "regime"], lines, f"{text}, and by default in the regime"))
+        else:
+            parts.append(table(["measure", "meaning~"], [line[:2] for line in lines], text))
     pers = {entry["per"] for entry in entries}
     if "layer" in pers:
         parts.append("NAME is a layer of the network: `gradsweep regimes` lists them")

@@ -89,7 +89,7 @@ def propagation_text(document: dict[str, Any]) -> str:
         for r in document["activations"]
     ]  # fmt: skip
     published = [
-        (p["what"], p["source"], _digits(p["published"], p["within"]), _digits(p["ours"], p["within"]))
+        (p["what"], p["source"], digits(p["published"], p["within"]), digits(p["ours"], p["within"]))
         for p in document["published"]
     ]
     return "\n\n".join(
@@ -109,6 +109,6 @@ def _shown(value: float | str | None) -> str:
     return "none" if value is None else value if isinstance(value, str) else f"{value:.4g}"
 
 
-def _digits(value: float, within: float) -> str:
+def digits(value: float, within: float) -> str:
     """As many as the published number has."""
     return f"{value:.{max(3, round(-math.log10(within)))}f}".rstrip("0").rstrip(".")

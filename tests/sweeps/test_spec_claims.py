@@ -217,3 +217,14 @@ def test_a_claim_may_be_about_a_layer_that_its_own_arms_have() -> None:
     for pair in ("better: paper, than: five", "better: paper, than: best"):
         with pytest.raises(SpecError, match="claims.0.metric: unknown metric 'layer.dense9.gradient.data.rms'"):
             parse(DEEP + f"claims: [{{{pair}, {OF_A_LAYER}}}]\n")
+
+
+@pytest.mark.parametrize(("epochs", "holds"), [("until: 0", True), ("since: 1, until: 3", False), ("", False)])
+def test_a_claim_may_be_about_a_measurement_at_the_epochs_at_which_it_is_made(epochs: str, holds: bool) -> None:
+    text = "name: x\nbase: {epochs: 3, measure: [jacobian], measure_at: [0]}\narms: {plain: {}, l2: {r: 0.01}}\n"
+    text += f"claims: [{{better: l2, than: plain, metric: jacobian.condition, goal: minimize, {epochs}}}]\n"
+    if holds:
+        assert parse(text).judged_claims()[0].metric == "jacobian.condition"
+    else:
+        with pytest.raises(SpecError, match="claims.0.metric: unknown metric 'jacobian.condition'"):
+            parse(text)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tests.trainers.test_engines import TINY, member_of
 from tests.trainers.test_steps import in_doubles
+from trainers.bench import of_a_step, plain_module
 from trainers.engines import unsupported
 from trainers.initialization import INITIALIZATIONS, RECURRENT
 from trainers.layers import CELLS, IMAGE, Layer, Recurrent, multiply_adds, output_shapes, places, tensor_shapes
@@ -381,3 +382,31 @@ def test_lsuv_calibrates_what_the_steps_read_and_leaves_the_recurrent_weights_or
     )
     for block in u.split(24):
         assert torch.allclose(block @ block.T, 0.49 * torch.eye(24, dtype=torch.float64), atol=1e-6)
+
+
+# ---- what it is timed against
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_bench_times_pytorchs_own_module(cell: str) -> None:
+    member = member_of("recurrent", cell=cell, units=5, steps=16)
+    module = plain_module(member)
+    own = next(m for m in module.modules() if isinstance(m, THEIRS[cell]))
+    parameters = initial_state(member, layers_of(member, 10)).parameters
+    w, u, b, weight, bias = tensors_of(torch.from_numpy(parameters), layers_of(member, 10))
+    with torch.no_grad():
+        for theirs, ours in zip(own.parameters(), (w, u, b, torch.zeros_like(b)), strict=True):
+            theirs.copy_(ours)
+        module[-1].weight.copy_(weight)
+        module[-1].bias.copy_(bias)
+    images = images_and_labels()[0].float()
+    logits = forward(layers_of(member, 10), member, torch.from_numpy(parameters), 1.0, images, torch.zeros(0)).logits
+    assert torch.allclose(module(images), logits, atol=1e-5)
+    with pytest.raises(RuntimeError, match="PyTorch's recurrent modules have tanh alone, and no alpha"):
+        plain_module(replace(member, alpha=2.0))
+
+
+def test_a_training_step_has_gradients_of_all_but_the_image() -> None:
+    layers = network("recurrent", cell="gru", steps=16, units=7)
+    read, between, output = 16 * 21 * 192, 16 * 21 * 7, 70
+    assert of_a_step(layers) == 2 * read + 3 * (between + output)

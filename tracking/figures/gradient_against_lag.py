@@ -32,7 +32,7 @@ def draw(data: FigureData) -> Drawing:
         for line, band in bands:
             draw_band(axes, line, band, log=True)
         axes.set_title(when, loc="left")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("steps back from the last")
     log_scale(row[0])
     row[0].set_ylabel("rms of the loss's gradient\nby the hidden state")

@@ -68,7 +68,7 @@ def draw(data: FigureData) -> Drawing:
             for curve in panel:
                 draw_band(axes, curve.line, curve.bands[metric], log=True)
     for axes in grid[-1]:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if shown.across == ARM:
             axes.set_xticks([])
             axes.margins(x=0.2)

@@ -90,7 +90,7 @@ def _curves(data: FigureData) -> Drawing:
     for line, band in bands:
         draw_band(axes, line, band, log=True)
     log_scale(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("layer, from the input on")
     axes.set_ylabel("rms of the loss's gradient\nbefore the first step")
     legend_below(figure, axes)

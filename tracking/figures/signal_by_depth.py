@@ -42,7 +42,7 @@ def draw(data: FigureData) -> Drawing:
                 draw_band(axes, line, bands[name], log)
         column[0].set_title(when, loc="left")
         column[-1].set_xlabel("layer, from the input on")
-        column[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        column[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes, (label, log) in zip(grid[:, 0], SHOWN.values(), strict=True):
         axes.set_ylabel(label)
         if log:
@@ -56,6 +56,8 @@ def bands_of(data: FigureData) -> dict[str, Bands]:
     whens = moments(data.lines, lambda line: [c for name in SHOWN for c in line.layers(name).values()])
     if not whens:
         raise NotDrawn("the signal in the layers was not measured")
+    if all(len(line.by_depth(name)) < 2 for lines in whens.values() for line, _ in lines for name in SHOWN):
+        raise NotDrawn("no network has two layers with an activation")
     return {
         when: [(line, {name: line.quartiles(line.by_depth(name), epoch) for name in SHOWN}) for line, epoch in lines]
         for when, lines in whens.items()

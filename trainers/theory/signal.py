@@ -93,7 +93,8 @@ def depth_scales(
 ) -> tuple[float, float]:
     """(xi_q, xi_c): over how many layers the distance to q*, and that to c*, changes by a factor of e.
 
-    1 / |log of the maps' slopes there|; infinite on the edge. Where q* is infinite, q itself grows by that factor.
+    1 / |log of the maps' slopes there|. Where q* is infinite, q itself grows by that factor. xi_c is infinite on the
+    edge, and where q* is 0 or infinite: from so near or far F is homogeneous, and c creeps to c* or stays.
     """
     unit = Unit(activation, alpha, scaling, slope)
     q = _inside(unit, _fixed_point(unit, sigma_w, sigma_b))
@@ -166,8 +167,9 @@ def gradient_profile(
     """log of the root mean square of the loss's gradient by each layer's weights, over coordinates, from the first on.
 
     `widths` are those of the input, the hidden layers and the output, one more than there are layers. It is for one
-    input with mean square `q0`, and relative to the gradient by the output: where dloss/doutput has mean square 1. The
-    gradient of a mean over B inputs is smaller, by a factor between 1 and sqrt(B) that depends on how much they agree.
+    input with mean square `q0`, and relative to the gradient by the output: where dloss/doutput has mean square 1 (for
+    cross-entropy over C classes and small outputs that is (1 - 1/C) / C). The gradient of a mean over B inputs is
+    smaller, by a factor between 1 and sqrt(B) that depends on how much they agree.
     """
     unit = Unit(activation, alpha, scaling, slope)
     q = lengths(activation, alpha, scaling, sigma_w, sigma_b, len(widths) - 2, q0, slope)

@@ -31,7 +31,7 @@ from tracking.verdict.tables import Section, markdown
 from tracking.verdict.types import Verdict
 from trainers.errors import RequestError
 
-STUDIES = ("alpha-depth",)
+STUDIES = ("edge-of-chaos", "born-dead", "isometry", "alpha-depth")
 NOTES = Path(__file__).parents[2] / "notes"
 
 

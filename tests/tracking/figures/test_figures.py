@@ -33,6 +33,7 @@ from tracking.figures import (
 from tracking.figures.album import Kind, draw
 from tracking.figures.data import BEFORE, Axis, FigureData
 from tracking.figures.style import NotDrawn, svg, write
+from trainers.measurements import MEASUREMENTS
 from trainers.members import MemberConfig
 from trainers.objectives import Objective
 
@@ -310,6 +311,12 @@ def test_a_sweep_over_depth_has_every_figure_and_a_page(make: Any) -> None:
     assert result.left_out["Gradient by layer and depth"] == "no two complete configurations differ in depth alone"
 
 
+def test_the_figures_know_the_names_of_what_is_measured() -> None:
+    assert gradient_against_lag.STATISTIC in MEASUREMENTS["hidden"].layer
+    assert set(signal_by_depth.SHOWN) <= set(MEASUREMENTS["signal"].layer)
+    assert set(jacobian.VALUES) <= set(MEASUREMENTS["jacobian"].network)
+
+
 def test_the_gradient_against_the_lag_is_a_line_per_arm_over_the_steps_back(make: Any) -> None:
     frame, ended = make([*make.arms(also=make.measured)])
     first, last = drawn_by(gradient_against_lag.FIGURE)(frame, ended).axes
@@ -338,6 +345,9 @@ def test_the_signal_is_shown_layer_by_layer_at_the_epochs_at_which_it_was_measur
             names = [f"conv{i}" for i in range(1, 10)] + [f"dense{i}" for i in range(1, 5)]
             values = [over_seeds(frame, 1, f"layer.{name}.signal.{metric}")[epoch] for name in names]
             np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(values, axis=1))
+    shallow = make([make.one("one", dense=1, regime="mlp", also=make.measured)], "shallow")
+    with pytest.raises(NotDrawn, match="no network has two layers with an activation"):
+        signal_by_depth.FIGURE(FigureData(*shallow))
     alt = signal_by_depth.FIGURE(FigureData(frame, ended)).alt
     assert "plain before the first step: correlation of two images from 0.42 to 0.94, second moment" in alt
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -38,19 +39,22 @@ def model_of(subject: Subject) -> nn.Sequential:
 
 def seen(model: nn.Sequential, images: Tensor) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     """z, F(z) and F'(z) by layer, each (images, units), of a pass as in training."""
-    values: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    calls: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
 
     def noted(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
             z = inputs[0].detach().requires_grad_()
             out = type(module).forward(module, z)
             (slope,) = torch.autograd.grad(out.sum(), z)
-            values[name] = (z.detach().flatten(1), out.detach().flatten(1), slope.flatten(1))
+            calls[name].append((z.detach().flatten(1), out.detach().flatten(1), slope.flatten(1)))
 
         return hook
 
     for name, module in model.named_modules():
-        if name.endswith("_activation"):
-            module.register_forward_hook(noted(name.split(".")[-1].removesuffix("_activation")))
+        if name.endswith("_activation") or name == "recurrent.f":
+            module.register_forward_hook(noted(name.removesuffix(".f").split(".")[-1].removesuffix("_activation")))
     model.train()(images)
-    return values
+    steps = getattr(getattr(model, "recurrent", None), "layer", None)
+    # an LSTM takes F of its cell as well, after that of its argument
+    every = {name: of[:: len(of) // (steps.steps if steps else 1)] for name, of in calls.items()}
+    return {name: tuple(torch.cat(column, 1) for column in zip(*of, strict=True)) for name, of in every.items()}

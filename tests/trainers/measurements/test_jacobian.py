@@ -14,6 +14,7 @@ from torch import nn
 from tests.trainers.measurements.modules import model_of, subject_of
 from trainers.activations import ACTIVATIONS
 from trainers.layers import NORMALIZATIONS, places
+from trainers.layers.recurrent import CELLS
 from trainers.measurements.jacobian import IMAGES, jacobian
 from trainers.measurements.subject import Subject
 
@@ -24,6 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "separable": {"regime": "large-parameters", "units": 12},
     "residual": {"regime": "resnet", "normalization": "none", "channels": 3, "blocks": 2},
     "residual batch": {"regime": "resnet", "channels": 3, "blocks": 2, "convolutions": 2},
+    **{cell: {"regime": "recurrent", "cell": cell, "units": 12, "alpha": 2.0} for cell in CELLS},
     **{f"dense {name}": {"regime": "mlp", "units": 20, "normalization": name} for name in NORMALIZATIONS},
     **{f"convolutions {name}": {"regime": "combined", "normalization": name} for name in NORMALIZATIONS},
     "alpha": {"regime": "mlp", "alpha": 3.0, "learn_alpha": "layer"},

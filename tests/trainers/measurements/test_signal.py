@@ -14,6 +14,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from tests.trainers.measurements.modules import model_of, seen, subject_of
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.layers import NORMALIZATIONS, places
+from trainers.layers.recurrent import CELLS
 from trainers.measurements import MEASUREMENTS
 from trainers.measurements.signal import IMAGES, NOISE, signal, with_copies
 from trainers.measurements.subject import Subject
@@ -23,6 +24,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "convolutions": {"regime": "combined"},
     "separable": {"regime": "large-parameters"},
     "residual": {"regime": "resnet", "channels": 3},
+    **{cell: {"regime": "recurrent", "cell": cell, "units": 12, "alpha": 2.0} for cell in CELLS},
     **{f"dense {name}": {"regime": "mlp", "normalization": name} for name in NORMALIZATIONS},
     **{f"convolutions {name}": {"regime": "combined", "normalization": name} for name in NORMALIZATIONS},
     **{f"learned by {name}": {"learn_alpha": name, "alpha": 2.0, "activation": "prelu"} for name in LEARN_ALPHA},
