@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from search_spaces.space import Choice, Range, Value, effective, own_values
@@ -12,13 +12,13 @@ from sweeps.spec.claims import KINDS
 from sweeps.spec.model import SearchSpec, SweepSpec
 from sweeps.spec.values import Problem
 from sweeps.spec.yaml_lines import Path
-from tracking.verdict.claims import BEST, SECONDS
+from tracking.verdict.claims import BEST, SECONDS, Claim
 from trainers.engines import kind_of, unsupported
 from trainers.errors import OptionError, did_you_mean, printable, shown
 from trainers.initialization import INITIALIZATIONS
 from trainers.members import FIELDS, MemberConfig, alpha_acts, layers_of
 from trainers.metrics import names, on_log_scale
-from trainers.objectives import Near
+from trainers.objectives import LAST, Near
 
 MOST_CORNERS = 4096
 _SPACE: Path = ("search", "space")
@@ -33,12 +33,9 @@ def problems(spec: SweepSpec) -> list[Problem]:
     members, untrainable = _members(spec)
     if untrainable:
         return wrong + untrainable
-    # The metrics that all members have at every epoch.
-    kinds = dict.fromkeys((layers_of(m, 10), m.measure if m.measure_at is None else ()) for m in members)
-    first, *others = (names(layers, measure or ()) for layers, measure in kinds)
-    metrics = [name for name in first if all(name in other for other in others)]
+    metrics = _recorded(members)
     of_objectives = [*_objectives(spec, metrics)]
-    return [*wrong, *(of_objectives or _claims(spec, metrics)), *_search(spec)]
+    return [*wrong, *(of_objectives or _claims(spec, members)), *_search(spec)]
 
 
 def doubts(spec: SweepSpec) -> list[str]:
@@ -214,7 +211,25 @@ def _target(at: Path, metric: str, goal: str | Near) -> Iterator[Problem]:
         yield (*at, "goal", "near"), f"{rule}, but got {goal.target:g}"
 
 
-def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
+def _recorded(members: Iterable[MemberConfig], claim: Claim | None = None) -> list[str]:
+    """The metrics that all of these members have at every epoch, or at those that a claim is about."""
+    kinds = dict.fromkeys((layers_of(m, 10), _measured(m, claim)) for m in members)
+    first, *others = (names(layers, measure) for layers, measure in kinds)
+    return [name for name in first if all(name in other for other in others)]
+
+
+def _measured(member: MemberConfig, claim: Claim | None) -> tuple[str, ...]:
+    """Which of the measurements that it asks for a member has at every one of these epochs."""
+    epochs = range(member.epochs + 1)
+    if claim and (claim.since, claim.until) != (None, None):
+        epochs = epochs[claim.since or 0 : None if claim.until is None else claim.until + 1]
+    elif claim and claim.epoch == LAST:
+        epochs = epochs[-1:]
+    at = member.measure_at
+    return member.measure or () if at is None or all(epoch in at for epoch in epochs) else ()
+
+
+def _claims(spec: SweepSpec, members: Sequence[MemberConfig]) -> Iterator[Problem]:
     arms, seen = [*spec.arms], set[str]()
     for i, (written, claim) in enumerate(zip(spec.claims, spec.judged_claims(), strict=False)):
         key = written.key
@@ -225,6 +240,8 @@ def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
             elif side not in (*arms, BEST):
                 hint = did_you_mean(side, (*arms, BEST)) if arms else "there are no arms"
                 yield ("claims", i, word), f"must be the name of an arm, or best, but got {shown(side)}; {hint}"
+        sides = [spec.members(spec.arms[side])[0] for side in (claim.arm, claim.against) if side in spec.arms]
+        common = _recorded(sides if len(sides) == 2 else members, claim)
         if claim.metric not in common:
             yield ("claims", i, "metric"), _unknown_metric(claim.metric, common)
         elif not claim.goal:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trainers.measurements.histogram import METRICS as _HISTOGRAM
 from trainers.measurements.measurement import Measurement as Measurement
 from trainers.measurements.measurement import Metric as Metric
 from trainers.measurements.measurement import by_step, with_activation
@@ -41,6 +42,23 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             "signal.squared_slope": Metric("mean F'(z)^2: theory's chi over sigma_w^2"),
         },
         rows=with_activation,
+    ),
+    "sharpness": Measurement(
+        "the largest eigenvalue of the loss's Hessian, and the gradient noise scale",
+        "trainers.measurements.sharpness:sharpness",
+        network={
+            "sharpness.largest": Metric("largest eigenvalue of the Hessian of the loss, without the penalty", log=True),
+            "sharpness.edge": Metric("2 / learning rate, the mean over the epoch's steps", log=True),
+            "sharpness.noise_scale": Metric(
+                "gradient noise scale tr(S) / |G|^2, in images; infinite where it can't be told from the probe",
+                log=True,
+            ),
+        },
+    ),
+    "histogram": Measurement(
+        "the gradient's coordinates and the activations of each layer by decade",
+        "trainers.measurements.histogram:histogram",
+        layer=_HISTOGRAM,
     ),
     "hidden": Measurement(
         "the gradient by the hidden state of a recurrent layer at each step",

@@ -15,7 +15,7 @@ from trainers.theory.signal import correlation_map, critical_sigma_w
 RESCALED = (1.0, "rescaled")
 HE = "He et al. 2015, arXiv:1502.01852"
 CHO_AND_SAUL = "Cho and Saul 2009, arc-cosine kernel of degree 1"
-# Read off its vector graphic, notebooks/figures/pennington_phase_diagram.svg of github.com/google/neural-tangents, whose
+# Read off its vector graphic, notebooks/figures/pennington_phase_diagram.svg of google/neural-tangents, whose
 # line is smoothed.
 PENNINGTON = "Pennington et al. 2018, arXiv:1802.09979, its phase diagram"
 # The book itself was not at hand: github.com/Striletchi-Vlad/CritMLP quotes it, and for gelu so does the README of
