@@ -109,7 +109,8 @@ def _told(study: str, records: Records, out: Path) -> Iterator[str]:
                 yield part.caption
             else:
                 yield f"## {part.title}" if part.title else ""
-                yield markdown([Section("", part.sentences, part.tables)])
+                marks = "- " * (len(part.sentences) > 1)
+                yield markdown([Section("", tuple(f"{marks}{sentence}" for sentence in part.sentences), part.tables)])
 
 
 def _claims(verdict: Verdict) -> Iterator[str]:
