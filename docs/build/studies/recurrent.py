@@ -80,11 +80,12 @@ def _section(members: Frame, ratios: Frame, last: int) -> Section:
     return Section(
         "What is learned",
         (
-            f"Of the {len(own)} networks on digits, {_name(best)[1]} is the best, at {mean(best)}. The plain RNN reaches "
-            f"{mean('rnn')}; with alpha = 2 {mean('alpha-2')}, with the penalty {mean('l2')}, with both {mean('paper')}.",
-            f"Before training the gradient {lag} steps back is {ratio('rnn')} times that at the last step; with alpha = "
-            f"2 {ratio('alpha-2')} times, in the LSTM {ratio('lstm')} times. After training it is {ratio('rnn', last)}, "
-            f"{ratio('alpha-2', last)} and {ratio('lstm', last)} times.",
+            f"Of the {len(own)} networks on digits, {_name(best)[1]} is the best, at {mean(best)}. The plain RNN "
+            f"reaches {mean('rnn')}; with alpha = 2 {mean('alpha-2')}, with the penalty {mean('l2')}, with both "
+            f"{mean('paper')}.",
+            f"Before training the gradient {lag} steps back is {ratio('rnn')} times that at the last step; with "
+            f"alpha = 2 {ratio('alpha-2')} times, in the LSTM {ratio('lstm')} times. After training it is "
+            f"{ratio('rnn', last)}, {ratio('alpha-2', last)} and {ratio('lstm', last)} times.",
             f"From large initial values it is {ratio('large')} times before training, and {ratio('large-paper')} times "
             f"with both remedies. The two reach {mean('large')} and {mean('large-paper')}.",
             f"In the adding problem the LSTM reaches {mean('adding-lstm')}, and the RNNs {mean('adding-rnn')} (plain), "
