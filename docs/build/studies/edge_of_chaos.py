@@ -170,7 +170,7 @@ def _correlations(start: Frame, critical: dict[float, float]) -> Iterator[Drawin
     worst = off.idxmax()
     text = (
         f"In layer {depth} the mean correlation of two images differs from the prediction by "
-        f"{number(off.median(), '.2g')} in the median over {len(off)} points, by at most {number(off.max(), '.2g')} "
+        f"{number(off.median(), '.2g')} in the median over {len(off)} points and by at most {number(off.max(), '.2g')} "
         f"(sigma_w = {worst[1]:g}, sigma_b = {worst[0]:g}: {means[worst]:.3f} measured, {predicted[worst]:.3f} "
         "predicted)."
     )
@@ -187,6 +187,9 @@ def _correlations(start: Frame, critical: dict[float, float]) -> Iterator[Drawin
 def _predicted(depth: int, correlation: float, variance: float, sigma_b: float, sigma_w: float) -> float:
     """What the maps make of the first layer's correlation and variance in the last one."""
     for _ in range(depth - 1):
+        before = correlation, variance
         correlation = correlation_map(correlation, *TANH, sigma_w, sigma_b, q=variance)
         variance = length_map(variance, *TANH, sigma_w, sigma_b)
+        if np.allclose(before, (correlation, variance), rtol=1e-9, atol=0):
+            break  # the fixed point
     return correlation
