@@ -79,7 +79,7 @@ def _parts(spec: SweepSpec) -> Iterator[Problem]:
     if spec.claim is not None and spec.claim not in spec.arms:
         hint = did_you_mean(spec.claim, spec.arms) if spec.arms else "there are none"
         yield ("claim",), f"must be the name of an arm, but got {shown(spec.claim)}; {hint}"
-    pack, seeds = spec.resources.pack, max(len(spec.seeds), len(spec.fresh_seeds))
+    pack, seeds = spec.resources.block, max(len(spec.seeds), len(spec.fresh_seeds))
     if pack > 1 and pack * seeds > MOST_MEMBERS:
         at_most = max(1, MOST_MEMBERS // seeds)
         yield ("resources", "pack"), f"must be at most {at_most} with these seeds, but got {pack}"
@@ -294,9 +294,9 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
     from search_spaces.samplers import check_sampler
 
     plan = spec.search_plan(spec.search.configurations or 1)
-    activations, scalings = (_choices(spec, key) for key in ("activation", "scaling"))
-    pairs = itertools.product(activations, scalings)
-    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s)) for a, s in pairs):
+    activations, scalings, gates = (_choices(spec, key) for key in ("activation", "scaling", "scaled_gates"))
+    every = itertools.product(activations, scalings, gates)
+    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s), g is True) for a, s, g in every):
         text = f"has no effect: rescaling does not change {' or '.join(map(str, activations))}; leave alpha out"
         yield ("search", "space", "alpha"), text
     if spec.search.configurations is None and plan.sampler["name"] != "grid":

@@ -42,6 +42,8 @@ NOT_MEASURED = {
     "Gradient against lag": "the gradient by a hidden state was not measured",
     "Signal by depth": "the signal in the layers was not measured",
     "Singular values of the Jacobian": "the Jacobian was not measured",
+    "Sharpness and gradient noise": "sharpness was not measured",
+    "Gradients and activations by size": "the histograms of gradients and activations were not measured",
 }
 points_of = surface.surface
 

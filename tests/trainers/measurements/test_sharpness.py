@@ -119,8 +119,8 @@ def test_few_products_are_enough(values: Tensor, most: int) -> None:
 
 
 def test_after_the_most_products_it_is_a_lower_bound() -> None:
-    """A million eigenvalues between 0 and 1, and none that is apart."""
-    values = torch.linspace(0, 1, 10**6, dtype=torch.float64)
+    """Ten thousand eigenvalues between 0 and 1, and none that is apart."""
+    values = torch.linspace(0, 1, 10**4, dtype=torch.float64)
     products = []
     largest = largest_eigenvalue(lambda v: products.append(1) or values * v, torch.ones_like(values))
     assert len(products) <= MOST and 0.999 < largest <= 1 and TOLERANCE < 1e-3
