@@ -124,7 +124,9 @@ def effective(
         return all(value(name) in allowed for name, allowed in space[key].when.items())
 
     def useless(key: str) -> bool:
-        return key == "alpha" and not alpha_acts(str(value("activation")), str(value("scaling")))
+        if key != "alpha":
+            return False
+        return not alpha_acts(str(value("activation")), str(value("scaling")), value("scaled_gates") is True)
 
     @cache
     def value(name: str) -> Value | None:

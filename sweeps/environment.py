@@ -1,4 +1,4 @@
-"""What this process has been given to run in: variables, a Ray cluster, processors, processes."""
+"""What this process has been given to run in: variables, a Ray cluster, processors, memory, processes."""
 
 from __future__ import annotations
 
@@ -60,6 +60,15 @@ def cores() -> int:
     import joblib
 
     return int(joblib.cpu_count())
+
+
+def memory() -> int:
+    """How many bytes of memory this process may use: the machine's, or its cgroup's limit, of version 1 or 2."""
+    bytes_ = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for file in (CGROUPS / "memory.max", CGROUPS / "memory" / "memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # ValueError: "max"
+            bytes_.append(int(file.read_text()))
+    return min(bytes_)
 
 
 def processes_left() -> int | None:

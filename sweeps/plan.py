@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 
 from search_spaces.plan import SearchPlan
 from sweeps.disk import disk_of
-from sweeps.environment import cores, ray_address
+from sweeps.environment import cores, memory, ray_address
+from sweeps.spec.checks import MOST_MEMBERS
 from sweeps.spec.reading import Resources, SweepSpec
 from trainers.data import Images, images_of
 from trainers.engines import kind_of, resolve
 from trainers.errors import RequestError
 from trainers.layers import Layer, buffer_shapes, multiply_adds, parameter_count, places
 from trainers.members import WHOLE, MemberConfig, layers_of
+from trainers.metrics import names
 from trainers.regimes import NETWORK
 from trainers.states import kept_by
 
@@ -47,6 +49,7 @@ SIZES = tuple(name for name in (*NETWORK, "epochs") if name in WHOLE)  # fields 
 START_SECONDS = 10.0
 GB = 2**30
 H200 = 132  # multiprocessors
+MEMORY, METRIC = 0.25, 100  # the share of the memory that untrained packs may take, and the bytes of a metric's value
 
 
 def plan_of(spec: SweepSpec) -> dict[str, Any]:
@@ -140,13 +143,35 @@ def _packs(configurations: list[MemberConfig], size: int, device: str) -> Iterat
 def pack_size(spec: SweepSpec, *, confirming: bool = False) -> int:
     """How many configurations are asked for at a time: `resources.pack`, or fewer where cores would else stand idle.
 
-    No suggestion depends on it. With a pruner it is always `resources.pack`, since a pack's configurations compete.
+    Where nothing is trained and no number is given, as many as the memory holds. No suggestion depends on it. With a
+    pruner it is always `resources.pack`, since a pack's configurations compete.
     """
-    plan, at_once, most = spec.search_plan(), _at_once(spec.resources), spec.resources.pack
+    plan, at_once, most = spec.search_plan(), _at_once(spec.resources), spec.resources.block
     if isinstance(at_once, str) or (plan.pruner and not confirming):
         return most
     count = plan.confirming if confirming else handed_out(plan)
+    if spec.resources.pack is None and plan.epochs == 0:
+        rounds = math.ceil(count / at_once / max(1, _that_fit(spec, at_once)))
+        return max(1, math.ceil(count / at_once / max(1, rounds)))  # the last round as full as the others
     return max(1, min(most, math.ceil(count / at_once)))
+
+
+def _that_fit(spec: SweepSpec, at_once: int) -> int:
+    """How many untrained configurations a pack can have, for all packs at once to take MEMORY of this machine's.
+
+    A worker holds each member's parameters in float32, and its metrics twice while they are sent; so much again is for
+    what Python has not given back of the pack before.
+    """
+    space = spec.search.space if spec.search else {}
+    largest = {name: max(map(int, space[name].ends.values())) for name in SIZES if name in space}
+    seeds = max(len(spec.seeds), len(spec.fresh_seeds))
+
+    def bytes_of(member: MemberConfig) -> int:
+        layers = layers_of(member, images_of(member.data).classes or 10)
+        return 2 * 4 * parameter_count(layers) + 2 * METRIC * len(names(layers))
+
+    each = max(bytes_of(spec.members(values)[0]) for values in (largest, *spec.arms.values()))
+    return min(int(MEMORY * memory() / at_once / each), MOST_MEMBERS) // seeds
 
 
 def handed_out(plan: SearchPlan) -> int:
@@ -203,7 +228,8 @@ def _seconds(member: MemberConfig, images: Images) -> float:
         for place, count in zip(places(layers), multiply_adds(layers), strict=True)
     )
     parameters, steps = parameter_count(layers), math.ceil(images.train / member.batch_size)
-    a_step = each.parameter * parameters + each.layer * len(places(layers))
+    passes = len(places(layers)) + sum(layer.steps - 1 for layer in layers)
+    a_step = each.parameter * parameters + each.layer * passes
     return (an_image * images.train + a_step * steps + each.statistics * parameters) * (member.epochs + 1)
 
 

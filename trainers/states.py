@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ def initial_state(member: MemberConfig, layers: tuple[Layer, ...], dataset: Data
         0,
         0,
         parameters,
-        tuple(np.zeros(len(parameters), np.float32) for _ in kept_by(member)),  # no memory before they are written
+        (_zeros(len(parameters)),) * len(kept_by(member)),
         np.concatenate([*buffers, np.zeros(0)]).astype(np.float32),
     )
     if initialization.calibrated:
@@ -125,6 +126,14 @@ def _recurrent(
     if tensor == 2 and member.forget_bias is not None:
         drawn = drawn + np.repeat([0.0, member.forget_bias, 0.0, 0.0], shapes[0][0])
     return drawn
+
+
+@cache
+def _zeros(count: int) -> Vector:
+    """What an optimizer keeps before the first step, the same for all members: many of them take no more memory."""
+    zeros = np.zeros(count, dtype=np.float32)
+    zeros.flags.writeable = False
+    return zeros
 
 
 def save_states(states: Sequence[MemberState], path: Path) -> None:

@@ -82,7 +82,8 @@ def _mean(x: Array) -> Array:
         means: Array = np.mean(x, axis=-1)
         return means
     counts = np.array([np.count_nonzero(row) for row in x.reshape(-1, x.shape[-1])], dtype=np.float64)
-    return counts.reshape(x.shape[:-1]) / x.shape[-1]
+    shares: Array = counts.reshape(x.shape[:-1]) / x.shape[-1]
+    return shares
 
 
 def _negative_zero(x: Array) -> bool:

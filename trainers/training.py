@@ -31,6 +31,8 @@ from trainers.statistics import Probe, layer_statistics
 
 log = logging.getLogger("gradsweep")
 
+PROBED = 256  # members at a time: the gradients of thousands would take as much memory as the networks
+
 
 class Engine(Protocol):
     """What does the arithmetic: an array of members in, an answer per member out, in the same order."""
@@ -49,7 +51,11 @@ class Engine(Protocol):
 
     def statistics(self, states: Sequence[MemberState], before: Sequence[MemberState]) -> list[dict[str, float]]:
         """Everything of `trainers.metrics.names` that comes from a probe; `before` are the states an epoch ago."""
-        return layer_statistics(self.layers, states, before, self.probe(states))
+        every: list[dict[str, float]] = []
+        for first in range(0, len(states), PROBED):
+            part = slice(first, first + PROBED)
+            every += layer_statistics(self.layers, states[part], before[part], self.probe(states[part]))
+        return every
 
 
 class Training(Iterator[EpochRecord]):
@@ -81,10 +87,11 @@ class Training(Iterator[EpochRecord]):
         """The states of all members still in training, after their last completed epoch."""
         return tuple(self._states)
 
-    def drop(self, member: MemberConfig) -> None:
-        """Train this member no further: it leaves the array at once, and costs nothing from then on."""
-        self._states = [s for s in self._states if s.member != member]
-        self._waiting = deque(r for r in self._waiting if r.member != member)
+    def drop(self, *members: MemberConfig) -> None:
+        """Train these members no further: they leave the array at once, and cost nothing from then on."""
+        gone = frozenset(members)
+        self._states = [s for s in self._states if s.member not in gone]
+        self._waiting = deque(r for r in self._waiting if r.member not in gone)
 
     def _next_epoch(self) -> None:
         """The records of all members' next epoch; whatever ends it before they are there leaves it to be done again.

@@ -36,6 +36,8 @@ def _may_change(keys: tuple[str, ...], before: SweepSpec, now: SweepSpec) -> boo
     match keys:
         case ("seeds", *_):
             return {*before.seeds} <= {*now.seeds}
+        case ("resources", "pack"):  # stated or not, suggestions stay the same
+            return before.resources.block == now.resources.block
         case ("base", "epochs"):
             return _epochs(before) <= _epochs(now)
         case ("arms", arm):

@@ -218,8 +218,7 @@ def _train(pack: Pack, file: Path | None, kept: Kept | None, device: str, thread
         # Before they leave the array.
         last = {s.member: s for s in training.state()} if kept and kept.keep and ended else {}
         gone = {number: living.pop(number).members for number in ended}
-        for member in {m for members in gone.values() for m in members}.difference(_members(living)):
-            training.drop(member)
+        training.drop(*{m for members in gone.values() for m in members}.difference(_members(living)))
         place = ""
         try:
             for number, end in ended.items():

@@ -16,6 +16,7 @@ from tracking.verdict.claims import BEST, SECONDS, Claim
 from trainers.engines import kind_of, unsupported
 from trainers.errors import OptionError, did_you_mean, printable, shown
 from trainers.initialization import INITIALIZATIONS
+from trainers.measurements import MEASUREMENTS
 from trainers.members import FIELDS, MemberConfig, alpha_acts, layers_of
 from trainers.metrics import names, on_log_scale
 from trainers.objectives import LAST, Near
@@ -34,7 +35,7 @@ def problems(spec: SweepSpec) -> list[Problem]:
     if untrainable:
         return wrong + untrainable
     metrics = _recorded(members)
-    of_objectives = [*_objectives(spec, metrics)]
+    of_objectives = [*_objectives(spec, metrics, members)]
     return [*wrong, *(of_objectives or _claims(spec, members)), *_search(spec)]
 
 
@@ -78,7 +79,7 @@ def _parts(spec: SweepSpec) -> Iterator[Problem]:
     if spec.claim is not None and spec.claim not in spec.arms:
         hint = did_you_mean(spec.claim, spec.arms) if spec.arms else "there are none"
         yield ("claim",), f"must be the name of an arm, but got {shown(spec.claim)}; {hint}"
-    pack, seeds = spec.resources.pack, max(len(spec.seeds), len(spec.fresh_seeds))
+    pack, seeds = spec.resources.block, max(len(spec.seeds), len(spec.fresh_seeds))
     if pack > 1 and pack * seeds > MOST_MEMBERS:
         at_most = max(1, MOST_MEMBERS // seeds)
         yield ("resources", "pack"), f"must be at most {at_most} with these seeds, but got {pack}"
@@ -190,14 +191,14 @@ def _ends(what: Range | Choice) -> dict[Path, Value]:
     return {("values", place) if what.when else (place,): value for place, value in what.ends.items()}
 
 
-def _objectives(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
+def _objectives(spec: SweepSpec, common: Sequence[str], members: Sequence[MemberConfig]) -> Iterator[Problem]:
     names = [objective.name for objective in spec.objectives]
     for i, objective in enumerate(spec.objective):
         at, metric = ("objective", i, "metric"), objective.metric
         if metric.startswith("test."):
             yield at, "must not be of the test split, which is only reported; validation.accuracy is its like"
         elif metric not in common:
-            yield at, _unknown_metric(metric, common)
+            yield at, _not_recorded(metric, common, members)
         elif names[i] in names[:i]:
             yield at, f"the objectives must differ, but got {names[i]} twice"
         else:
@@ -241,9 +242,10 @@ def _claims(spec: SweepSpec, members: Sequence[MemberConfig]) -> Iterator[Proble
                 hint = did_you_mean(side, (*arms, BEST)) if arms else "there are no arms"
                 yield ("claims", i, word), f"must be the name of an arm, or best, but got {shown(side)}; {hint}"
         sides = [spec.members(spec.arms[side])[0] for side in (claim.arm, claim.against) if side in spec.arms]
-        common = _recorded(sides if len(sides) == 2 else members, claim)
+        about = sides if len(sides) == 2 else members
+        common = _recorded(about, claim)
         if claim.metric not in common:
-            yield ("claims", i, "metric"), _unknown_metric(claim.metric, common)
+            yield ("claims", i, "metric"), _not_recorded(claim.metric, common, about)
         elif not claim.goal:
             yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
         else:
@@ -268,7 +270,16 @@ def _told(name: str, search: SearchSpec) -> Iterator[str]:
         yield f"does not go with {given[0]}: it says where cmaes starts, too"
 
 
-def _unknown_metric(word: str, known: Sequence[str]) -> str:
+def _not_recorded(word: str, known: Sequence[str], members: Sequence[MemberConfig]) -> str:
+    """Why a metric is not among the `known`: not measured, not at every epoch, or there is none of the name."""
+    of_layer = word.split(".", 2)[-1] if word.startswith("layer.") else ""
+    by = next((name for name, of in MEASUREMENTS.items() if word in of.network or of_layer in of.layer), None)
+    if by and (lacking := [m.measure or () for m in members if by not in (m.measure or ())]):
+        return f"{word} is only recorded where it is asked for: add measure: [{', '.join((*lacking[0], by))}]"
+    if by and all(word in names(layers_of(m, 10), m.measure or ()) for m in members):
+        at = next(m.measure_at for m in members if m.measure_at is not None)
+        epochs = f"only at {', '.join(map(str, at))}" if at else "at none"
+        return f"{word} is not measured at every epoch that counts here, {epochs}: leave measure_at out"
     of_gradients = ("gradient.data.", "gradient.total.", "layer.")
     short = [name for name in known if not name.startswith(of_gradients)]
     where = f"known are {', '.join(short)}, and those of gradients and layers that `gradsweep metrics` lists"
@@ -283,9 +294,9 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
     from search_spaces.samplers import check_sampler
 
     plan = spec.search_plan(spec.search.configurations or 1)
-    activations, scalings = (_choices(spec, key) for key in ("activation", "scaling"))
-    pairs = itertools.product(activations, scalings)
-    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s)) for a, s in pairs):
+    activations, scalings, gates = (_choices(spec, key) for key in ("activation", "scaling", "scaled_gates"))
+    every = itertools.product(activations, scalings, gates)
+    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s), g is True) for a, s, g in every):
         text = f"has no effect: rescaling does not change {' or '.join(map(str, activations))}; leave alpha out"
         yield ("search", "space", "alpha"), text
     if spec.search.configurations is None and plan.sampler["name"] != "grid":

@@ -48,6 +48,7 @@ from trainers.objectives import LAST, Objective
 MOST = 1_000_000  # configurations
 MOST_PROCESSORS = 1024  # of a machine
 AHEAD = 2  # packs
+PACK = 8  # configurations
 
 
 def _written(space: Mapping[str, Range | Choice]) -> dict[str, Any]:
@@ -119,7 +120,12 @@ class Resources(Part):
 
     cpus: int = optional(1, "processors per pack", ge=1, le=MOST_PROCESSORS)
     gpus: float = optional(0, "GPUs per pack, at most one; packs share one by fractions", ge=0, le=1)
-    pack: int = optional(8, "configurations per pack, at most; fewer where cores would be idle", ge=1)
+    pack: int | None = optional(
+        None,
+        "configurations per pack, at most, and fewer where cores would be idle; null: 8, or where epochs is 0 as many "
+        "as the memory holds",
+        ge=1,
+    )
     concurrent: Concurrent = optional("auto", "packs at once; auto: as many as the machine or the cluster has room for")
     within: Seconds | None = optional(
         None, "how long a driver trains, as 2h, 90m, 1h30m, 1d or seconds; then the sweep stops, and can be resumed"
@@ -129,6 +135,11 @@ class Resources(Part):
         "of each complete configuration, weights: what `gradsweep weights` writes as PyTorch files | "
         "states: the optimizer's vectors as well, from which more epochs can go on",
     )
+
+    @property
+    def block(self) -> int:
+        """How many configurations are suggested on the same results: `pack`, or PACK, whatever the memory holds."""
+        return self.pack or PACK
 
     @property
     def ahead(self) -> int:
@@ -217,7 +228,7 @@ class SweepSpec(Part):
         """What is to be searched; a grid has all of its points where no number is given."""
         base = {name: self.base.get(name, field.default) for name, field in FIELDS.items() if name != "seed"}
         goals, confirm = tuple(o.direction for o in self.objectives), self.confirm.top if self.confirm else 0
-        packs: dict[str, Any] = {"block": self.resources.pack, "ahead": self.resources.ahead}
+        packs: dict[str, Any] = {"block": self.resources.block, "ahead": self.resources.ahead}
         if (search := self.search) is None:
             return SearchPlan(goals, self.arms, base=base, epochs=self.longest, **packs)
         if not (configurations := configurations or search.configurations):
@@ -244,7 +255,8 @@ class SweepSpec(Part):
         # Left out where there are none, so that a sweep begun without them is the same sweep.
         named = (data, "search"), (data, "claims"), (data, "confirm"), (search, "pruner"), (search, "from")
         resources, tracking = data["resources"], data["tracking"]
-        for part, key in (*named, (resources, "within"), (resources, "keep"), (tracking, "notify")):
+        named += ((resources, "within"), (resources, "keep"), (resources, "pack"), (tracking, "notify"))
+        for part, key in named:
             if part and not part[key]:
                 del part[key]
         return dump(data)

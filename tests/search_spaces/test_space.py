@@ -82,6 +82,8 @@ def test_alpha_is_not_searched_where_rescaling_changes_nothing(activation: str, 
     alpha, without = (1.0, ("alpha",)) if idle else (1.5, ())
     assert effective(space, base, {"alpha": 1.5, "r": 0.1}) == ({"alpha": alpha, "r": 0.1}, without)
     assert effective({"r": Range(0, 1)}, base, {"r": 0.1}) == ({"r": 0.1}, ())
+    of_gates = base | {"regime": "recurrent", "cell": "gru", "scaled_gates": True}
+    assert effective(space, of_gates, {"alpha": 1.5, "r": 0.1}) == ({"alpha": 1.5, "r": 0.1}, ())
 
 
 def test_a_grid_has_each_configuration_once() -> None:

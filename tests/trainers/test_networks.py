@@ -321,6 +321,7 @@ def test_the_regimes_beyond_the_papers() -> None:
     assert sizes("deep") == [3072 * 32 + 32, *[32 * 32 + 32] * 19, 32 * 10 + 10]
     of_batch = 2 * 16
     assert sizes("resnet") == [27 * 16 + of_batch, *[144 * 16 + of_batch] * 8, 16 * 4 * 4 * 10 + 10]
+    assert sizes("recurrent") == [32 * 96 + 32 * 32 + 32, 32 * 10 + 10]
     # the first one's input has 3 channels, and a pooling's output another size
     residual = [layer.name for layer in network("resnet") if layer.residual]
     assert residual == [f"conv{i}" for i in range(2, 10)]

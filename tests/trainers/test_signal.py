@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.integrate import IntegrationWarning, quad
 
 from sweeps.commands.signal import digits
-from trainers import activations
+from trainers import MemberConfig, activations, train
 from trainers.activations import ACTIVATIONS, Activation, activation
 from trainers.theory import signal
 from trainers.theory.born_dead import born_dead_bounds
@@ -281,6 +281,31 @@ def test_gradients_and_jacobians_of_random_networks(unit, sigma_w, sigma_b) -> N
     assert np.mean(jacobians) == pytest.approx(signal.jacobian_profile(*unit, sigma_w, sigma_b, 3, q0)[-1], rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("alpha", "sigma_w", "sigma_b"), [(1.0, 1.3, 0.2), (4.0, 1.3, 0.2), (1.0, 1.0, 0.0)], ids=["1", "4", "critical"]
+)
+def test_members_are_what_theory_says_of_them(alpha, sigma_w, sigma_b) -> None:
+    """12 layers of 64 units on real images: the gradient by layer, up to one factor, the variances and the Jacobian."""
+    config = MemberConfig(
+        regime="many-layers", blocks=0, dense=12, units=64, dense_bias=True, alpha=alpha, epochs=0,
+        initialization="lecun_normal", init_scale=sigma_w, bias_scale=sigma_b, measure=("jacobian", "signal"),
+    )  # fmt: skip
+    records = [record.metrics for record in train([config.with_seed(seed) for seed in range(12)])]
+
+    def of_layers(metric: str) -> np.ndarray:
+        """Root mean squares over the members, by layer."""
+        names = [name for name in records[0] if name.startswith("layer.") and name.endswith(metric)]
+        return np.sqrt(np.mean([[record[name] ** 2 for name in names] for record in records], axis=0))
+
+    at, variances = ("tanh", alpha, "rescaled", sigma_w, sigma_b), of_layers("signal.variance")
+    q0 = (variances[0] - sigma_b**2) / sigma_w**2
+    apart = np.log(of_layers("gradient.data.rms")) - signal.gradient_profile(*at, [3072, *[64] * 12, 10], q0)
+    assert len(apart) == 13 and np.abs(apart - apart.mean()).max() < 0.15
+    np.testing.assert_allclose(variances, signal.lengths(*at, 12, q0), rtol=0.2)
+    jacobian = np.mean([record["jacobian.mean_square"] for record in records])
+    assert jacobian == pytest.approx(signal.jacobian_profile(*at, 12, q0)[-1], rel=0.25)
+
+
 def test_profiles_at_the_fixed_point_are_powers_of_chi() -> None:
     at = (*TANH, 1.5, 0.3)
     q, chi = signal.fixed_point(*at), signal.chi(*at)
@@ -290,6 +315,24 @@ def test_profiles_at_the_fixed_point_are_powers_of_chi() -> None:
     profile = signal.gradient_profile(*at, [50] * 7, q0)
     assert np.diff(profile[1:]) == pytest.approx([-math.log(chi) / 2] * 4, abs=1e-9)
     assert signal.gradient_profile(*at, [50, 10], q0) == pytest.approx([math.log(q0) / 2])
+
+
+def test_profiles_keep_what_is_as_small_or_large_as_a_deep_network_makes_it() -> None:
+    """relu takes both passes by the same factor, so that no layer's gradient differs."""
+    for sigma_w in (0.5, 4.0):
+        profile = signal.gradient_profile(*RELU, sigma_w, 0.0, [50] * 102, 1.0)
+        assert profile == pytest.approx([50 * math.log(sigma_w**2 / 2)] * 101, abs=1e-9)
+        assert np.isfinite(signal.gradient_profile(*RELU, sigma_w, 0.0, [50] * 1000, 1.0)).all()
+        assert np.isfinite(signal.lengths(*RELU, sigma_w, 0.0, 1000, 1.0)).all()
+
+
+def test_a_flat_function_has_no_edge(monkeypatch) -> None:
+    monkeypatch.setattr(activations, "ACTIVATIONS", {"step": Activation(lambda z: z.relu() * 0 + (z > 0))})
+    monkeypatch.setattr("trainers.theory.gaussian.ACTIVATIONS", activations.ACTIVATIONS)
+    at = ("step", 1.0, "rescaled")
+    assert math.isnan(signal.critical_sigma_w(*at, 0.3)) and signal.chi(*at, 1.5, 0.3) == 0
+    assert signal.fixed_point(*at, 1.5, 0.3) == pytest.approx(1.5**2 / 2 + 0.09, rel=1e-9)
+    assert signal.depth_scales(*at, 1.5, 0.3) == (0, 0)
 
 
 def test_the_deviations_are_those_of_lecun_normal() -> None:

@@ -1,8 +1,8 @@
 """Averages of an activation over Gaussian pre-activations: E F(u)^2, E F'(u)^2, E F(u) F(v) and E F'(u) F'(v).
 
-The quadrature is Gauss-Legendre between the points where F turns: its kinks, and 0 with powers of 4 around it, for wide
-Gaussians see tanh as a step. Gauss-Hermite, whose nodes know nothing of F, is the same for a smooth F and narrow
-Gaussians, and far worse elsewhere (docs/theory.md has both). F is `trainers.activations.activation` itself and F' its
+The quadrature is Gauss-Legendre between the points where F turns: its kinks, and 0 with powers of 4 around it, since to
+a wide Gaussian tanh is a step. Gauss-Hermite, whose nodes know nothing of F, is as good for a smooth F and a narrow
+Gaussian, and far worse elsewhere (docs/theory.md has both). F is `trainers.activations.activation` itself and F' its
 gradient by autograd, both in float64; rrelu's slope is its mean, as in evaluation.
 
 For two pre-activations of variance q and correlation c, u = sqrt(q) (a s + b t) and v = sqrt(q) (a s - b t) with
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 WIDTH = 9.5  # deviations on either side: the rest weighs 2e-21
 PANEL = 1.0  # deviations, at most
-RATIO = 4.0  # of one panel's end to the last one's, from where F turns
+RATIO = 4.0  # so many times as far from where F turns is the next panel's end
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
 AT_A_TIME = 2**20  # points at which F is taken in two dimensions
 

@@ -27,13 +27,14 @@ STEP = 4.0  # from one length to the next in the search for a fixed point
 TOLERANCE = 1e-12  # of a map's rounding
 AT_EDGE = 1e-9  # |chi - 1| that counts as 0
 NEAR_0 = 1e-6  # a length at which it shows whether 0 draws those beside it
+SMALLEST, LARGEST = 1e-280, 1e280  # lengths of layers: what the averages of squares can do in float64
 
 
 def length_map(
     q: float, activation: str, alpha: float, scaling: str, sigma_w: float, sigma_b: float, slope: float | None = None
 ) -> float:
     """V(q), the variance of a pre-activation in the layer after one where it is `q` > 0."""
-    return _length(Unit(activation, alpha, scaling, slope), q, sigma_w, sigma_b)
+    return _length(Unit(activation, alpha, scaling, slope), _finite(q), sigma_w, sigma_b)
 
 
 def correlation_map(
@@ -51,7 +52,7 @@ def correlation_map(
     None: of the fixed point's.
     """
     unit = Unit(activation, alpha, scaling, slope)
-    at = _inside(unit, _fixed_point(unit, sigma_w, sigma_b) if q is None else q)
+    at = _inside(unit, _fixed_point(unit, sigma_w, sigma_b)) if q is None else _finite(q)
     length = _length(unit, at, sigma_w, sigma_b)
     return 1.0 - sigma_w**2 * unit.square_of_difference(at, 1.0 - c) / (2 * length)
 
@@ -150,7 +151,7 @@ def lengths(
     unit = Unit(activation, alpha, scaling, slope)
     by_layer = [sigma_w**2 * q0 + sigma_b**2]
     while len(by_layer) < depth:
-        by_layer.append(_length(unit, by_layer[-1], sigma_w, sigma_b))
+        by_layer.append(_length(unit, _finite(by_layer[-1]), sigma_w, sigma_b))
     return np.array(by_layer[:depth])
 
 
@@ -173,9 +174,9 @@ def gradient_profile(
     """
     unit = Unit(activation, alpha, scaling, slope)
     q = lengths(activation, alpha, scaling, sigma_w, sigma_b, len(widths) - 2, q0, slope)
-    inputs = np.log([q0, *(unit.square(_inside(unit, at)) for at in q)])
+    inputs = np.log([q0, *(unit.square(_finite(at)) for at in q)])
     # back through F' and the n_(l+1) weights of a unit of layer l, of variance sigma_w^2 / n_l each
-    back = np.log([_chi(unit, _inside(unit, at), sigma_w) for at in q])
+    back = np.log([_chi(unit, _finite(at), sigma_w) for at in q])
     back += np.log(np.array(widths[2:]) / np.array(widths[1:-1]))
     errors = np.append(np.cumsum(back[::-1])[::-1], 0.0)
     return np.asarray((inputs + errors) / 2)
@@ -198,7 +199,11 @@ def jacobian_profile(
     """
     unit = Unit(activation, alpha, scaling, slope)
     q = lengths(activation, alpha, scaling, sigma_w, sigma_b, depth, q0, slope)
-    return np.asarray(np.cumprod([sigma_w**2, *(_chi(unit, _inside(unit, at), sigma_w) for at in q)]))
+    return np.asarray(np.cumprod([sigma_w**2, *(_chi(unit, _finite(at), sigma_w) for at in q)]))
+
+
+def _finite(q: float) -> float:
+    return min(max(q, SMALLEST), LARGEST)
 
 
 def _inside(unit: Unit, q: float) -> float:
@@ -262,8 +267,9 @@ def _critical(unit: Unit, q: float) -> tuple[float, float]:
 
 
 def _bias_square(unit: Unit, q: float) -> float:
-    """sigma_b^2 on the edge at the fixed point q."""
-    return q - unit.square(q) / unit.slope_square(q)
+    """sigma_b^2 on the edge at the fixed point q; -infinity where F is flat."""
+    slopes = unit.slope_square(q)
+    return q - unit.square(q) / slopes if slopes else -math.inf
 
 
 def _draws(unit: Unit, q: float) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from docs.build.studies.page import Records
+from docs.build.studies.page import Frame, Records
 from tracking.figures.album import Drawing
 from tracking.figures.style import PALETTE, legend_below, new_figure
 from tracking.verdict.tables import Section, Table, number
@@ -24,30 +24,30 @@ def parts(records: Records) -> Iterator[Drawing | Section]:
     """What was found: a table and the figure. All gradients are relative to those of the shallowest network."""
     first = records.layers[(records.layers["layer"] == "dense1") & (records.layers["epoch"] == 0)]
     first = first.drop_duplicates(["init_scale", "alpha", "dense", "seed"])
-    sizes = first.pivot(index=["init_scale", "alpha", "seed"], columns="dense", values="gradient.data.rms")
+    sizes: Frame = first.pivot(index=["init_scale", "alpha", "seed"], columns="dense", values="gradient.data.rms")
     logs = np.log10(sizes.div(sizes[sizes.columns[0]], axis=0)).groupby(["init_scale", "alpha"])
     measured, low, high = logs.median(), logs.quantile(0.25), logs.quantile(0.75)
     units = int(first["units"].iloc[0])
-    predicted = pd.DataFrame({at: _predicted(*at, units, measured.columns) for at in measured.index}).T
-    theorem = pd.DataFrame({alpha: _theorem(alpha, measured.columns) for alpha in measured.index.levels[1]}).T
+    predicted: Frame = pd.DataFrame({at: _predicted(at[0], at[1], units, measured.columns) for at in measured.index}).T
+    theorem: Frame = pd.DataFrame({alpha: _theorem(alpha, measured.columns) for alpha in measured.index.levels[1]}).T
     yield _section(measured, predicted, theorem)
     yield _figure(measured, low, high, predicted, theorem)
 
 
-def _predicted(sigma_w: float, alpha: float, units: int, depths: pd.Index) -> dict[int, float]:
+def _predicted(sigma_w: float, alpha: float, units: int, depths: Frame) -> dict[int, float]:
     """log10 by mean-field theory, relative to the least depth; standardized images have mean square 1."""
     widths = {depth: [INPUTS, *[units] * depth, CLASSES] for depth in depths}
     logs = {d: gradient_profile("tanh", alpha, "rescaled", sigma_w, 0.0, w, 1.0)[0] for d, w in widths.items()}
     return {depth: (log - logs[depths[0]]) / math.log(10) for depth, log in logs.items()}
 
 
-def _theorem(alpha: float, depths: pd.Index) -> dict[int, float]:
+def _theorem(alpha: float, depths: Frame) -> dict[int, float]:
     """log10 in Theorem 2's network, relative to the least depth."""
     logs = first_layer_log(SIGMOIDS["tanh"], int(depths[-1]), alpha) / math.log(10)
     return {depth: logs[depth - 1] - logs[depths[0] - 1] for depth in depths}
 
 
-def _section(measured: pd.DataFrame, predicted: pd.DataFrame, theorem: pd.DataFrame) -> Section:
+def _section(measured: Frame, predicted: Frame, theorem: Frame) -> Section:
     least, most = measured.columns[0], measured.columns[-1]
     rows = tuple(
         (f"{at[0]:g}", f"{at[1]:g}", *(_power(of) for of in (measured.loc[at, most], predicted.loc[at, most])))
@@ -79,9 +79,7 @@ def _section(measured: pd.DataFrame, predicted: pd.DataFrame, theorem: pd.DataFr
     return Section("The first layer's gradient before the first step", tuple(sentences), (Table(title, columns, rows),))
 
 
-def _figure(
-    measured: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, predicted: pd.DataFrame, theorem: pd.DataFrame
-) -> Drawing:
+def _figure(measured: Frame, low: Frame, high: Frame, predicted: Frame, theorem: Frame) -> Drawing:
     sigmas = list(measured.index.levels[0])
     rows = (len(sigmas) + 2) // 2
     figure = new_figure(3.1 * rows + 0.6, 8.0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from docs.build.studies.page import Records
+from docs.build.studies.page import Frame, Records
 from tracking.figures.album import Drawing
 from tracking.figures.style import PALETTE, legend_below, new_figure, percent
 from tracking.verdict.tables import Section, Table
@@ -20,9 +20,9 @@ TITLES = {"standardized": "standardized images", "unit": "pixels in [0, 1]"}
 
 def parts(records: Records) -> Iterator[Drawing | Section]:
     """What was found: shares beside bounds, and their figure."""
-    shares = records.members.groupby(["units", "dense", "input"])["signal.born_dead"].mean().unstack()
+    shares: Frame = records.members.groupby(["units", "dense", "input"])["signal.born_dead"].mean().unstack()
     seeds = records.members["seed"].nunique()
-    bounds = pd.DataFrame({at: born_dead_bounds(*at) for at in shares.index}, index=["lower", "upper"]).T
+    bounds: Frame = pd.DataFrame({at: born_dead_bounds(*at) for at in shares.index}, index=["lower", "upper"]).T
     yield _section(shares, bounds, seeds)
     figure = new_figure(3.9, 7.5)
     panels = figure.subplots(1, 2, sharey=True)
@@ -45,7 +45,7 @@ def parts(records: Records) -> Iterator[Drawing | Section]:
     )
 
 
-def _section(shares: pd.DataFrame, bounds: pd.DataFrame, seeds: int) -> Section:
+def _section(shares: Frame, bounds: Frame, seeds: int) -> Section:
     sentences = []
     for name, title in TITLES.items():
         above = below = 0

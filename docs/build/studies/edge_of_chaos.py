@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from docs.build.studies.page import Records
+from docs.build.studies.page import Frame, Records
 from tracking.figures.album import Drawing
 from tracking.figures.style import COLOURS, PALETTE, legend_below, new_figure, percent
 from tracking.verdict.tables import Section, Table, number
 from trainers.theory.signal import correlation_map, critical_sigma_w, depth_scales, length_map
 
-SMALL = ("seeds=2", "confirm.seeds=2", "base.epochs=1", "search.space.init_scale=[0.5, 1.33, 2.0, 3.0]")
+SMALL: tuple[str, ...] = (
+    "seeds=2",
+    "confirm.seeds=2",
+    "base.epochs=1",
+    "search.space.init_scale=[0.5, 1.33, 2.0, 3.0]",
+)
 SMALL += ("search.space.bias_scale=[0.05, 1.0]", "search.space.dense=[3, 6]")
 TANH = ("tanh", 1.0, "rescaled")
 SCALES = 6  # depth scales that a signal gets through (Schoenholz et al. 2017)
@@ -139,7 +144,7 @@ def _deepest(grid: pd.DataFrame, critical: dict[float, float]) -> Section:
     )
 
 
-def _correlations(start: pd.DataFrame, critical: dict[float, float]) -> Iterator[Drawing | Section]:
+def _correlations(start: Frame, critical: dict[float, float]) -> Iterator[Drawing | Section]:
     depth = int(start["dense"].max())
     keys = ["bias_scale", "init_scale"]
     first = start[start["layer"] == "dense1"].groupby(keys)[["signal.correlation", "signal.variance"]].mean()
@@ -161,7 +166,7 @@ def _correlations(start: pd.DataFrame, critical: dict[float, float]) -> Iterator
     axes.set_xlabel("σ_w")
     axes.set_ylabel(f"correlation of two images in layer {depth}")
     legend_below(figure, axes)
-    off = pd.Series({at: abs(means[at] - predicted[at]) for at in means.index})
+    off: Frame = pd.Series({at: abs(means[at] - predicted[at]) for at in means.index})
     worst = off.idxmax()
     text = (
         f"In layer {depth} the mean correlation of two images differs from the prediction by "

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 
-from docs.build.studies.page import Records
+from docs.build.studies.page import Frame, Records
 from tracking.figures.album import Drawing
 from tracking.figures.style import PALETTE, depth_ticks, legend_below, new_figure, percent
 from tracking.verdict.tables import Section, Table, number
@@ -28,7 +27,7 @@ def parts(records: Records) -> Iterator[Drawing | Section]:
     """What was found: a table of the singular values and accuracies, and the figure."""
     members = records.members
     start, end = members[members["epoch"] == 0].groupby(KEYS), members[members["epoch"] == members["epoch"].max()]
-    values = start[[f"jacobian.{name}" for name in ("mean_square", "largest", "smallest", "condition")]].median()
+    values: Frame = start[[f"jacobian.{name}" for name in ("mean_square", "largest", "smallest", "condition")]].median()
     values["predicted"] = [_predicted(alpha, depth)[-1] for _, alpha, depth in values.index]
     values["accuracy"] = end.groupby(KEYS)["train.accuracy"].mean()
     trained = members[members["epoch"] > 0]
@@ -42,7 +41,7 @@ def _predicted(alpha: float, depth: int) -> np.ndarray:
     return jacobian_profile("tanh", alpha, "rescaled", SIGMA_W, SIGMA_B, depth, 1.0)
 
 
-def _section(values: pd.DataFrame) -> Section:
+def _section(values: Frame) -> Section:
     off = (values["jacobian.mean_square"] / values["predicted"]).apply(np.log10).abs()
     worst = off.idxmax()
     rows = tuple(
@@ -68,7 +67,7 @@ def _section(values: pd.DataFrame) -> Section:
     )
 
 
-def _figure(members: pd.DataFrame, values: pd.DataFrame) -> Drawing:
+def _figure(members: Frame, values: Frame) -> Drawing:
     depths = sorted(set(members["dense"]))
     figure = new_figure(8.6)
     squares, conditions, courses = panels = figure.subplots(3, 1)

@@ -26,12 +26,14 @@ from tracking.figures.style import RC, write
 from tracking.ledger import opened
 from tracking.results import load, load_layers
 from tracking.store import Store
+from tracking.tidy import MEMBER
 from tracking.types import Sweep
 from tracking.verdict.tables import Section, markdown
 from tracking.verdict.types import Verdict
 from trainers.errors import RequestError
 
-STUDIES = ("edge-of-chaos", "born-dead", "isometry", "alpha-depth")
+STUDIES = ("edge-of-chaos", "born-dead", "isometry", "alpha-depth", "recurrent")
+Frame = Any  # a table with several keys for a row or a column, of which the stubs of pandas know too little
 NOTES = Path(__file__).parents[2] / "notes"
 
 
@@ -51,7 +53,7 @@ class Records:
     def layers(self) -> pd.DataFrame:
         """As `tracking.load_layers`, with the fields of the members."""
         rows, keys = _searched(load_layers(self.name, self.store)), ["configuration", "seed", "epoch"]
-        fields = self.members[[*keys, *(name for name in self.members if name not in rows and "." not in name)]]
+        fields = self.members[[*keys, *(name for name in MEMBER if name not in rows)]]
         return rows.merge(fields, on=keys)
 
 
@@ -107,7 +109,8 @@ def _told(study: str, records: Records, out: Path) -> Iterator[str]:
                 yield part.caption
             else:
                 yield f"## {part.title}" if part.title else ""
-                yield markdown([Section("", part.sentences, part.tables)])
+                marks = "- " * (len(part.sentences) > 1)
+                yield markdown([Section("", tuple(f"{marks}{sentence}" for sentence in part.sentences), part.tables)])
 
 
 def _claims(verdict: Verdict) -> Iterator[str]:
