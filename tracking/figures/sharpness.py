@@ -72,7 +72,7 @@ def spoken(lines: Sequence[Line]) -> str:
         courses = {what: line.course(metric)["q50"].iloc[[0, -1]] for metric, what in SPOKEN.items()}
         ends = (f"{what} {' to '.join(dict.fromkeys(number(v, P) for v in of))}" for what, of in courses.items())
         texts.append(f"{line.name}: {', '.join(ends)}")
-    return f"From the first to the last epoch that was measured. {'; '.join(texts)}."
+    return f"Curves over the epochs, from the first measured one to the last. {'; '.join(texts)}."
 
 
 FIGURE = Kind("Sharpness and gradient noise", place=38, draw=draw)

@@ -164,7 +164,7 @@ def test_what_is_measured_has_its_charts_and_changes_no_other(make: Any) -> None
     make.write(made, "plain")
     make.write([replace(of, also=misleading) for of in made], "measured")
     plain, with_more = (draw(make.seen(name)).charts for name in ("plain", "measured"))
-    assert set(with_more) - set(plain) == {"gradient-against-lag", "signal-by-depth", "jacobian"}
+    assert set(with_more) - set(plain) == {"gradient-against-lag", "signal-by-depth", "jacobian", "sharpness", "ridges"}
     for name in plain.keys() - {"timeline"}:
         assert with_more[name] == plain[name], name
     frame = make.read("measured")[0]

@@ -382,7 +382,13 @@ def test_what_is_measured_changes_no_other_figure(make: Any) -> None:
     made = [*make.arms(), *make.search(4), *make.by_depth()]
     plain = draw(*make(made, "plain"), [ACCURACY], *make.searched)
     measured = draw(*make([replace(of, also=misleading) for of in made], "measured"), [ACCURACY], *make.searched)
-    assert set(measured.pictures) - set(plain.pictures) == {"gradient-against-lag", "signal-by-depth", "jacobian"}
+    assert set(measured.pictures) - set(plain.pictures) == {
+        "gradient-against-lag",
+        "signal-by-depth",
+        "jacobian",
+        "sharpness",
+        "ridges",
+    }
     for name, picture in plain.pictures.items():
         assert (measured.pictures[name].svg, measured.pictures[name].alt) == (picture.svg, picture.alt), name
 
