@@ -70,7 +70,7 @@ static void learn(Network *n, Layer *l, const Row *row) {
 
 /* A recurrent layer's sizes; 0 where its steps don't divide the pixels, or are too many. */
 static int begin_recurrence(Layer *l, const Row *row) {
-    static const int gates[] = {[RNN] = 1, [LSTM] = 4, [GRU] = 3}, activations[] = {[RNN] = 1, [LSTM] = 5, [GRU] = 3};
+    static const int gates[] = {[RNN] = 1, [LSTM] = 4, [GRU] = 3}, activations[] = {[LSTM] = 5, [GRU] = 3};
     int pixels = l->height * l->width;
     if (row->cell < 0 || row->cell >= CELL_COUNT || row->steps < 1 || pixels % row->steps) return 0;
     if (!l->activated || l->normalization || l->residual) return 0;
@@ -79,7 +79,7 @@ static int begin_recurrence(Layer *l, const Row *row) {
     l->scaled_gates = row->scaled_gates;
     l->in *= pixels / l->steps;
     l->gates = gates[l->cell] * l->out;
-    l->activations = activations[l->cell] * l->out;
+    l->activations = l->cell == RNN ? (int)padded(l->out) : activations[l->cell] * l->out;
     return (size_t)l->steps * l->gates <= MOST_GATES;
 }
 
@@ -157,7 +157,7 @@ int plan(Network *n, const Call *call) {
             l->through = take(&n->vectors, after);
             l->inner = take(&n->vectors, l->cell == RNN ? 0 : (size_t)(l->steps + 1) * l->out) + l->out;
             after = (size_t)l->steps * l->activations;
-            l->z = take(&n->vectors, after);
+            l->z = l->cell == RNN ? l->hidden : take(&n->vectors, after);
         }
         l->slope = take(&n->vectors, after);
         if (l->pooled) l->choice = take(&n->vectors, after);
