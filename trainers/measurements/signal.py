@@ -23,7 +23,6 @@ statistics batch normalization takes. Random slopes are at their mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +30,6 @@ import torch
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS
-from trainers.layers import places
 from trainers.measurements.subject import Subject
 from trainers.streams import stream
 
@@ -46,15 +44,16 @@ def signal(subject: Subject) -> dict[str, float]:
     of_width: dict[int, list[int]] = {}  # layers that are as wide as each other are taken at once
     for i, (u, _) in enumerate(arguments):
         of_width.setdefault(u[0].numel(), []).append(i)
-    activated, rows = [*_activated(subject)], dict[int, dict[str, float]]()
+    alphas, rows = subject.alphas, dict[int, dict[str, float]]()
+    alpha_of = [*alphas.values()]
     for where in of_width.values():
         u = torch.stack([arguments[i][0].flatten(1) for i in where])
-        columns = _of_layers(subject, [activated[i][1] for i in where], u, [arguments[i][1] for i in where])
+        columns = _of_layers(subject, [alpha_of[i] for i in where], u, [arguments[i][1] for i in where])
         every = zip(*(column.tolist() for column in columns.values()), strict=True)
         rows |= {i: dict(zip(columns, row, strict=True)) for i, row in zip(where, every, strict=True)}
     residual = {layer.name for layer in subject.layers if layer.residual}
     values = {"signal.born_dead": 0.0}
-    for i, (name, _) in enumerate(activated):
+    for i, name in enumerate(alphas):
         values |= {f"layer.{name}.signal.{metric}": value for metric, value in rows[i].items()}
         if rows[i]["zero"] == 1 and name not in residual:
             values["signal.born_dead"] = 1.0
@@ -67,16 +66,6 @@ def with_copies(images: Tensor) -> Tensor:
     images = images[:IMAGES]
     noise = torch.from_numpy(stream(0, "noise on the probe").standard_normal(images.shape))
     return torch.cat([images, images + NOISE * images.square().mean((1, 2, 3), keepdim=True).sqrt() * noise])
-
-
-def _activated(subject: Subject) -> Iterator[tuple[str, float]]:
-    """Each layer with an activation, and its alpha; one that the first alone learns holds for all."""
-    alpha, learned = subject.member.alpha, {place.name: place.learned for place in places(subject.layers)}
-    for layer in subject.layers:
-        if "alpha" in learned.get(layer.name, ()):
-            alpha = float(subject.parameters[learned[layer.name]["alpha"]])
-        if layer.activated:
-            yield layer.name, alpha
 
 
 def _of_layers(subject: Subject, alphas: list[float], u: Tensor, slopes: list[Any]) -> dict[str, Tensor]:
