@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from trainers import MemberConfig, train
 from trainers.data import load
+from trainers.lanes import available
 from trainers.layers import places
 from trainers.measurements import MEASUREMENTS
 from trainers.measurements.histogram import BINS, METRICS, shares
@@ -140,6 +141,7 @@ def test_a_diverged_member_has_none(value: float) -> None:
     assert np.isnan(of_layer(values, "output", "activation")).all()
 
 
+@pytest.mark.skipif(available() is None, reason="the lane engine was not compiled")
 def test_both_engines_record_it() -> None:
     own: dict[str, Any] = {"regime": "mlp", "units": 4, "measure": ("histogram",), "measure_at": (0,), "epochs": 1}
     of_engines = []
