@@ -1,11 +1,12 @@
 /* A recurrent layer: its cell over the steps of a sequence, and backpropagation through time.
  *
  * The products with the inputs wait for no step: they are computed first, two steps at a time, and what is left to each step
- * is the product with the state and the cell. On the way back the gradients by z of all steps are kept, and those by
- * the weights are sums over all steps and images that stay in registers (matrices.c).
+ * is the product with the state and the cell. On the way back the gradients by z of all steps are kept, and those by the
+ * weights are sums over all steps and images that stay in registers (matrices.c).
  *
- * In front of the first step's h and c are zeros. Of each step lie side by side what is activated, (z / units, units): the argument of h in an rnn; of i, f, g, o and the
- * state c in an lstm; of r, z and n in a gru. Values take the arguments' places: in an rnn these are h. */
+ * What a step activates lies side by side: in an rnn the argument of h; in an lstm those of i, f, g, o, and c, the argument
+ * of the last one; in a gru those of r, z and n. Values take the arguments' places, which in an rnn are those of h. In front of
+ * the first step's h and c are zeros. */
 #include "network.h"
 
 _Static_assert(CELL_COUNT == 3, "there must be a step for each cell of tables.py");
