@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper fields clean
+.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper studies fields clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/gradsweep run quickstart $(RUN)
@@ -41,6 +41,10 @@ reliability: $(VENV)/installed
 # DATA is cifar10, which is downloaded once, or folder:PATH. Some three hours on two cores; goes on where it stopped.
 paper: $(VENV)/installed
 	$(BIN)/python -m docs.build.paper --data $(or $(DATA),cifar10) $(PAPER)
+
+# STUDIES may be the names of some, or --small. Goes on where it stopped.
+studies: $(VENV)/installed
+	$(BIN)/python -m docs.build.studies $(STUDIES)
 
 fields: $(VENV)/installed
 	$(BIN)/python -m docs.build.fields > docs/fields.new

@@ -68,7 +68,9 @@ class Range:
         if count is None:
             return range(int(self.low), int(self.high) + 1)
         last = max(1, count - 1)
-        if self.log:
+        if self.log and math.isinf(self.high / self.low):
+            values = [self.low ** (1 - i / last) * self.high ** (i / last) for i in range(count)]
+        elif self.log:
             values = [self.low * (self.high / self.low) ** (i / last) for i in range(count)]
         else:
             values = [self.low + (self.high - self.low) * i / last for i in range(count)]
@@ -104,8 +106,8 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
-# Not the seed, which is noise; not the data, of which the easiest would win; not the engine, which changes nothing.
-SEARCHABLE = tuple(name for name in FIELDS if name not in ("seed", "data", "engine"))
+# Not the seed, which is noise; not the data, of which the easiest would win; not what changes nothing.
+SEARCHABLE = tuple(n for n in FIELDS if n not in ("seed", "data", "engine", "measure", "measure_at"))
 
 
 def effective(
@@ -122,7 +124,9 @@ def effective(
         return all(value(name) in allowed for name, allowed in space[key].when.items())
 
     def useless(key: str) -> bool:
-        return key == "alpha" and not alpha_acts(str(value("activation")), str(value("scaling")))
+        if key != "alpha":
+            return False
+        return not alpha_acts(str(value("activation")), str(value("scaling")), value("scaled_gates") is True)
 
     @cache
     def value(name: str) -> Value | None:

@@ -231,7 +231,8 @@ def _seconds(member: MemberConfig, images: Images) -> float:
         for place, count in zip(places(layers), multiply_adds(layers), strict=True)
     )
     parameters, steps = parameter_count(layers), math.ceil(images.train / member.batch_size)
-    a_step = each.parameter * parameters + each.layer * len(places(layers))
+    passes = len(places(layers)) + sum(layer.steps - 1 for layer in layers)
+    a_step = each.parameter * parameters + each.layer * passes
     recorded = each.statistics * parameters
     an_epoch = an_image * images.train + a_step * steps + recorded
     return an_epoch * member.epochs + an_image / WAYS * images.train + recorded

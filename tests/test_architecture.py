@@ -80,6 +80,7 @@ arms:
   layer: {regime: gated}
   regime: {regime: shallow}
   initialization: {initialization: signs, init_scale: 0.1}
+  measurement: {measure: [stable_rank], measure_at: [1]}
   data: {data: stripes, batch_size: 32}
 """
 # The rooms of these two are not followed here.
@@ -220,6 +221,12 @@ def test_a_metric(added: dict[str, Any]) -> None:
     assert 0.9 < first["layer.conv1.largest_weight"] <= 1.0
 
 
+def test_a_measurement(added: dict[str, Any]) -> None:
+    assert "stable_rank" in added["fields"]["measure"]
+    (_, _, first), (_, _, last) = added["arms"]["measurement"]["records"]
+    assert "layer.output.stable_rank" not in first and 1 <= last["layer.output.stable_rank"] <= 8
+
+
 def test_a_data_set(added: dict[str, Any]) -> None:
     assert "stripes" in added["fields"]["data"]
     _, _, last = added["arms"]["data"]["records"][1]
@@ -228,5 +235,5 @@ def test_a_data_set(added: dict[str, Any]) -> None:
 
 def test_no_section_goes_without_a_test() -> None:
     followed = ["activation", "optimizer", "loss", "penalty", "normalization", "kind of layer"]
-    followed += ["regime", "initialization", "metric", "data set"]
+    followed += ["regime", "initialization", "metric", "measurement", "data set"]
     assert [section.split(" ", 1)[1] for section in SECTIONS] == followed

@@ -21,6 +21,7 @@ from trainers.regimes import NETWORK, REGIMES, network
 KEYS = ("sweep", "configuration", "arm", "phase", "state", "seed", "epoch")
 MEMBER = tuple(name for name in FIELDS if name != "seed")
 LAYER = "layer."  # begins the name of a layer's metric in a record, as layer.conv1.gradient.data.rms
+STEP = "step"
 LAYER_KEYS = ("layer", "depth", "kind")
 _TEXTS = ("sweep", "arm", "phase", "state", "layer", "kind")
 Parts = Sequence[tuple[Configuration, Sequence[Epoch]]]
@@ -44,14 +45,17 @@ def records(sweep: str, parts: Parts, layers: bool = False) -> Columns:
 
 
 def layers(sweep: str, parts: Parts) -> Columns:
-    """One row per member, epoch and layer with parameters: KEYS, LAYER_KEYS, then the layer's metrics."""
+    """One row per member, epoch and layer with parameters: KEYS, LAYER_KEYS, then the layer's metrics.
+
+    What is measured by step of a recurrent network has rows of its own, of the kind `step`.
+    """
     rows, of_layer = [], []
     for c, epochs in parts:
         shapes = layers_of(c.member)
         for e in epochs:
             for layer in dict.fromkeys(n.split(".")[1] for n in e.names if n.startswith(LAYER)):
                 rows.append((c, e))
-                of_layer.append((layer, *shapes[layer]))
+                of_layer.append((layer, *(shapes.get(layer) or step_of(layer))))
     columns = _keys(sweep, rows)
     seeds = [len(c.seeds) for c, _ in rows]
     for i, name in enumerate(LAYER_KEYS):
@@ -69,6 +73,11 @@ def layers_of(member: Any) -> dict[str, tuple[int, str]]:
     """(depth, kind) of each layer with parameters, by its name; depth 1 is the first. `member` has fields by name."""
     layers = network(str(member["regime"]), **{name: member[name] for name in NETWORK if name in member})
     return {place.name: (place.depth, place.kind) for place in places(layers)}
+
+
+def step_of(row: str) -> tuple[int, str]:
+    """(depth, kind) of a row `stepK` of a recurrent network: its depth is K, how many steps before the last it is."""
+    return int(row.removeprefix(STEP)), STEP
 
 
 def _field(member: Mapping[str, Any], name: str) -> Any:
@@ -114,4 +123,6 @@ def _column(name: str, values: list[Any]) -> NDArray[Any] | list[Any]:
         kind = str(FIELDS[name].type).removesuffix(" | None") if name in FIELDS else "float"
     if kind == "float":
         return np.array(values, dtype=np.float64)
+    if kind.startswith("tuple"):
+        return [", ".join(map(str, value or ())) for value in values]
     return np.array(values, dtype=np.int64) if kind == "int" else values

@@ -168,10 +168,10 @@ def inner(scaling: str, z: Tensor, alpha: float | Tensor) -> Tensor:
     return z if scaling == "naive" or _is_one(alpha) else z / alpha
 
 
-def alpha_acts(name: str, scaling: str) -> bool:
-    """Whether alpha changes anything: not where it cancels out, alpha f(z / alpha) = f(z)."""
+def alpha_acts(name: str, scaling: str, scaled_gates: bool = False) -> bool:
+    """Whether alpha changes anything: not where it cancels out, alpha f(z / alpha) = f(z), unless gates are scaled."""
     known = ACTIVATIONS.get(name)  # a spec's may not have been checked yet
-    return scaling != "rescaled" or known is None or not known.homogeneous
+    return scaled_gates or scaling != "rescaled" or known is None or not known.homogeneous
 
 
 def _is_one(alpha: float | Tensor) -> bool:

@@ -32,7 +32,7 @@ from trainers.engines import resolve
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
 from trainers.lanes.kernels import multiply_adds_a_second as cores_peak
-from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, multiply_adds, output_shapes
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, Recurrent, multiply_adds, output_shapes, places
 from trainers.members import MemberConfig
 from trainers.optimizers import MOMENTUM
 from trainers.reference import ReferenceEngine
@@ -166,7 +166,7 @@ def images_of(layers: tuple[Layer, ...], batch_size: int) -> int:
 def epochs(trainer: Engine, member: MemberConfig, count: int, images: int, whole: bool = False) -> Pass:
     """Epochs of that many members, `whole` as a sweep has them: with evaluation, gradients and statistics."""
     states = [initial_state(member.with_seed(seed), trainer.layers) for seed in range(count)]
-    going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2)) for s in states]
+    going_on = [replace(s, epoch=1, member=replace(s.member, epochs=2, measure=())) for s in states]
 
     def epoch() -> int:
         next(Training(going_on, trainer)) if whole else trainer.train_epoch(states)
@@ -200,6 +200,20 @@ class Function(nn.Module):
         return result
 
 
+class Last(nn.Module):
+    """PyTorch's own recurrent network over an image's steps: its last hidden state."""
+
+    def __init__(self, layer: Recurrent) -> None:
+        super().__init__()
+        kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[layer.cell]
+        (_, inputs), *_ = layer.parameters(IMAGE)
+        self.layer, self.own = layer, kind(inputs, layer.units, bias=layer.bias, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.own(self.layer.sequence(x))[0][:, -1]
+        return result
+
+
 class Added(nn.Sequential):
     """What comes in is added to what comes out."""
 
@@ -209,7 +223,7 @@ class Added(nn.Sequential):
 
 
 def plain_module(member: MemberConfig) -> nn.Sequential:
-    """The network as anybody would write it in PyTorch."""
+    """The network as anybody would write it in PyTorch. Raises RuntimeError for one of which PyTorch has none."""
     modules: list[nn.Module] = []
     layers = layers_of(member, 10)
     shape: tuple[int, ...] = IMAGE
@@ -227,7 +241,11 @@ def plain_module(member: MemberConfig) -> nn.Sequential:
             case Dense():
                 modules += [nn.Flatten()] * (len(shape) == 3)
                 of_layer.append(nn.Linear(prod(shape), layer.units, bias=layer.bias))
-        if layer.activated:
+            case Recurrent():
+                if (member.activation, member.alpha, layer.learned) != ("tanh", 1.0, ()):
+                    raise RuntimeError("PyTorch's recurrent modules have tanh alone, and no alpha")
+                of_layer.append(Last(layer))
+        if layer.activated and not isinstance(layer, Recurrent):
             of_layer += _normalized(layer.normalization, outgoing)
             f = Function(member, layer.learned) if f is None or layer.learned else f
             of_layer.append(f)
@@ -348,9 +366,10 @@ def _recorded(step: Callable[[Tensor], None], where: Tensor) -> Callable[[Tensor
 
 
 def of_a_step(layers: tuple[Layer, ...]) -> int:
-    """Multiply-adds of one training step for one image: forward, weight gradients, and data gradients but the first."""
-    forward = multiply_adds(layers)
-    return 3 * sum(forward) - forward[0]
+    """Multiply-adds of one training step for one image: forward, weight gradients, data gradients but its own."""
+    forward, first = multiply_adds(layers), layers[0]
+    by_image = first.steps * prod(places(layers)[0].tensors[0]) if isinstance(first, Recurrent) else forward[0]
+    return 3 * sum(forward) - by_image
 
 
 def bytes_an_image(plan: Plan) -> int:

@@ -3,7 +3,12 @@
 `uniform` and `normal` treat all weights and biases alike (the paper: "sampled independently and identically"). The
 others scale each weight by its fans, or make its rows or columns orthonormal, and leave biases at 0. Every
 initialization draws the same standard numbers from a member's seed, so that members with the same seed start from the
-same draws. What normalizations and activations learn starts from values of its own (`trainers.layers`).
+same draws. Of weights that are several gates' in one, each gate's are a matrix by itself, with fans of its own.
+
+The weights between the steps of a recurrent layer may be drawn in a way of their own, `RECURRENT`. They are then
+multiplied by `init_scale` where that is a factor, and not where it is a half-width or a deviation of the others. LSUV
+calibrates what such a layer reads, W x over all steps, and leaves these weights orthogonal. What normalizations and
+activations learn starts from values of its own (`trainers.layers`).
 """
 
 from __future__ import annotations
@@ -99,3 +104,24 @@ INITIALIZATIONS: Mapping[str, Initialization] = {
     "lsuv": Initialization(_orthogonal, calibrated=True),  # Mishkin and Matas 2016
 }
 INITIALIZATIONS = plugins.extended(INITIALIZATIONS, "gradsweep.initializations", Initialization)
+
+
+@dataclass(frozen=True)
+class RecurrentInitialization:
+    """One way to draw the weights between steps, where they are not drawn like all others."""
+
+    line: str
+    draw: Draw | None = None
+
+
+def _identity(random: np.random.Generator, shapes: Sequence[Shape]) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.concatenate([np.eye(shape[0], shape[1]).ravel() for shape in shapes])
+
+
+RECURRENT: Mapping[str, RecurrentInitialization] = {
+    "same": RecurrentInitialization("as all weights"),
+    "orthogonal": RecurrentInitialization("an orthogonal matrix for each gate", _orthogonal),
+    "identity": RecurrentInitialization("the identity for each gate (Le et al. 2015)", _identity),
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -12,11 +12,12 @@ from trainers import plugins
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.activations import alpha_acts as alpha_acts
 from trainers.data import names as data_names
-from trainers.data import source_of
+from trainers.data import steps_of
 from trainers.errors import DataError, PluginError
-from trainers.initialization import INITIALIZATIONS
-from trainers.layers import NORMALIZATIONS, Layer, output_shapes
+from trainers.initialization import INITIALIZATIONS, RECURRENT
+from trainers.layers import CELLS, NORMALIZATIONS, Layer, output_shapes
 from trainers.losses import LOSSES
+from trainers.measurements import MEASUREMENTS
 from trainers.optimizers import OPTIMIZERS
 from trainers.penalties import PENALIZED, PENALTIES
 from trainers.regimes import NETWORK, REGIMES, network
@@ -27,6 +28,7 @@ ALPHAS = (1e-6, 1e6)
 LARGEST = sys.float_info.max  # whole numbers can be larger, and are then no floats any more
 MOST = 2**31 - 1  # epochs, and images per batch: what the engines count with
 DEEPEST = dict.fromkeys(("blocks", "convolutions", "dense"), 1000)  # a mistyped number would fill the memory
+DEEPEST["steps"] = 1024  # pixels
 
 CONVOLUTIONS = ("plain", "separable")
 INPUTS = {
@@ -42,6 +44,7 @@ CHOICES: dict[str, Collection[str]] = {
     "regime": REGIMES,
     "normalization": ("none", *NORMALIZATIONS),
     "convolution": CONVOLUTIONS,
+    "cell": ("none", *CELLS),
     "activation": ACTIVATIONS,
     "scaling": SCALINGS,
     "learn_alpha": LEARN_ALPHA,
@@ -52,14 +55,15 @@ CHOICES: dict[str, Collection[str]] = {
     "epsilon_at": EPSILON_AT,
     "schedule": SCHEDULES,
     "initialization": INITIALIZATIONS,
+    "recurrent_initialization": RECURRENT,
     "input": INPUTS,
     "engine": ("auto", "lanes", "cuda", "reference"),
 }
 NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0), "epsilon": (">", 0)}
-NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale"), (">=", 0))
-WHOLE = dict.fromkeys(("convolutions", "channels", "units", "batch_size"), (">=", 1))
+NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale", "forget_bias"), (">=", 0))
+WHOLE = dict.fromkeys(("convolutions", "channels", "units", "steps", "batch_size"), (">=", 1))
 WHOLE |= dict.fromkeys(("blocks", "dense", "epochs", "warmup", "seed"), (">=", 0))
-OPTIONAL = ("slope", "bias_scale")  # None where there is nothing of the kind
+OPTIONAL = ("slope", "bias_scale", "forget_bias", "measure_at")  # None where there is nothing of the kind
 
 
 def _lines(table: Mapping[str, Any]) -> str:
@@ -89,8 +93,15 @@ class MemberConfig:
     normalization: str | None = _help(f"before every activation: none | {_lines(NORMALIZATIONS)}", None)
     residual: bool | None = _help("whether each layer's input is added to its output, where their shapes agree", None)
     convolution: str | None = _help("plain: 3x3 | separable: 3x3 in each channel, then 1x1, as in Table 1", None)
-    dense_bias: bool | None = _help("whether dense layers have a bias, as in Table 1", None)
-    activation: str = _help(f"of every convolution and hidden dense layer: {' | '.join(ACTIVATIONS)}", "tanh")
+    dense_bias: bool | None = _help("whether dense and recurrent layers have a bias, as in Table 1", None)
+    cell: str | None = _help(f"of a recurrent layer that reads the image: none | {_lines(CELLS)}", None)
+    steps: int | None = _help(
+        "in how many steps it does: a power of two up to 1024; 32 are the rows; null: the data's, or 32", None
+    )
+    scaled_gates: bool | None = _help("whether the gates' logistic function is scaled like the activation", None)
+    activation: str = _help(
+        f"of every convolution, hidden dense and recurrent layer: {' | '.join(ACTIVATIONS)}", "tanh"
+    )
     scaling: str = _help("rescaled: alpha f(z / alpha), the paper's (1) | naive: alpha f(z)", "rescaled")
     alpha: float = _help("the scale of the activation; 1 leaves it as it is", 1.0)
     learn_alpha: str = _help(f"whether alpha is learned, starting at `alpha`: {_lines(LEARN_ALPHA)}", "none")
@@ -112,17 +123,24 @@ class MemberConfig:
     initialization: str | None = _help(f"of the weights: {' | '.join(INITIALIZATIONS)}", None)
     init_scale: float | None = _help("half-width of uniform, deviation of normal, factor on the others", None)
     bias_scale: float | None = _help("deviation of the biases' initial values; null: the initialization's own", None)
-    data: str = _help(data_names(), "digits")
+    recurrent_initialization: str = _help(
+        f"of the weights between steps, times init_scale where that is a factor: {_lines(RECURRENT)}", "same"
+    )
+    forget_bias: float | None = _help("added to an LSTM's forget gate's initial bias (Gers et al. 2000); null: 1", None)
+    data: str = _help(f"{data_names()}; adding and copy are memory tasks, made from SEED", "digits")
     input: str = _help(f"the range of pixels: {_lines(INPUTS)}", "unit")
     epochs: int = _help("passes over the training split; 0: the network at its initial values alone", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
+    measure: tuple[str, ...] | None = _help(f"what is recorded besides; a list of: {_lines(MEASUREMENTS)}", None)
+    measure_at: tuple[int, ...] | None = _help("the epochs at which; null: every one", None)
     engine: str = _help("auto: the fastest | lanes: C, on CPUs | cuda: Triton, on GPUs | reference: PyTorch", "auto")
     seed: int = _help("decides initial values and the order of images", 0)
 
     def __post_init__(self) -> None:
         self._check_choice("regime")
         regime = REGIMES[self.regime]
-        own = {name: getattr(regime, name) for name in (*NETWORK, "initialization")}
+        own = {name: getattr(regime, name) for name in (*NETWORK, "initialization", "measure")}
+        own["steps"] = self._steps_of_data() or regime.steps
         if self.init_scale is None:
             kept = self.initialization in (None, regime.initialization)
             drawn = INITIALIZATIONS.get(str(self.initialization))
@@ -143,7 +161,7 @@ class MemberConfig:
                 table.get(getattr(self, name))  # of a package, it is imported now
             except PluginError as error:
                 raise PluginError(f"{name} {getattr(self, name)!r}: {error}") from None
-        for name in ("dense_bias", "residual"):
+        for name in ("dense_bias", "residual", "scaled_gates"):
             if not isinstance(value := getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, but got {value!r}")
         for name, (relation, least) in (NUMBERS | WHOLE).items():
@@ -164,11 +182,17 @@ class MemberConfig:
         if self.warmup > self.epochs:
             raise ValueError(f"warmup <= epochs must hold, but got {self.warmup} and {self.epochs}")
         slope = ACTIVATIONS[self.activation].slope
+        forget_bias = 1.0 if self.forget_bias is None else float(self.forget_bias)
         # so that members that are trained alike are equal
         object.__setattr__(self, "slope", slope if slope is None or self.slope is None else float(self.slope))
-        output_shapes(layers_of(self, 10))  # refuses what can't be built
+        object.__setattr__(self, "forget_bias", forget_bias if self.cell == "lstm" and self.dense_bias else None)
+        layers = layers_of(self, 10)
+        output_shapes(layers)  # refuses what can't be built
+        self._check_measurements({layer.kind for layer in layers})
+
+    def _steps_of_data(self) -> int | None:
         try:
-            source_of(self.data)
+            return steps_of(self.data)
         except PluginError as error:
             raise PluginError(f"data {self.data!r}: {error}") from None
         except DataError as error:
@@ -177,6 +201,21 @@ class MemberConfig:
     def _check_choice(self, name: str) -> None:
         if (value := getattr(self, name)) not in CHOICES[name]:
             raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, but got {value!r}")
+
+    def _check_measurements(self, kinds: Collection[str]) -> None:
+        lists: dict[str, tuple[str, Callable[[Any], bool]]] = {
+            "measure": (f"a list of {', '.join(MEASUREMENTS)}", MEASUREMENTS.__contains__),
+            "measure_at": ("a list of epochs", lambda epoch: type(epoch) is int and epoch >= 0),
+        }
+        for name, (rule, fits) in lists.items():
+            if (value := getattr(self, name)) is None:
+                continue
+            if not isinstance(value, list | tuple) or not all(map(fits, value)) or len(set(value)) < len(value):
+                raise ValueError(f"{name} must be {rule}, each once, but got {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        for name in self.measure or ():
+            if (needs := MEASUREMENTS[name].needs) and needs not in kinds:
+                raise ValueError(f"measure {name} needs a {needs} layer, but this network has none")
 
     def with_seed(self, seed: int) -> MemberConfig:
         """The same configuration under another seed."""
@@ -192,6 +231,11 @@ def layers_of(member: MemberConfig, classes: int) -> tuple[Layer, ...]:
         learn_slope=ACTIVATIONS[member.activation].learned,
         **{name: getattr(member, name) for name in NETWORK},
     )
+
+
+def measured_at(member: MemberConfig, epoch: int) -> tuple[str, ...]:
+    """What is measured of a member at an epoch besides what is always recorded: names of `MEASUREMENTS`."""
+    return member.measure or () if member.measure_at is None or epoch in member.measure_at else ()
 
 
 FIELDS = {f.name: f for f in fields(MemberConfig)}

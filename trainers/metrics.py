@@ -20,27 +20,16 @@ what the two libraries have in common.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from trainers import plugins
 from trainers.layers import Layer, Place, places
+from trainers.measurements import MEASUREMENTS
+from trainers.measurements import Metric as Metric
 from trainers.members import FIELDS
 
 VANISHED_BELOW = 1e-7
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A line about it, and its function, which gives (members,); None for what the training loop measures.
-
-    `log` marks sizes and ratios, of which only the order of magnitude says something: above 0, and on a log scale.
-    """
-
-    line: str
-    of: Callable[[Any], Any] | None = None
-    log: bool = False
 
 
 SPLITS: dict[str, Metric] = {
@@ -109,6 +98,7 @@ OTHERS: dict[str, Metric] = {"seconds": Metric("wall-clock time per member")}
 
 # Of packages' metrics, those called `layer.NAME` are of a layer, the others of the network. No name is a column twice.
 _COLUMNS = (*SPLITS, *GRADIENTS, *LEARNED, *OTHERS, *FIELDS, "sweep", "configuration", "arm", "phase", "state", "epoch")
+_COLUMNS += tuple(name for entry in MEASUREMENTS.values() for name in (*entry.network, *entry.layer))
 LAYER_METRICS = plugins.extended(
     LAYER_METRICS, plugins.METRICS, Metric, prefix="layer.", taken=(*_COLUMNS, "layer", "depth", "kind")
 )
@@ -129,24 +119,31 @@ def learned_by(place: Place) -> list[str]:
     return [metric for metric in LEARNED if metric.removeprefix("learned.") in place.learned]
 
 
-def names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
-    """Every metric of one member and epoch, in the order in which they are stored."""
+def names(layers: tuple[Layer, ...], measure: Sequence[str] = ()) -> tuple[str, ...]:
+    """Every metric of one member and epoch, in the order in which they are stored; `measure` is what it asks for."""
     placed = places(layers)
     of_layers = (metric for place in placed for metric in layer_metrics(place.name, learned_by(place)))
     learned = dict.fromkeys(metric for place in placed for metric in learned_by(place))
-    return (*SPLITS, *GRADIENTS, *NETWORK_METRICS, *learned, *of_layers, *OTHERS)
+    asked = (metric for name in measure for metric in MEASUREMENTS[name].names(layers))
+    return (*SPLITS, *GRADIENTS, *NETWORK_METRICS, *learned, *of_layers, *asked, *OTHERS)
+
+
+def _asked(per: str) -> dict[str, Metric]:
+    """The metrics of all measurements, per network or per layer."""
+    return {name: metric for entry in MEASUREMENTS.values() for name, metric in getattr(entry, per).items()}
 
 
 def on_log_scale(name: str) -> bool:
     """Whether a metric, of a network or of a layer, is a size or a ratio."""
     of_layer = name.split(".", 2)[-1] if name.startswith("layer.") else ""
-    metric = {**GRADIENTS, **LAYER_METRICS}.get(of_layer) or {**GRADIENTS, **NETWORK_METRICS}.get(name)
+    of_layers = {**GRADIENTS, **LAYER_METRICS, **_asked("layer")}
+    metric = of_layers.get(of_layer) or {**GRADIENTS, **NETWORK_METRICS, **_asked("network")}.get(name)
     return metric is not None and metric.log
 
 
 def described() -> dict[str, str]:
     """A line about each metric; those of a layer as `layer.NAME.…`, in the order in which they are stored."""
-    of_layer = {**GRADIENTS, **plugins.unloaded(LAYER_METRICS), **LEARNED}
-    every = {**SPLITS, **GRADIENTS, **plugins.unloaded(NETWORK_METRICS), **LEARNED}
+    of_layer = {**GRADIENTS, **plugins.unloaded(LAYER_METRICS), **LEARNED, **_asked("layer")}
+    every = {**SPLITS, **GRADIENTS, **plugins.unloaded(NETWORK_METRICS), **LEARNED, **_asked("network")}
     every |= {f"layer.NAME.{name}": metric for name, metric in of_layer.items()} | OTHERS
     return {name: metric.line for name, metric in every.items()}

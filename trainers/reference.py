@@ -29,6 +29,7 @@ from trainers.data.dataset import Dataset
 from trainers.layers import (
     NORMALIZATIONS,
     Layer,
+    Recurrent,
     Shape,
     buffer_shapes,
     learned_shapes,
@@ -37,6 +38,7 @@ from trainers.layers import (
     tensor_shapes,
 )
 from trainers.layers.normalization import MOMENTUM
+from trainers.layers.recurrent import State
 from trainers.losses import LOSSES
 from trainers.members import MemberConfig
 from trainers.optimizers import OPTIMIZERS, Epsilon, clipped
@@ -55,13 +57,29 @@ ALIKE = ("activation", "scaling", "slope", "penalty", "penalized", "clip", "epsi
 T = TypeVar("T")
 
 
+class Steps(NamedTuple):
+    """How a recurrent layer went through images: its state, h or (h, c), after each step, (images, units) each.
+
+    `inputs` are W x + b, (images, steps, gates units); `after(state, inputs)` is the state one step after another, from
+    one step's inputs, (rows, gates units).
+    """
+
+    states: list[State]
+    inputs: Tensor
+    after: Callable[[State, Tensor], State]
+
+
 class Outputs(NamedTuple):
     """One member's outputs (images, classes); at each activated layer the argument of f and its slope, if f has one;
-    the running statistics after a training step, where it is one."""
+    the running statistics after a training step, where it is one; the steps of a recurrent layer, where there is one.
+
+    A recurrent layer's argument of f is (images, steps, units).
+    """
 
     logits: Tensor
     arguments: list[tuple[Tensor, Any]]
     buffers: Tensor
+    steps: Steps | None = None
 
 
 def forward(
@@ -81,17 +99,19 @@ def forward(
     Batches are normalized by their own statistics where `by_batch`, else by the running ones. Random slopes are drawn
     by the member's key at a step where that is given, else they are at their mean.
     """
-    f, known = activation(member.activation, member.scaling), ACTIVATIONS[member.activation]
+    known = ACTIVATIONS[member.activation]
     image = tuple(images.shape[1:])
     running = buffer_shapes(layers, image)
     tensors = iter(_apart(parameters, tensor_shapes(layers, image)))
     kept = iter(_apart(buffers, [shape for of_layer in running for shape, _ in of_layer.values()]))
     arguments: list[tuple[Tensor, Any]] = []
     after: list[Tensor] = []
+    steps: Steps | None = None
     slope: Any = member.slope
     x = images
     for layer, learned, names in zip(layers, learned_shapes(layers, image), running, strict=True):
-        z = layer.forward(x, tensors)
+        weights = [next(tensors) for _ in layer.parameters(tuple(x.shape[1:]))]
+        z = layer.forward(x, iter(weights))
         if layer.activated:
             own = {name: next(tensors) for name in learned}
             if normalization := NORMALIZATIONS.get(layer.normalization):
@@ -100,14 +120,43 @@ def forward(
                 after += [torch.lerp(before[name], new[name], MOMENTUM) for name in before]
             alpha, slope = own.get("alpha", alpha), own.get("slope", slope)
             if known.random and drawn:
-                numbers = torch.arange(z.numel(), device=z.device).view(z.shape)
+                shape = (*z.shape[:-1], z.shape[-1] // layer.gates)
+                numbers = torch.arange(prod(shape), device=z.device).view(shape)
                 low, high = known.random
                 slope = low + (high - low) * 2.0**-24 * uniform(*drawn, len(arguments) + 1, numbers)
-            parameter = () if slope is None else (slope,)
-            arguments.append((inner(member.scaling, z, alpha), slope))
-            z = f(z, alpha, *parameter)
+            if isinstance(layer, Recurrent):
+                steps, u = _through_steps(layer, member, z, weights[1], alpha, slope)
+                z = steps.states[-1][0]
+            else:
+                u, z = z, _activated(member, z, alpha, slope)
+            arguments.append((inner(member.scaling, u, alpha), slope))
         x = z + x if layer.residual else z
-    return Outputs(x, arguments, torch.cat(after) if after else buffers)
+    return Outputs(x, arguments, torch.cat(after) if after else buffers, steps)
+
+
+def _activated(member: MemberConfig, z: Tensor, alpha: float | Tensor, slope: Any) -> Tensor:
+    parameter = () if slope is None else (slope,)
+    return activation(member.activation, member.scaling)(z, alpha, *parameter)
+
+
+def _through_steps(
+    layer: Recurrent, member: MemberConfig, inputs: Tensor, recurrent: Tensor, alpha: float | Tensor, slope: Any
+) -> tuple[Steps, Tensor]:
+    """A recurrent layer's steps, and F's arguments (images, steps, units)."""
+    gate = activation("sigmoid", member.scaling)
+
+    def f(u: Tensor, step: int) -> Tensor:
+        drawn = isinstance(slope, Tensor) and slope.dim() > 0
+        return _activated(member, u, alpha, slope[:, step] if drawn else slope)
+
+    def s(u: Tensor) -> Tensor:
+        return gate(u, alpha if layer.scaled_gates else 1.0)
+
+    def after(state: State, inputs: Tensor) -> State:
+        return layer.loop(inputs[:, None], recurrent, f, s, state)[0][0]
+
+    states, arguments = layer.loop(inputs, recurrent, f, s)
+    return Steps(states, inputs, after), torch.stack(arguments, 1)
 
 
 def _apart(vector: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
@@ -176,7 +225,7 @@ class Array:
         key: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """What a member minimizes, the mean loss plus the penalty; the loss, the hits and the running statistics."""
-        logits, _, buffers = forward(
+        logits, _, buffers, _ = forward(
             self.layers, self.member, parameters, alpha, images, buffers, by_batch=True, drawn=(key, self.step)
         )
         loss = LOSSES[self.member.loss].of(logits, labels, "mean")
@@ -212,14 +261,17 @@ def calibrated(state: MemberState, layers: tuple[Layer, ...], dataset: Dataset) 
     x = images.take(np.arange(min(CALIBRATED_ON, len(images))), member.input)[0].double()
     parameters, buffers = torch.from_numpy(state.parameters).double(), torch.from_numpy(state.buffers).double()
     alpha: float | Tensor = member.alpha
-    with _one_torch_thread(), torch.no_grad():
+    with one_torch_thread(), torch.no_grad():
         for layer, kept in zip(layers, buffer_shapes(layers), strict=True):
             place, own = placed.get(layer.name), parameters[:0]
             if place:
                 own = parameters[place.where.start :][: parameter_count((layer,), tuple(x.shape[1:]))]
                 tensors = _apart(parameters[place.where], place.tensors)
-                deviation = layer.forward(x, iter(tensors)).std(correction=0)
+                read = tensors
                 weights = [tensor for tensor in tensors if tensor.dim() > 1]
+                if isinstance(layer, Recurrent):  # what it reads: no recurrent weights, and no forget bias
+                    read, weights = [*weights, *map(torch.zeros_like, tensors[2:])], weights[:1]
+                deviation = layer.forward(x, iter(read)).std(correction=0)
                 for tensor in weights if deviation > 0 else ():  # not where all units before it are dead
                     # the factors of a separable convolution share it
                     tensor *= (float(member.init_scale or 1.0) / deviation) ** (1 / len(weights))
@@ -263,7 +315,7 @@ class ReferenceEngine(Engine):
             groups.setdefault((alone, *(getattr(m, name) for name in ALIKE), state.step), []).append(i)
         arrays = [Array(self.layers, [states[i] for i in where], self.device) for where in groups.values()]
         answers: dict[int, T] = {}
-        with _one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
+        with one_torch_thread(), ThreadPoolExecutor(self.threads) as pool:
             for where, results in zip(groups.values(), pool.map(work, arrays), strict=True):
                 answers |= zip(where, results, strict=True)
         return [answers[i] for i in range(len(states))]
@@ -316,12 +368,12 @@ class ReferenceEngine(Engine):
             def loss(
                 parameters: Tensor,
                 alpha: Tensor,
-                _: Tensor,
+                r: Tensor,
                 buffers: Tensor,
                 batch: Tensor = batch,
                 labels: Tensor = labels,
             ) -> tuple[Tensor, list[Tensor]]:
-                logits, arguments, _ = forward(
+                logits, arguments, *_ = forward(
                     self.layers, array.member, parameters, alpha, batch, buffers, by_batch=by_batch
                 )
                 flat = [_slope(f, *u).abs() < SATURATED_BELOW * f.steepest_at(u[1]) for u in arguments]
@@ -388,7 +440,8 @@ def _slope(activation: Activation, u: Tensor, slope: float | Tensor | None) -> T
 
 
 @contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
+    """PyTorch on one thread, whose sums would else depend on how many there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -14,17 +14,18 @@ import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, output_shapes
+from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, Recurrent, output_shapes
 
 
 @dataclass(frozen=True)
 class Regime:
     """A named network and its initial values: what a member leaves open is taken from here.
 
-    `blocks` groups of `convolutions`, each of so many `channels` and each group ended by a pooling; then `dense` hidden
-    dense layers of so many `units`; `further` layers come after them, before the output. `table` is the number of the
-    paper's table, `paper_counts` its last column, one number per layer, and `paper_counts_what` what that number
-    counts for the convolutions.
+    `blocks` groups of `convolutions`, each of so many `channels` and each group ended by a pooling; or, where `cell` is
+    one, a recurrent layer that reads the image in so many `steps`; then `dense` hidden dense layers. These and the
+    recurrent one have so many `units`. `further` layers come after them, before the output. `measure` is what is
+    recorded besides (`trainers.measurements`). `table` is the number of the paper's table, `paper_counts` its last
+    column, one number per layer, and `paper_counts_what` what that number counts for the convolutions.
     """
 
     line: str
@@ -37,8 +38,12 @@ class Regime:
     residual: bool = False
     convolution: str = "plain"
     dense_bias: bool = False
+    cell: str = "none"
+    steps: int = 32
+    scaled_gates: bool = False
     initialization: str = "glorot_uniform"
     init_scale: float = 1.0
+    measure: tuple[str, ...] = ()
     further: tuple[Layer, ...] = ()
     table: int | None = None
     paper_counts: tuple[int, ...] = ()
@@ -48,6 +53,7 @@ class Regime:
 # The fields that decide the layers; a member has them too.
 NETWORK: tuple[str, ...] = ("blocks", "convolutions", "channels", "dense", "units")
 NETWORK += ("normalization", "residual", "convolution", "dense_bias")
+NETWORK += ("cell", "steps", "scaled_gates")
 
 REGIMES: dict[str, Regime] = {
     "large-parameters": Regime(
@@ -97,6 +103,16 @@ REGIMES: dict[str, Regime] = {
         dense_bias=True,
         initialization="he_normal",
     ),
+    "recurrent": Regime(
+        line="one recurrent layer, which reads an image row by row",
+        blocks=0,
+        convolutions=1,
+        dense=0,
+        units=32,
+        dense_bias=True,
+        cell="rnn",
+        measure=("hidden", "lyapunov"),
+    ),
 }
 
 
@@ -111,7 +127,13 @@ def network(
     """
     given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     own = replace(REGIMES[regime], **given)
-    layers: list[Convolution | Pooling | Dense] = []
+    layers: list[Convolution | Pooling | Dense | Recurrent] = []
+    if own.cell != "none":
+        if own.blocks:
+            raise ValueError(f"blocks must be 0 where cell is {own.cell!r}, but got {own.blocks}")
+        if own.normalization != "none":
+            raise ValueError(f"normalization must be none where cell is {own.cell!r}, but got {own.normalization!r}")
+        layers.append(Recurrent("recurrent", own.cell, own.units, own.steps, own.dense_bias, own.scaled_gates))
     for block in range(own.blocks):
         first = block * own.convolutions + 1
         numbers = range(first, first + own.convolutions)
@@ -128,5 +150,8 @@ def network(
         if not isinstance(layer, Pooling):
             alpha = learn_alpha == "layer" or (learn_alpha == "network" and i == 0)
             learned = ("alpha",) * alpha + ("slope",) * learn_slope
-            layers[i] = replace(layer, residual=own.residual and shapes[i] == shapes[i + 1], learned=learned)
+            if isinstance(layer, Recurrent):
+                layers[i] = replace(layer, learned=learned)
+            else:
+                layers[i] = replace(layer, residual=own.residual and shapes[i] == shapes[i + 1], learned=learned)
     return (*layers, *own.further, Dense("output", classes, own.dense_bias, activated=False))

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.files import replaced
-from trainers.initialization import INITIALIZATIONS
-from trainers.layers import Layer, buffer_shapes, learned_shapes, places
+from trainers.initialization import INITIALIZATIONS, RECURRENT
+from trainers.layers import Layer, Shape, buffer_shapes, learned_shapes, places
 from trainers.members import MemberConfig
 from trainers.optimizers import OPTIMIZERS
 from trainers.streams import stream
@@ -74,17 +74,21 @@ def kept_by(member: MemberConfig) -> tuple[str, ...]:
 def initial_state(member: MemberConfig, layers: tuple[Layer, ...], dataset: Dataset | None = None) -> MemberState:
     """The member before its first step; the data set is needed where the initialization is `calibrated`."""
     initialization, placed = INITIALIZATIONS[str(member.initialization)], places(layers)
-    drawn = initialization.draw(stream(member.seed, "initial values"), [s for place in placed for s in place.tensors])
+    gates = {layer.name: layer.gates for layer in layers}
+    shapes = [shape for place in placed for whole in place.tensors for shape in _by_gate(whole, gates[place.name])]
+    drawn = initialization.draw(stream(member.seed, "initial values"), shapes)
     scaled, start = drawn * float(member.init_scale or 1.0), 0
     learned = {layer.name: shapes for layer, shapes in zip(layers, learned_shapes(layers), strict=True)}
     biases = stream(member.seed, "biases")
     values: list[NDArray[np.float64]] = []
     for place in placed:
-        for shape in place.tensors:
+        for i, shape in enumerate(place.tensors):
             own = scaled[start : start + prod(shape)]
             start += prod(shape)
             if len(shape) == 1 and member.bias_scale is not None:
                 own = biases.standard_normal(prod(shape)) * member.bias_scale
+            if place.kind == "recurrent":
+                own = _recurrent(member, i, own, _by_gate(shape, gates[place.name]))
             values.append(own)
         for name, (shape, value) in learned[place.name].items():
             values.append(np.full(prod(shape), getattr(member, name) if value is None else value))
@@ -105,6 +109,23 @@ def initial_state(member: MemberConfig, layers: tuple[Layer, ...], dataset: Data
 
         state = calibrated(state, layers, dataset)
     return state
+
+
+def _by_gate(shape: Shape, gates: int) -> list[Shape]:
+    return [(shape[0] // gates, *shape[1:])] * gates
+
+
+def _recurrent(
+    member: MemberConfig, tensor: int, drawn: NDArray[np.float64], shapes: Sequence[Shape]
+) -> NDArray[np.float64]:
+    """The initial values of a recurrent layer's tensor, those between steps and the bias in ways of their own."""
+    draw = RECURRENT[member.recurrent_initialization].draw
+    if tensor == 1 and draw:
+        factor = 1.0 if INITIALIZATIONS[str(member.initialization)].needs_scale else float(member.init_scale or 1.0)
+        drawn = factor * draw(stream(member.seed, "recurrent weights"), shapes)
+    if tensor == 2 and member.forget_bias is not None:
+        drawn = drawn + np.repeat([0.0, member.forget_bias, 0.0, 0.0], shapes[0][0])
+    return drawn
 
 
 @cache

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PURPOSES = {"initial values": 1, "order of images": 2, "validation split": 3, "test split": 4, "probe": 5}
-_PURPOSES |= {"biases": 6, "slopes": 7}
+_PURPOSES |= {"biases": 6, "slopes": 7, "noise on the probe": 10, "recurrent weights": 20, "adding": 21, "copy": 22}
+_PURPOSES |= {"sharpness": 40}
 
 
 def stream(seed: int, purpose: str, index: int = 0) -> np.random.Generator:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from trainers.data import load
 from trainers.data.dataset import Dataset
 from trainers.engines import kind_of, resolve
 from trainers.layers import Layer, parameter_count
-from trainers.members import SHARED, EpochRecord, MemberConfig
+from trainers.members import SHARED, EpochRecord, MemberConfig, measured_at
 from trainers.members import layers_of as layers_of
 from trainers.regimes import NETWORK
 from trainers.states import MemberState, States, initial_state
@@ -61,12 +62,17 @@ class Training(Iterator[EpochRecord]):
     """The stream of records of one array of members; see `train`."""
 
     def __init__(
-        self, states: Sequence[MemberState], engine: Engine, resumed: Container[MemberConfig] = frozenset()
+        self,
+        states: Sequence[MemberState],
+        engine: Engine,
+        measured: Callable[[Sequence[MemberState]], list[dict[str, float]]] = lambda states: [{} for _ in states],
+        resumed: Container[MemberConfig] = frozenset(),
     ) -> None:
         """The epochs of the `resumed` that their states are after have been recorded, epoch 0 too."""
         self._states = list(states)
         self._resumed = resumed
         self._engine = engine
+        self._measured = measured
         self._waiting: deque[EpochRecord] = deque()
         self._begun = False
 
@@ -93,7 +99,7 @@ class Training(Iterator[EpochRecord]):
         The first is epoch 0, before the first step: the gradient at the start is half of the story.
         """
         started = time.perf_counter()
-        engine, names = self._engine, metrics.names(self._engine.layers)
+        engine = self._engine
         fresh = [] if self._begun else [s for s in self._states if s.epoch == 0 and s.member not in self._resumed]
         before = fresh or [s for s in self._states if s.epoch < s.member.epochs]
         if not before:
@@ -105,12 +111,13 @@ class Training(Iterator[EpochRecord]):
             after = going_on = [state for state, *_ in trained]
             train = [(loss, accuracy) for _, loss, accuracy in trained]
         validation, test = engine.evaluate(after, "validation"), engine.evaluate(after, "test")
-        gradients = engine.statistics(after, before)
+        gradients, measured = engine.statistics(after, before), self._measured(after)
         seconds = (time.perf_counter() - started) / len(after)
         records: deque[EpochRecord] = deque()
         for i, state in enumerate(after):
             splits = dict(zip(metrics.SPLITS, (*train[i], *validation[i], test[i][1]), strict=True))
-            values = splits | gradients[i] | {"seconds": seconds}
+            values = splits | gradients[i] | measured[i] | {"seconds": seconds}
+            names = metrics.names(engine.layers, measured_at(state.member, state.epoch))
             records.append(EpochRecord(state.member, state.epoch, engine.name, {name: values[name] for name in names}))
         gone = {r.member for r in records if r.diverged}
         going_on = [s for s in going_on if s.member not in gone]
@@ -156,7 +163,19 @@ def train(
     if wrong := {len(s.parameters) for s in states} - {size}:
         had = min(wrong)
         raise ValueError(f"states to resume must be of the members' network, {size} parameters, but one has {had}")
-    return Training(states, _engine(members[0], layers, dataset, device, threads), known.keys())
+    engine = _engine(members[0], layers, dataset, device, threads)
+    return Training(states, engine, partial(_measured, layers, dataset, threads), known.keys())
+
+
+def _measured(
+    layers: tuple[Layer, ...], dataset: Dataset, threads: int, states: Sequence[MemberState]
+) -> list[dict[str, float]]:
+    """What members have asked for; PyTorch is imported where that is something."""
+    if not any(measured_at(s.member, s.epoch) for s in states):
+        return [{} for _ in states]
+    from trainers.measurements.subject import measured
+
+    return measured(states, layers, dataset, threads)
 
 
 def _differ(members: Sequence[MemberConfig], field: str) -> bool:

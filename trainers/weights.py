@@ -5,7 +5,7 @@
     >>> model.load_state_dict(file["state_dict"])
     >>> model((images / 255)[:5]).argmax(1)      # where `input` is unit
 
-Modules are those of torch.nn where PyTorch has them (Conv2d, Linear, Tanh, BatchNorm2d, ...), else the three classes of
+Modules are those of torch.nn where PyTorch has them (Conv2d, Linear, Tanh, BatchNorm2d, ...), else the four classes of
 this file. The softmax is in the loss. A module is described by three plain values: its name in the network, its class,
 and the arguments of that.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers import layers as kinds
 from trainers import plugins
 from trainers.activations import ACTIVATIONS, activation
 from trainers.data.dataset import Dataset
@@ -117,7 +118,33 @@ class Residual(nn.Sequential):
         return y + x
 
 
-OWN: Mapping[str, type[nn.Module]] = {kind.__name__: kind for kind in (Activation, Normalization, Residual)}
+class Recurrent(nn.Module):
+    """A layer of `trainers.layers.Recurrent` for images of this shape: the hidden state after the last step.
+
+    Its parameters are those of torch.nn.RNNCell, LSTMCell and GRUCell, without the second bias; `f` are the arguments
+    of its `Activation`.
+    """
+
+    def __init__(
+        self, cell: str, units: int, steps: int, bias: bool, scaled_gates: bool, shape: Sequence[int], f: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.layer = kinds.Recurrent("recurrent", cell, units, steps, bias, scaled_gates)
+        sizes, bound = self.layer.parameters(tuple(shape)), units**-0.5
+        for name, size in zip(("weight_ih", "weight_hh", "bias_ih"), sizes, strict=False):
+            self.register_parameter(name, nn.Parameter(torch.empty(size).uniform_(-bound, bound)))
+        self.f = Activation(**f)
+
+    def forward(self, x: Tensor) -> Tensor:
+        def s(z: Tensor) -> Tensor:
+            return activation("sigmoid", self.f.scaling)(z, self.f.alpha if self.layer.scaled_gates else 1.0)
+
+        z = self.layer.forward(x, self.parameters(recurse=False))
+        states, _ = self.layer.loop(z, self.get_parameter("weight_hh"), lambda z, _: self.f(z), s)
+        return states[-1][0]
+
+
+OWN: Mapping[str, type[nn.Module]] = {kind.__name__: kind for kind in (Activation, Normalization, Residual, Recurrent)}
 
 
 def sequential(layers: Iterable[Module]) -> nn.Sequential:
@@ -138,6 +165,9 @@ def modules_of(member: MemberConfig, classes: int) -> list[Module]:
     modules: list[Module] = []
     layers = layers_of(member, classes)
     for layer, incoming, output in zip(layers, [IMAGE, *output_shapes(layers)], output_shapes(layers), strict=False):
+        if isinstance(layer, kinds.Recurrent):
+            modules.append(_recurrent(layer, incoming, member))
+            continue
         of_layer = _own(layer, incoming)
         if layer.activated:
             of_layer += [*_normalization(layer, output), _activation(layer, member)]
@@ -183,12 +213,22 @@ def _activation(layer: Layer, member: MemberConfig) -> Module:
     name, f, slope = f"{layer.name}_activation", member.activation, member.slope
     if f in STANDARD and member.alpha == 1 and member.learn_alpha == "none":
         return name, STANDARD[f], {SLOPES[f]: slope} if f in SLOPES else {}
-    arguments = {"activation": f, "scaling": member.scaling, "alpha": float(member.alpha)}
-    if slope is not None:
-        arguments["slope"] = slope
+    return name, "Activation", _scaled(member)
+
+
+def _recurrent(layer: kinds.Recurrent, incoming: Shape, member: MemberConfig) -> Module:
+    own = {name: getattr(layer, name) for name in ("cell", "units", "steps", "bias", "scaled_gates")}
+    return layer.name, "Recurrent", own | {"shape": list(incoming), "f": _scaled(member)}
+
+
+def _scaled(member: MemberConfig) -> dict[str, Any]:
+    """The arguments of an `Activation`."""
+    arguments = {"activation": member.activation, "scaling": member.scaling, "alpha": float(member.alpha)}
+    if member.slope is not None:
+        arguments["slope"] = member.slope
     if member.learn_alpha != "none":
         arguments["learn_alpha"] = member.learn_alpha
-    return name, "Activation", arguments
+    return arguments
 
 
 def content_of(state: MemberState, dataset: Dataset | None = None) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sweeps.commands.fields import NEEDED, REGIMES, row, spec_fields
-from trainers.metrics import described
+from sweeps.commands.fields import NEEDED, REGIMES, recorded, row, spec_fields
+from trainers.measurements import MEASUREMENTS
 
 INTRODUCTION = """\
 # Fields and metrics
@@ -26,6 +26,13 @@ METRICS = """
 `layer.NAME.…` are of each layer with parameters; in `gradsweep export --layers` they are columns of their own, without
 `layer.NAME.`. `learned.…` are there where something of the kind is learned.
 """
+MEASURED = """
+## What is recorded where a spec asks for it
+
+`measure: [jacobian, signal]` in `base` or in an arm asks for these, `measure_at: [0, 30]` says at which epochs. The
+regime `recurrent` asks for `hidden` and `lyapunov` by itself. `layer.stepK.…` are of the step that is K steps before
+the last one of a recurrent network; in `gradsweep export --layers` they are rows of the kind `step` and the depth K.
+"""
 
 
 def page() -> str:
@@ -40,13 +47,22 @@ def page() -> str:
         for entry in spec_fields()
         for key, kind, default, meaning in [row(entry)]
     ]
-    metrics = [(f"`{name}`", line) for name, line in described().items()]
+    metrics = recorded()
+    always = [(f"`{of['name']}`", of["line"]) for of in metrics if not of["measure"]]
+    asked = [
+        (f"`{name}`", f"`{of['name']}`", of["line"]) for name in MEASUREMENTS for of in metrics if of["measure"] == name
+    ]
+    measurements = [(f"`{name}`", of.line) for name, of in MEASUREMENTS.items()]
     return "\n".join(
         (
             INTRODUCTION,
             *_table(("field", "type", "default", "meaning"), fields),
             METRICS,
-            *_table(("metric", "meaning"), metrics),
+            *_table(("metric", "meaning"), always),
+            MEASURED,
+            *_table(("measure", "meaning"), measurements),
+            "",
+            *_table(("measure", "metric", "meaning"), asked),
             "",
         )
     )

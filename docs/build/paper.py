@@ -7,12 +7,12 @@ A sweep that is in the store goes on where it stopped, or stays as it is: writin
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from docs.build.pages import run
 
 STUDIES = ("figure-1", "figure-2", "figure-3", "figure-4")
 BATCH_SIZES = (32, 128)  # the paper does not say which
@@ -42,18 +42,10 @@ def main(
         for study in STUDIES:
             count = seeds or len(read(study).seeds)
             of = [f"seeds={list(range(first_seed, first_seed + count))}", f"base.batch_size={batch_size}"]
-            _run(study, sweep_name(study, batch_size), [*changes, *of], store)
+            run(study, sweep_name(study, batch_size), [*changes, *of], store)
     from docs.build.paper_page import write_page
 
     print(write_page([store, *([also] if also else [])], out))
-
-
-def _run(study: str, name: str, changes: list[str], store: Path) -> None:
-    settings = [word for change in changes for word in ("--set", change)]
-    command = [sys.executable, "-m", "sweeps.cli", "run", study, "--name", name, "--store", str(store), "--resume"]
-    print(f"{name}:", file=sys.stderr, flush=True)
-    if status := subprocess.run([*command, *settings], stdout=subprocess.DEVNULL).returncode:
-        raise typer.Exit(status)
 
 
 if __name__ == "__main__":

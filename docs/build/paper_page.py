@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from docs.build.pages import answer, finished, minutes, note, seeds, table, versions
 from docs.build.paper import BATCH_SIZES, STUDIES, sweep_name
 from sweeps.commands.theory import PARTS, counter_example
-from sweeps.driver.status import look_at, stored_spec
+from sweeps.driver.status import stored_spec
 from sweeps.driver.sweep import verdict_of
 from sweeps.spec.reading import SweepSpec
 from tracking.figures.album import draw
@@ -27,13 +28,12 @@ from tracking.results import load_wide, outcomes
 from tracking.store import Store
 from tracking.types import Sweep
 from tracking.verdict.sections import sections
-from tracking.verdict.tables import Table, markdown, markdown_table
+from tracking.verdict.tables import markdown
 from tracking.verdict.types import ClaimVerdict, Verdict
-from trainers.errors import RequestError, SearchError
+from trainers.errors import RequestError
 from trainers.theory.check import check
 
 FIGURE = "accuracy-and-gradients"
-MEANS = {"confirmed": "confirmed", "not confirmed": "**not confirmed**", "undecided": "undecided"}
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
     save(figures / "theory.svg")
     parts = [
         "# The paper, checked",
-        _note(out, "paper"),
+        note(out / "notes", "paper"),
         _overview(found),
         _conditions(found),
         *(_section(study, shown, out) for study, shown in found.items() if shown),
         _theory(check()),
-        _note(out, "theory"),
+        note(out / "notes", "theory"),
         "Written by `make paper` from the records of its sweeps; what is in `docs/notes` is by hand.",
     ]
     page = out / "paper.md"
@@ -77,7 +77,7 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
 def _shown(study: str, stores: Sequence[Store], figures: Path) -> Iterator[Shown]:
     for batch_size in BATCH_SIZES:
         name = sweep_name(study, batch_size)
-        if (store := next((s for s in stores if _finished(name, s)), None)) is None:
+        if (store := next((s for s in stores if finished(name, s)), None)) is None:
             continue
         spec = stored_spec(name, store)
         with opened(name, store) as (_, sweep):
@@ -90,29 +90,13 @@ def _shown(study: str, stores: Sequence[Store], figures: Path) -> Iterator[Shown
         yield Shown(batch_size, spec, sweep, verdict, shown)
 
 
-def _finished(name: str, store: Store) -> bool:
-    try:
-        return bool(look_at(name, store)["state"] == "finished")
-    except SearchError:
-        return False
-
-
 def _overview(found: dict[str, list[Shown]]) -> str:
     rows = []
     for study, shown in found.items():
         for name in dict.fromkeys(c.name for s in shown for c in s.verdict.claims):
             of = {s.batch_size: c for s in shown for c in s.verdict.claims if c.name == name}
-            rows.append([study, next(iter(of.values())).question, *(_answer(of.get(b)) for b in BATCH_SIZES)])
-    return "## In short\n\n" + _table(["", "claim", *(f"batch size {b}" for b in BATCH_SIZES)], rows)
-
-
-def _answer(claim: ClaimVerdict | None) -> str:
-    if claim is None:
-        return "not run"
-    gain = claim.comparison.gain if claim.comparison else None
-    # The question is about the metric itself: what is lower has a minus, whether that is good or not.
-    sign = 1 if claim.goal == "maximize" else -1
-    return MEANS[claim.answer] + (f" ({sign * gain:+.3g})" if gain is not None else "")
+            rows.append([study, next(iter(of.values())).question, *(answer(of.get(b)) for b in BATCH_SIZES)])
+    return "## In short\n\n" + table(["", "claim", *(f"batch size {b}" for b in BATCH_SIZES)], rows)
 
 
 def _conditions(found: dict[str, list[Shown]]) -> str:
@@ -120,22 +104,20 @@ def _conditions(found: dict[str, list[Shown]]) -> str:
     for shown in found.values():
         for s in shown:
             base = s.spec.base
-            minutes = "" if s.sweep.ended is None else f"{(s.sweep.ended - s.sweep.begun) / 60_000:.0f}"
             rows.append(
                 [
                     s.spec.name,
                     str(base["regime"]),
                     str(len(s.spec.arms)),
-                    _seeds(s.spec.seeds),
+                    seeds(s.spec.seeds),
                     str(base["epochs"]),
                     str(s.batch_size),
-                    minutes,
+                    minutes(s.sweep),
                     (s.sweep.commit or "")[:12],
                 ]
             )
     head = ["sweep", "regime", "arms", "seeds", "epochs", "batch size", "minutes", "commit"]
     every = [s for shown in found.values() for s in shown]
-    versions = ", ".join(f"{name} {version}" for name, version in every[0].sweep.versions.items())
     digests = sorted({digest for s in every for digest in s.sweep.digests.values()})
     data = sorted(
         {"a folder of images" if d.startswith("folder:") else d for d in (s.spec.base["data"] for s in every)}
@@ -143,17 +125,12 @@ def _conditions(found: dict[str, list[Shown]]) -> str:
     return "\n\n".join(
         [
             "## The conditions",
-            _table(head, rows),
+            table(head, rows),
             f"Data: {', '.join(data)}, sha256 {', '.join(digests)}. Adam with learning rate "
-            f"{', '.join(sorted({str(s.spec.base.get('learning_rate', 0.001)) for s in every}))}. {versions}.",
+            f"{', '.join(sorted({str(s.spec.base.get('learning_rate', 0.001)) for s in every}))}. "
+            f"{versions(every[0].sweep)}.",
         ]
     )
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    """How many, and which where they are neighbours."""
-    neighbours = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
-    return f"{len(seeds)} ({seeds[0]} to {seeds[-1]})" if neighbours else str(len(seeds))
 
 
 def _section(study: str, shown: Sequence[Shown], out: Path) -> str:
@@ -164,7 +141,7 @@ def _section(study: str, shown: Sequence[Shown], out: Path) -> str:
     for s in shown:
         gradients = [part for part in sections(s.verdict) if part.title.startswith("What the gradients show")]
         parts.append(markdown(replace(part, title=f"{part.title}, batch size {s.batch_size}") for part in gradients))
-    return "\n\n".join(part for part in [*parts, _note(out, study)] if part)
+    return "\n\n".join(part for part in [*parts, note(out / "notes", study)] if part)
 
 
 def _claim(found: Sequence[tuple[int, ClaimVerdict]]) -> Iterable[str]:
@@ -194,17 +171,8 @@ def _theory(theory: dict[str, Any]) -> str:
             for c in theory["claims"]
             if c["part"] == part
         ]
-        parts += [f"### {title}", _table(["claim", "f", "holds", "where, and how we know"], rows)]
+        parts += [f"### {title}", table(["claim", "f", "holds", "where, and how we know"], rows)]
     rows = [[f"{c['part']}, {c['name']}", *counter_example(c)] for c in theory["claims"] if c["counter_example"]]
-    parts += ["### Counter-examples", _table(["claim", "at", "what", "numbers"], rows)]
+    parts += ["### Counter-examples", table(["claim", "at", "what", "numbers"], rows)]
     parts.append("The arguments, and the paper's proofs step by step, are in [theory.md](theory.md).")
     return "\n\n".join(parts)
-
-
-def _note(out: Path, name: str) -> str:
-    file = out / "notes" / f"{name}.md"
-    return file.read_text().strip() if file.is_file() else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return markdown_table(Table("", tuple(head), tuple(map(tuple, rows))))

@@ -1,4 +1,4 @@
-"""What a spec may say, read off the models and tables."""
+"""What a spec may say and what is recorded, read off the models and tables."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from search_spaces.space import SEARCHABLE
 from sweeps.spec.model import PARTS, Base, SweepSpec
 from sweeps.spec.values import KINDS, MEMBER_TYPES
 from trainers.errors import shown
+from trainers.measurements import MEASUREMENTS
+from trainers.measurements.measurement import by_step
 from trainers.members import CHOICES, FIELDS
+from trainers.metrics import described
 from trainers.regimes import NETWORK
 
 NEEDED, REGIMES = "needed", "the regime's"
-OF_REGIME = (*NETWORK, "initialization", "init_scale")
+OF_REGIME = (*NETWORK, "initialization", "init_scale", "measure")
 Entry = dict[str, Any]
 
 
@@ -56,6 +59,23 @@ def spec_fields(model: type[BaseModel] = SweepSpec, prefix: str = "") -> Iterato
         yield from OPEN.get(prefix + key, ())
 
 
+def recorded() -> list[Entry]:
+    """Every metric: its name, its line, what it is per, and the measurement without which it is not recorded.
+
+    A layer is NAME in its metrics; in those of the steps of a recurrent network, K steps before the last are stepK.
+    """
+    entries = []
+    asked = {metric: name for name, of in MEASUREMENTS.items() for metric in of.network}
+    asked |= {f"layer.NAME.{metric}": name for name, of in MEASUREMENTS.items() for metric in of.layer}
+    for metric, line in described().items():
+        measure = asked.get(metric)
+        per = "layer" if metric.startswith("layer.") else "network"
+        if per == "layer" and measure and MEASUREMENTS[measure].rows is by_step:
+            metric, per = metric.replace("NAME", "stepK", 1), "step"
+        entries.append({"name": metric, "line": line, "per": per, "measure": measure})
+    return entries
+
+
 def _words(hint: Any) -> Iterator[str]:
     """The words that a type names."""
     for part in get_args(hint):
@@ -76,6 +96,8 @@ def _kinds(hint: Any) -> Iterator[str]:
         yield from _kinds(parts[0])
     elif origin is tuple:  # of one a count may be given instead
         yield from (kind for kind in [KINDS.get(parts[0]), "a list"] if kind)
+    elif origin is list:
+        yield "a list"
     elif hint is not NoneType and origin is not Literal:
         yield KINDS.get(hint, "a mapping")
 

@@ -68,18 +68,33 @@ def fields(name: One = None, as_json: Json = False) -> None:
 
 @app.command()
 def metrics(name: One = None, as_json: Json = False) -> None:
-    """List what is recorded of every network and epoch."""
-    from trainers.metrics import described
+    """List what is recorded of every network and epoch, and what is where a spec asks for it."""
+    from sweeps.commands.fields import recorded
+    from trainers.measurements import MEASUREMENTS
+    from trainers.regimes import REGIMES
 
-    every = [
-        {"name": metric, "line": line, "per": "layer" if metric.startswith("layer.") else "network"}
-        for metric, line in described().items()
-    ]
-    entries = _chosen(every, "name", name, "there is no metric", "gradsweep metrics")
-    rows = [[e["name"], e["per"], e["line"]] for e in entries]
-    names = "\n\nNAME is a layer of the network: `gradsweep regimes` lists them"
-    of_layers = any(e["per"] == "layer" for e in entries)
-    say(entries, table(["metric", "per", "meaning~"], rows) + names * of_layers, as_json)
+    every = recorded()
+    if name in MEASUREMENTS:
+        entries = [entry for entry in every if entry["measure"] == name]
+    else:
+        entries = _chosen(every, "name", name, "there is no metric", "gradsweep metrics")
+    asked = {entry["measure"]: None for entry in entries if entry["measure"]}
+    columns = {"name": "metric", "per": "per", **({"measure": "measure"} if asked else {}), "line": "meaning~"}
+    parts = [table([*columns.values()], [[entry[key] or "" for key in columns] for entry in entries])]
+    if asked:
+        own = {key: [regime for regime, of in REGIMES.items() if key in of.measure] for key in asked}
+        lines = [[key, MEASUREMENTS[key].line, ", ".join(own[key])] for key in asked]
+        text = f"Recorded where a spec asks for it, as in `measure: [{', '.join([*asked][:2])}]`"
+        if any(own.values()):
+            parts.append(table(["measure", "meaning~", "regime"], lines, f"{text}, and by default in the regime"))
+        else:
+            parts.append(table(["measure", "meaning~"], [line[:2] for line in lines], text))
+    pers = {entry["per"] for entry in entries}
+    if "layer" in pers:
+        parts.append("NAME is a layer of the network: `gradsweep regimes` lists them")
+    if "step" in pers:
+        parts.append("stepK is K steps before the last of a recurrent network, step0 the last")
+    say(entries, "\n\n".join(parts), as_json)
 
 
 def network_table(regime: str) -> list[dict[str, Any]]:

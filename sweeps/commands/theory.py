@@ -1,18 +1,20 @@
-"""What `gradsweep theory` says: each claim and where it holds, and the counter-examples."""
+"""What `gradsweep theory` says: each claim and where it holds, and the counter-examples; signal propagation."""
 
 from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from typer import Option
+from typer import Argument, Option
 
 from sweeps.commands import Json, app, say
+from sweeps.commands.signal import Asked, propagation, propagation_text
 from sweeps.commands.text import table
 from trainers.errors import RequestError
 
 ENDINGS = (".png", ".svg", ".pdf")
+DEFAULT = ("tanh", "arctan", "softsign", "sigmoid", "logsigmoid", "relu")
 PARTS = (
     ("formulas", "The printed partial derivatives (sections 2.1 to 2.3)"),
     ("theorem 1", "Theorem 1, large parameters"),
@@ -27,27 +29,76 @@ is log(1 / (1 + e^-z)); sigmoid is the logistic function, the other reading of t
 
 @app.command()
 def theory(
+    part: Annotated[
+        Literal["theorems", "signal"],
+        Argument(metavar="PART", help="theorems: where the paper's hold | signal: signal propagation, before training"),
+    ] = "theorems",
+    activation: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help="signal: of this one; repeatable; default: the paper's, its readings, and relu"),
+    ] = None,
+    alpha: Annotated[
+        list[float] | None, Option(metavar="NUMBER", help="signal: the activation's scale; repeatable; default: 1")
+    ] = None,
+    scaling: Annotated[
+        Literal["rescaled", "naive"] | None, Option(help="signal: alpha f(z / alpha), the default, or alpha f(z)")
+    ] = None,
+    sigma_w: Annotated[
+        float | None, Option(help="signal: the weights' deviation times the root of the fan-in; default: 1.5")
+    ] = None,
+    sigma_b: Annotated[float | None, Option(help="signal: the biases' deviation; default: 0.2")] = None,
     figure: Annotated[Path | None, Option(metavar="FILE", help="also draw it: .png, .svg or .pdf")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check numerically where the paper's two theorems hold."""
-    from trainers.theory.check import check
+    """Check numerically where the paper's two theorems hold, or what mean-field theory says of signal propagation.
 
+    gradsweep theory: each claim of the paper and where it holds, with counter-examples.
+
+    gradsweep theory signal: for each activation the fixed points of the length and correlation maps, chi, which says
+    whether gradients vanish or explode, the depth scales, and the sigma_w on the edge of chaos; and published numbers
+    beside ours. Its figure has the edges of chaos in the plane of (sigma_w, sigma_b), and chi against sigma_w.
+    """
+    given = {"activation": activation, "alpha": alpha, "scaling": scaling, "sigma-w": sigma_w, "sigma-b": sigma_b}
     if figure:
-        draw(figure)
-    checked = check()
-    say(checked, theory_text(checked), as_json)
+        check_figure(figure)
+    if part == "theorems":
+        for name, value in given.items():
+            if value is not None:
+                raise RequestError(f"--{name} is an option of gradsweep theory signal")
+        theorems(figure, as_json)
+    else:
+        point = 1.5 if sigma_w is None else sigma_w, 0.2 if sigma_b is None else sigma_b
+        signals(Asked(activation or DEFAULT, alpha or [1.0], scaling or "rescaled", *point), figure, as_json)
 
 
-def draw(figure: Path) -> None:
-    """Write the figure to a file. Raises RequestError if that can't be done."""
+def check_figure(figure: Path) -> None:
+    """Raises RequestError if no figure can be written there."""
     if figure.suffix not in ENDINGS:
         raise RequestError(f"figure: {figure}: the name must end in {', '.join(ENDINGS)}")
     if not figure.parent.is_dir():
         raise RequestError(f"figure: {figure}: the folder {figure.parent} must exist")
-    from tracking.figures.theory import save
 
-    save(figure)
+
+def theorems(figure: Path | None, as_json: bool) -> None:
+    """The claims of the paper."""
+    from trainers.theory.check import check
+
+    if figure:
+        from tracking.figures.theory import save
+
+        save(figure)
+    checked = check()
+    say(checked, theory_text(checked), as_json)
+
+
+def signals(asked: Asked, figure: Path | None, as_json: bool) -> None:
+    """Signal propagation."""
+    if figure:
+        from tracking.figures.theory_signal import save
+
+        save(figure, asked.units, asked.sigma_w, asked.sigma_b)
+    document = propagation(asked)
+    say(document, propagation_text(document), as_json)
 
 
 def theory_text(theory: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ starts again has nothing to repair: it hands out what has not ended, under the s
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections import deque
@@ -348,7 +349,7 @@ class Driver:
 def _trains(family: Sequence[Configuration]) -> object:
     """What is equal for two configurations that train the same members, to the bit."""
     seeds = frozenset(seed for c in family for seed in c.seeds)
-    return family[0].phase, seeds, frozenset(family[-1].member.items())
+    return family[0].phase, seeds, json.dumps(family[-1].member, sort_keys=True)
 
 
 def row_of(c: Configuration, objectives: Mapping[int, float]) -> Row:

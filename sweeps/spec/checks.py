@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from search_spaces.space import Choice, Range, Value, effective, own_values
@@ -12,13 +12,14 @@ from sweeps.spec.claims import KINDS
 from sweeps.spec.model import SearchSpec, SweepSpec
 from sweeps.spec.values import Problem
 from sweeps.spec.yaml_lines import Path
-from tracking.verdict.claims import BEST, SECONDS
+from tracking.verdict.claims import BEST, SECONDS, Claim
 from trainers.engines import kind_of, unsupported
 from trainers.errors import OptionError, did_you_mean, printable, shown
 from trainers.initialization import INITIALIZATIONS
+from trainers.measurements import MEASUREMENTS
 from trainers.members import FIELDS, MemberConfig, alpha_acts, layers_of
 from trainers.metrics import names, on_log_scale
-from trainers.objectives import Near
+from trainers.objectives import LAST, Near
 
 MOST_CORNERS = 4096
 _SPACE: Path = ("search", "space")
@@ -33,11 +34,9 @@ def problems(spec: SweepSpec) -> list[Problem]:
     members, untrainable = _members(spec)
     if untrainable:
         return wrong + untrainable
-    # The metrics that the networks of all members have.
-    first, *others = (names(layers) for layers in dict.fromkeys(layers_of(member, 10) for member in members))
-    metrics = [name for name in first if all(name in other for other in others)]
-    of_objectives = [*_objectives(spec, metrics)]
-    return [*wrong, *(of_objectives or _claims(spec, metrics)), *_search(spec)]
+    metrics = _recorded(members)
+    of_objectives = [*_objectives(spec, metrics, members)]
+    return [*wrong, *(of_objectives or _claims(spec, members)), *_search(spec)]
 
 
 def doubts(spec: SweepSpec) -> list[str]:
@@ -192,14 +191,14 @@ def _ends(what: Range | Choice) -> dict[Path, Value]:
     return {("values", place) if what.when else (place,): value for place, value in what.ends.items()}
 
 
-def _objectives(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
+def _objectives(spec: SweepSpec, common: Sequence[str], members: Sequence[MemberConfig]) -> Iterator[Problem]:
     names = [objective.name for objective in spec.objectives]
     for i, objective in enumerate(spec.objective):
         at, metric = ("objective", i, "metric"), objective.metric
         if metric.startswith("test."):
             yield at, "must not be of the test split, which is only reported; validation.accuracy is its like"
         elif metric not in common:
-            yield at, _unknown_metric(metric, common)
+            yield at, _not_recorded(metric, common, members)
         elif names[i] in names[:i]:
             yield at, f"the objectives must differ, but got {names[i]} twice"
         else:
@@ -213,7 +212,25 @@ def _target(at: Path, metric: str, goal: str | Near) -> Iterator[Problem]:
         yield (*at, "goal", "near"), f"{rule}, but got {goal.target:g}"
 
 
-def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
+def _recorded(members: Iterable[MemberConfig], claim: Claim | None = None) -> list[str]:
+    """The metrics that all of these members have at every epoch, or at those that a claim is about."""
+    kinds = dict.fromkeys((layers_of(m, 10), _measured(m, claim)) for m in members)
+    first, *others = (names(layers, measure) for layers, measure in kinds)
+    return [name for name in first if all(name in other for other in others)]
+
+
+def _measured(member: MemberConfig, claim: Claim | None) -> tuple[str, ...]:
+    """Which of the measurements that it asks for a member has at every one of these epochs."""
+    epochs = range(member.epochs + 1)
+    if claim and (claim.since, claim.until) != (None, None):
+        epochs = epochs[claim.since or 0 : None if claim.until is None else claim.until + 1]
+    elif claim and claim.epoch == LAST:
+        epochs = epochs[-1:]
+    at = member.measure_at
+    return member.measure or () if at is None or all(epoch in at for epoch in epochs) else ()
+
+
+def _claims(spec: SweepSpec, members: Sequence[MemberConfig]) -> Iterator[Problem]:
     arms, seen = [*spec.arms], set[str]()
     for i, (written, claim) in enumerate(zip(spec.claims, spec.judged_claims(), strict=False)):
         key = written.key
@@ -224,8 +241,11 @@ def _claims(spec: SweepSpec, common: Sequence[str]) -> Iterator[Problem]:
             elif side not in (*arms, BEST):
                 hint = did_you_mean(side, (*arms, BEST)) if arms else "there are no arms"
                 yield ("claims", i, word), f"must be the name of an arm, or best, but got {shown(side)}; {hint}"
+        sides = [spec.members(spec.arms[side])[0] for side in (claim.arm, claim.against) if side in spec.arms]
+        about = sides if len(sides) == 2 else members
+        common = _recorded(about, claim)
         if claim.metric not in common:
-            yield ("claims", i, "metric"), _unknown_metric(claim.metric, common)
+            yield ("claims", i, "metric"), _not_recorded(claim.metric, common, about)
         elif not claim.goal:
             yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
         else:
@@ -250,7 +270,16 @@ def _told(name: str, search: SearchSpec) -> Iterator[str]:
         yield f"does not go with {given[0]}: it says where cmaes starts, too"
 
 
-def _unknown_metric(word: str, known: Sequence[str]) -> str:
+def _not_recorded(word: str, known: Sequence[str], members: Sequence[MemberConfig]) -> str:
+    """Why a metric is not among the `known`: not measured, not at every epoch, or there is none of the name."""
+    of_layer = word.split(".", 2)[-1] if word.startswith("layer.") else ""
+    by = next((name for name, of in MEASUREMENTS.items() if word in of.network or of_layer in of.layer), None)
+    if by and (lacking := [m.measure or () for m in members if by not in (m.measure or ())]):
+        return f"{word} is only recorded where it is asked for: add measure: [{', '.join((*lacking[0], by))}]"
+    if by and all(word in names(layers_of(m, 10), m.measure or ()) for m in members):
+        at = next(m.measure_at for m in members if m.measure_at is not None)
+        epochs = f"only at {', '.join(map(str, at))}" if at else "at none"
+        return f"{word} is not measured at every epoch that counts here, {epochs}: leave measure_at out"
     of_gradients = ("gradient.data.", "gradient.total.", "layer.")
     short = [name for name in known if not name.startswith(of_gradients)]
     where = f"known are {', '.join(short)}, and those of gradients and layers that `gradsweep metrics` lists"
@@ -265,9 +294,9 @@ def _search(spec: SweepSpec) -> Iterator[Problem]:
     from search_spaces.samplers import check_sampler
 
     plan = spec.search_plan(spec.search.configurations or 1)
-    activations, scalings = (_choices(spec, key) for key in ("activation", "scaling"))
-    pairs = itertools.product(activations, scalings)
-    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s)) for a, s in pairs):
+    activations, scalings, gates = (_choices(spec, key) for key in ("activation", "scaling", "scaled_gates"))
+    every = itertools.product(activations, scalings, gates)
+    if "alpha" in plan.space and not any(alpha_acts(str(a), str(s), g is True) for a, s, g in every):
         text = f"has no effect: rescaling does not change {' or '.join(map(str, activations))}; leave alpha out"
         yield ("search", "space", "alpha"), text
     if spec.search.configurations is None and plan.sampler["name"] != "grid":

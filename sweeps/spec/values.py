@@ -163,8 +163,8 @@ def when(value: Any) -> When:
         raise ValueError(f"must be a mapping like {{initialization: uniform}}, but got {shown(value)}")
     condition = {}
     for field, allowed in value.items():
-        if field not in MEMBER_TYPES or field == "seed":
-            known = [name for name in MEMBER_TYPES if name != "seed"]
+        known = [name for name, hint in MEMBER_TYPES.items() if name != "seed" and hint not in LISTS.values()]
+        if field not in known:
             hint = did_you_mean(field, known, "`gradsweep fields base` lists them")
             refuse([((field,), f"unknown field; {hint}")])
         kind = _kind(MEMBER_TYPES[field])
@@ -284,5 +284,7 @@ EachSeed = Annotated[
 Concurrent = Annotated[int | Literal["auto"], PlainValidator(concurrent)]
 Uri = Annotated[str, AfterValidator(tracking_uri)]
 Webhook = Annotated[str, AfterValidator(webhook)]
-MEMBER_TYPES = get_type_hints(MemberConfig)
+# In a spec a list is one.
+LISTS = {tuple[str, ...] | None: list[str] | None, tuple[int, ...] | None: list[int] | None}
+MEMBER_TYPES = {name: LISTS.get(hint, hint) for name, hint in get_type_hints(MemberConfig).items()}
 SPACE = {name: Annotated[Any, PlainValidator(_entry(name, _kind(MEMBER_TYPES[name])))] for name in SEARCHABLE}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search_spaces.samplers import LARGEST, grid
@@ -48,6 +48,7 @@ def test_a_choice_refuses(values: tuple[str | int, ...], message: str) -> None:
 
 
 @given(st.tuples(FINITE, FINITE).filter(lambda p: p[0] < p[1]), st.integers(1, 50), st.booleans())
+@example((1.1125369292536007e-308, 2.0), 3, True)  # whose quotient is infinite
 def test_points_are_in_the_range_from_end_to_end(ends: tuple[float, float], count: int, log: bool) -> None:
     low, high = ends
     what = Range(low, high, log=log and low > 0)
@@ -81,6 +82,8 @@ def test_alpha_is_not_searched_where_rescaling_changes_nothing(activation: str, 
     alpha, without = (1.0, ("alpha",)) if idle else (1.5, ())
     assert effective(space, base, {"alpha": 1.5, "r": 0.1}) == ({"alpha": alpha, "r": 0.1}, without)
     assert effective({"r": Range(0, 1)}, base, {"r": 0.1}) == ({"r": 0.1}, ())
+    of_gates = base | {"regime": "recurrent", "cell": "gru", "scaled_gates": True}
+    assert effective(space, of_gates, {"alpha": 1.5, "r": 0.1}) == ({"alpha": 1.5, "r": 0.1}, ())
 
 
 def test_a_grid_has_each_configuration_once() -> None:

@@ -26,6 +26,7 @@ from tracking.types import Sweep
 from trainers.activations import ACTIVATIONS
 from trainers.errors import FailedError, TargetError
 from trainers.layers import parameter_count
+from trainers.measurements import MEASUREMENTS
 from trainers.members import FIELDS
 from trainers.metrics import names
 from trainers.regimes import network
@@ -321,13 +322,30 @@ def test_every_field_of_a_spec_is_listed_with_a_line(say: Say) -> None:
 def test_every_metric_is_listed_with_a_line(say: Say) -> None:
     entries = json.loads(say("metrics", "--json")[1])
     assert all(entry["line"] for entry in entries)
-    recorded = {entry["name"] for entry in entries if entry["per"] == "network"}
-    layers = {entry["name"].removeprefix("layer.NAME.") for entry in entries if entry["per"] == "layer"}
+    always = [entry for entry in entries if not entry["measure"]]
+    recorded = {entry["name"] for entry in always if entry["per"] == "network"}
+    layers = {entry["name"].removeprefix("layer.NAME.") for entry in always if entry["per"] == "layer"}
     known = names(network("combined", learn_alpha="layer", learn_slope=True))
     assert recorded | {f"layer.dense1.{name}" for name in layers} <= set(known)
     assert {"validation.accuracy", "seconds"} < recorded and "weight_norm" in layers
     assert "weight_norm" in say("metrics", "weight_norm")[1]
     assert "did you mean train.loss?" in say("metrics", "trian.loss")[2]
+
+
+def test_metrics_tell_what_a_spec_must_ask_for(say: Say) -> None:
+    entries = json.loads(say("metrics", "--json")[1])
+    for name, of in MEASUREMENTS.items():
+        asked = [entry for entry in entries if entry["measure"] == name]
+        assert len(asked) == len(of.network) + len(of.layer)
+        assert json.loads(say("metrics", name, "--json")[1]) == asked
+        text = say("metrics", name)[1]
+        assert f"`measure: [{name}]`" in text and of.line in text
+        assert of.line in say("metrics")[1] and of.line in say("fields", "measure")[1]
+    (lag,) = (entry for entry in entries if entry["name"] == "layer.stepK.gradient.hidden.rms")
+    assert (lag["per"], lag["measure"]) == ("step", "hidden") and "stepK is K steps before" in say("metrics", "hidden")[
+        1
+    ]
+    assert "measure" not in say("metrics", "weight_norm")[1]
 
 
 def test_export_has_a_row_per_layer(say: Say, tmp_path: Path) -> None:

@@ -28,8 +28,13 @@ TINY = {
 }
 # What a field needs beside it to mean something.
 BESIDE: dict[str, dict[str, Any]] = {"slope": {"activation": "leaky_relu"}, "epsilon": {"optimizer": "rmsprop"}}
+BESIDE |= {"regime": {"blocks": 0}, "cell": {"blocks": 0}}
+BESIDE["scaled_gates"] = {"blocks": 0, "cell": "lstm"}
+BESIDE["forget_bias"] = {"blocks": 0, "cell": "lstm", "dense_bias": True}
 NUMBER_VALUES = {"alpha": (0.5, 3.0), "learning_rate": (0.01, 0.1), "epsilon": (1e-9, 1e-3)}
 WHOLE_VALUES = {"blocks": (0, 2), "batch_size": (8, 64), "warmup": (0, 1)}
+LISTS = {"measure": (["signal"], ["jacobian", "signal"]), "measure_at": ([0], [1, 0])}
+SWITCHES = {"residual", "dense_bias", "scaled_gates"}
 NOT_IN_BASE = ("alpha", "r")
 
 
@@ -41,7 +46,7 @@ def values_of(field: str) -> list[Any]:
         return [*NUMBER_VALUES.get(field, (0.25, 2.0)), *([None] if field in OPTIONAL else [])]
     if field in WHOLE:
         return [*WHOLE_VALUES.get(field, (1, 3))]
-    return [True, False]
+    return [*LISTS.get(field, (True, False))]
 
 
 FIELDS_OF_A_SPEC = [name for name in FIELDS if name not in ("seed", "data")]
@@ -56,13 +61,19 @@ def spec_of(images: str, base: dict[str, Any], **more: Any) -> str:
 
 
 def is_value(recorded: Any, value: Any) -> bool:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
     return bool(pd.isna(recorded)) if value is None else bool(recorded == value)
 
 
+def of_member(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def test_no_field_is_left_out() -> None:
-    known = {*CHOICES, *NUMBERS, *WHOLE, "data"}
-    assert {name for name in FIELDS if name not in known} == {"residual", "dense_bias"}
-    assert all(get_type_hints(MemberConfig)[name] == bool | None for name in ("residual", "dense_bias"))
+    known = {*CHOICES, *NUMBERS, *WHOLE, *LISTS, "data"}
+    assert {name for name in FIELDS if name not in known} == SWITCHES
+    assert all(get_type_hints(MemberConfig)[name] == bool | None for name in SWITCHES)
 
 
 @pytest.mark.parametrize("field", FIELDS_OF_A_SPEC)
@@ -71,10 +82,10 @@ def test_a_field_is_read_in_base_in_an_arm_and_in_the_space(images: str, field: 
         beside = BESIDE.get(field, {}) if value is not None else {}
         if field not in NOT_IN_BASE:
             (member,) = parse(spec_of(images, {**beside, field: value}, arms={"a": {}})).members({})
-            assert getattr(member, field) == value
+            assert getattr(member, field) == of_member(value)
         spec = parse(spec_of(images, beside, arms={"a": {field: value}}))
         (member,) = spec.members(spec.arms["a"])
-        assert getattr(member, field) == value
+        assert getattr(member, field) == of_member(value)
     if field in SEARCHABLE:
         choices = [value for value in values_of(field) if value is not None]
         spec = parse(spec_of(images, BESIDE.get(field, {}), search={"space": {field: choices}, "configurations": 1}))

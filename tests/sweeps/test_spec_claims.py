@@ -205,3 +205,26 @@ def test_what_else_can_be_wrong(text: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse(text, "s.yaml")
     assert caught.value.problems == (f"s.yaml:{message}",)
+
+
+DEEP = "name: x\nbase: {regime: deep}\narms:\n  five: {dense: 5}\n  deep: {dense: 9, alpha: 1.0}\n  paper: {dense: 9, alpha: 2.0}\n"
+OF_A_LAYER = "metric: layer.dense9.gradient.data.rms, goal: maximize"
+
+
+def test_a_claim_may_be_about_a_layer_that_its_own_arms_have() -> None:
+    claims = parse(DEEP + f"claims: [{{better: paper, than: deep, {OF_A_LAYER}}}]\n").judged_claims()
+    assert claims[0].metric == "layer.dense9.gradient.data.rms"
+    for pair in ("better: paper, than: five", "better: paper, than: best"):
+        with pytest.raises(SpecError, match="claims.0.metric: unknown metric 'layer.dense9.gradient.data.rms'"):
+            parse(DEEP + f"claims: [{{{pair}, {OF_A_LAYER}}}]\n")
+
+
+@pytest.mark.parametrize(("epochs", "holds"), [("until: 0", True), ("since: 1, until: 3", False), ("", False)])
+def test_a_claim_may_be_about_a_measurement_at_the_epochs_at_which_it_is_made(epochs: str, holds: bool) -> None:
+    text = "name: x\nbase: {epochs: 3, measure: [jacobian], measure_at: [0]}\narms: {plain: {}, l2: {r: 0.01}}\n"
+    text += f"claims: [{{better: l2, than: plain, metric: jacobian.condition, goal: minimize, {epochs}}}]\n"
+    if holds:
+        assert parse(text).judged_claims()[0].metric == "jacobian.condition"
+    else:
+        with pytest.raises(SpecError, match="claims.0.metric: unknown metric 'jacobian.condition'"):
+            parse(text)

@@ -68,7 +68,16 @@ WRONG = [
         ARMS + "base: {activation: tan}\n",
         "3: base.activation: activation must be one of " + ", ".join(ACTIVATIONS) + ", but got 'tan'",
     ),
-    (ARMS + "base: {data: mnist}\n", "3: base.data: data must be digits, cifar10 or folder:PATH, but got 'mnist'"),
+    (
+        ARMS + "base: {data: mnist}\n",
+        "3: base.data: data must be digits, cifar10, folder:PATH, adding:STEPS[:SEED] or copy:STEPS[:SEED], "
+        "but got 'mnist'",
+    ),
+    (
+        ARMS + "base: {data: 'copy:48'}\n",
+        "3: base.data: data 'copy:48': STEPS must be a power of two from 2 to 1024, and SEED a whole number, "
+        "but got '48'",
+    ),
     (ARMS + "base: {data: 5}\n", "3: base.data: must be text, but got 5"),
     (ARMS + "base: {dense_bias: on}\n", "3: base.dense_bias: must be true or false, but got 'on'"),
     (

@@ -1,7 +1,8 @@
 """What every engine promises, on data small enough to check: one set of tests for all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -22,8 +23,9 @@ from trainers.data.dataset import Dataset, Split, probe
 from trainers.engines import SUPPORTS
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
-from trainers.layers import NORMALIZATIONS, buffer_shapes
+from trainers.layers import CELLS, NORMALIZATIONS, buffer_shapes
 from trainers.losses import LOSSES
+from trainers.measurements.subject import measured
 from trainers.members import EPSILON_AT, INPUTS, LEARN_ALPHA, EpochRecord, MemberConfig
 from trainers.metrics import names
 from trainers.optimizers import OPTIMIZERS
@@ -52,8 +54,8 @@ FEW = Dataset("few", tuple("abcdefghij"), split(34, 0), split(5, 1), split(6, 2)
 
 
 def member_of(regime: str = "combined", **fields: Any) -> MemberConfig:
-    """A member of a regime, whose network and initial values are filled in."""
-    return MemberConfig(**{"regime": regime, "init_scale": 1.0, "epochs": 3, "batch_size": 32} | fields)
+    """A member of a regime, whose network and initial values are filled in, and of which nothing more is measured."""
+    return MemberConfig(**{"regime": regime, "init_scale": 1.0, "epochs": 3, "batch_size": 32, "measure": ()} | fields)
 
 
 BASE = member_of()
@@ -99,12 +101,17 @@ def not_interpreted(request: pytest.FixtureRequest) -> str:
     return engine
 
 
+def training_of(states: Sequence[MemberState], engine: Engine, data: Dataset = TINY) -> Training:
+    """The training that `train` makes of them, on any data."""
+    return Training(states, engine, partial(measured, layers=engine.layers, dataset=data, threads=1))
+
+
 def records(
     build: BuildEngine, members: list[MemberConfig], threads: int = 1, data: Dataset = TINY
 ) -> list[EpochRecord]:
     layers = layers_of(members[0], 10)
     states = [initial_state(m, layers, data) for m in members]
-    return list(Training(states, build(members[0], threads, data)))
+    return list(training_of(states, build(members[0], threads, data), data))
 
 
 def numbers(record: EpochRecord) -> tuple[MemberConfig, int, list[bytes]]:
@@ -119,7 +126,7 @@ def test_a_record_a_member_and_epoch_with_every_metric(build: BuildEngine, regim
     found = records(build, members)
     assert [(r.member.seed, r.epoch) for r in found] == [(0, 0), (1, 0), (0, 1), (1, 1), (1, 2)]
     for record in found:
-        assert tuple(record.metrics) == names(layers_of(members[0], 10))
+        assert tuple(record.metrics) == names(layers_of(members[0], 10), members[0].measure or ())
         assert all(type(v) is float and np.isfinite(v) for v in record.metrics.values())
         assert 0 <= record.metrics["train.accuracy"] <= 1
     assert found[0].metrics["layer.output.update_to_weight"] == 0
@@ -135,6 +142,9 @@ def packs(draw: st.DrawFn, engine: str) -> list[MemberConfig]:
         tables = {"normalization": NORMALIZATIONS, "learn_alpha": LEARN_ALPHA, "loss": LOSSES, "input": INPUTS}
         tables |= {"optimizer": OPTIMIZERS}
         common |= {name: draw(st.sampled_from(list(table))) for name, table in tables.items()}
+        if REGIMES[common["regime"]].cell != "none":
+            common |= {"cell": draw(st.sampled_from(list(CELLS))), "scaled_gates": draw(st.booleans())}
+            common |= {"steps": 8, "normalization": "none"}
         own = {"schedule": st.sampled_from(list(SCHEDULES)), "warmup": st.integers(0, 1), "clip": st.floats(0, 1)}
         own |= {"penalized": st.sampled_from(list(PENALIZED)), "epsilon_at": st.sampled_from(list(EPSILON_AT))}
     known = SUPPORTS[engine].fields if engine in SUPPORTS else {"activation": ACTIVATIONS, "penalty": PENALTIES}
@@ -173,10 +183,10 @@ def hold_bits(build: BuildEngine, members: list[MemberConfig], chosen: MemberCon
     assert [numbers(r) for r in together if r.member == chosen] == [numbers(r) for r in alone]
 
     layers = layers_of(members[0], 10)
-    training = Training([initial_state(m, layers, TINY) for m in members], build(members[0], 1))
+    training = training_of([initial_state(m, layers, TINY) for m in members], build(members[0], 1))
     next(record for record in training if record.epoch == min(stop, max(m.epochs for m in members)))
     save_states(training.state(), path)
-    resumed = Training(load_states(path), build(members[0], 2))
+    resumed = training_of(load_states(path), build(members[0], 2))
     assert [numbers(r) for r in resumed if r.epoch > stop] == [numbers(r) for r in together if r.epoch > stop]
 
 
@@ -201,9 +211,9 @@ def test_an_interrupted_epoch_is_delivered_when_it_goes_on(epoch: int, where: st
     """However the evaluation ended: no record is lost, none comes twice, and `state` is that of what is complete."""
     layers = layers_of(BASE, 10)
     members = [replace(BASE, seed=s, epochs=2) for s in range(2)]
-    whole = list(Training([initial_state(m, layers) for m in members], ReferenceEngine(layers, FEW, "cpu", 1)))
+    whole = list(training_of([initial_state(m, layers) for m in members], ReferenceEngine(layers, FEW, "cpu", 1), FEW))
     engine = ReferenceEngine(layers, FEW, "cpu", 1)
-    training = Training([initial_state(m, layers) for m in members], engine)
+    training = training_of([initial_state(m, layers) for m in members], engine, FEW)
     seen = [next(training) for _ in range(2 * epoch)]
     for ends in (KeyboardInterrupt, MemoryError):
         with monkeypatch.context() as patched:
@@ -219,7 +229,7 @@ def test_a_dropped_member_leaves_and_the_others_go_on(build: BuildEngine) -> Non
     members = [replace(BASE, seed=s) for s in range(3)]
     whole = records(build, members, data=FEW)
     layers = layers_of(BASE, 10)
-    training = Training([initial_state(m, layers) for m in members], build(BASE, 1, FEW))
+    training = training_of([initial_state(m, layers) for m in members], build(BASE, 1, FEW), FEW)
     seen = []
     for record in training:
         seen.append(record)
@@ -255,7 +265,7 @@ def test_the_probes_gradient_is_float64_autograds(build: BuildEngine, regime: st
     loss = torch.zeros((), dtype=torch.float64)
     # batch normalization takes them in batches of the member's
     for batch in torch.arange(len(labels)).split(member.batch_size if any(buffer_shapes(layers)) else len(labels)):
-        logits, arguments, _ = forward(layers, member, parameters, alpha, images[batch], buffers, by_batch=True)
+        logits, arguments, *_ = forward(layers, member, parameters, alpha, images[batch], buffers, by_batch=True)
         loss = loss + F.cross_entropy(logits, labels[batch], reduction="sum") / len(labels)
     (expected,) = torch.autograd.grad(loss, parameters)
     error = np.linalg.norm(found.gradient - expected.numpy()) / np.linalg.norm(expected.numpy())

@@ -21,9 +21,11 @@ from trainers.layers import (
     places,
     tensor_shapes,
 )
+from trainers.measurements import MEASUREMENTS
 from trainers.members import CHOICES, FIELDS, NUMBERS, OPTIONAL, WHOLE, EpochRecord, MemberConfig, layers_of
 from trainers.metrics import names
 from trainers.optimizers import OPTIMIZERS
+from trainers.regimes import REGIMES
 from trainers.states import initial_state
 
 
@@ -49,7 +51,7 @@ from trainers.states import initial_state
         ({"epochs": 1.5}, "epochs must be a whole number, but got 1.5"),
         ({"batch_size": True}, "batch_size must be a whole number, but got True"),
         ({"seed": -1}, "seed >= 0 must hold and be finite, but got -1"),
-        ({"data": "mnist"}, "data must be digits, cifar10 or folder:PATH, but got 'mnist'"),
+        ({"data": "mnist"}, "data must be digits, cifar10, folder:PATH, .*, but got 'mnist'"),
         ({"initialization": "normal"}, "init_scale must be given where initialization is 'normal'"),
     ],
 )
@@ -91,21 +93,30 @@ FEW = {
     "channels": 6,
     "dense": 3,
     "units": 9,
+    "steps": 1024,
     "epochs": 5,
     "warmup": 5,
     "batch_size": 40,
 }
 # None where the regime fills it in, or where there is nothing of the kind
 OPEN = ("blocks", "convolutions", "channels", "dense", "units", "normalization", "residual", "convolution")
-OPEN += ("dense_bias", "initialization", "init_scale", *OPTIONAL)
+OPEN += ("dense_bias", "cell", "steps", "scaled_gates", "initialization", "init_scale", "measure", *OPTIONAL)
+
+
+GONE = ("slope", "forget_bias")  # given, and None where there is nothing of the kind
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
     """What a field takes."""
     if name == "data":
         values: st.SearchStrategy[Any] = st.sampled_from(["digits", "cifar10"])
-    elif name in ("residual", "dense_bias"):
+    elif name in ("residual", "dense_bias", "scaled_gates"):
         values = st.booleans()
+    elif name == "measure":
+        general = [name for name, measurement in MEASUREMENTS.items() if not measurement.needs]
+        values = st.lists(st.sampled_from(general), unique=True).map(tuple) if general else st.just(())
+    elif name == "measure_at":
+        values = st.lists(st.integers(0, 100), unique=True).map(tuple)
     elif name in NAMES:
         values = st.sampled_from(NAMES[name])
     elif name in WHOLE:
@@ -124,12 +135,14 @@ def test_any_valid_combination_builds_a_network(fields: dict[str, Any]) -> None:
     if needs and fields.get("init_scale") is None:
         fields["init_scale"] = 0.1
     fields["warmup"] = min(fields.get("warmup", 0), fields.get("epochs", 30))
+    if (fields.get("cell") or REGIMES[fields.get("regime", "combined")].cell) != "none":
+        fields |= {"blocks": 0, "normalization": "none", "steps": 2 ** ((fields.get("steps") or 0) % 11)}
     member = MemberConfig(**fields)
     assert all(getattr(member, name) is not None for name in FIELDS if name not in OPTIONAL)
     assert member == replace(member) and hash(member) == hash(replace(member))
-    assert {name: getattr(member, name) for name, value in fields.items() if value is not None and name != "slope"} == {
-        name: value for name, value in fields.items() if value is not None and name != "slope"
-    }
+    assert {
+        name: getattr(member, name) for name, value in fields.items() if value is not None and name not in GONE
+    } == {name: value for name, value in fields.items() if value is not None and name not in GONE}
     layers = layers_of(member, 10)
     end = 0
     for place in places(layers):
@@ -143,10 +156,12 @@ def test_any_valid_combination_builds_a_network(fields: dict[str, Any]) -> None:
         state = initial_state(member, layers)
         assert len(state.parameters) == end and np.isfinite(state.parameters).all()
         assert len(state.kept) == len(OPTIMIZERS[member.optimizer].state)
-    assert names(layers)[-1] == "seconds" and len(set(names(layers))) == len(names(layers))
+    every = names(layers, member.measure or ())
+    assert every[-1] == "seconds" and len(set(every)) == len(every)
 
 
 WRONG = [("data", "mnist"), ("residual", "no"), ("dense_bias", 1)]
+WRONG += [("measure", ["nonsense"]), ("measure", "jacobian"), ("measure_at", [0, 0]), ("measure_at", [-1])]
 WRONG += [(name, value) for name in CHOICES for value in ("nonsense", 7)]
 WRONG += [(name, value) for name in NUMBERS for value in (-0.1, float("nan"), float("inf"), "1", True)]
 WRONG += [(name, value) for name in WHOLE for value in (-1, 1.5, True, "1")]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.trainers.test_engines import TINY, member_of
+from tests.trainers.test_engines import TINY, member_of, training_of
 from tests.trainers.test_steps import in_doubles
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.layers import NORMALIZATIONS, places
@@ -24,7 +24,6 @@ from trainers.reference import Array, Images, ReferenceEngine, forward
 from trainers.regimes import network
 from trainers.states import initial_state
 from trainers.streams import slope_key, uniform
-from trainers.training import Training
 
 PLAIN = {
     "arctan": torch.arctan,
@@ -295,7 +294,7 @@ def test_what_is_learned_is_recorded(learn_alpha: str, layers: list[str]) -> Non
     fields = {"learn_alpha": learn_alpha, "alpha": 2.0, "activation": "prelu", "scaling": "naive"}
     member = member_of("mlp", units=8, epochs=1, init_scale=0.5, **fields)
     of = layers_of(member, 10)
-    training = Training([initial_state(member, of)], ReferenceEngine(of, TINY, "cpu", 1))
+    training = training_of([initial_state(member, of)], ReferenceEngine(of, TINY, "cpu", 1))
     first, last = training
     (state,) = training.state()
     where = {place.name: place.learned for place in places(of)}
@@ -322,6 +321,7 @@ def test_the_regimes_beyond_the_papers() -> None:
     assert sizes("deep") == [3072 * 32 + 32, *[32 * 32 + 32] * 19, 32 * 10 + 10]
     of_batch = 2 * 16
     assert sizes("resnet") == [27 * 16 + of_batch, *[144 * 16 + of_batch] * 8, 16 * 4 * 4 * 10 + 10]
+    assert sizes("recurrent") == [32 * 96 + 32 * 32 + 32, 32 * 10 + 10]
     # the first one's input has 3 channels, and a pooling's output another size
     residual = [layer.name for layer in network("resnet") if layer.residual]
     assert residual == [f"conv{i}" for i in range(2, 10)]

@@ -11,17 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.trainers.test_engines import member_of, split
+from tests.trainers.test_engines import member_of, split, training_of
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.data.dataset import Dataset, Split
+from trainers.engines import unsupported
 from trainers.lanes import available
 from trainers.lanes.engine import LaneEngine
-from trainers.layers import NORMALIZATIONS, Layer, parameter_count
+from trainers.layers import CELLS, NORMALIZATIONS, Layer, parameter_count
 from trainers.members import CONVOLUTIONS, INPUTS, LEARN_ALPHA, EpochRecord, MemberConfig, layers_of
 from trainers.reference import ReferenceEngine
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state
-from trainers.training import Training
 from trainers.weights import STANDARD, Activation, classes_of, content_of, sequential
 
 DATA = Dataset("few", tuple("abcdefghij"), split(64, 0), split(90, 1), split(110, 2), digest="")
@@ -32,8 +32,10 @@ def trained(engine: str, member: MemberConfig) -> tuple[EpochRecord, MemberState
     """A member's last record, and its state then."""
     if engine == "lanes" and available() is None:
         pytest.skip("the lane engine was not compiled")
+    if reason := unsupported(member, engine):
+        pytest.skip(reason)
     layers = layers_of(member, 10)
-    training = Training([initial_state(member, layers, DATA)], ENGINES[engine](layers, DATA, "cpu", 1))
+    training = training_of([initial_state(member, layers, DATA)], ENGINES[engine](layers, DATA, "cpu", 1), DATA)
     record = [next(training) for _ in range(member.epochs + 1)][-1]
     (state,) = training.state()
     return record, state
@@ -78,6 +80,8 @@ def is_reproduced(record: EpochRecord, state: MemberState) -> nn.Sequential:
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_recorded_accuracy_is_reproduced(engine: str, regime: str, normalization: str) -> None:
+    if normalization != "none" and REGIMES[regime].cell != "none":
+        pytest.skip("a recurrent network is not normalized")
     for residual, learn_alpha in product((False, True), LEARN_ALPHA):
         fields = {"normalization": normalization, "residual": residual, "learn_alpha": learn_alpha}
         member = member_of(regime, epochs=1, alpha=1.5, **fields)
@@ -91,6 +95,32 @@ def test_every_activation(activation: str) -> None:
         model = is_reproduced(*trained("reference", member_of(activation=activation, **fields)))
         standard = alpha == 1 and activation in STANDARD
         assert any(isinstance(m, Activation) for m in model) is not standard
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_every_cell(cell: str, bias: bool) -> None:
+    for scaled_gates, alpha, learn_alpha in product((False, True), (1.0, 2.0), LEARN_ALPHA):
+        fields = {"scaled_gates": scaled_gates, "alpha": alpha, "learn_alpha": learn_alpha, "activation": "prelu"}
+        fields |= {"cell": cell, "dense_bias": bias, "steps": 16, "dense": 1, "units": 6, "epochs": 1}
+        is_reproduced(*trained("reference", member_of("recurrent", **fields)))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_weights_of_a_cell_are_those_of_pytorchs(cell: str) -> None:
+    member = member_of("recurrent", cell=cell, units=5, bias_scale=0.3)
+    content = content_of(initial_state(member, layers_of(member, 10)))
+    model = sequential(content["layers"])
+    model.load_state_dict(content["state_dict"])
+    theirs = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}[cell](96, 5)
+    own = dict(model[0].named_parameters())
+    theirs.load_state_dict(own | {"bias_hh": torch.zeros_like(own["bias_ih"])})
+    images, state = torch.rand(7, 3, 32, 32), None
+    for row in range(32):
+        state = theirs(images[:, :, row].flatten(1), state)
+    assert state is not None
+    last = state[0] if cell == "lstm" else state
+    assert torch.allclose(model[0](images), last, atol=1e-5)
 
 
 @pytest.mark.parametrize("convolution", CONVOLUTIONS)

@@ -85,9 +85,8 @@ class ChartData:
         """All there is to say of each configuration: which it is, what was searched, its results; escaped."""
         values = {o.name: replace(self, records=replace(self.records, objective=o)).values for o in self.objectives}
         texts = {}
-        for configuration, first in zip(
-            self.records.firsts.index.tolist(), self.records.firsts.to_dict("records"), strict=True
-        ):
+        firsts = self.records.firsts[[axis.name for axis in self.records.axes]]
+        for configuration, first in zip(firsts.index.tolist(), firsts.to_dict("records"), strict=True):
             searched = [axis.name for axis in self.records.axes if configuration not in axis.idle]
             parts = [f"{symbol(name)} = {text_of(first[name])}" for name in searched]
             parts += [f"{name} = {number(of.get(configuration))}" for name, of in values.items()]

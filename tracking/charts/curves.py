@@ -42,6 +42,8 @@ def draw(data: ChartData) -> Chart:
     """A panel per metric over one axis of epochs."""
     records = data.records
     chosen, own = records.lines, records.own
+    if "end" not in records.ends:
+        raise NotDrawn("only epoch 0 has been recorded")
     penalized = bool((own["r"] > 0).any())
     wanted = [ACCURACY, records.objective.metric, DATA, *([TOTAL] if penalized else [])]
     metrics = [m for m in dict.fromkeys(wanted) if m in own]

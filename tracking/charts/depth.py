@@ -29,11 +29,6 @@ from tracking.figures.style import NotDrawn
 from tracking.verdict.tables import SHARE, P, number
 
 HEIGHT = 210
-PANELS = (
-    (RATIO, "start", "gradient, first to last layer,<br>before the first step"),
-    (RATIO, "end", "gradient, first to last layer,<br>after the last epoch"),
-    (ACCURACY, "end", "validation accuracy, after the last epoch"),
-)
 
 
 def draw(data: ChartData) -> Chart:
@@ -43,11 +38,13 @@ def draw(data: ChartData) -> Chart:
     if RATIO not in records.frame or ACCURACY not in records.frame:
         raise NotDrawn(f"the records lack {RATIO} or {ACCURACY}")
     alone = depths[~depths.index.isin([n for line in records.depths for n in line.by_depth.values()])]
-    domains, titles, height = panels([title for _, _, title in PANELS], HEIGHT)
+    measured = [(RATIO, at, f"gradient, first to last layer,<br>{when}") for at, when in records.ends.items()]
+    measured += [(ACCURACY, at, f"validation accuracy, {when}") for at, when in [*records.ends.items()][-1:]]
+    domains, titles, height = panels([title for _, _, title in measured], HEIGHT)
     traces: list[Trace] = []
     axes: dict[str, Any] = {}
     ends = {line.label: "" for line in shown}
-    for place, (metric, at, title) in enumerate(PANELS):
+    for place, (metric, at, title) in enumerate(measured):
         log = metric == RATIO
         on, values = {"yaxis": numbered("y", place)}, above_zero if log else numbers
         for line in shown:
@@ -77,7 +74,7 @@ def draw(data: ChartData) -> Chart:
         axis = log_axis(1.0) if log else value_axis(metric)
         axes[axis_key("y", place)] = axis | {"domain": domains[place]}
     low, high = int(depths.min()), int(depths.max())
-    below = {"title": {"text": "layers with parameters (log scale)"}, "anchor": numbered("y", len(PANELS) - 1)}
+    below = {"title": {"text": "layers with parameters (log scale)"}, "anchor": numbered("y", len(measured) - 1)}
     texts = [f"{line.label}, {min(line.by_depth)} to {max(line.by_depth)} layers{ends[line.label]}" for line in shown]
     more = f" The first {MOST} of {len(records.depths)} such lines are shown." if len(records.depths) > MOST else ""
     return Chart(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tracking.charts.chart import Chart, ChartData, Kind, Trace
 from tracking.charts.style import GREY, axis_key, colour, layout, numbered, numbers, panels, wrapped
-from tracking.figures.data import Line, within
+from tracking.figures.data import AFTER, BEFORE, Line, within
 from tracking.figures.style import NotDrawn
 from tracking.verdict.tables import number
 
@@ -23,8 +23,9 @@ MOST_LAYERS = 40
 def draw(data: ChartData) -> Chart:
     """A panel per line. Per layer a thin bar over 90% of the coordinates, a thick one over the middle half."""
     shown = []
+    when = data.records.ends
     for line in data.records.lines:
-        ends = [_quantiles(line, rows) for rows in (line.start, line.end)]
+        ends = [_quantiles(line, rows) for rows in (line.start, line.end)[: len(when)]]
         if len(ends[0]):
             shown.append((line, ends))
     sizes = np.abs(np.concatenate([np.empty(0), *(end.to_numpy().ravel() for _, ends in shown for end in ends)]))
@@ -48,8 +49,10 @@ def draw(data: ChartData) -> Chart:
     texts = []
     layers = max((end.index.tolist() for _, ends in shown for end in ends), key=len)
     for place, (line, ends) in enumerate(shown):
-        for shift, shade, when, end in zip((-0.16, 0.16), (GREY, colour(line)), ("start", "end"), ends, strict=True):
-            traces += [t | {"yaxis": numbered("y", place)} for t in _bars(end, shift, shade, when, unit, place == 0)]
+        looks = [(-0.16, GREY), (0.16, colour(line))] if len(ends) > 1 else [(0.0, colour(line))]
+        for (shift, shade), at_which, end in zip(looks, when, ends, strict=True):
+            bars = _bars(end, shift, shade, at_which, unit, place == 0)
+            traces += [t | {"yaxis": numbered("y", place)} for t in bars]
         y = {"domain": domains[place], "tickvals": at, "ticktext": [f"{mark:.2g}" for mark in marks]}
         axes[axis_key("y", place)] = y | {"automargin": True, "zeroline": True}
         widths = " and ".join(
@@ -71,11 +74,16 @@ def draw(data: ChartData) -> Chart:
         traces,
         layout(height + 30, 1, annotations=titles, **axes),
         "The coordinates of the loss's gradient in each layer: the thin bar is from the 5% to the 95% quantile, the "
-        "thick one from quartile to quartile, the dot the median; each a median over the seeds. Grey is before the "
-        f"first step, colour after the last epoch. The scale is linear below {unit:.2g} and logarithmic above, on both "
+        "thick one from quartile to quartile, the dot the median; each a median over the seeds. "
+        + (
+            "Grey is before the first step, colour after the last epoch. "
+            if len(when) > 1
+            else "They are the initial values'. "
+        )
+        + f"The scale is linear below {unit:.2g} and logarithmic above, on both "
         "sides of 0.",
-        "Bars by layer. From quartile to quartile, first and last layer, at the start, then at the end: "
-        f"{'; '.join(texts)}.",
+        "Bars by layer. From quartile to quartile, first and last layer, "
+        f"{', then '.join(f'at the {at_which}' for at_which in when)}: {'; '.join(texts)}.",
     )
 
 
@@ -121,7 +129,7 @@ def _bars(table: pd.DataFrame, shift: float, shade: str, when: str, unit: float,
         "marker": {"color": "#ffffff", "size": 6, "line": {"color": shade, "width": 1.5}},
         "text": texts,
         "hovertemplate": "%{text}<extra></extra>",
-        "name": {"start": "before the first step", "end": "after the last epoch"}[when],
+        "name": {"start": BEFORE, "end": AFTER}[when],
         "legendgroup": when,
         "showlegend": first,
     }

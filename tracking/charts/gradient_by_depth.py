@@ -17,13 +17,13 @@ HEIGHT = 190
 
 
 def draw(data: ChartData) -> Chart:
-    """For each group that differs in depth alone a panel for the first epoch and one for the last; a line per depth."""
+    """A panel at the start and one at the end per group that differs in depth alone; a line per depth."""
     records = data.records
     if not (shown := records.depths[:MOST]):
         raise NotDrawn("no two complete configurations differ in depth alone")
     depths = sorted({depth for group in shown for depth in group.by_depth})
-    ends = ("before the first step", "after the last epoch")
-    names = [wrapped(f"{group.label}, {when}", 44) for group in shown for when in ends]
+    ends = records.ends
+    names = [wrapped(f"{group.label}, {when}", 44) for group in shown for when in ends.values()]
     domains, titles, height = panels(names, HEIGHT)
     traces: list[Trace] = []
     axes: dict[str, Any] = {}
@@ -34,7 +34,7 @@ def draw(data: ChartData) -> Chart:
             rows = records.rows(configuration)
             layers = [*layers_of(rows.iloc[0])]
             sizes = []
-            for place, epoch in enumerate((0, rows["epoch"].max()), 2 * row):
+            for place, epoch in enumerate((0, rows["epoch"].max())[: len(ends)], len(ends) * row):
                 values = rows.loc[rows["epoch"] == epoch, [f"layer.{layer}.{STATISTIC}" for layer in layers]].apply(
                     within
                 )
@@ -56,7 +56,8 @@ def draw(data: ChartData) -> Chart:
                 )
                 named.add(depth)
                 sizes.append(f"{number(medians.iloc[0], P)} to {number(medians.iloc[-1], P)}")
-            texts.append(f"{group.label}, {depth} layers: at the start {sizes[0]}, at the end {sizes[1]}")
+            of = ", ".join(f"at the {at} {size}" for at, size in zip(ends, sizes, strict=True))
+            texts.append(f"{group.label}, {depth} layers: {of}")
     if all(y is None for trace in traces for y in trace["y"]):
         raise NotDrawn(f"the records have no {STATISTIC} of a layer that is finite and above 0")
     for place, domain in enumerate(domains):

@@ -1,4 +1,7 @@
-"""How large the gradient is in each layer over the epochs: a heat map on a log scale for each line."""
+"""How large the gradient is in each layer over the epochs: a heat map on a log scale for each line.
+
+Of initial values alone, where there are no epochs, a curve for each line.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,23 @@ from typing import Any
 
 import numpy as np
 
+from tracking.charts.bands import Panel, bands_chart
 from tracking.charts.chart import Chart, ChartData, Kind
 from tracking.charts.style import axis_key, layout, numbered, panels, wrapped
-from tracking.figures.data import within
+from tracking.figures.data import BEFORE, within
+from tracking.figures.layers import CAPTION, NOTHING, STATISTIC, profiles, words
 from tracking.figures.style import NotDrawn
 from tracking.verdict.tables import number
 
-STATISTIC = "gradient.data.rms"
 MOST_EPOCHS, MOST_LAYERS = 31, 40  # of a panel
 
 
 def draw(data: ChartData) -> Chart:
     """A panel per line: epochs to the right, layers from the input (top) to the output, the median over the seeds."""
+    if "end" not in data.records.ends:
+        bands = profiles(data.records)
+        panel = Panel("rms of the loss's gradient", BEFORE, bands, log=True)
+        return bands_chart([panel], "layer, from the input on", "layer %{x}: ", CAPTION, words(bands))
     shown = []
     for line in data.records.lines:
         columns = {column: layer for layer, column in line.layers(STATISTIC).items()}
@@ -35,7 +43,7 @@ def draw(data: ChartData) -> Chart:
     cells = np.concatenate([np.empty(0), *(table.to_numpy().ravel() for _, table, _ in shown)])
     positive = cells[np.isfinite(cells) & (cells > 0)]
     if not len(positive):
-        raise NotDrawn(f"the records have no {STATISTIC} of a layer that is finite and above 0")
+        raise NotDrawn(NOTHING)
     low, high = (math.log10(edge) for edge in (positive.min(), positive.max()))
     most = max(len(table) for _, table, _ in shown)
     domains, titles, height = panels([wrapped(line.label, 44) for line, _, _ in shown], 40 + 13 * min(most, 24), gap=26)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracking.charts.chart import Chart, ChartData, Kind, Trace
-from tracking.charts.style import DASHES, colour, layout, numbered, numbers, panels, plain, wrapped
+from tracking.charts.style import DASHES, axis_key, colour, layout, numbered, numbers, panels, plain, wrapped
 from tracking.figures.data import within
 from tracking.figures.style import NotDrawn
 from tracking.verdict.tables import SHARE, number
@@ -13,19 +13,19 @@ HEIGHT = 190
 
 
 def draw(data: ChartData) -> Chart:
-    """Two panels, the first and the last epoch: layers to the right. The output is left out: it has no activation."""
+    """A panel at the start and one at the end: layers to the right. The output is left out: it has no activation."""
     chosen = data.records.lines
     columns = [{k: c for k, c in line.layers("saturated").items() if k != "output"} for line in chosen]
     layers = max(map(list, columns), key=len)
     if not layers:
         raise NotDrawn("the records have no saturation of a layer")
-    when = ("before the first step", "after the last epoch")
-    domains, titles, height = panels([f"saturated units, {text}" for text in when], HEIGHT)
+    when = data.records.ends
+    domains, titles, height = panels([f"saturated units, {text}" for text in when.values()], HEIGHT)
     traces: list[Trace] = []
     ends = []
     for line, of_line in zip(chosen, columns, strict=True):
         shares = []
-        for place, rows in enumerate((line.start, line.end)):
+        for place, rows in enumerate((line.start, line.end)[: len(when)]):
             values = rows[[*of_line.values()]].apply(within)
             means, quartiles = values.mean(skipna=False), values.quantile([0.25, 0.75]).T.to_numpy().tolist()
             traces.append(
@@ -48,20 +48,25 @@ def draw(data: ChartData) -> Chart:
                 }
             )
             shares.append(number(float(rows[[*of_line.values()]].mean().mean()), SHARE))
-        ends.append(f"{line.name} {shares[0]} at the start, {shares[1]} at the end")
+        ends.append(f"{line.name} {', '.join(f'{share} at the {at}' for at, share in zip(when, shares, strict=True))}")
     # Names, where they mean the same layer in every network.
     same = all(layers[: len(of_line)] == list(of_line) for of_line in columns) and len(layers) <= MOST_NAMED
     x = {"tickvals": [*range(1, len(layers) + 1)], "ticktext": layers} if same else {"nticks": 12}
     share = {"tickformat": ".0%", "range": [-0.03, 1.03]}
+    upright = {axis_key("y", place): share | {"domain": domain} for place, domain in enumerate(domains)}
     return Chart(
         traces,
         layout(
             height + 20,
             len(chosen),
             annotations=titles,
-            xaxis={**x, "anchor": "y2", "automargin": True, "title": {"text": "layer, from the input to the output"}},
-            yaxis=share | {"domain": domains[0]},
-            yaxis2=share | {"domain": domains[1]},
+            xaxis={
+                **x,
+                "anchor": numbered("y", len(when) - 1),
+                "automargin": True,
+                "title": {"text": "layer, from the input to the output"},
+            },
+            **upright,
         ),
         "The share of a layer's units (times images) in the flat part of their activation, |f'| < 0.01 sup |f'|: means "
         "over the seeds.",

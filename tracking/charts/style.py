@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib import colormaps
 
-from tracking.figures.data import Line
+from tracking.figures.data import Depths, Line
 from tracking.figures.style import BEST, COLOURS, axis_label
 
 GREY = "#8b949e"  # of what is not an arm and not the best
@@ -50,7 +50,7 @@ def above_zero(values: Iterable[float]) -> list[float | None]:
     return numbers(value if value > 0 else math.nan for value in values)
 
 
-def colour(line: Line) -> str:
+def colour(line: Line | Depths) -> str:
     """Its colour in a chart."""
     return BEST_COLOUR if line.colour == BEST[0] else line.colour
 

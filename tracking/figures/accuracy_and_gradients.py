@@ -26,6 +26,8 @@ def draw(data: FigureData) -> Drawing:
     The gradient with the penalty is left out where no line has a penalty: it is the same.
     """
     chosen = data.lines
+    if "end" not in data.ends:
+        raise NotDrawn("only epoch 0 has been recorded")
     penalized = any((line.rows["r"] > 0).any() for line in chosen)
     panels = [m for m in (ACCURACY, DATA, *([TOTAL] if penalized else [])) if m in data.frame]
     if not panels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,18 +12,27 @@ import pandas as pd
 from tracking.best import best, copies, dominators
 from tracking.figures.style import BEST, DASHES, PALETTE, NotDrawn
 from tracking.results import Outcome, last_epoch, per_seed
-from tracking.tidy import MEMBER, layers_of
+from tracking.tidy import LAYER, MEMBER, STEP, layers_of
 from trainers.objectives import Objective
 from trainers.regimes import NETWORK, REGIMES
 
-NOT_SHOWN = ("engine", "epochs")  # fields of a member that are no part of a label
+NOT_SHOWN = ("engine", "epochs", "measure", "measure_at")  # fields of a member that are no part of a label
 OF_DEPTH = ("blocks", "convolutions", "dense")  # fields that add layers
 # How a label puts a field; the others as `name = value`.
 _SHAPES = {"alpha": "α = {}", "learn_alpha": "α learned by {}", "initialization": "{}"}
-_SHAPES |= dict.fromkeys(("activation", "regime", "optimizer", "convolution"), "{}")
+_SHAPES |= {"recurrent_initialization": "{} recurrent weights"}
+_SHAPES |= dict.fromkeys(("activation", "regime", "optimizer", "convolution", "cell"), "{}")
 _SHAPES |= {name: f"{{}} {name}" for name in ("penalty", "scaling", "normalization", "loss", "schedule", "input")}
 # What a label needs not say.
-_USUAL = {"scaling": "rescaled", "normalization": "none", "learn_alpha": "none", "slope": None, "bias_scale": None}
+_USUAL: Mapping[str, tuple[object, ...]] = {
+    **dict.fromkeys(("normalization", "learn_alpha", "cell"), ("none",)),
+    **dict.fromkeys(("slope", "bias_scale"), (None,)),
+    "scaling": ("rescaled",),
+    "scaled_gates": (False,),
+    "recurrent_initialization": ("same",),
+    "forget_bias": (None, 1.0),
+}
+BEFORE, AFTER = "before the first step", "after the last epoch"
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -55,8 +64,54 @@ class Line:
 
     def layers(self, statistic: str) -> dict[str, str]:
         """The columns of a statistic of its layers, by layer, from the input to the output."""
-        columns = {layer: f"layer.{layer}.{statistic}" for layer in layers_of(self.rows.iloc[0])}
+        columns = {layer: f"{LAYER}{layer}.{statistic}" for layer in layers_of(self.rows.iloc[0])}
         return {layer: column for layer, column in columns.items() if column in self.rows}
+
+    def by_depth(self, statistic: str) -> dict[int, str]:
+        """The same columns by how deep the layer is; 1 is the first."""
+        return dict(enumerate(self.layers(statistic).values(), 1))
+
+    def by_lag(self, statistic: str) -> dict[int, str]:
+        """The columns of a statistic of a recurrent network's steps, by how many steps before the last they are."""
+        begin, end = f"{LAYER}{STEP}", f".{statistic}"
+        names = [c for c in map(str, self.rows) if c.startswith(begin)]
+        lags = {c: c.removeprefix(begin).removesuffix(end) for c in names}
+        columns = {int(lag): c for c, lag in lags.items() if lag.isdecimal() and self.rows[c].notna().any()}
+        return dict(sorted(columns.items()))
+
+    def quartiles(self, columns: Mapping[int, str], epoch: int) -> pd.DataFrame:
+        """`q25`, `q50`, `q75` over the seeds at an epoch: a row per column, by its key. NaN as in `band`."""
+        values = self.rows.loc[self.rows["epoch"] == epoch, [*columns.values()]].set_axis([*columns], axis=1)
+        return over_seeds(values.apply(within))
+
+    def course(self, metric: str) -> pd.DataFrame:
+        """The same of a metric: a row for each epoch at which it was measured."""
+        known = self.rows[self.rows[metric].notna()]
+        values = self.rows.pivot(index="seed", columns="epoch", values=metric)[sorted(known["epoch"].unique())]
+        return over_seeds(values.apply(within))
+
+    def measured(self, columns: Collection[str]) -> list[int]:
+        """The first and the last epoch at which one of these was measured, or the only one, or none."""
+        known = self.rows["epoch"][self.rows.filter(items=[*columns]).notna().any(axis=1)]
+        return sorted({int(known.min()), int(known.max())}) if len(known) else []
+
+
+def over_seeds(values: pd.DataFrame) -> pd.DataFrame:
+    """`q25`, `q50`, `q75` of each column, a row each; NaN where one of its values is."""
+    quartiles = values.quantile([0.25, 0.5, 0.75]).T.set_axis(["q25", "q50", "q75"], axis=1)
+    return quartiles.where(values.notna().all(), axis=0)
+
+
+def moments(lines: Sequence[Line], columns: Callable[[Line], Collection[str]]) -> dict[str, list[tuple[Line, int]]]:
+    """When -> the lines of which something was measured then, each with the epoch: the first time and the last."""
+    ends = [(line, epochs) for line in lines if (epochs := line.measured(columns(line)))]
+    if not ends:
+        return {}
+    first = BEFORE if all(epochs[0] == 0 for _, epochs in ends) else "at the first measured epoch"
+    when = {first: [(line, epochs[0]) for line, epochs in ends]}
+    later = [(line, epochs[1]) for line, epochs in ends if len(epochs) > 1]
+    last = AFTER if all(epoch == line.rows["epoch"].max() for line, epoch in later) else "at the last measured epoch"
+    return when | ({last: later} if later else {})
 
 
 @dataclass(frozen=True)
@@ -111,6 +166,11 @@ class FigureData:
         """The first record of each of these configurations but copies, by number: its fields."""
         firsts = self.own.drop_duplicates("configuration").set_index("configuration").sort_index()
         return firsts.drop(index=[n for n in copies(self.frame, self.outcomes) if n in firsts.index])
+
+    @cached_property
+    def ends(self) -> dict[str, str]:
+        """`start` and `end` in words; the start alone where nothing is trained."""
+        return {"start": BEFORE, "end": AFTER} if (self.frame["epoch"] > 0).any() else {"start": BEFORE}
 
     def rows(self, configuration: int) -> pd.DataFrame:
         """One configuration's records."""
@@ -201,7 +261,8 @@ class FigureData:
         firsts = self.firsts[self.firsts.index.isin(complete)]
         # What was searched may be what an arm is already.
         firsts = firsts.drop_duplicates([f for f in MEMBER if f in firsts and f not in NOT_SHOWN])
-        firsts = firsts.assign(depth=[len(layers_of(member)) for member in firsts.to_dict("records")])
+        members = firsts[["regime", *(f for f in NETWORK if f in firsts)]].to_dict("records")
+        firsts = firsts.assign(depth=[len(layers_of(member)) for member in members])
         if firsts["depth"].nunique() < 2:
             raise NotDrawn("no two complete configurations differ in depth")
         return firsts
@@ -237,7 +298,7 @@ def described(fields: Mapping[str, object]) -> str:
     parts = []
     for name, value in fields.items():
         value = None if value != value else value
-        if name in _USUAL and value == _USUAL[name]:
+        if value in _USUAL.get(name, ()):
             continue
         what = name.replace("_", " ")
         if isinstance(value, bool | np.bool_):

@@ -17,18 +17,15 @@ OTHERS = "#999999"
 
 
 def draw(data: FigureData) -> Drawing:
-    """A panel for each of three measurements: a line for configurations that differ in depth alone, dots for others."""
+    """A panel per measurement: a line for configurations that differ in depth alone, dots for others."""
     depths, shown = data.by_depth["depth"], data.depths[:MOST]
     alone = depths[~depths.index.isin([n for line in data.depths for n in line.by_depth.values()])]
     if RATIO not in data.frame or ACCURACY not in data.frame:
         raise NotDrawn(f"the records lack {RATIO} or {ACCURACY}")
-    panels = (
-        (RATIO, "start", "first to last layer\nbefore the first step"),
-        (RATIO, "end", "first to last layer\nafter the last epoch"),
-        (ACCURACY, "end", "validation accuracy\nafter the last epoch"),
-    )
-    figure = new_figure(6.0 + 0.19 * len(shown))
-    column = figure.subplots(3, 1, sharex=True)
+    panels = [(RATIO, at, f"first to last layer\n{when}") for at, when in data.ends.items()]
+    panels += [(ACCURACY, at, f"validation accuracy\n{when}") for at, when in [*data.ends.items()][-1:]]
+    figure = new_figure(2.0 * len(panels) + 0.19 * len(shown))
+    column = figure.subplots(len(panels), 1, sharex=True)
     ends = {line.label: "" for line in shown}
     for axes, (metric, at, label) in zip(column, panels, strict=True):
         ratio = metric == RATIO

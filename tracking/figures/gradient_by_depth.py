@@ -19,27 +19,28 @@ MOST = 6  # groups
 
 
 def draw(data: FigureData) -> Drawing:
-    """A row of panels, the first and the last epoch, for each group that differs in depth alone; a line per depth."""
+    """A row of panels, at the start and at the end, for each group that differs in depth alone; a line per depth."""
     if not (shown := data.depths[:MOST]):
         raise NotDrawn("no two complete configurations differ in depth alone")
     depths = sorted({depth for group in shown for depth in group.by_depth})
     # Bright yellow on white is not seen.
     norm, colours = LogNorm(depths[0], depths[-1]), ListedColormap(colormaps[COLOURS](np.linspace(0, 0.88, 256)))
     figure = new_figure(1.0 + 1.75 * len(shown))
-    grid = figure.subplots(len(shown), 2, sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(len(shown), len(data.ends), sharex=True, sharey=True, squeeze=False)
     texts, drawn = [], False
     for row, group in zip(grid, shown, strict=True):
         for depth, configuration in group.by_depth.items():
             rows = data.rows(configuration)
             columns = [f"layer.{layer}.{STATISTIC}" for layer in layers_of(rows.iloc[0])]
             ends = []
-            for axes, epoch in zip(row, (0, rows["epoch"].max()), strict=True):
+            for axes, epoch in zip(row, (0, rows["epoch"].max()), strict=False):
                 values = rows.loc[rows["epoch"] == epoch, columns].apply(within)
                 medians = values.median(skipna=False)
                 drawn |= bool((medians > 0).any())
                 axes.plot(range(1, depth + 1), medians.where(medians > 0), color=colours(norm(depth)))
                 ends.append(f"{number(medians.iloc[0], P)} to {number(medians.iloc[-1], P)}")
-            texts.append(f"{group.label}, {depth} layers: at the start {ends[0]}, at the end {ends[1]}")
+            of = ", ".join(f"at the {at} {end}" for at, end in zip(data.ends, ends, strict=True))
+            texts.append(f"{group.label}, {depth} layers: {of}")
     if not drawn:
         raise NotDrawn(f"the records have no {STATISTIC} of a layer that is finite and above 0")
     grid[0, 0].set_yscale("log")
@@ -48,7 +49,7 @@ def draw(data: FigureData) -> Drawing:
         axes.set_title(group.label, loc="left", fontsize=9)
     # In two lines where one would be longer than the figure is high.
     figure.supylabel(f"rms of the loss's gradient{' ' if len(shown) > 1 else chr(10)}in the layer", fontsize=10)
-    for axes, when in zip(grid[-1], ("before the first step", "after the last epoch"), strict=True):
+    for axes, when in zip(grid[-1], data.ends.values(), strict=True):
         axes.set_xlabel(f"layer,\n{when}")
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=grid, location="bottom", shrink=0.8, aspect=40, pad=0.01)
     depth_ticks(bar.ax.xaxis, depths)

@@ -1,10 +1,14 @@
 """How large the gradient is in each layer over the epochs: a heat map on a log scale for each line.
 
+Of initial values alone, where there are no epochs, a curve for each line.
+
 Where it fades from the output towards the input, depth is what makes it vanish; where it is dark everywhere at once,
 saturation is.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,11 +19,18 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
+from tracking.figures.bands import draw_band, log_scale
 from tracking.figures.data import FigureData, Line
-from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, new_figure
-from tracking.verdict.tables import number
+from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, legend_below, new_figure
+from tracking.verdict.tables import P, number
 
 STATISTIC = "gradient.data.rms"
+NOTHING = f"the records have no {STATISTIC} of a layer that is finite and above 0"
+CAPTION = (  # of the curves
+    "The root mean square of the loss's gradient (without the penalty) over the parameters of each layer, from the "
+    "input on, at the initial values. Lines are medians over the seeds, shaded areas the interquartile range; nothing "
+    "is drawn where the gradient is exactly 0 or not finite."
+)
 ZERO_COLOUR = "#ffffff"
 MOST_TICKS = 6  # of the colour bar: of more the numbers may touch
 MOST_NAMED = 20  # layers of a panel
@@ -28,11 +39,13 @@ FAINTEST = 0.005  # of the cells may lie below the scale, so that a few that are
 
 def draw(data: FigureData) -> Drawing:
     """A panel per line: epochs to the right, layers from the input (top) to the output, the median over the seeds."""
+    if "end" not in data.ends:
+        return _curves(data)
     panels = [(line, medians) for line in data.lines if len(medians := _medians(line))]
     cells = np.concatenate([np.empty(0), *(medians.to_numpy().ravel() for _, medians in panels)])
     positive = cells[np.isfinite(cells) & (cells > 0)]
     if not len(positive):
-        raise NotDrawn(f"the records have no {STATISTIC} of a layer that is finite and above 0")
+        raise NotDrawn(NOTHING)
     top, least = float(positive.max()), float(np.quantile(positive, FAINTEST)) / 1.0001
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -67,6 +80,36 @@ def draw(data: FigureData) -> Drawing:
         "0, grey is not finite; what is smaller than the scale has its darkest colour.",
         f"Heat maps of the gradient's size by layer and epoch. {'; '.join(ends)}.",
     )
+
+
+def _curves(data: FigureData) -> Drawing:
+    """Before the first step: layers to the right, the quartiles over the seeds."""
+    bands = profiles(data)
+    figure = new_figure(2.6 + 0.19 * len(bands))
+    axes = figure.subplots()
+    for line, band in bands:
+        draw_band(axes, line, band, log=True)
+    log_scale(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("layer, from the input on")
+    axes.set_ylabel("rms of the loss's gradient\nbefore the first step")
+    legend_below(figure, axes)
+    return Drawing(figure, CAPTION, words(bands))
+
+
+def profiles(data: FigureData) -> list[tuple[Line, pd.DataFrame]]:
+    """The lines, each with the quartiles over the seeds by depth. Raises NotDrawn."""
+    columns = [(line, line.by_depth(STATISTIC)) for line in data.lines]
+    bands = [(line, line.quartiles(of_line, 0)) for line, of_line in columns if of_line]
+    if not any((band["q50"] > 0).any() for _, band in bands):
+        raise NotDrawn(NOTHING)
+    return bands
+
+
+def words(bands: Sequence[tuple[Line, pd.DataFrame]]) -> str:
+    """The alternative text of the curves."""
+    ends = [f"{line.name} {' to '.join(number(band['q50'].iloc[i], P) for i in (0, -1))}" for line, band in bands]
+    return f"Curves of the gradient's size from the first layer to the last: {'; '.join(ends)}."
 
 
 def _medians(line: Line) -> pd.DataFrame:

@@ -14,7 +14,7 @@ MOST_NAMED = 16
 
 
 def draw(data: FigureData) -> Drawing:
-    """Two panels, the first and the last epoch: layers to the right, per line a point and an interquartile bar.
+    """A panel at the start and one at the end: layers to the right, per line a point and an interquartile bar.
 
     The output is left out: it has no activation. Where networks differ, or are deep, layers go by their depth.
     """
@@ -24,13 +24,13 @@ def draw(data: FigureData) -> Drawing:
     by_depth = len(layers) > MOST_NAMED or any(layers[: len(of_line)] != list(of_line) for of_line in columns)
     if not layers:
         raise NotDrawn("the records have no saturation of a layer")
-    figure = new_figure(4.4 + 0.19 * len(chosen))
-    column = figure.subplots(2, 1, sharex=True, sharey=True)
+    figure = new_figure(0.6 + 1.9 * len(data.ends) + 0.19 * len(chosen))
+    column = figure.subplots(len(data.ends), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     ends = []
     for place, (line, of_line) in enumerate(zip(chosen, columns, strict=True)):
         shift = (place - (len(chosen) - 1) / 2) * min(0.1, 0.6 / len(chosen))
         shares = []
-        for axes, rows in zip(column, (line.start, line.end), strict=True):
+        for axes, rows in zip(column, (line.start, line.end), strict=False):
             finite = {layer: c for layer, c in of_line.items() if np.isfinite(rows[c]).all()}
             x = np.array([depth for depth, layer in enumerate(of_line, 1) if layer in finite]) + shift
             values = rows[[*finite.values()]]
@@ -38,22 +38,24 @@ def draw(data: FigureData) -> Drawing:
             axes.plot(x, values.mean(), line.dashes, label=line.label, **style)
             axes.vlines(x, *values.quantile([0.25, 0.75]).to_numpy(), color=line.colour, alpha=0.5, linewidth=2.5)
             shares.append(number(float(rows[[*of_line.values()]].mean().mean()), SHARE))
-        ends.append(f"{line.name} {shares[0]} at the start, {shares[1]} at the end")
-    for axes, title in zip(column, ("before the first step", "after the last epoch"), strict=True):
+        ends.append(
+            f"{line.name} {', '.join(f'{share} at the {at}' for at, share in zip(data.ends, shares, strict=True))}"
+        )
+    for axes, title in zip(column, data.ends.values(), strict=True):
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(percent())
         axes.set_ylabel("saturated units")
         axes.set_title(title, loc="left")
     if by_depth:
-        column[1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        column[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
-        column[1].set_xticks(range(1, len(layers) + 1), layers, rotation=45, ha="right", rotation_mode="anchor")
-    column[1].set_xlabel("layer, from the input to the output")
+        column[-1].set_xticks(range(1, len(layers) + 1), layers, rotation=45, ha="right", rotation_mode="anchor")
+    column[-1].set_xlabel("layer, from the input to the output")
     legend_below(figure, column[0])
     return Drawing(
         figure,
         "The share of a layer's units (times images) in the flat part of their activation, |f'| < 0.01 sup |f'|, "
-        "before the first step and after the last epoch. Points are means over the seeds, bars the interquartile "
+        f"{' and '.join(data.ends.values())}. Points are means over the seeds, bars the interquartile "
         "range.",
         f"Saturated units by layer; on average over the layers {'; '.join(ends)}.",
     )

@@ -44,7 +44,7 @@ def draw(data: FigureData) -> Drawing:
         ranges.append(f"{spoken} {ends}")
     axes.set_yticks(range(len(rows)), [line.name for line in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    is_last = objective.epoch == LAST
+    is_last = objective.epoch == LAST and "end" in data.ends
     axes.set_xlabel(textwrap.fill(axis_label(metric) + " after the last epoch" * is_last, 50), loc="right")
     if metric.endswith("accuracy"):
         axes.xaxis.set_major_formatter(percent(0 if np.ptp(axes.get_xlim()) > 0.1 else 1))

@@ -14,6 +14,7 @@ from tracking import tidy
 from tracking.mirrors.client import Metric
 from tracking.tidy import LAYER
 from tracking.types import Configuration, Epoch, Sweep
+from trainers.measurements import MEASUREMENTS
 from trainers.plugins import among
 
 STATUS = {"running": "RUNNING", "complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
@@ -39,6 +40,9 @@ METRICS = {
     "units/dead": "dead",
     "units/saturated": "saturated",
 }
+# And of what a spec asks for whatever is of the network: jacobian.largest is "jacobian/largest".
+METRICS |= {name.replace(".", "/", 1): name for entry in MEASUREMENTS.values() for name in entry.network}
+MOST = 60  # metrics of a run
 QUARTILES = "accuracy/validation"  # whose quartiles are metrics, too
 BY_LAYER = "gradient.data.rms"
 MOST_LAYERS = 30  # of a deeper network so many, evenly spaced
@@ -117,9 +121,9 @@ def metrics_of(epochs: Sequence[Epoch]) -> list[Metric]:
 
 
 def points(epoch: Epoch) -> list[tuple[str, float]]:
-    """(key, value) of one epoch: at most 60 means over the seeds and quartiles, named as one wants to see them sorted.
+    """(key, value) of one epoch: at most MOST means over the seeds and quartiles, named to be sorted as one reads them.
 
-    Everything else is in the Parquet files.
+    Of what is not measured at this epoch there is none. Everything else is in the Parquet files.
     """
     columns = _columns(epoch.names)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -146,7 +150,8 @@ def _columns(names: tuple[str, ...]) -> dict[str, int]:
     at = {name: place for place, name in enumerate(names)}
     means = {key: at[name] for key, name in METRICS.items() if name in at}
     layers = [name for name in names if name.startswith(LAYER) and name.endswith(f".{BY_LAYER}")]
-    chosen = np.unique(np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int))
+    most = min(len(layers), MOST_LAYERS, MOST - len(means) - 2)  # two quartiles
+    chosen = np.unique(np.linspace(0, len(layers) - 1, most).round().astype(int))
     for i in chosen.tolist():
         layer = layers[i].removeprefix(LAYER).removesuffix(f".{BY_LAYER}")
         means[f"gradient by layer/{i + 1:0{max(2, len(str(len(layers))))}d} {layer}"] = at[layers[i]]
@@ -155,7 +160,9 @@ def _columns(names: tuple[str, ...]) -> dict[str, int]:
 
 def params_of(c: Configuration) -> dict[str, str]:
     """The fields of a configuration's members, and their seeds."""
-    params = {name: str(value) for name, value in c.member.items()} | {"seeds": ", ".join(map(str, c.seeds))}
+    lists = {name: value for name, value in c.member.items() if isinstance(value, list | tuple)} | {"seeds": c.seeds}
+    params = {name: str(value) for name, value in c.member.items()}
+    params |= {name: ", ".join(map(str, value)) for name, value in lists.items()}
     return {name: value[:MOST_IN_PARAM] for name, value in params.items()}
 
 

@@ -98,6 +98,8 @@ def measured(data: FigureData) -> list[Table]:
     except NotDrawn:
         return []
     shown = {f"{head}#": column for head, column in MEASURED.items() if column[0] in data.frame}
+    if "end" not in data.ends:  # what is said of the end would be said of the start again
+        shown = {head: column for head, column in shown.items() if "end" not in head}
     rows = tuple(
         (line.label, *(number(getattr(line, at)[m].mean(skipna=False), shape) for m, at, shape in shown.values()))
         for line in chosen
@@ -117,7 +119,8 @@ def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
     if len(frame):
         seeds = sorted(frame["seed"].unique().tolist())
         rows.append(("seeds", f"{len(seeds)}: {_several(seeds)}"))
-        rows.append(("epochs recorded", f"0 to {int(frame['epoch'].max())}"))
+        last = int(frame["epoch"].max())
+        rows.append(("epochs recorded", f"0 to {last}" if last else "0, the initial values alone"))
         for name in (m for m in MEMBER if m in frame and m not in _COMPARED):
             rows.append((name.replace("_", " "), _several(frame[name].unique().tolist())))
     rows += [(f"sha256 of {data}", digest) for data, digest in sweep.digests.items()]

@@ -43,7 +43,7 @@ def _moments(rows: pd.DataFrame, name: str) -> list[Moment]:
     means = rows.select_dtypes("number").groupby(rows["epoch"]).mean(skipna=False)
     for what in ("saturated", "dead"):
         # The output has no activation: it would only dilute the mean.
-        layers = means.filter(regex=rf"^layer\..*\.{what}$").drop(columns=f"layer.output.{what}", errors="ignore")
+        layers = means.filter(regex=rf"^layer\.[^.]+\.{what}$").drop(columns=f"layer.output.{what}", errors="ignore")
         means[what] = layers.mean(axis=1)
     ends = means.reindex(columns=METRICS).iloc[sorted({0, len(means) - 1})]
     return [

@@ -91,7 +91,8 @@ def _gradients(moments: Sequence[Moment]) -> Table:
             values = [number(getattr(own[place], field), shape) for own in of.values()]
             if any(values) and (place == 0 or last != [0]):
                 rows.append((label, epoch, *values))
-    title = "Means over the seeds (vanished: |g| < 1e-7), before the first step and at the last epoch of each"
+    title = "Means over the seeds (vanished: |g| < 1e-7), before the first step"
+    title += " and at the last epoch of each" * (last != [0])
     return Table(title, ("measured~", "epoch#", *(f"{name}#" for name in names)), tuple(rows))
 
 

@@ -1,4 +1,4 @@
-"""Images to train on, by name: `digits`, `cifar10`, `folder:PATH`; one table of where they come from.
+"""Images to train on, by name: `digits`, `cifar10`, `folder:PATH`, `adding:32`; one table of where they come from.
 
 >>> dataset = load("folder:~/pictures")
 >>> dataset.train.images.shape, dataset.classes
@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainers import plugins
+from trainers.data.sequences import ARGUMENT, TEST, TRAIN, sequences_of
 from trainers.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,12 +40,27 @@ class Source:
     """One kind of data: its loader, as "module:function", and about how many images it has.
 
     Where it `takes_path` it is named `name:PATH`, and both functions are given the path; else they are given nothing.
-    The loader returns a `Dataset` (`trainers.data.dataset.assemble`) or raises DataError.
+    What stands there is no path where `argument` says so. Of sequences `steps`, which is given the same, says how many
+    steps they have, or raises DataError. The loader returns a `Dataset` (`trainers.data.dataset.assemble`) or raises
+    DataError.
     """
 
     loader: str
     images: Callable[..., Images]
     takes_path: bool = False
+    argument: str = "PATH"
+    steps: Callable[[str], int] | None = None
+
+
+def _made(loader: str) -> Source:
+    """A source of sequences that are made, each of ten classes."""
+    return Source(
+        loader,
+        lambda _: Images(TRAIN - TRAIN // 10, TRAIN // 10, TEST, 10),
+        takes_path=True,
+        argument=ARGUMENT,
+        steps=lambda argument: sequences_of(argument).steps,
+    )
 
 
 def _count_folder(path: str) -> Images:
@@ -57,6 +73,8 @@ DATA: Mapping[str, Source] = {
     "digits": Source("trainers.data.digits:load_digits", lambda: Images(1295, 143, 359, 10)),
     "cifar10": Source("trainers.data.cifar10:load_cifar10", lambda: Images(45000, 5000, 10000, 10)),
     "folder": Source("trainers.data.folder:load_folder", _count_folder, takes_path=True),
+    "adding": _made("trainers.data.adding:load_adding"),
+    "copy": _made("trainers.data.copy:load_copy"),
 }
 DATA = plugins.extended(DATA, "gradsweep.data", Source)
 
@@ -74,7 +92,7 @@ def say(line: str) -> None:
 def names() -> str:
     """What data can be, in words."""
     known = plugins.unloaded(DATA).items()
-    *most, last = (f"{name}:PATH" if isinstance(s, Source) and s.takes_path else name for name, s in known)
+    *most, last = (f"{name}:{s.argument}" if isinstance(s, Source) and s.takes_path else name for name, s in known)
     return f"{', '.join(most)} or {last}"
 
 
@@ -85,6 +103,15 @@ def source_of(name: str) -> tuple[Source, list[str]]:
     if source is None or source.takes_path != bool(colon):
         raise DataError(f"data must be {names()}, but got {name!r}")
     return source, [path] if source.takes_path else []
+
+
+def steps_of(name: str) -> int | None:
+    """How many steps the sequences of that name have, None for images; raises DataError for an unknown name."""
+    source, arguments = source_of(name)
+    try:
+        return source.steps(*arguments) if source.steps else None
+    except DataError as error:
+        raise DataError(f"data {name!r}: {error}") from None
 
 
 def images_of(name: str) -> Images:

@@ -267,6 +267,12 @@ Scaled hyperbolic(double inner) {
     return f;
 }
 
+/* The logistic function, of gates; at alpha 1, or scaled as f is. */
+Scaled logistic(const Scaled *f, int scaled_as_f) {
+    Choices choices = {.activation = SIGMOID, .scaling = f->rescaled ? RESCALED : NAIVE};
+    return scaled(&choices, &(Numbers){0}, scaled_as_f ? f->alpha : 1.0, 0.0);
+}
+
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit) {
     vec low = all(f->low), high = all(f->high), from = all(f->from), to = all(f->to), inner = all((float)f->signed_inner);
     int64_t often = 0;

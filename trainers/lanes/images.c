@@ -56,21 +56,29 @@ void gather(Workspace *w, const Call *call, const int64_t *order, int count) {
         w->labels[l] = (int)call->labels[which];
     }
     w->valid = count;
-    size_t offset = 0, pitch = n->width + 2;
+    const Layer *first = &n->layers[0];
+    /* a recurrent network's rows are the pixels of a step, or 16 of several steps, which are shared out */
+    int sequence = first->kind == RECURRENT, pixels = n->height * n->width, piece = sequence ? pixels / first->steps : 0;
+    int shared = piece && piece < 16 && 16 % piece == 0 && pixels % 16 == 0;
+    int width = shared ? 16 : sequence ? piece : n->width, rows = sequence ? pixels / width : n->height;
+    size_t offset = 0, pitch = width + 2, of_step = padded(first->in);
     for (int c = 0; c < n->channels; c++)
-        for (int y = 0; y < n->height; y++) {
+        for (int y = 0; y < rows; y++) {
             vec *row = w->memory + (n->bordered ? ((size_t)(y + 1) * n->channels + c) * pitch + 1 : offset);
+            if (sequence) row = shared ? w->scratch : w->memory + y * of_step + (size_t)c * piece;
             int x = 0;
 #if defined(__SSE2__)
-            for (; x + 16 <= n->width; x += 16) sixteen(from, offset + x, row + x);
+            for (; x + 16 <= width; x += 16) sixteen(from, offset + x, row + x);
 #endif
-            for (; x < n->width; x++) {
+            for (; x < width; x++) {
                 vec v;
                 for (int l = 0; l < LANES; l++) v[l] = from[l][offset + x];
                 row[x] = scale(v);
             }
-            for (x = 0; call->channel_scales && x < n->width; x++)
+            for (x = 0; call->channel_scales && x < width; x++)
                 row[x] = fma_(row[x], all(call->channel_scales[2 * c]), all(call->channel_scales[2 * c + 1]));
-            offset += n->width;
+            for (x = 0; shared && x < width; x += piece)
+                memcpy(w->memory + (y * width + x) / piece * of_step + (size_t)c * piece, row + x, sizeof(vec) * piece);
+            offset += width;
         }
 }

@@ -106,7 +106,8 @@ def refusal(layers: tuple[Layer, ...], image: tuple[int, ...]) -> str | None:
         return "the last layer must be a dense one without activation"
     return (
         f"layer {layers[wrong - 1].name}: the lane kernels run at most 128 layers, images of 64 channels and 4,096 "
-        "pixels, convolutions of 64 channels, each pooled once at most, then dense layers of 1,024 units"
+        "pixels, convolutions of 64 channels, each pooled once at most, or a recurrent layer of 1,024 units with "
+        "1,048,576 gates in all its steps, without batch normalization behind it; then dense layers of 1,024 units"
     )
 
 

@@ -35,7 +35,7 @@ INLINE void add_products(int rows, int columns, const float *a, size_t row, size
 static int rows_of_block(int left) { return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
 INLINE void block(int rows, int columns, const float *a, size_t row, size_t step, const vec *const *in, int depth,
-                  const float *bias, int first, vec *const *out) {
+                  const float *bias, int add, vec *const *out) {
     vec sums[ROWS][COLUMNS];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
@@ -46,12 +46,12 @@ INLINE void block(int rows, int columns, const float *a, size_t row, size_t step
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int c = 0; c < columns; c++)
-            out[c][r] = (first ? all(bias ? bias[r] : 0.0f) : out[c][r]) + sums[r][c];
+            out[c][r] = (add ? out[c][r] : all(bias ? bias[r] : 0.0f)) + sums[r][c];
 }
 
-/* out[c][r] = bias[r] + sum over k of a[r * row + k * step] * in[c][k]; at most COLUMNS columns. */
+/* out[c][r] = bias[r] + sum over k of a[r * row + k * step] * in[c][k], or that is added; at most COLUMNS columns. */
 void products(const float *a, size_t row, size_t step, int rows, int depth, const vec *const *in, const float *bias,
-              vec *const *out, int columns) {
+              vec *const *out, int columns, int add) {
     int most = step == 1 ? DEPTH : DEPTH_BACK; /* weights from as many rows, whose lines have to stay, too */
     for (int k = 0; k < depth; k += most) {
         int deep = depth - k < most ? depth - k : most, size;
@@ -62,7 +62,7 @@ void products(const float *a, size_t row, size_t step, int rows, int depth, cons
             switch (SIZE(size, columns)) {
 #define CASE(rows, columns) \
     case SIZE(rows, columns): \
-        block(rows, columns, a + r * row + k * step, row, step, from, deep, bias ? bias + r : NULL, !k, to); \
+        block(rows, columns, a + r * row + k * step, row, step, from, deep, bias ? bias + r : NULL, add || k, to); \
         break;
                 EACH_BLOCK(CASE)
 #undef CASE

@@ -16,7 +16,7 @@ void prepare(Workspace *w, const float *parameters, int backward) {
     const Network *n = w->network;
     for (int i = 0; i < n->count; i++) {
         const Layer *l = &n->layers[i];
-        if (l->kind == DENSE) break;
+        if (!convolutional(l)) break;
         const float *weights = parameters + l->parameters;
         if (l->kind == SEPARABLE) {
             float *full = w->weights + n->factors;
@@ -194,7 +194,7 @@ static void convolution(Workspace *w, int index, const Pass *p) {
 static const vec *flat_input(Workspace *w, int index) {
     const Network *n = w->network;
     const Layer *l = &n->layers[index];
-    if (!index || l[-1].kind == DENSE) return w->memory + l->input;
+    if (!index || !convolutional(l - 1)) return w->memory + l->input;
     int height = l->height, width = l->width, channels = l->in / (height * width);
     vec *flat = l->large ? w->memory + l->input : w->scratch + n->rows;
     for (int c = 0; c < channels; c++)
@@ -217,7 +217,7 @@ static void dense_products(Workspace *w, int groups, int index, const Pass *p) {
             out[c] = w[g + c].memory + (l->normalization ? l->z : l->value);
         }
         if (l->large)
-            products(weights, l->in, 1, l->out, l->in, in, bias, out, columns);
+            products(weights, l->in, 1, l->out, l->in, in, bias, out, columns, 0);
         else
             dense(in[0], l->in, weights, bias, out[0], l->out);
     }
@@ -243,15 +243,16 @@ static void begin(Workspace *w, int groups, int index, const Pass *p) {
     const Layer *l = &w->network->layers[index];
     if (l->kind == DENSE) dense_products(w, groups, index, p);
     for (int g = 0; g < groups; g++) {
-        if (l->kind != DENSE && l->normalization) convolve(w + g, l, p);
+        if (convolutional(l) && l->normalization) convolve(w + g, l, p);
         if (l->kind == DENSE && l->meets) leave_units(w + g, l);
     }
 }
 
 /* From there to its values. */
 static void finish(Workspace *w, int groups, int index, const Pass *p) {
-    for (int g = 0; g < groups; g++)
-        w->network->layers[index].kind == DENSE ? dense_values(w + g, index, p) : convolution(w + g, index, p);
+    int kind = w->network->layers[index].kind;
+    void (*values)(Workspace *, int, const Pass *) = kind == DENSE ? dense_values : kind == RECURRENT ? recurrent : convolution;
+    for (int g = 0; g < groups; g++) values(w + g, index, p);
 }
 
 /* Through a segment, so many groups: all of them through each layer where that is a whole one, else one after the other.
@@ -269,31 +270,6 @@ void forward(Workspace *w, int groups, const Segment *segment, const Pass *p) {
         if (tail && !n->layers[segment->end].whole) begin(w + g, many, segment->end, p);
     }
     if (tail && n->layers[segment->end].whole) begin(w, groups, segment->end, p);
-}
-
-/* The sum of products. */
-INLINE float dot(const vec *a, const vec *b, size_t count) {
-    vec s[4]; /* enough of them to hide the latency */
-    size_t x = 0;
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++) s[k] = all(0.0f);
-    for (; x + 4 <= count; x += 4)
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; k++) s[k] = fma_(a[x + k], b[x + k], s[k]);
-    for (; x < count; x++) s[0] = fma_(a[x], b[x], s[0]);
-    return sum((s[0] + s[1]) + (s[2] + s[3]));
-}
-
-/* Turns the slopes of so many of a layer's values, from `at` on, into the gradient by their z, given that by them. That is
- * also what the layer's activation learns by, and what a residual layer's input needs. */
-INLINE void through(Workspace *w, const Layer *l, size_t at, const vec *by_value, size_t count) {
-    vec *slope = w->memory + l->slope + at;
-    const size_t nowhere = (size_t)NOWHERE;
-    if (l->alpha.flat != nowhere) w->gradient[l->alpha.own] += dot(w->memory + l->by_alpha + at, by_value, count);
-    if (l->below_0.flat != nowhere) w->gradient[l->below_0.own] += dot(w->memory + l->by_below_0 + at, by_value, count);
-    vec *kept = w->memory + l->through + at;
-    if (l->residual && kept != by_value) memcpy(kept, by_value, sizeof(vec) * count);
-    for (size_t x = 0; x < count; x++) slope[x] *= by_value[x];
 }
 
 /* Turns the slope of row y of a convolution's output into the gradient by z, given the gradient by that row. */
@@ -378,7 +354,9 @@ static void convolution_back(Workspace *w, int index, const float *parameters) {
 static void pass_back(Workspace *w, int index, vec *back) {
     const Layer *l = &w->network->layers[index], *before = l - 1;
     if (l->residual) add(back, w->memory + l->through, l->in);
-    if (before->kind == DENSE)
+    if (before->kind == RECURRENT)
+        memcpy(w->memory + before->through, back, sizeof(vec) * before->out);
+    else if (before->kind == DENSE)
         through(w, before, 0, back, before->out);
     else
         for (int y = 0; y < l->height; y++)
@@ -407,7 +385,7 @@ static void large_back(Workspace *w, int groups, int index, const float *paramet
             by_z[c] = w[g + c].memory + l->slope;
             back[c] = w->scratch + w->network->rows + (size_t)c * l->in;
         }
-        products(parameters + l->parameters, 1, l->in, l->in, l->out, by_z, NULL, back, columns);
+        products(parameters + l->parameters, 1, l->in, l->in, l->out, by_z, NULL, back, columns, 0);
         for (int c = 0; c < columns; c++) pass_back(w + g + c, index, back[c]);
     }
 }
@@ -442,7 +420,8 @@ static void back(Workspace *w, int groups, int index, const Pass *p) {
     if (l->large) large_back(w, groups, index, p->parameters);
     for (Workspace *end = w + groups; w < end; w++) {
         float *gradient = w->gradient + l->own;
-        if (l->kind != DENSE) convolution_back(w, index, p->parameters);
+        if (convolutional(l)) convolution_back(w, index, p->parameters);
+        else if (l->kind == RECURRENT) recurrent_back(w, index, p);
         else if (!l->large) small_back(w, index, p->parameters);
         else if (!l->whole) weights_gradient(&w, 1, index, 0, l->out, 0, gradient);
         if (l->large && !l->whole && l->bias) bias_gradient(&w, 1, index, 0, gradient + (l->biases - l->parameters));

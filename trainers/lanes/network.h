@@ -16,6 +16,7 @@ enum { MOST_LAYERS = 128, MOST_CHANNELS = 64, MOST_UNITS = 1024, MOST_PIXELS = 4
 enum { MOST_SMALL = 512 };        /* weights of a dense layer that runs in a simple way, group by group (dense.c) */
 enum { MOST_IN_ONE_GO = 1 << 16 }; /* weights of all larger ones, behind convolutions, that are still in one segment */
 enum { MOST_KEPT = 32 };           /* groups that are summed up in one go */
+enum { MOST_GATES = 1 << 20 };     /* z of a recurrent layer, in all its steps: it keeps three times as many vectors */
 enum { LINE = 16 };                /* floats in a line of the cache */
 enum { COLUMNS = 2 };              /* groups, or vectors of inputs, in a block of matrices.c */
 
@@ -26,14 +27,16 @@ typedef struct {
 enum { NOWHERE = -1 };
 
 typedef struct {
-    int kind;          /* PLAIN, SEPARABLE or DENSE: a pooling is part of the convolution before it */
+    int kind;          /* PLAIN, SEPARABLE, DENSE or RECURRENT: a pooling is part of the convolution before it */
     int pooled, bias, activated;
     int large; /* a dense layer for matrices.c, */
     int whole; /*   whose gradient is summed over all groups of a batch, not kept for each */
     int normalization, residual;
     int meets; /* whether it is normalized by the statistics of a batch, for which its groups have to meet */
     int picks; /* whether it is pooled and normalized by statistics: then the way back has what won in place of all z */
-    int in, out;       /* channels, or units */
+    int cell, steps, scaled_gates; /* of a recurrent layer; */
+    int gates, activations; /*   z of a step, and what is activated in it */
+    int in, out;       /* channels, or units; what a step of a recurrent layer reads, and its units */
     int height, width; /* of its input; 1 and 1 after a dense layer */
     int rows, columns; /* of its output, before the pooling; 1 and 1 of a dense layer */
     int function;      /* which of the network's functions it has */
@@ -50,11 +53,12 @@ typedef struct {
     size_t slope;      /*   its derivative by z, which on the way back becomes the gradient by z; */
     size_t choice;     /*   which of four was the largest (pooled layers); */
     size_t gradient;   /*   the gradient by z before the pooling (pooled layers); */
-    size_t z;          /*   what is normalized, */
+    size_t z;          /*   what is normalized, or what a recurrent layer activates; */
     size_t winner;     /*   and of it what won in its pool (where it picks), */
     size_t mean;       /*   its mean, of the layer or of each channel, */
     size_t inverse;    /*   and 1 / its deviation; */
-    size_t through;    /*   the gradient by its value (residual layers), which takes a convolution's value's place; */
+    size_t through;    /*   the gradient by its value (residual and recurrent layers), in a convolution's value's place; */
+    size_t hidden, inner; /* a recurrent layer's h of all steps, and its c (an lstm) or U_n h (a gru); */
     size_t by_alpha, by_below_0; /* derivatives of its value */
     size_t buffers;    /* where its running statistics begin: the channels' means, then their variances */
     size_t partials;   /* where a group leaves its sums for those of a batch (normalization.c) */
@@ -154,6 +158,36 @@ INLINE vec *row_at(vec *output, const Layer *l, int channel, int y) {
     return output + ((size_t)(y + 1) * l->out + channel) * (l->width + 2) + 1;
 }
 
+/* Dense and recurrent layers read whole blocks of LANES by COLUMNS * LANES (matrices.c). */
+INLINE size_t padded(int units) { return ((size_t)units + LANES - 1) / LANES * LANES; }
+
+INLINE int convolutional(const Layer *l) { return l->kind == PLAIN || l->kind == SEPARABLE; }
+
+/* The sum of products. */
+INLINE float dot(const vec *a, const vec *b, size_t count) {
+    vec s[4]; /* enough of them to hide the latency */
+    size_t x = 0;
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) s[k] = all(0.0f);
+    for (; x + 4 <= count; x += 4)
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) s[k] = fma_(a[x + k], b[x + k], s[k]);
+    for (; x < count; x++) s[0] = fma_(a[x], b[x], s[0]);
+    return sum((s[0] + s[1]) + (s[2] + s[3]));
+}
+
+/* Turns the slopes of so many of a layer's values, from `at` on, into the gradient by their z, given that by them. That is
+ * also what the layer's activation learns by, and what a residual layer's input needs. */
+INLINE void through(Workspace *w, const Layer *l, size_t at, const vec *by_value, size_t count) {
+    vec *slope = w->memory + l->slope + at;
+    const size_t nowhere = (size_t)NOWHERE;
+    if (l->alpha.flat != nowhere) w->gradient[l->alpha.own] += dot(w->memory + l->by_alpha + at, by_value, count);
+    if (l->below_0.flat != nowhere) w->gradient[l->below_0.own] += dot(w->memory + l->by_below_0 + at, by_value, count);
+    vec *kept = w->memory + l->through + at;
+    if (l->residual && kept != by_value) memcpy(kept, by_value, sizeof(vec) * count);
+    for (size_t x = 0; x < count; x++) slope[x] *= by_value[x];
+}
+
 /* threads.c */
 typedef struct {
     int waiting, round;
@@ -179,6 +213,7 @@ void gather(Workspace *w, const Call *call, const int64_t *order, int count);
 Scaled scaled(const Choices *choices, const Numbers *numbers, double alpha, double below_0);
 void activate(const Scaled *f, const vec *z, const vec *drawn, Activated to, size_t count);
 Scaled hyperbolic(double inner);
+Scaled logistic(const Scaled *f, int scaled_as_f);
 uint32_t layer_of_draw(uint32_t key, int64_t step, int depth);
 void draw(uint32_t of_layer, uint32_t first, uint32_t units, uint32_t unit, vec *slopes, size_t count);
 void count_saturated(const Scaled *f, const vec *z, size_t count, Saturation *s, int layer, size_t unit);
@@ -212,10 +247,14 @@ void score(int loss, const vec *outputs, int classes, const int *labels, int val
 
 /* matrices.c */
 void products(const float *a, size_t row, size_t step, int rows, int depth, const vec *const *in, const float *bias,
-              vec *const *out, int columns);
+              vec *const *out, int columns, int add);
 void turn(vec *in, int inputs);
 void weight_products(const vec *const *by_z, const vec *const *in, int groups, int unit, int units, int inputs, int add,
                      float *gradient);
+
+/* recurrent.c */
+void recurrent(Workspace *w, int layer, const Pass *p);
+void recurrent_back(Workspace *w, int layer, const Pass *p);
 
 /* optimizer.c */
 Step step_of(const Choices *choices, const Numbers *numbers, int64_t number, double rate);

@@ -10,9 +10,6 @@ static size_t take(size_t *counter, size_t count) {
     return at;
 }
 
-/* Dense layers read whole blocks of LANES by COLUMNS * LANES (matrices.c). */
-static size_t blocks(int units) { return ((size_t)units + LANES - 1) / LANES * LANES; }
-
 static size_t bordered(int channels, int height, int width) { return (size_t)channels * (height + 2) * (width + 2); }
 
 /* Where a parameter that this layer, or one before it, learns is in a group's own gradient. */
@@ -34,7 +31,7 @@ static void divide(Network *n, const Call *call) {
         l->large = l->kind == DENSE && (size_t)l->in * l->out > MOST_SMALL;
         weights += l->large ? (size_t)l->in * l->out : 0;
     }
-    int in_one_go = n->bordered && weights <= MOST_IN_ONE_GO, large = 0;
+    int in_one_go = n->layers[0].kind == RECURRENT || (n->bordered && weights <= MOST_IN_ONE_GO), large = 0;
     for (int i = 0; i < n->count; i++) {
         Layer *l = &n->layers[i];
         large |= l->whole = l->large && !in_one_go;
@@ -71,10 +68,25 @@ static void learn(Network *n, Layer *l, const Row *row) {
     n->learns |= learns;
 }
 
+/* A recurrent layer's sizes; 0 where its steps don't divide the pixels, or are too many. */
+static int begin_recurrence(Layer *l, const Row *row) {
+    static const int gates[] = {[RNN] = 1, [LSTM] = 4, [GRU] = 3}, activations[] = {[LSTM] = 5, [GRU] = 3};
+    int pixels = l->height * l->width;
+    if (row->cell < 0 || row->cell >= CELL_COUNT || row->steps < 1 || pixels % row->steps) return 0;
+    if (!l->activated || l->normalization || l->residual) return 0;
+    l->cell = row->cell;
+    l->steps = row->steps;
+    l->scaled_gates = row->scaled_gates;
+    l->in *= pixels / l->steps;
+    l->gates = gates[l->cell] * l->out;
+    l->activations = l->cell == RNN ? (int)padded(l->out) : activations[l->cell] * l->out;
+    return (size_t)l->steps * l->gates <= MOST_GATES;
+}
+
 /* The table has a row a layer. Returns 0, or the number of the first row (from 1) that
  * the kernels can't run; rows + 1 where the last one is no output layer. */
 int plan(Network *n, const Call *call) {
-    size_t widest = 0, most_weights = 0;
+    size_t widest = 16, most_weights = 0; /* a run of pixels (images.c) */
     int rows = (int)call->rows, channels = (int)call->channels, height = (int)call->height, width = (int)call->width;
     *n = (Network){.channels = channels, .height = height, .width = width};
     if (channels > MOST_CHANNELS || (int64_t)height * width > MOST_PIXELS) return 1;
@@ -89,21 +101,26 @@ int plan(Network *n, const Call *call) {
             width /= 2;
             continue;
         }
-        if (kind != PLAIN && kind != SEPARABLE && kind != DENSE) return row + 1;
+        if (kind != PLAIN && kind != SEPARABLE && kind != DENSE && kind != RECURRENT) return row + 1;
         if (n->count++ == MOST_LAYERS || out < 1 || (before && !before->activated)) return row + 1;
-        if (kind == DENSE ? out > MOST_UNITS : out > MOST_CHANNELS || (before && before->kind == DENSE)) return row + 1;
+        int image = !before || convolutional(before), flat = kind == DENSE || kind == RECURRENT;
+        if (flat ? out > MOST_UNITS : out > MOST_CHANNELS || !image) return row + 1;
         *l = (Layer){.kind = kind, .in = channels, .out = out, .height = height, .width = width};
         l->bias = given->bias;
         l->activated = given->activated;
         l->normalization = given->normalization;
         l->residual = given->residual;
-        l->rows = kind == DENSE ? 1 : height;
-        l->columns = kind == DENSE ? 1 : width;
-        int flat = before && before->kind == DENSE;
-        if (l->residual && (!l->activated || out != channels || (kind == DENSE && !flat))) return row + 1;
+        l->rows = flat ? 1 : height;
+        l->columns = flat ? 1 : width;
+        if (l->residual && (!l->activated || out != channels || (kind == DENSE && image))) return row + 1;
         l->parameters = n->parameters;
         l->units = n->units;
-        if (kind == DENSE) {
+        if (kind == RECURRENT) {
+            if (before || !begin_recurrence(l, given)) return row + 1;
+            height = width = 1;
+            n->parameters += (size_t)l->gates * (l->in + out);
+            n->units += (size_t)l->steps * out;
+        } else if (kind == DENSE) {
             l->in *= height * width;
             height = width = 1;
             n->parameters += (size_t)l->in * out;
@@ -114,27 +131,37 @@ int plan(Network *n, const Call *call) {
             n->units += (size_t)out * height * width;
         }
         l->biases = n->parameters;
-        n->parameters += l->bias ? out : 0;
+        n->parameters += !l->bias ? 0 : kind == RECURRENT ? l->gates : out;
         learn(n, l, given);
+        if (l->normalization == BATCH_NORMALIZATION && n->layers[0].kind == RECURRENT) return row + 1;
         channels = out;
     }
     Layer *last = &n->layers[n->count - 1];
     if (!n->count || last->kind != DENSE || last->activated || call->table[rows - 1].kind != DENSE) return rows + 1;
     n->classes = last->out;
-    n->bordered = n->layers[0].kind != DENSE;
+    Layer *first = &n->layers[0];
+    n->bordered = convolutional(first);
     divide(n, call);
-    take(&n->vectors, n->bordered ? bordered(n->channels, n->height, n->width) : blocks(n->layers[0].in));
+    size_t sequence = first->kind == RECURRENT ? first->steps : 1;
+    take(&n->vectors, n->bordered ? bordered(n->channels, n->height, n->width) : sequence * padded(first->in));
 
     for (int i = 0; i < n->count; i++) {
         Layer *l = &n->layers[i];
         int half = l->pooled ? 2 : 1;
-        size_t after = l->kind == DENSE ? blocks(l->out) : bordered(l->out, l->height / half, l->width / half);
+        size_t after = convolutional(l) ? bordered(l->out, l->height / half, l->width / half) : padded(l->out);
         l->input = i ? l[-1].value : 0;
-        if (i && l->large && l[-1].kind != DENSE) l->input = take(&n->vectors, blocks(l->in));
+        if (i && l->large && convolutional(l - 1)) l->input = take(&n->vectors, padded(l->in));
+        if (l->kind == RECURRENT) l->hidden = take(&n->vectors, l->steps * after) + after; /* behind zeros; `value` is the last */
         l->value = take(&n->vectors, after);
+        if (l->kind == RECURRENT) {
+            l->through = take(&n->vectors, after);
+            l->inner = take(&n->vectors, l->cell == RNN ? 0 : (size_t)(l->steps + 1) * l->out) + l->out;
+            after = (size_t)l->steps * l->activations;
+            l->z = l->cell == RNN ? l->hidden : take(&n->vectors, after);
+        }
         l->slope = take(&n->vectors, after);
         if (l->pooled) l->choice = take(&n->vectors, after);
-        size_t whole = l->kind == DENSE ? blocks(l->out) : bordered(l->out, l->height, l->width);
+        size_t whole = l->kind == DENSE ? padded(l->out) : bordered(l->out, l->height, l->width);
         if (l->normalization) l->z = take(&n->vectors, whole);
         l->picks = l->pooled && (l->normalization == BATCH_NORMALIZATION || l->normalization == LAYER_NORMALIZATION);
         if (l->picks) l->winner = take(&n->vectors, after);
@@ -144,8 +171,9 @@ int plan(Network *n, const Call *call) {
         if (l->residual) l->through = l->kind == DENSE ? take(&n->vectors, after) : l->value;
         if (l->alpha.flat != (size_t)NOWHERE) l->by_alpha = take(&n->vectors, after);
         if (l->below_0.flat != (size_t)NOWHERE) l->by_below_0 = take(&n->vectors, after);
-        if (l->kind == DENSE) {
+        if (!convolutional(l)) {
             size_t most = l->in > l->out ? l->in : l->out;
+            if (most < (size_t)l->activations) most = l->activations;
             widest = widest < most ? most : widest;
             continue;
         }

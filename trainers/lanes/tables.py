@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trainers.activations import ABOVE_ZERO, ACTIVATIONS, RANDOM_SLOPES, SATURATED_BELOW
-from trainers.layers import Layer, normalization
+from trainers.layers import CELLS, Layer, Recurrent, normalization
 from trainers.optimizers import BETA1, BETA2, DECAY, MOMENTUM
 from trainers.support import Support
 
@@ -35,27 +35,35 @@ SUPPORT = Support(
         "schedule": ("constant", "cosine", "linear"),
         "input": ("unit", "bytes", "standardized"),
     },
-    layers=("convolution", "pooling", "dense"),
+    layers=("convolution", "pooling", "dense", "recurrent"),
     normalizations=("none", "batch", "layer", "dynamic_tanh"),
     residual=True,
     every=("slope", "epsilon", "clip", "warmup"),
 )
 
 # How the kernels read a layer: its kind, outputs, and whether it has a bias; and what is common to all kinds.
-PLAIN, SEPARABLE, POOLING, DENSE = range(4)
+KINDS = ("PLAIN", "SEPARABLE", "POOLING", "DENSE", "RECURRENT")
+PLAIN, SEPARABLE, POOLING, DENSE, RECURRENT = range(len(KINDS))
 ROWS: dict[str, Callable[[Any], tuple[int, int, int]]] = {
     "convolution": lambda layer: (SEPARABLE if layer.separable else PLAIN, layer.channels, layer.bias),
     "pooling": lambda layer: (POOLING, 0, 0),
     "dense": lambda layer: (DENSE, layer.units, layer.bias),
+    "recurrent": lambda layer: (RECURRENT, layer.units, layer.bias),
 }
-ROW = ("kind", "outputs", "bias", "activated", "normalization", "residual", "learns_alpha", "learns_slope")
+ROW = (
+    *("kind", "outputs", "bias", "activated", "normalization", "residual", "learns_alpha", "learns_slope"),
+    *("cell", "steps", "scaled_gates"),  # 0 but of recurrent layers
+)
 
 
 def row(layer: Layer) -> tuple[int, ...]:
     """The numbers of ROW of a layer."""
     normalization = SUPPORT.normalizations.index(layer.normalization) if layer.activated else 0
     learned = tuple(int(name in layer.learned) for name in ("alpha", "slope"))
-    return (*ROWS[layer.kind](layer), int(layer.activated), normalization, int(layer.residual), *learned)
+    common = (*ROWS[layer.kind](layer), int(layer.activated), normalization, int(layer.residual), *learned)
+    if not isinstance(layer, Recurrent):
+        return (*common, 0, 0, 0)
+    return (*common, list(CELLS).index(layer.cell), layer.steps, int(layer.scaled_gates))
 
 
 # What Python hands over in a call, the struct `Call` in C: arrays, with their types, and whole numbers. `table` has a
@@ -86,7 +94,8 @@ def header() -> str:
     lines.append(f"typedef struct {{ {' '.join(call)} int64_t {', '.join(COUNTS)}; }} Call;")
     for field, values in SUPPORT.fields.items():
         lines.append(f"enum {{ {', '.join(value.upper() for value in values)}, {field.upper()}_COUNT }};")
-    lines.append(f"enum {{ PLAIN = {PLAIN}, SEPARABLE = {SEPARABLE}, POOLING = {POOLING}, DENSE = {DENSE} }};")
+    lines.append(f"enum {{ {', '.join(KINDS)} }};")
+    lines.append(f"enum {{ {', '.join(cell.upper() for cell in CELLS)}, CELL_COUNT }};")
     rows = []
     for name in SUPPORT.fields["activation"]:
         if ACTIVATIONS[name].flat is None:

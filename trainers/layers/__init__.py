@@ -24,13 +24,15 @@ from trainers.layers.layer import Layer as Layer
 from trainers.layers.layer import Shape as Shape
 from trainers.layers.normalization import NORMALIZATIONS as NORMALIZATIONS
 from trainers.layers.pooling import Pooling as Pooling
+from trainers.layers.recurrent import CELLS as CELLS
+from trainers.layers.recurrent import Recurrent as Recurrent
 
 
 class Place(NamedTuple):
     """A layer with parameters in its network: `depth` counts such layers from 1; `where` are its weights and biases.
 
     `tensors` are their shapes, `learned` the slices of what its normalization and activation learn, by name; `output`
-    is the shape of what it puts out, and `units` how many of that are activated.
+    is the shape of what it puts out, and `units` how many of that are activated, counted at each step.
     """
 
     name: str
@@ -96,7 +98,7 @@ def places(layers: tuple[Layer, ...], image: Shape = IMAGE) -> tuple[Place, ...]
             for name, (shape, _) in shapes.items():
                 learned[name] = slice(start, start + prod(shape))
                 start += prod(shape)
-            units = prod(output) if layer.activated else 0
+            units = layer.steps * prod(output) if layer.activated else 0
             placed.append(Place(layer.name, len(placed) + 1, layer.kind, where, tensors, output, units, learned))
         incoming = output
     return tuple(placed)
@@ -120,5 +122,6 @@ def parameter_count(layers: tuple[Layer, ...], image: Shape = IMAGE) -> int:
 
 def multiply_adds(layers: tuple[Layer, ...]) -> list[int]:
     """How many multiply-adds each layer with parameters takes for one image on the way forward."""
+    steps = {layer.name: layer.steps for layer in layers}
     weights = ((place, sum(prod(shape) for shape in place.tensors if len(shape) > 1)) for place in places(layers))
-    return [prod(place.output[1:]) * count for place, count in weights]
+    return [steps[place.name] * prod(place.output[1:]) * count for place, count in weights]

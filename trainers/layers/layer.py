@@ -27,6 +27,12 @@ class Layer(ABC):
     normalization: str = "none"
     residual: bool = False
     learned: tuple[str, ...] = ()
+    steps: int = 1  # how often it acts on one image
+
+    @property
+    def gates(self) -> int:
+        """How many matrices are stacked in each of its weights; initial values are drawn for each by itself."""
+        return 1
 
     @property
     @abstractmethod

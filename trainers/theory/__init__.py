@@ -1,1 +1,4 @@
-"""The paper's two theorems, its formulas and the properties they rest on, checked; the arguments: docs/theory.md."""
+"""The paper's two theorems, checked; and of wide random networks, signal propagation and being born dead.
+
+The arguments are in docs/theory.md.
+"""

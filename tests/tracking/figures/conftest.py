@@ -20,6 +20,8 @@ from tracking.ledger import Ledger
 from tracking.results import CONFIRM, Outcome, load_wide, outcomes
 from tracking.store import Store
 from tracking.types import Configuration, Sweep
+from trainers.layers import places
+from trainers.measurements.histogram import BINS
 from trainers.members import EpochRecord, MemberConfig, layers_of
 from trainers.metrics import names
 from trainers.objectives import Objective
@@ -29,7 +31,8 @@ from trainers.objectives import Objective
 class Made:
     """One configuration to be written: its fields, how it ends, and after which epoch.
 
-    `change` may put another value in the place of one: metric, epoch, seed, value -> value.
+    `change` may put another value in the place of one: metric, epoch, seed, value -> value. `also` is what is recorded
+    besides: member, epoch -> metrics.
     """
 
     arm: str
@@ -39,6 +42,7 @@ class Made:
     seeds: Sequence[int] = (0, 1, 2, 3)
     name: str = ""
     change: Callable[[str, int, int, float], float] = field(default=lambda metric, epoch, seed, value: value)
+    also: Callable[[MemberConfig, int], Mapping[str, float]] = field(default=lambda member, epoch: {})
 
 
 class Maker:
@@ -59,7 +63,7 @@ class Maker:
         return self.read(name)
 
     def one(self, arm: str, *, state: str = "complete", **fields: Any) -> Made:
-        own = {key: fields.pop(key) for key in ("epochs", "seeds", "name", "change") if key in fields}
+        own = {key: fields.pop(key) for key in ("epochs", "seeds", "name", "change", "also") if key in fields}
         return Made(arm, fields, state, **own)
 
     def arms(self, **keywords: Any) -> list[Made]:
@@ -74,6 +78,27 @@ class Maker:
         drawn = np.random.default_rng(0)
         points = [(float(2 ** drawn.uniform(-1, 3)), float(10 ** drawn.uniform(-5, 0))) for _ in range(count)]
         return [self.one("", alpha=alpha, r=r, **keywords) for alpha, r in points]
+
+    def measured(self, member: MemberConfig, epoch: int) -> dict[str, float]:
+        """Numbers that all measurements might have, with a recurrent network's of four steps, at epochs 0 and 3 alone.
+
+        For `also`. They depend on the depth, the seed and the epoch.
+        """
+        if epoch not in (0, 3):
+            return {}
+        by = 1 + (member.seed + epoch) / 10
+        layers = [place.name for place in places(layers_of(member, 10))]
+        values = {"jacobian.largest": by * len(layers), "jacobian.smallest": by / 2 ** len(layers)}
+        values |= {"sharpness.largest": by * 10, "sharpness.edge": 2000.0, "sharpness.noise_scale": by * 100}
+        values |= {f"layer.step{k}.gradient.hidden.rms": by / 10.0**k for k in range(4)}
+        for name in layers:
+            for of, exponent in (("gradient", -3 - epoch), ("activation", -1)):
+                shares = dict.fromkeys(BINS, 0.0) | {"zero": 0.25, f"e{exponent}": 0.75}
+                values |= {f"layer.{name}.histogram.{of}.{which}": share for which, share in shares.items()}
+        for depth, name in enumerate(layers[:-1], 1):  # the output has no activation
+            of_layer = {"variance": by / depth, "correlation": 1 - by / 2 / depth, "slope": by / 4, "zero": 0.5}
+            values |= {f"layer.{name}.signal.{metric}": value for metric, value in of_layer.items()}
+        return values
 
     def by_depth(self, **keywords: Any) -> list[Made]:
         """Two lines over depth, an arm that is a point of one, and a network by itself."""
@@ -128,7 +153,7 @@ def _record(written: Made, member: MemberConfig, epoch: int) -> EpochRecord:
     known = layers_of(member, 10)
     layers = [layer.name for layer in known]
     result = {k: written.change(k, epoch, member.seed, _value(k, member, epoch, layers)) for k in names(known)}
-    return EpochRecord(member, epoch, "lanes", result)
+    return EpochRecord(member, epoch, "lanes", result | dict(written.also(member, epoch)))
 
 
 def _value(metric: str, member: MemberConfig, epoch: int, layers: Sequence[str]) -> float:

@@ -14,9 +14,10 @@ from tracking.charts import curves, distribution, history, layers, pareto, slice
 from tracking.charts.chart import ChartData
 from tracking.charts.charts import KINDS, draw
 from tracking.figures.style import NotDrawn
-from tracking.report.page import conditions, page
+from tracking.report.page import conditions, measured, page
 from tracking.results import Outcome
 from tracking.verdict.verdict import judge
+from trainers.members import MemberConfig
 from trainers.objectives import Near, Objective
 
 ACCURACY = Objective()
@@ -152,6 +153,59 @@ def test_depth_has_a_line_of_what_differs_in_depth_alone(make: Any) -> None:
     frame = make.read()[0]
     first = frame[(frame["configuration"] == 1) & (frame["epoch"] == 0)]["layer.dense1.gradient.data.rms"].median()
     assert by_layer[0]["y"][0] == style.numbers([first])[0]
+
+
+def test_what_is_measured_has_its_charts_and_changes_no_other(make: Any) -> None:
+    def misleading(member: MemberConfig, epoch: int) -> dict[str, float]:
+        steps = {f"layer.step{k}.{name}": 7.0 for name in ("gradient.data.rms", "saturated", "dead") for k in range(4)}
+        return make.measured(member, epoch) | steps
+
+    made = [*make.arms(), *make.search(4)]
+    make.write(made, "plain")
+    make.write([replace(of, also=misleading) for of in made], "measured")
+    plain, with_more = (draw(make.seen(name)).charts for name in ("plain", "measured"))
+    assert set(with_more) - set(plain) == {"gradient-against-lag", "signal-by-depth", "jacobian", "sharpness", "ridges"}
+    for name in plain.keys() - {"timeline"}:
+        assert with_more[name] == plain[name], name
+    frame = make.read("measured")[0]
+    of_paper = frame[(frame["configuration"] == 1) & (frame["epoch"] == 3)]
+
+    def course(name: str, panel: int, label: str = "paper: tanh, α = 2, r = 0.01") -> dict[str, Any]:
+        axis = style.numbered("y", panel)
+        lines = [t for t in with_more[name].traces if "customdata" in t and t["yaxis"] == axis and t["text"] == label]
+        assert len(lines) == 1
+        return lines[0]
+
+    lags = course("gradient-against-lag", 1)
+    medians = [of_paper[f"layer.step{k}.gradient.hidden.rms"].median() for k in range(4)]
+    assert (lags["x"], lags["y"]) == ([0, 1, 2, 3], style.numbers(medians))
+    layers = [f"conv{i}" for i in range(1, 7)] + [f"dense{i}" for i in range(1, 4)]
+    for place, metric in enumerate(("correlation", "variance", "slope")):
+        columns = of_paper[[f"layer.{layer}.signal.{metric}" for layer in layers]]
+        assert course("signal-by-depth", 2 * place + 1)["y"] == style.numbers(columns.median())
+    largest = course("jacobian", 0)
+    assert largest["x"] == [0, 3] and largest["y"][1] == style.numbers([of_paper["jacobian.largest"].median()])[0]
+
+
+def test_initial_values_alone_are_charts_without_epochs(make: Any) -> None:
+    make.write([*make.arms(epochs=0, also=make.measured), *make.by_depth(epochs=0)])
+    data = make.seen()
+    charts = draw(data)
+    assert charts.left_out["Accuracy and gradients"] == "only epoch 0 has been recorded"
+    names = {"layers", "distribution", "gradient-by-depth", "depth", "saturation", "signal-by-depth", "jacobian"}
+    assert names < set(charts.charts)
+    frame = data.records.frame
+    line = next(t for t in charts.charts["layers"].traces if t.get("text", "").startswith("paper"))
+    first = frame[frame["arm"] == "paper"]["layer.conv1.gradient.data.rms"].median()
+    assert line["y"][0] == style.numbers([first])[0]
+    assert {t["name"] for t in charts.charts["distribution"].traces if "name" in t} == {"before the first step"}
+    for name, chart in charts.charts.items():
+        text = json.dumps([chart.traces, chart.layout]) + chart.caption + chart.alt
+        assert "last epoch" not in text, name
+    tables = [*measured(data.records), conditions(frame, make.sweep())]
+    verdict = judge(frame, data.records.outcomes, data.objectives, sweep="made")
+    text = page(verdict, charts, tables, tables[-1])
+    assert "at the last epoch" not in text and "0, the initial values alone" in text
 
 
 def test_every_chart_says_why_it_is_not_drawn(make: Any) -> None:

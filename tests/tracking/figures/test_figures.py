@@ -19,20 +19,32 @@ from matplotlib.figure import Figure
 from tracking.figures import (
     accuracy_and_gradients,
     depth,
+    gradient_against_lag,
     gradient_by_depth,
+    jacobian,
     layers,
     parallel,
     pareto,
     saturation,
     seeds,
+    signal_by_depth,
     surface,
 )
 from tracking.figures.album import Kind, draw
-from tracking.figures.data import Axis, FigureData
+from tracking.figures.data import BEFORE, Axis, FigureData
 from tracking.figures.style import NotDrawn, svg, write
+from trainers.measurements import MEASUREMENTS
+from trainers.members import MemberConfig
 from trainers.objectives import Objective
 
 ACCURACY = Objective()
+NOT_MEASURED = {
+    "Gradient against lag": "the gradient by a hidden state was not measured",
+    "Signal by depth": "the signal in the layers was not measured",
+    "Singular values of the Jacobian": "the Jacobian was not measured",
+    "Sharpness and gradient noise": "sharpness was not measured",
+    "Gradients and activations by size": "the histograms of gradients and activations were not measured",
+}
 points_of = surface.surface
 
 
@@ -299,6 +311,115 @@ def test_a_sweep_over_depth_has_every_figure_and_a_page(make: Any) -> None:
     assert result.left_out["Gradient by layer and depth"] == "no two complete configurations differ in depth alone"
 
 
+def test_the_figures_know_the_names_of_what_is_measured() -> None:
+    assert gradient_against_lag.STATISTIC in MEASUREMENTS["hidden"].layer
+    assert set(signal_by_depth.SHOWN) <= set(MEASUREMENTS["signal"].layer)
+    assert set(jacobian.VALUES) <= set(MEASUREMENTS["jacobian"].network)
+
+
+def test_the_gradient_against_the_lag_is_a_line_per_arm_over_the_steps_back(make: Any) -> None:
+    frame, ended = make([*make.arms(also=make.measured)])
+    first, last = drawn_by(gradient_against_lag.FIGURE)(frame, ended).axes
+    assert (first.get_title(loc="left"), last.get_title(loc="left")) == (BEFORE, "at the last measured epoch")
+    for axes, epoch in ((first, 0), (last, 3)):
+        assert axes.get_yscale() == "log" and [line.get_xdata().tolist() for line in axes.lines] == [[0, 1, 2, 3]] * 3
+        values = np.array([over_seeds(frame, 1, f"layer.step{k}.gradient.hidden.rms")[epoch] for k in range(4)])
+        np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(values, axis=1))
+        edges = {(float(x), float(y)) for x, y in axes.collections[1].get_paths()[0].vertices}
+        for lag, own in enumerate(values):
+            assert all(any(np.allclose((lag, q), e) for e in edges) for q in np.quantile(own, (0.25, 0.75)))
+    alt = gradient_against_lag.FIGURE(FigureData(frame, ended)).alt
+    assert "plain before the first step: 1.1 at the last step, 0.0011 3 steps back" in alt
+
+
+def test_the_signal_is_shown_layer_by_layer_at_the_epochs_at_which_it_was_measured(make: Any) -> None:
+    """The second arm has another depth, and the third was not measured."""
+    arms = [make.one("plain", also=make.measured), make.one("deep", regime="many-layers", also=make.measured)]
+    frame, ended = make([*arms, make.one("relu", activation="relu")])
+    figure = drawn_by(signal_by_depth.FIGURE)(frame, ended)
+    grid = np.array(figure.axes).reshape(3, 2)
+    assert [axes.get_yscale() for axes in grid[:, 0]] == ["linear", "log", "linear"]
+    for row, metric in zip(grid, ("correlation", "variance", "slope"), strict=True):
+        for axes, epoch in zip(row, (0, 3), strict=True):
+            assert [line.get_xdata().tolist() for line in axes.lines] == [[*range(1, 10)], [*range(1, 14)]]
+            names = [f"conv{i}" for i in range(1, 10)] + [f"dense{i}" for i in range(1, 5)]
+            values = [over_seeds(frame, 1, f"layer.{name}.signal.{metric}")[epoch] for name in names]
+            np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(values, axis=1))
+    shallow = make([make.one("one", dense=1, regime="mlp", also=make.measured)], "shallow")
+    with pytest.raises(NotDrawn, match="no network has two layers with an activation"):
+        signal_by_depth.FIGURE(FigureData(*shallow))
+    alt = signal_by_depth.FIGURE(FigureData(frame, ended)).alt
+    assert "plain before the first step: correlation of two images from 0.42 to 0.94, second moment" in alt
+
+
+def test_the_jacobian_is_over_the_epochs_or_the_depth_or_arm_by_arm(make: Any) -> None:
+    frame, ended = make(make.arms(also=make.measured), "arms")
+    largest, smallest = drawn_by(jacobian.FIGURE)(frame, ended).axes
+    for axes, metric in ((largest, "jacobian.largest"), (smallest, "jacobian.smallest")):
+        assert [line.get_xdata().tolist() for line in axes.lines] == [[0, 3]] * 3, "where it was measured"
+        np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(over_seeds(frame, 1, metric)[[0, 3]], axis=1))
+        assert axes.get_yscale() == "log"
+    frame, ended = make(make.by_depth(epochs=3, also=make.measured), "depth")
+    grid = np.array(drawn_by(jacobian.FIGURE)(frame, ended).axes).reshape(2, 2)
+    for axes, epoch in zip(grid[1], (0, 3), strict=True):
+        assert [line.get_xdata().tolist() for line in axes.lines] == [[2, 5, 25]] * 2
+        values = [over_seeds(frame, n, "jacobian.smallest")[epoch] for n in (4, 5, 6)]
+        np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(values, axis=1))
+    frame, ended = make(make.arms(epochs=0, also=make.measured), "untrained")
+    largest, _ = drawn_by(jacobian.FIGURE)(frame, ended).axes
+    assert [line.get_xdata().tolist() for line in largest.lines] == [[0], [1], [2]]
+    bars = [bar.get_segments()[0][:, 1] for bar in largest.collections]
+    np.testing.assert_allclose(bars[1], np.quantile(over_seeds(frame, 1, "jacobian.largest"), (0.25, 0.75)))
+
+
+def test_what_is_measured_changes_no_other_figure(make: Any) -> None:
+    """Steps are no layers, and no column of a measurement is taken for what is always recorded."""
+
+    def misleading(member: MemberConfig, epoch: int) -> dict[str, float]:
+        names = ("gradient.data.rms", "gradient.data.q50", "saturated", "dead")  # as no measurement has them
+        return make.measured(member, epoch) | {f"layer.step{k}.{name}": 7.0 for name in names for k in range(4)}
+
+    made = [*make.arms(), *make.search(4), *make.by_depth()]
+    plain = draw(*make(made, "plain"), [ACCURACY], *make.searched)
+    measured = draw(*make([replace(of, also=misleading) for of in made], "measured"), [ACCURACY], *make.searched)
+    assert set(measured.pictures) - set(plain.pictures) == {
+        "gradient-against-lag",
+        "signal-by-depth",
+        "jacobian",
+        "sharpness",
+        "ridges",
+    }
+    for name, picture in plain.pictures.items():
+        assert (measured.pictures[name].svg, measured.pictures[name].alt) == (picture.svg, picture.alt), name
+
+
+def test_what_is_measured_is_in_no_label(make: Any) -> None:
+    frame, ended = make([make.one("plain"), make.one("paper", alpha=2.0)])
+    measure = frame["arm"].map({"plain": "", "paper": "jacobian, signal"})
+    data = FigureData(frame.assign(measure=measure), ended)
+    assert [line.label for line in data.lines] == ["plain: α = 1", "paper: α = 2"]
+
+
+def test_initial_values_alone_are_shown_without_epochs(make: Any) -> None:
+    frame, ended = make([*make.arms(epochs=0, also=make.measured), *make.search(4, epochs=0)], "arms")
+    result = draw(frame, ended, [ACCURACY], *make.searched)
+    assert result.left_out["Accuracy and gradients"] == "only epoch 0 has been recorded"
+    assert {"seeds", "layers", "gradient-against-lag", "signal-by-depth", "jacobian", "saturation"} < {*result.pictures}
+    (axes,) = layers_figure(frame, ended).axes
+    columns = [f"layer.{name}.gradient.data.rms" for name in (*(f"conv{i}" for i in range(1, 7)), "dense1")]
+    medians = [np.median(over_seeds(frame, 1, column)) for column in columns]
+    np.testing.assert_allclose(axes.lines[1].get_ydata()[:7], medians)
+    assert len(axes.lines) == 4 and axes.get_yscale() == "log"
+    assert len(saturation_figure(frame, ended).axes) == 1
+    frame, ended = make(make.by_depth(epochs=0), "depth")
+    of_depth = draw(frame, ended, [ACCURACY])
+    assert len(depth_figure(frame, ended).axes) == 2 and len(gradient_by_depth_figure(frame, ended).axes) == 3
+    for picture in (*result.pictures.values(), *of_depth.pictures.values()):
+        ElementTree.fromstring(picture.svg)
+        text = f"{picture.caption} {picture.alt} {picture.svg}"
+        assert "after" not in text and "at the end" not in text and "last epoch" not in text
+
+
 def test_networks_that_differ_are_beside_each_other_by_depth(make: Any) -> None:
     frame, ended = make([make.one("wide", seeds=(0,)), make.one("deep", regime="deep", dense=50, seeds=(0,))])
     names = [[label.get_text() for label in axes.get_yticklabels()] for axes in layers_figure(frame, ended).axes[:2]]
@@ -321,6 +442,24 @@ def test_a_label_says_what_a_regime_does_not(make: Any) -> None:
         "leaky: mlp, units = 5, no dense bias, leaky_relu, slope = 0.2",
         "learned: combined, batch normalization, residual, tanh, α learned by layer",
     ]
+
+
+def test_a_label_of_a_recurrent_network_is_short(make: Any) -> None:
+    fields: dict[str, Any] = {"regime": "recurrent", "measure": (), "seeds": (0,), "epochs": 1}
+    arms = [
+        make.one("plain", **fields),
+        make.one("identity", recurrent_initialization="identity", alpha=2.0, **fields),
+        make.one("lstm", cell="lstm", scaled_gates=True, **fields),
+        make.one("open", cell="lstm", forget_bias=3.0, **fields),
+    ]
+    frame, ended = make(arms)
+    assert [line.label for line in FigureData(frame, ended).lines] == [
+        "plain: rnn, α = 1",
+        "identity: rnn, α = 2, identity recurrent weights",
+        "lstm: lstm, scaled gates, α = 1",
+        "open: lstm, α = 1, forget bias = 3",
+    ]
+    assert {"layers", "saturation"} < draw(frame, ended).pictures.keys()
 
 
 def test_searched_booleans_whole_numbers_and_slopes_are_on_their_axes(make: Any) -> None:
@@ -410,6 +549,7 @@ def test_a_searched_sweep_has_every_figure(make: Any, tmp_path: Path) -> None:
         "Gradient by layer and depth": same,
         "Depth": same,
         "Pareto front": "there is one objective",
+        **NOT_MEASURED,
     }
     for picture in result.pictures.values():
         root = ElementTree.fromstring(picture.svg)
@@ -433,7 +573,12 @@ def test_each_of_several_objectives_has_its_own_figures_of_the_search(make: Any)
         *(f"{kind}-validation-accuracy" for kind in ("importance", "parallel")),
         *(f"{kind}-train-loss" for kind in ("surface", "parallel")),
     ]
-    assert list(result.left_out) == ["Gradient by layer and depth", "Depth", "Parameter importance: train.loss"]
+    assert set(result.left_out) == {
+        "Gradient by layer and depth",
+        "Depth",
+        "Parameter importance: train.loss",
+        *NOT_MEASURED,
+    }
 
 
 def test_what_does_not_apply_says_why(make: Any) -> None:
@@ -448,6 +593,7 @@ def test_what_does_not_apply_says_why(make: Any) -> None:
         "Pareto front": "there is one objective",
         "Parameter importance": "nothing was searched",
         "Parallel coordinates": "nothing was searched",
+        **NOT_MEASURED,
     }
     frame, ended = make([], "empty")
     assert draw(frame, ended, [ACCURACY]).pictures == {}

@@ -25,10 +25,11 @@ from tracking.ledger import Ledger
 from tracking.mirrors import client, mlflow
 from tracking.mirrors.client import MlflowClient
 from tracking.mirrors.follower import Lag, refuse_foreign, waiting
-from tracking.mirrors.run_data import points
+from tracking.mirrors.run_data import METRICS, points
 from tracking.store import Store
 from tracking.types import Epoch, Taken
 from trainers.errors import SearchError
+from trainers.measurements import MEASUREMENTS
 from trainers.metrics import names
 from trainers.regimes import network
 
@@ -147,6 +148,31 @@ def test_a_run_has_at_most_60_metrics_named_to_be_sorted() -> None:
     learning = names(network("deep", dense=60, learn_alpha="layer", learn_slope=True))
     keys = [key for key, _ in points(Epoch(0, "lanes", learning, np.zeros((2, len(learning))), 0.0))]
     assert {"learned/alpha", "learned/slope"} <= set(keys) and len(keys) <= 60
+
+
+def test_what_is_measured_has_a_point_where_it_was_measured_and_a_run_no_more_than_60_metrics(
+    store: Store, ledger: Ledger, maker: Any
+) -> None:
+    asked = {name.replace(".", "/", 1): name for entry in MEASUREMENTS.values() for name in entry.network}
+    assert set(asked) <= set(METRICS)
+    every = names(network("deep", dense=60, learn_alpha="layer", learn_slope=True))
+    every += tuple(name for entry in MEASUREMENTS.values() for name in entry.network)
+    every += tuple(f"layer.step{k}.gradient.{of}.rms" for k in range(32) for of in ("hidden", "cell"))
+    keys = [key for key, _ in points(Epoch(0, "lanes", every, np.zeros((2, len(every))), 0.0))]
+    assert len(keys) <= 60 and set(asked) <= set(keys) and not [key for key in keys if "step" in key]
+    sweep = maker.begin(ledger)
+    ledger.add(sweep, [maker.added(0)])
+    for epoch in range(3):
+        usual = maker.epoch(0, epoch)
+        more = tuple(asked.values()) if epoch != 1 else ()
+        values = np.concatenate([usual.values, np.full((3, len(more)), 0.5)], axis=1)
+        ledger.record(sweep, {0: replace(usual, names=(*usual.names, *more), values=values)}, [])
+    ledger.record(sweep, {}, [replace(maker.added(0), state="complete", values=(0.5,), order=0)])
+    assert mirrored(store) == UP_TO_DATE
+    run, client = runs_of(store)["#0 plain"], client_of(store)
+    for key in asked:
+        history = client.get_metric_history(run.info.run_id, key)
+        assert [(m.step, m.value) for m in history] == [(0, 0.5), (2, 0.5)]
 
 
 def test_nan_and_infinities_survive(store: Store, ledger: Ledger, maker: Any) -> None:

@@ -11,7 +11,7 @@ from tests.trainers.cuda.device import DEVICE
 from tests.trainers.cuda.harness import IMAGE, SMALL, array, small_case
 from tests.trainers.cuda.torch_adam import by_torch
 from tests.trainers.lanes.judge import Case, glorot, images
-from tests.trainers.test_engines import BASE, split
+from tests.trainers.test_engines import BASE, split, training_of
 from trainers.cuda.array import Array, Resident, resident
 from trainers.cuda.engine import CudaEngine
 from trainers.data.dataset import Dataset
@@ -20,7 +20,7 @@ from trainers.members import EpochRecord, MemberConfig
 from trainers.reference import ReferenceEngine
 from trainers.regimes import network
 from trainers.states import initial_state
-from trainers.training import Training, layers_of
+from trainers.training import layers_of
 
 # Two blocks of images, the second one incomplete.
 TINY = Dataset("tiny", tuple("abcdefghij"), split(36, 0), split(5, 1), split(6, 2), digest="")
@@ -65,7 +65,7 @@ def test_odd_numbers_of_images_and_classes(count: int, batch_size: int, classes:
 
 def records(engine: CudaEngine, members: list[MemberConfig]) -> list[EpochRecord]:
     layers = layers_of(members[0], 10)
-    return list(Training([initial_state(m, layers) for m in members], engine))
+    return list(training_of([initial_state(m, layers) for m in members], engine, TINY))
 
 
 @pytest.mark.slow

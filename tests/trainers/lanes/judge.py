@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from trainers.activations import ACTIVATIONS, activation, inner
 from trainers.cuda.plan import refusal
 from trainers.engines import unsupported
 from trainers.lanes.tables import SUPPORT
-from trainers.layers import IMAGE, Convolution, Dense, Layer, Pooling, parameter_count, places
+from trainers.layers import CELLS, IMAGE, Convolution, Dense, Layer, Pooling, Recurrent, parameter_count, places
 from trainers.members import MemberConfig
 from trainers.regimes import REGIMES, network
 
@@ -64,7 +65,7 @@ def images(count: int, image: tuple[int, ...], classes: int, seed: int) -> Split
 
 
 def forward(layers: tuple[Layer, ...], member: MemberConfig, parameters: Tensor, x: Tensor) -> tuple[Tensor, list]:
-    """Logits, and for every activated layer its z and whether a pooling follows."""
+    """Logits, and for every activated layer its z, a recurrent one's of all steps, and whether a pooling follows."""
     shapes = [s for place in places(layers, tuple(x.shape[1:])) for s in place.tensors]
     pieces = parameters.split([prod(s) for s in shapes])
     tensors = iter([piece.view(s) for piece, s in zip(pieces, shapes, strict=True)])
@@ -73,6 +74,14 @@ def forward(layers: tuple[Layer, ...], member: MemberConfig, parameters: Tensor,
     for i, layer in enumerate(layers):
         if isinstance(layer, Pooling):
             x = F.max_pool2d(x, 2)
+            continue
+        if isinstance(layer, Recurrent):
+            own = [next(tensors) for _ in layer.parameters(tuple(x.shape[1:]))]
+            gate = partial(activation("sigmoid", member.scaling), alpha=member.alpha if layer.scaled_gates else 1.0)
+            z = layer.forward(x, iter(own))
+            states, u = layer.loop(z, own[1], lambda u, step: f(u, member.alpha), gate)
+            arguments.append((torch.stack(u, 1), False))
+            x = states[-1][0]
             continue
         if isinstance(layer, Convolution):
             if layer.separable:
@@ -148,13 +157,17 @@ def tables(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[Layer, ...]]:
     side = st.sampled_from([4, 6, 8, 12, 20])
     image = height, width = draw(side), draw(side)
     layers: list[Layer] = []
-    for i in range(draw(st.integers(0, 3))):
+    units = st.one_of(st.integers(1, 9), st.integers(10, 90))  # small ones and large ones have kernels of their own
+    if recurrent := draw(st.booleans()):
+        steps = draw(st.sampled_from([n for n in (1, 2, 3, 4, 5, 8, 16, 20, 48) if height * width % n == 0]))
+        cell, bias, scaled_gates = draw(st.sampled_from(list(CELLS))), draw(st.booleans()), draw(st.booleans())
+        layers.append(Recurrent("recurrent", cell, draw(units), steps, bias, scaled_gates))
+    for i in range(0 if recurrent else draw(st.integers(0, 3))):
         channels, separable, bias = draw(st.integers(1, 7)), draw(st.booleans()), draw(st.booleans())
         layers.append(Convolution(f"conv{i}", channels, separable, bias))
         if height % 2 == width % 2 == 0 and draw(st.booleans()):
             layers.append(Pooling(f"pool{i}"))
             height, width = height // 2, width // 2
-    units = st.one_of(st.integers(1, 9), st.integers(10, 90))  # small ones and large ones have kernels of their own
     for i in range(draw(st.integers(0, 4))):
         layers.append(Dense(f"dense{i}", draw(units), draw(st.booleans())))
     layers.append(Dense("output", draw(st.integers(2, 11)), draw(st.booleans()), activated=False))

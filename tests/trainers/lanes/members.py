@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from trainers.data.dataset import Dataset, Split
 from trainers.lanes.tables import SUPPORT
-from trainers.layers import NORMALIZATIONS, places
+from trainers.layers import CELLS, NORMALIZATIONS, places
 from trainers.members import LEARN_ALPHA, MemberConfig, layers_of
 from trainers.regimes import REGIMES
 from trainers.states import MemberState, initial_state
@@ -24,9 +24,9 @@ def data(count: int) -> Dataset:
     return Dataset("few", tuple("abcdefghij"), split(count, 0), split(7, 1), split(19, 2), digest="")
 
 
-members = st.builds(
+layered = st.builds(
     MemberConfig,
-    regime=st.sampled_from([name for name in REGIMES if name != "deep"]),
+    regime=st.sampled_from([name for name in REGIMES if name not in ("deep", "recurrent")]),
     blocks=st.sampled_from([0, 1, 2]),
     convolutions=st.sampled_from([1, 2]),
     channels=st.sampled_from([1, 3, 8]),
@@ -54,6 +54,15 @@ members = st.builds(
     batch_size=st.sampled_from([11, 16, 33, 40]),
     seed=st.integers(0, 1000),
 )
+
+
+def recurrent(member: MemberConfig, cell: str, steps: int, scaled_gates: bool) -> MemberConfig:
+    of_network = {"regime": "recurrent", "blocks": 0, "normalization": "none"}
+    return replace(member, **of_network, cell=cell, steps=steps, scaled_gates=scaled_gates)
+
+
+steps = st.sampled_from([1, 4, 32, 64])  # a whole image, eight rows, rows, half rows
+members = layered | st.builds(recurrent, layered, st.sampled_from(list(CELLS)), steps, st.booleans())
 
 
 def started(member: MemberConfig, dataset: Dataset) -> MemberState:

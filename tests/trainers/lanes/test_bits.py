@@ -15,7 +15,7 @@ from tests.trainers.lanes.members import started
 from trainers.data.dataset import Dataset, Split
 from trainers.lanes import kernels
 from trainers.lanes.engine import MEMBERS_A_CALL, LaneEngine
-from trainers.layers import Dense
+from trainers.layers import IMAGE, Dense
 from trainers.members import MemberConfig, layers_of
 from trainers.optimizers import OPTIMIZERS
 from trainers.regimes import network
@@ -92,7 +92,9 @@ def test_one_among_64(build: str) -> None:
 DENSE = (Dense("wide", 70, True), Dense("narrow", 3), Dense("last", 200), Dense("output", 10, True, activated=False))
 
 
-@pytest.mark.parametrize("layers, image", [(network("large-parameters"), (3, 32, 32)), (DENSE, (3, 5, 7))])
+@pytest.mark.parametrize(
+    "layers, image", [(network("large-parameters"), IMAGE), (DENSE, (3, 5, 7)), (network("recurrent"), IMAGE)]
+)
 def test_a_large_batch_that_is_summed_in_several_goes(build: str, layers: tuple, image: tuple) -> None:
     """More groups of images than are on their way at a time (MOST_KEPT in network.h), for a team and alone."""
     split = images(700, image, 10, 1)

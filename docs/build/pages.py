@@ -1,0 +1,73 @@
+"""What the pages about sweeps have in common: how their sweeps are run and found, and how their numbers are put."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import typer
+
+from sweeps.driver.status import look_at
+from tracking.store import Store
+from tracking.types import Sweep
+from tracking.verdict.tables import Table, markdown_table
+from tracking.verdict.types import ClaimVerdict
+from trainers.errors import SearchError
+
+MEANS = {"confirmed": "confirmed", "not confirmed": "**not confirmed**", "undecided": "undecided"}
+
+
+def run(study: str, name: str, settings: Sequence[str], store: Path) -> None:
+    """Run a study under a name until it is finished; one that is there goes on. Raises typer.Exit if it can't."""
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "sweeps.cli", "run", study, "--name", name, "--store", str(store), "--resume"]
+    print(f"{name}:", file=sys.stderr, flush=True)
+    if status := subprocess.run([*command, *words], stdout=subprocess.DEVNULL).returncode:
+        raise typer.Exit(status)
+
+
+def finished(name: str, store: Store) -> bool:
+    """Whether a sweep is in the store and has ended."""
+    try:
+        return bool(look_at(name, store)["state"] == "finished")
+    except SearchError:
+        return False
+
+
+def answer(claim: ClaimVerdict | None) -> str:
+    """The answer to a claim and, where there is one, the difference in the metric itself."""
+    if claim is None:
+        return "not run"
+    gain = claim.comparison.gain if claim.comparison else None
+    # The question is about the metric itself: what is lower has a minus, whether that is good or not.
+    sign = 1 if claim.goal == "maximize" else -1
+    return MEANS[claim.answer] + (f" ({sign * gain:+.3g})" if gain is not None else "")
+
+
+def minutes(sweep: Sweep) -> str:
+    """How long a sweep took."""
+    return "" if sweep.ended is None else f"{(sweep.ended - sweep.begun) / 60_000:.0f}"
+
+
+def seeds(every: Sequence[int]) -> str:
+    """How many, and which where they are neighbours."""
+    neighbours = list(every) == list(range(every[0], every[0] + len(every)))
+    return f"{len(every)} ({every[0]} to {every[-1]})" if neighbours else str(len(every))
+
+
+def versions(sweep: Sweep) -> str:
+    """What a sweep was run with."""
+    return ", ".join(f"{name} {version}" for name, version in sweep.versions.items())
+
+
+def note(folder: Path, name: str) -> str:
+    """What people have to say about it, where they have."""
+    file = folder / f"{name}.md"
+    return file.read_text().strip() if file.is_file() else ""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown."""
+    return markdown_table(Table("", tuple(head), tuple(map(tuple, rows))))
