@@ -171,7 +171,7 @@ def _that_fit(spec: SweepSpec, at_once: int) -> int:
 
     def bytes_of(member: MemberConfig) -> int:
         layers = layers_of(member, images_of(member.data).classes or 10)
-        return 2 * 4 * parameter_count(layers) + 2 * METRIC * len(names(layers))
+        return 2 * 4 * parameter_count(layers) + 2 * METRIC * len(names(layers, member.measure or ()))
 
     each = max(bytes_of(spec.members(values)[0]) for values in (largest, *spec.arms.values()))
     return min(int(MEMORY * memory() / at_once / each), MOST_MEMBERS) // seeds
