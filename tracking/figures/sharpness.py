@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
 from tracking.figures.data import FigureData, Line
-from tracking.figures.style import NotDrawn, legend_below, new_figure
+from tracking.figures.style import NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
 LARGEST, EDGE, NOISE = "sharpness.largest", "sharpness.edge", "sharpness.noise_scale"
@@ -53,7 +53,7 @@ def measured(data: FigureData) -> list[Line]:
     """The lines whose sharpness was measured. Raises NotDrawn."""
     lines = [line for line in data.lines if line.measured([LARGEST])]
     if not lines:
-        raise NotDrawn("sharpness was not measured")
+        raise NotMeasured("sharpness was not measured")
     return lines
 
 
