@@ -3,7 +3,8 @@
 The time is the network's multiply-adds, each step's parameters and layers, and the parameters that an epoch's
 statistics are of, times what one takes each engine, measured on a core with AVX-512 (whole epochs of 1,300 and of 6,000
 images, evaluation and statistics in them), times images, epochs and members, shared out among the packs that run at
-once. It is an "about": machines differ, and a pruner saves what it saves. Where the network's size is searched, a
+once. Epoch 0, before the first step, is the way forward and the statistics. What a configuration takes to be recorded
+is added. It is an "about": machines differ, and a pruner saves what it saves. Where the network's size is searched, a
 middle one stands for all.
 """
 
@@ -46,7 +47,9 @@ SECONDS = {
     "reference": Seconds(1.4e-9, 3e-10, 3e-9, 8e-5, 7e-8),
 }
 SIZES = tuple(name for name in (*NETWORK, "epochs") if name in WHOLE)  # fields that decide how long it takes
+WAYS = 3  # through the network in a step: forward, back to the layer's input, back to its parameters
 START_SECONDS = 10.0
+RECORD_SECONDS = 0.06  # of a configuration in the ledger, in MLflow and in Optuna's database, on SQLite
 GB = 2**30
 H200 = 132  # multiprocessors
 MEMORY, METRIC = 0.25, 100  # the share of the memory that untrained packs may take, and the bytes of a metric's value
@@ -79,7 +82,7 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
         seconds = START_SECONDS
         for packs, seeds in stages:
             costs = [sum(_seconds(m, images[m.data]) for m in pack) * seeds / resources.cpus for pack in packs]
-            seconds += max([sum(costs) / at_once, *costs])
+            seconds += max([sum(costs) / at_once, *costs]) + RECORD_SECONDS * sum(map(len, packs))
     named = dict(zip(search.arms, arms, strict=True)) | ({"base": spec.members({})[0]} if search.configurations else {})
     networks: dict[tuple[Layer, ...], list[str]] = {}
     for name, member in named.items():
@@ -168,7 +171,7 @@ def _that_fit(spec: SweepSpec, at_once: int) -> int:
 
     def bytes_of(member: MemberConfig) -> int:
         layers = layers_of(member, images_of(member.data).classes or 10)
-        return 2 * 4 * parameter_count(layers) + 2 * METRIC * len(names(layers))
+        return 2 * 4 * parameter_count(layers) + 2 * METRIC * len(names(layers, member.measure or ()))
 
     each = max(bytes_of(spec.members(values)[0]) for values in (largest, *spec.arms.values()))
     return min(int(MEMORY * memory() / at_once / each), MOST_MEMBERS) // seeds
@@ -230,7 +233,9 @@ def _seconds(member: MemberConfig, images: Images) -> float:
     parameters, steps = parameter_count(layers), math.ceil(images.train / member.batch_size)
     passes = len(places(layers)) + sum(layer.steps - 1 for layer in layers)
     a_step = each.parameter * parameters + each.layer * passes
-    return (an_image * images.train + a_step * steps + each.statistics * parameters) * (member.epochs + 1)
+    recorded = each.statistics * parameters
+    an_epoch = an_image * images.train + a_step * steps + recorded
+    return an_epoch * member.epochs + an_image / WAYS * images.train + recorded
 
 
 def _device_memory(

@@ -35,7 +35,7 @@ BLOCKS = [
     (language, block or quoted)
     for language, block, quoted in re.findall(r"^```(\w+)\n(.*?)^```|`([^`\n]+)`", TEXT, re.M | re.S)
 ]
-SPEC, DEEP, CLAIMS, TEAM = (text for language, text in BLOCKS if language == "yaml")
+SPEC, DEEP, BIRTH, CLAIMS, TEAM = (text for language, text in BLOCKS if language == "yaml")
 LESS = ["--set", "base.epochs=1", "--set", "seeds=2", "--set", "search.configurations=2"]
 HELP_ONLY = ("ui", "bench")
 
@@ -119,6 +119,8 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
                 Path("how-large.yaml").write_text(text)
             elif text is DEEP:
                 Path("how-deep.yaml").write_text(text)
+            elif text is BIRTH:
+                Path("at-birth.yaml").write_text(text)
             elif text is CLAIMS:
                 Path("how-large.yaml").write_text(_claiming())
             elif text is TEAM:

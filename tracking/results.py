@@ -86,6 +86,7 @@ def last_epoch(rows: pd.DataFrame) -> pd.DataFrame:
 def per_seed(rows: pd.DataFrame, objective: Objective, *, measured: bool = False) -> pd.Series[float]:
     """(configuration, seed) -> the value of an objective; with `measured`, of its metric over the same epochs."""
     keys = ["configuration", "seed"]
+    rows = rows[[*keys, "epoch", objective.metric]]  # of hundreds of columns, which would be copied
     if objective.epoch == LAST:
         values = last_epoch(rows).set_index(keys)[objective.metric]
         return values if measured or objective.what == objective.metric else values.map(objective.score)

@@ -123,9 +123,11 @@ class MemberConfig:
     initialization: str | None = _help(f"of the weights: {' | '.join(INITIALIZATIONS)}", None)
     init_scale: float | None = _help("half-width of uniform, deviation of normal, factor on the others", None)
     bias_scale: float | None = _help("deviation of the biases' initial values; null: the initialization's own", None)
-    recurrent_initialization: str = _help(f"of the recurrent weights: {_lines(RECURRENT)}", "same")
-    forget_bias: float | None = _help("added to the initial bias of an LSTM's forget gate; null: 1", None)
-    data: str = _help(data_names(), "digits")
+    recurrent_initialization: str = _help(
+        f"of the weights between steps, times init_scale where that is a factor: {_lines(RECURRENT)}", "same"
+    )
+    forget_bias: float | None = _help("added to an LSTM's forget gate's initial bias (Gers et al. 2000); null: 1", None)
+    data: str = _help(f"{data_names()}; adding and copy are memory tasks, made from SEED", "digits")
     input: str = _help(f"the range of pixels: {_lines(INPUTS)}", "unit")
     epochs: int = _help("passes over the training split; 0: the network at its initial values alone", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)

@@ -255,8 +255,8 @@ class SweepSpec(Part):
         # Left out where there are none, so that a sweep begun without them is the same sweep.
         named = (data, "search"), (data, "claims"), (data, "confirm"), (search, "pruner"), (search, "from")
         resources, tracking = data["resources"], data["tracking"]
-        named += ((resources, "within"), (resources, "keep"), (resources, "pack"), (tracking, "notify"))
-        for part, key in named:
+        options = *((resources, key) for key in ("within", "keep", "pack")), (tracking, "notify")
+        for part, key in (*named, *options):
             if part and not part[key]:
                 del part[key]
         return dump(data)

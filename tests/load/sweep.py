@@ -1,10 +1,12 @@
 """What a sweep costs besides training: `python -m tests.load.sweep`, or `make bench-sweep`.
 
-Four parts, each in a module of its own or here:
+Five parts, each in a module of its own or here:
 
 - sweep: configurations of one member and one step each, packed by 8, through the whole path (the command line, Ray
   Tune on two cores, Optuna and MLflow on SQLite or PostgreSQL) until the last record is delivered. The data are 20
   images, so that next to nothing is training.
+- untrained: networks of ten dense layers on the digits at their initial values alone (`epochs: 0`), from the command to
+  the last delivered record, as a hundred configurations and as a thousand.
 - suggestions: what a suggestion costs, by sampler, as the history grows (`tests.load.suggestions`).
 - records: epochs of members into the ledger and its mirrors, and back into pandas (`tests.load.records`).
 - nodes: a cluster of Ray's own fake nodes, and the driver's share of the time (`tests.load.nodes`).
@@ -34,7 +36,7 @@ from tests.load.measured import Measured
 
 SIZES = (100, 1_000, 10_000)
 COSTS = ("seconds", "processor")
-PARTS = ("sweep", "suggestions", "records", "nodes")
+PARTS = ("sweep", "untrained", "suggestions", "records", "nodes")
 SPEC = """\
 name: bench-{size}
 base: {{regime: combined, init_scale: 1.0, data: "folder:{images}", epochs: 1, batch_size: 64}}
@@ -46,6 +48,15 @@ search:
   sampler: {{name: tpe, seed: 0}}
   configurations: {size}
 resources: {{cpus: 1, gpus: 0, pack: {pack}, concurrent: {concurrent}}}
+"""
+UNTRAINED = """\
+name: untrained-{size}
+base: {{regime: deep, dense: 9, units: 32, epochs: 0, data: digits}}
+seeds: {seeds}
+search:
+  space: {{init_scale: {{low: 0.5, high: 3.0}}, bias_scale: {{low: 0.0, high: 1.0}}}}
+  sampler: {{name: random, seed: 0}}
+  configurations: {size}
 """
 
 
@@ -164,6 +175,21 @@ def sweep(sizes: tuple[int, ...], kind: str) -> Iterator[Measured]:
         )
 
 
+def untrained(members: int, kind: str) -> Iterator[Measured]:
+    """So many networks at their initial values, as a hundred configurations and as a thousand."""
+    for size in (100, 1_000):
+        with tempfile.TemporaryDirectory(prefix="gradsweep-bench-") as name:
+            folder = Path(name)
+            with _store(kind, folder) as (store, environment):
+                c = cost(UNTRAINED.format(size=size, seeds=max(1, members // size)), store, folder, environment)
+        yield Measured(
+            f"{members} untrained networks, {size} configurations, on {kind}",
+            "10 dense layers on the digits, `epochs: 0`, from the command to its end",
+            f"{c.seconds:.0f} s in all; the driver {c.processor:.0f} s of a processor, {c.resident >> 20} MiB resident "
+            "at most",
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     from tests.load import nodes as bench_nodes
@@ -174,6 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--part", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="configurations; the longest histories")
     parser.add_argument("--store", choices=("sqlite", "postgres"), nargs="+", default=("sqlite", "postgres"))
+    parser.add_argument("--members", type=int, default=10_000, help="untrained networks")
     parser.add_argument("--records", type=int, default=200_000, help="members' epochs")
     parser.add_argument("--nodes", type=int, default=64, help="of the simulated cluster")
     parser.add_argument("--json", action="store_true", help="a JSON document a line")
@@ -181,6 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
     sizes = tuple(asked.sizes)
     parts: dict[str, Callable[[], Iterator[Measured]]] = {
         "sweep": lambda: (found for kind in asked.store for found in sweep(sizes, kind)),
+        "untrained": lambda: (found for kind in asked.store for found in untrained(asked.members, kind)),
         "suggestions": lambda: bench_suggestions.measure(sizes),
         "records": lambda: bench_records.measure(asked.records),
         "nodes": lambda: bench_nodes.measure(asked.nodes),

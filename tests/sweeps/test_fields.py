@@ -28,9 +28,13 @@ TINY = {
 }
 # What a field needs beside it to mean something.
 BESIDE: dict[str, dict[str, Any]] = {"slope": {"activation": "leaky_relu"}, "epsilon": {"optimizer": "rmsprop"}}
+BESIDE |= {"regime": {"blocks": 0}, "cell": {"blocks": 0}}
+BESIDE["scaled_gates"] = {"blocks": 0, "cell": "lstm"}
+BESIDE["forget_bias"] = {"blocks": 0, "cell": "lstm", "dense_bias": True}
 NUMBER_VALUES = {"alpha": (0.5, 3.0), "learning_rate": (0.01, 0.1), "epsilon": (1e-9, 1e-3)}
 WHOLE_VALUES = {"blocks": (0, 2), "batch_size": (8, 64), "warmup": (0, 1)}
 LISTS = {"measure": (["signal"], ["jacobian", "signal"]), "measure_at": ([0], [1, 0])}
+SWITCHES = {"residual", "dense_bias", "scaled_gates"}
 NOT_IN_BASE = ("alpha", "r")
 
 
@@ -68,8 +72,8 @@ def of_member(value: Any) -> Any:
 
 def test_no_field_is_left_out() -> None:
     known = {*CHOICES, *NUMBERS, *WHOLE, *LISTS, "data"}
-    assert {name for name in FIELDS if name not in known} == {"residual", "dense_bias"}
-    assert all(get_type_hints(MemberConfig)[name] == bool | None for name in ("residual", "dense_bias"))
+    assert {name for name in FIELDS if name not in known} == SWITCHES
+    assert all(get_type_hints(MemberConfig)[name] == bool | None for name in SWITCHES)
 
 
 @pytest.mark.parametrize("field", FIELDS_OF_A_SPEC)

@@ -25,7 +25,8 @@ from trainers.cuda import memory
 from trainers.cuda.engine import CudaEngine
 from trainers.data import images_of, load
 from trainers.errors import RequestError
-from trainers.members import MemberConfig
+from trainers.layers import parameter_count
+from trainers.members import MemberConfig, layers_of
 from trainers.regimes import network
 from trainers.states import initial_state
 
@@ -163,6 +164,38 @@ def test_no_core_stands_idle_for_want_of_a_pack(configurations: int, pack: int, 
     arms = "".join(f"  a{i}: {{alpha: {1 + i}}}\n" for i in range(configurations))
     spec = parse(f"name: few\narms:\n{arms}resources: {{pack: {pack}, concurrent: {concurrent}}}\n", "few")
     assert pack_size(spec) == size
+
+
+UNTRAINED = """\
+name: untrained
+base: {{regime: deep, dense: 9, units: 32, epochs: 0}}
+seeds: 100
+search:
+  space: {{init_scale: {{low: 0.5, high: 3.0}}}}
+  sampler: {{name: {sampler}}}
+  configurations: 100
+resources: {{concurrent: 2}}
+"""
+
+
+def test_untrained_packs_are_as_large_as_the_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And as full as each other. What is stated stands, and what a sampler learns from."""
+    sizes = []
+    for bytes_ in (512 * GB, 16 * GB, GB // 2):
+        monkeypatch.setattr("sweeps.plan.memory", lambda bytes_=bytes_: bytes_)
+        sizes.append(pack_size(spec := parse(UNTRAINED.format(sampler="random"))))
+        parameters = parameter_count(layers_of(spec.members({})[0], 10))
+        assert sizes[-1] == 1 or 2 * 100 * sizes[-1] * 4 * parameters < bytes_ / 4
+    assert sizes[0] == 50 and sizes[1] < 50 and sizes[2] == 1
+    assert -(-100 // sizes[1]) % 2 == 0
+    monkeypatch.setattr("sweeps.plan.memory", lambda: 512 * GB)
+    assert pack_size(parse(UNTRAINED.format(sampler="random"), settings=["resources.pack=8"])) == 8
+    assert pack_size(parse(UNTRAINED.format(sampler="random"), settings=["base.epochs=1"])) == 8
+    assert pack_size(parse(UNTRAINED.format(sampler="tpe"))) == 8
+    dense = "search.space={dense: [1, 200], init_scale: {low: 0.5, high: 3.0}}"
+    assert pack_size(parse(UNTRAINED.format(sampler="random"))) > pack_size(
+        parse(UNTRAINED.format(sampler="random"), settings=[dense, "base.units=256"])
+    )
 
 
 ON_GPUS = "name: gpus\nbase: {{data: cifar10}}\nseeds: 5\narms: {{a: {{alpha: 1.0}}}}\nresources: {{gpus: {gpus}}}\n"

@@ -71,7 +71,8 @@ def test_what_is_left_out_has_defaults() -> None:
     spec = parse(ARMS)
     assert spec.seeds == (0, 1, 2, 3, 4)
     assert spec.objective == (ObjectiveSpec(metric="validation.accuracy", goal="maximize"),)
-    assert spec.resources == Resources(cpus=1, gpus=0, pack=8, concurrent="auto")
+    assert spec.resources == Resources(cpus=1, gpus=0, pack=None, concurrent="auto")
+    assert spec.search_plan().block == 8
     assert spec.search is None and spec.claim is None and spec.tracking == Tracking(uri=None)
     assert spec.search_plan().configurations == 0 and spec.search_plan().total == 1
 

@@ -11,6 +11,8 @@ import pytest
 
 import sweeps
 from sweeps.commands.audit import audit_of
+from sweeps.driver.growth import differences
+from sweeps.spec.reading import parse
 
 SPEC = """\
 name: untrained
@@ -64,7 +66,7 @@ def test_a_configuration_is_complete_after_epoch_0(
     assert result.best is not None
     assert "first_above" in epoch or result.best.mean == pytest.approx(means.max())
     assert audit_of("untrained", str(tmp_path / "store"))["sound"]
-    assert "accuracy-and-gradients" in result.figures and "could not be made" not in caplog.text
+    assert {"seeds", "surface"} < result.figures.keys() and "could not be made" not in caplog.text
     assert len(sweeps.weights("untrained", tmp_path / "weights", store=tmp_path / "store")) == len(frame)
 
 
@@ -84,3 +86,13 @@ def test_it_is_the_beginning_of_a_longer_training(run: Run, tmp_path: Path, keep
 def test_on_ray_as_in_process(run: Run) -> None:
     on_ray, here = run("ray", *FIXED, executor="ray"), run("here", *FIXED)
     pd.testing.assert_frame_equal(numbers(on_ray), numbers(here), check_exact=True)
+
+
+def test_a_sweep_of_before_whose_packs_had_a_number_goes_on(images: str) -> None:
+    """As it was recorded with the default filled in; another number would be another search."""
+    spec = parse(SPEC.replace("IMAGES", images).replace("resources: {pack: 2}\n", ""), "untrained")
+    numbered, another = (
+        parse(spec.to_yaml(), "untrained", [f"resources.pack={pack}", "base.epochs=2"]) for pack in (8, 4)
+    )
+    assert differences(spec, numbered) == differences(numbered, numbered) == []
+    assert differences(spec, another) == ["resources.pack"]

@@ -28,7 +28,7 @@ from tracking.charts import (
     timeline,
 )
 from tracking.charts.chart import Chart, ChartData, Kind
-from tracking.figures.style import NotDrawn
+from tracking.figures.style import NotDrawn, NotMeasured
 
 KINDS: Mapping[str, Kind] = {
     "curves": curves.CHART,
@@ -76,6 +76,8 @@ def draw(data: ChartData) -> Charts:
             try:
                 seen = replace(data, records=replace(data.records, objective=objective))
                 charts[own] = replace(kind.draw(seen), title=title)
+            except NotMeasured:
+                pass
             except NotDrawn as why:
                 left_out[title] = str(why)
     return Charts(charts, left_out, data.told if charts else {})

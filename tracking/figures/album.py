@@ -18,7 +18,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from tracking.figures.data import Axis, FigureData
-from tracking.figures.style import RC, NotDrawn, svg
+from tracking.figures.style import RC, NotDrawn, NotMeasured, svg
 from tracking.results import Outcome
 from trainers.objectives import Objective
 
@@ -84,6 +84,8 @@ def draw(
                 name, title = f"{name}-{re.sub('[. ]', '-', objective.name)}", f"{title}: {objective.name}"
             try:
                 pictures[name] = replace(kind(data), title=title)
+            except NotMeasured:
+                pass
             except NotDrawn as why:
                 left_out[title] = str(why)
     return Album(pictures, left_out)

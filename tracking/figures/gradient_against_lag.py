@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
 from tracking.figures.data import FigureData, Line, moments
-from tracking.figures.style import NotDrawn, legend_below, new_figure
+from tracking.figures.style import NotDrawn, NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
 STATISTIC = "gradient.hidden.rms"
@@ -44,7 +44,7 @@ def bands_of(data: FigureData) -> dict[str, Bands]:
     """When -> the lines, each with the quartiles over the seeds by lag. Raises NotDrawn."""
     whens = moments(data.lines, lambda line: line.by_lag(STATISTIC).values())
     if not whens:
-        raise NotDrawn("the gradient by a hidden state was not measured")
+        raise NotMeasured("the gradient by a hidden state was not measured")
     panels: dict[str, Bands] = {
         when: [(line, line.quartiles(line.by_lag(STATISTIC), epoch)) for line, epoch in lines]
         for when, lines in whens.items()

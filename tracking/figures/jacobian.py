@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
 from tracking.figures.data import Depths, FigureData, Line, moments
-from tracking.figures.style import NotDrawn, legend_below, new_figure
+from tracking.figures.style import NotDrawn, NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
 VALUES = {"jacobian.largest": "largest", "jacobian.smallest": "smallest"}
@@ -82,7 +82,7 @@ def draw(data: FigureData) -> Drawing:
 def curves(data: FigureData) -> Curves:
     """What there is to draw. Raises NotDrawn."""
     if not all(metric in data.frame and data.frame[metric].notna().any() for metric in VALUES):
-        raise NotDrawn("the Jacobian was not measured")
+        raise NotMeasured("the Jacobian was not measured")
     if panels := _over_depth(data):
         return Curves(DEPTH, panels)
     lines = [line for line in data.lines if line.measured(VALUES)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.data import FigureData, Line
-from tracking.figures.style import NotDrawn, new_figure
+from tracking.figures.style import NotMeasured, new_figure
 from tracking.verdict.tables import SHARE, number
 from trainers.measurements.histogram import BINS, EXPONENTS
 
@@ -56,7 +56,7 @@ def ridges(data: FigureData) -> list[list[Ridges]]:
     """A row per line, of the chosen layers. Raises NotDrawn."""
     rows = [of_line for line in data.lines if (of_line := _of_line(line))]
     if not rows:
-        raise NotDrawn("the histograms of gradients and activations were not measured")
+        raise NotMeasured("the histograms of gradients and activations were not measured")
     return rows
 
 

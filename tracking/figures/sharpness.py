@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
 from tracking.figures.data import FigureData, Line
-from tracking.figures.style import NotDrawn, legend_below, new_figure
+from tracking.figures.style import NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
 LARGEST, EDGE, NOISE = "sharpness.largest", "sharpness.edge", "sharpness.noise_scale"
@@ -53,7 +53,7 @@ def measured(data: FigureData) -> list[Line]:
     """The lines whose sharpness was measured. Raises NotDrawn."""
     lines = [line for line in data.lines if line.measured([LARGEST])]
     if not lines:
-        raise NotDrawn("sharpness was not measured")
+        raise NotMeasured("sharpness was not measured")
     return lines
 
 
@@ -72,7 +72,7 @@ def spoken(lines: Sequence[Line]) -> str:
         courses = {what: line.course(metric)["q50"].iloc[[0, -1]] for metric, what in SPOKEN.items()}
         ends = (f"{what} {' to '.join(dict.fromkeys(number(v, P) for v in of))}" for what, of in courses.items())
         texts.append(f"{line.name}: {', '.join(ends)}")
-    return f"From the first to the last epoch that was measured. {'; '.join(texts)}."
+    return f"Curves over the epochs, from the first measured one to the last. {'; '.join(texts)}."
 
 
 FIGURE = Kind("Sharpness and gradient noise", place=38, draw=draw)

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
 from tracking.figures.data import FigureData, Line, moments
-from tracking.figures.style import NotDrawn, legend_below, new_figure
+from tracking.figures.style import NotDrawn, NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
 # What is shown of a layer: the words for it, and whether it is on a log scale.
@@ -55,7 +55,7 @@ def bands_of(data: FigureData) -> dict[str, Bands]:
     """When -> the lines, each with the quartiles over the seeds by depth, of each of SHOWN. Raises NotDrawn."""
     whens = moments(data.lines, lambda line: [c for name in SHOWN for c in line.layers(name).values()])
     if not whens:
-        raise NotDrawn("the signal in the layers was not measured")
+        raise NotMeasured("the signal in the layers was not measured")
     if all(len(line.by_depth(name)) < 2 for lines in whens.values() for line, _ in lines for name in SHOWN):
         raise NotDrawn("no network has two layers with an activation")
     return {

@@ -53,6 +53,10 @@ class NotDrawn(ValueError):
     """This figure does not apply to this sweep: a clause that says why, without a capital or a full stop."""
 
 
+class NotMeasured(NotDrawn):
+    """What it shows is only recorded where a spec asks for it, and this one does not: that goes without saying."""
+
+
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure (inches) that belongs to no window."""
     return Figure(figsize=(width, height), layout="constrained")

@@ -122,7 +122,8 @@ def conditions(frame: pd.DataFrame, sweep: Sweep) -> Table:
         last = int(frame["epoch"].max())
         rows.append(("epochs recorded", f"0 to {last}" if last else "0, the initial values alone"))
         for name in (m for m in MEMBER if m in frame and m not in _COMPARED):
-            rows.append((name.replace("_", " "), _several(frame[name].unique().tolist())))
+            values = [value for value in frame[name].unique().tolist() if value != ""]  # where nothing is measured
+            rows += [(name.replace("_", " "), _several(values))] if values else []
     rows += [(f"sha256 of {data}", digest) for data, digest in sweep.digests.items()]
     times = {"started": sweep.begun, "ended": sweep.ended}
     rows += [(what, f"{datetime.fromtimestamp(t / 1000, UTC):%Y-%m-%d %H:%M} UTC") for what, t in times.items() if t]

@@ -25,14 +25,16 @@ CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
 class Stage:
     """The configurations that claims are judged on, with their records: the sweep's own, or those on fresh seeds.
 
-    Without copies. `arms` is the number of each arm's configuration here, `rows` the records by number.
+    Without copies. `arms` is the number of each arm's configuration here, `records` has all their records, `rows` by
+    number.
     """
 
     def __init__(self, frame: pd.DataFrame, outcomes: Mapping[int, Outcome], *, fresh: bool = False) -> None:
         left_out = copies(frame, outcomes)
         self.outcomes = {n: o for n, o in outcomes.items() if (o.confirms is not None) == fresh and n not in left_out}
         self.arms = {name: n for n, o in self.outcomes.items() if (name := o.confirms or o.arm)}
-        kept = frame[frame["configuration"].isin(list(self.outcomes))].groupby("configuration") if len(frame) else ()
+        self.records = frame[frame["configuration"].isin(list(self.outcomes))] if len(frame) else frame
+        kept = self.records.groupby("configuration") if len(frame) else ()
         self.rows: dict[int, pd.DataFrame] = {int(str(number)): rows for number, rows in kept}
 
 

@@ -43,6 +43,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,13 @@ def judge(
 
 def summaries(stage: Stage, objective: Objective) -> tuple[Summary, ...]:
     """Every configuration of a stage; the complete ones by rank, then the others by number."""
-    every = [_summary(outcome, stage.rows.get(number), objective) for number, outcome in stage.outcomes.items()]
+    values, near = _by_seed(stage, objective), isinstance(objective.goal, Near)
+    measured = _by_seed(stage, objective, measured=True) if near else {}
+    epochs = stage.records.groupby("configuration")["epoch"].max().to_dict() if values else {}
+    every = [
+        _summary(outcome, epochs.get(number), values.get(number, {}), [*measured.get(number, {}).values()])
+        for number, outcome in stage.outcomes.items()
+    ]
     means = {s.configuration: s.mean for s in every if s.state == "complete" and s.mean is not None}
     ascending = objective.direction == "minimize"
     ranks = pd.Series(means, dtype=float).rank(method="min", ascending=ascending).astype(int).to_dict()
@@ -148,21 +155,26 @@ def pareto(objectives: Sequence[ObjectiveVerdict]) -> tuple[ParetoPoint, ...]:
     return tuple(sorted(points, key=lambda point: len(point.dominated_by) > 0))
 
 
-def _summary(outcome: Outcome, rows: pd.DataFrame | None, objective: Objective) -> Summary:
-    epoch, by_seed = None, {}
-    if rows is not None:
-        epoch = int(rows["epoch"].max())
-        of_seeds = per_seed(rows, objective).droplevel("configuration").sort_index()
-        by_seed = dict(zip(of_seeds.index.tolist(), of_seeds.tolist(), strict=True))
-    values = tuple(v if math.isfinite(v) else None for v in by_seed.values())
-    summary = Summary(outcome.number, outcome.arm, outcome.name, outcome.state, epoch, tuple(by_seed), values)
+def _by_seed(stage: Stage, objective: Objective, *, measured: bool = False) -> dict[int, dict[int, float]]:
+    """Configuration -> seed -> the value of an objective, or of its metric."""
+    values: dict[int, dict[int, float]] = {}
+    for key, value in per_seed(stage.records, objective, measured=measured).items() if len(stage.records) else ():
+        configuration, seed = cast(tuple[int, int], key)
+        values.setdefault(configuration, {})[seed] = value
+    return values
+
+
+def _summary(outcome: Outcome, epoch: int | None, by_seed: Mapping[int, float], measured: Sequence[float]) -> Summary:
+    """A configuration's results; `measured` are those of a metric whose distance from a number is the objective."""
+    seeds = tuple(sorted(by_seed))
+    values = tuple(by_seed[seed] if math.isfinite(by_seed[seed]) else None for seed in seeds)
+    summary = Summary(outcome.number, outcome.arm, outcome.name, outcome.state, epoch, seeds, values)
     finite = [v for v in values if v is not None]
     # Of all seeds or of none: the mean of those that survived would be too good.
     if not finite or len(finite) < len(values):
         return summary
-    if rows is not None and isinstance(objective.goal, Near):
-        measured = float(per_seed(rows, objective, measured=True).mean(skipna=False))
-        summary = replace(summary, measured=measured if math.isfinite(measured) else None)
+    if measured and math.isfinite(mean := float(np.mean(measured))):
+        summary = replace(summary, measured=mean)
     q25, q50, q75 = np.quantile(finite, (0.25, 0.5, 0.75)).tolist()
     deviation = float(np.std(finite, ddof=1)) if len(finite) > 1 else None
     return replace(summary, mean=math.fsum(finite) / len(finite), deviation=deviation, q25=q25, q50=q50, q75=q75)

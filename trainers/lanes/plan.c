@@ -1,7 +1,7 @@
 /* From the table of layers to a plan: what each layer is, and where everything lies in a thread's workspace.
  *
- * What a network may be is decided here: convolutions, each pooled once at most, then dense layers, the last without
- * activation; and the bounds of network.h, which keep a workspace within a few hundred megabytes. */
+ * What a network may be is decided here: convolutions, each pooled once at most, or a recurrent layer, then dense layers, the
+ * last without activation; and the bounds of network.h, which keep a workspace within a few hundred megabytes. */
 #include "network.h"
 
 static size_t take(size_t *counter, size_t count) {
@@ -21,7 +21,8 @@ static size_t own_place(const Network *n, int layer, size_t flat) {
 
 /* Into segments. Where there are convolutions, a group's memory has to stay in the second-level cache: all layers in one
  * go, but where the large dense layers are so large that their weights had better be read once for all groups. These run
- * layer by layer, and their gradients are summed over a batch. In training and in a probe a segment begins in front of a
+ * layer by layer, and their gradients are summed over a batch. With a recurrent layer, whose steps are too much to be kept of
+ * several groups, all layers are in one go. In training and in a probe a segment begins in front of a
  * batch normalization, in the middle of its layer: the segment before it, which may have no layer of its own, ends with
  * the layer's products. */
 static void divide(Network *n, const Call *call) {
@@ -68,9 +69,9 @@ static void learn(Network *n, Layer *l, const Row *row) {
     n->learns |= learns;
 }
 
-/* A recurrent layer's sizes; 0 where its steps don't divide the pixels, or are too many. */
+/* A recurrent layer's sizes; 0 where it can't be run: its steps have to divide the pixels, and bound what it keeps. */
 static int begin_recurrence(Layer *l, const Row *row) {
-    static const int gates[] = {[RNN] = 1, [LSTM] = 4, [GRU] = 3}, activations[] = {[RNN] = 1, [LSTM] = 5, [GRU] = 3};
+    static const int gates[] = {[RNN] = 1, [LSTM] = 4, [GRU] = 3}, activations[] = {[LSTM] = 5, [GRU] = 3};
     int pixels = l->height * l->width;
     if (row->cell < 0 || row->cell >= CELL_COUNT || row->steps < 1 || pixels % row->steps) return 0;
     if (!l->activated || l->normalization || l->residual) return 0;
@@ -79,7 +80,7 @@ static int begin_recurrence(Layer *l, const Row *row) {
     l->scaled_gates = row->scaled_gates;
     l->in *= pixels / l->steps;
     l->gates = gates[l->cell] * l->out;
-    l->activations = activations[l->cell] * l->out;
+    l->activations = l->cell == RNN ? (int)padded(l->out) : activations[l->cell] * l->out;
     return (size_t)l->steps * l->gates <= MOST_GATES;
 }
 
@@ -157,7 +158,7 @@ int plan(Network *n, const Call *call) {
             l->through = take(&n->vectors, after);
             l->inner = take(&n->vectors, l->cell == RNN ? 0 : (size_t)(l->steps + 1) * l->out) + l->out;
             after = (size_t)l->steps * l->activations;
-            l->z = take(&n->vectors, after);
+            l->z = l->cell == RNN ? l->hidden : take(&n->vectors, after);
         }
         l->slope = take(&n->vectors, after);
         if (l->pooled) l->choice = take(&n->vectors, after);

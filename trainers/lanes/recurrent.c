@@ -1,11 +1,12 @@
 /* A recurrent layer: its cell over the steps of a sequence, and backpropagation through time.
  *
  * The products with the inputs wait for no step: they are computed first, two steps at a time, and what is left to each step
- * is the product with the state and the cell. On the way back the gradients by z of all steps are kept, and those by
- * the weights are sums over all steps and images that stay in registers (matrices.c).
+ * is the product with the state and the cell. On the way back the gradients by z of all steps are kept, and those by the
+ * weights are sums over all steps and images that stay in registers (matrices.c).
  *
- * In front of the first step's h and c are zeros. Of each step lie side by side what is activated, (z / units, units): the argument of h in an rnn; of i, f, g, o and the
- * state c in an lstm; of r, z and n in a gru. Values take the arguments' places. */
+ * What a step activates lies side by side: in an rnn the argument of h; in an lstm those of i, f, g, o, and c, the argument
+ * of the last one; in a gru those of r, z and n. Values take the arguments' places, which in an rnn are those of h. In front of
+ * the first step's h and c are zeros. */
 #include "network.h"
 
 _Static_assert(CELL_COUNT == 3, "there must be a step for each cell of tables.py");
@@ -35,18 +36,17 @@ INLINE vec *z_of(const Cell *c, int t) { return c->w->memory + c->l->z + (size_t
 INLINE vec *slope_of(const Cell *c, int t) { return c->w->memory + c->l->slope + (size_t)t * c->l->activations; }
 INLINE vec *inner_of(const Cell *c, int t) { return c->w->memory + c->l->inner + (size_t)t * c->l->out; }
 
-/* So many of a step's arguments, from `at` on, become values, there or where `value` says. */
-static void activated(const Cell *c, const Pass *p, const Scaled *f, int t, int at, int count, vec *value) {
+/* So many of a step's arguments, from `at` on, become values. */
+static void activated(const Cell *c, const Pass *p, const Scaled *f, int t, int at, int count) {
     const Layer *l = c->l;
     const size_t from = (size_t)t * l->activations + at, nowhere = (size_t)NOWHERE;
-    vec *z = c->w->memory + l->z + from;
-    Activated to = {.value = value ? value : z};
+    Activated to = {.value = c->w->memory + l->z + from};
     if (p->backward) {
         to.slope = c->w->memory + l->slope + from;
         if (l->alpha.flat != nowhere && (f == c->f || l->scaled_gates)) to.by_alpha = c->w->memory + l->by_alpha + from;
         if (l->below_0.flat != nowhere && f == c->f) to.by_below_0 = c->w->memory + l->by_below_0 + from;
     }
-    activate(f, z, f == c->f ? c->drawn : NULL, to, count);
+    activate(f, to.value, f == c->f ? c->drawn : NULL, to, count);
 }
 
 /* Counts those arguments of the cell's own function, before they are activated. */
@@ -64,12 +64,12 @@ static void add_product(const float *a, size_t row, size_t step, int rows, int d
 static void lstm(const Cell *c, const Pass *p, int index, int t) {
     const int u = c->l->out;
     vec *i = z_of(c, t), *f = i + u, *g = f + u, *o = g + u, *bent = o + u, *h = state_of(c, t), *state = inner_of(c, t);
-    activated(c, p, &c->s, t, 0, 2 * u, NULL);
+    activated(c, p, &c->s, t, 0, 2 * u);
     counted(c, p, index, t, 2 * u);
-    activated(c, p, c->f, t, 2 * u, u, NULL);
-    activated(c, p, &c->s, t, 3 * u, u, NULL);
+    activated(c, p, c->f, t, 2 * u, u);
+    activated(c, p, &c->s, t, 3 * u, u);
     for (int k = 0; k < u; k++) bent[k] = state[k] = fma_(f[k], state[k - u], i[k] * g[k]);
-    activated(c, p, c->f, t, 4 * u, u, NULL);
+    activated(c, p, c->f, t, 4 * u, u);
     for (int k = 0; k < u; k++) h[k] = o[k] * bent[k];
 }
 
@@ -79,10 +79,10 @@ static void gru(const Cell *c, const Pass *p, int index, int t) {
     const vec *before = state_of(c, t - 1);
     for (int k = 0; k < u; k++) inner[k] = all(0.0f);
     if (t) add_product(c->recurrent + (size_t)2 * u * u, u, 1, u, u, before, inner);
-    activated(c, p, &c->s, t, 0, 2 * u, NULL);
+    activated(c, p, &c->s, t, 0, 2 * u);
     for (int k = 0; k < u; k++) n[k] = fma_(r[k], inner[k], n[k]);
     counted(c, p, index, t, 2 * u);
-    activated(c, p, c->f, t, 2 * u, u, NULL);
+    activated(c, p, c->f, t, 2 * u, u);
     for (int k = 0; k < u; k++) h[k] = fma_(z[k], before[k] - n[k], n[k]);
 }
 
@@ -105,7 +105,7 @@ void recurrent(Workspace *w, int index, const Pass *p) {
         if (l->cell == GRU) gru(&c, p, index, t);
         if (l->cell != RNN) continue;
         counted(&c, p, index, t, 0);
-        activated(&c, p, c.f, t, 0, u, state_of(&c, t));
+        activated(&c, p, c.f, t, 0, u);
     }
 }
 
@@ -177,7 +177,7 @@ void recurrent_back(Workspace *w, int index, const Pass *p) {
         if (l->cell == LSTM) lstm_back(&c, t, by_h, carried, by_value);
         if (l->cell == GRU) gru_back(&c, t, by_h, by_value);
         if (l->cell == RNN) {
-            through(w, l, (size_t)t * u, by_h, u);
+            through(w, l, (size_t)t * l->activations, by_h, u);
             for (int k = 0; k < u; k++) by_h[k] = all(0.0f);
         }
         if (t) add_product(c.recurrent, 1, u, u, kept, slope_of(&c, t), by_h);

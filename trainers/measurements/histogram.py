@@ -66,18 +66,14 @@ def shares(numbers: Tensor) -> list[float]:
 
 def _activations(subject: Subject) -> list[Tensor]:
     """What each layer with parameters puts out after its activation, before what a residual layer adds to it."""
-    member, passed = subject.member, subject.forward()
-    activated = [layer.name for layer in subject.layers if layer.activated]
-    arguments = dict(zip(activated, passed.arguments, strict=True))
-    f = ACTIVATIONS[member.activation].f
-    alpha: float | Tensor = member.alpha
+    passed, alphas = subject.forward(), subject.alphas
+    arguments = dict(zip(alphas, passed.arguments, strict=True))
+    f = ACTIVATIONS[subject.member.activation].f
     outputs = []
     for place in places(subject.layers):
-        if "alpha" in place.learned:
-            alpha = subject.parameters[place.learned["alpha"]]
         if place.name in arguments:
             argument, slope = arguments[place.name]
-            outputs.append(alpha * f(argument, *(() if slope is None else (slope,))))
+            outputs.append(alphas[place.name] * f(argument, *(() if slope is None else (slope,))))
         else:
             outputs.append(passed.logits)
     return outputs

@@ -22,6 +22,9 @@ unbiased estimates of their appendix A.1 are
     tr(S) = b k / (k - 1) (m - M)        |G|^2 = (k M - m) / (k - 1)
 
 The batches are of the member's `batch_size`, or half of the images where that is less, in the order of the images.
+
+A few epochs should do: it takes 0.1 s of processor time for two hidden dense layers of 64 units, 3.5 s for `combined`,
+8 s for `many-layers`, whose convolutions PyTorch differentiates slowly in float64 (a busy Xeon, 8 to 12 products).
 """
 
 from __future__ import annotations

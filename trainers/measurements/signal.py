@@ -17,13 +17,12 @@ Of the network, `born_dead` is 1 where `zero` is 1 in some layer, but for those 
 nothing of an image gets through. The images and their noisy copies go through the network as one batch, whose
 statistics batch normalization takes. Random slopes are at their mean.
 
-1.5 ms for a network of 10 dense layers of 32 units, one core.
+2 ms of one core for a network of 10 dense layers of 32 units, with all else that a busy machine does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +30,6 @@ import torch
 from torch import Tensor
 
 from trainers.activations import ACTIVATIONS
-from trainers.layers import places
 from trainers.measurements.subject import Subject
 from trainers.streams import stream
 
@@ -43,15 +41,21 @@ NOISE = 0.01
 def signal(subject: Subject) -> dict[str, float]:
     """See the module."""
     arguments = subject.forward(images=with_copies(subject.images)).arguments
-    of_layers = zip(_activated(subject), arguments, _outputs_and_slopes(subject, arguments), strict=True)
+    of_width: dict[int, list[int]] = {}  # layers that are as wide as each other are taken at once
+    for i, (u, _) in enumerate(arguments):
+        of_width.setdefault(u[0].numel(), []).append(i)
+    alphas, rows = subject.alphas, dict[int, dict[str, float]]()
+    alpha_of = [*alphas.values()]
+    for where in of_width.values():
+        u = torch.stack([arguments[i][0].flatten(1) for i in where])
+        columns = _of_layers(subject, [alpha_of[i] for i in where], u, [arguments[i][1] for i in where])
+        every = zip(*(column.tolist() for column in columns.values()), strict=True)
+        rows |= {i: dict(zip(columns, row, strict=True)) for i, row in zip(where, every, strict=True)}
     residual = {layer.name for layer in subject.layers if layer.residual}
     values = {"signal.born_dead": 0.0}
-    for (name, alpha), (u, _), (out, slope) in of_layers:
-        # f has been taken at u: where rescaled, F(z) = alpha f(u) at z = alpha u, else F(z) = alpha f(u) at z = u
-        of_z, of_slope = (alpha, 1.0) if subject.member.scaling == "rescaled" else (1.0, alpha)
-        of_layer = _argument(u.flatten(1), of_z) | _activation(out.flatten(1), slope.flatten() * of_slope)
-        values |= {f"layer.{name}.signal.{metric}": value for metric, value in of_layer.items()}
-        if of_layer["zero"] == 1 and name not in residual:
+    for i, name in enumerate(alphas):
+        values |= {f"layer.{name}.signal.{metric}": value for metric, value in rows[i].items()}
+        if rows[i]["zero"] == 1 and name not in residual:
             values["signal.born_dead"] = 1.0
     return values
 
@@ -64,44 +68,28 @@ def with_copies(images: Tensor) -> Tensor:
     return torch.cat([images, images + NOISE * images.square().mean((1, 2, 3), keepdim=True).sqrt() * noise])
 
 
-def _activated(subject: Subject) -> Iterator[tuple[str, float]]:
-    """Each layer with an activation, and its alpha; one that the first alone learns holds for all."""
-    alpha, learned = subject.member.alpha, {place.name: place.learned for place in places(subject.layers)}
-    for layer in subject.layers:
-        if "alpha" in learned.get(layer.name, ()):
-            alpha = float(subject.parameters[learned[layer.name]["alpha"]])
-        if layer.activated:
-            yield layer.name, alpha
-
-
-def _outputs_and_slopes(subject: Subject, arguments: Sequence[tuple[Tensor, Any]]) -> list[tuple[Tensor, Tensor]]:
-    """f and f' of each layer's arguments, without the copies'."""
-    own = [u[: len(u) // 2].requires_grad_() for u, _ in arguments]
-    with torch.enable_grad():
-        f = ACTIVATIONS[subject.member.activation].f
-        out = [f(u, *(() if slope is None else (slope,))) for u, (_, slope) in zip(own, arguments, strict=True)]
-        slopes = torch.autograd.grad([o.sum() for o in out], own) if own else ()
-    return [*zip(out, slopes, strict=True)]
-
-
-def _argument(u: Tensor, scale: float) -> dict[str, float]:
-    """What is of z = `scale` u; u is (images and their copies, units)."""
-    own, copies = u.chunk(2)
-    norms, norms_of_copies = (torch.linalg.vector_norm(half, dim=1) for half in (own, copies))
+def _of_layers(subject: Subject, alphas: list[float], u: Tensor, slopes: list[Any]) -> dict[str, Tensor]:
+    """The metrics of layers, (layers,) each; `u` is f's own argument, (layers, images and their copies, units)."""
+    own, copies = u.chunk(2, 1)
+    norms, norms_of_copies = (torch.linalg.vector_norm(half, dim=2) for half in (own, copies))
     lit = norms > 0
-    count = int(lit.count_nonzero())
-    total = torch.where(lit, 1 / norms, 0) @ own  # the sum of all directions: its square has each pair twice
+    count = lit.count_nonzero(1).double()
+    total = (torch.where(lit, 1 / norms, 0)[:, None] @ own)[:, 0]  # of all directions: its square has each pair twice
+    learned = isinstance(slopes[0], Tensor)
+    parameter = () if slopes[0] is None else (torch.stack(slopes).view(-1, 1, 1) if learned else slopes[0],)
+    own.requires_grad_()
+    with torch.enable_grad():
+        out = ACTIVATIONS[subject.member.activation].f(own, *parameter)
+        (slope,) = torch.autograd.grad(out.sum(), own)
+    # where rescaled, F(z) = alpha f(u) at z = alpha u; else at z = u
+    alpha = torch.tensor(alphas, dtype=torch.float64)
+    of_z, of_slope = (alpha, 1.0) if subject.member.scaling == "rescaled" else (1.0, alpha)
+    size = own[0].numel()
     return {
-        "variance": scale**2 * float(norms @ norms) / own.numel(),
-        "correlation": (float(total @ total) - count) / (count * (count - 1) or math.nan),
-        "noise_correlation": float((torch.linalg.vecdot(own, copies) / (norms * norms_of_copies)).nanmean()),
-    }
-
-
-def _activation(out: Tensor, slope: Tensor) -> dict[str, float]:
-    """What is of F; `out` is (images, units), `slope` has F' of each of them."""
-    return {
-        "zero": 1 - int(out.any(0).count_nonzero()) / out.shape[1],
-        "slope": float(torch.linalg.vector_norm(slope, 1)) / slope.numel(),
-        "squared_slope": float(slope @ slope) / slope.numel(),
+        "variance": of_z**2 * norms.square().sum(1) / size,
+        "correlation": (total.square().sum(1) - count) / torch.where(count > 1, count * (count - 1), math.nan),
+        "noise_correlation": (torch.linalg.vecdot(own, copies) / (norms * norms_of_copies)).nanmean(1),
+        "zero": 1 - out.any(1).count_nonzero(1).double() / out.shape[2],
+        "slope": of_slope * slope.abs().mean((1, 2)),
+        "squared_slope": of_slope**2 * slope.square().mean((1, 2)),
     }

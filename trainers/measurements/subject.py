@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trainers.data.dataset import Dataset
-from trainers.layers import Layer, buffer_shapes
+from trainers.layers import Layer, buffer_shapes, places
 from trainers.losses import LOSSES
 from trainers.measurements import MEASUREMENTS
 from trainers.members import MemberConfig, measured_at
@@ -59,6 +59,18 @@ class Subject:
     def labels(self) -> Tensor:
         """Int64 of shape (images,)."""
         return _taken(self.probe, self.member.input)[1]
+
+    @property
+    def alphas(self) -> dict[str, float]:
+        """The alpha of each layer with an activation; one that the first layer alone learns holds for all."""
+        alpha, alphas = self.member.alpha, {}
+        learned = {place.name: place.learned for place in places(self.layers)}
+        for layer in self.layers:
+            if "alpha" in learned.get(layer.name, ()):
+                alpha = float(self.parameters[learned[layer.name]["alpha"]])
+            if layer.activated:
+                alphas[layer.name] = alpha
+        return alphas
 
     def forward(self, parameters: Tensor | None = None, images: Tensor | None = None) -> Outputs:
         """The network's pass over images. Batch normalization takes these images' own statistics, as in training."""

@@ -21,6 +21,7 @@ from tracking.results import CONFIRM, Outcome, load_wide, outcomes
 from tracking.store import Store
 from tracking.types import Configuration, Sweep
 from trainers.layers import places
+from trainers.measurements.histogram import BINS
 from trainers.members import EpochRecord, MemberConfig, layers_of
 from trainers.metrics import names
 from trainers.objectives import Objective
@@ -79,7 +80,7 @@ class Maker:
         return [self.one("", alpha=alpha, r=r, **keywords) for alpha, r in points]
 
     def measured(self, member: MemberConfig, epoch: int) -> dict[str, float]:
-        """Numbers that a signal, a Jacobian and a recurrent network of four steps might have, at epochs 0 and 3 alone.
+        """Numbers that all measurements might have, with a recurrent network's of four steps, at epochs 0 and 3 alone.
 
         For `also`. They depend on the depth, the seed and the epoch.
         """
@@ -88,7 +89,12 @@ class Maker:
         by = 1 + (member.seed + epoch) / 10
         layers = [place.name for place in places(layers_of(member, 10))]
         values = {"jacobian.largest": by * len(layers), "jacobian.smallest": by / 2 ** len(layers)}
+        values |= {"sharpness.largest": by * 10, "sharpness.edge": 2000.0, "sharpness.noise_scale": by * 100}
         values |= {f"layer.step{k}.gradient.hidden.rms": by / 10.0**k for k in range(4)}
+        for name in layers:
+            for of, exponent in (("gradient", -3 - epoch), ("activation", -1)):
+                shares = dict.fromkeys(BINS, 0.0) | {"zero": 0.25, f"e{exponent}": 0.75}
+                values |= {f"layer.{name}.histogram.{of}.{which}": share for which, share in shares.items()}
         for depth, name in enumerate(layers[:-1], 1):  # the output has no activation
             of_layer = {"variance": by / depth, "correlation": 1 - by / 2 / depth, "slope": by / 4, "zero": 0.5}
             values |= {f"layer.{name}.signal.{metric}": value for metric, value in of_layer.items()}

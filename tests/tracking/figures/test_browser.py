@@ -113,7 +113,7 @@ def report(maker: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     make = maker(Store.at(folder / "store").create())
     pruned = [replace(made, state="pruned", epochs=2) for made in make.search(12)[8:]]
-    frame, ended = make([*make.arms(), *make.search(8), *pruned])
+    frame, ended = make([*make.arms(also=make.measured), *make.search(8), *pruned])
     objectives = [ACCURACY, Objective("gradient.first_to_last", Near(1.0))]
     verdict = judge(frame, ended, objectives, sweep="made")
     data = make.seen(objectives=objectives, searched=True)

@@ -164,7 +164,7 @@ def test_what_is_measured_has_its_charts_and_changes_no_other(make: Any) -> None
     make.write(made, "plain")
     make.write([replace(of, also=misleading) for of in made], "measured")
     plain, with_more = (draw(make.seen(name)).charts for name in ("plain", "measured"))
-    assert set(with_more) - set(plain) == {"gradient-against-lag", "signal-by-depth", "jacobian"}
+    assert set(with_more) - set(plain) == {"gradient-against-lag", "signal-by-depth", "jacobian", "sharpness", "ridges"}
     for name in plain.keys() - {"timeline"}:
         assert with_more[name] == plain[name], name
     frame = make.read("measured")[0]
@@ -209,9 +209,12 @@ def test_initial_values_alone_are_charts_without_epochs(make: Any) -> None:
 
 
 def test_every_chart_says_why_it_is_not_drawn(make: Any) -> None:
+    """But for those of what a spec has to ask for."""
+    asked = {"gradient-against-lag", "signal-by-depth", "jacobian", "sharpness", "ridges"}
     make.write(make.search(1, state="running", epochs=0), status=None)
     charts = draw(make.seen())
-    assert set(charts.charts) <= {"timeline"} and len(charts.left_out) == len(KINDS) - len(charts.charts)
+    assert set(charts.charts) <= {"timeline"}
+    assert {KINDS[name].title for name in KINDS.keys() - asked - charts.charts.keys()} <= charts.left_out.keys()
     assert all(why[0].islower() and not why.endswith(".") for why in charts.left_out.values())
 
 

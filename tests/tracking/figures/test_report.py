@@ -188,6 +188,13 @@ def test_what_is_noted_on_a_sweep_comes_first() -> None:
     assert {"note", "tags"}.isdisjoint(dict(conditions(measured_frame("x"), Sweep("s", "s")).rows))
 
 
+def test_what_was_measured_is_a_condition_and_nothing_is_none() -> None:
+    frame = measured_frame("x").assign(measure="jacobian, signal", measure_at="")
+    rows = dict(conditions(frame, Sweep("s", "s")).rows)
+    assert rows["measure"] == "jacobian, signal" and "measure at" not in rows
+    assert rows["epochs recorded"] == "0, the initial values alone"
+
+
 def measured_frame(text: str) -> Any:
     import pandas as pd
 

@@ -11,8 +11,9 @@ import pytest
 from tracking.charts import sharpness as charts
 from tracking.charts.style import numbers
 from tracking.figures.data import FigureData
-from tracking.figures.sharpness import EDGE_NAME, FIGURE
+from tracking.figures.sharpness import EDGE, EDGE_NAME, FIGURE, PANELS
 from tracking.figures.style import NotDrawn
+from trainers.measurements import MEASUREMENTS
 from trainers.members import MemberConfig
 
 
@@ -29,6 +30,7 @@ def test_lines_are_medians_where_it_was_measured(make: Any) -> None:
     frame, ended = make([*make.arms(also=measured)[:2], make.one("unmeasured", alpha=3.0)])
     drawing = FIGURE(FigureData(frame, ended))
     largest, noise = drawing.figure.axes
+    assert {*PANELS, EDGE} == set(MEASUREMENTS["sharpness"].network)
     assert largest.get_yscale() == noise.get_yscale() == "log"
     *lines, edge = largest.lines
     assert [line.get_label().split(":")[0] for line in lines] == ["plain", "paper"]

@@ -16,6 +16,7 @@ from torch import Tensor
 from trainers import MemberConfig, train
 from trainers.data import load
 from trainers.data.dataset import Dataset
+from trainers.lanes import available
 from trainers.measurements import MEASUREMENTS
 from trainers.measurements.sharpness import MOST, TOLERANCE, largest_eigenvalue
 from trainers.measurements.subject import Subject
@@ -190,6 +191,7 @@ def test_a_diverged_member_has_none_and_no_gradient_no_noise() -> None:
     assert dead["sharpness.largest"] == 0 and math.isnan(dead["sharpness.noise_scale"])
 
 
+@pytest.mark.skipif(available() is None, reason="the lane engine was not compiled")
 @pytest.mark.parametrize("normalization", ["none", "batch"])
 def test_both_engines_record_it_at_the_epochs_that_are_asked_for(normalization: str) -> None:
     own = {"regime": "mlp", "units": 4, "normalization": normalization, "measure": ("sharpness",), "measure_at": (0, 2)}
