@@ -4,7 +4,7 @@
     python -m docs.build.studies --small edge-of-chaos  # so small that it says nothing, to see that it works
 
 Each has a store of its own. A study that is there goes on where it stopped, or stays as it is: writing its page anew
-costs seconds.
+takes a minute or two at most.
 """
 
 from __future__ import annotations
