@@ -81,17 +81,13 @@ static void round_off(const Network *n, double *total, float *gradient) {
     memset(total, 0, sizeof(double) * n->own);
 }
 
-/* Every `size`-th group from `first` on of these images, as many as are held, through the whole network. */
-static void pass(const Part *p, const Pass *q, const int64_t *order, int64_t begin, float scale, int first) {
+/* Gathers every `size`-th group from `first` on of so many images, as many as are held; how many these are. */
+static int gathered(const Part *p, const int64_t *order, int64_t begin, int64_t images, int first) {
     Thread *team = p->team;
     const Network *n = &p->run->network;
-    const Segment *segments = n->segments;
-    const Layer *last = &n->layers[n->count - 1];
-    Workspace *w = p->groups;
     int count = 0;
-    int64_t images = q->images;
     for (int64_t at; count < p->run->held && (at = (int64_t)(first + count * p->size) * LANES) < images; count++) {
-        Workspace *group = &w[count];
+        Workspace *group = &p->groups[count];
         gather(group, p->run->call, order + begin + at, images - at < LANES ? (int)(images - at) : LANES);
         group->number = first + count * p->size;
         group->first = begin + at;
@@ -99,12 +95,22 @@ static void pass(const Part *p, const Pass *q, const int64_t *order, int64_t beg
         group->partials = team->partials + group->number * n->partials;
         if (n->learns) memset(group->gradient, 0, sizeof(float) * n->own); /* sums over layers */
     }
+    return count;
+}
+
+/* So many of them through the whole network, and back. */
+static void pass(const Part *p, const Pass *q, float scale, int count) {
+    Thread *team = p->team;
+    const Network *n = &p->run->network;
+    const Segment *segments = n->segments;
+    const Layer *last = &n->layers[n->count - 1];
+    Workspace *w = p->groups;
     for (int s = 0; s < n->segment_count; s++) {
         if (segments[s].together) meet(&team->barrier, p->size);
         forward(w, count, &segments[s], q);
     }
     for (int i = 0; i < count; i++) {
-        int g = first + i * p->size;
+        int g = w[i].number;
         team->losses[g] = 0;
         team->hits[g] = 0;
         score(p->choices->loss, w[i].memory + last->value, n->classes, w[i].labels, w[i].valid, scale,
@@ -197,7 +203,7 @@ static void accumulate(const Part *p, const int64_t *order, int64_t count, int b
         int groups = (int)((images + LANES - 1) / LANES), first = p->rank;
         do { /* a rank without a group still meets the others */
             q.images = images;
-            pass(p, &q, order, begin, 1.0f / count, first);
+            pass(p, &q, 1.0f / count, gathered(p, order, begin, images, first));
             first += (int)p->run->held * p->size;
         } while (first < groups);
         meet(&team->barrier, p->size);
@@ -260,12 +266,40 @@ static void measure(const Part *p) {
         memcpy(c->gradients + p->member * n->parameters, p->team->gradient, sizeof(float) * n->parameters);
 }
 
+static Part part_of(const Run *run, size_t member, Thread *team, int rank, int size) {
+    const Call *c = run->call;
+    return (Part){run, team, team[rank].groups, member, rank, size, &c->choices[member], &c->numbers[member],
+                  c->parameters + member * run->network.parameters, c->buffers + member * run->network.buffers};
+}
+
+/* Evaluates members from `from` to `to`, all of them on some images before the next are gathered. */
+static void evaluate(const Run *run, int64_t from, int64_t to, Thread *own) {
+    const Call *c = run->call;
+    for (int64_t begin = 0; begin < c->count; begin += run->at_a_time) {
+        int64_t images = c->count - begin < run->at_a_time ? c->count - begin : run->at_a_time;
+        int groups = (int)((images + LANES - 1) / LANES), count = 0;
+        for (int first = 0; first < groups; first += count)
+            for (int64_t m = from; m < to; m++) {
+                Part p = part_of(run, m, own, 0, 1);
+                if (m == from) count = gathered(&p, c->orders, begin, images, first);
+                Pass q = {p.parameters, p.buffers, functions_of(&p), own->partials, images, 0, 0, 0, 0, NULL};
+                prepare(own->groups, p.parameters, 0);
+                pass(&p, &q, 0.0f, count);
+                for (int g = first; g < first + count; g++) {
+                    c->losses[m] += own->losses[g];
+                    c->accuracies[m] += (double)own->hits[g];
+                }
+            }
+    }
+    for (int64_t m = from; m < to; m++) {
+        c->losses[m] /= c->count;
+        c->accuracies[m] /= c->count;
+    }
+}
+
 static void take_part(const Run *run, size_t member, Thread *team, int rank, int size) {
     const Call *c = run->call;
-    const Choices *choices = &c->choices[member];
-    const Numbers *numbers = &c->numbers[member];
-    Part p = {run, team, team[rank].groups, member, rank, size, choices, numbers,
-              c->parameters + member * run->network.parameters, c->buffers + member * run->network.buffers};
+    Part p = part_of(run, member, team, rank, size);
     if (rank == 0) {
         memset(team->total, 0, sizeof(double) * run->network.own);
         team->loss = 0;
@@ -278,12 +312,16 @@ static void take_part(const Run *run, size_t member, Thread *team, int rank, int
     c->accuracies[member] = (double)team->hits_in_all / c->count;
 }
 
-/* Members, one per thread, while there are enough for all threads, then a team for each that is left. */
+/* Members, one per thread (of an evaluation equal shares), while there are enough for all threads, then a team for each
+ * that is left. */
 static void share_out(void *shared, int thread, int threads) {
     Run *run = shared;
-    int64_t left = run->call->members % threads, alone = run->call->members - left;
-    for (int64_t m; (m = __atomic_fetch_add(&run->next, 1, __ATOMIC_RELAXED)) < alone;)
-        take_part(run, m, &run->threads[thread], 0, 1);
+    int64_t left = run->call->members % threads, alone = run->call->members - left, share = alone / threads;
+    if (!run->call->steps && !run->call->gradients)
+        evaluate(run, thread * share, (thread + 1) * share, &run->threads[thread]);
+    else
+        for (int64_t m; (m = __atomic_fetch_add(&run->next, 1, __ATOMIC_RELAXED)) < alone;)
+            take_part(run, m, &run->threads[thread], 0, 1);
     int size = left ? threads / (int)left : 0, team = left ? thread / size : 0;
     if (team < left) take_part(run, alone + team, &run->threads[team * size], thread % size, size);
 }
