@@ -76,7 +76,8 @@ def test_a_sweep_in_mlflow(store: Store, ledger: Ledger, made: Made) -> None:
         assert tags["gradsweep.configuration"] == str(c.number)
         assert tags.get("gradsweep.arm", "") == c.arm
         final = {} if state == "running" else {"state": state}
-        assert run.data.params == {key: str(v) for key, v in c.member.items()} | {"seeds": "0, 1, 2"} | final
+        params = {key: ", ".join(v) if key == "measure" else str(v) for key, v in c.member.items()}
+        assert run.data.params == params | {"seeds": "0, 1, 2"} | final
 
 
 def test_the_sweeps_own_run_has_the_objective_by_configuration(store: Store, ledger: Ledger, maker: Any) -> None:
@@ -292,6 +293,8 @@ def test_a_deleted_experiment_is_named_and_waited_for(
     experiment = client.get_experiment_by_name("sweep").experiment_id
     client.delete_experiment(experiment)
     maker.configuration(ledger, sweep, 0)
+    caplog.set_level("WARNING", "gradsweep")
+    caplog.clear()
     lag = mirrored(store)
     assert lag.waiting == 1
     assert lag.problem is not None
