@@ -106,7 +106,7 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
-# Not the seed, which is noise; not the data, of which the easiest would win; not what changes nothing.
+# Not the seed, which is noise; not the data, of which the easiest would win; nor what changes no training.
 SEARCHABLE = tuple(n for n in FIELDS if n not in ("seed", "data", "engine", "measure", "measure_at"))
 
 

@@ -223,7 +223,7 @@ class Added(nn.Sequential):
 
 
 def plain_module(member: MemberConfig) -> nn.Sequential:
-    """The network as anybody would write it in PyTorch. Raises RuntimeError for one of which PyTorch has none."""
+    """The network as anybody would write it in PyTorch. Raises RuntimeError where PyTorch has no such network."""
     modules: list[nn.Module] = []
     layers = layers_of(member, 10)
     shape: tuple[int, ...] = IMAGE
@@ -255,7 +255,7 @@ def plain_module(member: MemberConfig) -> nn.Sequential:
 
 
 def _normalized(normalization: str, shape: tuple[int, ...]) -> list[nn.Module]:
-    """The module of a normalization. Raises RuntimeError for one of which PyTorch has none."""
+    """The module of a normalization. Raises RuntimeError where PyTorch has none."""
     match normalization:
         case "none":
             return []
@@ -366,7 +366,7 @@ def _recorded(step: Callable[[Tensor], None], where: Tensor) -> Callable[[Tensor
 
 
 def of_a_step(layers: tuple[Layer, ...]) -> int:
-    """Multiply-adds of one training step for one image: forward, weight gradients, data gradients but its own."""
+    """Multiply-adds of a training step for one image: forward, and back to the weights and to all but the image."""
     forward, first = multiply_adds(layers), layers[0]
     by_image = first.steps * prod(places(layers)[0].tensors[0]) if isinstance(first, Recurrent) else forward[0]
     return 3 * sum(forward) - by_image

@@ -68,7 +68,7 @@ class Training(Iterator[EpochRecord]):
         measured: Callable[[Sequence[MemberState]], list[dict[str, float]]] = lambda states: [{} for _ in states],
         resumed: Container[MemberConfig] = frozenset(),
     ) -> None:
-        """The epochs of the `resumed` that their states are after have been recorded, epoch 0 too."""
+        """Of the `resumed` members every epoch up to that of their states has been recorded, epoch 0 included."""
         self._states = list(states)
         self._resumed = resumed
         self._engine = engine
@@ -113,12 +113,14 @@ class Training(Iterator[EpochRecord]):
         validation, test = engine.evaluate(after, "validation"), engine.evaluate(after, "test")
         gradients, measured = engine.statistics(after, before), self._measured(after)
         seconds = (time.perf_counter() - started) / len(after)
+        asked = {measured_at(state.member, state.epoch) for state in after}
+        names = {measure: metrics.names(engine.layers, measure) for measure in asked}
         records: deque[EpochRecord] = deque()
         for i, state in enumerate(after):
             splits = dict(zip(metrics.SPLITS, (*train[i], *validation[i], test[i][1]), strict=True))
             values = splits | gradients[i] | measured[i] | {"seconds": seconds}
-            names = metrics.names(engine.layers, measured_at(state.member, state.epoch))
-            records.append(EpochRecord(state.member, state.epoch, engine.name, {name: values[name] for name in names}))
+            own = {name: values[name] for name in names[measured_at(state.member, state.epoch)]}
+            records.append(EpochRecord(state.member, state.epoch, engine.name, own))
         gone = {r.member for r in records if r.diverged}
         going_on = [s for s in going_on if s.member not in gone]
         # No call between these: an interrupt finds all of them or none.
@@ -170,7 +172,7 @@ def train(
 def _measured(
     layers: tuple[Layer, ...], dataset: Dataset, threads: int, states: Sequence[MemberState]
 ) -> list[dict[str, float]]:
-    """What members have asked for; PyTorch is imported where that is something."""
+    """What each member asks to have measured at its epoch. PyTorch is imported only if a member asks for anything."""
     if not any(measured_at(s.member, s.epoch) for s in states):
         return [{} for _ in states]
     from trainers.measurements.subject import measured

@@ -123,7 +123,7 @@ def metrics_of(epochs: Sequence[Epoch]) -> list[Metric]:
 def points(epoch: Epoch) -> list[tuple[str, float]]:
     """(key, value) of one epoch: at most MOST means over the seeds and quartiles, named to be sorted as one reads them.
 
-    Of what is not measured at this epoch there is none. Everything else is in the Parquet files.
+    Nothing for what is not measured at this epoch. Everything else is in the Parquet files.
     """
     columns = _columns(epoch.names)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -39,10 +39,9 @@ class Images(NamedTuple):
 class Source:
     """One kind of data: its loader, as "module:function", and about how many images it has.
 
-    Where it `takes_path` it is named `name:PATH`, and both functions are given the path; else they are given nothing.
-    What stands there is no path where `argument` says so. Of sequences `steps`, which is given the same, says how many
-    steps they have, or raises DataError. The loader returns a `Dataset` (`trainers.data.dataset.assemble`) or raises
-    DataError.
+    Where it `takes_path` it is named `name:PATH`, and its functions are given the path; else they are given nothing.
+    `argument` is what stands for PATH in messages. For sequences, `steps` says how many steps they have, or raises
+    DataError. The loader returns a `Dataset` (`trainers.data.dataset.assemble`) or raises DataError.
     """
 
     loader: str

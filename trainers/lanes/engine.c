@@ -272,9 +272,11 @@ static Part part_of(const Run *run, size_t member, Thread *team, int rank, int s
                   c->parameters + member * run->network.parameters, c->buffers + member * run->network.buffers};
 }
 
-/* Evaluates members from `from` to `to`, all of them on some images before the next are gathered. */
+/* Evaluates members from `from` to `to`: images are gathered once, and all of these members see them before the next. */
 static void evaluate(const Run *run, int64_t from, int64_t to, Thread *own) {
     const Call *c = run->call;
+    const Scaled *functions = NULL;
+    int64_t prepared = -1;
     for (int64_t begin = 0; begin < c->count; begin += run->at_a_time) {
         int64_t images = c->count - begin < run->at_a_time ? c->count - begin : run->at_a_time;
         int groups = (int)((images + LANES - 1) / LANES), count = 0;
@@ -282,8 +284,10 @@ static void evaluate(const Run *run, int64_t from, int64_t to, Thread *own) {
             for (int64_t m = from; m < to; m++) {
                 Part p = part_of(run, m, own, 0, 1);
                 if (m == from) count = gathered(&p, c->orders, begin, images, first);
-                Pass q = {p.parameters, p.buffers, functions_of(&p), own->partials, images, 0, 0, 0, 0, NULL};
-                prepare(own->groups, p.parameters, 0);
+                if (prepared != m) functions = functions_of(&p);
+                if (prepared != m) prepare(own->groups, p.parameters, 0);
+                prepared = m;
+                Pass q = {p.parameters, p.buffers, functions, own->partials, images, 0, 0, 0, 0, NULL};
                 pass(&p, &q, 0.0f, count);
                 for (int g = first; g < first + count; g++) {
                     c->losses[m] += own->losses[g];

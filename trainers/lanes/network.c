@@ -251,8 +251,11 @@ static void begin(Workspace *w, int groups, int index, const Pass *p) {
 /* From there to its values. */
 static void finish(Workspace *w, int groups, int index, const Pass *p) {
     int kind = w->network->layers[index].kind;
-    void (*values)(Workspace *, int, const Pass *) = kind == DENSE ? dense_values : kind == RECURRENT ? recurrent : convolution;
-    for (int g = 0; g < groups; g++) values(w + g, index, p);
+    for (int g = 0; g < groups; g++) {
+        if (kind == DENSE) dense_values(w + g, index, p);
+        else if (kind == RECURRENT) recurrent(w + g, index, p);
+        else convolution(w + g, index, p);
+    }
 }
 
 /* Through a segment, so many groups: all of them through each layer where that is a whole one, else one after the other.
