@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import PlainValidator, model_validator
 
@@ -41,13 +42,14 @@ KINDS = {
 
 
 def _amount(value: Any) -> float | str:
-    if isinstance(value, str) and PERCENT.fullmatch(value):
+    if isinstance(value, str) and (PERCENT.fullmatch(value) or FACTOR.fullmatch(value)):
         return value
     if type(value) in (int, float) and value >= 0:
         return float(value)
-    raise ValueError(f"must be a number >= 0, or a percentage like 10%, but got {shown(value)}")
+    raise ValueError(f"must be a number >= 0, a percentage like 10% or a factor like 2x, but got {shown(value)}")
 
 
+FACTOR = re.compile(r"([1-9][0-9]*(?:\.[0-9]*)?) *x")
 Margin = Annotated[float | str, PlainValidator(_amount)]
 
 
@@ -62,17 +64,21 @@ class ClaimSpec(Part):
     says: str | None = optional(None, "the claim in its author's words")
     better: str | None = optional(None, "an arm, or best, that is better than the arm of than")
     than: str | None = optional(None, "an arm, or best: the best of the other configurations")
-    by: Margin | None = optional(None, "by more than this, in the metric's unit or as 10%; left out, by anything")
+    by: Margin | None = optional(None, "by more than this, in the metric's unit, as 10% or as 2x; left out, by anything")
     as_good: str | None = optional(None, "an arm, or best, that is as good as the arm of as")
     as_: str | None = optional(None, "an arm, or best", alias="as")
     similar: str | None = optional(None, "an arm that is neither better nor worse than the arm of to")
     to: str | None = optional(None, "an arm")
-    margin: Margin | None = optional(None, "the difference that does not matter, in the metric's unit or as 10%")
+    margin: Margin | None = optional(None, "the difference that does not matter, in the metric's unit, as 10% or as 2x")
     metric: str | None = optional(None, "a metric; left out, the first objective's")
     goal: Goal | None = optional(None, f"{GOAL}; left out, the objective's, if it is one")
     epoch: Epoch | None = optional(None, f"{EPOCH}; instead of since and until")
     since: int | None = optional(None, "the first epoch that counts; 0 is before the first step", ge=0)
     until: int | None = optional(None, "the last epoch that counts", ge=0)
+    scale: Literal["linear", "log"] | None = optional(
+        None, "linear: differences | log: ratios; left out, ratios for sizes and where the margin is 10% or 2x"
+    )
+    after: str | None = optional(None, "the name of another claim: this one is tested only once that one is confirmed")
 
     _first = model_validator(mode="before")(earlier_is_better)
 
@@ -123,6 +129,7 @@ class ClaimSpec(Part):
         kind, other, margin = KINDS[self.key]
         size = given.get(margin, 0.0)
         percent = PERCENT.fullmatch(size) if isinstance(size, str) else None
+        factor = FACTOR.fullmatch(size) if isinstance(size, str) else None
         metric = self.metric or objectives[0].metric
         own_epochs = {"epoch", "since", "until"} & given.keys()
         same = [o for o in objectives if o.metric == metric and self.goal in (None, o.goal)]
@@ -136,9 +143,10 @@ class ClaimSpec(Part):
             metric=metric,
             goal=self.goal or (ours.goal if ours else ""),
             epoch=epoch.within(longest),
-            margin=float(percent[1]) / 100 if percent else float(size),
+            margin=float(percent[1]) / 100 if percent else float(factor[1]) if factor else float(size),
             relative=percent is not None,
-            **{word: given[word] for word in ("since", "until", "name", "says") if word in given},
+            times=factor is not None,
+            **{word: given[word] for word in ("since", "until", "name", "says", "scale", "after") if word in given},
         )
 
 

@@ -24,9 +24,10 @@ class Claim:
     """`arm` is better than `against` by more than `margin`; or at most `margin` worse; or within `margin` of it.
 
     `arm` and `against` are arms, or one of them is BEST. `metric`, `goal` and `epoch` are those of an objective.
-    `margin` is in the unit of its value, or with `relative` a fraction of the value of `against`. Where `since` or
-    `until` is given, what is compared is a seed's mean over the epochs between them, both included, whatever `epoch`
-    says. `says` are the claim's own words.
+    `margin` is in the unit of its value, or with `relative` a fraction of the value of `against`; with `times` it is a
+    factor of it, at least 1. `scale` is log or linear; left empty, the metric's own. Where `since` or `until` is given,
+    what is compared is a seed's mean over the epochs between them, both included, whatever `epoch` says. The claim is
+    tested only once the claim named `after` is confirmed. `says` are the claim's own words.
     """
 
     kind: str
@@ -36,11 +37,14 @@ class Claim:
     goal: str | Near = "maximize"
     margin: float = 0.0
     relative: bool = False
+    times: bool = False
+    scale: str = ""
     since: int | None = None
     until: int | None = None
     name: str = ""
     says: str = ""
     epoch: Epochs = LAST
+    after: str = ""
 
     @property
     def objective(self) -> Objective:
