@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper studies fields clean
+.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper studies fields statistics clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/gradsweep run quickstart $(RUN)
@@ -50,6 +50,10 @@ studies: $(VENV)/installed
 fields: $(VENV)/installed
 	$(BIN)/python -m docs.build.fields > docs/fields.new
 	mv docs/fields.new docs/fields.md
+
+# What a verdict's p and interval are worth, by simulation: STATISTICS may be --small.
+statistics: $(VENV)/installed
+	$(BIN)/python -m docs.build.simulations $(STATISTICS)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gradsweep needs Python 3.11 or newer: make PYTHON=...")'

@@ -14,7 +14,7 @@ from trainers.activations import alpha_acts as alpha_acts
 from trainers.data import names as data_names
 from trainers.data import steps_of
 from trainers.errors import DataError, PluginError
-from trainers.initialization import INITIALIZATIONS, RECURRENT
+from trainers.initialization import DEPTHWISE_FANS, INITIALIZATIONS, RECURRENT
 from trainers.layers import CELLS, NORMALIZATIONS, Layer, output_shapes
 from trainers.losses import LOSSES
 from trainers.measurements import MEASUREMENTS
@@ -55,6 +55,7 @@ CHOICES: dict[str, Collection[str]] = {
     "epsilon_at": EPSILON_AT,
     "schedule": SCHEDULES,
     "initialization": INITIALIZATIONS,
+    "depthwise_fans": DEPTHWISE_FANS,
     "recurrent_initialization": RECURRENT,
     "input": INPUTS,
     "engine": ("auto", "lanes", "cuda", "reference"),
@@ -121,8 +122,16 @@ class MemberConfig:
     warmup: int = _help("epochs over which the learning rate rises, in equal steps, to its full height", 0)
     clip: float = _help("bound on the norm of a step's gradient, which is scaled down to it; 0: none", 0.0)
     initialization: str | None = _help(f"of the weights: {' | '.join(INITIALIZATIONS)}", None)
-    init_scale: float | None = _help("half-width of uniform, deviation of normal, factor on the others", None)
+    init_scale: float | None = _help(
+        "half-width of uniform, deviation of normal, and of truncated_normal before truncation, factor on the others",
+        None,
+    )
     bias_scale: float | None = _help("deviation of the biases' initial values; null: the initialization's own", None)
+    depthwise_fans: str = _help(
+        "how glorot, he and lecun count the inputs and outputs of a separable convolution's 3x3 part: "
+        f"{_lines(DEPTHWISE_FANS)}",
+        "own",
+    )
     recurrent_initialization: str = _help(
         f"of the weights between steps, times init_scale where that is a factor: {_lines(RECURRENT)}", "same"
     )

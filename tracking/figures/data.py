@@ -20,7 +20,7 @@ NOT_SHOWN = ("engine", "epochs", "measure", "measure_at")  # fields of a member 
 OF_DEPTH = ("blocks", "convolutions", "dense")  # fields that add layers
 # How a label puts a field; the others as `name = value`.
 _SHAPES = {"alpha": "α = {}", "learn_alpha": "α learned by {}", "initialization": "{}"}
-_SHAPES |= {"recurrent_initialization": "{} recurrent weights"}
+_SHAPES |= {"depthwise_fans": "{}'s depthwise fans", "recurrent_initialization": "{} recurrent weights"}
 _SHAPES |= dict.fromkeys(("activation", "regime", "optimizer", "convolution", "cell"), "{}")
 _SHAPES |= {name: f"{{}} {name}" for name in ("penalty", "scaling", "normalization", "loss", "schedule", "input")}
 # What a label needs not say.
@@ -29,6 +29,7 @@ _USUAL: Mapping[str, tuple[object, ...]] = {
     **dict.fromkeys(("slope", "bias_scale"), (None,)),
     "scaling": ("rescaled",),
     "scaled_gates": (False,),
+    "depthwise_fans": (None, "own"),
     "recurrent_initialization": ("same",),
     "forget_bias": (None, 1.0),
 }
