@@ -232,7 +232,7 @@ def test_a_placeholder_gives_the_number_of_the_records(made: Path) -> None:
         ("{mean figure-9 l2 train.loss last}", "there is no record of the sweep figure-9"),
         ("{mean figure-1 l3 train.loss last}", "no configuration 'l3'"),
         ("{mean figure-1 l2 train.lost last}", "no metric 'train.lost'"),
-        ("{mean figure-1 l2 train.loss 99}", "no train.loss of l2 at the epochs 99"),
+        ("{mean figure-1 l2 train.loss 99}", "has train.loss of l2 not at every one of the epochs 99"),
         ("{mean figure-1 l2 train.loss first}", "epochs are a number"),
         ("{gain figure-1 improves}", "no claim 'improves'"),
         ("{seeds figure-1:q}", "Unknown format code"),
@@ -256,7 +256,7 @@ def test_the_page_is_one_screen() -> None:
 
 def test_the_records_are_small() -> None:
     for file in (DOCS / "records").glob("*"):
-        assert file.stat().st_size < 300_000, f"{file.name} is large"
+        assert file.stat().st_size < 400_000, f"{file.name} is large"
 
 
 @pytest.mark.parametrize("file", sorted((DOCS / "notes").rglob("*.md")), ids=lambda file: file.name)

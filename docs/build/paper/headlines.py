@@ -61,6 +61,7 @@ HEADLINES = (
             *(Reading(label, "penalty-strength", (f"{name}-improves",)) for name, label in STRENGTHS.items()),
             Reading("the strengths' own r = 0.01", "penalty-strength", ("paper-improves",)),
             Reading("the optimizers' own Adam", "optimizers", ("improves-under-adam",)),
+            Reading("digits", "second-data", ("figure-1-improves",)),
         ),
     ),
     Headline("regularization leads to larger gradients in the beginning", _all(1, "larger-gradients-at-first")),
@@ -83,17 +84,47 @@ HEADLINES = (
     ),
     Headline(
         "the scaling trick can avoid the vanishing-gradient problem",
-        (*_figure(2, "improves"), Reading("the rivals' own run", "remedies", ("improves",))),
+        (
+            *_figure(2, "improves"),
+            Reading("the rivals' own run", "remedies", ("improves",)),
+            Reading("digits", "second-data", ("figure-2-improves",)),
+            Reading("saturated layers", "why-saturation", ("alpha-2-trains-faster",)),
+        ),
     ),
-    Headline("the larger gradients in the beginning", _all(2, "larger-gradients-at-first")),
+    Headline(
+        "the larger gradients in the beginning",
+        (
+            *_all(2, "larger-gradients-at-first"),
+            Reading("before the first step", "why-many-layers", ("rescaling-changes-nothing-at-first",)),
+        ),
+    ),
     Headline("again without leading to an exploding-gradient problem", _figure(2, "no-exploding-gradients")),
-    Headline("naive scaling clearly entails the risk of exploding gradients", _all(2, "naive-scaling-explodes")),
+    Headline(
+        "naive scaling clearly entails the risk of exploding gradients",
+        (*_all(2, "naive-scaling-explodes"), Reading("alpha = 8", "remedies", ("naive-scaling-explodes",))),
+    ),
+    Headline(
+        "naive scaling is no alternative",
+        (Reading("accuracy", "remedies", ("as-good-as-naive-scaling",)),),
+    ),
     # Figures 3 and 4
     Headline(
         "our remedies can render tanh robust with respect to the vanishing-gradient problem",
-        (*_all(3, "remedies-work"), Reading("the types' own run", "sigmoid-types", ("tanh",))),
+        (
+            *_all(3, "remedies-work"),
+            Reading("the types' own run", "sigmoid-types", ("tanh",)),
+            Reading("digits", "second-data", ("figure-3-improves",)),
+            Reading("wider layers", "widths", ("remedies-work",)),
+        ),
     ),
-    Headline("the two remedies can indeed be combined", _all(3, "as-good-as-l2-alone", "as-good-as-scaling-alone")),
+    Headline(
+        "the two remedies can indeed be combined",
+        (
+            *_all(3, "as-good-as-l2-alone", "as-good-as-scaling-alone"),
+            Reading("digits", "second-data", ("figure-3-as-good-as-l2-alone",)),
+            Reading("wider layers", "widths", ("as-good-as-l2-alone",)),
+        ),
+    ),
     Headline(
         "relu, in this specific example, is not performing well",
         _figure(3, "relu-falls-behind", "regularized-relu-falls-behind"),
@@ -110,6 +141,14 @@ HEADLINES = (
     ),
     # Beside the figures
     Headline(
+        "gradients can vanish with increasing depth, while this behavior is avoided with larger alpha",
+        (
+            Reading(
+                "saturated layers", "why-saturation", ("alpha-2-has-larger-gradients", "alpha-4-has-larger-gradients")
+            ),
+        ),
+    ),
+    Headline(
         "it is straightforward to transfer our proofs and results to other sigmoid-type activation functions",
         tuple(Reading(name, "sigmoid-types", (name,)) for name in TYPES),
     ),
@@ -122,6 +161,7 @@ HEADLINES = (
         (
             *(Reading(regime, f"plane-{regime}", ("fixed-choice-suffices",)) for regime in PLANES),
             Reading("beside a learned alpha", "remedies", ("as-good-as-learned-alpha",)),
+            Reading("saturated layers", "why-saturation", ("alpha-2-suffices",)),
         ),
     ),
     Headline(
@@ -130,14 +170,13 @@ HEADLINES = (
     ),
     Headline(
         "batch normalization involves considerable computational overhead",
-        (Reading("more than the rescaling", "remedies", ("costs-less-than-batch-normalization",)),),
+        (Reading("more than both remedies", "table-4", ("batch-normalization-costs",)),),
     ),
     Headline(
         "our two remedies do not involve significant computational overhead",
         (
             Reading("tanh with both", "table-4", ("no-significant-overhead",)),
             Reading("relu with the penalty", "table-4", ("no-significant-overhead-of-l2",)),
-            Reading("the rescaling alone", "remedies", ("costs-nothing",)),
         ),
     ),
     Headline(

@@ -72,10 +72,12 @@ class Records:
         if not re.fullmatch(r"\d+(-\d+)?", epochs):
             raise RequestError(f"epochs are a number, `last` or FIRST-LAST, but got {epochs!r}")
         first, last = (int(epoch) for epoch in (epochs.split("-") * 2)[:2])
-        values = rows[rows["epoch"].between(first, last)].groupby("seed")[metric].mean()
-        if not values.notna().any():
-            raise RequestError(f"the record of {sweep} has no {metric} of {arm} at the epochs {epochs}")
-        return values
+        of = rows[rows["epoch"].between(first, last)]
+        # Of some metrics a record has not every epoch: the mean of the rest would be another number.
+        known = of["epoch"][of[metric].notna()].unique()
+        if {*known.tolist()} != {*range(first, last + 1)}:
+            raise RequestError(f"the record of {sweep} has {metric} of {arm} not at every one of the epochs {epochs}")
+        return of.groupby("seed")[metric].mean()
 
 
 def claim_gain(records: Records, sweep: str, claim: str) -> float | None:

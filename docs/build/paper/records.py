@@ -4,11 +4,14 @@
     >>> load("figure-1", Path("docs/records")).verdict.claims[0].answer
     'confirmed'
 
-NAME.parquet is the tidy table of `tracking.load` with the columns that pages and claims use. What the claims and the
-objectives are of is kept as float64 to the bit, so the verdict on the claims is that of the store. All else is float32,
-rounded to MANTISSA bits: four digits, one more than any page shows. Of single layers there is what LAYERS names, at
-EPOCHS and at the last epoch. NAME.json has the rest: the spec as it was run, the outcomes, the conditions, and what is
-the same in all rows. Neither file names a folder of the machine.
+NAME.parquet is the tidy table of `tracking.load`, with a row per member and epoch. What claims and objectives are
+judged on, a metric at the epochs that they are about, is float64 to the bit: the verdict on the claims is that of the
+store. All else is rounded to MANTISSA bits, which is four digits, one more than any page shows. What EVERY_EPOCH names
+is there at each epoch; other metrics are at some epochs, see `_some`; of single layers there is only what LAYERS names,
+at EPOCHS. The first and the last epoch are always among them, and where a member diverged the last one before.
+
+NAME.json has the rest: the spec as it was run, the outcomes, the conditions, and what is the same in all rows. Neither
+file names a folder of the machine.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ from trainers.files import replaced
 FORMAT = 1
 FOLDER = Path(__file__).parents[2] / "records"
 MANTISSA = 12
+EVERY_EPOCH = re.compile(r"\w+\.accuracy|gradient\.(data|total)\.mean_abs")  # what the figures have
 EPOCHS = (0, 1, 2, 5, 10, 20)
 LAYERS = ("gradient.data.rms", "saturated", "dead", "weight_norm")
 LEFT_OUT = re.compile(r"seconds|gradient\.\w+\.q\d\d")  # of a network's metrics, where no claim is about them
@@ -121,8 +125,7 @@ def save(name: str, store: Store, folder: Path = FOLDER, study: str = "") -> tup
     written = load_yaml(sweep.spec)[0]
     named = _folders(written)
     frame = load_wide(name, store).replace(named)
-    exact = {o.metric for o in (*spec.objectives, *(claim.objective for claim in spec.judged_claims()))}
-    columns, same, copied = _columns(frame, exact)
+    columns, same, copied = _columns(frame, spec)
     about = {
         "format": FORMAT,
         "name": name,
@@ -200,27 +203,45 @@ def _files(name: str, folder: Path) -> tuple[Path, Path]:
     return folder / f"{name}.parquet", folder / f"{name}.json"
 
 
-def _columns(frame: pd.DataFrame, exact: set[str]) -> tuple[pd.DataFrame, dict[str, Any], list[str]]:
+def _columns(frame: pd.DataFrame, spec: SweepSpec) -> tuple[pd.DataFrame, dict[str, Any], list[str]]:
     """(what the table has, what is the same in all rows, which metrics of the total gradient are those of the data's
     where they are missing)."""
     fields = [c for c in (*KEYS, *MEMBER) if c in frame]
     same = {c: _plain(frame[c].iloc[0]) for c in fields if c not in KEY and frame[c].nunique(dropna=False) == 1}
     columns = {c: frame[c] for c in fields if c not in same}
-    at = frame["epoch"].isin(EPOCHS) | (frame["epoch"] == frame["configuration"].map(_last(frame)))
-    at |= frame["epoch"] == frame["configuration"].map(_last(frame[~_broken(frame)]))
-    copied = []
+    exact, copied = _judged(frame, spec), []
+    ends = [_last(frame), _last(frame[~_broken(frame)])]
+    at_end = pd.concat([frame["epoch"] == frame["configuration"].map(last) for last in ends], axis=1).any(axis=1)
     for c in map(str, frame):
-        values = frame[c]
-        of_layer = c.startswith(LAYER) and c.split(".", 2)[2] in LAYERS
+        of_layer = c.startswith(LAYER)
+        if c in fields or c not in exact and (c.split(".", 2)[2] not in LAYERS if of_layer else LEFT_OUT.fullmatch(c)):
+            continue
+        values = _rounded(frame[c])
+        if not EVERY_EPOCH.fullmatch(c):
+            values = values.where(at_end | (frame["epoch"].isin(EPOCHS) if of_layer else _some(frame["epoch"])))
         if c in exact:
-            columns[c] = values
-        elif c not in fields and (of_layer or not c.startswith(LAYER) and not LEFT_OUT.fullmatch(c)):
-            data = frame.get(c.replace(TOTAL, DATA))
-            if c.startswith(TOTAL) and data is not None and not (values.isna() & data.notna()).any():
+            values = values.astype(np.float64).where(~exact[c], frame[c])
+        elif (data := frame.get(c.replace(TOTAL, DATA))) is not None and c.startswith(TOTAL):
+            # Without a penalty the two are one: it is not kept twice.
+            if not (frame[c].isna() & data.notna()).any() and c.replace(TOTAL, DATA) not in exact:
                 copied.append(c)
-                values = values.where(values != data)
-            columns[c] = _rounded(values.where(at) if of_layer else values)
+                values = values.where(frame[c] != data)
+        columns[c] = values
     return pd.DataFrame(columns), same, copied
+
+
+def _judged(frame: pd.DataFrame, spec: SweepSpec) -> dict[str, pd.Series[bool]]:
+    """Metric -> the rows on which a claim or an objective may be judged."""
+    rows: dict[str, pd.Series[bool]] = {o.metric: frame["epoch"] >= 0 for o in spec.objectives}
+    for claim in spec.judged_claims():
+        first, last = claim.since or 0, np.inf if claim.until is None else claim.until
+        rows[claim.metric] = rows.get(claim.metric, frame["epoch"] < 0) | frame["epoch"].between(first, last)
+    return rows
+
+
+def _some(epochs: pd.Series[int]) -> pd.Series[bool]:
+    """The first ten, every fifth up to 40, and every twentieth."""
+    return (epochs <= 10) | (epochs <= 40) & (epochs % 5 == 0) | (epochs % 20 == 0)
 
 
 def _broken(frame: pd.DataFrame) -> pd.Series[bool]:

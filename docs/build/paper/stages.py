@@ -58,7 +58,7 @@ STAGES: dict[str, tuple[Planned, ...]] = {
         Planned("plane-combined", "alpha-r"),
     ),
     "optimizers": (Planned("optimizers"),),
-    "rivals": (Planned("remedies"), Planned("naive-scaling")),
+    "rivals": (Planned("remedies"),),
     "types": (Planned("sigmoid-types"), Planned("penalties")),
     "table-4": (Planned("table-4"),),
     "others": (Planned("second-data", own_data=True), Planned("widths")),
