@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,8 @@ _USUAL: Mapping[str, tuple[object, ...]] = {
 }
 BEFORE, AFTER = "before the first step", "after the last epoch"
 LARGEST = float(np.finfo(np.float32).max)
+QUARTILES = np.array([0.25, 0.5, 0.75])
+MEDIANS = "Lines are medians over the seeds, shaded areas the interquartile range"  # of every figure, for its caption
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,8 @@ class Line:
         return last_epoch(self.rows)
 
     def band(self, metric: str) -> pd.DataFrame:
-        """`mean`, `q25`, `q75` by epoch; NaN from where a seed has no finite value: survivors would look too good."""
-        by_epoch = within(self.rows[metric]).groupby(self.rows["epoch"])
-        table = {"mean": by_epoch.mean(), "q25": by_epoch.quantile(0.25), "q75": by_epoch.quantile(0.75)}
-        return pd.DataFrame(table).where(by_epoch.count() == by_epoch.size())
+        """`over_seeds` by epoch."""
+        return over_seeds(self.rows[metric], self.rows["epoch"])
 
     def layers(self, statistic: str) -> dict[str, str]:
         """The columns of a statistic of its layers, by layer, from the input to the output."""
@@ -81,15 +82,13 @@ class Line:
         return dict(sorted(columns.items()))
 
     def quartiles(self, columns: Mapping[int, str], epoch: int) -> pd.DataFrame:
-        """`q25`, `q50`, `q75` over the seeds at an epoch: a row per column, by its key. NaN as in `band`."""
-        values = self.rows.loc[self.rows["epoch"] == epoch, [*columns.values()]].set_axis([*columns], axis=1)
-        return over_seeds(values.apply(within))
+        """`over_seeds` at an epoch: a row per column, by its key."""
+        return of_columns(self.rows[self.rows["epoch"] == epoch], columns)
 
     def course(self, metric: str) -> pd.DataFrame:
-        """The same of a metric: a row for each epoch at which it was measured."""
-        known = self.rows[self.rows[metric].notna()]
-        values = self.rows.pivot(index="seed", columns="epoch", values=metric)[sorted(known["epoch"].unique())]
-        return over_seeds(values.apply(within))
+        """`over_seeds` by epoch, of those at which the metric was measured."""
+        known = self.rows["epoch"][self.rows[metric].notna()]
+        return self.band(metric).loc[sorted(known.unique())]
 
     def measured(self, columns: Collection[str]) -> list[int]:
         """The first and the last epoch at which one of these was measured, or the only one, or none."""
@@ -97,10 +96,21 @@ class Line:
         return sorted({int(known.min()), int(known.max())}) if len(known) else []
 
 
-def over_seeds(values: pd.DataFrame) -> pd.DataFrame:
-    """`q25`, `q50`, `q75` of each column, a row each; NaN where one of its values is."""
-    quartiles = values.quantile([0.25, 0.5, 0.75]).T.set_axis(["q25", "q50", "q75"], axis=1)
-    return quartiles.where(values.notna().all(), axis=0)
+def over_seeds(values: pd.Series[float], by: Any) -> pd.DataFrame:
+    """A line and its band: a row per group with its median, `q50`, and its quartiles, `q25` and `q75`.
+
+    So no line leaves its band, on any scale: the mean of sizes may, where one seed's is far above the others'. All are
+    NaN where a seed has no finite value: survivors would look too good.
+    """
+    groups = within(values).groupby(by)
+    quartiles = groups.quantile(QUARTILES).unstack().set_axis(["q25", "q50", "q75"], axis=1)
+    return quartiles.where(groups.count() == groups.size(), axis=0)
+
+
+def of_columns(rows: pd.DataFrame, columns: Mapping[int, str]) -> pd.DataFrame:
+    """`over_seeds` of each of these columns, by its key; a seed has one of the rows."""
+    values = rows[[*columns.values()]].set_axis([*columns], axis=1).melt(var_name="key")
+    return over_seeds(values["value"], values["key"].to_numpy(dtype=np.int64))
 
 
 def moments(lines: Sequence[Line], columns: Callable[[Line], Collection[str]]) -> dict[str, list[tuple[Line, int]]]:
