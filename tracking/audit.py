@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tracking import database, tidy
 from tracking.ledger import Ledger
@@ -252,14 +253,22 @@ def _bits(value: float) -> bytes:
 
 
 def _same_table(table: pa.Table, columns: tidy.Columns) -> bool:
-    """Whether a table has these columns, rows in the same order, to the bit."""
+    """Whether a table has these columns, rows in the same order, to the bit.
+
+    It may lack a metric that was not recorded yet when it was written: a column of nothing but NaN.
+    """
+    there = [name for name, values in columns.items() if name in table.column_names or not _unknown(values)]
     pairs = [(table[name].to_numpy(), columns[name]) for name in table.column_names if name in columns]
-    return table.column_names == list(columns) and all(
+    return table.column_names == there and all(
         stored.dtype == values.dtype and stored.tobytes() == values.tobytes()
         if isinstance(values, np.ndarray)
         else list(stored) == values
         for stored, values in pairs
     )
+
+
+def _unknown(values: NDArray[Any] | list[Any]) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype == np.float64 and bool(np.isnan(values).all())
 
 
 def _few(numbers: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tracking.types import Configuration, Epoch
 from trainers.layers import places
 from trainers.members import FIELDS
-from trainers.metrics import layer_metrics
+from trainers.metrics import always, layer_metrics
 from trainers.regimes import NETWORK, REGIMES, network
 
 KEYS = ("sweep", "configuration", "arm", "phase", "state", "seed", "epoch")
@@ -32,7 +32,7 @@ def records(sweep: str, parts: Parts, layers: bool = False) -> Columns:
     """One row per member and epoch: KEYS, the fields of the member (`engine` is the one that trained it), its metrics.
 
     With `layers` every layer's metrics are columns as well, as `layer.conv1.gradient.data.rms`; NaN if a row's network
-    has no such layer.
+    has no such layer. What is recorded of every network is NaN in a record of before it was.
     """
     rows = [(c, e) for c, epochs in parts for e in epochs]
     columns = _keys(sweep, rows)
@@ -41,6 +41,9 @@ def records(sweep: str, parts: Parts, layers: bool = False) -> Columns:
         values = [e.engine if name == "engine" else _field(c.member, name) for c, e in rows]
         columns[name] = _column(name, _repeated(values, seeds))
     names = dict.fromkeys(n for _, e in rows for n in e.names if layers or not n.startswith(LAYER))
+    if rows:
+        of_layer = dict.fromkeys(n.split(".")[1] for n in names if n.startswith(LAYER))
+        names |= dict.fromkeys(always(layer for layer in of_layer if not layer.startswith(STEP)))
     return columns | _metrics(rows, [{name: name for name in names}])
 
 

@@ -9,7 +9,12 @@ the epoch, so that epoch 0 shows the gradient at the start, and members can be c
 `gradient.data` without the penalty, `gradient.total` with it. Statistics are over coordinate values, with sign for
 the quantiles; they are taken over all coordinates and over the weights and biases of each layer. With batch
 normalization the probe is taken in batches of the member's size, in order, each normalized by its own statistics, as in
-training. Random slopes are at their mean.
+training. Random slopes are at their mean. `zero` counts what is 0 in float32, by rounding below 1e-45 too, and the lane
+engine takes denormal numbers, below 1.2e-38, for 0.
+
+A unit is without slope on an image where |f'| is below 1 % of its largest value: a tanh is saturated there, a relu
+inactive. `saturated` counts both. A unit without slope on any image is `dead`. `dead_layers` counts the layers all of
+whose units are: one is enough to stop a gradient, and in the mean over all units it hardly shows.
 
 `seconds` is the time by the wall that the epoch took the array of members, evaluation and statistics in it, shared out
 equally: it says what one member costs, and nothing about two of the same array.
@@ -20,7 +25,7 @@ what the two libraries have in common.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trainers import plugins
@@ -30,6 +35,7 @@ from trainers.measurements import Metric as Metric
 from trainers.members import FIELDS
 
 VANISHED_BELOW = 1e-7
+FLAT = "share of (unit, image) pairs with |f'| below 1 % of sup |f'|: saturated, or inactive as a relu below 0"
 
 
 SPLITS: dict[str, Metric] = {
@@ -53,6 +59,7 @@ GRADIENT_STATISTICS: dict[str, Metric] = {
     "q75": Metric("75 % quantile", lambda g: g.quantiles[3]),
     "q95": Metric("95 % quantile", lambda g: g.quantiles[4]),
     "vanished": Metric(f"share of coordinates below {VANISHED_BELOW:g} in absolute value", lambda g: g.means[2]),
+    "zero": Metric("share of coordinates that are exactly 0", lambda g: g.means[3]),
 }
 GRADIENTS: dict[str, Metric] = {
     f"gradient.{of}.{name}": Metric(f"{whose}: {metric.line}", log=metric.log)
@@ -62,8 +69,8 @@ GRADIENTS: dict[str, Metric] = {
 
 # Functions of `trainers.statistics.Part`, one layer with parameters.
 LAYER_METRICS: Mapping[str, Metric] = {
-    "saturated": Metric("share of (unit, image) pairs with |f'| below 1 % of sup |f'|", lambda layer: layer.saturated),
-    "dead": Metric("share of units that every image saturates", lambda layer: layer.dead),
+    "saturated": Metric(FLAT, lambda layer: layer.saturated),
+    "dead": Metric("share of units without slope on any image", lambda layer: layer.dead),
     "weight_norm": Metric("Euclidean norm of the parameters", lambda layer: layer.norms[0]),
     "update_to_weight": Metric(
         "norm of the parameters' change in the epoch over their norm before it; 0 where nothing changed",
@@ -79,11 +86,13 @@ NETWORK_METRICS: Mapping[str, Metric] = {
         lambda layers: layers[0].gradients["rms"][0] / layers[-1].gradients["rms"][0],
         log=True,
     ),
-    "saturated": Metric(
-        "share of (unit, image) pairs with |f'| below 1 % of sup |f'|, over all units",
-        lambda layers: _over_units(layers, "saturated"),
+    "saturated": Metric(f"{FLAT}, over all units", lambda layers: _over_units(layers, "saturated")),
+    "dead": Metric("share of units without slope on any image", lambda layers: _over_units(layers, "dead")),
+    "dead_layers": Metric(
+        "number of layers of which every unit is without slope on any image",
+        # a share that is 1 is itself, and 0 otherwise: of the output, which has no units, it is 0
+        lambda layers: sum(layer.dead * (layer.dead == 1) for layer in layers),
     ),
-    "dead": Metric("share of units that every image saturates", lambda layers: _over_units(layers, "dead")),
 }
 
 
@@ -112,6 +121,13 @@ def _over_units(layers: Sequence[Any], share: str) -> Any:
 def layer_metrics(layer: str, learned: Collection[str] = LEARNED) -> tuple[str, ...]:
     """The metrics of one layer with parameters, those of LEARNED that it learns among them."""
     return tuple(f"layer.{layer}.{metric}" for metric in (*GRADIENTS, *LAYER_METRICS, *learned))
+
+
+def always(layers: Iterable[str]) -> Iterator[str]:
+    """What is recorded of every network with layers of these names, whatever it learns or asks for."""
+    yield from (*SPLITS, *GRADIENTS, *NETWORK_METRICS, *OTHERS)
+    for layer in layers:
+        yield from layer_metrics(layer, ())
 
 
 def learned_by(place: Place) -> list[str]:

@@ -141,8 +141,8 @@ def penalized(member: MemberConfig, layers: tuple[Layer, ...]) -> Array:
 class Coordinates(Generic[A]):
     """Coordinates of gradients, (..., coordinates), for the functions of `GRADIENT_STATISTICS`; each gives (...).
 
-    `size` are their absolute values, `means` the means of these, of their squares and of whether they have vanished;
-    `quantiles` are (QUANTILES, ...).
+    `size` are their absolute values, `means` the means of these, of their squares, of whether they have vanished and of
+    whether they are 0; `quantiles` are (QUANTILES, ...).
     """
 
     size: A
@@ -154,7 +154,7 @@ class Coordinates(Generic[A]):
 def gradient_statistics(values: A, by: Arithmetic[A]) -> dict[str, A]:
     """All of `GRADIENT_STATISTICS` of coordinates; (..., coordinates) -> (...) each."""
     size = abs(values)
-    means = by.means(size, values * values, size < VANISHED_BELOW)
+    means = by.means(size, values * values, size < VANISHED_BELOW, size == 0)
     coordinates = Coordinates(size, means, by.quantiles(values), by)
     return {name: metric.of(coordinates) for name, metric in GRADIENT_STATISTICS.items() if metric.of}
 

@@ -28,6 +28,7 @@ from sweeps.driver.sweep import Outcome, run
 from sweeps.spec.reading import parse
 from tracking.ledger import Ledger
 from tracking.mirrors.follower import waiting
+from tracking.results import load
 from tracking.store import Store
 from tracking.types import SWEEP, Taken
 from trainers.errors import SearchError
@@ -263,6 +264,23 @@ def test_a_torn_artifact_is_found(store: Store, parquet: Path, content: bytes) -
 def test_a_missing_artifact_is_found(store: Store, parquet: Path) -> None:
     parquet.unlink()
     assert "has no records.parquet" in broken(audit(store))["artifacts"][0]
+
+
+def test_a_sweep_of_before_a_metric_was_recorded_is_sound(sound: Store, store: Store, sql: Callable[..., None]) -> None:
+    """Neither its records nor their artifacts have it. Read by now it is NaN."""
+    sql("ledger.db", "UPDATE gradsweep_metrics SET names = replace(names, ?, ?)", '"dead_layers"', '"of_before"')
+    before = {file: file.read_bytes() for file in sound.artifacts.rglob("records.parquet")}
+    assert before
+    try:
+        for file in before:
+            table = pq.read_table(file)
+            names = [{"dead_layers": "of_before"}.get(name, name) for name in table.column_names]
+            pq.write_table(table.rename_columns(names), file)
+        assert broken(audit(store)) == {}
+        assert load("small", store)["dead_layers"].isna().all()
+    finally:
+        for file, content in before.items():
+            file.write_bytes(content)
 
 
 def test_what_is_left_behind_is_found(store: Store) -> None:

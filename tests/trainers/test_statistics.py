@@ -16,7 +16,7 @@ from trainers.metrics import described, names
 from trainers.penalties import PENALTIES, penalty_gradient
 from trainers.regimes import network
 from trainers.states import initial_state
-from trainers.statistics import NUMPY, QUANTILES, Probe, gradient_statistics, layer_statistics, statistics
+from trainers.statistics import NUMPY, QUANTILES, Probe, columns, gradient_statistics, layer_statistics, statistics
 
 
 def test_of_coordinates() -> None:
@@ -27,6 +27,12 @@ def test_of_coordinates() -> None:
     assert found["q50"] == pytest.approx([5e-9, 2.0])
     assert found["q25"] == pytest.approx([-0.75, 2.0])
     assert found["vanished"].tolist() == [0.5, 0.0]
+    assert found["zero"].tolist() == [0.25, 0.0]
+
+
+def test_zeros_are_counted_whatever_their_sign_and_not_what_is_small_or_no_number() -> None:
+    found = gradient_statistics(np.array([[0.0, -0.0, 1e-45, -1e-45], [np.nan, 2.0, 0.0, 1.0]]), NUMPY)
+    assert found["zero"].tolist() == [0.5, 0.25]
 
 
 @given(st.lists(st.one_of(st.floats(), st.sampled_from([0.0, -0.0])), min_size=1))
@@ -76,7 +82,24 @@ def test_of_layers_and_of_the_penalty() -> None:
 
 
 @pytest.mark.parametrize("by", ["NumPy", "PyTorch"])
-def test_a_layer_of_zeros_that_stays_so_has_no_update(by: str) -> None:
+def test_a_layer_is_dead_where_every_unit_is(by: str) -> None:
+    """In a mean over some 8,000 units 8 hardly show; the output, without units, never counts."""
+    layers = network("combined")
+    states = [initial_state(MemberConfig(init_scale=1.0, seed=s), layers) for s in range(3)]
+    dead = np.zeros((3, 10))
+    dead[1, 7], dead[2, :9] = 1, 1
+    dead[1, 8] = 7 / 8
+    known = columns(layers, states, states)
+    probed = [np.stack([s.parameters for s in states]).astype(float), dead, dead]
+    if by == "NumPy":
+        found = statistics(layers, known, *probed, NUMPY)
+    else:
+        found = statistics(layers, tuple(map(torch.tensor, known)), *map(torch.tensor, probed), TORCH)
+    assert np.array_equal(found["dead_layers"], [0.0, 1.0, 9.0]) and found["dead"][1] < 0.002
+
+
+@pytest.mark.parametrize("by", ["NumPy", "PyTorch"])
+def test_a_layer_of_of_zeros_that_stays_so_has_no_update(by: str) -> None:
     """Not 0 / 0. One that leaves 0 is updated infinitely much; what is no number stays so."""
     layers = network("combined")
     parameters = np.zeros((3, initial_state(MemberConfig(), layers).parameters.size))

@@ -18,9 +18,9 @@ CONTEXT = 700 * 2**20
 # Programs for each multiprocessor: one runs, one waits for its turn, so that none idles at the end of a round.
 PROGRAMS_A_MULTIPROCESSOR = 2
 
-# Doubles for each of a member's parameters while statistics are taken: 13, and nearly 18 for what is padded to a power
-# of two before it is added up.
-STATISTICS = 32
+# Doubles for each of a member's parameters while statistics are taken: nearly 16, and nearly 24 for what is padded to a
+# power of two before it is added up.
+STATISTICS = 40
 
 
 @dataclass(frozen=True)
