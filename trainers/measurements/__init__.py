@@ -55,6 +55,19 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             ),
         },
     ),
+    "per_image": Measurement(
+        "the gradient of each image's own loss, and that of a step",
+        "trainers.measurements.per_image:per_image",
+        network={
+            "gradient.image.mean_abs": Metric(
+                "mean absolute value of the gradient of an image's own loss, mean over images", log=True
+            ),
+            "gradient.step.mean_abs": Metric(
+                "mean absolute value of what the optimizer sees: of a batch, with a coupled penalty, clipped", log=True
+            ),
+            "gradient.step.rms": Metric("root mean square of the same", log=True),
+        },
+    ),
     "histogram": Measurement(
         "the gradient's coordinates and the activations of each layer by decade",
         "trainers.measurements.histogram:histogram",

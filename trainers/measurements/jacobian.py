@@ -16,15 +16,12 @@ as running ones are in evaluation, so that an image's logits depend on no other 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from math import prod
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from trainers.layers import output_shapes
-from trainers.layers.normalization import MOMENTUM
 from trainers.measurements import MEASUREMENTS
 from trainers.measurements.subject import Subject
 from trainers.reference import forward
@@ -36,7 +33,7 @@ ROUNDING = 32 * 2.0**-52
 def jacobian(subject: Subject) -> dict[str, float]:
     """See the module."""
     images = subject.images[:IMAGES].clone().requires_grad_()
-    member, buffers = subject.member, _fixed(subject)
+    member, buffers = subject.member, subject.fixed_buffers
     logits = forward(subject.layers, member, subject.parameters, member.alpha, images, buffers).logits
     # one backward pass a logit: an image's logits depend on that image alone
     rows = [torch.autograd.grad(logit.sum(), images, retain_graph=True)[0] for logit in logits.unbind(1)]
@@ -54,12 +51,3 @@ def jacobian(subject: Subject) -> dict[str, float]:
         "jacobian.mean_square": float(jacobians.square().sum(2).mean()),
         "jacobian.condition": float(np.median(condition)),
     }
-
-
-def _fixed(subject: Subject) -> Tensor:
-    """The running statistics that the probe's images alone would leave behind."""
-    if not len(subject.buffers):
-        return subject.buffers
-    with torch.no_grad():
-        zero = replace(subject, state=replace(subject.state, buffers=np.zeros_like(subject.state.buffers)))
-        return zero.forward().buffers / MOMENTUM

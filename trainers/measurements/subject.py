@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainers.data.dataset import Dataset
 from trainers.layers import Layer, buffer_shapes, places
+from trainers.layers.normalization import MOMENTUM
 from trainers.losses import LOSSES
 from trainers.measurements import MEASUREMENTS
 from trainers.members import MemberConfig, measured_at
@@ -49,6 +50,15 @@ class Subject:
     def buffers(self) -> Tensor:
         """The running statistics, float64 of shape (buffers,)."""
         return torch.from_numpy(self.state.buffers).double()
+
+    @cached_property
+    def fixed_buffers(self) -> Tensor:
+        """The running statistics that these images alone would leave behind: an image's logits depend on no other."""
+        if not len(self.buffers):
+            return self.buffers
+        with torch.no_grad():
+            zero = replace(self, state=replace(self.state, buffers=np.zeros_like(self.state.buffers)))
+            return zero.forward().buffers / MOMENTUM
 
     @property
     def images(self) -> Tensor:
