@@ -38,9 +38,10 @@ reliability: $(VENV)/installed
 	$(BIN)/python -m tests.reliability docs/reliability docs/reliability.md docs/reliability/load.printed
 	rm docs/reliability/load.printed
 
-# DATA is cifar10, which is downloaded once, or folder:PATH. Some three hours on two cores; goes on where it stopped.
+# DATA is cifar10, which is downloaded once, or folder:PATH; STAGES are some of those that PAPER=--list shows. What has a
+# record in docs/records is not trained again. PAPER="--minutes 55" stops after so long, and the next call goes on.
 paper: $(VENV)/installed
-	$(BIN)/python -m docs.build.paper --data $(or $(DATA),cifar10) $(PAPER)
+	$(BIN)/python -m docs.build.paper $(STAGES) --data $(or $(DATA),cifar10) $(PAPER)
 
 # STUDIES may be the names of some, or --small. Goes on where it stopped.
 studies: $(VENV)/installed
