@@ -108,11 +108,12 @@ def _gradients(moments: Sequence[Moment]) -> Table:
         "dead": (dead, PERCENT),
         "dead_layers": (dead_layers, SPREAD),
     }
+    lost = any(m.dead_layers for m in moments)  # as a rule none, which goes without saying
     rows = []
     for field, (label, shape) in measured.items():
         for epoch, place in (("0", 0), (ends, -1)):
             values = [number(getattr(own[place], field), shape) for own in of.values()]
-            if any(values) and (place == 0 or last != [0]):
+            if any(values) and (place == 0 or last != [0]) and (field != "dead_layers" or lost):
                 rows.append((label, epoch, *values))
     title = "Over the seeds medians of sizes, means of shares (vanished: |g| < 1e-7), before the first step"
     title += " and at the last epoch of each" * (last != [0])
