@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper studies fields clean
+.PHONY: quickstart test slow check lint types imports bench-sweep reliability paper studies fields statistics clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/gradsweep run quickstart $(RUN)
@@ -38,9 +38,10 @@ reliability: $(VENV)/installed
 	$(BIN)/python -m tests.reliability docs/reliability docs/reliability.md docs/reliability/load.printed
 	rm docs/reliability/load.printed
 
-# DATA is cifar10, which is downloaded once, or folder:PATH. Some three hours on two cores; goes on where it stopped.
+# DATA is cifar10, which is downloaded once, or folder:PATH; STAGES are some of those that PAPER=--list shows. What has a
+# record in docs/records is not trained again. PAPER="--minutes 55" stops after so long, and the next call goes on.
 paper: $(VENV)/installed
-	$(BIN)/python -m docs.build.paper --data $(or $(DATA),cifar10) $(PAPER)
+	$(BIN)/python -m docs.build.paper $(STAGES) --data $(or $(DATA),cifar10) $(PAPER)
 
 # STUDIES may be the names of some, or --small. Goes on where it stopped.
 studies: $(VENV)/installed
@@ -49,6 +50,10 @@ studies: $(VENV)/installed
 fields: $(VENV)/installed
 	$(BIN)/python -m docs.build.fields > docs/fields.new
 	mv docs/fields.new docs/fields.md
+
+# What a verdict's p and interval are worth, by simulation: STATISTICS may be --small.
+statistics: $(VENV)/installed
+	$(BIN)/python -m docs.build.simulations $(STATISTICS)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gradsweep needs Python 3.11 or newer: make PYTHON=...")'

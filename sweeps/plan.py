@@ -21,9 +21,11 @@ from sweeps.disk import disk_of
 from sweeps.environment import cores, memory, ray_address
 from sweeps.spec.checks import MOST_MEMBERS
 from sweeps.spec.reading import Resources, SweepSpec
+from tracking.verdict.statistics import undecidable
+from tracking.verdict.tables import count
 from trainers.data import Images, images_of
 from trainers.engines import kind_of, resolve
-from trainers.errors import RequestError
+from trainers.errors import RequestError, printable
 from trainers.layers import Layer, buffer_shapes, multiply_adds, parameter_count, places
 from trainers.members import WHOLE, MemberConfig, layers_of
 from trainers.metrics import names
@@ -63,12 +65,13 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     `configurations` are arms and searched ones, of which `before_results` are handed out before any result is known;
     `points` is the size of a finite space that they may exhaust, else None. `confirmed` of them, at most, are trained
     again on fresh seeds.
+    `undecidable` has the claims that so few seeds can't decide, each with the fewest seeds that could.
     `seconds` is None without measurement or images to go by, `device_memory` (see `_device_memory`) without a GPU.
     """
     search, resources = spec.search_plan(), spec.resources
     arms, searched = _representatives(spec)
     configurations = arms + searched
-    images = {data: images_of(data) for data in dict.fromkeys(member.data for member in configurations)}
+    images = {data: images_of(*data) for data in dict.fromkeys(map(_data_of, configurations))}
     at_once, size, device = _at_once(resources), pack_size(spec), "cuda" if resources.gpus else "cpu"
     stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
     if search.confirming:
@@ -81,12 +84,12 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     elif isinstance(at_once, int) and all(data.train for data in images.values()):
         seconds = START_SECONDS
         for packs, seeds in stages:
-            costs = [sum(_seconds(m, images[m.data]) for m in pack) * seeds / resources.cpus for pack in packs]
+            costs = [sum(_seconds(m, images[_data_of(m)]) for m in pack) * seeds / resources.cpus for pack in packs]
             seconds += max([sum(costs) / at_once, *costs]) + RECORD_SECONDS * sum(map(len, packs))
     named = dict(zip(search.arms, arms, strict=True)) | ({"base": spec.members({})[0]} if search.configurations else {})
     networks: dict[tuple[Layer, ...], list[str]] = {}
     for name, member in named.items():
-        networks.setdefault(layers_of(member, images[member.data].classes or 10), []).append(name)
+        networks.setdefault(layers_of(member, images[_data_of(member)].classes or 10), []).append(name)
     return {
         "name": spec.name,
         "question": spec.question,
@@ -100,6 +103,7 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
         "confirmed": search.confirming,
         "seeds": len(spec.seeds),
         "fresh_seeds": len(spec.fresh_seeds),
+        "undecidable": undecidable_claims(spec),
         "members": len(configurations) * len(spec.seeds) + search.confirming * len(spec.fresh_seeds),
         "epochs": search.epochs,
         "layers": [
@@ -120,11 +124,39 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     }
 
 
+def undecidable_claims(spec: SweepSpec) -> dict[str, int]:
+    """The claims that the seeds they are judged on can't decide, whatever comes out: name -> how many seeds could."""
+    return undecidable(spec.judged_claims(), len(_judged_on(spec)))
+
+
+def too_few_seeds(spec: SweepSpec) -> list[str]:
+    """A line that says so before anything is trained; none where all claims can be decided."""
+    needed, claims = undecidable_claims(spec), len(spec.judged_claims())
+    if not needed:
+        return []
+    seeds, most = count(len(_judged_on(spec)), "fresh seed" if spec.confirm else "seed"), max(needed.values())
+    if claims == 1:
+        return [f"With {seeds} the claim cannot be decided: it takes at least {most} seeds."]
+    if len(needed) == claims:
+        return [f"With {seeds} no claim can be decided: it takes at least {most} seeds for these {claims} claims."]
+    named = printable(", ".join(needed))
+    return [f"With {seeds} these of {claims} claims cannot be decided: {named}. It takes at least {most} seeds."]
+
+
+def _judged_on(spec: SweepSpec) -> tuple[int, ...]:
+    return spec.fresh_seeds if spec.confirm else spec.seeds
+
+
 def disk_bytes(spec: SweepSpec) -> int:
     """What a spec's records take on the disk, about, in bytes."""
     arms, searched = _representatives(spec)
     again = (arms + searched)[: spec.search_plan().confirming]
     return disk_of([(arms + searched, len(spec.seeds)), (again, len(spec.fresh_seeds))]) + kept_bytes(spec)
+
+
+def _data_of(member: MemberConfig) -> tuple[str, float]:
+    """What decides a member's images."""
+    return member.data, member.holdout
 
 
 def _representatives(spec: SweepSpec) -> tuple[list[MemberConfig], list[MemberConfig]]:
@@ -239,7 +271,7 @@ def _seconds(member: MemberConfig, images: Images) -> float:
 
 
 def _device_memory(
-    packs: list[tuple[MemberConfig, int]], images: dict[str, Images], gpus: float
+    packs: list[tuple[MemberConfig, int]], images: dict[tuple[str, float], Images], gpus: float
 ) -> dict[str, int | None] | None:
     """What packs, each one of its members and their number, need of such a part of a device, in bytes.
 
@@ -259,14 +291,14 @@ def _device_memory(
     found = memory.first_device()
     programs = (found or memory.Device("", 0, H200)).programs
     needs = []
-    for member, count in packs:
-        data = images[member.data]
+    for member, seeds in packs:
+        data = images[_data_of(member)]
         layers = layers_of(member, data.classes)
         if data.train and kind_of(member, "cuda")[-1] == "cuda" and not cuda_plan.refusal(layers, IMAGE):
             plan = cuda_plan.plan_of(layers, IMAGE, cuda_plan.DEVICE)
             sizes = memory.Sizes(data.train, data.validation, data.test, probe_size(data.train))
-            need = memory.need(plan, sizes, count, member.batch_size, programs)
-            needs.append((need, count, plan, sizes, member.batch_size))
+            need = memory.need(plan, sizes, seeds, member.batch_size, programs)
+            needs.append((need, seeds, plan, sizes, member.batch_size))
     if not needs:
         return None
     pack, members, plan, sizes, batch_size = max(needs, key=lambda need: need[0])

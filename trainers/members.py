@@ -11,10 +11,10 @@ from typing import Any
 from trainers import plugins
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.activations import alpha_acts as alpha_acts
+from trainers.data import HOLDOUT, steps_of
 from trainers.data import names as data_names
-from trainers.data import steps_of
 from trainers.errors import DataError, PluginError
-from trainers.initialization import INITIALIZATIONS, RECURRENT
+from trainers.initialization import DEPTHWISE_FANS, INITIALIZATIONS, RECURRENT
 from trainers.layers import CELLS, NORMALIZATIONS, Layer, output_shapes
 from trainers.losses import LOSSES
 from trainers.measurements import MEASUREMENTS
@@ -55,12 +55,14 @@ CHOICES: dict[str, Collection[str]] = {
     "epsilon_at": EPSILON_AT,
     "schedule": SCHEDULES,
     "initialization": INITIALIZATIONS,
+    "depthwise_fans": DEPTHWISE_FANS,
     "recurrent_initialization": RECURRENT,
     "input": INPUTS,
     "engine": ("auto", "lanes", "cuda", "reference"),
 }
 NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0), "epsilon": (">", 0)}
 NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale", "forget_bias"), (">=", 0))
+NUMBERS["holdout"] = (">", 0)
 WHOLE = dict.fromkeys(("convolutions", "channels", "units", "steps", "batch_size"), (">=", 1))
 WHOLE |= dict.fromkeys(("blocks", "dense", "epochs", "warmup", "seed"), (">=", 0))
 OPTIONAL = ("slope", "bias_scale", "forget_bias", "measure_at")  # None where there is nothing of the kind
@@ -121,13 +123,22 @@ class MemberConfig:
     warmup: int = _help("epochs over which the learning rate rises, in equal steps, to its full height", 0)
     clip: float = _help("bound on the norm of a step's gradient, which is scaled down to it; 0: none", 0.0)
     initialization: str | None = _help(f"of the weights: {' | '.join(INITIALIZATIONS)}", None)
-    init_scale: float | None = _help("half-width of uniform, deviation of normal, factor on the others", None)
+    init_scale: float | None = _help(
+        "half-width of uniform, deviation of normal, and of truncated_normal before truncation, factor on the others",
+        None,
+    )
     bias_scale: float | None = _help("deviation of the biases' initial values; null: the initialization's own", None)
+    depthwise_fans: str = _help(
+        "how glorot, he and lecun count the inputs and outputs of a separable convolution's 3x3 part: "
+        f"{_lines(DEPTHWISE_FANS)}",
+        "own",
+    )
     recurrent_initialization: str = _help(
         f"of the weights between steps, times init_scale where that is a factor: {_lines(RECURRENT)}", "same"
     )
     forget_bias: float | None = _help("added to an LSTM's forget gate's initial bias (Gers et al. 2000); null: 1", None)
     data: str = _help(f"{data_names()}; adding and copy are memory tasks, made from SEED", "digits")
+    holdout: float = _help("the share of the training images that is the validation split, at most 0.5", HOLDOUT)
     input: str = _help(f"the range of pixels: {_lines(INPUTS)}", "unit")
     epochs: int = _help("passes over the training split; 0: the network at its initial values alone", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
@@ -179,6 +190,8 @@ class MemberConfig:
                 raise ValueError(f"{name} <= {most} must hold, but got {getattr(self, name)!r}")
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
+        if self.holdout > 0.5:
+            raise ValueError(f"holdout <= 0.5 must hold, but got {self.holdout!r}")
         if self.warmup > self.epochs:
             raise ValueError(f"warmup <= epochs must hold, but got {self.warmup} and {self.epochs}")
         slope = ACTIVATIONS[self.activation].slope
@@ -241,7 +254,7 @@ def measured_at(member: MemberConfig, epoch: int) -> tuple[str, ...]:
 FIELDS = {f.name: f for f in fields(MemberConfig)}
 # What members trained together must have in common: it decides the data, the batches, and what is kept between steps;
 # their network (`layers_of`) must be the same too.
-SHARED = ("data", "input", "batch_size", "loss", "optimizer", "engine")
+SHARED = ("data", "holdout", "input", "batch_size", "loss", "optimizer", "engine")
 
 
 @dataclass(frozen=True)

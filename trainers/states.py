@@ -76,7 +76,8 @@ def initial_state(member: MemberConfig, layers: tuple[Layer, ...], dataset: Data
     initialization, placed = INITIALIZATIONS[str(member.initialization)], places(layers)
     gates = {layer.name: layer.gates for layer in layers}
     shapes = [shape for place in placed for whole in place.tensors for shape in _by_gate(whole, gates[place.name])]
-    drawn = initialization.draw(stream(member.seed, "initial values"), shapes)
+    how = [member.depthwise_fans] if initialization.by_fans else []
+    drawn = initialization.draw(stream(member.seed, "initial values"), shapes, *how)
     scaled, start = drawn * float(member.init_scale or 1.0), 0
     learned = {layer.name: shapes for layer, shapes in zip(layers, learned_shapes(layers), strict=True)}
     biases = stream(member.seed, "biases")

@@ -15,8 +15,8 @@ from trainers.regimes import NETWORK
 # What a network is made of is asked of its layers.
 ANY_VALUE = frozenset(
     ("alpha", "r", "learning_rate", "batch_size", "epochs", "seed", "regime", *NETWORK)
-    + ("initialization", "init_scale", "bias_scale", "recurrent_initialization", "forget_bias", "data", "engine")
-    + ("measure", "measure_at")
+    + ("initialization", "init_scale", "bias_scale", "depthwise_fans", "recurrent_initialization", "forget_bias")
+    + ("data", "holdout", "engine", "measure", "measure_at")
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,20 +13,34 @@ import typer
 from sweeps.driver.status import look_at
 from tracking.store import Store
 from tracking.types import Sweep
-from tracking.verdict.tables import Table, markdown_table
+from tracking.verdict.tables import Table, markdown_table, number
 from tracking.verdict.types import ClaimVerdict
 from trainers.errors import SearchError
 
 MEANS = {"confirmed": "confirmed", "not confirmed": "**not confirmed**", "undecided": "undecided"}
+POINTS = 100  # of an accuracy
 
 
-def run(study: str, name: str, settings: Sequence[str], store: Path) -> None:
-    """Run a study under a name until it is finished; one that is there goes on. Raises typer.Exit if it can't."""
+def run(study: str, name: str, settings: Sequence[str], store: Path, seconds: float | None = None) -> bool:
+    """Run a study under a name until it is finished; one that is there goes on. Raises typer.Exit if it can't.
+
+    After so many `seconds` it is interrupted, and False is returned: the next call goes on.
+    """
     words = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "sweeps.cli", "run", study, "--name", name, "--store", str(store), "--resume"]
     print(f"{name}:", file=sys.stderr, flush=True)
-    if status := subprocess.run([*command, *words], stdout=subprocess.DEVNULL).returncode:
+    with subprocess.Popen([*command, *words], stdout=subprocess.DEVNULL) as process:
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            return False
+        except KeyboardInterrupt:  # the terminal has told the sweep too: it leaves a store that can be resumed
+            status = process.wait()
+    if status:
         raise typer.Exit(status)
+    return True
 
 
 def finished(name: str, store: Store) -> bool:
@@ -40,10 +55,26 @@ def answer(claim: ClaimVerdict | None) -> str:
     """The answer to a claim and, where there is one, the difference in the metric itself."""
     if claim is None:
         return "not run"
-    gain = claim.comparison.gain if claim.comparison else None
+    size = gain(claim)
+    return MEANS[claim.answer] + (f" ({size})" if size else "")
+
+
+def gain(claim: ClaimVerdict, *, interval: bool = False) -> str:
+    """The difference in the metric itself, as `+15.9 points` or `2.3 times`; with its interval, if asked for."""
+    c = claim.comparison
+    if c is None or c.gain is None:
+        return ""
     # The question is about the metric itself: what is lower has a minus, whether that is good or not.
     sign = 1 if claim.goal == "maximize" else -1
-    return MEANS[claim.answer] + (f" ({sign * gain:+.3g})" if gain is not None else "")
+    if getattr(c, "scale", "linear") == "log":
+        sign, shape, unit = 1, ".3g", " times"
+    elif claim.metric.endswith(".accuracy") and claim.goal in ("maximize", "minimize"):
+        sign, shape, unit = sign * POINTS, "+.3g", " points"
+    else:
+        shape, unit = "+.3g", ""
+    ends = sorted(sign * end for end in (c.low, c.high) if end is not None) if interval else []
+    between = f" ({number(ends[0], shape)} to {number(ends[1], shape)})" if len(ends) == 2 else ""
+    return f"{number(sign * c.gain, shape)}{unit}{between}"
 
 
 def minutes(sweep: Sweep) -> str:

@@ -107,12 +107,12 @@ def _carry_out(
         from sweeps.disk import shortage
         from sweeps.display import display
         from sweeps.driver.sweep import run as run_sweep
-        from sweeps.plan import disk_bytes
+        from sweeps.plan import disk_bytes, too_few_seeds
         from sweeps.spec.checks import doubts
         from sweeps.store_file import open_store
 
         asked, place = read(), open_store(store)
-        for line in [*doubts(asked), *shortage(disk_bytes(asked), place)]:
+        for line in [*doubts(asked), *too_few_seeds(asked), *shortage(disk_bytes(asked), place)]:
             log.warning(line)
         try:
             outcome = run_sweep(asked, place, interrupt, executor=executor, resume=resume, show=display)
@@ -164,13 +164,13 @@ def _carry_out(
 @app.command()
 def plan(spec: Spec, settings: Settings = None, as_json: Json = False) -> None:
     """Show what a spec would run, and about how long it takes."""
-    from sweeps.plan import plan_of
+    from sweeps.plan import plan_of, too_few_seeds
     from sweeps.spec.checks import doubts
     from sweeps.spec.reading import read
 
     asked = read(spec, settings or [])
     planned = plan_of(asked)
-    for line in doubts(asked):
+    for line in [*doubts(asked), *too_few_seeds(asked)]:
         log.warning(line)
     say(planned, plan_text(planned), as_json)
 

@@ -140,7 +140,9 @@ def test_a_claim_that_can_not_be_decided_is_warned_of(
     store = ["--store", str(tmp_path)] if "run" in words else []
     assert say(words[0], "first.yaml", "--set", claims, *words[1:], *store)[0] == 0
     warned = "is about epochs from 50 on, but paper has 2: it will be undecided"
-    assert [warned in message for message in caplog.messages if "claim " in message] == [True]
+    late, few = (message for message in caplog.messages if "claim " in message)
+    assert warned in late
+    assert few == "With 2 seeds the claim cannot be decided: it takes at least 6 seeds."
 
 
 def test_the_report_of_a_stopped_sweep_does_not_call_it_running(

@@ -14,7 +14,7 @@ from sweeps.commands.run import plan_text
 from sweeps.commands.text import duration
 from sweeps.driver.driver import Driver
 from sweeps.driver.kept import Kept
-from sweeps.plan import pack_size, plan_of
+from sweeps.plan import pack_size, plan_of, too_few_seeds
 from sweeps.spec.checks import doubts
 from sweeps.spec.reading import parse
 from sweeps.spec.yaml_lines import dump
@@ -100,6 +100,7 @@ def test_a_plan_names_the_networks(images: str) -> None:
     assert "a, b, base: 10 layers, 1,078 parameters; c: 14 layers, 1,385 parameters" in text
 
 
+SEARCHED = ["search={space: {alpha: {low: 0.5, high: 8.0}}, configurations: 4}"]
 TIMES = """\
 name: times
 base: {{data: "{images}", epochs: 2, batch_size: 8}}
@@ -132,6 +133,54 @@ def test_that_seconds_are_of_two_programs_is_said_before_and_after(images: str, 
     )
     assert engines in result.verdict.text and engines in result.verdict.markdown
     assert "trained" not in accuracies and "share its clock" in best
+
+
+CLAIMS = """\
+name: claims
+base: {data: digits}
+seeds: 5
+arms: {plain: {}, paper: {alpha: 2.0}, wide: {alpha: 8.0}}
+claims:
+  - {better: paper, than: plain}
+  - {as_good: paper, as: best, margin: 0.01}
+  - {better: paper, than: plain, metric: seconds, goal: minimize}
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed", "line"),
+    [
+        (["seeds=8"], {}, ""),
+        (
+            ["claims=[{better: paper, than: plain}]"],
+            {"paper-better-than-plain": 6},
+            "With 5 seeds the claim cannot be decided: it takes at least 6 seeds.",
+        ),
+        (["claims=[{better: paper, than: plain}]", "seeds=6"], {}, ""),
+        (
+            ["claims=null", "claim=paper"],  # better than plain, and as good as the best of however many
+            {"paper-better-than-plain": 7, "paper-as-good-as-best": 7},
+            "With 5 seeds no claim can be decided: it takes at least 7 seeds for these 2 claims.",
+        ),
+        (
+            ["seeds=2", "claims.0.name=better", "claims.1.name=as-good"],
+            {"better": 7, "as-good": 7},
+            "With 2 seeds these of 3 claims cannot be decided: better, as-good. It takes at least 7 seeds.",
+        ),
+        (
+            ["claims=null", "claim=paper", "confirm={top: 1, seeds: 6}", *SEARCHED],
+            {"paper-better-than-plain": 7, "paper-as-good-as-best": 7},
+            "With 6 fresh seeds no claim can be decided: it takes at least 7 seeds for these 2 claims.",
+        ),
+        (["claims=null", "claim=paper", "confirm={top: 1, seeds: 7}", *SEARCHED], {}, ""),
+    ],
+)
+def test_that_so_few_seeds_decide_nothing_is_said_before_anything_is_trained(
+    settings: list[str], needed: dict[str, int], line: str
+) -> None:
+    spec = parse(CLAIMS, settings=settings)
+    assert plan_of(spec)["undecidable"] == needed
+    assert too_few_seeds(spec) == ([line] if line else [])
 
 
 def test_without_images_there_is_no_time() -> None:

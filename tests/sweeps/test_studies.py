@@ -29,7 +29,7 @@ def test_a_study_has_the_pairs_that_its_claims_need(name: str) -> None:
         assert least_p(pairs, len(claims)) <= LEVEL, claim.name
 
 
-@pytest.mark.parametrize("name", ["remedies", "table-4"])
+@pytest.mark.parametrize("name", ["table-4"])
 def test_seconds_are_compared_on_one_engine(name: str) -> None:
     spec = read(name)
     assert SECONDS in {claim.metric for claim in spec.judged_claims()}

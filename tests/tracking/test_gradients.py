@@ -52,6 +52,40 @@ def test_the_table_has_a_column_per_arm_and_no_sentence() -> None:
     assert rows["rms with the penalty", "0"] == ("0.001", "0.004")
     assert rows["saturated units", "0"] == ("0.6%", "0.6%")
     assert not any("first layer" in name for name, _ in rows), "it was not recorded"
+    assert shown.title.startswith("Over the seeds medians of sizes, means of shares")
+
+
+def test_one_seed_is_not_the_size_and_counts_as_one_in_shares() -> None:
+    """A mean of 180 with a median of 0.8 is what one seed of five made of it."""
+    frame, _ = table({"plain": [0.5] * 5})
+    frame["gradient.data.rms"] = frame["seed"].map({0: 0.7, 1: 0.8, 2: 0.9, 3: 0.8, 4: 900.0})
+    frame["gradient.first_to_last"] = frame["seed"].map({4: float("inf")}).fillna(0.5)
+    frame["gradient.data.vanished"] = frame["dead_layers"] = frame["seed"].map({4: 1.0}).fillna(0.0)
+    first, _ = gradients(frame, [0], NAMES)
+    assert (first.rms, first.first_to_last, first.vanished, first.dead_layers) == (0.8, 0.5, 0.2, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("activations", "rows"),
+    [
+        (("tanh", "sigmoid"), ("saturated units", "units with no slope on any image")),
+        (("relu", "gelu"), ("inactive units", "dead units", "wholly dead layers")),
+        (
+            ("tanh", "relu"),
+            ("saturated units (of relu: inactive)", "units with no slope on any image (of relu: dead)"),
+        ),
+        (("identity", "none of ours"), ("saturated units",)),
+    ],
+)
+def test_units_are_called_by_what_their_activation_does(activations: tuple[str, str], rows: tuple[str, ...]) -> None:
+    frame, outcomes = table(VALUES)
+    frame["activation"] = frame["configuration"].map(dict(enumerate(activations)))
+    if "relu" in activations[0]:
+        frame["dead_layers"] = 1.0
+    (shown,) = sections(judge(frame, outcomes, [], sweep="made"))[-1].tables
+    named = [row[0] for row in shown.rows if row[1] == "0"]
+    assert [name for name in named if "units" in name or "layers" in name][: len(rows)] == [*rows]
+    assert ("dead layers" in named[-1]) == ("relu" in activations[0]), "it is shown where it was recorded"
 
 
 def test_nothing_is_counted_of_a_network_that_is_no_longer_finite() -> None:

@@ -180,15 +180,6 @@ def test_the_best_is_each_of_the_others() -> None:
     assert (worst.answer, worst.candidates) == ("not confirmed", 2)
 
 
-def test_both_tests_must_agree_against_each_of_the_others() -> None:
-    """One rival is as a rule a little worse, and once so much better that the mean may be either's."""
-    paper = [0.5 + seed / 1000 for seed in range(12)]
-    values = {"plain": paper, "paper": paper, "alpha=3": [v - 0.04 for v in paper[:-1]] + [paper[-1] + 0.43]}
-    assert answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01)).answer == "undecided"
-    values.pop("alpha=3")
-    assert answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01)).answer == "confirmed"
-
-
 def test_that_many_were_tried_counts_against_the_best() -> None:
     tried = {f"alpha={i}": shifted(0.01) for i in range(30)}
     one_rival = answer({"plain": PLAIN, "paper": PLAIN, "alpha=0": tried["alpha=0"]}, claim(AS_GOOD, "paper", BEST))
@@ -210,16 +201,6 @@ def test_the_comparison_that_decided_is_named() -> None:
     assert "Confirmed. Of 2 comparisons, that with `alpha=4` decided: lower by 0.005" in confirmed.sentence
     better = answer(values, claim(BETTER, BEST, "plain", margin=0.05))
     assert "Confirmed. Of 3 comparisons, that with `" in better.sentence and "(corrected for 3 comp" in better.sentence
-
-
-def test_a_p_that_alone_would_decide_is_said_not_to() -> None:
-    plain = [0.5 + seed / 1000 for seed in range(12)]
-    once_worse = {"plain": plain, "paper": [p + 0.01 + i / 5000 for i, p in enumerate(plain[:-1])] + [plain[-1] - 0.3]}
-    result = answer(once_worse, claim())
-    assert result.answer == "undecided" and result.p is not None and result.p < 0.05
-    assert result.sentence.endswith("Undecided because the interval passes 0, although p is below 0.05.")
-    margin = answer(once_worse, claim(AS_GOOD, margin=0.001))
-    assert margin.sentence.endswith("Undecided because the interval passes the margin, although p is below 0.05.")
 
 
 def test_copies_have_no_rank_and_are_no_rivals() -> None:
@@ -464,7 +445,7 @@ def test_the_description_in_mlflow() -> None:
         '**2 claims: 1 confirmed, 1 not confirmed.**\n\n- "a | b": Is validation.accuracy of `paper` higher'
     )
     assert "| claim | answer | gain | 95% interval | required | p | Holm p |\n| --- | --- | ---: |" in text
-    assert "| paper-better-than-plain | confirmed | +0.105 | +0.0899 to +0.121 | above 0 |" in text
+    assert "| paper-better-than-plain | confirmed | +0.105 | +0.08 to +0.13 | above 0 |" in text
     assert "corrected for all claims); pairs: 8:\n" in text
     assert "validation.accuracy after the last epoch (higher is better); seeds: 8; epochs: 1; all complete:" in text
     assert "| 1 | paper | 0.61 | 0.03 | 0.58 to 0.63 |" in text

@@ -6,11 +6,12 @@ from math import prod, sqrt
 import numpy as np
 import pytest
 import torch
+from scipy.stats import truncnorm
 from threadpoolctl import threadpool_limits
 
 from tests.trainers.test_engines import TINY
 from trainers.data.dataset import Split, probe
-from trainers.initialization import INITIALIZATIONS
+from trainers.initialization import CUT, CUT_DEVIATION, DEPTHWISE_FANS, INITIALIZATIONS
 from trainers.layers import buffer_shapes, parameter_count, places, tensor_shapes
 from trainers.members import MemberConfig, layers_of
 from trainers.reference import forward
@@ -40,7 +41,20 @@ def test_the_papers_normal_law() -> None:
     assert np.abs(values).max() > 0.15  # not truncated
 
 
-@pytest.mark.parametrize("law", ["uniform", "normal"])
+def test_a_truncated_normal_law_is_the_normal_one_without_what_is_beyond_two_deviations() -> None:
+    """Keras's TruncatedNormal; where fans decide, its deviation is that of the whole law, as Keras's GlorotNormal's."""
+    whole, truncated = draws("normal", 0.05), draws("truncated_normal", 0.05)
+    inside = np.abs(whole) <= 0.1
+    assert np.array_equal(truncated[inside], whole[inside]) and 0.04 < (~inside).mean() < 0.05
+    assert 0.0999 < np.abs(truncated).max() <= 0.1
+    assert truncnorm(-CUT, CUT).std() == pytest.approx(CUT_DEVIATION, rel=1e-12)
+    assert truncated.std() == pytest.approx(0.05 * CUT_DEVIATION, rel=0.01)
+    glorot = draws("glorot_truncated_normal", 1.0)[:, -90:-10]  # the output's weights
+    assert np.abs(glorot).max() <= 2 / CUT_DEVIATION * sqrt(2 / 18)
+    assert glorot.std() == pytest.approx(sqrt(2 / 18), rel=0.02)
+
+
+@pytest.mark.parametrize("law", ["uniform", "normal", "truncated_normal"])
 @pytest.mark.parametrize(
     ("family", "dense", "depthwise", "pointwise"),
     [
@@ -57,6 +71,34 @@ def test_fans(family: str, law: str, dense: float, depthwise: float, pointwise: 
     assert values[:, conv : conv + 27].std() == pytest.approx(2 * depthwise, rel=0.05)
     assert values[:, conv + 27 : conv + 36].std() == pytest.approx(2 * pointwise, rel=0.05)
     assert (values[:, first + 384 : first + 392] == 0).all()  # the bias
+
+
+@pytest.mark.parametrize(("fans", "inputs", "outputs"), [("own", 9, 9), ("keras", 27, 9), ("pytorch", 9, 27)])
+def test_the_fans_of_a_depthwise_convolution(fans: str, inputs: int, outputs: int) -> None:
+    """Its draws stay, and so does all else; PyTorch's numbers are asked of PyTorch."""
+    if fans == "pytorch":
+        weight = torch.nn.Conv2d(3, 3, 3, groups=3).weight
+        assert torch.nn.init._calculate_fan_in_and_fan_out(weight) == (inputs, outputs)
+    layers = network("large-parameters")
+    depthwise = np.concatenate([np.full(prod(s), len(s) == 4 and s[1] == 1) for s in tensor_shapes(layers)])
+    assert depthwise.sum() == 6 * 27
+    for family, spread in {
+        "glorot_uniform": sqrt(18 / (inputs + outputs)),  # 9 and 9 without the field
+        "he_normal": sqrt(9 / inputs),
+        "lecun_truncated_normal": sqrt(9 / inputs),
+        "uniform": 1.0,  # no fans decide
+        "orthogonal": 1.0,
+    }.items():
+        member = MemberConfig(regime="large-parameters", initialization=family, init_scale=2.0)
+        usual, ours = (initial_state(m, layers).parameters for m in (member, replace(member, depthwise_fans=fans)))
+        assert np.allclose(ours, np.where(depthwise, spread, 1.0) * usual, rtol=1e-6)
+        if fans == "own" or spread == 1.0:
+            assert ours.tobytes() == usual.tobytes()
+
+
+def test_plain_convolutions_have_the_same_fans_in_all_libraries() -> None:
+    members = [MemberConfig(regime="resnet", depthwise_fans=fans) for fans in DEPTHWISE_FANS]
+    assert len({initial_state(m, layers_of(m, 10)).parameters.tobytes() for m in members}) == 1
 
 
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)

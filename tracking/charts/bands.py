@@ -52,7 +52,7 @@ def bands_chart(shown: Sequence[Panel], across: str, place: str, caption: str, a
     for i, panel in enumerate(shown):
         for line, band in panel.bands:
             more = {"yaxis": numbered("y", i), "legendgroup": plain(line.label), "name": wrapped(line.label)}
-            area, course = _area(line, band, panel.log), _course(line, band, panel.log, place)
+            area, course = area_of(line, band, panel.log), _course(line, band, panel.log, place)
             traces += [area | more | {"showlegend": False}, course | more | {"showlegend": line.label not in named}]
             named.add(line.label)
         first = next(j for j, of in enumerate(shown) if of.what == panel.what)
@@ -64,7 +64,7 @@ def bands_chart(shown: Sequence[Panel], across: str, place: str, caption: str, a
     return Chart(traces, layout(height, len(named), annotations=titles, xaxis=x, **axes), caption, alt)
 
 
-def _area(line: Line | Depths, band: pd.DataFrame, log: bool) -> Trace:
+def area_of(line: Line | Depths, band: pd.DataFrame, log: bool) -> Trace:
     """What lies between the quartiles. On a log scale 0 is a decade below the smallest median."""
     known = band[(band["q50"] > 0) if log else band["q50"].notna()]
     low = known["q25"].clip(lower=known["q50"].min() / 10) if log else known["q25"]

@@ -27,8 +27,8 @@ from tracking.charts.style import (
     value_axis,
     wrapped,
 )
-from tracking.figures.accuracy_and_gradients import ACCURACY, DATA, TOTAL
-from tracking.figures.data import Line, within
+from tracking.figures.accuracy_and_gradients import ACCURACY, DATA, TOTAL, seeds_of
+from tracking.figures.data import Line, over_seeds, within
 from tracking.figures.style import NotDrawn
 from tracking.verdict.tables import SHARE, P, count, number
 
@@ -81,7 +81,7 @@ def draw(data: ChartData) -> Chart:
         traces,
         layout(height, entries, annotations=titles, template={"data": {"scatter": [grey]}}, **axes),
         _caption(chosen, amount, hidden, step, below) + records.which_best,
-        f"Curves over the epochs. {'; '.join(_ends(chosen, metrics))}.",
+        f"Curves over the epochs, medians over the seeds. {'; '.join(_ends(chosen, metrics))}.",
     )
 
 
@@ -94,7 +94,7 @@ def _in_colour(line: Line, metric: str, log: bool, first: bool) -> list[Trace]:
     course = {
         "mode": "lines+markers" if len(band) == 1 else "lines",
         "x": band.index.tolist(),
-        "y": (above_zero if log else numbers)(band["mean"]),
+        "y": (above_zero if log else numbers)(band["q50"]),
         "customdata": list(zip(numbers(band["q25"]), numbers(band["q75"]), strict=True)),
         "line": {"color": shade, "dash": DASHES[line.dashes], "width": 2.2},
         "text": plain(line.name),
@@ -109,11 +109,7 @@ def _grey(data: ChartData, others: pd.DataFrame, metric: str, log: bool, step: i
     if not len(others):
         return []
     amount = others["configuration"].nunique()
-    by = within(others[metric]).groupby([others["configuration"], others["epoch"]])
-    table = pd.DataFrame({"mean": by.mean()})
-    if amount <= BANDS:
-        table = table.assign(q25=by.quantile(0.25), q75=by.quantile(0.75))
-    table = table.where(by.count() == by.size())
+    table = over_seeds(others[metric], [others["configuration"], others["epoch"]])
     traces: list[Trace] = []
     areas: list[Trace] = []
     for place, (configuration, band) in enumerate(table.groupby(level=0)):
@@ -125,7 +121,7 @@ def _grey(data: ChartData, others: pd.DataFrame, metric: str, log: bool, step: i
             {
                 **({"mode": "markers"} if len(band) == 1 else {}),
                 **({"x0": 0, "dx": 1} if step == 1 and kept == [*range(len(kept))] else {"x": kept}),
-                "y": (above_zero if log else numbers)(band["mean"]),
+                "y": (above_zero if log else numbers)(band["q50"]),
                 "name": label,
                 "legendgroup": "others",
             }
@@ -146,10 +142,10 @@ def _grey(data: ChartData, others: pd.DataFrame, metric: str, log: bool, step: i
 
 
 def _area(band: pd.DataFrame, log: bool) -> Trace:
-    """What lies between the quartiles. On a log scale 0 is a decade below the smallest mean."""
+    """What lies between the quartiles. On a log scale 0 is a decade below the smallest median."""
     low, high = band["q25"], band["q75"]
     if log:
-        floor = band["mean"][band["mean"] > 0].min() / 10
+        floor = band["q50"][band["q50"] > 0].min() / 10
         low, high = low.clip(lower=floor), high.clip(lower=floor)
     known = low.notna() & high.notna()
     x = low.index[known].tolist()
@@ -165,24 +161,18 @@ def _area(band: pd.DataFrame, log: bool) -> Trace:
 
 def _log_axis(chosen: Sequence[Line], others: pd.DataFrame, metric: str) -> tuple[dict[str, Any], bool]:
     """A log scale that shows the lines in colour at first; and whether there are grey ones far below."""
-    means = pd.concat([line.band(metric)["mean"] for line in chosen])
-    means = means[means > 0]
-    if not len(means):
+    bands = pd.concat([line.band(metric) for line in chosen])
+    medians = bands["q50"][bands["q50"] > 0]
+    if not len(medians):
         return log_axis(0.0), False
-    low, high = means.min() / 10, max(means.max(), within(others[metric]).max() if len(others) else 0) * 3
+    low, high = medians.min() / 10, max(bands["q75"].max(), within(others[metric]).max() if len(others) else 0) * 3
     grey = within(others[metric])
     return log_axis(low, range=numbers([math.log10(low), math.log10(high)])), bool((grey[grey > 0] < low).any())
 
 
 def _caption(chosen: Sequence[Line], amount: int, hidden: int, step: int, below: bool) -> str:
-    seeds = sorted({line.rows["seed"].nunique() for line in chosen})
     text = "Accuracy, and the mean absolute coordinate of the gradient on a log scale: of the loss alone, and with the "
-    text += "penalty where there is one. "
-    if seeds[-1] == 1:
-        text += "Lines show the only seed, so there is no band."
-    else:
-        over = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        text += f"Lines are means over {over} seeds, areas the interquartile range."
+    text += f"penalty where there is one. {seeds_of(chosen)}"
     if amount:
         text += f" Arms and the best searched configuration are in colour; {count(amount, 'other')} in grey"
         text += ", without areas, as there are so many." if amount > BANDS else ", their areas hidden at first."
@@ -200,9 +190,9 @@ def _ends(chosen: Sequence[Line], metrics: Sequence[str]) -> list[str]:
     for line in chosen:
         parts = []
         if ACCURACY in metrics:
-            parts.append(f"accuracy {number(line.band(ACCURACY)['mean'].iloc[-1], SHARE)} at the end")
+            parts.append(f"accuracy {number(line.band(ACCURACY)['q50'].iloc[-1], SHARE)} at the end")
         if DATA in metrics:
-            parts.append(f"gradient {number(line.band(DATA)['mean'].iloc[0], P)} at the start")
+            parts.append(f"gradient {number(line.band(DATA)['q50'].iloc[0], P)} at the start")
         texts.append(f"{line.label}: {', '.join(parts)}")
     return texts
 

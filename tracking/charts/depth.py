@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from tracking.charts.bands import area_of
 from tracking.charts.chart import Chart, ChartData, Kind, Trace, pointed
 from tracking.charts.style import (
     DASHES,
     GREY,
     above_zero,
     axis_key,
-    faint,
     layout,
     log_axis,
     log_axis_across,
@@ -49,25 +49,21 @@ def draw(data: ChartData) -> Chart:
         on, values = {"yaxis": numbered("y", place)}, above_zero if log else numbers
         for line in shown:
             band = pd.DataFrame({depth: quartiles(records, n, metric, at) for depth, n in line.by_depth.items()}).T
-            band = band.where(band > 0) if log else band  # no place for a 0 on a log scale
             shared = {"legendgroup": plain(line.label), "name": wrapped(line.label), **on}
-            known = band.dropna()
-            area = {"x": [*known.index, *known.index[::-1]], "y": [*numbers(known[0.75]), *numbers(known[0.25][::-1])]}
-            look = {"fill": "toself", "fillcolor": faint(line.colour), "line": {"width": 0}, "hoverinfo": "skip"}
-            traces.append(area | look | shared | {"mode": "lines", "showlegend": False})
+            traces.append(area_of(line, band, log) | shared | {"showlegend": False})
             told = f"%{{text}}, %{{x}} layers: {share_or_number(metric, 'y')}<extra></extra>"
             course = {
                 "x": band.index.tolist(),
-                "y": values(band[0.5]),
+                "y": values(band["q50"]),
                 "text": plain(line.label),
                 "hovertemplate": told,
             }
             style = {"mode": "lines+markers", "line": {"color": line.colour, "dash": DASHES[line.dashes], "width": 2}}
             traces.append(course | style | shared | {"showlegend": place == 0})
-            first, last = (number(band[0.5].loc[depth], P if log else SHARE) for depth in band.index[[0, -1]])
+            first, last = (number(band["q50"].loc[depth], P if log else SHARE) for depth in band.index[[0, -1]])
             ends[line.label] += f"; {title.replace('<br>', ' ')} from {first} to {last}"
         if len(alone):
-            medians = [float(quartiles(records, n, metric, at)[0.5]) for n in alone.index.tolist()]
+            medians = [float(quartiles(records, n, metric, at)["q50"]) for n in alone.index.tolist()]
             dots = {"mode": "markers", "x": alone.tolist(), "y": values(medians), "marker": {"color": GREY, "size": 7}}
             name = {"name": "other configurations" if shown else "configurations", "legendgroup": "others"}
             traces.append(dots | name | on | pointed(alone.index.tolist()) | {"showlegend": place == 0})
@@ -86,7 +82,7 @@ def draw(data: ChartData) -> Chart:
         "depth. Each line is of configurations that differ in depth alone, each grey dot one that is on no line. Both "
         "are medians over the seeds, shaded areas the interquartile range; nothing is drawn where the gradient is "
         f"exactly 0 or not finite.{more}",
-        f"Curves over the depth, {low} to {high} layers. {'. '.join(texts) or 'Dots alone'}.",
+        f"Curves over the depth, {low} to {high} layers, medians over the seeds. {'. '.join(texts) or 'Dots alone'}.",
     )
 
 

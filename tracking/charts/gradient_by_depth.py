@@ -70,7 +70,8 @@ def draw(data: ChartData) -> Chart:
         "The root mean square of the loss's gradient (without the penalty) in each layer, from the input (left) to the "
         "output: a line per network, in a panel those that differ in depth alone, the median over the seeds. Nothing "
         f"is drawn where it is exactly 0 or not finite.{more}",
-        f"Curves over the layers of each network, from the first to the last. {'. '.join(texts)}.",
+        "Curves over the layers of each network, from the first to the last, medians over the seeds. "
+        f"{'. '.join(texts)}.",
     )
 
 

@@ -118,7 +118,7 @@ def draw(data: ChartData) -> Chart:
         "exactly 0, or not finite; the pointer tells which."
         + f" To keep the page light, no panel has more than {MOST_LAYERS} layers and {MOST_EPOCHS} epochs, evenly "
         "spaced." * thinned,
-        f"Heat maps of the gradient's size by layer and epoch. {'; '.join(ends)}.",
+        f"Heat maps of the gradient's size by layer and epoch, medians over the seeds. {'; '.join(ends)}.",
     )
 
 

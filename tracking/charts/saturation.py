@@ -1,12 +1,13 @@
-"""How many units of each layer are saturated, before the first step and at the end."""
+"""How many units of each layer are saturated (of relu: inactive), before the first step and at the end."""
 
 from __future__ import annotations
 
 from tracking.charts.chart import Chart, ChartData, Kind, Trace
 from tracking.charts.style import DASHES, axis_key, colour, layout, numbered, numbers, panels, plain, wrapped
-from tracking.figures.data import within
+from tracking.figures.data import of_columns
 from tracking.figures.style import NotDrawn
 from tracking.verdict.tables import SHARE, number
+from tracking.verdict.units import words
 
 MOST_NAMED = 20
 HEIGHT = 190
@@ -20,18 +21,19 @@ def draw(data: ChartData) -> Chart:
     if not layers:
         raise NotDrawn("the records have no saturation of a layer")
     when = data.records.ends
-    domains, titles, height = panels([f"saturated units, {text}" for text in when.values()], HEIGHT)
+    called = words(line.rows["activation"].iloc[0] for line in chosen).saturated
+    domains, titles, height = panels([f"{called}, {text}" for text in when.values()], HEIGHT)
     traces: list[Trace] = []
     ends = []
     for line, of_line in zip(chosen, columns, strict=True):
         shares = []
         for place, rows in enumerate((line.start, line.end)[: len(when)]):
-            values = rows[[*of_line.values()]].apply(within)
-            means, quartiles = values.mean(skipna=False), values.quantile([0.25, 0.75]).T.to_numpy().tolist()
+            band = of_columns(rows, dict(enumerate(of_line.values(), 1)))
+            quartiles = band[["q25", "q75"]].to_numpy().tolist()
             traces.append(
                 {
-                    "x": [*range(1, len(of_line) + 1)],
-                    "y": numbers(means),
+                    "x": band.index.tolist(),
+                    "y": numbers(band["q50"]),
                     "customdata": [
                         [layer, *(number(q, ".1%") for q in pair)]
                         for layer, pair in zip(of_line, quartiles, strict=True)
@@ -47,7 +49,7 @@ def draw(data: ChartData) -> Chart:
                     "yaxis": numbered("y", place),
                 }
             )
-            shares.append(number(float(rows[[*of_line.values()]].mean().mean()), SHARE))
+            shares.append(number(float(band["q50"].mean(skipna=False)), SHARE))
         ends.append(f"{line.name} {', '.join(f'{share} at the {at}' for at, share in zip(when, shares, strict=True))}")
     # Names, where they mean the same layer in every network.
     same = all(layers[: len(of_line)] == list(of_line) for of_line in columns) and len(layers) <= MOST_NAMED
@@ -68,9 +70,9 @@ def draw(data: ChartData) -> Chart:
             },
             **upright,
         ),
-        "The share of a layer's units (times images) in the flat part of their activation, |f'| < 0.01 sup |f'|: means "
-        "over the seeds.",
-        f"Saturated units by layer; on average over the layers {'; '.join(ends)}.",
+        "The share of a layer's units (times images) in the flat part of their activation, |f'| < 0.01 sup |f'|: "
+        "medians over the seeds.",
+        f"{called.capitalize()} by layer, medians over the seeds; on average over the layers {'; '.join(ends)}.",
     )
 
 

@@ -23,7 +23,7 @@ from tracking.verdict.tables import span
 
 
 def draw(data: ChartData) -> Chart:
-    """A row per line, and in grey what was trained again on fresh seeds: a dot per seed, a bar at their mean."""
+    """A row per line, and in grey what was trained again on fresh seeds: a dot per seed, a bar at their median."""
     records = data.records
     objective, metric = records.objective, records.objective.name
     rows = [(line, line.name, colour(line)) for line in records.lines]
@@ -49,14 +49,14 @@ def draw(data: ChartData) -> Chart:
         }
         traces.append(on | dots | {"marker": {"color": shade, "size": 7, "opacity": 0.7}})
         if len(finite) == len(values):
-            mean = numbers([finite.mean()])[0]
+            median = numbers([finite.median()])[0]
             bar = {
                 "mode": "lines",
-                "x": [mean, mean],
+                "x": [median, median],
                 "y": [place - 0.36, place + 0.36],
                 "line": {"color": shade, "width": 3},
             }
-            traces.append(on | bar | {"hovertemplate": f"%{{text}}<br>mean {value}<extra></extra>"})
+            traces.append(on | bar | {"hovertemplate": f"%{{text}}<br>median {value}<extra></extra>"})
         ends = f"from {span(finite.min(), finite.max(), '.3g')}" if len(finite) else "not finite"
         ranges.append(f"{name} {ends}")
     names = [wrapped(name, 18) for _, name, _ in rows]
@@ -65,7 +65,7 @@ def draw(data: ChartData) -> Chart:
     return Chart(
         traces,
         layout(40 + 44 * len(rows), xaxis=x, yaxis=y | {"zeroline": False}),
-        f"Each dot is the {metric} of one seed, each bar the mean over the seeds. Where the dots of two rows overlap "
+        f"Each dot is the {metric} of one seed, each bar the median over the seeds. Where the dots of two rows overlap "
         "widely, their difference may be noise. Dots are spread within a row only so that all can be seen.",
         f"One dot per seed. {metric}: {'; '.join(ranges)}.",
     )

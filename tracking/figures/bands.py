@@ -1,4 +1,4 @@
-"""A line's median over the seeds, with the interquartile range around it, over whatever is to the right."""
+"""A line and its band, the median over the seeds and the interquartile range, over whatever is to the right."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from tracking.figures.data import Depths, Line
 FEW = 16  # points of a line, which are marked
 
 
-def draw_band(axes: Axes, line: Line | Depths, band: pd.DataFrame, log: bool = False) -> None:
-    """Draw `band`, whose rows are `q25`, `q50`, `q75` at their index. On a log scale there is no place for a 0."""
+def draw_band(axes: Axes, line: Line | Depths, band: pd.DataFrame, log: bool = False, few: int = FEW) -> None:
+    """Draw `band`, rows of `over_seeds` at their index, with a mark at each point where they are `few` at most.
+
+    On a log scale there is no place for a 0.
+    """
     shown = band.where(band > 0) if log else band
-    marker = "o" if len(shown) <= FEW else ""
+    marker = "o" if len(shown) <= few else ""
     axes.plot(shown["q50"], line.dashes, marker=marker, markersize=3.5, color=line.colour, label=line.label)
     # A quartile of 0 next to a median above it is at the lower edge.
     low = band["q25"].where(band["q25"] > 0, shown["q50"].min() / 10) if log else band["q25"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ NOT_SHOWN = ("engine", "epochs", "measure", "measure_at")  # fields of a member 
 OF_DEPTH = ("blocks", "convolutions", "dense")  # fields that add layers
 # How a label puts a field; the others as `name = value`.
 _SHAPES = {"alpha": "α = {}", "learn_alpha": "α learned by {}", "initialization": "{}"}
-_SHAPES |= {"recurrent_initialization": "{} recurrent weights"}
+_SHAPES |= {"depthwise_fans": "{}'s depthwise fans", "recurrent_initialization": "{} recurrent weights"}
 _SHAPES |= dict.fromkeys(("activation", "regime", "optimizer", "convolution", "cell"), "{}")
 _SHAPES |= {name: f"{{}} {name}" for name in ("penalty", "scaling", "normalization", "loss", "schedule", "input")}
 # What a label needs not say.
@@ -29,11 +30,15 @@ _USUAL: Mapping[str, tuple[object, ...]] = {
     **dict.fromkeys(("slope", "bias_scale"), (None,)),
     "scaling": ("rescaled",),
     "scaled_gates": (False,),
+    "depthwise_fans": (None, "own"),
     "recurrent_initialization": ("same",),
     "forget_bias": (None, 1.0),
+    "holdout": (None, 0.1),
 }
 BEFORE, AFTER = "before the first step", "after the last epoch"
 LARGEST = float(np.finfo(np.float32).max)
+QUARTILES = np.array([0.25, 0.5, 0.75])
+MEDIANS = "Lines are medians over the seeds, shaded areas the interquartile range"  # of every figure, for its caption
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,8 @@ class Line:
         return last_epoch(self.rows)
 
     def band(self, metric: str) -> pd.DataFrame:
-        """`mean`, `q25`, `q75` by epoch; NaN from where a seed has no finite value: survivors would look too good."""
-        by_epoch = within(self.rows[metric]).groupby(self.rows["epoch"])
-        table = {"mean": by_epoch.mean(), "q25": by_epoch.quantile(0.25), "q75": by_epoch.quantile(0.75)}
-        return pd.DataFrame(table).where(by_epoch.count() == by_epoch.size())
+        """`over_seeds` by epoch."""
+        return over_seeds(self.rows[metric], self.rows["epoch"])
 
     def layers(self, statistic: str) -> dict[str, str]:
         """The columns of a statistic of its layers, by layer, from the input to the output."""
@@ -80,15 +83,13 @@ class Line:
         return dict(sorted(columns.items()))
 
     def quartiles(self, columns: Mapping[int, str], epoch: int) -> pd.DataFrame:
-        """`q25`, `q50`, `q75` over the seeds at an epoch: a row per column, by its key. NaN as in `band`."""
-        values = self.rows.loc[self.rows["epoch"] == epoch, [*columns.values()]].set_axis([*columns], axis=1)
-        return over_seeds(values.apply(within))
+        """`over_seeds` at an epoch: a row per column, by its key."""
+        return of_columns(self.rows[self.rows["epoch"] == epoch], columns)
 
     def course(self, metric: str) -> pd.DataFrame:
-        """The same of a metric: a row for each epoch at which it was measured."""
-        known = self.rows[self.rows[metric].notna()]
-        values = self.rows.pivot(index="seed", columns="epoch", values=metric)[sorted(known["epoch"].unique())]
-        return over_seeds(values.apply(within))
+        """`over_seeds` by epoch, of those at which the metric was measured."""
+        known = self.rows["epoch"][self.rows[metric].notna()]
+        return self.band(metric).loc[sorted(known.unique())]
 
     def measured(self, columns: Collection[str]) -> list[int]:
         """The first and the last epoch at which one of these was measured, or the only one, or none."""
@@ -96,10 +97,21 @@ class Line:
         return sorted({int(known.min()), int(known.max())}) if len(known) else []
 
 
-def over_seeds(values: pd.DataFrame) -> pd.DataFrame:
-    """`q25`, `q50`, `q75` of each column, a row each; NaN where one of its values is."""
-    quartiles = values.quantile([0.25, 0.5, 0.75]).T.set_axis(["q25", "q50", "q75"], axis=1)
-    return quartiles.where(values.notna().all(), axis=0)
+def over_seeds(values: pd.Series[float], by: Any) -> pd.DataFrame:
+    """A line and its band: a row per group with its median, `q50`, and its quartiles, `q25` and `q75`.
+
+    So no line leaves its band, on any scale: the mean of sizes may, where one seed's is far above the others'. All are
+    NaN where a seed has no finite value: survivors would look too good.
+    """
+    groups = within(values).groupby(by)
+    quartiles = groups.quantile(QUARTILES).unstack().set_axis(["q25", "q50", "q75"], axis=1)
+    return quartiles.where(groups.count() == groups.size(), axis=0)
+
+
+def of_columns(rows: pd.DataFrame, columns: Mapping[int, str]) -> pd.DataFrame:
+    """`over_seeds` of each of these columns, by its key; a seed has one of the rows."""
+    values = rows[[*columns.values()]].set_axis([*columns], axis=1).melt(var_name="key")
+    return over_seeds(values["value"], values["key"].to_numpy(dtype=np.int64))
 
 
 def moments(lines: Sequence[Line], columns: Callable[[Line], Collection[str]]) -> dict[str, list[tuple[Line, int]]]:

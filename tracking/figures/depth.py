@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData, within
+from tracking.figures.bands import draw_band, log_scale
+from tracking.figures.data import FigureData, over_seeds
 from tracking.figures.style import NotDrawn, depth_ticks, legend_below, new_figure, percent
 from tracking.verdict.tables import SHARE, P, number
 
@@ -31,14 +30,10 @@ def draw(data: FigureData) -> Drawing:
         ratio = metric == RATIO
         for line in shown:
             band = pd.DataFrame({depth: quartiles(data, n, metric, at) for depth, n in line.by_depth.items()}).T
-            # no place for a 0 on a log scale
-            band = band.where(band > 0) if ratio else band
-            style = {"color": line.colour, "marker": "o", "markersize": 3.5, "label": line.label}
-            axes.plot(band[0.5], line.dashes, **style)
-            axes.fill_between(band.index, band[0.25], band[0.75], color=line.colour, alpha=0.18, linewidth=0)
-            first, last = (number(band[0.5].loc[depth], P if ratio else SHARE) for depth in band.index[[0, -1]])
+            draw_band(axes, line, band, log=ratio)
+            first, last = (number(band["q50"].loc[depth], P if ratio else SHARE) for depth in band.index[[0, -1]])
             ends[line.label] += f"; {' '.join(label.split())} from {first} to {last}"
-        dots = pd.Series({n: quartiles(data, n, metric, at)[0.5] for n in alone.index}, dtype=float)
+        dots = pd.Series({n: quartiles(data, n, metric, at)["q50"] for n in alone.index}, dtype=float)
         if len(dots):
             label_of = "other configurations" if shown else "configurations"
             style = {"color": OTHERS, "markersize": 3.5, "label": label_of, "zorder": 1}
@@ -46,9 +41,9 @@ def draw(data: FigureData) -> Drawing:
         axes.set_ylabel(label)
         if not ratio:
             axes.yaxis.set_major_formatter(percent())
-        elif any(np.nanmax(line.get_ydata(), initial=0.0) > 0 for line in axes.lines):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(numticks=6))
+            continue
+        log_scale(axes)
+        if axes.get_yscale() == "log":
             axes.axhline(1.0, color="black", linewidth=0.7, linestyle=":")
     column[-1].set_xscale("log")
     depth_ticks(column[-1].xaxis, sorted(set(depths)))
@@ -62,15 +57,16 @@ def draw(data: FigureData) -> Drawing:
         "depth. Each line is of configurations that differ in depth alone, each dot one that is on no line. Both are "
         "medians over the seeds, shaded areas the interquartile range; nothing is drawn where the gradient is exactly "
         f"0 or not finite. On the dotted line the gradient is the same in both layers.{more}",
-        f"Curves over the depth, {min(depths)} to {max(depths)} layers. {'. '.join(texts) or 'Dots alone'}.",
+        f"Curves over the depth, {min(depths)} to {max(depths)} layers, medians over the seeds. "
+        f"{'. '.join(texts) or 'Dots alone'}.",
     )
 
 
 def quartiles(data: FigureData, number: int, metric: str, at: str) -> pd.Series[float]:
-    """Over the seeds of one configuration; NaN where one is not finite."""
+    """`over_seeds` of one configuration."""
     rows = data.rows(number)
-    values = within(rows[metric][rows["epoch"] == (0 if at == "start" else rows["epoch"].max())])
-    return values.quantile([0.25, 0.5, 0.75]) * (1.0 if values.notna().all() else float("nan"))
+    values = rows[metric][rows["epoch"] == (0 if at == "start" else rows["epoch"].max())]
+    return over_seeds(values, [0] * len(values)).iloc[0]
 
 
 FIGURE = Kind("Depth", place=32, draw=draw)

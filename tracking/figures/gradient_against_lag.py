@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
-from tracking.figures.data import FigureData, Line, moments
+from tracking.figures.data import MEDIANS, FigureData, Line, moments
 from tracking.figures.style import NotDrawn, NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
@@ -17,8 +17,8 @@ STATISTIC = "gradient.hidden.rms"
 CAPTION = (
     "The root mean square, over images and units, of the gradient of an image's loss by the hidden state, so many "
     "steps before the last one, on a log scale. Where the line is straight the gradient vanishes, or explodes, "
-    "exponentially with the lag; where it is level the gradient reaches the first step. Lines are medians over the "
-    "seeds, shaded areas the interquartile range; nothing is drawn where the gradient is exactly 0 or not finite."
+    "exponentially with the lag; where it is level the gradient reaches the first step. "
+    f"{MEDIANS}; nothing is drawn where the gradient is exactly 0 or not finite."
 )
 Bands = Sequence[tuple[Line, pd.DataFrame]]
 
@@ -61,7 +61,7 @@ def words(panels: Mapping[str, Bands]) -> str:
         for line, band in bands:
             first, last = (number(band["q50"].iloc[i], P) for i in (0, -1))
             texts.append(f"{line.name} {when}: {first} at the last step, {last} {band.index[-1]} steps back")
-    return f"Curves over the steps back from the last. {'; '.join(texts)}."
+    return f"Curves over the steps back from the last, medians over the seeds. {'; '.join(texts)}."
 
 
 FIGURE = Kind("Gradient against lag", place=34, draw=draw)

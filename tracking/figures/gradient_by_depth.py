@@ -61,7 +61,7 @@ def draw(data: FigureData) -> Drawing:
         "the input on: a line for each network, coloured by its depth, and a row of panels for each group of "
         "configurations that differ in depth alone. Lines are medians over the seeds, broken where the gradient is "
         f"exactly 0 or not finite.{more}",
-        f"Curves of the gradient's size from the first layer to the last. {'; '.join(texts)}.",
+        f"Curves of the gradient's size from the first layer to the last, medians over the seeds. {'; '.join(texts)}.",
     )
 
 

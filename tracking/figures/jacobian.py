@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
-from tracking.figures.data import Depths, FigureData, Line, moments
+from tracking.figures.data import MEDIANS, Depths, FigureData, Line, moments
 from tracking.figures.style import NotDrawn, NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
@@ -23,8 +23,7 @@ DEPTH, EPOCH, ARM = "layers with parameters", "epoch (0: before the first step)"
 CAPTION = (
     "The largest and the smallest singular value of the Jacobian of the logits by the input, medians over images, on a "
     "log scale: by how much the network stretches a small change of an image at most, and at least. Near 1 it passes "
-    "signals and gradients on as they are. Lines are medians over the seeds, shaded areas or bars the interquartile "
-    "range; nothing is drawn where a value is exactly 0 or not finite."
+    f"signals and gradients on as they are. {MEDIANS}; nothing is drawn where a value is exactly 0 or not finite."
 )
 
 
@@ -52,7 +51,7 @@ class Curves:
     def alt(self) -> str:
         """In words."""
         texts = [f"{f'{when}, ' * bool(when)}{'; '.join(map(str, of))}" for when, of in self.panels.items()]
-        return f"Singular values. {'. '.join(text[0].upper() + text[1:] for text in texts)}."
+        return f"Singular values, medians over the seeds. {'. '.join(text[0].upper() + text[1:] for text in texts)}."
 
 
 def draw(data: FigureData) -> Drawing:

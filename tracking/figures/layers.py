@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
-from tracking.figures.data import FigureData, Line
+from tracking.figures.data import MEDIANS, FigureData, Line
 from tracking.figures.style import COLOURS, MISSING_COLOUR, NotDrawn, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
@@ -28,8 +28,7 @@ STATISTIC = "gradient.data.rms"
 NOTHING = f"the records have no {STATISTIC} of a layer that is finite and above 0"
 CAPTION = (  # of the curves
     "The root mean square of the loss's gradient (without the penalty) over the parameters of each layer, from the "
-    "input on, at the initial values. Lines are medians over the seeds, shaded areas the interquartile range; nothing "
-    "is drawn where the gradient is exactly 0 or not finite."
+    f"input on, at the initial values. {MEDIANS}; nothing is drawn where the gradient is exactly 0 or not finite."
 )
 ZERO_COLOUR = "#ffffff"
 MOST_TICKS = 6  # of the colour bar: of more the numbers may touch
@@ -78,7 +77,7 @@ def draw(data: FigureData) -> Drawing:
         "The root mean square of the loss's gradient (without the penalty) over the parameters of each layer, from "
         "the input (top) to the output, over the epochs: the median over the seeds, on one log scale. White is exactly "
         "0, grey is not finite; what is smaller than the scale has its darkest colour.",
-        f"Heat maps of the gradient's size by layer and epoch. {'; '.join(ends)}.",
+        f"Heat maps of the gradient's size by layer and epoch, medians over the seeds. {'; '.join(ends)}.",
     )
 
 
@@ -109,7 +108,7 @@ def profiles(data: FigureData) -> list[tuple[Line, pd.DataFrame]]:
 def words(bands: Sequence[tuple[Line, pd.DataFrame]]) -> str:
     """The alternative text of the curves."""
     ends = [f"{line.name} {' to '.join(number(band['q50'].iloc[i], P) for i in (0, -1))}" for line, band in bands]
-    return f"Curves of the gradient's size from the first layer to the last: {'; '.join(ends)}."
+    return f"Curves of the gradient's size from the first layer to the last, medians over the seeds: {'; '.join(ends)}."
 
 
 def _medians(line: Line) -> pd.DataFrame:

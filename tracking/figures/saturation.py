@@ -1,14 +1,16 @@
-"""How many units of each layer are saturated, before the first step and at the end."""
+"""How many units of each layer are saturated (of relu: inactive), before the first step and at the end."""
 
 from __future__ import annotations
 
-import numpy as np
+import textwrap
+
 from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
-from tracking.figures.data import FigureData
+from tracking.figures.data import MEDIANS, FigureData, of_columns
 from tracking.figures.style import NotDrawn, legend_below, new_figure, percent
 from tracking.verdict.tables import SHARE, number
+from tracking.verdict.units import words
 
 MOST_NAMED = 16
 
@@ -31,20 +33,20 @@ def draw(data: FigureData) -> Drawing:
         shift = (place - (len(chosen) - 1) / 2) * min(0.1, 0.6 / len(chosen))
         shares = []
         for axes, rows in zip(column, (line.start, line.end), strict=False):
-            finite = {layer: c for layer, c in of_line.items() if np.isfinite(rows[c]).all()}
-            x = np.array([depth for depth, layer in enumerate(of_line, 1) if layer in finite]) + shift
-            values = rows[[*finite.values()]]
+            band = of_columns(rows, dict(enumerate(of_line.values(), 1))).dropna()
+            x = band.index + shift
             style = {"color": line.colour, "marker": "o", "markersize": 3.5, "linewidth": 1}
-            axes.plot(x, values.mean(), line.dashes, label=line.label, **style)
-            axes.vlines(x, *values.quantile([0.25, 0.75]).to_numpy(), color=line.colour, alpha=0.5, linewidth=2.5)
-            shares.append(number(float(rows[[*of_line.values()]].mean().mean()), SHARE))
+            axes.plot(x, band["q50"], line.dashes, label=line.label, **style)
+            axes.vlines(x, band["q25"], band["q75"], color=line.colour, alpha=0.5, linewidth=2.5)
+            shares.append(number(float(band["q50"].mean()), SHARE))
         ends.append(
             f"{line.name} {', '.join(f'{share} at the {at}' for at, share in zip(data.ends, shares, strict=True))}"
         )
+    called = words(line.rows["activation"].iloc[0] for line in chosen).saturated
     for axes, title in zip(column, data.ends.values(), strict=True):
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(percent())
-        axes.set_ylabel("saturated units")
+        axes.set_ylabel(textwrap.fill(called, 28))
         axes.set_title(title, loc="left")
     if by_depth:
         column[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -55,9 +57,8 @@ def draw(data: FigureData) -> Drawing:
     return Drawing(
         figure,
         "The share of a layer's units (times images) in the flat part of their activation, |f'| < 0.01 sup |f'|, "
-        f"{' and '.join(data.ends.values())}. Points are means over the seeds, bars the interquartile "
-        "range.",
-        f"Saturated units by layer; on average over the layers {'; '.join(ends)}.",
+        f"{' and '.join(data.ends.values())}. {MEDIANS.replace('Lines', 'Points').replace('shaded areas', 'bars')}.",
+        f"{called.capitalize()} by layer, medians over the seeds; on average over the layers {'; '.join(ends)}.",
     )
 
 

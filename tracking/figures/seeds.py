@@ -17,7 +17,7 @@ FRESH_COLOUR = "#555555"
 
 
 def draw(data: FigureData) -> Drawing:
-    """A row per line: a dot for each seed's value of the objective, a bar at their mean.
+    """A row per line: a dot for each seed's value of the objective, a bar at their median.
 
     Below them in grey what was trained again on fresh seeds.
     """
@@ -38,7 +38,7 @@ def draw(data: FigureData) -> Drawing:
         spread = np.linspace(-0.26, 0.26, len(finite)) if len(finite) > 1 else np.zeros(len(finite))
         axes.plot(finite, place + spread, "o", markersize=3.5, color=line.colour, alpha=0.65, markeredgewidth=0)
         if len(finite) == len(values):
-            axes.vlines(finite.mean(), place - 0.36, place + 0.36, color=line.colour, linewidth=2.2)
+            axes.vlines(finite.median(), place - 0.36, place + 0.36, color=line.colour, linewidth=2.2)
         spoken = " ".join(line.name.replace("\nfresh", " on fresh").split())
         ends = f"from {span(finite.min(), finite.max(), '.3g')}" if len(finite) else "not finite"
         ranges.append(f"{spoken} {ends}")
@@ -50,9 +50,9 @@ def draw(data: FigureData) -> Drawing:
         axes.xaxis.set_major_formatter(percent(0 if np.ptp(axes.get_xlim()) > 0.1 else 1))
     return Drawing(
         figure,
-        f"Each dot is the {metric} of one seed{' after its last epoch' * is_last}; each bar is the mean over the "
-        "seeds. Where the dots of two rows overlap widely, their difference may be noise. Dots are spread within a row "
-        "only so that all can be seen.",
+        f"Each dot is the {metric} of one seed{' after its last epoch' * is_last}; each bar is the median over "
+        "the seeds. Where the dots of two rows overlap widely, their difference may be noise. Dots are spread within a "
+        "row only so that all can be seen.",
         f"One dot per seed. {metric}: {'; '.join(ranges)}.",
     )
 

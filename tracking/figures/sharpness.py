@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
-from tracking.figures.data import FigureData, Line
+from tracking.figures.data import MEDIANS, FigureData, Line
 from tracking.figures.style import NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
@@ -25,8 +25,7 @@ CAPTION = (
     "Above, the largest eigenvalue of the Hessian of the loss, without the penalty, over the probe images. Where it is "
     f"above {EDGE_NAME}, the dotted line, plain gradient descent is unstable; momentum and Adam have other edges. "
     "Below, the gradient noise scale: the batch size at which the gradient's noise is as large as the gradient. It is "
-    "not drawn where the probe images are too few to tell. Both scales are logarithmic. Lines are medians over the "
-    "seeds, shaded areas the interquartile range."
+    f"not drawn where the probe images are too few to tell. Both scales are logarithmic. {MEDIANS}."
 )
 
 
@@ -72,7 +71,8 @@ def spoken(lines: Sequence[Line]) -> str:
         courses = {what: line.course(metric)["q50"].iloc[[0, -1]] for metric, what in SPOKEN.items()}
         ends = (f"{what} {' to '.join(dict.fromkeys(number(v, P) for v in of))}" for what, of in courses.items())
         texts.append(f"{line.name}: {', '.join(ends)}")
-    return f"Curves over the epochs, from the first measured one to the last. {'; '.join(texts)}."
+    lead = "Curves over the epochs, from the first measured one to the last, medians over the seeds"
+    return f"{lead}. {'; '.join(texts)}."
 
 
 FIGURE = Kind("Sharpness and gradient noise", place=38, draw=draw)

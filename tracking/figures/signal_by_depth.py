@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tracking.figures.album import Drawing, Kind
 from tracking.figures.bands import draw_band, log_scale
-from tracking.figures.data import FigureData, Line, moments
+from tracking.figures.data import MEDIANS, FigureData, Line, moments
 from tracking.figures.style import NotDrawn, NotMeasured, legend_below, new_figure
 from tracking.verdict.tables import P, number
 
@@ -25,8 +25,8 @@ SHOWN = {
 CAPTION = (
     "Layer by layer, from the input on: the correlation of two images' pre-activations, which is their mean cosine "
     "(at 1 the network no longer tells images apart); the mean square of the pre-activation, on a log scale; and the "
-    "mean |f'| of the activation, by which a gradient shrinks on its way back. Lines are medians over the seeds, "
-    "shaded areas the interquartile range; nothing is drawn where a value is not finite, or is 0 on the log scale."
+    f"mean |f'| of the activation, by which a gradient shrinks on its way back. {MEDIANS}; nothing is drawn where a "
+    "value is not finite, or is 0 on the log scale."
 )
 Bands = Sequence[tuple[Line, Mapping[str, pd.DataFrame]]]
 
@@ -78,7 +78,7 @@ def words(panels: Mapping[str, Bands]) -> str:
                 f"{' '.join(label.split())} from {number(a, P)} to {number(b, P)}" for label, (a, b) in ends.items()
             ]
             texts.append(f"{line.name} {when}: {', '.join(parts) or 'not finite'}")
-    return f"Curves from the first layer to the last. {'; '.join(texts)}."
+    return f"Curves from the first layer to the last, medians over the seeds. {'; '.join(texts)}."
 
 
 FIGURE = Kind("Signal by depth", place=36, draw=draw)

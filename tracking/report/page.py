@@ -92,7 +92,10 @@ def page(
 
 
 def measured(data: FigureData) -> list[Table]:
-    """Accuracies at the end and gradients at both ends of what the figures show: means over the seeds."""
+    """Accuracies at the end and gradients at both ends of what the figures show, over the seeds.
+
+    Sizes are medians, shares means: one seed may be the whole mean of a size.
+    """
     try:
         chosen = data.lines
     except NotDrawn:
@@ -100,12 +103,15 @@ def measured(data: FigureData) -> list[Table]:
     shown = {f"{head}#": column for head, column in MEASURED.items() if column[0] in data.frame}
     if "end" not in data.ends:  # what is said of the end would be said of the start again
         shown = {head: column for head, column in shown.items() if "end" not in head}
+
+    def text(values: pd.Series[float], shape: str) -> str:
+        return number((values.median if shape == SPREAD else values.mean)(skipna=False), shape)
+
     rows = tuple(
-        (line.label, *(number(getattr(line, at)[m].mean(skipna=False), shape) for m, at, shape in shown.values()))
-        for line in chosen
+        (line.label, *(text(getattr(line, at)[m], shape) for m, at, shape in shown.values())) for line in chosen
     )
     seeds = "search's own seeds" if len(data.own) < len(data.frame) else "seeds"
-    title = f"Means over the {seeds} (vanished: coordinates with |g| < 1e-7)"
+    title = f"Over the {seeds} medians of rms, means of the others (vanished: coordinates with |g| < 1e-7)"
     return [Table(title, ("configuration", *shown), rows)]
 
 

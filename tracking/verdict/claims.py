@@ -63,6 +63,25 @@ def named(claim: Claim) -> Claim:
     return claim if claim.name else replace(claim, name=f"{claim.arm}-{word}-{claim.against}")
 
 
+def parents(claims: Sequence[Claim]) -> tuple[int | None, ...]:
+    """For each claim the index of the one that it comes after; None where it comes after none.
+
+    Raises ValueError where `after` names no claim, or claims come after each other in a circle.
+    """
+    places = {named(claim).name: i for i, claim in enumerate(claims)}
+    for claim in claims:
+        if claim.after and claim.after not in places:
+            raise ValueError(f"claim {named(claim).name!r} comes after {claim.after!r}, which is no claim")
+    above = tuple(places[claim.after] if claim.after else None for claim in claims)
+    for i in range(len(claims)):
+        place, steps = above[i], 0
+        while place is not None:
+            if (steps := steps + 1) > len(claims):
+                raise ValueError(f"claim {named(claims[i]).name!r} comes after itself, by way of those it comes after")
+            place = above[place]
+    return above
+
+
 def default_claims(claim: str, arms: Iterable[str], objectives: Sequence[Objective]) -> tuple[Claim, ...]:
     """What naming an arm claims, of each objective: better than plain, and as good as the best.
 

@@ -1,7 +1,8 @@
 """What was measured of the gradients of some configurations, at their first and their last epoch.
 
-Means over seeds; saturation and dead units over the layers that have an activation. These are numbers and no reasons:
-which of them made a network train is a question for a claim.
+Sizes are medians over the seeds, since the largest seed may be the whole mean; shares and counts are means. Saturation
+and dead units are over the layers that have an activation. These are numbers and no reasons: which of them made a
+network train is a question for a claim.
 """
 
 from __future__ import annotations
@@ -15,14 +16,8 @@ import pandas as pd
 from tracking.verdict.types import Moment
 
 LOSSES = ("train.loss", "validation.loss")
-METRICS = (
-    "gradient.data.rms",
-    "gradient.total.rms",
-    "gradient.first_to_last",
-    "gradient.data.vanished",
-    "saturated",
-    "dead",
-)
+SIZES = ("gradient.data.rms", "gradient.total.rms", "gradient.first_to_last")
+SHARES = ("gradient.data.vanished", "saturated", "dead", "dead_layers")
 
 
 def gradients(frame: pd.DataFrame, numbers: Iterable[int], names: Mapping[int, str]) -> tuple[Moment, ...]:
@@ -39,14 +34,17 @@ def _moments(rows: pd.DataFrame, name: str) -> list[Moment]:
     broken = rows["epoch"][~np.isfinite(rows.filter(items=LOSSES).to_numpy()).all(axis=1)]
     whole = rows[~rows["epoch"].isin(broken)]
     rows = whole if len(whole) else rows
-    # A ratio that some seeds do not have (0 by 0) has no mean.
-    means = rows.select_dtypes("number").groupby(rows["epoch"]).mean(skipna=False)
+    rows = rows[rows["epoch"].isin([rows["epoch"].min(), rows["epoch"].max()])]
+    measured = rows.reindex(columns=[*SIZES, *SHARES])
     for what in ("saturated", "dead"):
         # The output has no activation: it would only dilute the mean.
-        layers = means.filter(regex=rf"^layer\.[^.]+\.{what}$").drop(columns=f"layer.output.{what}", errors="ignore")
-        means[what] = layers.mean(axis=1)
-    ends = means.reindex(columns=METRICS).iloc[sorted({0, len(means) - 1})]
+        layers = rows.filter(regex=rf"^layer\.[^.]+\.{what}$").drop(columns=f"layer.output.{what}", errors="ignore")
+        measured[what] = layers.mean(axis=1)
+    by_epoch = measured.groupby(rows["epoch"])
+    # A ratio that some seeds do not have (0 by 0) has neither.
+    ends = by_epoch[[*SIZES]].median(skipna=False).join(by_epoch[[*SHARES]].mean(skipna=False))
+    activation = str(rows["activation"].iloc[0])
     return [
-        Moment(name, int(str(epoch)), *(x if math.isfinite(x) else None for x in row))
+        Moment(name, int(str(epoch)), activation, *(x if math.isfinite(x) else None for x in row))
         for epoch, row in zip(ends.index, ends.to_numpy().tolist(), strict=True)
     ]

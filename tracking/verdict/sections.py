@@ -8,20 +8,12 @@ from tracking.results import CONFIRM
 from tracking.verdict.claims import SIMILAR
 from tracking.verdict.tables import GAIN, PERCENT, SPREAD, P, Section, Table, code, condensed, count, number, span
 from tracking.verdict.types import ClaimVerdict, Moment, ObjectiveVerdict, ParetoPoint, Summary, Verdict
+from tracking.verdict.units import words
 from tracking.verdict.words import STATES, state_word, ways
 
 # What is wanted first is first: a phone shows three columns.
 RANKING = ("rank#", "configuration~", "mean#", "deviation#", "quartiles#", "seeds#", "epochs#", "state")
 GAINS = ("claim~", "answer", "gain#", "95% interval#", "required", "pairs#", "p#", "Holm p#")
-# What is shown of a moment, and how: the fields of Moment.
-MEASURED = {
-    "rms": ("rms of the loss's gradient", SPREAD),
-    "total_rms": ("rms with the penalty", SPREAD),
-    "first_to_last": ("first layer's rms over the last's", SPREAD),
-    "vanished": ("vanished coordinates", PERCENT),
-    "saturated": ("saturated units", PERCENT),
-    "dead": ("dead units", PERCENT),
-}
 MOST_NAMED = 3  # of those that dominate one
 
 
@@ -85,13 +77,24 @@ def _gradients(moments: Sequence[Moment]) -> Table:
     of = {name: [m for m in moments if m.configuration == name] for name in names}
     last = sorted({own[-1].epoch for own in of.values()})
     ends = str(last[0]) if len(last) == 1 else f"{last[0]} to {last[-1]}"
+    # What is shown of a moment, and how: the fields of Moment.
+    saturated, dead, dead_layers = words(m.activation for m in moments)
+    measured = {
+        "rms": ("rms of the loss's gradient", SPREAD),
+        "total_rms": ("rms with the penalty", SPREAD),
+        "first_to_last": ("first layer's rms over the last's", SPREAD),
+        "vanished": ("vanished coordinates", PERCENT),
+        "saturated": (saturated, PERCENT),
+        "dead": (dead, PERCENT),
+        "dead_layers": (dead_layers, SPREAD),
+    }
     rows = []
-    for field, (label, shape) in MEASURED.items():
+    for field, (label, shape) in measured.items():
         for epoch, place in (("0", 0), (ends, -1)):
             values = [number(getattr(own[place], field), shape) for own in of.values()]
             if any(values) and (place == 0 or last != [0]):
                 rows.append((label, epoch, *values))
-    title = "Means over the seeds (vanished: |g| < 1e-7), before the first step"
+    title = "Over the seeds medians of sizes, means of shares (vanished: |g| < 1e-7), before the first step"
     title += " and at the last epoch of each" * (last != [0])
     return Table(title, ("measured~", "epoch#", *(f"{name}#" for name in names)), tuple(rows))
 

@@ -125,21 +125,24 @@ class ClaimVerdict:
 
 @dataclass(frozen=True)
 class Moment:
-    """A configuration's gradient and units at one epoch, means over the seeds (None where one has no number).
+    """A configuration's gradient and units at one epoch (None where a seed has no number).
 
-    `rms` is that of the loss's gradient, `total_rms` with the penalty's; `first_to_last` is the first layer's rms over
-    the last's; `vanished` the share of coordinates below 1e-7; `saturated` and `dead` the shares of units, over the
-    layers that have an activation.
+    Sizes are medians over the seeds: `rms` that of the loss's gradient, `total_rms` with the penalty's, `first_to_last`
+    the first layer's rms over the last's. Shares and counts are means: `vanished` of coordinates below 1e-7;
+    `saturated` and `dead` of units, over the layers that have an activation; `dead_layers` is how many of these have
+    dead units alone. `activation` says what the units are.
     """
 
     configuration: str
     epoch: int
+    activation: str
     rms: float | None
     total_rms: float | None
     first_to_last: float | None
     vanished: float | None
     saturated: float | None
     dead: float | None
+    dead_layers: float | None
 
 
 @dataclass(frozen=True)

@@ -33,16 +33,17 @@ def seen(make: Any) -> ChartData:
     return data
 
 
-def means(data: ChartData, metric: str, epoch: int) -> dict[int, float]:
+def over_seeds(data: ChartData, metric: str, epoch: int, what: str) -> dict[int, float]:
+    """The mean or the median by configuration."""
     frame = data.records.frame
-    return dict(frame[frame["epoch"] == epoch].groupby("configuration")[metric].mean())
+    return dict(frame[frame["epoch"] == epoch].groupby("configuration")[metric].agg(what))
 
 
 def test_the_curves_are_all_configurations_in_the_records_numbers(seen: ChartData) -> None:
     chart = curves.draw(seen)
     lines = [t for t in chart.traces if t.get("yaxis") == "y" and t.get("fill") is None and t["y"] != [None]]
     assert len(lines) == 15 and sum(t.get("legendgroup") == "others" for t in lines) == 11
-    ends = means(seen, "validation.accuracy", 4)
+    ends = over_seeds(seen, "validation.accuracy", 4, "median")
     in_colour = [int(line.rows["configuration"].iloc[0]) for line in seen.records.lines]
     assert [t["y"][-1] for t in lines if "customdata" in t] == style.numbers([ends[n] for n in in_colour])
     grey = {int(t["name"].split(":")[0]): t for t in lines if t.get("legendgroup") == "others"}
@@ -52,7 +53,10 @@ def test_the_curves_are_all_configurations_in_the_records_numbers(seen: ChartDat
     assert named["name"] == "11 other configurations"
     areas = [t for t in chart.traces if t.get("legendgroup") == "bands" and t.get("yaxis") == "y"]
     assert len(areas) == 11 and {t["visible"] for t in areas} == {"legendonly"}
-    assert chart.alt.startswith("Curves over the epochs. plain: ") and "11 others in grey" in chart.caption
+    assert (
+        chart.alt.startswith("Curves over the epochs, medians over the seeds. plain: ")
+        and "11 others in grey" in chart.caption
+    )
 
 
 def test_many_grey_lines_are_thinned_and_the_caption_says_so(seen: ChartData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +89,8 @@ def test_slices_and_history_have_all_that_ended(seen: ChartData) -> None:
     chart = history.draw(seen)
     so_far, *groups = chart.traces
     assert {t["name"]: len(t["x"]) for t in groups} == {"searched": 8, "arms": 3, "pruned": 4}
-    ends = [means(seen, "validation.accuracy", 4)[n] for n in range(11)]
+    means = over_seeds(seen, "validation.accuracy", 4, "mean")
+    ends = [means[n] for n in range(11)]
     assert so_far["y"] == style.numbers([*np.maximum.accumulate(ends), max(ends)])
 
 

@@ -60,7 +60,7 @@ def over_seeds(frame: pd.DataFrame, number: int, metric: str) -> np.ndarray:
     return own.pivot(index="epoch", columns="seed", values=metric).to_numpy()
 
 
-def test_the_papers_figure_has_means_and_quartiles_over_the_seeds(make: Any) -> None:
+def test_the_papers_figure_has_medians_and_quartiles_over_the_seeds(make: Any) -> None:
     frame, ended = make(make.arms())
     figure = paper_figure(frame, ended)
     panels = ["validation.accuracy", "gradient.data.mean_abs", "gradient.total.mean_abs"]
@@ -69,7 +69,7 @@ def test_the_papers_figure_has_means_and_quartiles_over_the_seeds(make: Any) -> 
         for number, (line, band) in enumerate(zip(axes.lines, axes.collections, strict=True)):
             values = over_seeds(frame, number, metric)
             assert line.get_xdata().tolist() == [0, 1, 2, 3, 4]
-            np.testing.assert_allclose(line.get_ydata(), values.mean(axis=1))
+            np.testing.assert_allclose(line.get_ydata(), np.median(values, axis=1))
             edges = {(float(x), float(y)) for x, y in band.get_paths()[0].vertices}
             for q in (0.25, 0.75):
                 quartiles = np.quantile(values, q, axis=1)
@@ -97,7 +97,7 @@ def test_a_line_says_what_it_is_and_has_one_colour_in_all_figures(make: Any) -> 
     assert [line.get_color() for line in seeds_figure(frame, ended).axes[0].lines] == colours
 
 
-def test_no_mean_is_off_the_scale_and_no_label_says_the_usual(make: Any) -> None:
+def test_no_band_is_off_the_scale_and_no_label_says_the_usual(make: Any) -> None:
     """relu's gradients may be 10^10 times those of tanh, and a quartile 0."""
 
     def spread(metric: str, epoch: int, seed: int, value: float) -> float:
@@ -188,9 +188,12 @@ def test_saturation_is_of_the_first_and_the_last_epoch_without_the_output(make: 
     frame, ended = make(make.arms())
     first, last = saturation_figure(frame, ended).axes
     for axes, epoch in ((first, 0), (last, 4)):
-        means = [over_seeds(frame, 1, f"layer.{n}.saturated")[epoch].mean() for n in ("conv1", "conv2")]
-        np.testing.assert_allclose(axes.lines[1].get_ydata()[:2], means)
+        medians = [np.median(over_seeds(frame, 1, f"layer.{n}.saturated")[epoch]) for n in ("conv1", "conv2")]
+        np.testing.assert_allclose(axes.lines[1].get_ydata()[:2], medians)
     assert [label.get_text() for label in last.get_xticklabels()][-1] == "dense3"
+    assert last.get_ylabel().replace("\n", " ") == "saturated units (of relu: inactive)"
+    of_relu = saturation_figure(*make(make.arms()[2:], "relu alone"))
+    assert {axes.get_ylabel() for axes in of_relu.axes} == {"inactive units"}
 
 
 def test_the_surface_marks_the_best_what_is_near_it_and_the_papers_point(make: Any) -> None:
@@ -503,7 +506,7 @@ def test_the_best_is_the_one_of_the_fresh_seeds_in_every_figure(make: Any) -> No
     assert points.index[points.best].tolist() == [3] and {3, 4} <= set(points.index[points.near])
     for kind in (surface.FIGURE, parallel.FIGURE, accuracy_and_gradients.FIGURE):
         assert "best on fresh seeds" in kind(data).caption
-    assert "means over 4 seeds" in accuracy_and_gradients.FIGURE(data).caption
+    assert "medians over 4 seeds" in accuracy_and_gradients.FIGURE(data).caption
 
 
 def test_a_copy_is_no_point_and_no_line(make: Any) -> None:

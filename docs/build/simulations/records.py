@@ -1,0 +1,117 @@
+"""The verdict's test where nothing is to be found in real records: one arm against itself.
+
+The seeds of an arm are dealt out to two halves at random, and the halves are paired at random. What is compared is
+what the claims of the sweep's study compare: their metrics over their epochs, on their scales.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from docs.build.simulations.false_positives import attainable
+from docs.build.simulations.rates import generator, told
+from sweeps.spec.reading import read, studies
+from tracking.verdict.claims import BETTER, SECONDS, Claim
+from tracking.verdict.comparisons import Paired, values
+from tracking.verdict.statistics import LEVEL
+
+DEALS = 20  # ways in which the seeds of an arm are dealt out
+FEWEST = 6  # pairs: fewer decide nothing
+
+
+@dataclass(frozen=True)
+class SameArm:
+    """The p of one sweep: `tests` p-values of each deal, the share up to 5%, and what the test attains at most.
+
+    `error` is the standard error of the share, from how it differs between the arms: what is compared of one arm hangs
+    together. None for a single arm.
+    """
+
+    sweep: str
+    arms: int
+    tests: int
+    pairs: int
+    share: float
+    error: float | None
+    attains: float
+
+
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """The records of every sweep in a folder, by name; none where there is no folder."""
+    return {file.stem: pd.read_parquet(file) for file in sorted(folder.glob("*.parquet"))}
+
+
+def same_arm(records: Mapping[str, pd.DataFrame], deals: int = DEALS) -> list[SameArm]:
+    """For each sweep that has an arm of enough seeds, and for all of them together where there are several."""
+    found = {name: of for name, frame in records.items() if (of := list(_arms(name, frame, deals)))}
+    together = {"all": [arm for arms in found.values() for arm in arms]} if len(found) > 1 else {}
+    return [_summary(name, arms) for name, arms in (found | together).items()]
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """The p of one arm: (tests, deals), and the number of pairs."""
+
+    p: np.ndarray
+    pairs: int
+
+
+def _summary(name: str, arms: list[_Arm]) -> SameArm:
+    small = [float((arm.p <= LEVEL).mean()) for arm in arms]
+    tests = sum(len(arm.p) for arm in arms)
+    share = sum((arm.p <= LEVEL).sum() for arm in arms) / sum(arm.p.size for arm in arms)
+    error = float(np.std(small, ddof=1) / np.sqrt(len(small))) if len(small) > 1 else None
+    pairs = max(arm.pairs for arm in arms)
+    return SameArm(name, len(arms), tests, pairs, float(share), error, attainable(pairs))
+
+
+def _arms(name: str, frame: pd.DataFrame, deals: int) -> Iterator[_Arm]:
+    claims = _compared(name, frame)
+    for configuration, rows in frame.groupby("configuration"):
+        start, random = time.monotonic(), generator("same arm", name, configuration)
+        seeds = rows["seed"].nunique()
+        if seeds // 2 < FEWEST:
+            continue
+        ps = [p for claim in claims if (p := _of(claim, rows, deals, random)) is not None]
+        if ps:
+            yield _Arm(np.stack(ps), seeds // 2)
+            told(f"same arm, {name}, configuration {configuration}: {len(ps)} tests", start)
+
+
+def _of(claim: Claim, rows: pd.DataFrame, deals: int, random: np.random.Generator) -> np.ndarray | None:
+    """The p of each deal; None where a value is missing or no two seeds differ."""
+    of_seeds = values(rows, claim).dropna()
+    half = len(of_seeds) // 2
+    if half < FEWEST or of_seeds.nunique() < 2:
+        return None
+    ps = []
+    for _ in range(deals):
+        dealt = random.permutation(of_seeds.to_numpy())
+        halves = [(n, f"half {n}", pd.Series(dealt[n * half : (n + 1) * half])) for n in range(2)]
+        pair = Paired(claim, *halves)
+        if not pair.decidable:
+            return None
+        ps.append(min(1.0, 2 * min(pair.p)))
+    return np.array(ps)
+
+
+def _compared(name: str, frame: pd.DataFrame) -> list[Claim]:
+    """What the claims of the sweep's study compare: that whose name its name begins with, or else all studies'."""
+    of = [study for study in studies() if name.startswith(study)]
+    claims = [c for study in (of and [max(of, key=len)]) or studies() for c in read(study).judged_claims()]
+    kept = [c for c in claims if c.metric in frame and c.metric != SECONDS and _has_epochs(c, frame)]
+    plain = [
+        replace(c, kind=BETTER, arm="arm", against="itself", margin=0.0, relative=False, times=False, name="", says="")
+        for c in kept
+    ]
+    return list(dict.fromkeys(replace(c, after="") for c in plain))
+
+
+def _has_epochs(claim: Claim, frame: pd.DataFrame) -> bool:
+    return (claim.since or 0) <= int(frame["epoch"].max())
