@@ -155,12 +155,38 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class TakeOff:
+    """When the seeds of two arms took off: the first epoch after which `metric` was more than 0.05 above `chance`.
+
+    `chance` is the median of all the sweep's seeds before the first step. `epochs` has for `one` and for `other` an
+    epoch for each of `seeds`, None where it did not take off up to the epoch `last`, the last one of both arms.
+    `took_off` counts those that did, `medians` are the first epochs by which half did (None: fewer did). On `earlier`
+    seeds `one` took off before `other`, on `later` after it, never being after all; `p` is the sign test's, two-sided
+    and not corrected for several claims, None where no seed differs.
+    """
+
+    one: str
+    other: str
+    metric: str
+    chance: float
+    last: int
+    seeds: tuple[int, ...]
+    epochs: tuple[tuple[int | None, ...], tuple[int | None, ...]]
+    took_off: tuple[int, int]
+    medians: tuple[int | None, int | None]
+    earlier: int
+    later: int
+    p: float | None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The answer to a sweep's claims: what each objective shows, each claim, and the gradients.
 
     `states` counts the configurations that have records, of `total`; `copies` of them are equal to others and are left
     out of all else. `pareto` is empty for a single objective. `gradients` has one or two moments per configuration,
-    its first and its last epoch. `text` is all of it in sentences, `markdown` with tables.
+    its first and its last epoch. `take_offs` are of the claims about an accuracy that some seeds took off in and some
+    not. `text` is all of it in sentences, `markdown` with tables.
     """
 
     sweep: str
@@ -174,6 +200,7 @@ class Verdict:
     gradients: tuple[Moment, ...]
     text: str = ""
     markdown: str = ""
+    take_offs: tuple[TakeOff, ...] = ()
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:

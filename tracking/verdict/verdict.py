@@ -65,6 +65,7 @@ from tracking.verdict.gradients import gradients
 from tracking.verdict.judge import Stage, judge_claims
 from tracking.verdict.sections import rankings, sections
 from tracking.verdict.tables import Section, markdown
+from tracking.verdict.take_off import take_offs
 from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, ParetoPoint, Summary, Verdict
 from trainers.objectives import Near, Objective
 
@@ -121,6 +122,7 @@ def judge(
     total = len(outcomes) + max(left - states.get("running", 0), 0)
     repeated = len(copies(frame, outcomes))
     verdict = Verdict(sweep, claim, states, total, repeated, tuple(judged), pareto(judged), answers, measured)
+    verdict = replace(verdict, take_offs=take_offs(frame, answers))
     parts = sections(verdict)
     lines = [line for part in parts if part.sentences for line in (part.title, *part.lines) if line]
     # The whole of it: a list of the best closes what is read from the top.
