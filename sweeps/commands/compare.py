@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -61,7 +62,9 @@ def _parts(compared: SweepComparison) -> Iterator[str]:
         yield table(("A and B differ in", "A~", "B~"), compared.differences)
     sizes = {len(pair.comparison.pairs): pair.comparison.paired_over for pair in compared.pairs if pair.comparison}
     if compared.pairs:
-        better = f"{ways(compared.goal)[0]} is better" if compared.goal else "gains are positive where B is higher"
+        log = any(pair.comparison and pair.comparison.scale == "log" for pair in compared.pairs)
+        gains = "means are geometric, gains ratios of B to A" if log else "gains are positive where B is higher"
+        better = "; ".join([f"{ways(compared.goal)[0]} is better", *[gains] * log]) if compared.goal else gains
         over = [f", paired over {count(size, kind)}" for size, kind in sizes.items()] if len(sizes) == 1 else [""]
         rows = [_row(pair, "better" if compared.goal else "higher") for pair in compared.pairs]
         yield f"{_filled([f'{compared.what} {compared.epochs} ({better}){over[0]}'])}\n{table(COLUMNS, rows)}"
@@ -87,7 +90,8 @@ def _row(pair: Pair, better: str) -> tuple[str, ...]:
     if c is None:
         return pair.name, "", "", "", "", "", "not compared"
     answer = {"first": f"A {better}", "second": f"B {better}"}.get(str(pair.answer), str(pair.answer))
-    means = (number(sum(of) / len(of)) for of in (c.others, c.ones))
+    mean = statistics.geometric_mean if c.scale == "log" else statistics.fmean
+    means = (number(mean(of)) for of in (c.others, c.ones))
     return pair.name, *means, estimate(c), ends(c), number(pair.p_corrected, P), answer
 
 

@@ -101,7 +101,9 @@ def test_a_loss_is_better_where_it_is_lower(folder: Path) -> None:
     ]
     undirected = sweeps.compare("first", "second", folder / "store", metric="gradient.data.rms")
     assert (undirected.goal, undirected.sweeps[0].best) == ("", None)
-    assert "gains are positive where B is higher" in comparison_text(undirected)
+    assert "means are geometric, gains ratios of B to A" in " ".join(comparison_text(undirected).split())
+    undirected = sweeps.compare("first", "second", folder / "store", metric="gradient.data.vanished")
+    assert "(gains are positive where B is higher)" in " ".join(comparison_text(undirected).split())
 
 
 def test_other_epochs_and_their_own_best(folder: Path) -> None:

@@ -102,7 +102,7 @@ def interval(gains: Gains, error: Gains | float = 0.0) -> tuple[float | None, fl
     whose end is moved inwards by a trillionth of the largest gain.
     """
     low, high = _low(gains, error), _low(-gains, error)
-    return (low, -high) if low is not None and high is not None else (None, None)
+    return (low, 0.0 - high) if low is not None and high is not None else (None, None)
 
 
 def _low(gains: Gains, error: Gains | float) -> float | None:
