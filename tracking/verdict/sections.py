@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tracking.results import CONFIRM
-from tracking.verdict.claims import SIMILAR
-from tracking.verdict.tables import GAIN, PERCENT, SPREAD, P, Section, Table, code, condensed, count, number, span
+from tracking.verdict.tables import (
+    PERCENT,
+    SPREAD,
+    P,
+    Section,
+    Table,
+    code,
+    condensed,
+    count,
+    ends,
+    estimate,
+    number,
+    span,
+)
 from tracking.verdict.take_off import ABOVE
 from tracking.verdict.types import ClaimVerdict, Moment, ObjectiveVerdict, ParetoPoint, Summary, TakeOff, Verdict
 from tracking.verdict.units import words
@@ -35,7 +47,9 @@ def sections(verdict: Verdict) -> tuple[Section, ...]:
             were = "was" if fresh == 1 else "were"
             title += f" Judged on {count(fresh, 'fresh seed')} that {were} not used for selection."
         sentences = tuple(f"{c.lead}: {c.sentence}" if c.lead else c.sentence for c in claims)
-        lead = "Gains, paired over seeds: positive where the claim's arm is better (Holm p: corrected for all claims)"
+        lead = "Gains, paired over seeds: positive where the claim's arm is better (Hodges-Lehmann estimate"
+        ratios = any(c.comparison and c.comparison.scale == "log" for c in claims)
+        lead += "; 2x: ratios" * ratios + "; Holm p: corrected for all claims)"
         if any(c.candidates > 1 for c in claims):
             lead += "; of claims about the best, the comparison that decided"
         table = condensed(lead, GAINS, [*map(_gains, claims)], {"pairs#": "pairs: {}"})
@@ -196,8 +210,7 @@ def _value(s: Summary) -> str:
 def _gains(c: ClaimVerdict) -> tuple[str, ...]:
     gain, interval, pairs, need = "", "", "", ""
     if x := c.comparison:
-        gain, interval, pairs = number(x.gain, GAIN), span(x.low, x.high, GAIN), str(len(x.pairs))
-        need = f"{'within' if c.kind == SIMILAR else 'above'} {number(c.threshold)}"
+        gain, interval, pairs, need = estimate(x), ends(x), str(len(x.pairs)), c.required
     return c.name, c.answer, gain, interval, need, pairs, number(c.p, P), number(c.p_corrected, P)
 
 
