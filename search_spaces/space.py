@@ -106,8 +106,9 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]  # keys are MemberConfig field names
-# Not the seed, which is noise; not the data, of which the easiest would win; nor what changes no training.
-SEARCHABLE = tuple(n for n in FIELDS if n not in ("seed", "data", "engine", "measure", "measure_at"))
+# Not the seed, which is noise; not the data nor their split, of which the easiest would win; nor what changes no
+# training.
+SEARCHABLE = tuple(n for n in FIELDS if n not in ("seed", "data", "holdout", "engine", "measure", "measure_at"))
 
 
 def effective(

@@ -71,7 +71,7 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     search, resources = spec.search_plan(), spec.resources
     arms, searched = _representatives(spec)
     configurations = arms + searched
-    images = {data: images_of(data) for data in dict.fromkeys(member.data for member in configurations)}
+    images = {data: images_of(*data) for data in dict.fromkeys(map(_data_of, configurations))}
     at_once, size, device = _at_once(resources), pack_size(spec), "cuda" if resources.gpus else "cpu"
     stages = [(list(_packs(configurations, size, device)), len(spec.seeds))]
     if search.confirming:
@@ -84,12 +84,12 @@ def plan_of(spec: SweepSpec) -> dict[str, Any]:
     elif isinstance(at_once, int) and all(data.train for data in images.values()):
         seconds = START_SECONDS
         for packs, seeds in stages:
-            costs = [sum(_seconds(m, images[m.data]) for m in pack) * seeds / resources.cpus for pack in packs]
+            costs = [sum(_seconds(m, images[_data_of(m)]) for m in pack) * seeds / resources.cpus for pack in packs]
             seconds += max([sum(costs) / at_once, *costs]) + RECORD_SECONDS * sum(map(len, packs))
     named = dict(zip(search.arms, arms, strict=True)) | ({"base": spec.members({})[0]} if search.configurations else {})
     networks: dict[tuple[Layer, ...], list[str]] = {}
     for name, member in named.items():
-        networks.setdefault(layers_of(member, images[member.data].classes or 10), []).append(name)
+        networks.setdefault(layers_of(member, images[_data_of(member)].classes or 10), []).append(name)
     return {
         "name": spec.name,
         "question": spec.question,
@@ -152,6 +152,11 @@ def disk_bytes(spec: SweepSpec) -> int:
     arms, searched = _representatives(spec)
     again = (arms + searched)[: spec.search_plan().confirming]
     return disk_of([(arms + searched, len(spec.seeds)), (again, len(spec.fresh_seeds))]) + kept_bytes(spec)
+
+
+def _data_of(member: MemberConfig) -> tuple[str, float]:
+    """What decides a member's images."""
+    return member.data, member.holdout
 
 
 def _representatives(spec: SweepSpec) -> tuple[list[MemberConfig], list[MemberConfig]]:
@@ -266,7 +271,7 @@ def _seconds(member: MemberConfig, images: Images) -> float:
 
 
 def _device_memory(
-    packs: list[tuple[MemberConfig, int]], images: dict[str, Images], gpus: float
+    packs: list[tuple[MemberConfig, int]], images: dict[tuple[str, float], Images], gpus: float
 ) -> dict[str, int | None] | None:
     """What packs, each one of its members and their number, need of such a part of a device, in bytes.
 
@@ -287,7 +292,7 @@ def _device_memory(
     programs = (found or memory.Device("", 0, H200)).programs
     needs = []
     for member, seeds in packs:
-        data = images[member.data]
+        data = images[_data_of(member)]
         layers = layers_of(member, data.classes)
         if data.train and kind_of(member, "cuda")[-1] == "cuda" and not cuda_plan.refusal(layers, IMAGE):
             plan = cuda_plan.plan_of(layers, IMAGE, cuda_plan.DEVICE)

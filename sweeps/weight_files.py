@@ -123,10 +123,10 @@ def _dataset(state: MemberState, sweep: Sweep) -> Dataset | None:
         return None
     from trainers.data import load
 
-    dataset = load(data)
+    dataset = load(data)  # the digest is that of the usual split
     if (began := sweep.digests.get(data, dataset.digest)) != dataset.digest:
         raise DataError(f"{other_data(data, began, dataset.digest)}: pixels are standardized by it")
-    return dataset
+    return load(data, state.member.holdout)
 
 
 def _write(state: MemberState, file: Path, of: dict[str, Any], dataset: Dataset | None) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from trainers import plugins
 from trainers.activations import ACTIVATIONS, SCALINGS
 from trainers.activations import alpha_acts as alpha_acts
+from trainers.data import HOLDOUT, steps_of
 from trainers.data import names as data_names
-from trainers.data import steps_of
 from trainers.errors import DataError, PluginError
 from trainers.initialization import DEPTHWISE_FANS, INITIALIZATIONS, RECURRENT
 from trainers.layers import CELLS, NORMALIZATIONS, Layer, output_shapes
@@ -62,6 +62,7 @@ CHOICES: dict[str, Collection[str]] = {
 }
 NUMBERS = {"alpha": (">", 0), "learning_rate": (">", 0), "init_scale": (">", 0), "epsilon": (">", 0)}
 NUMBERS |= dict.fromkeys(("r", "slope", "clip", "bias_scale", "forget_bias"), (">=", 0))
+NUMBERS["holdout"] = (">", 0)
 WHOLE = dict.fromkeys(("convolutions", "channels", "units", "steps", "batch_size"), (">=", 1))
 WHOLE |= dict.fromkeys(("blocks", "dense", "epochs", "warmup", "seed"), (">=", 0))
 OPTIONAL = ("slope", "bias_scale", "forget_bias", "measure_at")  # None where there is nothing of the kind
@@ -137,6 +138,7 @@ class MemberConfig:
     )
     forget_bias: float | None = _help("added to an LSTM's forget gate's initial bias (Gers et al. 2000); null: 1", None)
     data: str = _help(f"{data_names()}; adding and copy are memory tasks, made from SEED", "digits")
+    holdout: float = _help("the share of the training images that is the validation split, at most 0.5", HOLDOUT)
     input: str = _help(f"the range of pixels: {_lines(INPUTS)}", "unit")
     epochs: int = _help("passes over the training split; 0: the network at its initial values alone", 30)
     batch_size: int = _help("images per step; the last batch of an epoch may be smaller", 32)
@@ -188,6 +190,8 @@ class MemberConfig:
                 raise ValueError(f"{name} <= {most} must hold, but got {getattr(self, name)!r}")
         if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
             raise ValueError(f"{ALPHAS[0]:g} <= alpha <= {ALPHAS[1]:g} must hold, but got {self.alpha!r}")
+        if self.holdout > 0.5:
+            raise ValueError(f"holdout <= 0.5 must hold, but got {self.holdout!r}")
         if self.warmup > self.epochs:
             raise ValueError(f"warmup <= epochs must hold, but got {self.warmup} and {self.epochs}")
         slope = ACTIVATIONS[self.activation].slope
@@ -250,7 +254,7 @@ def measured_at(member: MemberConfig, epoch: int) -> tuple[str, ...]:
 FIELDS = {f.name: f for f in fields(MemberConfig)}
 # What members trained together must have in common: it decides the data, the batches, and what is kept between steps;
 # their network (`layers_of`) must be the same too.
-SHARED = ("data", "input", "batch_size", "loss", "optimizer", "engine")
+SHARED = ("data", "holdout", "input", "batch_size", "loss", "optimizer", "engine")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from trainers.regimes import NETWORK
 ANY_VALUE = frozenset(
     ("alpha", "r", "learning_rate", "batch_size", "epochs", "seed", "regime", *NETWORK)
     + ("initialization", "init_scale", "bias_scale", "depthwise_fans", "recurrent_initialization", "forget_bias")
-    + ("data", "engine", "measure", "measure_at")
+    + ("data", "holdout", "engine", "measure", "measure_at")
 )
 
 

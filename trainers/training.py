@@ -155,7 +155,7 @@ def train(
             if name == "the network":
                 what = [n for n in ("regime", *NETWORK, "learn_alpha", "activation") if _differ(members, n)]
             raise ValueError(f"members trained together must share {name}, but got {what}")
-    dataset = load(members[0].data)
+    dataset = load(members[0].data, members[0].holdout)
     layers = layers_of(members[0], len(dataset.classes))
     known = {s.member: s for s in resume}
     states = [known.get(m) or initial_state(m, layers, dataset) for m in members]

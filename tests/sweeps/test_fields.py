@@ -32,6 +32,7 @@ BESIDE |= {"regime": {"blocks": 0}, "cell": {"blocks": 0}}
 BESIDE["scaled_gates"] = {"blocks": 0, "cell": "lstm"}
 BESIDE["forget_bias"] = {"blocks": 0, "cell": "lstm", "dense_bias": True}
 NUMBER_VALUES = {"alpha": (0.5, 3.0), "learning_rate": (0.01, 0.1), "epsilon": (1e-9, 1e-3)}
+NUMBER_VALUES["holdout"] = (0.2, 0.5)
 WHOLE_VALUES = {"blocks": (0, 2), "batch_size": (8, 64), "warmup": (0, 1)}
 LISTS = {"measure": (["signal"], ["jacobian", "signal"]), "measure_at": ([0], [1, 0])}
 SWITCHES = {"residual", "dense_bias", "scaled_gates"}

@@ -42,6 +42,8 @@ from trainers.states import initial_state
         ({"alpha": 1e7}, r"1e-06 <= alpha <= 1e\+06 must hold, but got 10000000.0"),
         ({"r": -0.1}, "r >= 0 must hold and be finite, but got -0.1"),
         ({"r": float("inf")}, "r >= 0 must hold and be finite, but got inf"),
+        ({"holdout": 0.0}, "holdout > 0 must hold and be finite, but got 0.0"),
+        ({"holdout": 0.51}, "holdout <= 0.5 must hold, but got 0.51"),
         ({"learning_rate": 0}, "learning_rate > 0 must hold and be finite, but got 0"),
         ({"r": 10**400}, "r >= 0 must hold and be finite, but got 1000"),
         ({"learning_rate": 10**400}, "learning_rate > 0 must hold and be finite, but got 1000"),
@@ -123,7 +125,7 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         values = st.integers(WHOLE[name][1], FEW.get(name, 2**40))
     else:
         relation, least = NUMBERS[name]
-        values = st.floats(1e-6 if relation == ">" else least, 1e6)
+        values = st.floats(1e-6 if relation == ">" else least, 0.5 if name == "holdout" else 1e6)
     return st.one_of(st.none(), values) if name in OPEN else values
 
 

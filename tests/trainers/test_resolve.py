@@ -48,6 +48,15 @@ def test_no_pack_mixes_engines(toy: MemberConfig, device: str) -> None:
         train([MemberConfig(), toy], device=device)
 
 
+def test_members_trained_together_share_their_split() -> None:
+    usual, half = MemberConfig(epochs=0), MemberConfig(epochs=0, holdout=0.5)
+    assert kind_of(usual) != kind_of(half)
+    with pytest.raises(ValueError, match="members trained together must share holdout, but got"):
+        train([usual, half])
+    losses = [next(iter(train([member]))).metrics["validation.loss"] for member in (usual, half)]
+    assert losses[0] != losses[1]  # of other images
+
+
 def test_what_the_lane_engine_supports_is_in_the_tables() -> None:
     for name in SUPPORT.fields["activation"]:
         assert ACTIVATIONS[name].flat is not None

@@ -33,6 +33,7 @@ _USUAL: Mapping[str, tuple[object, ...]] = {
     "depthwise_fans": (None, "own"),
     "recurrent_initialization": ("same",),
     "forget_bias": (None, 1.0),
+    "holdout": (None, 0.1),
 }
 BEFORE, AFTER = "before the first step", "after the last epoch"
 LARGEST = float(np.finfo(np.float32).max)

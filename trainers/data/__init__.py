@@ -41,7 +41,8 @@ class Source:
 
     Where it `takes_path` it is named `name:PATH`, and its functions are given the path; else they are given nothing.
     `argument` is what stands for PATH in messages. For sequences, `steps` says how many steps they have, or raises
-    DataError. The loader returns a `Dataset` (`trainers.data.dataset.assemble`) or raises DataError.
+    DataError. The loader returns a `Dataset` (`trainers.data.dataset.assemble`) or raises DataError; both it and the
+    numbers of images are of the usual HOLDOUT, from which `load` and `images_of` make others.
     """
 
     loader: str
@@ -68,6 +69,8 @@ def _count_folder(path: str) -> Images:
     return count_folder(path)
 
 
+HOLDOUT = 0.1  # the usual share of the training images that is the validation split
+
 DATA: Mapping[str, Source] = {
     "digits": Source("trainers.data.digits:load_digits", lambda: Images(1295, 143, 359, 10)),
     "cifar10": Source("trainers.data.cifar10:load_cifar10", lambda: Images(45000, 5000, 10000, 10)),
@@ -79,7 +82,7 @@ DATA = plugins.extended(DATA, "gradsweep.data", Source)
 
 _log = logging.getLogger("gradsweep")
 _ONE_AT_A_TIME = threading.Lock()
-_LOADED: dict[str, Dataset] = {}
+_LOADED: dict[tuple[str, float], Dataset] = {}
 
 
 @functools.cache
@@ -113,21 +116,32 @@ def steps_of(name: str) -> int | None:
         raise DataError(f"data {name!r}: {error}") from None
 
 
-def images_of(name: str) -> Images:
+def images_of(name: str, holdout: float = HOLDOUT) -> Images:
     """About how many images this data has, before it is loaded; zeros for a folder that can't be read."""
     source, arguments = source_of(name)
-    return source.images(*arguments)
+    images = source.images(*arguments)
+    if holdout == HOLDOUT or not images.train:
+        return images
+    from trainers.data.dataset import validation_count
+
+    count = images.train + images.validation
+    validation = validation_count(count, holdout)
+    return images._replace(train=count - validation, validation=validation)
 
 
-def load(name: str) -> Dataset:
-    """The data set of that name.
+def load(name: str, holdout: float = HOLDOUT) -> Dataset:
+    """The data set of that name, of whose training images such a share is the validation split.
 
     Kept for the life of the process, so a folder that changes later is not read again. Raises DataError, in one line,
     for an unknown name and for data that are missing, broken or can't be kept.
     """
     with _ONE_AT_A_TIME:
-        if name not in _LOADED:
+        if (usual := (name, HOLDOUT)) not in _LOADED:
             source, arguments = source_of(name)
             module, _, function = source.loader.partition(":")
-            _LOADED[name] = getattr(import_module(module), function)(*arguments)
-        return _LOADED[name]
+            _LOADED[usual] = getattr(import_module(module), function)(*arguments)
+        if (asked := (name, holdout)) not in _LOADED:
+            from trainers.data.dataset import held_out
+
+            _LOADED[asked] = held_out(_LOADED[usual], holdout)
+        return _LOADED[asked]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.data import HOLDOUT
 from trainers.streams import stream
 
 SIDE = 32
@@ -93,16 +94,38 @@ def assemble(name: str, classes: tuple[str, ...], train: Split, test: Split | No
     if test is None:
         order, cut = stream(0, "test split").permutation(len(train)), test_count(len(train))
         train, test = train.take(np.sort(order[cut:])), train.take(np.sort(order[:cut]))
-    count = len(train)
-    chosen = np.zeros(count, bool)
-    chosen[stream(0, "validation split").permutation(count)[: validation_count(count)]] = True
+    chosen = _chosen(len(train), validation_count(len(train)))
     splits = (train.take(np.flatnonzero(~chosen)), train.take(np.flatnonzero(chosen)), _read_only(test))
     return Dataset(name, classes, *splits, digest=_digest(classes, splits))
 
 
-def validation_count(count: int) -> int:
-    """How many of so many images are the validation split: a tenth, but at least one."""
-    return max(1, count // 10)
+def held_out(dataset: Dataset, holdout: float) -> Dataset:
+    """The same data with another share of the training images as its validation split; its test split stays.
+
+    Of two validation splits the larger one has all images of the smaller one. The arrays are new, and in memory.
+    """
+    before = _chosen(len(dataset.train) + len(dataset.validation), len(dataset.validation))
+    order = np.argsort(np.concatenate([np.flatnonzero(~before), np.flatnonzero(before)]))
+    images, labels = (
+        np.concatenate([getattr(split, what) for split in (dataset.train, dataset.validation)])[order]
+        for what in ("images", "labels")
+    )
+    chosen = _chosen(len(labels), validation_count(len(labels), holdout))
+    train, validation = (_read_only(Split(images[of], labels[of])) for of in (~chosen, chosen))
+    digest = _digest(dataset.classes, (train, validation, dataset.test))
+    return replace(dataset, train=train, validation=validation, digest=digest)
+
+
+def _chosen(count: int, validation: int) -> NDArray[np.bool_]:
+    """Which of so many images are so large a validation split."""
+    chosen = np.zeros(count, bool)
+    chosen[stream(0, "validation split").permutation(count)[:validation]] = True
+    return chosen
+
+
+def validation_count(count: int, holdout: float = HOLDOUT) -> int:
+    """How many of so many images are the validation split: such a share rounded down, but at least one."""
+    return max(1, int(round(count * holdout, 6)))  # rounded, since 100 times 0.29 is 28.999999999999996
 
 
 def test_count(count: int) -> int:

@@ -55,6 +55,20 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             ),
         },
     ),
+    "saddle": Measurement(
+        "whether a network acts as a deep linear one: the inner products of weights and gradient",
+        "trainers.measurements.saddle:saddle",
+        network={
+            "saddle.spread": Metric(
+                "largest minus smallest of the layers' products, over their mean size; 0 in a deep linear network",
+                log=True,
+            ),
+        },
+        layer={
+            "saddle.product": Metric("inner product of the weights and the loss's gradient by them, <W, dL/dW>"),
+            "saddle.linear": Metric("share of the mean square of F(z) that a multiple of z accounts for; 1: linear"),
+        },
+    ),
     "per_image": Measurement(
         "the gradient of each image's own loss, and that of a step",
         "trainers.measurements.per_image:per_image",

@@ -7,12 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainers.data import load
-from trainers.data.dataset import Dataset, Split, assemble, probe
+from trainers.data import HOLDOUT, images_of, load
+from trainers.data.dataset import Dataset, Split, assemble, held_out, probe
 from trainers.errors import DataError
 
 
@@ -54,6 +54,35 @@ def test_validation_is_a_tenth_of_the_training_part_and_the_rest_stays(count: in
 
 def test_the_validation_split_is_this_one_on_every_machine() -> None:
     assert numbers(small(50).validation) == [7, 18, 25, 33, 34]
+
+
+@settings(max_examples=30)
+@given(st.integers(2, 600), st.integers(1, 50), st.integers(1, 50))
+def test_another_share_can_be_held_out_of_the_same_images(count: int, one: int, another: int) -> None:
+    usual, held = small(count), []
+    for percent in sorted((one, another)):
+        dataset = held_out(usual, percent / 100)
+        train, validation = numbers(dataset.train), numbers(dataset.validation)
+        assert len(validation) == max(1, count * percent // 100)
+        assert sorted(train + validation) == list(range(count))
+        assert train == sorted(train) and validation == sorted(validation)
+        assert numbers(dataset.test) == numbers(usual.test)
+        again = held_out(dataset, HOLDOUT)
+        assert numbers(again.validation) == numbers(usual.validation) and again.digest == usual.digest
+        held.append((set(validation), dataset.digest))
+    (few, digest), (many, other) = held
+    assert few <= many and (digest == other) == (few == many)
+
+
+def test_a_split_is_loaded_once_and_counted_before() -> None:
+    usual, half = load("digits"), load("digits", 0.5)
+    assert load("digits", 0.5) is half and load("digits", HOLDOUT) is load("digits") is usual
+    for holdout, dataset in ((HOLDOUT, usual), (0.5, half)):
+        assert images_of("digits", holdout)[:3] == (len(dataset.train), len(dataset.validation), len(dataset.test))
+    assert len(half.validation) == 719 and half.digest != usual.digest
+    assert images_of("folder:/nowhere", 0.5) == images_of("folder:/nowhere")
+    with pytest.raises(ValueError, match="read-only"):
+        half.train.images[0] = 0
 
 
 @given(st.integers(2, 1200))
