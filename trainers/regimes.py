@@ -5,7 +5,7 @@ depthwise 27 + pointwise 9; the dense 392 = 48*8 + 8 and 90 = 8*10 + 10 are with
 filters for convolutions and pooling (3) and parameters for dense layers (384, 64, 80: without bias). So Table 1
 is read as separable convolutions and dense layers with bias, Tables 2 and 3 as plain 3x3 convolutions (81
 parameters) and dense layers, all without bias. Both readings can be switched: `convolution` and
-`dense_bias` of a member.
+`dense_bias` of a member. `docs/readings.md` has these and what else the paper leaves open.
 """
 
 from __future__ import annotations

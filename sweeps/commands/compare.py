@@ -81,14 +81,14 @@ def _parts(compared: SweepComparison) -> Iterator[str]:
 
 
 def _row(pair: Pair, better: str) -> tuple[str, ...]:
-    from tracking.verdict.tables import GAIN, P, number, span
+    from tracking.verdict.tables import P, ends, estimate, number
 
     c = pair.comparison
     if c is None:
         return pair.name, "", "", "", "", "", "not compared"
     answer = {"first": f"A {better}", "second": f"B {better}"}.get(str(pair.answer), str(pair.answer))
     means = (number(sum(of) / len(of)) for of in (c.others, c.ones))
-    return pair.name, *means, number(c.gain, GAIN), span(c.low, c.high, GAIN), number(pair.p_corrected, P), answer
+    return pair.name, *means, estimate(c), ends(c), number(pair.p_corrected, P), answer
 
 
 def _filled(lines: Iterable[str]) -> str:

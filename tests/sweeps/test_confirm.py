@@ -118,7 +118,7 @@ def test_the_arms_and_the_best_are_judged_on_fresh_seeds_alone(
         '<h3 class="part">What the gradients show on the fresh seeds</h3>',
         "validation.accuracy after the last epoch on the search&#39;s own seeds (",
         "validation.accuracy after the last epoch on fresh seeds, on which the claims are judged",
-        "Means over the search&#39;s own seeds",
+        "Over the search&#39;s own seeds medians of rms",
         "The figures show the search's own seeds, except where they name the fresh ones.",
     ):
         assert title in page

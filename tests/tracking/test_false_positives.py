@@ -85,7 +85,7 @@ def best_of_many(random: np.random.Generator, noise: Noise, seeds: int = 25) -> 
 
 @pytest.mark.parametrize("noise", ["normal", "plateaus"])
 def test_the_corrected_p_of_two_thousand_sweeps_without_a_difference(noise: str) -> None:
-    """The answers' p alone: an answer takes the bootstrap interval as well, so it can only be rarer."""
+    """The p that decide, without the table and the sentences around them, which take longer."""
 
     def any_small(random: np.random.Generator) -> bool:
         values = NOISES[noise](random, (4, 25))

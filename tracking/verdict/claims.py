@@ -2,7 +2,7 @@
 
     >>> Claim("better", "l2", "plain", "validation.accuracy", margin=0.01, since=11, says="improves considerably")
 
-Standard library only, so that a spec can be read without pandas.
+Without pandas and scipy, so that a spec is read quickly.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from trainers.metrics import on_log_scale
 from trainers.objectives import LAST, Epochs, Near, Objective
 
 SECONDS = "seconds"  # the metric that is compared epoch by epoch, not seed by seed
@@ -50,6 +51,26 @@ class Claim:
     def objective(self) -> Objective:
         """What is compared."""
         return Objective(self.metric, self.goal, self.epoch)
+
+    @property
+    def log(self) -> bool:
+        """Whether what is compared are ratios: as `scale` says, and else of sizes and where the margin is one.
+
+        A margin in the metric's unit is one of differences; so are distances from a target and epochs.
+        """
+        if isinstance(self.goal, Near) or self.epoch.how == "first_above":
+            return False
+        if self.scale:
+            return self.scale == "log"
+        size = self.metric == SECONDS or on_log_scale(self.metric)
+        return self.relative or self.times or (size and not self.margin)
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """The margin on the log scale, as the ratios to which it goes down and up: 0.9 and 1.1, or 1/2 and 2."""
+        if self.times:
+            return 1 / self.margin, self.margin
+        return (1 - self.margin, 1 + self.margin) if self.relative else (1.0, 1.0)
 
     @property
     def sign(self) -> int:

@@ -5,8 +5,8 @@
     [('plain', 0.0123, 'second')]
 
 Arms of one name are a pair, whatever they train, and so are configurations whose members are equal. The statistics are
-those of a verdict (`tracking.verdict.verdict`): an answer needs Wilcoxon's test, corrected after Holm over all pairs,
-and the bootstrap interval. Pairs are not chosen by their results, so none of them is there by luck.
+those of a verdict (`tracking.verdict.verdict`): Wilcoxon's test, corrected after Holm over all pairs. Sizes are
+compared as ratios. Pairs are not chosen by their results, so none of them is there by luck.
 """
 
 from __future__ import annotations
@@ -184,9 +184,9 @@ def _answered(pair: Pair, paired: Paired, above: float, below: float) -> Pair:
     answer = UNDECIDED
     if pair.same_bits or paired.same:
         answer = EQUAL
-    elif 2 * above <= LEVEL and paired.clear[0]:
+    elif 2 * above <= LEVEL:
         answer = SECOND
-    elif 2 * below <= LEVEL and paired.clear[1]:
+    elif 2 * below <= LEVEL:
         answer = FIRST
     p, corrected = min(1.0, 2 * min(paired.p)), min(1.0, 2 * min(above, below))
     return replace(pair, answer=answer, comparison=paired.comparison(), p=p, p_corrected=corrected)

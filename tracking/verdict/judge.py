@@ -5,17 +5,19 @@ The rules are stated in `tracking.verdict.verdict`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
 from tracking.best import copies
 from tracking.results import Outcome
 from tracking.verdict import words
-from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SECONDS, Claim, named
+from tracking.verdict.claims import BEST, BETTER, SECONDS, Claim, named, parents
 from tracking.verdict.comparisons import Paired, values, window
-from tracking.verdict.statistics import LEVEL, holm
+from tracking.verdict.statistics import LEVEL, adjusted, hodges_lehmann, holm, max_t
 from tracking.verdict.tables import code, count
 from tracking.verdict.types import ClaimVerdict
 
@@ -63,24 +65,31 @@ class _Tested:
         return str(first.names[not arm])
 
     def deciding(self, side: int) -> tuple[float, Sequence[Paired]]:
-        """p of "the claim does not hold" (0) or "it holds" (1), and the pairs it is of: their intervals must agree."""
+        """p of "the claim does not hold" (0) or "it holds" (1), and the pairs it is of."""
         if not self.pairs:
             return 1.0, []
-        # It holds against each (the largest p), and fails where it fails against any (the smallest, of so many).
+        # It holds against each (the largest p), and fails where it fails against any (all rivals at once).
         if (side == 0) == (self.claim.arm != BEST):
             return max(pair.p[side] for pair in self.pairs), self.pairs
         least = min(self.pairs, key=lambda pair: (pair.p[side], -_gain(pair, side)))
-        return min(1.0, len(self.pairs) * least.p[side]), [least]
+        return (self._any[side] if len(self.pairs) > 1 else least.p[side]), [least]
 
-    def decider(self, side: int, significant: bool) -> Paired:
-        """Of these pairs the one whose numbers are shown: that which is weakest, where p is by its interval."""
-        pairs = self.deciding(side)[1]
-        return max(pairs, key=lambda p: (significant and not p.clear[side], p.p[side], -_gain(p, side)))
+    @cached_property
+    def _any(self) -> tuple[float, float]:
+        """p of "against no rival above the bound", and of "against none below it"."""
+        # A claim about the best has one bound.
+        beyond = pd.DataFrame([pd.Series(pair.beyond[0], pair.pairs) for pair in self.pairs])
+        errors = pd.DataFrame([pd.Series(pair.errors, pair.pairs) for pair in self.pairs])
+        return max_t(beyond.to_numpy(), errors.fillna(0.0).to_numpy())
+
+    def decider(self, side: int) -> Paired:
+        """Of these pairs the one whose numbers are shown: that which is weakest."""
+        return max(self.deciding(side)[1], key=lambda pair: (pair.p[side], -_gain(pair, side)))
 
 
 def _gain(pair: Paired, side: int) -> float:
-    """The mean gain, or on the side of what fails the loss: with few seeds many p are equal."""
-    return float(pair.gains.mean()) * (-1 if side else 1)
+    """The gain, or on the side of what fails the loss: with few seeds many p are equal."""
+    return hodges_lehmann(pair.gains) * (-1 if side else 1)
 
 
 def judge_claims(
@@ -88,20 +97,43 @@ def judge_claims(
 ) -> tuple[ClaimVerdict, ...]:
     """All claims of a sweep at once: p is corrected for how many there are.
 
-    `later` are the names of those stated after results were available; `left` configurations are unfinished.
+    `later` are the names of those stated after results were available; `left` configurations are unfinished. Raises
+    ValueError where claims come after what is no claim, or in a circle.
     """
-    tests = [_tested(named(claim), stage, left) for claim in claims]
+    claims = [named(claim) for claim in claims]
+    tests = [_tested(claim, stage, left) for claim in claims]
     # A claim that can't be tested yet counts: the correction must not grow with what is known.
-    ps = [[test.deciding(side)[0] for test in tests] for side in (0, 1)]
-    corrected = [holm(of_side) for of_side in ps]
+    family = _Family([tuple(test.deciding(side)[0] for side in (0, 1)) for test in tests], parents(claims))
     verdicts = []
     for i, test in enumerate(tests):
-        # Of so many pairs the least p that they can give is multiplied by this: claims with less go before.
-        least = max((0.5 ** len(pair.pairs) for pair in test.pairs), default=0.0)
-        factor = min(1 + sum(p >= least for j, p in enumerate(of_side) if j != i) for of_side in ps)
-        verdict = _verdict(test, [of_side[i] for of_side in corrected], len(tests), factor)
+        verdict = _verdict(test, family, i)
         verdicts.append(replace(verdict, stated_later=test.claim.name in later, seeds_added=seeds_added))
     return tuple(verdicts)
+
+
+class _Family:
+    """The claims of a sweep together: `ps` are each one's p (of "does not hold", "holds"), one-sided and uncorrected.
+
+    That a claim holds is tested in the claims' order, once the one it comes after is confirmed. That it does not is
+    corrected for all claims whatever their order, which can only be too strict: a claim that comes after a confirmed
+    one is then refuted at its place among all.
+    """
+
+    def __init__(self, ps: Sequence[tuple[float, ...]], above: Sequence[int | None]) -> None:
+        self.ps, self.above = ps, above
+        self.corrected = self._corrected(ps)
+
+    def _corrected(self, ps: Sequence[tuple[float, ...]]) -> list[tuple[float, float]]:
+        holds, fails = ([p[side] for p in ps] for side in (0, 1))
+        return [*zip(adjusted(holds, self.above), holm(fails), strict=True)]
+
+    def confirmed(self, i: int) -> bool:
+        return 2 * self.corrected[i][0] <= LEVEL
+
+    def least(self, i: int, pairs: int) -> float:
+        """The smallest corrected p that a claim of so many pairs could have beside the others."""
+        ps = [p if j != i else (0.5**pairs,) * 2 for j, p in enumerate(self.ps)]
+        return min(1.0, 2 * min(self._corrected(ps)[i]))
 
 
 def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
@@ -160,16 +192,17 @@ def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
     return ""
 
 
-def _verdict(test: _Tested, corrected: Sequence[float], claims: int, factor: int) -> ClaimVerdict:
+def _verdict(test: _Tested, family: _Family, i: int) -> ClaimVerdict:
     claim, answer, text = test.claim, test.answer, f": {test.reason}."
     direction = claim.objective.direction
     result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, direction, test.epochs, best=test.best)
-    if test.pairs:
+    question, parent = words.question(claim, test.epochs, test.best), family.above[i]
+    if parent is not None and not family.confirmed(parent):
+        answer, text = UNDECIDED, f": not tested, because {code(claim.after)} is not confirmed."
+    elif test.pairs:
+        corrected, claims = family.corrected[i], len(family.ps)
         deciding = [test.deciding(side) for side in (0, 1)]
-        holds, fails = (
-            2 * corrected[side] <= LEVEL and all(each.clear[side] for each in pairs)
-            for side, (_, pairs) in enumerate(deciding)
-        )
+        holds, fails = (2 * p <= LEVEL for p in corrected)
         # Equal on every seed is no matter of chance.
         strict = claim.kind == BETTER and claim.arm != BEST and not claim.margin
         equal = next((pair for pair in test.pairs if strict and pair.same), None)
@@ -177,22 +210,23 @@ def _verdict(test: _Tested, corrected: Sequence[float], claims: int, factor: int
         side = int((corrected[1], deciding[1][0]) < (corrected[0], deciding[0][0]))
         # Both directions are looked at, so each p counts twice.
         p, p_corrected = min(1.0, 2 * deciding[side][0]), min(1.0, 2 * corrected[side])
-        significant = p_corrected <= LEVEL
-        pair = equal if equal and not fails else test.decider(side, significant)
+        pair = equal if equal and not fails else test.decider(side)
         comparison = pair.comparison()
         candidates = len(test.pairs) if test.best else 0
         which = words.which(claim, comparison, candidates, answer == UNDECIDED) if candidates > 1 else ""
-        times = candidates // len(deciding[side][1]) if candidates else 1
-        text = f"{which}: {words.numbers(claim, comparison, p, times, p_corrected, claims)}"
-        if answer == UNDECIDED:
-            text += words.passes(claim) if significant else words.too_few(comparison, claims, factor)
-        text += test.unlike
-        # What the gain has to be above, in the metric's unit (its size below, if similar).
-        threshold = float(pair.margins.mean()) * (-1 if claim.kind == AS_GOOD else 1)
-        result = replace(result, threshold=threshold, comparison=comparison, candidates=candidates)
+        together = candidates if candidates > len(deciding[side][1]) else 1
+        text = f"{which}: {words.numbers(claim, comparison, p, together, p_corrected, claims)}"
+        text += words.zeros(pair.zeros, comparison)
+        warning = words.skewed(claim, comparison, side) if holds or fails else ""
+        if answer == UNDECIDED and (least := family.least(i, len(pair.pairs))) > LEVEL:
+            needed = next(n for n in itertools.count(len(pair.pairs)) if family.least(i, n) <= LEVEL)
+            text += words.too_few(comparison, claims, least, needed)
+        text += test.unlike + warning
+        result = replace(result, threshold=pair.threshold, required=words.required(claim, pair.threshold))
+        result = replace(result, comparison=comparison, candidates=candidates, warning=warning.strip())
         result = replace(result, p=p, p_corrected=p_corrected)
-    question = words.question(claim, test.epochs, test.best)
-    return replace(result, question=question, answer=answer, sentence=f"{question} {answer.capitalize()}{text}")
+    sentence = f"{question} {answer.capitalize()}{text}"
+    return replace(result, question=question, answer=answer, after=claim.after, sentence=sentence)
 
 
 def _epochs(claim: Claim, records: Sequence[pd.DataFrame]) -> str:

@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tracking.results import CONFIRM
-from tracking.verdict.claims import SIMILAR
-from tracking.verdict.tables import GAIN, PERCENT, SPREAD, P, Section, Table, code, condensed, count, number, span
-from tracking.verdict.types import ClaimVerdict, Moment, ObjectiveVerdict, ParetoPoint, Summary, Verdict
+from tracking.verdict.tables import (
+    PERCENT,
+    SPREAD,
+    P,
+    Section,
+    Table,
+    code,
+    condensed,
+    count,
+    ends,
+    estimate,
+    number,
+    span,
+)
+from tracking.verdict.take_off import ABOVE
+from tracking.verdict.types import ClaimVerdict, Moment, ObjectiveVerdict, ParetoPoint, Summary, TakeOff, Verdict
 from tracking.verdict.units import words
 from tracking.verdict.words import STATES, state_word, ways
 
 # What is wanted first is first: a phone shows three columns.
 RANKING = ("rank#", "configuration~", "mean#", "deviation#", "quartiles#", "seeds#", "epochs#", "state")
 GAINS = ("claim~", "answer", "gain#", "95% interval#", "required", "pairs#", "p#", "Holm p#")
+TAKE_OFF = ("arms~", "took off#", "median epoch#", "earlier#", "later#", "p#", "metric")
 MOST_NAMED = 3  # of those that dominate one
 
 
@@ -33,15 +47,35 @@ def sections(verdict: Verdict) -> tuple[Section, ...]:
             were = "was" if fresh == 1 else "were"
             title += f" Judged on {count(fresh, 'fresh seed')} that {were} not used for selection."
         sentences = tuple(f"{c.lead}: {c.sentence}" if c.lead else c.sentence for c in claims)
-        lead = "Gains, paired over seeds: positive where the claim's arm is better (Holm p: corrected for all claims)"
+        lead = "Gains, paired over seeds: positive where the claim's arm is better (Hodges-Lehmann estimate"
+        ratios = any(c.comparison and c.comparison.scale == "log" for c in claims)
+        lead += "; 2x: ratios" * ratios + "; Holm p: corrected for all claims)"
         if any(c.candidates > 1 for c in claims):
             lead += "; of claims about the best, the comparison that decided"
         table = condensed(lead, GAINS, [*map(_gains, claims)], {"pairs#": "pairs: {}"})
         parts.append(Section(title, sentences, (table,), claims))
+    if verdict.take_offs:
+        parts.append(Section("Take-off", (), (_take_offs(verdict.take_offs),)))
     if verdict.gradients:
         title = "What the gradients show" + " on the fresh seeds" * bool(fresh)
         parts.append(Section(title, (), (_gradients(verdict.gradients),)))
     return tuple(parts)
+
+
+def _take_offs(found: Sequence[TakeOff]) -> Table:
+    """A row for each two arms."""
+    lead = (
+        f"When seeds took off: the first epoch after which the accuracy is more than {ABOVE:g} above chance (the "
+        "median before the first step). Earlier and later: the seeds on which the first arm took off before the "
+        "second, and after it; a seed that never did is last. p: sign test, not corrected for several claims"
+    )
+    rows = []
+    for t in found:
+        first, second = ("none" if median is None else str(median) for median in t.medians)
+        names = f"{t.one.removeprefix(CONFIRM)}, {t.other.removeprefix(CONFIRM)}"
+        counts = f"{t.took_off[0]}, {t.took_off[1]} of {len(t.seeds)}"
+        rows.append((names, counts, f"{first}, {second}", str(t.earlier), str(t.later), number(t.p, P), t.metric))
+    return condensed(lead, TAKE_OFF, rows, {"metric": "metric: {}"})
 
 
 def _pareto(verdict: Verdict, most: int = 10) -> Section:
@@ -88,11 +122,12 @@ def _gradients(moments: Sequence[Moment]) -> Table:
         "dead": (dead, PERCENT),
         "dead_layers": (dead_layers, SPREAD),
     }
+    lost = any(m.dead_layers for m in moments)  # as a rule none, which goes without saying
     rows = []
     for field, (label, shape) in measured.items():
         for epoch, place in (("0", 0), (ends, -1)):
             values = [number(getattr(own[place], field), shape) for own in of.values()]
-            if any(values) and (place == 0 or last != [0]):
+            if any(values) and (place == 0 or last != [0]) and (field != "dead_layers" or lost):
                 rows.append((label, epoch, *values))
     title = "Over the seeds medians of sizes, means of shares (vanished: |g| < 1e-7), before the first step"
     title += " and at the last epoch of each" * (last != [0])
@@ -175,8 +210,7 @@ def _value(s: Summary) -> str:
 def _gains(c: ClaimVerdict) -> tuple[str, ...]:
     gain, interval, pairs, need = "", "", "", ""
     if x := c.comparison:
-        gain, interval, pairs = number(x.gain, GAIN), span(x.low, x.high, GAIN), str(len(x.pairs))
-        need = f"{'within' if c.kind == SIMILAR else 'above'} {number(c.threshold)}"
+        gain, interval, pairs, need = estimate(x), ends(x), str(len(x.pairs)), c.required
     return c.name, c.answer, gain, interval, need, pairs, number(c.p, P), number(c.p_corrected, P)
 
 

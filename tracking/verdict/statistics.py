@@ -10,6 +10,7 @@ import itertools
 from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from tracking.verdict.claims import SECONDS, Claim, named, parents
 LEVEL = 0.05
 _EXACT = 200  # pairs
 _ENUMERATED = 14  # seeds whose sign patterns are all tried
-_DRAWN, _AT_ONCE = 2**16, 2**13  # sign patterns
+_DRAWN = 2**14  # sign patterns, where not all are tried
 _ALIKE = 1e-9  # sums of standardized ranks that differ by less are equal
+_SKEWED = 1.0  # skewness from which on gains are no longer taken for symmetric
 _DIGITS = 1e-12  # of the largest gain: what is added to an end of an interval that does not belong to it
 
 Gains = NDArray[np.float64]
@@ -121,43 +123,72 @@ def _low(gains: Gains, error: Gains | float) -> float | None:
     return float(min(max(mean + _DIGITS * np.abs(gains).max(), np.nextafter(mean, np.inf)), between[first // 2]))
 
 
+def tail(gains: Gains) -> int:
+    """How many of the lowest gains make a tail against a positive answer; 0 where the gains are not skewed that way.
+
+    Skewed is a sample skewness below -1; the tail is what lies farther below the estimate than anything lies above it.
+    At -1, of confirmed answers 4.5, 2 and 0.3% are warned of without need at 8, 25 and 50 seeds of normal noise, and 6,
+    17 and 18% of noise with heavy tails (Student's t, 3 degrees). Of those with a loss of 20 deviations on one seed in
+    ten, 91% are warned of at 25 seeds and 99% at 50; at 8, 5%: in the others the loss was not seen.
+    """
+    if len(gains) < 3 or np.ptp(gains) <= _ALIKE * np.abs(gains).max():
+        return 0
+    from scipy import stats
+
+    if stats.skew(gains) >= -_SKEWED:
+        return 0
+    middle = hodges_lehmann(gains)
+    return max(1, int((middle - gains > (gains - middle).max()).sum()))
+
+
 def max_t(gains: Gains, error: Gains | float = 0.0) -> tuple[float, float]:
     """Several rivals at once: p of "none is above 0", p of "none is below 0". `gains` are (rivals, seeds).
 
-    The statistic is the largest, over the rivals, of the signed-rank sum divided by its standard deviation. Its
-    distribution is that under flips of a seed's signs, of all rivals at once, so that what the rivals have in common
-    counts once; the smallest p is 2^-seeds however many they are (P. H. Westfall, S. S. Young, Resampling-based
-    multiple testing, 1993). All sign patterns up to 14 seeds; beyond, 65,536 drawn with a fixed seed, with those seen
-    counted as one more. NaN where a rival has no such seed. One rival: `one_sided`.
+    The statistic is the largest, over the rivals, of the signed-rank sum divided by its standard deviation; where that
+    is the same, the larger is the larger mean gain. Its distribution is that under flips of a seed's signs, of all
+    rivals at once, so that what the rivals have in common counts once: a rival that is ahead on every seed, by more
+    than others differ, has p = 2^-seeds however many they are (P. H. Westfall, S. S. Young, Resampling-based multiple
+    testing, 1993). All sign patterns up to 14 seeds; beyond, 16,384 drawn with a fixed seed, with those seen counted
+    as one more. Never less than the smallest p of a rival alone. NaN where a rival has no such seed.
     """
     errors = np.broadcast_to(np.asarray(error, dtype=np.float64), gains.shape)
     known = np.isfinite(gains)
+    alone = [one_sided(own[kept], uncertain[kept]) for own, kept, uncertain in zip(gains, known, errors, strict=True)]
     if len(gains) == 1:
-        return one_sided(gains[known], errors[known])
+        return alone[0]
     ranks = np.zeros(gains.shape, dtype=np.int64)
     for of, own, kept, uncertain in zip(ranks, gains, known, errors, strict=True):
         of[kept] = signed_ranks(own[kept], uncertain[kept])
     if not ranks.any():
         return 1.0, 1.0
     standard = ranks / np.maximum(np.sqrt((ranks**2).sum(axis=1, keepdims=True)), 1)
-    seen = np.array([standard.sum(axis=1).max(), (-standard.sum(axis=1)).max()])
-    as_extreme, tried = np.zeros(2), 0
-    for signs in _signs(gains.shape[1]):
-        as_extreme += ((standard @ signs).max(axis=0) >= seen[:, None] - _ALIKE).sum(axis=1)
-        tried += signs.shape[1]
-    if gains.shape[1] > _ENUMERATED:
-        as_extreme, tried = as_extreme + 1, tried + 1
-    above, below = (as_extreme / tried).tolist()
-    return above, below
+    sizes = np.where(known, gains, 0.0) / known.sum(axis=1, keepdims=True)
+    as_seen = np.ones((gains.shape[1], 1))
+    seen = [_largest(standard, sizes, side * as_seen) for side in (1, -1)]
+    signs = _signs(gains.shape[1])
+    sums, means = _largest(standard, sizes, signs)
+    drawn = gains.shape[1] > _ENUMERATED
+    ps = []
+    for (own_sum, own_mean), smallest in zip(seen, map(min, zip(*alone, strict=True)), strict=True):
+        tied = (sums >= own_sum - _ALIKE) & (means >= own_mean - _ALIKE * np.abs(own_mean))
+        as_extreme = int(((sums > own_sum + _ALIKE) | tied).sum())
+        ps.append(max(smallest, (as_extreme + drawn) / (signs.shape[1] + drawn)))
+    return ps[0], ps[1]
 
 
-def _signs(seeds: int) -> list[Gains]:
-    """Sign patterns as (seeds, patterns), in parts."""
+def _largest(standard: Gains, sizes: Gains, signs: Gains) -> tuple[Gains, Gains]:
+    """The largest sum of signed ranks over the rivals for each pattern of signs, and the largest mean that it has."""
+    sums = standard @ signs
+    largest = sums.max(axis=0)
+    return largest, np.where(sums >= largest - _ALIKE, sizes @ signs, -np.inf).max(axis=0)
+
+
+@lru_cache(maxsize=4)
+def _signs(seeds: int) -> Gains:
+    """Sign patterns as (seeds, patterns)."""
     if seeds <= _ENUMERATED:
-        return [np.array([*itertools.product((1.0, -1.0), repeat=seeds)]).T]
-    random = np.random.default_rng(0)
-    parts = (random.integers(0, 2, (seeds, _AT_ONCE)) for _ in range(_DRAWN // _AT_ONCE))
-    return [part.astype(np.float64) * 2 - 1 for part in parts]
+        return np.array([*itertools.product((1.0, -1.0), repeat=seeds)]).T
+    return np.random.default_rng(0).choice(np.array([1.0, -1.0]), (seeds, _DRAWN))
 
 
 def holm(ps: Sequence[float]) -> tuple[float, ...]:

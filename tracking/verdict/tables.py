@@ -10,9 +10,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracking.verdict.types import ClaimVerdict
+from tracking.verdict.types import ClaimVerdict, Comparison
 
-VALUE, SPREAD, GAIN, P, SHARE, PERCENT = ".4g", ".2g", "+.3g", ".2g", ".0%", ".1%"  # how numbers are shown
+# How numbers are shown.
+VALUE, SPREAD, GAIN, RATIO, P, SHARE, PERCENT = ".4g", ".2g", "+.3g", ".3g", ".2g", ".0%", ".1%"
+_ALIKE = 1e-9  # of the largest gain: an end of an interval that is nearer to 0 is 0
 MOST = 8000  # characters that MLflow keeps of a description
 
 
@@ -67,6 +69,27 @@ def number(value: float | None, shape: str = VALUE) -> str:
 def span(low: float | None, high: float | None, shape: str = VALUE) -> str:
     """`low to high`; nothing where one is None."""
     return "" if low is None or high is None else f"{number(low, shape)} to {number(high, shape)}"
+
+
+def times(ratio: float | None) -> str:
+    """`2.3x`; nothing for None."""
+    return "" if ratio is None else f"{number(ratio, RATIO)}x"
+
+
+def ends(c: Comparison) -> str:
+    """The interval of a comparison: `+0.01 to +0.03`, or of ratios `1.8x to 3x`; nothing where there is none."""
+    if c.low is None or c.high is None:
+        return ""
+    if c.scale == "log":
+        return f"{times(c.low)} to {times(c.high)}"
+    nothing = _ALIKE * max(map(abs, c.gains))
+    low, high = (0.0 if abs(end) <= nothing else end for end in (c.low, c.high))
+    return span(low, high, GAIN)
+
+
+def estimate(c: Comparison) -> str:
+    """The gain of a comparison: `+0.02`, or as a ratio `2.3x`."""
+    return times(c.gain) if c.scale == "log" else number(c.gain, GAIN)
 
 
 def code(name: str) -> str:

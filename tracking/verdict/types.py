@@ -68,10 +68,13 @@ class ParetoPoint:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two configurations under one claim; all differences are positive where `one`, the claim's own side, is better.
+    """Two configurations under one claim, `one` being the claim's own side.
 
     `ones` and `others` are the two values of each of `pairs` (seeds, or epochs where `paired_over` says so), `gains`
-    their differences, `gain` the mean of these, and `low` to `high` its 95% bootstrap interval.
+    their differences, positive where `one` is better. `gain` is the Hodges-Lehmann estimate (the median of the means
+    of all pairs of gains), and `low` to `high` the 95% interval that inverts the signed-rank test; None where so few
+    pairs refute nothing. On the log `scale` the values are geometric means over the epochs, `gains` differences of
+    logs, and `gain`, `low` and `high` ratios of `one` to `other`, whichever way is better.
     """
 
     one: str
@@ -85,16 +88,19 @@ class Comparison:
     gain: float | None
     low: float | None
     high: float | None
+    scale: str = "linear"
 
 
 @dataclass(frozen=True)
 class ClaimVerdict:
     """The answer to a claim, confirmed | not confirmed | undecided, with its numbers.
 
-    `epochs` says which, in words; the gain has to be above `threshold` (its size below it where the claim is that two
-    are similar). Where the claim names the best, that is `best`, and `comparison` is the one of `candidates` (else 0)
-    that decided, or that left it undecided. `p` is two-sided, `p_corrected` that for all claims of the sweep. After
-    results were available: the claim was `stated_later`, the sweep's `seeds_added`.
+    `epochs` says which, in words. The gain has to be above `threshold` (its size below it where the claim is that two
+    are similar), and `required` says so in words; on the log scale they are ratios, which have to be below it where
+    less is better. Where the claim names the best, that is `best`, and `comparison` is the one of `candidates` (else
+    0) that decided, or that left it undecided. `p` is two-sided, `p_corrected` that for all claims of the sweep; there
+    is neither where the claim comes `after` one that is not confirmed. `warning` says that the gains are skewed
+    against the answer. After results were available: the claim was `stated_later`, the sweep's `seeds_added`.
     """
 
     name: str
@@ -104,6 +110,7 @@ class ClaimVerdict:
     goal: str
     epochs: str
     threshold: float | None = None
+    required: str = ""
     question: str = ""
     answer: str = "undecided"
     sentence: str = ""
@@ -112,6 +119,8 @@ class ClaimVerdict:
     candidates: int = 0
     p: float | None = None
     p_corrected: float | None = None
+    after: str = ""
+    warning: str = ""
     stated_later: bool = False
     seeds_added: bool = False
 
@@ -146,12 +155,38 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class TakeOff:
+    """When the seeds of two arms took off: the first epoch after which `metric` was more than 0.05 above `chance`.
+
+    `chance` is the median of all the sweep's seeds before the first step. `epochs` has for `one` and for `other` an
+    epoch for each of `seeds`, None where it did not take off up to the epoch `last`, the last one of both arms.
+    `took_off` counts those that did, `medians` are the first epochs by which half did (None: fewer did). On `earlier`
+    seeds `one` took off before `other`, on `later` after it, never being after all; `p` is the sign test's, two-sided
+    and not corrected for several claims, None where no seed differs.
+    """
+
+    one: str
+    other: str
+    metric: str
+    chance: float
+    last: int
+    seeds: tuple[int, ...]
+    epochs: tuple[tuple[int | None, ...], tuple[int | None, ...]]
+    took_off: tuple[int, int]
+    medians: tuple[int | None, int | None]
+    earlier: int
+    later: int
+    p: float | None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The answer to a sweep's claims: what each objective shows, each claim, and the gradients.
 
     `states` counts the configurations that have records, of `total`; `copies` of them are equal to others and are left
     out of all else. `pareto` is empty for a single objective. `gradients` has one or two moments per configuration,
-    its first and its last epoch. `text` is all of it in sentences, `markdown` with tables.
+    its first and its last epoch. `take_offs` are of the claims about an accuracy that some seeds took off in and some
+    not. `text` is all of it in sentences, `markdown` with tables.
     """
 
     sweep: str
@@ -165,6 +200,7 @@ class Verdict:
     gradients: tuple[Moment, ...]
     text: str = ""
     markdown: str = ""
+    take_offs: tuple[TakeOff, ...] = ()
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:

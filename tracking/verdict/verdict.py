@@ -10,28 +10,38 @@ Everything here is a function of the table alone: numbers in, frozen dataclasses
 0, or above the margin that it names, if it is "better"; above minus the margin if it is "as good" (a non-inferiority
 test); between minus and plus the margin if they are "similar" (two such tests). On the seeds that both have:
 
-- *confirmed*: that the gain is at most the threshold is refuted, by Wilcoxon's signed rank test (one-sided, 2.5%,
-  corrected) and by the 95% bootstrap interval of the mean, which lies wholly above it;
-- *not confirmed*: that the gain is at least the threshold is refuted, by the same two the other way round. So is a
+- *confirmed*: that the gain is at most the threshold is refuted by Wilcoxon's signed-rank test (one-sided, 2.5%,
+  corrected);
+- *not confirmed*: that the gain is at least the threshold is refuted, by the same test the other way round. So is a
   claim of "better" whose two configurations are equal to the last digit on every seed, and one whose own
   configuration diverged where the other did not (but not one that its gradients, say, are the larger ones);
 - *undecided*: neither. No difference seen is not a difference excluded: with a margin, what is too small to matter
   can be excluded too.
 
-Both tests must agree because each has its weakness: Wilcoxon's takes differences for symmetric around their centre,
-the bootstrap of few seeds is too narrow.
+**One test, one estimate, one interval.** The gain that is shown is the Hodges-Lehmann estimate, the median of the
+means of all pairs of gains, and its 95% interval has the thresholds that the test does not refute. So the interval
+excludes the threshold exactly where the test refutes it, before the correction for several claims. All three take
+gains for symmetric around their middle. Where an answer rests on gains that are skewed against it, it says so. But no
+test counts what it has not seen: what goes wrong on one seed in ten is not seen at all on 8 seeds in 43% of sweeps, on
+25 in 7%.
+
+**Sizes are compared as ratios.** Sizes, ratios and seconds span decades: one seed can be nearly all of their mean. So
+their gains are differences of logs, averaged over epochs as logs, and what is shown is a ratio ("2.3 times as high").
+So is what a claim with a margin in per cent or as a factor compares. A size of 0 has no log; it counts as the smallest
+positive float32, 1.4e-45, and the claim says so. `Claim.scale` says otherwise where it is given.
 
 **Several claims.** p is corrected after Holm over all claims of a sweep, within each direction. At 2.5% each way, the
 probability that a sweep gets any answer wrong (confirmed or not confirmed where the truth is otherwise) is at most 5%,
-whatever the claims have in common. The p that are shown are doubled for the two directions, to be held against 5%.
-This holds where differences scatter evenly around their centre. What goes wrong on one seed in ten is not seen at all
-on 8 seeds in 43% of sweeps, on 25 in 7%, and no test counts what it has not seen.
+whatever the claims have in common. The p that are shown are doubled for the two directions, to be held against 5%. A
+claim that comes after another is tested only once that is confirmed, and takes over its share of the level: a chain of
+claims costs no more than one. Otherwise it is undecided.
 
 **The best.** "As good as the best" is judged against every other complete configuration: it is confirmed where it
-holds against each of them, and not confirmed where it fails against any (Bonferroni over their number). So it does not
-matter that the best was found by looking. The comparison that is shown is the one that decided: the weakest of those
-that all have to hold. But a searched configuration is the best in part by luck, on the very seeds that chose it: a
-sweep with a confirming stage is judged on that stage's fresh seeds alone.
+holds against each of them, and not confirmed where it fails against any, tested against all of them at once (max-T:
+`tracking.verdict.statistics.max_t`). So it does not matter that the best was found by looking. The comparison that is
+shown is the one that decided: the weakest of those that all have to hold. But a searched configuration is the best in
+part by luck, on the very seeds that chose it: a sweep with a confirming stage is judged on that stage's fresh seeds
+alone.
 
 **Copies.** A search may suggest what it has suggested before. A configuration whose members are those of another one
 has its numbers to the bit, so it is no further rival: it has no rank, and no claim counts it.
@@ -55,6 +65,7 @@ from tracking.verdict.gradients import gradients
 from tracking.verdict.judge import Stage, judge_claims
 from tracking.verdict.sections import rankings, sections
 from tracking.verdict.tables import Section, markdown
+from tracking.verdict.take_off import take_offs
 from tracking.verdict.types import ClaimVerdict, ObjectiveVerdict, ParetoPoint, Summary, Verdict
 from trainers.objectives import Near, Objective
 
@@ -111,6 +122,7 @@ def judge(
     total = len(outcomes) + max(left - states.get("running", 0), 0)
     repeated = len(copies(frame, outcomes))
     verdict = Verdict(sweep, claim, states, total, repeated, tuple(judged), pareto(judged), answers, measured)
+    verdict = replace(verdict, take_offs=take_offs(frame, answers))
     parts = sections(verdict)
     lines = [line for part in parts if part.sentences for line in (part.title, *part.lines) if line]
     # The whole of it: a list of the best closes what is read from the top.
