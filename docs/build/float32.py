@@ -5,7 +5,7 @@
 The paper's three regimes before the first step, plain tanh and alpha = 2 rescaled, on the probe's first 256 images. Of
 each seed the relative deviation of `gradient.data.mean_abs`, of the whole network and of its first layer, and that
 of the gradient as a vector, |g32 - g64| / |g64|: the median over seeds and the largest, in percent. The table in
-trainers/README.md is what this prints.
+trainers/README.md is made of what this prints.
 """
 
 from __future__ import annotations
