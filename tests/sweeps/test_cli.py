@@ -332,7 +332,8 @@ def test_every_metric_is_listed_with_a_line(say: Say) -> None:
     known = names(network("combined", learn_alpha="layer", learn_slope=True))
     assert recorded | {f"layer.dense1.{name}" for name in layers} <= set(known)
     assert {"validation.accuracy", "seconds"} < recorded and "weight_norm" in layers
-    assert "weight_norm" in say("metrics", "weight_norm")[1]
+    assert "weight_norm" in (text := say("metrics", "weight_norm")[1]) and "float32" not in text
+    assert "float32" in say("metrics", "gradient.data.rms")[1]
     assert "did you mean train.loss?" in say("metrics", "trian.loss")[2]
 
 
