@@ -12,7 +12,7 @@ from sweeps.spec.claims import KINDS
 from sweeps.spec.model import SearchSpec, SweepSpec
 from sweeps.spec.values import Problem
 from sweeps.spec.yaml_lines import Path
-from tracking.verdict.claims import BEST, SECONDS, Claim
+from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SECONDS, Claim
 from trainers.engines import kind_of, unsupported
 from trainers.errors import OptionError, did_you_mean, printable, shown
 from trainers.initialization import INITIALIZATIONS
@@ -250,10 +250,48 @@ def _claims(spec: SweepSpec, members: Sequence[MemberConfig]) -> Iterator[Proble
             yield ("claims", i, "goal"), f"is missing: which {claim.metric} is better? maximize | minimize"
         else:
             yield from _target(("claims", i), claim.metric, claim.goal)
+            yield from _scale(("claims", i), KINDS[key][2], claim)
         if claim.name in seen:
             hint = "they must differ" if written.name else "give this one a name"
             yield ("claims", i, "name"), f"another claim has the name {shown(claim.name)}; {hint}"
         seen.add(claim.name)
+    yield from _order(spec.judged_claims()[: len(spec.claims)])
+
+
+def _scale(at: Path, key: str, claim: Claim) -> Iterator[Problem]:
+    """What must hold between the scale of a claim and its margin, whose key is `key`."""
+    linear = "distances from a target" if isinstance(claim.goal, Near) else "epochs"
+    if isinstance(claim.goal, Near) or claim.epoch.how == "first_above":
+        if claim.scale == "log":
+            yield (*at, "scale"), f"must be linear, or left out: {linear} are compared by their differences"
+        if claim.times:
+            yield (*at, key), f"must be a number or a percentage: {linear} are compared by their differences"
+    elif claim.scale == "linear" and claim.times:
+        yield (*at, key), "must be a number or a percentage where scale is linear: a factor is a ratio"
+    elif claim.scale == "log" and claim.margin and not (claim.relative or claim.times):
+        rule = "must be a percentage like 10% or a factor like 2x where scale is log"
+        yield (*at, key), f"{rule}, but got {claim.margin:g}"
+    # The claim's margin goes down where less is better, or where what is as good may be less.
+    elif claim.log and claim.ratios[0] <= 0 and (claim.kind, claim.sign) not in ((BETTER, 1), (AS_GOOD, -1)):
+        yield (*at, key), f"must be below 100%, since nothing is lower by more, but got {100 * claim.margin:g}%"
+
+
+def _order(claims: Sequence[Claim]) -> Iterator[Problem]:
+    """That claims come after others, and not in a circle."""
+    places = {claim.name: i for i, claim in enumerate(claims)}
+    for i, claim in enumerate(claims):
+        if claim.after == claim.name:
+            yield ("claims", i, "after"), f"must be another claim, but got this one's own name, {shown(claim.name)}"
+            return
+        if claim.after and claim.after not in places:
+            hint = did_you_mean(claim.after, [name for name in places if name != claim.name])
+            yield ("claims", i, "after"), f"must be the name of another claim, but got {shown(claim.after)}; {hint}"
+            return
+    try:
+        TopologicalSorter({claim.name: [claim.after] for claim in claims if claim.after}).prepare()
+    except CycleError as error:
+        circle = [*reversed(error.args[1])]
+        yield ("claims", places[circle[0]], "after"), f"claims must not go in a circle: {' -> '.join(circle)}"
 
 
 def _told(name: str, search: SearchSpec) -> Iterator[str]:

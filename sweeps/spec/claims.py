@@ -4,6 +4,7 @@
       - {better: l2, than: plain, by: 0.01, since: 11, says: "improves the accuracies considerably"}
       - {as_good: paper, as: best, margin: 0.01}
       - {similar: l2, to: plain, margin: 2%, until: 10}
+      - {better: l2, than: plain, metric: gradient.data.rms, goal: maximize, by: 10x, after: paper-as-good-as-best}
 
 `claim: ARM` is short for the two that `tracking.verdict.claims.default_claims` makes.
 """
@@ -169,5 +170,5 @@ def _differences(claim: Claim) -> tuple[str, str, str]:
     epochs = [f"-{word}-{n}" for word, n in (("since", claim.since), ("until", claim.until)) if n is not None]
     if claim.epoch.how != "last":
         epochs.append(f"-{claim.epoch.how}" + (f"-{claim.epoch.amount:g}" if claim.epoch.amount else ""))
-    margin = f"{100 * claim.margin:g}%" if claim.relative else f"{claim.margin:g}"
+    margin = f"{100 * claim.margin:g}%" if claim.relative else f"{claim.margin:g}" + "x" * claim.times
     return f"-in-{claim.metric}", "".join(epochs), f"-by-{margin}"

@@ -52,7 +52,9 @@ def test_an_objective_and_a_claim_are_about_what_was_measured(tmp_path: Path) ->
     rows = layers[(layers["layer"] == "dense3") & (layers["epoch"] == 0)].set_index("seed")
     wide, narrow = (rows[rows["arm"] == arm]["signal.variance"] for arm in ("wide", "narrow"))
     assert claim.comparison is not None
-    assert (claim.comparison.ones, claim.comparison.others) == (tuple(wide), tuple(narrow))
+    assert claim.comparison.ones == pytest.approx(tuple(wide)) and claim.comparison.others == pytest.approx(
+        tuple(narrow)
+    )
 
 
 def test_the_tables_have_the_columns_and_nan_where_nothing_was_measured(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.spec.checks import doubts
 from sweeps.spec.reading import parse, read
-from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims
+from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR, Claim, default_claims, parents
 from trainers.errors import SpecError
 from trainers.objectives import Near
 
@@ -32,6 +32,29 @@ def test_what_is_written_is_what_is_judged() -> None:
         Claim(BETTER, "l2", "plain", accuracy, name="l2-better-than-plain"),
     )
     assert parse(spec.to_yaml()) == spec
+
+
+def test_a_scale_a_factor_and_an_order() -> None:
+    spec = parse(
+        ARMS
+        + "claims:\n"
+        + "  - {better: l2, than: plain, by: 2.5x, metric: gradient.data.rms, goal: maximize, name: larger}\n"
+        + "  - {better: l2, than: plain, metric: train.loss, goal: minimize, scale: log, after: larger}\n"
+    )
+    larger, lower = spec.judged_claims()
+    assert (larger.margin, larger.times, larger.relative, larger.log, larger.ratios) == (
+        2.5,
+        True,
+        False,
+        True,
+        (0.4, 2.5),
+    )
+    assert (lower.scale, lower.log, lower.after) == ("log", True, "larger")
+    assert parents(spec.judged_claims()) == (None, 0)
+    assert parse(spec.to_yaml()) == spec
+    given = "{better: l2, than: plain, by: "
+    names = [claim.name for claim in parse(ARMS + f"claims: [{given}2x}}, {given}10%}}]\n").judged_claims()]
+    assert names == ["l2-better-than-plain-by-2x", "l2-better-than-plain-by-10%"]
 
 
 def test_names_that_would_be_the_same_say_what_differs() -> None:
@@ -149,13 +172,13 @@ WRONG = [
     ("{better: l2, as_good: plain}", "6: claims.0.as_good: must have one of better, as_good and similar, but got better and as_good"),
     ("{says: nothing}", "6: claims.0: must have one of better, as_good and similar, but got none of them"),
     ("{better: l2, than: l2}", "6: claims.0.than: must be another one than better, but got 'l2' twice"),
-    ("{as_good: l2, as: best}", "6: claims.0.margin: is missing: the difference that does not matter, in the metric's unit or as 10%"),
-    ("{as_good: l2, as: best, margin: -1}", "6: claims.0.margin: must be a number >= 0, or a percentage like 10%, but got -1"),
-    ("{as_good: l2, as: best, margin: 5 percent}", "6: claims.0.margin: must be a number >= 0, or a percentage like 10%, but got '5 percent'"),
+    ("{as_good: l2, as: best}", "6: claims.0.margin: is missing: the difference that does not matter, in the metric's unit, as 10% or 2x"),
+    ("{as_good: l2, as: best, margin: -1}", "6: claims.0.margin: must be a number >= 0, a percentage like 10% or a factor like 2x, but got -1"),
+    ("{as_good: l2, as: best, margin: 5 percent}", "6: claims.0.margin: must be a number >= 0, a percentage like 10% or a factor like 2x, but got '5 percent'"),
     ("{similar: l2, to: best, margin: 1}", "6: claims.0.to: must be the name of an arm: to be similar to the best is to be as_good as it"),
     ("{better: l2, than: plain, margin: 1}", "6: claims.0.margin: does not go with better: a claim of better has than and by"),
     ("{better: l2, than: plain, metric: train.loss}", "6: claims.0.goal: is missing: which train.loss is better? maximize | minimize"),
-    ("{better: l2, than: plain, metric: train.los}", "6: claims.0.metric: unknown metric 'train.los'; did you mean train.loss? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists"),
+    ("{better: l2, than: plain, metric: train.los}", "6: claims.0.metric: unknown metric 'train.los'; did you mean train.loss? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, dead_layers, seconds, and those of gradients and layers that `gradsweep metrics` lists"),
     ("{better: l2, than: plain, goal: up}", "6: claims.0.goal: must be maximize, minimize or {near: NUMBER}, but got 'up'"),
     ("{better: l2, than: plain, since: 4, until: 2}", "6: claims.0.until: since <= until must hold, but got 4 and 2"),
     ("{better: l2, than: plain, since: 1, epoch: best}", "6: claims.0.epoch: does not go with since and until: they say which epochs count, too"),
@@ -168,6 +191,16 @@ WRONG = [
     ("{better: 5, than: plain}", "6: claims.0.better: must be text, but got 5"),
     ("l2", "6: claims.0: must be a mapping of keys to values, but got 'l2'"),
     ("{better: l2, than: plain}\n  - {better: l2, than: plain}", "7: claims.1.name: another claim has the name 'l2-better-than-plain'; give this one a name"),
+    ("{better: l2, than: plain, after: a}\n  - {better: plain, than: l2, name: aa}", "6: claims.0.after: must be the name of another claim, but got 'a'; did you mean aa?"),
+    ("{better: l2, than: plain, after: l2-better-than-plain}", "6: claims.0.after: must be another claim, but got this one's own name, 'l2-better-than-plain'"),
+    ("{better: l2, than: plain, name: a, after: b}\n  - {better: plain, than: l2, name: b, after: a}", "6: claims.0.after: claims must not go in a circle: a -> b -> a"),
+    ("{better: l2, than: plain, by: 2x, scale: linear}", "6: claims.0.by: must be a number or a percentage where scale is linear: a factor is a ratio"),
+    ("{better: l2, than: plain, by: 0.1, scale: log}", "6: claims.0.by: must be a percentage like 10% or a factor like 2x where scale is log, but got 0.1"),
+    ("{better: l2, than: plain, goal: {near: 0.9}, scale: log}", "6: claims.0.scale: must be linear, or left out: distances from a target are compared by their differences"),
+    ("{better: l2, than: plain, epoch: {first_above: 0.5}, by: 2x}", "6: claims.0.by: must be a number or a percentage: epochs are compared by their differences"),
+    ("{as_good: l2, as: plain, margin: 100%}", "6: claims.0.margin: must be below 100%, since nothing is lower by more, but got 100%"),
+    ("{better: l2, than: plain, scale: square}", "6: claims.0.scale: must be linear or log, but got 'square'"),
+    ("{better: l2, than: plain, by: 0.5x}", "6: claims.0.by: must be a number >= 0, a percentage like 10% or a factor like 2x, but got '0.5x'"),
     ("{better: l2, than: plain, name: a}\n  - {better: l2, than: plain, name: a}", "7: claims.1.name: another claim has the name 'a'; they must differ"),
 ]  # fmt: skip
 
