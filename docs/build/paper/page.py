@@ -140,11 +140,11 @@ def in_short(answers: Sequence[Answered]) -> str:
 
 
 def _numbers(answers: Sequence[Answered]) -> str:
-    """The number of the first reading of each answer."""
-    firsts = {a.answer: a for a in reversed(answers) if a.claim is not None}
-    shown = [a for a in answers if firsts.get(a.answer) is a]
-    sizes = [(a.reading.label, _number(a.claim)) for a in shown if a.claim is not None]
-    return "; ".join(f"{label}: {size}" if len(sizes) > 1 else size for label, size in sizes if size)
+    """The number of the first reading of each answer that has one."""
+    sizes = [(a, _number(a.claim)) for a in answers if a.claim is not None]
+    firsts = {a.answer: (a.reading.label, size) for a, size in reversed(sizes) if size}
+    shown = [firsts[word] for word in dict.fromkeys(a.answer for a in answers) if word in firsts]
+    return "; ".join(f"{label}: {size}" if len(shown) > 1 else size for label, size in shown)
 
 
 def _number(claim: ClaimVerdict) -> str:
