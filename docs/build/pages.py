@@ -13,7 +13,7 @@ import typer
 from sweeps.driver.status import look_at
 from tracking.store import Store
 from tracking.types import Sweep
-from tracking.verdict.tables import Table, markdown_table, number
+from tracking.verdict.tables import GAIN, RATIO, Table, markdown_table, number, span
 from tracking.verdict.types import ClaimVerdict
 from trainers.errors import SearchError
 
@@ -64,17 +64,18 @@ def gain(claim: ClaimVerdict, *, interval: bool = False) -> str:
     c = claim.comparison
     if c is None or c.gain is None:
         return ""
+    if c.scale == "log":
+        between = f" ({span(c.low, c.high, RATIO)})" if interval and c.low is not None else ""
+        return f"{number(c.gain, RATIO)} times{between}"
+    accuracy = claim.metric.endswith(".accuracy") and claim.goal == "maximize"
     # The question is about the metric itself: what is lower has a minus, whether that is good or not.
-    sign = 1 if claim.goal == "maximize" else -1
-    if getattr(c, "scale", "linear") == "log":
-        sign, shape, unit = 1, ".3g", " times"
-    elif claim.metric.endswith(".accuracy") and claim.goal in ("maximize", "minimize"):
-        sign, shape, unit = sign * POINTS, "+.3g", " points"
-    else:
-        shape, unit = "+.3g", ""
-    ends = sorted(sign * end for end in (c.low, c.high) if end is not None) if interval else []
-    between = f" ({number(ends[0], shape)} to {number(ends[1], shape)})" if len(ends) == 2 else ""
-    return f"{number(sign * c.gain, shape)}{unit}{between}"
+    factor = (POINTS if accuracy else 1) * (1 if claim.goal == "maximize" else -1)
+    nothing = 1e-9 * max(map(abs, c.gains))  # a difference of two equal accuracies may be rounded
+    size, *ends = (
+        0.0 if abs(value) <= nothing else factor * value for value in (c.gain, c.low, c.high) if value is not None
+    )
+    between = f" ({span(min(ends), max(ends), GAIN)})" if interval and ends else ""
+    return f"{number(size, GAIN)}{' points' * accuracy}{between}"
 
 
 def minutes(sweep: Sweep) -> str:

@@ -35,7 +35,7 @@ DOCS = ROOT / "docs"
 # the settings, the names of norms, types and layers, and what is code or a link.
 ALLOWED = re.compile(
     r"(?:[Ff]igures?|[Tt]ables?|[Tt]heorems?|[Ss]ections?|[Bb]atch sizes?|seeds?) \d+(?:\.\d+)*(?:,? (?:and|to) \d+)*"
-    r"|alpha = [124]|r = 0\.0[12]|1e-7|1e-8|1e-14|CIFAR-10|[Ll][12]\b|\[0, 1\]|\[0, 255\]|float32|float64"
+    r"|alpha = [1248]|\b0\.0[12]\b|\b0\.1\b|\b1e-\d+|CIFAR-10|[Ll][12]\b|\[0, 1\]|\[0, 255\]|float32|float64"
     r"|(?:above|below) 1\b|(?:conv|dense)\d|`[^`]*`|\]\([^)]*\)"
 )
 
@@ -164,8 +164,8 @@ def test_readings_in_short(answers: list[str], expected: str) -> None:
 def test_the_pages_have_the_papers_words_figures_and_verdicts(docs: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
-    (notes / "figures.md").write_text("Seen by a person on {seeds figure-1} seeds.\n")
-    (notes / "figures-128.md").write_text("Seen on {seeds figure-1-128} seeds.\n")
+    (notes / "figure-1.md").write_text("Seen by a person on {seeds figure-1} seeds.\n")
+    (notes / "figure-2.md").write_text("Seen on {seeds figure-1-128} seeds.\n")
     written = write_pages(docs, notes, theory=False)
     assert written == [docs / "paper.md", docs / "paper" / "figures.md"]
     text = (docs / "paper" / "figures.md").read_text()
@@ -183,7 +183,7 @@ def test_the_pages_have_the_papers_words_figures_and_verdicts(docs: Path, tmp_pa
 def test_a_changed_record_changes_the_pages(docs: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
-    (notes / "figures.md").write_text("It is {mean figure-1 plain train.loss 1:.6g}.\n")
+    (notes / "figure-1.md").write_text("It is {mean figure-1 plain train.loss 1:.6g}.\n")
     before = pages(docs, notes)
     assert pages(docs, notes) == before
     for column in ("validation.accuracy", "train.loss"):

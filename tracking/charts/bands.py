@@ -52,7 +52,7 @@ def bands_chart(shown: Sequence[Panel], across: str, place: str, caption: str, a
     for i, panel in enumerate(shown):
         for line, band in panel.bands:
             more = {"yaxis": numbered("y", i), "legendgroup": plain(line.label), "name": wrapped(line.label)}
-            area, course = area_of(line, band, panel.log), _course(line, band, panel.log, place)
+            area, course = area_of(colour(line), band, panel.log), _course(line, band, panel.log, place)
             traces += [area | more | {"showlegend": False}, course | more | {"showlegend": line.label not in named}]
             named.add(line.label)
         first = next(j for j, of in enumerate(shown) if of.what == panel.what)
@@ -64,8 +64,11 @@ def bands_chart(shown: Sequence[Panel], across: str, place: str, caption: str, a
     return Chart(traces, layout(height, len(named), annotations=titles, xaxis=x, **axes), caption, alt)
 
 
-def area_of(line: Line | Depths, band: pd.DataFrame, log: bool) -> Trace:
-    """What lies between the quartiles. On a log scale 0 is a decade below the smallest median."""
+def area_of(shade: str, band: pd.DataFrame, log: bool) -> Trace:
+    """What lies between the quartiles of `over_seeds`, faintly in this colour.
+
+    On a log scale 0 is a decade below the smallest median.
+    """
     known = band[(band["q50"] > 0) if log else band["q50"].notna()]
     low = known["q25"].clip(lower=known["q50"].min() / 10) if log else known["q25"]
     return {
@@ -73,9 +76,9 @@ def area_of(line: Line | Depths, band: pd.DataFrame, log: bool) -> Trace:
         "x": [*known.index.tolist(), *known.index[::-1].tolist()],
         "y": [*numbers(known["q75"]), *numbers(low[::-1])],
         "fill": "toself",
-        "fillcolor": faint(colour(line)),
+        "fillcolor": faint(shade),
         # of a single point it would have no width
-        "line": {"width": 6 if len(known) == 1 else 0, "color": faint(colour(line), 0.5)},
+        "line": {"width": 6 if len(known) == 1 else 0, "color": faint(shade, 0.5)},
         "hoverinfo": "skip",
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from tracking.charts.bands import area_of
 from tracking.charts.chart import Chart, ChartData, Kind, Trace
 from tracking.charts.style import (
     DASHES,
@@ -89,7 +90,7 @@ def _in_colour(line: Line, metric: str, log: bool, first: bool) -> list[Trace]:
     """Its band and its line, which the legend shows and hides together."""
     band, shade = line.band(metric), colour(line)
     shared = {"legendgroup": plain(line.name), "name": wrapped(line.label)}
-    area = _area(band, log) | shared | {"fillcolor": faint(shade), "showlegend": False}
+    area = area_of(shade, band, log) | shared | {"showlegend": False}
     value, low, high = (share_or_number(metric, name) for name in ("y", "customdata[0]", "customdata[1]"))
     course = {
         "mode": "lines+markers" if len(band) == 1 else "lines",
@@ -134,29 +135,11 @@ def _grey(data: ChartData, others: pd.DataFrame, metric: str, log: bool, step: i
             "legendgroup": "bands",
             "legendrank": 1002,
         }
-        areas.append(_area(band, log) | area | {"visible": "legendonly", "showlegend": first and place == 0})
+        areas.append(area_of(GREY, band, log) | area | {"visible": "legendonly", "showlegend": first and place == 0})
     if first:
         entry = {"name": count(amount, "other configuration"), "legendgroup": "others", "legendrank": 1001}
         traces.append({"x": [None], "y": [None], "showlegend": True, **entry})
     return [*areas, *traces]
-
-
-def _area(band: pd.DataFrame, log: bool) -> Trace:
-    """What lies between the quartiles. On a log scale 0 is a decade below the smallest median."""
-    low, high = band["q25"], band["q75"]
-    if log:
-        floor = band["q50"][band["q50"] > 0].min() / 10
-        low, high = low.clip(lower=floor), high.clip(lower=floor)
-    known = low.notna() & high.notna()
-    x = low.index[known].tolist()
-    return {
-        "mode": "lines",
-        "x": [*x, *reversed(x)],
-        "y": [*numbers(high[known]), *reversed(numbers(low[known]))],
-        "fill": "toself",
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-    }
 
 
 def _log_axis(chosen: Sequence[Line], others: pd.DataFrame, metric: str) -> tuple[dict[str, Any], bool]:

@@ -50,7 +50,7 @@ def draw(data: ChartData) -> Chart:
         for line in shown:
             band = pd.DataFrame({depth: quartiles(records, n, metric, at) for depth, n in line.by_depth.items()}).T
             shared = {"legendgroup": plain(line.label), "name": wrapped(line.label), **on}
-            traces.append(area_of(line, band, log) | shared | {"showlegend": False})
+            traces.append(area_of(line.colour, band, log) | shared | {"showlegend": False})
             told = f"%{{text}}, %{{x}} layers: {share_or_number(metric, 'y')}<extra></extra>"
             course = {
                 "x": band.index.tolist(),

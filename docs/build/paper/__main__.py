@@ -56,7 +56,7 @@ def main(
             print(f"{planned.name}: there is no study {planned.of} yet", file=sys.stderr)
         elif train:
             left = None if minutes is None else max(0.0, 60 * minutes - (monotonic() - begun))
-            if not run(planned.of, planned.name, settings(planned, less), own, left):
+            if left == 0 or not run(planned.of, planned.name, settings(planned, less), own, left):
                 break
             records.save(planned.name, Store.at(own), folder, planned.of)
         elif collect and own.exists() and finished(planned.name, Store.at(own)):

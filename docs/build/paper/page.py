@@ -3,7 +3,7 @@
     >>> write_pages(Path("docs"))
 
 A statement of the paper *holds* under a reading where all of its claims are confirmed, and *does not hold* where one of
-them was refuted ("not confirmed"); else it is *undecided*. The notes by hand, notes/paper/STAGE.md, have no numbers but
+them was refuted ("not confirmed"); else it is *undecided*. The notes by hand, notes/paper/SWEEP.md, have no numbers but
 what the records have (`docs.build.paper.quotes`).
 """
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from docs.build.pages import gain, note, seeds, table
+from docs.build.pages import gain, seeds, table
+from docs.build.pages import note as noted
 from docs.build.paper import theorems
 from docs.build.paper.headlines import HEADLINES, Reading
 from docs.build.paper.quotes import Records, filled, sweeps_in
@@ -25,6 +26,7 @@ from docs.build.paper.records import Record
 from docs.build.paper.stages import STAGES, SWEEPS
 from tracking.figures.style import RC, NotDrawn, write
 from tracking.figures.theory import save as draw_theory
+from tracking.results import CONFIRM
 from tracking.verdict.sections import sections
 from tracking.verdict.tables import markdown
 from tracking.verdict.types import ClaimVerdict
@@ -138,11 +140,11 @@ def in_short(answers: Sequence[Answered]) -> str:
 
 
 def _numbers(answers: Sequence[Answered]) -> str:
-    """The number of the first reading of each answer."""
-    firsts = {a.answer: a for a in reversed(answers) if a.claim is not None}
-    shown = [a for a in answers if firsts.get(a.answer) is a]
-    sizes = [(a.reading.label, _number(a.claim)) for a in shown if a.claim is not None]
-    return "; ".join(f"{label}: {size}" if len(sizes) > 1 else size for label, size in sizes if size)
+    """The number of the first reading of each answer that has one."""
+    sizes = [(a, _number(a.claim)) for a in answers if a.claim is not None]
+    firsts = {a.answer: (a.reading.label, size) for a, size in reversed(sizes) if size}
+    shown = [firsts[word] for word in dict.fromkeys(a.answer for a in answers) if word in firsts]
+    return "; ".join(f"{label}: {size}" if len(shown) > 1 else size for label, size in shown)
 
 
 def _number(claim: ClaimVerdict) -> str:
@@ -150,7 +152,8 @@ def _number(claim: ClaimVerdict) -> str:
     if not (size := gain(claim, interval=True)) or not claim.comparison:
         return ""
     of = "" if claim.metric == "validation.accuracy" else f" in `{claim.metric}`"
-    return f"{size}{of}, {claim.comparison.one} over {claim.comparison.other}"
+    one, other = (name.removeprefix(CONFIRM) for name in (claim.comparison.one, claim.comparison.other))
+    return f"{size}{of}, {one} over {other}"
 
 
 def _links(answers: Sequence[Answered]) -> str:
@@ -167,29 +170,30 @@ def _anchor(sweep: str, claim: str) -> str:
 
 def _note(name: str, notes: Path, records: Records) -> str:
     """What people say, with its numbers; nothing as long as a sweep that it quotes has not been run."""
-    text = note(notes, name)
+    text = noted(notes, name)
     return filled(text, records) if all(sweep in records for sweep in sweeps_in(text)) else ""
 
 
 def _stage(stage: str, records: Records, folder: Path, notes: Path, drawn: dict[Path, Figure]) -> str:
     sweeps = STAGES[stage]
     found = [records[planned.name] for planned in sweeps if planned.name in records]
-    parts = [f"# {stage}", _note(stage, notes, records)]
+    parts = [f"# {stage}"]
     for planned in sweeps:
         parts.append(f"## {planned.name}")
         if planned.name in records:
-            parts += _sweep(records[planned.name], folder, drawn)
+            parts += _sweep(records[planned.name], _note(planned.name, notes, records), folder, drawn)
         else:
             parts.append("Not run yet.")
     parts += [_conditions(found), f"The statements in short are in [paper.md](../paper.md). {MADE}"]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _sweep(record: Record, folder: Path, drawn: dict[Path, Figure]) -> Iterator[str]:
+def _sweep(record: Record, note: str, folder: Path, drawn: dict[Path, Figure]) -> Iterator[str]:
     yield record.spec.question or ""
     changed = SWEEPS[record.name].settings if record.name in SWEEPS else ()
     of = f"[{record.conditions.study}.yaml](../../sweeps/studies/{record.conditions.study}.yaml)"
     yield f"The study is {of}" + (f", with {' and '.join(f'`{s}`' for s in changed)}." if changed else ".")
+    yield note
     parts = sections(record.verdict)
     if record.spec.search:
         yield markdown([replace(parts[0], tables=())])
