@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracking.types import Configuration, Epoch
 
@@ -63,13 +64,26 @@ def parts(family: Family, epochs: Mapping[int, Sequence[Epoch]]) -> Iterator[tup
 
 
 def as_one(family: Family, epochs: Mapping[int, Sequence[Epoch]], seeds: Sequence[int]) -> list[Epoch]:
-    """The epochs of a family that has ended, with a row per seed in this order; objectives are those of the first."""
+    """The epochs of a family that has ended, with a row per seed in this order; objectives are those of the first.
+
+    A seed that was trained before a metric was recorded has NaN there.
+    """
     by_epoch: dict[int, dict[int, Epoch]] = {}
     for c, records in parts(family, epochs):
         for e in records:
             of_seeds = zip(c.seeds, e.values, strict=True)
             by_epoch.setdefault(e.epoch, {}).update({seed: replace(e, values=values) for seed, values in of_seeds})
-    return [
-        replace(next(iter(of.values())), values=np.stack([of[seed].values for seed in seeds]))
-        for _, of in sorted(by_epoch.items())
-    ]
+    every = []
+    for _, of in sorted(by_epoch.items()):
+        names = tuple(dict.fromkeys(name for e in of.values() for name in e.names))
+        values = np.stack([_named(of[seed], names) for seed in seeds])
+        every.append(replace(next(iter(of.values())), names=names, values=values))
+    return every
+
+
+def _named(row: Epoch, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """One seed's values under these names, NaN for those it lacks."""
+    if row.names == names:
+        return row.values
+    own = dict(zip(row.names, row.values.tolist(), strict=True))
+    return np.array([own.get(name, np.nan) for name in names])

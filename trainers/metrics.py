@@ -12,6 +12,11 @@ normalization the probe is taken in batches of the member's size, in order, each
 training. Random slopes are at their mean. `zero` counts what is 0 in float32, by rounding below 1e-45 too, and the lane
 engine takes denormal numbers, below 1.2e-38, for 0.
 
+They are computed in float32. Where nothing is saturated they are float64's to some 1e-6. With initial values on
+[-10, 10), in the regimes large-parameters and combined, `mean_abs` deviates by 0.05 to 1.7 % in the median over seeds
+and by 5 % to a factor of 12 in the worst of 16: one member's gradient is no more than an order of magnitude there
+(trainers/README.md has the table, `python -m docs.build.float32` makes it).
+
 A unit is without slope on an image where |f'| is below 1 % of its largest value: a tanh is saturated there, a relu
 inactive. `saturated` counts both. A unit without slope on any image is `dead`. `dead_layers` counts the layers all of
 whose units are: one is enough to stop a gradient, and in the mean over all units it hardly shows.
@@ -35,6 +40,11 @@ from trainers.measurements import Metric as Metric
 from trainers.members import FIELDS
 
 VANISHED_BELOW = 1e-7
+# What is said where metrics are listed.
+PRECISION = (
+    "Gradients are computed in float32: with initial values on [-10, 10) they differ from float64's by up to 5 % in "
+    "the median over seeds, and some by more than their size"
+)
 FLAT = "share of (unit, image) pairs with |f'| below 1 % of sup |f'|: saturated, or inactive as a relu below 0"
 
 

@@ -33,7 +33,11 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Epsilon:
-    """What is added to the root of the mean square: `after` the correction of its bias (PyTorch), or before (Keras)."""
+    """What is added to the root of the mean square: `after` the correction of its bias (PyTorch), or before (Keras).
+
+    In Keras's place it weighs 1 / sqrt(1 - BETA2^step) as much, 32 times at the first step. A member's own is Keras's
+    value, 1e-7, in PyTorch's place, whose own value is 1e-8. Adam alone has a bias to correct.
+    """
 
     value: float
     after: bool = True

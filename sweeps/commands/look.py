@@ -71,6 +71,7 @@ def metrics(name: One = None, as_json: Json = False) -> None:
     """List what is recorded of every network and epoch, and what is where a spec asks for it."""
     from sweeps.commands.fields import recorded
     from trainers.measurements import MEASUREMENTS
+    from trainers.metrics import PRECISION
     from trainers.regimes import REGIMES
 
     every = recorded()
@@ -92,6 +93,8 @@ def metrics(name: One = None, as_json: Json = False) -> None:
     pers = {entry["per"] for entry in entries}
     if "layer" in pers:
         parts.append("NAME is a layer of the network: `gradsweep regimes` lists them")
+    if any("gradient." in entry["name"] and not entry["measure"] for entry in entries):
+        parts.append(PRECISION)
     if "step" in pers:
         parts.append("stepK is K steps before the last of a recurrent network, step0 the last")
     say(entries, "\n\n".join(parts), as_json)

@@ -106,11 +106,11 @@ WRONG = [
     (ARMS + "claim: paper\n", "3: claim: must be the name of an arm, but got 'paper'; known are plain"),
     (
         ARMS + "objective: {metric: validation.acc}\n",
-        "3: objective.metric: unknown metric 'validation.acc'; did you mean validation.accuracy? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists",
+        "3: objective.metric: unknown metric 'validation.acc'; did you mean validation.accuracy? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, dead_layers, seconds, and those of gradients and layers that `gradsweep metrics` lists",
     ),
     (
         ARMS + "objective: {metric: nonsense}\n",
-        "3: objective.metric: unknown metric 'nonsense'; known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists",
+        "3: objective.metric: unknown metric 'nonsense'; known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, dead_layers, seconds, and those of gradients and layers that `gradsweep metrics` lists",
     ),
     (
         ARMS + "objective: {metric: test.accuracy}\n",
@@ -122,7 +122,7 @@ WRONG = [
     ),
     (
         ARMS + "objective:\n  - {metric: train.loss, goal: minimize}\n  - {metric: trian.loss}\n",
-        "5: objective.1.metric: unknown metric 'trian.loss'; did you mean train.loss? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists",
+        "5: objective.1.metric: unknown metric 'trian.loss'; did you mean train.loss? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, dead_layers, seconds, and those of gradients and layers that `gradsweep metrics` lists",
     ),
     (
         ARMS + "objective:\n  - {}\n  - {}\n",
@@ -135,7 +135,7 @@ WRONG = [
     ),
     (
         ARMS + "objective:\n  metric: layer.dense9.dead\n",
-        "4: objective.metric: unknown metric 'layer.dense9.dead'; did you mean layer.dense3.dead? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, seconds, and those of gradients and layers that `gradsweep metrics` lists",
+        "4: objective.metric: unknown metric 'layer.dense9.dead'; did you mean layer.dense3.dead? Known are train.loss, train.accuracy, validation.loss, validation.accuracy, test.accuracy, gradient.first_to_last, saturated, dead, dead_layers, seconds, and those of gradients and layers that `gradsweep metrics` lists",
     ),
     (ARMS + "resources: {cpus: 0}\n", "3: resources.cpus: must be at least 1, but got 0"),
     (ARMS + "resources: {pack: 2.5}\n", "3: resources.pack: must be a whole number, but got 2.5"),

@@ -72,7 +72,8 @@ def say(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 def accuracy(file: Any, split: str) -> float:
     """The share of images of a split that the network of a file classifies correctly."""
-    model, of = sequential(file["layers"]).eval(), load(file["member"]["data"]).splits()[split]
+    dataset = load(file["member"]["data"], file["member"]["holdout"])
+    model, of = sequential(file["layers"]).eval(), dataset.splits()[split]
     model.load_state_dict(file["state_dict"])
     into = file["input"]
     mean, std = (torch.tensor(into[name]).view(3, 1, 1) for name in ("mean", "std"))
@@ -282,11 +283,15 @@ def test_standardized_pixels_need_the_data_that_was_trained_on(
     tmp_path: Path, images: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = {"data": images, "epochs": 1, "batch_size": 8, "input": "standardized"}
-    spec = {"name": "x", "base": base, "seeds": 1, "arms": {"a": {}}, "resources": {"keep": "weights"}}
+    arms = {"usual": {}, "half": {"holdout": 0.5}}  # each is standardized by its own training split
+    spec = {"name": "x", "base": base, "seeds": 1, "arms": arms, "resources": {"keep": "weights"}}
     sweeps.run(spec, store=tmp_path, executor="in-process")
-    (written,) = sweeps.weights("x", tmp_path / "files", store=tmp_path)
-    file = torch.load(written["file"], weights_only=True)
-    assert accuracy(file, "validation") == pytest.approx(file["accuracy"]["validation.accuracy"], abs=1e-6)
+    means = []
+    for written in sweeps.weights("x", tmp_path / "files", store=tmp_path):
+        file = torch.load(written["file"], weights_only=True)
+        assert accuracy(file, "validation") == pytest.approx(file["accuracy"]["validation.accuracy"], abs=1e-6)
+        means.append(file["input"]["mean"])
+    assert means[0] != means[1]
     other = replace(load(images), digest="0" * 64)
     monkeypatch.setattr("trainers.data.load", lambda _: other)
     with pytest.raises(RequestError, match="is not the data that the sweep was started with"):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import tracking
 from sweeps.driver.driver import epoch_of
+from tracking.extended import as_one
 from tracking.ledger import Ledger
 from tracking.results import export, load, load_layers, load_wide, outcomes, sweeps
 from tracking.store import Store
@@ -94,6 +95,27 @@ def test_a_record_of_before_a_field_has_its_default_or_its_regimes(store: Store,
     assert (row["blocks"], row["dense"], row["units"], row["residual"]) == (3, 4, 8, False)
     assert row["optimizer"] == "adam" and np.isnan(row["slope"])
     assert load_layers("sweep", store)["depth"].tolist() == [*range(1, 15)]
+
+
+def test_a_sweep_extended_since_a_metric_is_recorded_has_none_for_its_first_seeds(
+    store: Store, ledger: Ledger, maker: Any
+) -> None:
+    sweep = maker.begin(ledger)
+    maker.configuration(ledger, sweep, 0)
+    more = replace(maker.added(0, (3, 4)), number=1, extends=0)
+    ledger.add(sweep, [more])
+    since = maker.epoch(0, 2, (3, 4))
+    since = replace(since, names=("dead_layers", *since.names), values=np.insert(since.values, 0, [1.0, 2.0], axis=1))
+    ledger.record(sweep, {1: since}, [replace(more, state="complete", values=(0.5,), order=1)])
+    frame = load("sweep", store)
+    assert frame[frame.epoch == 2]["dead_layers"].fillna(-1).tolist() == [-1, -1, -1, 1, 2]
+    family = ledger.configurations(sweep)
+    epochs = {c.number: [e for _, e in ledger.epochs(sweep, [c.number]) if e.epoch == 2] for c in family}
+    (last,) = as_one(family, epochs, (4, 0, 3))
+    values = dict(zip(last.names, last.values.T.tolist(), strict=True))
+    assert np.array_equal(values["dead_layers"], [2, np.nan, 1], equal_nan=True)
+    of_seeds = frame[frame.epoch == 2].set_index("seed")["train.loss"]
+    assert values["train.loss"] == of_seeds[[4, 0, 3]].tolist()
 
 
 def test_what_confirms_is_of_its_arm_and_of_a_phase_of_its_own(store: Store, ledger: Ledger, maker: Any) -> None:

@@ -19,15 +19,12 @@ from tracking.verdict.judge import CONFIRMED
 SEEDS = (8, 12, 25)
 
 
-WARNING = "one seed"  # in a sentence that warns of what its own gains look like
-
-
 @dataclass(frozen=True)
 class Failing:
     """Of sweeps with so many seeds: how many saw no failure, and how many confirmed that the arm is better.
 
-    `warned` are those confirmed whose sentence warns of the failures; `by_bootstrap` those confirmed that the bootstrap
-    interval of the mean would have let pass too.
+    `warned` are those confirmed with a warning that the gains are skewed; `by_bootstrap` those confirmed that the
+    bootstrap interval of the mean would have let pass too.
     """
 
     seeds: int
@@ -35,6 +32,11 @@ class Failing:
     confirmed: Rate
     warned: Rate
     by_bootstrap: Rate
+
+    @property
+    def silent(self) -> Rate:
+        """Those confirmed without a warning."""
+        return Rate(self.confirmed.hits - self.warned.hits, self.confirmed.of)
 
 
 def failures_confirmed(sweeps: int) -> list[Failing]:
@@ -48,7 +50,7 @@ def _failing(seeds: int, sweeps: int) -> Failing:
     unseen = (gains > -LOSS / 2).all(axis=1)
     verdicts = [judged(np.stack([np.full(seeds, 0.5), 0.5 + of]), [better(NORMAL)])[0] for of in gains]
     confirmed = np.array([verdict.answer == CONFIRMED for verdict in verdicts])
-    warned = np.array([WARNING in verdict.sentence for verdict in verdicts])
+    warned = np.array([bool(verdict.warning) for verdict in verdicts])
     above = bootstrap(gains, random)[0] > 0
     masks = (unseen, confirmed, confirmed & warned, confirmed & above)
     result = Failing(seeds, *(Rate(int(mask.sum()), sweeps) for mask in masks))

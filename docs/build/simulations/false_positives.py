@@ -9,7 +9,7 @@ import numpy as np
 
 from docs.build.simulations.noises import ALL, NORMAL, PLATEAUS, SEEDS, SIZE, SIZES, SOME, STUDENT, TIES, Noise, sizes
 from docs.build.simulations.rates import Once, Row, rates
-from docs.build.simulations.simulated import answer, answers, better, claim
+from docs.build.simulations.simulated import answers, better, claim
 from tracking.verdict.claims import AS_GOOD, BEST, BETTER, SIMILAR
 from tracking.verdict.judge import UNDECIDED
 from tracking.verdict.statistics import LEVEL, one_sided
@@ -30,13 +30,13 @@ class Family:
 
 def one_claim(random: np.random.Generator, noise: Noise, seeds: int) -> bool:
     """Two arms that are the same."""
-    return decided([answer(noise.draw(random, (2, seeds)), better(noise))])
+    return decided(answers(noise.draw(random, (2, seeds)), [better(noise)]))
 
 
 def scatter(random: np.random.Generator, noise: Noise, seeds: int) -> bool:
     """Two arms of the same median, one of which scatters more."""
     values = np.stack([sizes(1)(random, (seeds,)), sizes(3)(random, (seeds,))])
-    return decided([answer(values, better(noise))])
+    return decided(answers(values, [better(noise)]))
 
 
 def family(random: np.random.Generator, noise: Noise, seeds: int) -> bool:
@@ -102,10 +102,10 @@ def attainable(seeds: int) -> float:
 def false_positives(sweeps: int, slow: int) -> list[Row]:
     """For each family and noise, by the number of seeds: the rate of sweeps with a wrong answer.
 
-    Of `sweeps` each, or `slow` where many rivals at 25 seeds take a hundred times as long.
+    Of `sweeps` each, or `slow` of best_of_many, which takes ten times as long and more.
     """
     return [rates(of.name, noise, _times(of, sweeps, slow), of.wrong) for of in FAMILIES for noise in of.noises]
 
 
 def _times(of: Family, sweeps: int, slow: int) -> dict[int, int]:
-    return {seeds: slow if of.wrong is best_of_many and seeds > 8 else sweeps for seeds in SEEDS}
+    return dict.fromkeys(SEEDS, slow if of.wrong is best_of_many else sweeps)

@@ -15,7 +15,7 @@ from docs.build.simulations.false_positives import RIVALS, SCATTERS_LINEAR, atta
 from docs.build.simulations.noises import FAILS, SEEDS
 from docs.build.simulations.power import FEW, against_the_best, power
 from docs.build.simulations.rates import SEED, Row, percent
-from docs.build.simulations.records import DEALS, SameArm, same_arm, tables
+from docs.build.simulations.records import DEALS, SameArm, kept, same_arm
 from tracking.verdict.statistics import least_p, pairs_needed
 from tracking.verdict.tables import number
 
@@ -24,7 +24,7 @@ from tracking.verdict.tables import number
 class Size:
     """How much is simulated: `sweeps` of each rate, `samples` of each interval, `draws` for a true pseudo-median.
 
-    `slow` are the sweeps of many rivals and seeds, which take long.
+    `slow` are the sweeps of many rivals, which take long.
     """
 
     sweeps: int
@@ -33,7 +33,11 @@ class Size:
     draws: int
 
 
-FULL = Size(sweeps=2000, slow=300, samples=2000, draws=4_000_000)
+def full(sweeps: int) -> Size:
+    """As many of everything as a number of sweeps calls for."""
+    return Size(sweeps, max(1, sweeps // 8), sweeps, 4_000_000)
+
+
 SMALL = Size(sweeps=8, slow=2, samples=100, draws=100_000)
 
 
@@ -56,10 +60,10 @@ def simulate(size: Size, records: Path) -> Numbers:
         size,
         false_positives(size.sweeps, size.slow),
         power(size.sweeps),
-        against_the_best(size.sweeps),
+        against_the_best(size.slow),
         coverage(size.samples, size.draws),
         failures_confirmed(size.sweeps),
-        same_arm(tables(records)),
+        same_arm(kept(records)),
     )
 
 
@@ -77,7 +81,7 @@ def page(numbers: Numbers) -> str:
         "## How often what is there is found",
         words.POWER.format(sweeps=size.sweeps),
         _rates(SEEDS, numbers.found),
-        f"As good as the best of {RIVALS} rivals within 0.01, where the values have a deviation of 0.02:",
+        words.BEST.format(sweeps=size.slow, rivals=RIVALS),
         _rates(FEW, numbers.best),
         "## How often an interval covers",
         words.INTERVALS.format(samples=size.samples, draws=f"{size.draws:,}", resamples=RESAMPLES),
@@ -108,7 +112,7 @@ def _covered(rows: Sequence[Covered]) -> str:
         [
             (
                 row.gains,
-                number(round(row.pseudo_median, 4), ".3g"),
+                number(round(row.pseudo_median, 4) + 0.0, ".3g"),
                 *(str(rate) if (rate := row.covers[n]) else "no interval" for n in SEEDS),
                 number(row.mean, ".3g"),
                 *(str(row.bootstrap[n]) for n in SEEDS),
@@ -119,14 +123,14 @@ def _covered(rows: Sequence[Covered]) -> str:
 
 
 def _failing(rows: Sequence[Failing]) -> str:
-    heads = ("seeds#", "no failure in theory#", "no failure seen#", "confirmed#", "confirmed, with a warning#")
+    heads = ("seeds#", "no failure in theory#", "no failure seen#", "confirmed#", "with a warning#", "without one#")
     return table(
-        (*heads, "confirmed, and so by the bootstrap#"),
+        (*heads, "and by the bootstrap#"),
         [
             (
                 str(row.seeds),
                 percent((1 - FAILS) ** row.seeds),
-                *map(str, (row.unseen, row.confirmed, row.warned, row.by_bootstrap)),
+                *map(str, (row.unseen, row.confirmed, row.warned, row.silent, row.by_bootstrap)),
             )
             for row in rows
         ],
@@ -152,11 +156,14 @@ def _same_arm(rows: Sequence[SameArm]) -> str:
 
 def _in_short(numbers: Numbers) -> Iterator[str]:
     kept = [row for row in numbers.wrong if row.noise != SCATTERS_LINEAR.name]
-    cells = [(rate, row, n) for row in kept for n, rate in row.rates.items()]
-    rate, row, n = max(cells, key=lambda cell: cell[0].rate)
+    rates = [rate for row in kept for n, rate in row.rates.items() if n >= pairs_needed()]
+    highest, row, n = max(
+        ((rate, row, n) for row in kept for n, rate in row.rates.items()), key=lambda cell: cell[0].rate
+    )
+    wrong = percent(sum(rate.hits for rate in rates) / sum(rate.of for rate in rates))
     yield (
-        f"Of {len(cells)} kinds of sweeps without anything to be found, none has more wrong answers than this: {rate} "
-        f"({row.what}, {row.noise}, {n} seeds)."
+        f"Sweeps of 8 and 25 seeds without anything to be found have a wrong answer in {wrong} of cases, over "
+        f"{len(rates)} kinds of them; the most of any one kind are {highest} ({row.what}, {row.noise}, {n} seeds)."
     )
     few, enough = (numbers.found[0].rates[n] for n in (8, 25))
     yield f"A difference of one deviation is confirmed by 8 seeds in {few} of sweeps, by 25 in {enough} (normal noise)."
@@ -168,8 +175,13 @@ def _in_short(numbers: Numbers) -> Iterator[str]:
         f"{_listed([str(row.covers[25]) for row in scales['log scale']])} on the log scale. The bootstrap of the mean "
         f"covered {_listed([str(row.bootstrap[25]) for row in scales['linear scale']])}."
     )
-    confirmed = _listed([f"{row.confirmed} with {row.seeds} seeds" for row in numbers.failing])
-    yield f"An arm that fails on one seed in ten is confirmed as better in {confirmed}."
+    confirmed = _listed([str(row.confirmed) for row in numbers.failing])
+    silent = _listed([str(row.silent) for row in numbers.failing])
+    yield (
+        "An arm that fails on one seed in ten is confirmed as better, at "
+        f"{_listed([str(row.seeds) for row in numbers.failing])} seeds, in {confirmed} of sweeps; without a warning in "
+        f"{silent}."
+    )
 
 
 def _listed(of: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from docs.build.simulations.false_positives import RIVALS
 from docs.build.simulations.noises import ALL, NORMAL, PLATEAUS, SEEDS, Noise, Values
 from docs.build.simulations.rates import Once, Row, rates
-from docs.build.simulations.simulated import answer, answers, better, claim
+from docs.build.simulations.simulated import answers, better, claim
 from tracking.verdict.claims import AS_GOOD, BEST
 from tracking.verdict.judge import CONFIRMED, NOT_CONFIRMED
 from tracking.verdict.statistics import LEVEL, one_sided
@@ -20,14 +20,14 @@ def one_deviation(random: np.random.Generator, noise: Noise, seeds: int) -> bool
     """One arm is better by a deviation of a seed's value; both are drawn apart."""
     values = noise.draw(random, (2, seeds))
     values[1] = noise.shifted(values[1], 1.0)
-    return answer(values, better(noise)) == CONFIRMED
+    return answers(values, [better(noise)]) == [CONFIRMED]
 
 
 def all_take_off(random: np.random.Generator, noise: Noise, seeds: int) -> bool:
     """All seeds of one arm leave the plateau, and 70% of the other's."""
     values = noise.draw(random, (2, seeds))
     values[1] = 0.4 + random.normal(0, 0.02, seeds)
-    return answer(values, better(noise)) == CONFIRMED
+    return answers(values, [better(noise)]) == [CONFIRMED]
 
 
 def far_behind(random: np.random.Generator, noise: Noise, seeds: int) -> bool:

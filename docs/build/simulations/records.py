@@ -1,24 +1,24 @@
 """The verdict's test where nothing is to be found in real records: one arm against itself.
 
 The seeds of an arm are dealt out to two halves at random, and the halves are paired at random. What is compared is
-what the claims of the sweep's study compare: their metrics over their epochs, on their scales.
+what the sweep's claims compare: their metrics over their epochs, on their scales.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from docs.build.paper.records import load
 from docs.build.simulations.false_positives import attainable
 from docs.build.simulations.rates import generator, told
-from sweeps.spec.reading import read, studies
 from tracking.verdict.claims import BETTER, SECONDS, Claim
-from tracking.verdict.comparisons import Paired, values
+from tracking.verdict.comparisons import Paired, Values, values
 from tracking.verdict.statistics import LEVEL
 
 DEALS = 20  # ways in which the seeds of an arm are dealt out
@@ -42,14 +42,23 @@ class SameArm:
     attains: float
 
 
-def tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """The records of every sweep in a folder, by name; none where there is no folder."""
-    return {file.stem: pd.read_parquet(file) for file in sorted(folder.glob("*.parquet"))}
+@dataclass(frozen=True)
+class Kept:
+    """The tidy table of a sweep, and its claims."""
+
+    frame: pd.DataFrame
+    claims: Sequence[Claim]
 
 
-def same_arm(records: Mapping[str, pd.DataFrame], deals: int = DEALS) -> list[SameArm]:
+def kept(folder: Path) -> dict[str, Kept]:
+    """Every sweep in a folder of records, by name; none where there is no folder."""
+    records = [load(file.stem, folder) for file in sorted(folder.glob("*.parquet"))]
+    return {record.name: Kept(record.frame, record.spec.judged_claims()) for record in records}
+
+
+def same_arm(sweeps: Mapping[str, Kept], deals: int = DEALS) -> list[SameArm]:
     """For each sweep that has an arm of enough seeds, and for all of them together where there are several."""
-    found = {name: of for name, frame in records.items() if (of := list(_arms(name, frame, deals)))}
+    found = {name: of for name, sweep in sweeps.items() if (of := list(_arms(name, sweep, deals)))}
     together = {"all": [arm for arms in found.values() for arm in arms]} if len(found) > 1 else {}
     return [_summary(name, arms) for name, arms in (found | together).items()]
 
@@ -71,9 +80,9 @@ def _summary(name: str, arms: list[_Arm]) -> SameArm:
     return SameArm(name, len(arms), tests, pairs, float(share), error, attainable(pairs))
 
 
-def _arms(name: str, frame: pd.DataFrame, deals: int) -> Iterator[_Arm]:
-    claims = _compared(name, frame)
-    for configuration, rows in frame.groupby("configuration"):
+def _arms(name: str, sweep: Kept, deals: int) -> Iterator[_Arm]:
+    claims = _compared(sweep)
+    for configuration, rows in sweep.frame.groupby("configuration"):
         start, random = time.monotonic(), generator("same arm", name, configuration)
         seeds = rows["seed"].nunique()
         if seeds // 2 < FEWEST:
@@ -86,14 +95,14 @@ def _arms(name: str, frame: pd.DataFrame, deals: int) -> Iterator[_Arm]:
 
 def _of(claim: Claim, rows: pd.DataFrame, deals: int, random: np.random.Generator) -> np.ndarray | None:
     """The p of each deal; None where a value is missing or no two seeds differ."""
-    of_seeds = values(rows, claim).dropna()
+    of_seeds = values(rows, claim).of.dropna()
     half = len(of_seeds) // 2
     if half < FEWEST or of_seeds.nunique() < 2:
         return None
     ps = []
     for _ in range(deals):
         dealt = random.permutation(of_seeds.to_numpy())
-        halves = [(n, f"half {n}", pd.Series(dealt[n * half : (n + 1) * half])) for n in range(2)]
+        halves = [(n, f"half {n}", Values(pd.Series(dealt[n * half : (n + 1) * half]))) for n in range(2)]
         pair = Paired(claim, *halves)
         if not pair.decidable:
             return None
@@ -101,17 +110,14 @@ def _of(claim: Claim, rows: pd.DataFrame, deals: int, random: np.random.Generato
     return np.array(ps)
 
 
-def _compared(name: str, frame: pd.DataFrame) -> list[Claim]:
-    """What the claims of the sweep's study compare: that whose name its name begins with, or else all studies'."""
-    of = [study for study in studies() if name.startswith(study)]
-    claims = [c for study in (of and [max(of, key=len)]) or studies() for c in read(study).judged_claims()]
-    kept = [c for c in claims if c.metric in frame and c.metric != SECONDS and _has_epochs(c, frame)]
-    plain = [
-        replace(c, kind=BETTER, arm="arm", against="itself", margin=0.0, relative=False, times=False, name="", says="")
-        for c in kept
-    ]
-    return list(dict.fromkeys(replace(c, after="") for c in plain))
-
-
-def _has_epochs(claim: Claim, frame: pd.DataFrame) -> bool:
-    return (claim.since or 0) <= int(frame["epoch"].max())
+def _compared(sweep: Kept) -> list[Claim]:
+    """What the claims compare, each once, as claims of better without a margin."""
+    plain = (
+        replace(
+            c, kind=BETTER, arm="one half", against="the other", margin=0.0, relative=False, times=False, scale=scale
+        )
+        for c in sweep.claims
+        if c.metric != SECONDS
+        for scale in ["log" if c.log else "linear"]
+    )
+    return list(dict.fromkeys(replace(c, name="", says="", after="") for c in plain))

@@ -9,9 +9,12 @@ import pandas as pd
 
 from docs.build.simulations.noises import Noise, Values
 from tracking.results import Outcome
-from tracking.verdict.claims import BETTER, Claim
+from tracking.verdict.claims import BEST, BETTER, Claim, named, parents
 from tracking.verdict.comparisons import Paired
+from tracking.verdict.comparisons import Values as OfSeeds
 from tracking.verdict.judge import CONFIRMED, NOT_CONFIRMED, UNDECIDED, Stage, judge_claims
+from tracking.verdict.judge import _Family as Family
+from tracking.verdict.judge import _Tested as Tested
 from tracking.verdict.statistics import LEVEL
 from tracking.verdict.types import ClaimVerdict
 
@@ -51,16 +54,32 @@ def judged(values: Values, claims: Sequence[Claim]) -> tuple[ClaimVerdict, ...]:
     return judge_claims(claims, Stage(frame, outcomes))
 
 
-def answer(values: Values, claim: Claim) -> str:
-    """What becomes of a single claim about a1 and a0, (2, seeds): the same p, without the words and intervals."""
-    against, arm = (pd.Series(of) for of in values)
-    pair = Paired(claim, (1, "a1", arm), (0, "a0", against))
-    holds, fails = pair.p
+def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
+    """What becomes of the claims: confirmed, not confirmed or undecided.
+
+    The short way: the same p and the same corrections, without tables, words and intervals, in a tenth of the time.
+    """
+    claims = [named(claim) for claim in claims]
+    tests = [Tested(claim, "", pairs=_pairs(values, claim)) for claim in claims]
+    family = Family([(test.deciding(0)[0], test.deciding(1)[0]) for test in tests], parents(claims))
+    return [_answer(test, family, i) for i, test in enumerate(tests)]
+
+
+def _pairs(values: Values, claim: Claim) -> list[Paired]:
+    """The claim's two arms, or with one of them the best: each of the others."""
+    sides = [None if side == BEST else int(side.removeprefix("a")) for side in (claim.arm, claim.against)]
+    rivals = [n for n in range(len(values)) if n not in sides] if None in sides else [0]
+    both = [[rival if side is None else side for side in sides] for rival in rivals]
+    series = [pd.Series(np.log(of) if claim.log else of) for of in values]
+    return [Paired(claim, *((n, f"a{n}", OfSeeds(series[n])) for n in pair)) for pair in both]
+
+
+def _answer(test: Tested, family: Family, i: int) -> str:
+    parent = family.above[i]
+    if parent is not None and not family.confirmed(parent):
+        return UNDECIDED
+    holds, fails = family.corrected[i]
     if 2 * holds <= LEVEL:
         return CONFIRMED
-    return NOT_CONFIRMED if 2 * fails <= LEVEL or pair.same else UNDECIDED
-
-
-def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
-    """What becomes of the claims: confirmed, not confirmed or undecided."""
-    return [verdict.answer for verdict in judged(values, claims)]
+    equal = test.claim.kind == BETTER and not test.claim.margin and any(pair.same for pair in test.pairs)
+    return NOT_CONFIRMED if 2 * fails <= LEVEL or (equal and test.claim.arm != BEST) else UNDECIDED

@@ -35,30 +35,34 @@ many (max-T: the signs of all of a seed's gains are flipped together).
 **What few seeds can't do.** {floor} is the smallest p that 5 seeds can give, so they decide nothing; one claim
 needs {pairs} seeds, more claims need more, and `gradsweep plan` says how many. What goes wrong on one seed in ten
 is not seen at all by many sweeps of 8 seeds. And the test takes gains for symmetric around their center: where they
-are skewed, it and its interval are about something between the median and the mean, and the interval covers less
-than 95%.
+are skewed, they are about something between the median and the mean, and the interval can cover less than 95%.
 """
 
 ERRORS = """\
-Sweeps in which nothing is to be found, {sweeps} of each kind ({slow} of those about the best at 25 seeds): the
-share of those in which any claim is answered by something else than undecided, and in brackets its exact 95%
-interval. At most 5% is what a sweep promises. The first line is what the test attains in theory for one claim
-without ties: few seeds give few different p.
+Sweeps in which nothing is to be found, {sweeps} of each kind ({slow} where it is about the best of many): the share of
+those in which any claim is answered by something else than undecided, and in brackets its exact 95% interval. At most
+5% is what a sweep promises. The first line is what the test attains in theory for one claim without ties: few seeds
+give few different p.
 """
 
 WRONG = """\
-On the logarithmic scale, arms with the same median are the same even where one scatters more. On the linear scale
-its larger half is further away than its smaller half: that is found, and read as "higher".
+At 5 seeds, the answers where there are ties are "not confirmed" of two arms that are equal on every seed: that is
+said without a test. On the log scale, two arms with the same median are the same even where one scatters more. On the
+linear scale the upper half of what scatters more is further away than its lower half: that is found, and read as
+"higher".
 """
 
 COVERED = """\
-Five seeds have no 95% interval. On the log scale sizes are symmetric, and the interval covers what it should; on
-the linear scale neither interval does.
+Five seeds have no 95% interval, because they refute nothing. With more, the interval covers the pseudo-median about as
+often as it should, least where gains are skewed and seeds few. What it covers is another thing than the mean: on the
+linear scale a few seeds make the mean of sizes, and hardly any 25 of them show it. On the log scale the two agree.
 """
 
 FAILED = """\
-The verdict is about the typical seed, which this arm does improve: the answer is not wrong about that, and says
-nothing about the mean. More seeds show the failures, and do not change the typical seed.
+The verdict is about the typical seed, which does gain, so more seeds do not make this answer rarer. They make the
+failures seen, and then the answer comes with a warning that the gains are skewed. Nothing warns of a failure that no
+seed has shown. The bootstrap of the mean, which the verdict asked for as well, let pass what is now confirmed without
+a warning.
 """
 
 POWER = """\
@@ -78,12 +82,17 @@ better on a typical seed, and worse on average.
 """
 
 RECORDS = """\
-One arm against itself: its seeds are dealt out to two halves and paired at random, {deals} times. What the claims
-of the sweep's study compare is tested, each metric over its epochs; what is equal on all seeds is left out.
+One arm against itself: its seeds are dealt out to two halves and paired at random, {deals} times. What the
+sweep's claims compare is tested, each metric over its epochs; what is equal on all seeds is left out.
 """
 
 MADE = """\
 By `make statistics`, with random numbers from the seed {seed} and the name of each line, NumPy {numpy} and SciPy
 {scipy}. The answers are those of `tracking/verdict`: nothing of its statistics is written a second time. The noises
 are in `docs/build/simulations/noises.py`.
+"""
+
+BEST = """\
+As good as the best of {rivals} rivals within 0.01, where the values of an arm have a deviation of 0.02; {sweeps} sweeps
+of each kind:
 """
