@@ -162,11 +162,11 @@ def test_readings_in_short(answers: list[str], expected: str) -> None:
 
 
 def test_the_pages_have_the_papers_words_figures_and_verdicts(docs: Path, tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
-    notes.mkdir()
+    notes = docs / "notes" / "paper"
+    notes.mkdir(parents=True)
     (notes / "figure-1.md").write_text("Seen by a person on {seeds figure-1} seeds.\n")
     (notes / "figure-2.md").write_text("Seen on {seeds figure-1-128} seeds.\n")
-    written = write_pages(docs, notes, theory=False)
+    written = write_pages(docs, theory=False)
     assert written == [docs / "paper.md", docs / "paper" / "figures.md"]
     text = (docs / "paper" / "figures.md").read_text()
     assert "Seen by a person on 3 seeds." in text and "## figure-2\n\nNot run yet." in text
@@ -180,18 +180,18 @@ def test_the_pages_have_the_papers_words_figures_and_verdicts(docs: Path, tmp_pa
     assert str(tmp_path) not in text + front, "a page names a folder of the machine"
 
 
-def test_a_changed_record_changes_the_pages(docs: Path, tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
-    notes.mkdir()
+def test_a_changed_record_changes_the_pages(docs: Path) -> None:
+    notes = docs / "notes" / "paper"
+    notes.mkdir(parents=True)
     (notes / "figure-1.md").write_text("It is {mean figure-1 plain train.loss 1:.6g}.\n")
-    before = pages(docs, notes)
-    assert pages(docs, notes) == before
+    before = pages(docs)
+    assert pages(docs) == before
     for column in ("validation.accuracy", "train.loss"):
         file = docs / "records" / "figure-1.parquet"
         table = pq.read_table(file).to_pandas()
         table.loc[1, column] = table.loc[1, column] * 1.5
         table.to_parquet(file, index=False)
-        after = pages(docs, notes)
+        after = pages(docs)
         assert after != before
         before = after
 
@@ -270,7 +270,7 @@ def test_links_within_the_pages_lead_somewhere() -> None:
 
 def _made(*words: str) -> str:
     command = [sys.executable, "-m", "docs.build.paper", *words]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def test_the_stages_are_listed_with_what_is_done(docs: Path) -> None:
@@ -280,11 +280,11 @@ def test_the_stages_are_listed_with_what_is_done(docs: Path) -> None:
 
 @pytest.mark.slow
 def test_make_paper_runs_a_stage_and_records_it(images: str, tmp_path: Path) -> None:
-    words = ["figures", "--data", images, "--epochs=1", "--seeds=2", "--first-seed=3"]
+    words = ["strength", "--data", images, "--epochs=1", "--seeds=2", "--first-seed=3"]
     words += ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "docs")]
     for _ in range(2):  # the second time it is all there, without the stores
         _made(*words)
         shutil.rmtree(tmp_path / "store", ignore_errors=True)
-    assert (tmp_path / "docs" / "paper" / "figures.md").read_text().count("| 2 (3 to 4) |") == 3
-    assert "[figures](paper/figures.md)" in (tmp_path / "docs" / "paper.md").read_text()
+    assert (tmp_path / "docs" / "paper" / "strength.md").read_text().count("| 2 (3 to 4) |") == 1
+    assert "[strength](paper/strength.md)" in (tmp_path / "docs" / "paper.md").read_text()
     assert not (tmp_path / "store").exists()

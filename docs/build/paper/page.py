@@ -31,7 +31,6 @@ from tracking.verdict.sections import sections
 from tracking.verdict.tables import markdown
 from tracking.verdict.types import ClaimVerdict
 
-NOTES = Path(__file__).parents[2] / "notes" / "paper"
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run yet"
 WORDS = {"confirmed": HOLDS, "not confirmed": FAILS, "undecided": UNDECIDED}
 FIGURES = ("accuracy_and_gradients", "surface", "saturation")  # modules of tracking.figures
@@ -58,15 +57,15 @@ class Answered:
     claim: ClaimVerdict | None = None
 
 
-def write_pages(out: Path, notes: Path = NOTES, theory: bool = True) -> list[Path]:
-    """Write paper.md, paper/STAGE.md and the figures from what is in `out`/records; the pages' paths.
+def write_pages(out: Path, theory: bool = True) -> list[Path]:
+    """Write paper.md, paper/STAGE.md and the figures from `out`/records and `out`/notes; the pages' paths.
 
     Raises RequestError where a note quotes what a record has not.
     """
     folder = out / "paper"
     folder.mkdir(parents=True, exist_ok=True)
     drawn: dict[Path, Figure] = {}
-    texts = pages(out, notes, drawn)
+    texts = pages(out, drawn)
     if theory:
         (out / "figures").mkdir(exist_ok=True)
         draw_theory(out / "figures" / "theory.svg")
@@ -78,9 +77,9 @@ def write_pages(out: Path, notes: Path = NOTES, theory: bool = True) -> list[Pat
     return list(texts)
 
 
-def pages(out: Path, notes: Path = NOTES, drawn: dict[Path, Figure] | None = None) -> dict[Path, str]:
+def pages(out: Path, drawn: dict[Path, Figure] | None = None) -> dict[Path, str]:
     """The text of each page but that of the theorems, by its file; the figures are put into `drawn`."""
-    records = Records(out / "records")
+    records, notes = Records(out / "records"), out / "notes" / "paper"
     ran = [stage for stage, sweeps in STAGES.items() if any(planned.name in records for planned in sweeps)]
     texts = {out / "paper.md": overview(records, notes)}
     figures = {} if drawn is None else drawn
