@@ -41,7 +41,7 @@ class Stage:
 
 
 @dataclass
-class _Tested:
+class Tested:
     """A claim, and the pairs of configurations that decide it; without any, the reason, and what that means.
 
     As good as the best is as good as each, better than the best is better than each; and the other way round. `unlike`
@@ -103,7 +103,7 @@ def judge_claims(
     claims = [named(claim) for claim in claims]
     tests = [_tested(claim, stage, left) for claim in claims]
     # A claim that can't be tested yet counts: the correction must not grow with what is known.
-    family = _Family([tuple(test.deciding(side)[0] for side in (0, 1)) for test in tests], parents(claims))
+    family = Family([tuple(test.deciding(side)[0] for side in (0, 1)) for test in tests], parents(claims))
     verdicts = []
     for i, test in enumerate(tests):
         verdict = _verdict(test, family, i)
@@ -111,7 +111,7 @@ def judge_claims(
     return tuple(verdicts)
 
 
-class _Family:
+class Family:
     """The claims of a sweep together: `ps` are each one's p (of "does not hold", "holds"), one-sided and uncorrected.
 
     That a claim holds is tested in the claims' order, once the one it comes after is confirmed. That it does not is
@@ -136,15 +136,15 @@ class _Family:
         return min(1.0, 2 * min(self._corrected(ps)[i]))
 
 
-def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
+def _tested(claim: Claim, stage: Stage, left: int) -> Tested:
     sides = [side for side in (claim.arm, claim.against) if side != BEST]
     numbers = {side: stage.arms[side] for side in sides if stage.arms.get(side) in stage.rows}
     epochs = _epochs(claim, [stage.rows[n] for n in numbers.values()])
     if missing := [side for side in sides if side not in numbers]:
-        return _Tested(claim, epochs, f"{code(missing[0])} has no records yet")
+        return Tested(claim, epochs, f"{code(missing[0])} has no records yet")
     if left and len(sides) == 1:
         remaining = f"{count(left, 'configuration')} remain{'s' * (left == 1)} unfinished"
-        return _Tested(claim, epochs, f"the best is unknown while {remaining}")
+        return Tested(claim, epochs, f"the best is unknown while {remaining}")
     states = {side: stage.outcomes[n].state for side, n in numbers.items()}
     complete = [n for n, o in stage.outcomes.items() if o.state == "complete" and n in stage.rows]
     if broken := [side for side in sides if states[side] != "complete"]:
@@ -157,7 +157,7 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
             or claim.metric.endswith(".accuracy") == (claim.goal == "maximize")
         )
         refuted = states.get(claim.arm) == "diverged" and trains and worst
-        return _Tested(claim, epochs, reason, NOT_CONFIRMED if refuted else UNDECIDED)
+        return Tested(claim, epochs, reason, NOT_CONFIRMED if refuted else UNDECIDED)
     rivals = [n for n in complete if n not in numbers.values()] if len(sides) == 1 else [0]
     both = [[numbers.get(side, rival) for side in (claim.arm, claim.against)] for rival in rivals]
     compared = {n for pair in both for n in pair}
@@ -167,7 +167,7 @@ def _tested(claim: Claim, stage: Stage, left: int) -> _Tested:
         pairs = [pair for pair in pairs if pair.decidable]
     alone = f"no other configuration is complete that {code(sides[0])} could be compared with"
     flaw = next(filter(None, (pair.flaw(epochs) for pair in pairs)), "") if pairs else alone
-    return _Tested(claim, epochs, flaw, pairs=() if flaw else pairs, unlike=_unlike(stage, pairs))
+    return Tested(claim, epochs, flaw, pairs=() if flaw else pairs, unlike=_unlike(stage, pairs))
 
 
 def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
@@ -192,7 +192,7 @@ def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
     return ""
 
 
-def _verdict(test: _Tested, family: _Family, i: int) -> ClaimVerdict:
+def _verdict(test: Tested, family: Family, i: int) -> ClaimVerdict:
     claim, answer, text = test.claim, test.answer, f": {test.reason}."
     direction = claim.objective.direction
     result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, direction, test.epochs, best=test.best)

@@ -21,9 +21,9 @@ test); between minus and plus the margin if they are "similar" (two such tests).
 **One test, one estimate, one interval.** The gain that is shown is the Hodges-Lehmann estimate, the median of the
 means of all pairs of gains, and its 95% interval has the thresholds that the test does not refute. So the interval
 excludes the threshold exactly where the test refutes it, before the correction for several claims. All three take
-gains for symmetric around their middle. Where an answer rests on gains that are skewed against it, it says so. But no
-test counts what it has not seen: what goes wrong on one seed in ten is not seen at all on 8 seeds in 43% of sweeps, on
-25 in 7%.
+gains for symmetric around their middle, and are about the typical seed: what goes wrong on one seed in ten does not
+change an answer, however many seeds there are. Where an answer rests on gains that are skewed against it, it says so.
+But no test counts what it has not seen: such a failure is not seen at all on 8 seeds in 43% of sweeps, on 25 in 7%.
 
 **Sizes are compared as ratios.** Sizes, ratios and seconds span decades: one seed can be nearly all of their mean. So
 their gains are differences of logs, averaged over epochs as logs, and what is shown is a ratio ("2.3 times as high").

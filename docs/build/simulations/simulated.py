@@ -13,8 +13,8 @@ from tracking.verdict.claims import BEST, BETTER, Claim, named, parents
 from tracking.verdict.comparisons import Paired
 from tracking.verdict.comparisons import Values as OfSeeds
 from tracking.verdict.judge import CONFIRMED, NOT_CONFIRMED, UNDECIDED, Stage, judge_claims
-from tracking.verdict.judge import _Family as Family
-from tracking.verdict.judge import _Tested as Tested
+from tracking.verdict.judge import Family as Family
+from tracking.verdict.judge import Tested as Tested
 from tracking.verdict.statistics import LEVEL
 from tracking.verdict.types import ClaimVerdict
 
