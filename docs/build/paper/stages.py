@@ -44,22 +44,35 @@ def _figures(suffix: str, numbers: Sequence[int], *settings: str) -> tuple[Plann
     return tuple(Planned(f"figure-{n}{suffix}", f"figure-{n}", settings, FRESH) for n in numbers)
 
 
+def _plane(regime: str, study: str) -> Planned:
+    """A search of the plane of alpha and r, and what it finds beside the paper's choice, on fresh seeds."""
+    smaller = ("search.configurations=20", "seeds=2", "confirm.top=2", "confirm.seeds=12")
+    return Planned(f"plane-{regime}", study, smaller)
+
+
+# The paper does not say its batch size: figures at 32, TensorFlow's default, and at 128 with as many epochs, and with as
+# many steps.
 STAGES: dict[str, tuple[Planned, ...]] = {
-    "figures": _figures("", (1, 2, 3)),  # at batch size 32, TensorFlow's default: the paper does not say
-    "figures-128": _figures("-128", (1, 2, 3), "base.batch_size=128"),
-    "equal-steps": _figures("-steps", (1, 3), "base.batch_size=128", "base.epochs=160"),  # as many as 40 epochs at 32
-    "figure-4": _figures("", (4,)),
+    "figure-1": _figures("", (1,)),
+    "figure-2": _figures("", (2,)),
+    "figure-3": _figures("", (3,)),
+    "figures-128": _figures("-128", (1, 2, 3), "base.batch_size=128", "seeds=12"),
+    "equal-steps": _figures("-steps", (1, 3), "base.batch_size=128", "base.epochs=160", "seeds=10"),
+    "figure-4": _figures("", (4,), "base.epochs=80"),
     "epsilon": (Planned("epsilon"),),
     "inputs": tuple(Planned(f"inputs-figure-{n}") for n in (1, 2, 3)),
     "strength": (Planned("penalty-strength"),),
     "plane": (
-        Planned("plane-large-parameters", "alpha-r-large-parameters"),
-        Planned("plane-many-layers", "alpha-r-many-layers"),
-        Planned("plane-combined", "alpha-r"),
+        _plane("large-parameters", "alpha-r-large-parameters"),
+        _plane("many-layers", "alpha-r-many-layers"),
+        _plane("combined", "alpha-r"),
     ),
-    "optimizers": (Planned("optimizers"),),
-    "rivals": (Planned("remedies"),),
-    "types": (Planned("sigmoid-types"), Planned("penalties")),
+    "optimizers": (Planned("optimizers", settings=("seeds=12", "base.epochs=25")),),
+    "rivals": (Planned("remedies", settings=("seeds=10", "base.epochs=25")),),
+    "types": (
+        Planned("sigmoid-types", settings=("seeds=12", "base.epochs=30")),
+        Planned("penalties", settings=("seeds=12", "base.epochs=25")),
+    ),
     "table-4": (Planned("table-4"),),
     "others": (Planned("second-data", own_data=True), Planned("widths")),
     "why": (Planned("why-many-layers"), Planned("why-saturation")),
