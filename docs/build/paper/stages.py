@@ -50,8 +50,8 @@ def _plane(regime: str, study: str) -> Planned:
     return Planned(f"plane-{regime}", study, smaller)
 
 
-# The paper does not say its batch size: figures at 32, TensorFlow's default, and at 128 with as many epochs, and with as
-# many steps.
+# The paper does not say its batch size. The figures are at 32, TensorFlow's default, and at 128 with as many epochs or
+# as many steps.
 STAGES: dict[str, tuple[Planned, ...]] = {
     "figure-1": _figures("", (1,)),
     "figure-2": _figures("", (2,)),
