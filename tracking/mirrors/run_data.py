@@ -15,6 +15,7 @@ from tracking.mirrors.client import Metric
 from tracking.tidy import LAYER
 from tracking.types import Configuration, Epoch, Sweep
 from trainers.measurements import MEASUREMENTS
+from trainers.metrics import on_log_scale
 from trainers.plugins import among
 
 STATUS = {"running": "RUNNING", "complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
@@ -123,12 +124,14 @@ def metrics_of(epochs: Sequence[Epoch]) -> list[Metric]:
 def points(epoch: Epoch) -> list[tuple[str, float]]:
     """(key, value) of one epoch: at most MOST means over the seeds and quartiles, named to be sorted as one reads them.
 
-    Nothing for what is not measured at this epoch. Everything else is in the Parquet files.
+    Of sizes and ratios the medians: one seed can be nearly all of their mean. Nothing for what is not measured at this
+    epoch. Everything else is in the Parquet files.
     """
     columns = _columns(epoch.names)
     with np.errstate(invalid="ignore", over="ignore"):
         means = epoch.values[:, list(columns.values())].mean(axis=0)
         values = dict(zip(columns, means.tolist(), strict=True))
+        values |= {key: quantile(epoch.values[:, columns[key]], 0.5) for key in _sizes(epoch.names)}
         for percent in (25, 75) if QUARTILES in columns else ():
             values[f"{QUARTILES}.q{percent}"] = quantile(epoch.values[:, columns[QUARTILES]], percent / 100)
     return sorted(values.items())
@@ -156,6 +159,12 @@ def _columns(names: tuple[str, ...]) -> dict[str, int]:
         layer = layers[i].removeprefix(LAYER).removesuffix(f".{BY_LAYER}")
         means[f"gradient by layer/{i + 1:0{max(2, len(str(len(layers))))}d} {layer}"] = at[layers[i]]
     return means
+
+
+@cache
+def _sizes(names: tuple[str, ...]) -> list[str]:
+    """The keys of sizes and ratios."""
+    return [key for key, column in _columns(names).items() if on_log_scale(names[column])]
 
 
 def params_of(c: Configuration) -> dict[str, str]:

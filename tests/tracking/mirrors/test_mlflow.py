@@ -218,6 +218,15 @@ def test_quartiles_are_numpys_and_infinities_keep_their_place() -> None:
     assert of["one infinity"] == [math.inf, 2.0, 4.0]
 
 
+def test_sizes_are_medians_and_accuracies_means() -> None:
+    names = ("validation.accuracy", "gradient.data.rms", "gradient.data.vanished")
+    values = np.array([[0.1, 1e-3, 0.0], [0.2, 2e-3, 0.0], [0.6, 1e9, 0.3]])
+    of = dict(points(Epoch(0, "reference", names, values, 0.0)))
+    assert (of["accuracy/validation"], of["gradient/data.rms"], of["gradient/data.vanished"]) == pytest.approx(
+        (0.3, 2e-3, 0.1)
+    )
+
+
 def test_a_stopped_sweep_is_killed_and_goes_on(store: Store, ledger: Ledger, made: Made, maker: Any) -> None:
     sweep = made("complete", "running")
     assert mirrored(store) == UP_TO_DATE
