@@ -162,21 +162,25 @@ def test_readings_in_short(answers: list[str], expected: str) -> None:
 
 
 def test_the_pages_have_the_papers_words_figures_and_verdicts(docs: Path, tmp_path: Path) -> None:
+    for file in [*(docs / "records").iterdir()]:  # a stage of two sweeps, of which one has been run
+        file.rename(file.with_stem("figure-1-steps"))
+    about = docs / "records" / "figure-1-steps.json"
+    about.write_text(about.read_text().replace('"name": "figure-1"', '"name": "figure-1-steps"'))
     notes = docs / "notes" / "paper"
     notes.mkdir(parents=True)
-    (notes / "figure-1.md").write_text("Seen by a person on {seeds figure-1} seeds.\n")
-    (notes / "figure-2.md").write_text("Seen on {seeds figure-1-128} seeds.\n")
+    (notes / "figure-1-steps.md").write_text("Seen by a person on {seeds figure-1-steps} seeds.\n")
+    (notes / "figure-3-steps.md").write_text("Seen on {seeds figure-3-steps} seeds.\n")
     written = write_pages(docs, theory=False)
-    assert written == [docs / "paper.md", docs / "paper" / "figures.md"]
-    text = (docs / "paper" / "figures.md").read_text()
-    assert "Seen by a person on 3 seeds." in text and "## figure-2\n\nNot run yet." in text
-    assert (docs / "paper" / "figure-1.svg").read_text().startswith("<?xml") and "](figure-1.svg)" in text
-    for claim in records.load("figure-1", docs / "records").verdict.claims:
-        assert f"### figure-1: {claim.name}\n\n> {claim.says}\n\n{claim.sentence}\n" in text
+    assert written == [docs / "paper.md", docs / "paper" / "equal-steps.md"]
+    text = (docs / "paper" / "equal-steps.md").read_text()
+    assert "Seen by a person on 3 seeds." in text and "## figure-3-steps\n\nNot run yet." in text
+    assert (docs / "paper" / "figure-1-steps.svg").read_text().startswith("<?xml") and "](figure-1-steps.svg)" in text
+    for claim in records.load("figure-1-steps", docs / "records").verdict.claims:
+        assert f"### figure-1-steps: {claim.name}\n\n> {claim.says}\n\n{claim.sentence}\n" in text
     assert "| 3 (50 to 52) |" in text and "a folder of images, sha256 " in text
     front = (docs / "paper.md").read_text()
-    assert "](paper/figures.md#figure-1-similar-at-first)" in front
-    assert "[figures](paper/figures.md) (in part)" in front and "Not run yet: figures-128" in front
+    assert "](paper/equal-steps.md#figure-1-steps-similar-at-first)" in front
+    assert "[equal-steps](paper/equal-steps.md) (in part)" in front and "Not run yet: figure-1, figure-2" in front
     assert str(tmp_path) not in text + front, "a page names a folder of the machine"
 
 
@@ -264,8 +268,7 @@ def test_a_note_has_no_number_of_its_own(file: Path) -> None:
 def test_links_within_the_pages_lead_somewhere() -> None:
     for page in [DOCS / "paper.md", *(DOCS / "paper").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            if link not in ("readings.md", "statistics.md"):  # pages of their own
-                assert (page.parent / link).is_file(), f"{page.name}: {link}"
+            assert (page.parent / link).is_file(), f"{page.name}: {link}"
 
 
 def _made(*words: str) -> str:
@@ -274,7 +277,7 @@ def _made(*words: str) -> str:
 
 
 def test_the_stages_are_listed_with_what_is_done(docs: Path) -> None:
-    lines = _made("--list", "--data", "digits", "--out", str(docs), "figures", "epsilon").splitlines()
+    lines = _made("--list", "--data", "digits", "--out", str(docs), "figure-1", "inputs").splitlines()
     assert [re.split(r"\s{2,}", line.strip())[-1] for line in lines[1:]] == ["done", *["not run yet"] * 3]
 
 

@@ -34,11 +34,8 @@ STRENGTHS = {"r-1e-4": "r = 1e-4", "r-1e-3": "r = 1e-3", "keras": "r as in Keras
 
 def _figure(number: int, *claims: str) -> tuple[Reading, ...]:
     """The figure's own claims at each batch size."""
-    return tuple(
-        Reading(label, f"figure-{number}{end}", claims)
-        for end, label in BATCHES.items()
-        if end != "-steps" or number != 2
-    )
+    other = "-128" if number == 2 else "-steps"
+    return tuple(Reading(BATCHES[end], f"figure-{number}{end}", claims) for end in ("", other))
 
 
 def _inputs(number: int, *claims: str) -> tuple[Reading, ...]:
