@@ -277,7 +277,7 @@ static void evaluate(const Run *run, int64_t from, int64_t to, Thread *own) {
     const Call *c = run->call;
     const Scaled *functions = NULL;
     int64_t prepared = -1;
-    if (from == to) return; /* fewer members than threads: nothing would be gathered, and no images be behind it */
+    if (from == to) return; /* fewer members than threads: without one nothing is gathered, and the loop would not end */
     for (int64_t begin = 0; begin < c->count; begin += run->at_a_time) {
         int64_t images = c->count - begin < run->at_a_time ? c->count - begin : run->at_a_time;
         int groups = (int)((images + LANES - 1) / LANES), count = 0;
