@@ -111,8 +111,9 @@ def test_every_command_has_a_text(finished: Any) -> None:
 def test_a_wrong_request_is_one_line_and_exit_status_2(finished: Any, words: list[str]) -> None:
     answer = finished(*words, status=2)
     assert answer.stdout == ""
-    (line,) = answer.stderr.splitlines()
+    *warnings, line = answer.stderr.splitlines()
     assert line.startswith("gradsweep: ")
+    assert all("can be decided" in warning for warning in warnings), "of its two seeds, which a run says first"
 
 
 def test_a_finished_sweep_is_resumed_to_the_same_verdict(finished: Any) -> None:
