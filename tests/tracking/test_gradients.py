@@ -52,7 +52,7 @@ def test_the_table_has_a_column_per_arm_and_no_sentence() -> None:
     assert rows["rms with the penalty", "0"] == ("0.001", "0.004")
     assert rows["saturated units", "0"] == ("0.6%", "0.6%")
     assert not any("first layer" in name for name, _ in rows), "it was not recorded"
-    assert shown.title.startswith("Over the seeds medians of sizes, means of shares")
+    assert shown.title.startswith("Medians of sizes and means of shares over the seeds")
 
 
 def test_one_seed_is_not_the_size_and_counts_as_one_in_shares() -> None:

@@ -51,7 +51,7 @@ def window(rows: pd.DataFrame, claim: Claim) -> tuple[int, int]:
 
 
 def values(rows: pd.DataFrame, claim: Claim) -> Values:
-    """What of a configuration's records a claim compares."""
+    """The part of a configuration's records that a claim compares, as one value per seed."""
     if claim.epoch == LAST:
         rows = rows[rows["epoch"].between(*window(rows, claim))]
     if not claim.log:
@@ -59,7 +59,7 @@ def values(rows: pd.DataFrame, claim: Claim) -> Values:
     sizes = rows[claim.metric]
     logs = np.log(np.maximum(sizes.where(sizes >= 0), SMALLEST))
     by_pair = _per_pair(rows.assign(**{claim.metric: logs}), claim)
-    # Of the zeros those that count: at its best epoch a seed's value may be another one.
+    # A zero counts only if it enters the seed's value: its best epoch may be another one.
     floor = rows[_paired_over(claim)][sizes < SMALLEST]
     at_floor = by_pair.index[np.isclose(by_pair, math.log(SMALLEST))]
     zeros = frozenset(floor if claim.epoch.how != "best" else at_floor)

@@ -64,6 +64,12 @@ class Tested:
         first = max(self.pairs, key=lambda p: sign * float((p.arm if arm else p.against).mean()))
         return str(first.names[not arm])
 
+    @property
+    def equal(self) -> Paired | None:
+        """Two that are equal on every seed, which is no matter of chance, where one is claimed to be better at all."""
+        strict = self.claim.kind == BETTER and self.claim.arm != BEST and not self.claim.margin
+        return next((pair for pair in self.pairs if strict and pair.same), None)
+
     def deciding(self, side: int) -> tuple[float, Sequence[Paired]]:
         """p of "the claim does not hold" (0) or "it holds" (1), and the pairs it is of."""
         if not self.pairs:
@@ -127,8 +133,10 @@ class Family:
         holds, fails = ([p[side] for p in ps] for side in (0, 1))
         return [*zip(adjusted(holds, self.above), holm(fails), strict=True)]
 
-    def confirmed(self, i: int) -> bool:
-        return 2 * self.corrected[i][0] <= LEVEL
+    def open(self, i: int) -> bool:
+        """Whether a claim is tested: it comes after none, or after one that is confirmed."""
+        parent = self.above[i]
+        return parent is None or 2 * self.corrected[parent][0] <= LEVEL
 
     def least(self, i: int, pairs: int) -> float:
         """The smallest corrected p that a claim of so many pairs could have beside the others."""
@@ -192,32 +200,36 @@ def _unlike(stage: Stage, pairs: Sequence[Paired]) -> str:
     return ""
 
 
+def answered(test: Tested, family: Family, i: int) -> str:
+    """The answer to the i-th claim of a family, of whose configurations there are pairs."""
+    if not family.open(i):
+        return UNDECIDED
+    holds, fails = (2 * p <= LEVEL for p in family.corrected[i])
+    return CONFIRMED if holds else NOT_CONFIRMED if fails or test.equal else UNDECIDED
+
+
 def _verdict(test: Tested, family: Family, i: int) -> ClaimVerdict:
     claim, answer, text = test.claim, test.answer, f": {test.reason}."
     direction = claim.objective.direction
     result = ClaimVerdict(claim.name, claim.says, claim.kind, claim.metric, direction, test.epochs, best=test.best)
-    question, parent = words.question(claim, test.epochs, test.best), family.above[i]
-    if parent is not None and not family.confirmed(parent):
+    question = words.question(claim, test.epochs, test.best)
+    if not family.open(i):
         answer, text = UNDECIDED, f": not tested, because {code(claim.after)} is not confirmed."
     elif test.pairs:
         corrected, claims = family.corrected[i], len(family.ps)
         deciding = [test.deciding(side) for side in (0, 1)]
-        holds, fails = (2 * p <= LEVEL for p in corrected)
-        # Equal on every seed is no matter of chance.
-        strict = claim.kind == BETTER and claim.arm != BEST and not claim.margin
-        equal = next((pair for pair in test.pairs if strict and pair.same), None)
-        answer = CONFIRMED if holds else NOT_CONFIRMED if fails or equal else UNDECIDED
+        answer = answered(test, family, i)
         side = int((corrected[1], deciding[1][0]) < (corrected[0], deciding[0][0]))
         # Both directions are looked at, so each p counts twice.
         p, p_corrected = min(1.0, 2 * deciding[side][0]), min(1.0, 2 * corrected[side])
-        pair = equal if equal and not fails else test.decider(side)
+        pair = test.equal if test.equal and 2 * corrected[1] > LEVEL else test.decider(side)
         comparison = pair.comparison()
         candidates = len(test.pairs) if test.best else 0
         which = words.which(claim, comparison, candidates, answer == UNDECIDED) if candidates > 1 else ""
         together = candidates if candidates > len(deciding[side][1]) else 1
         text = f"{which}: {words.numbers(claim, comparison, p, together, p_corrected, claims)}"
         text += words.zeros(pair.zeros, comparison)
-        warning = words.skewed(claim, comparison, side) if holds or fails else ""
+        warning = words.skewed(claim, comparison, side) if 2 * min(corrected) <= LEVEL else ""
         if answer == UNDECIDED and (least := family.least(i, len(pair.pairs))) > LEVEL:
             needed = next(n for n in itertools.count(len(pair.pairs)) if family.least(i, n) <= LEVEL)
             text += words.too_few(comparison, claims, least, needed)

@@ -66,8 +66,8 @@ def _take_offs(found: Sequence[TakeOff]) -> Table:
     """A row for each two arms."""
     lead = (
         f"When seeds took off: the first epoch after which the accuracy is more than {ABOVE:g} above chance (the "
-        "median before the first step). Earlier and later: the seeds on which the first arm took off before the "
-        "second, and after it; a seed that never did is last. p: sign test, not corrected for several claims"
+        "median before the first step). Earlier and later count the seeds on which the first arm took off before "
+        "the second, and after it; a seed that never did is last. p: sign test, not corrected for several claims"
     )
     rows = []
     for t in found:
@@ -129,7 +129,7 @@ def _gradients(moments: Sequence[Moment]) -> Table:
             values = [number(getattr(own[place], field), shape) for own in of.values()]
             if any(values) and (place == 0 or last != [0]) and (field != "dead_layers" or lost):
                 rows.append((label, epoch, *values))
-    title = "Over the seeds medians of sizes, means of shares (vanished: |g| < 1e-7), before the first step"
+    title = "Medians of sizes and means of shares over the seeds (vanished: |g| < 1e-7), before the first step"
     title += " and at the last epoch of each" * (last != [0])
     return Table(title, ("measured~", "epoch#", *(f"{name}#" for name in names)), tuple(rows))
 

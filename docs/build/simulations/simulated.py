@@ -12,10 +12,7 @@ from tracking.results import Outcome
 from tracking.verdict.claims import BEST, BETTER, Claim, named, parents
 from tracking.verdict.comparisons import Paired
 from tracking.verdict.comparisons import Values as OfSeeds
-from tracking.verdict.judge import CONFIRMED, NOT_CONFIRMED, UNDECIDED, Stage, judge_claims
-from tracking.verdict.judge import Family as Family
-from tracking.verdict.judge import Tested as Tested
-from tracking.verdict.statistics import LEVEL
+from tracking.verdict.judge import Family, Stage, Tested, answered, judge_claims
 from tracking.verdict.types import ClaimVerdict
 
 
@@ -62,7 +59,7 @@ def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
     claims = [named(claim) for claim in claims]
     tests = [Tested(claim, "", pairs=_pairs(values, claim)) for claim in claims]
     family = Family([(test.deciding(0)[0], test.deciding(1)[0]) for test in tests], parents(claims))
-    return [_answer(test, family, i) for i, test in enumerate(tests)]
+    return [answered(test, family, i) for i, test in enumerate(tests)]
 
 
 def _pairs(values: Values, claim: Claim) -> list[Paired]:
@@ -72,14 +69,3 @@ def _pairs(values: Values, claim: Claim) -> list[Paired]:
     both = [[rival if side is None else side for side in sides] for rival in rivals]
     series = [pd.Series(np.log(of) if claim.log else of) for of in values]
     return [Paired(claim, *((n, f"a{n}", OfSeeds(series[n])) for n in pair)) for pair in both]
-
-
-def _answer(test: Tested, family: Family, i: int) -> str:
-    parent = family.above[i]
-    if parent is not None and not family.confirmed(parent):
-        return UNDECIDED
-    holds, fails = family.corrected[i]
-    if 2 * holds <= LEVEL:
-        return CONFIRMED
-    equal = test.claim.kind == BETTER and not test.claim.margin and any(pair.same for pair in test.pairs)
-    return NOT_CONFIRMED if 2 * fails <= LEVEL or (equal and test.claim.arm != BEST) else UNDECIDED

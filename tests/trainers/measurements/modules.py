@@ -37,6 +37,16 @@ def model_of(subject: Subject) -> nn.Sequential:
     return model.double()
 
 
+def evaluating(subject: Subject) -> nn.Sequential:
+    """The network as it evaluates, batch normalization with the statistics of all of the subject's images."""
+    model = model_of(subject)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.train()(subject.images)
+    return model.eval()
+
+
 def seen(model: nn.Sequential, images: Tensor) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     """z, F(z) and F'(z) by layer, each (images, units), of a pass as in training."""
     calls: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)

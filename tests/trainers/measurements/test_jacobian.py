@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from tests.trainers.measurements.modules import model_of, subject_of
+from tests.trainers.measurements.modules import evaluating, subject_of
 from trainers.activations import ACTIVATIONS
 from trainers.layers import NORMALIZATIONS, places
 from trainers.layers.recurrent import CELLS
@@ -36,12 +35,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 def expected(subject: Subject) -> dict[str, float]:
     """The smallest is that of so many as the dense layers have units, ten at most."""
-    model = model_of(subject)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.momentum = 1.0
-    model.train()(subject.images)  # from here on batch normalization has their statistics
-    model.eval()
+    model = evaluating(subject)
     by_image = [torch.func.jacrev(lambda x: model(x[None])[0])(image).flatten(1) for image in subject.images[:IMAGES]]
     singular = np.linalg.svd(torch.stack(by_image).detach().numpy(), compute_uv=False)
     units = subject.member.units if subject.member.dense else None

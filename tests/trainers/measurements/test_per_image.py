@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tests.trainers.measurements.modules import model_of, subject_of
+from tests.trainers.measurements.modules import evaluating, model_of, subject_of
 from trainers.layers.recurrent import CELLS
 from trainers.measurements import MEASUREMENTS
 from trainers.measurements import per_image as measurement
@@ -39,12 +39,7 @@ def parameters(model: nn.Module, weights_alone: bool = False) -> Tensor:
 
 
 def of_images(subject: Subject) -> float:
-    model = model_of(subject)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.momentum = 1.0
-    model.train()(subject.images)  # from here on batch normalization has their statistics
-    model.eval()
+    model = evaluating(subject)
     pairs = zip(subject.images[:IMAGES], subject.labels[:IMAGES], strict=True)
     each = [gradient(model, image[None], label[None]).abs().mean() for image, label in pairs]
     return float(torch.stack(each).mean())
