@@ -13,7 +13,7 @@ import typer
 from sweeps.driver.status import look_at
 from tracking.store import Store
 from tracking.types import Sweep
-from tracking.verdict.tables import GAIN, RATIO, Table, markdown_table, number, span
+from tracking.verdict.tables import GAIN, RATIO, Table, markdown_table, number, rounded, span
 from tracking.verdict.types import ClaimVerdict
 from trainers.errors import SearchError
 
@@ -70,10 +70,7 @@ def gain(claim: ClaimVerdict, *, interval: bool = False) -> str:
     accuracy = claim.metric.endswith(".accuracy") and claim.goal == "maximize"
     # The question is about the metric itself: what is lower has a minus, whether that is good or not.
     factor = (POINTS if accuracy else 1) * (1 if claim.goal == "maximize" else -1)
-    nothing = 1e-9 * max(map(abs, c.gains))  # a difference of two equal accuracies may be rounded
-    size, *ends = (
-        0.0 if abs(value) <= nothing else factor * value for value in (c.gain, c.low, c.high) if value is not None
-    )
+    size, *ends = (factor * rounded(value, c) for value in (c.gain, c.low, c.high) if value is not None)
     between = f" ({span(min(ends), max(ends), GAIN)})" if interval and ends else ""
     return f"{number(size, GAIN)}{' points' * accuracy}{between}"
 

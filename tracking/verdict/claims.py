@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 
 from trainers.metrics import on_log_scale
 from trainers.objectives import LAST, Epochs, Near, Objective
@@ -94,12 +95,11 @@ def parents(claims: Sequence[Claim]) -> tuple[int | None, ...]:
         if claim.after and claim.after not in places:
             raise ValueError(f"claim {named(claim).name!r} comes after {claim.after!r}, which is no claim")
     above = tuple(places[claim.after] if claim.after else None for claim in claims)
-    for i in range(len(claims)):
-        place, steps = above[i], 0
-        while place is not None:
-            if (steps := steps + 1) > len(claims):
-                raise ValueError(f"claim {named(claims[i]).name!r} comes after itself, by way of those it comes after")
-            place = above[place]
+    try:
+        TopologicalSorter({i: [place] for i, place in enumerate(above) if place is not None}).prepare()
+    except CycleError as error:
+        circle = " -> ".join(named(claims[i]).name for i in reversed(error.args[1]))
+        raise ValueError(f"claims come after each other in a circle: {circle}") from None
     return above
 
 

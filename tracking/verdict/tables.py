@@ -82,9 +82,12 @@ def ends(c: Comparison) -> str:
         return ""
     if c.scale == "log":
         return f"{times(c.low)} to {times(c.high)}"
-    nothing = _ALIKE * max(map(abs, c.gains))
-    low, high = (0.0 if abs(end) <= nothing else end for end in (c.low, c.high))
-    return span(low, high, GAIN)
+    return span(rounded(c.low, c), rounded(c.high, c), GAIN)
+
+
+def rounded(value: float, c: Comparison) -> float:
+    """A gain or an end of its interval: 0 where it is so but for the last bits of the gains."""
+    return 0.0 if abs(value) <= _ALIKE * max(map(abs, c.gains)) else value
 
 
 def estimate(c: Comparison) -> str:
