@@ -10,14 +10,15 @@ trainers/README.md is made of what this prints.
 
 from __future__ import annotations
 
-import argparse
-import itertools
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from numpy.typing import NDArray
 
+from docs.build.pages import table
 from trainers import MemberConfig
 from trainers.data import load
 from trainers.data.dataset import Dataset
@@ -78,12 +79,14 @@ def rows(data: str, seeds: int) -> Iterator[list[str]]:
                 yield [regime, f"{alpha:g}", engine.name, *spans]
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m docs.build.float32")
-    parser.add_argument("--data", default="digits")
-    parser.add_argument("--seeds", type=int, default=16)
-    given = parser.parse_args()
-    head = ["regime", "alpha", "engine", *WHAT]
+def main(
+    data: Annotated[str, typer.Option(help="digits, cifar10 or folder:PATH")] = "digits",
+    seeds: Annotated[int, typer.Option(min=1, help="networks of each row")] = 16,
+) -> None:
+    """Print the table."""
     with one_torch_thread():
-        for row in itertools.chain((head, ["---"] * len(head)), rows(given.data, given.seeds)):
-            print(f"| {' | '.join(row)} |", flush=True)
+        print(table(["regime", "alpha", "engine", *WHAT], rows(data, seeds)))
+
+
+if __name__ == "__main__":
+    typer.run(main)

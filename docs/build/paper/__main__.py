@@ -1,7 +1,7 @@
 """The paper, checked: runs its sweeps in stages, keeps their records, and writes the pages. `make paper` calls it.
 
     python -m docs.build.paper --list                                    # stages, sweeps, minutes, what is done
-    python -m docs.build.paper figures epsilon --data folder:images      # some stages; without names, all
+    python -m docs.build.paper figure-1 epsilon --data folder:images     # some stages; without names, all
     python -m docs.build.paper --no-train                                # the pages alone, from docs/records
 
 A sweep that has a record is not trained again. One that is interrupted goes on where it stopped. Each has a store of
@@ -20,6 +20,7 @@ import typer
 from docs.build.pages import finished, run
 from docs.build.paper import records
 from docs.build.paper.stages import STAGES, Less, estimate, settings
+from sweeps.commands.text import table
 from tracking.store import Store
 from trainers.errors import did_you_mean
 
@@ -68,16 +69,16 @@ def main(
 
 
 def listing(stages: list[str], less: Less, folder: Path) -> str:
-    """A line a sweep under its stage: minutes, as estimated and as measured."""
-    lines = [f"{'stage':<14}{'sweep':<28}{'about':>8}{'took':>8}  minutes"]
+    """A line for each sweep under its stage: minutes, as estimated and as measured."""
+    rows = []
     for stage in stages:
         for i, planned in enumerate(STAGES[stage]):
             about = estimate(planned, less) if planned.written else None
             took = records.minutes(planned.name, folder) if records.recorded(planned.name, folder) else None
             state = "done" if took is not None else "not run yet" if planned.written else "no study yet"
-            cells = [f"{minutes:.0f}" if minutes is not None else "" for minutes in (about, took)]
-            lines.append(f"{stage if i == 0 else '':<14}{planned.name:<28}{cells[0]:>8}{cells[1]:>8}  {state}")
-    return "\n".join(lines)
+            cells = (f"{minutes:.0f}" if minutes is not None else "" for minutes in (about, took))
+            rows.append((stage * (i == 0), planned.name, *cells, state))
+    return table(("stage", "sweep", "minutes planned#", "minutes taken#", "state"), rows)
 
 
 if __name__ == "__main__":
