@@ -28,7 +28,7 @@ from typing import Any
 import ray
 from ray._common.utils import get_default_system_temp_dir
 from ray._private import ray_constants, worker
-from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.tune.execution import class_cache
 
 from sweeps.environment import cores, environment, processes_left
@@ -80,6 +80,8 @@ def ray_session(workers: Mapping[str, str], *, address: str) -> Iterator[None]:
             stack.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, value)
 
+        # Ray has read its settings from the environment: that a token is wanted would stay after the session.
+        stack.callback(Config.initialize, "")
         stack.enter_context(environment({name: os.environ.get(name) for name in SET_BY_RAY} | SETTINGS))
         # Ray prints the errors of its workers, each time, to standard output.
         patch(worker, "print_to_stdstream", lambda data, **_: log.debug("Ray: %s", "\n".join(data["lines"])))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import ray
 
+from sweeps.executors.ray_session import ray_session
 from sweeps.targets.ray_jobs import connect
 from sweeps.targets.target import Target, target_at
 from tests.service.cluster import Cluster
@@ -215,3 +216,18 @@ def test_a_token_that_is_demanded_and_not_there(gradsweep: Gradsweep, tmp_path: 
     file = tmp_path / "token"
     said = gradsweep.refused("list", "--to", to, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(file))
     assert f"the token file {file}" in said
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_ray_of_this_process_leaves_no_wish_for_a_token_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook that runs a sweep here, and then submits one to a cluster."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # where no token is
+    with ray_session({}, address=""):
+        assert ray.cluster_resources()["CPU"] >= 1
+    Dashboard.authorizations.clear()
+    with dashboard(200, json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": ""})) as to:
+        connect(to)
+    assert set(Dashboard.authorizations) == {None}
