@@ -10,8 +10,9 @@ what the records have (`docs.build.paper.quotes`).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -19,11 +20,12 @@ from matplotlib.figure import Figure
 
 from docs.build.pages import gain, seeds, table
 from docs.build.pages import note as noted
-from docs.build.paper import theorems
+from docs.build.paper import mechanism, theorems
 from docs.build.paper.headlines import HEADLINES, Reading
 from docs.build.paper.quotes import Records, filled, sweeps_in
 from docs.build.paper.records import Record
 from docs.build.paper.stages import STAGES, SWEEPS
+from tracking.figures.album import Drawing
 from tracking.figures.style import RC, NotDrawn, write
 from tracking.figures.theory import save as draw_theory
 from tracking.results import CONFIRM
@@ -177,6 +179,8 @@ def _stage(stage: str, records: Records, folder: Path, notes: Path, drawn: dict[
     sweeps = STAGES[stage]
     found = [records[planned.name] for planned in sweeps if planned.name in records]
     parts = [f"# {stage}"]
+    if stage == mechanism.STAGE and all(sweep in records for sweep in mechanism.PLAIN):
+        parts += _figure("why", partial(mechanism.regimes, records), folder, drawn)
     for planned in sweeps:
         parts.append(f"## {planned.name}")
         if planned.name in records:
@@ -199,22 +203,30 @@ def _sweep(record: Record, note: str, folder: Path, drawn: dict[Path, Figure]) -
     for name in FIGURES:
         if name == "surface" and not record.spec.search:
             continue
-        with rc_context(rc=RC):
-            try:
-                drawing = importlib.import_module(f"tracking.figures.{name}").FIGURE(record.data)
-            except NotDrawn:
-                continue
-        ending = "" if name == FIGURES[0] else f"-{name}"
-        file = folder / f"{record.name}{ending}.svg"
-        drawn[file] = drawing.figure
-        yield f"![{record.name}: {drawing.alt}]({file.name})"
-        yield drawing.caption
+        draw = importlib.import_module(f"tracking.figures.{name}").FIGURE
+        yield from _figure(record.name + f"-{name}" * (name != FIGURES[0]), partial(draw, record.data), folder, drawn)
+    if record.name in mechanism.PREDICTED:
+        draw = mechanism.PREDICTED[record.name]
+        yield from _figure(f"{record.name}-prediction", partial(draw, record), folder, drawn)
     for claim in record.verdict.claims:
         yield f"### {record.name}: {claim.name}"
         if claim.says:
             yield f"> {claim.says}"
         yield ("Stated after results were available. " * claim.stated_later) + claim.sentence
     yield markdown(part for part in parts if part.title.startswith("What the gradients show"))
+
+
+def _figure(name: str, draw: Callable[[], Drawing], folder: Path, drawn: dict[Path, Figure]) -> Iterator[str]:
+    """A figure and its caption; nothing where it can't be drawn."""
+    with rc_context(rc=RC):
+        try:
+            drawing = draw()
+        except NotDrawn:
+            return
+    file = folder / f"{name}.svg"
+    drawn[file] = drawing.figure
+    yield f"![{name}: {drawing.alt}]({file.name})"
+    yield drawing.caption
 
 
 def _conditions(found: Sequence[Record]) -> str:
