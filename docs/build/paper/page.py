@@ -42,9 +42,11 @@ INTRODUCTION = """\
 # The paper, checked
 
 What "Regularization and Reparameterization Avoid Vanishing Gradients in Sigmoid-Type Networks" says, in its words, and
-what our runs say. [readings.md](readings.md) has what the paper leaves open and how we read it;
-[statistics.md](statistics.md) has how a claim is judged. *Undecided* means that these seeds decide neither way, not
-that a statement fails. In parentheses is a 95% interval. Claims and margins were written before the runs."""
+what our runs say. The paper leaves open the scale of the inputs, how the penalty counts r, Adam's epsilon and where it
+is added, biases, the batch size, the epochs, and the split of the images: [readings.md](readings.md) has how we read
+each, and how to read it otherwise. [statistics.md](statistics.md) has how a claim is judged. *Undecided* means that
+these seeds decide neither way, not that a statement fails. In parentheses is a 95% interval. Claims and margins were
+written before the runs."""
 FIRST_RUNS = """\
 [first-runs.md](paper/first-runs.md) is the former page: runs on other seeds, judged with the former statistics."""
 MADE = "Made by `make paper` from the records in `docs/records`."
@@ -246,7 +248,7 @@ def _conditions(found: Sequence[Record]) -> str:
                 (about.commit or "")[:12],
             )
         )
-    head = ("sweep", "regime", "configurations", "seeds", "epochs", "batch size", "minutes", "commit")
+    head = ("sweep", "regime", "configurations", "seeds", "epochs", "batch size", "minutes, pauses included", "commit")
     data = {name: digest for record in found for name, digest in record.conditions.digests.items()}
     versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in record.conditions.versions.items()) for record in found
