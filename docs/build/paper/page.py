@@ -10,6 +10,7 @@ what the records have (`docs.build.paper.quotes`).
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -174,7 +175,11 @@ def _anchor(sweep: str, claim: str) -> str:
 def _note(name: str, notes: Path, records: Records) -> str:
     """What people say, with its numbers; nothing as long as a sweep that it quotes has not been run."""
     text = noted(notes, name)
-    return filled(text, records) if all(sweep in records for sweep in sweeps_in(text)) else ""
+    if not all(sweep in records for sweep in sweeps_in(text)):
+        return ""
+    # Placeholders are longer than numbers. Lists and tables stay as they are.
+    paragraphs = filled(text, records).split("\n\n")
+    return "\n\n".join(p if p[0] in "|-#" else textwrap.fill(p, 120, break_on_hyphens=False) for p in paragraphs)
 
 
 def _stage(stage: str, records: Records, folder: Path, notes: Path, drawn: dict[Path, Figure]) -> str:

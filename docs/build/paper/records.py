@@ -59,7 +59,7 @@ KEY = ["configuration", "seed", "epoch"]
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under what a sweep was run: digests of its data by name, versions by package, and how long it took, pauses included."""
+    """Under what a sweep was run: digests of its data by name, versions by package, minutes with any pauses."""
 
     study: str
     digests: Mapping[str, str]
