@@ -179,7 +179,7 @@ def _note(name: str, notes: Path, records: Records) -> str:
         return ""
     # Placeholders are longer than numbers. Lists and tables stay as they are.
     paragraphs = filled(text, records).split("\n\n")
-    return "\n\n".join(p if p[0] in "|-#" else textwrap.fill(p, 120, break_on_hyphens=False) for p in paragraphs)
+    return "\n\n".join(p if p[:1] in "|-#" else textwrap.fill(p, 120, break_on_hyphens=False) for p in paragraphs)
 
 
 def _stage(stage: str, records: Records, folder: Path, notes: Path, drawn: dict[Path, Figure]) -> str:
