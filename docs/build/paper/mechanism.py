@@ -38,8 +38,9 @@ def regimes(records: Records) -> Drawing:
     for top, bottom, (sweep, title) in zip(above, below, PLAIN.items(), strict=True):
         line = next(line for line in records[sweep].data.lines if line.name == "plain")
         sizes, shares = (line.quartiles(line.by_depth(statistic), 0) for statistic in (RMS, "saturated"))
+        shares = shares.iloc[:-1]  # the output has no activation
         draw_band(top, line, sizes, log=True)
-        draw_band(bottom, line, shares.dropna())  # the output has no activation
+        draw_band(bottom, line, shares)
         top.set_title(title, loc="left", fontsize=9)
         bottom.set_xlabel("layer")
         bottom.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

@@ -187,7 +187,8 @@ def _stage(stage: str, records: Records, folder: Path, notes: Path, drawn: dict[
     found = [records[planned.name] for planned in sweeps if planned.name in records]
     parts = [f"# {stage}"]
     if stage == mechanism.STAGE and all(sweep in records for sweep in mechanism.PLAIN):
-        parts += _figure("why", partial(mechanism.regimes, records), folder, drawn)
+        parts.append(_note(stage, notes, records))
+        parts += _figure(stage, partial(mechanism.regimes, records), folder, drawn)
     for planned in sweeps:
         parts.append(f"## {planned.name}")
         if planned.name in records:
