@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import e
-
-import pandas as pd
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from docs.build.paper.quotes import Records
 from docs.build.paper.records import Record
 from tracking.figures.album import Drawing
 from tracking.figures.bands import draw_band, log_scale
-from tracking.figures.data import MEDIANS, Line
+from tracking.figures.data import MEDIANS, Line, of_columns
 from tracking.figures.style import legend_below, new_figure, percent
 from tracking.tidy import layers_of
 from tracking.verdict.tables import SHARE, P, number
+from trainers.theory.gaussian import Array
 from trainers.theory.signal import gradient_profile
 
 STAGE = "why"
@@ -26,8 +26,6 @@ PLAIN = {  # sweep -> the title of its panel; each has an arm "plain"
     "figure-3": "combined",
     "why-saturation": "saturated layers",
 }
-LAYER_AXIS = "layer, from the input on"
-PRODUCT = ".4f"
 
 
 def regimes(records: Records) -> Drawing:
@@ -62,18 +60,16 @@ def regimes(records: Records) -> Drawing:
 def prediction(record: Record) -> Drawing:
     """Gradients by layer beside the mean-field prediction, both over the output layer's."""
     figure = new_figure(3.2)
-    axes = figure.subplots()
+    axes = _axes(figure, "rms of the loss's gradient\nover the output layer's")
     texts = []
     for line in record.data.lines:
         columns = line.by_depth(RMS)
-        band, expected = relative(line.rows, columns), predicted(line)
+        sizes = line.start[[*columns.values()]]
+        band, expected = of_columns(sizes.div(sizes.iloc[:, -1], axis=0), columns), predicted(line)
         draw_band(axes, line, band, log=True, few=0)
         axes.plot(band.index, expected, ":", color=line.colour, linewidth=1.2)
         texts.append(f"{line.name} {number(band['q50'].iloc[0], P)}, predicted {number(expected[0], P)}")
     log_scale(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(LAYER_AXIS)
-    axes.set_ylabel("rms of the loss's gradient\nover the output layer's")
     legend_below(figure, axes)
     return Drawing(
         figure,
@@ -85,51 +81,46 @@ def prediction(record: Record) -> Drawing:
     )
 
 
-def relative(rows: pd.DataFrame, columns: dict[int, str]) -> pd.DataFrame:
-    """Quartiles over the seeds, by layer, of each seed's value over that of its last layer, before the first step."""
-    start = rows.loc[rows["epoch"] == 0, list(columns.values())]
-    return quartiles(start.div(start.iloc[:, -1], axis=0).set_axis(list(columns), axis=1))
-
-
-def quartiles(by_layer: pd.DataFrame) -> pd.DataFrame:
-    """The quartiles over the seeds, which are rows: a row per layer."""
-    return by_layer.quantile([0.25, 0.5, 0.75]).set_axis(["q25", "q50", "q75"]).T
-
-
-def predicted(line: Line) -> Sequence[float]:
+def predicted(line: Line) -> Array:
     """The same by mean-field theory, for an image whose pixels have mean square 1 (standardized inputs)."""
     member = line.rows.iloc[0]
     widths = [3 * 32 * 32, *[int(member["units"])] * (len(layers_of(member)) - 1), 10]
     unit = member["activation"], float(member["alpha"]), member["scaling"]
     logs = gradient_profile(*unit, float(member["init_scale"]), float(member["bias_scale"]), widths, 1.0)
-    return [float(e**size) for size in logs - logs[-1]]
+    return np.asarray(np.exp(logs - logs[-1]))
 
 
 def balance(record: Record) -> Drawing:
     """<W, dL/dW> by layer, over its mean over the layers: 1 everywhere in a deep linear network."""
     figure = new_figure(2.8)
-    axes = figure.subplots()
+    axes = _axes(figure, "<W, dL/dW> over its\nmean over the layers")
     texts = []
     for line in record.data.lines:
-        products = line.start[[*line.by_depth("saddle.product").values()]]
-        over = products.div(products.mean(axis=1), axis=0).set_axis(range(1, products.shape[1] + 1), axis=1)
-        draw_band(axes, line, quartiles(over))
-        linear = line.start[[*line.by_depth("saddle.linear").values()]]
-        within = f"{number(over.to_numpy().min(), PRODUCT)} to {number(over.to_numpy().max(), PRODUCT)}"
-        texts.append(f"{line.name} within {within}, linear to {number(linear.to_numpy().min(), '.8f')} at least")
+        columns = line.by_depth("saddle.product")
+        products = line.start[[*columns.values()]]
+        over = products.div(products.mean(axis=1), axis=0)
+        draw_band(axes, line, of_columns(over, columns))
+        least, most = (number(float(end), P) for end in (np.min(over), np.max(over)))
+        linear = float(np.min(line.start[[*line.by_depth("saddle.linear").values()]]))
+        texts.append(f"{line.name} {least} to {most}, with activations that are at least {linear:.1%} linear")
     axes.axhline(1.0, color="black", linewidth=0.7, linestyle=":")
     axes.set_ylim(0.0, 1.3)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(LAYER_AXIS)
-    axes.set_ylabel("<W, dL/dW> over its\nmean over the layers")
     legend_below(figure, axes)
     return Drawing(
         figure,
         "The inner product of each layer's weights with the loss's gradient by them before the first step, over its "
         "mean over the layers. In a deep linear network it is the same in all layers, the dotted line (see `saddle` in "
         f"docs/fields.md). {MEDIANS}.",
-        f"Curves over the layers; of all seeds and layers: {'; '.join(texts)}.",
+        f"Curves over the layers. From the smallest to the largest of all seeds and layers: {'; '.join(texts)}.",
     )
+
+
+def _axes(figure: Figure, label: str) -> Axes:
+    axes = figure.subplots()
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("layer, from the input on")
+    axes.set_ylabel(label)
+    return axes
 
 
 PREDICTED = {"why-saturation": prediction, "why-many-layers": balance}
