@@ -17,7 +17,7 @@ from tracking.verdict.tables import GAIN, RATIO, Table, markdown_table, number, 
 from tracking.verdict.types import ClaimVerdict
 from trainers.errors import SearchError
 
-MEANS = {"confirmed": "confirmed", "not confirmed": "**not confirmed**", "undecided": "undecided"}
+MEANS = {"confirmed": "confirmed", "refuted": "**refuted**", "undecided": "undecided"}
 POINTS = 100  # of an accuracy
 
 

@@ -107,7 +107,7 @@ def test_one_claim_is_wrong_as_often_as_theory_says(page: Page) -> None:
 
 def test_five_seeds_decide_nothing_and_eight_refute_what_is_far_behind(page: Page) -> None:
     rows = page.rows["How often what is there is found"]
-    for what in ("70 points behind: not confirmed", "the same, as one of two claims: not confirmed"):
+    for what in ("70 points behind: refuted", "the same, as one of two claims: refuted"):
         (cells,) = (seen(row[2:], page.size.slow) for row in rows if row[0] == what)
         assert (cells[0].rate, cells[2].rate) == (0, 1)
 
@@ -149,7 +149,7 @@ def test_the_short_way_to_an_answer_gives_the_verdicts(
     monkeypatch.setattr(false_positives, "answers", both)
     for noise in family.noises:
         family.wrong(generator("short way", noise.name), noise, 12)
-    assert not shift or seen & {"confirmed", "not confirmed"}
+    assert not shift or seen & {"confirmed", "refuted"}
 
 
 def test_the_bootstrap_is_that_of_each_sample_by_itself() -> None:

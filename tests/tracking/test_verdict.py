@@ -91,7 +91,7 @@ def test_default_claims() -> None:
 
 
 @pytest.mark.parametrize(
-    ("by", "expected"), [(0.105, "confirmed"), (-0.105, "not confirmed"), (0.0, "undecided"), (0.001, "undecided")]
+    ("by", "expected"), [(0.105, "confirmed"), (-0.105, "refuted"), (0.0, "undecided"), (0.001, "undecided")]
 )
 def test_better(by: float, expected: str) -> None:
     assert answer({"plain": PLAIN, "paper": shifted(by)}, claim()).answer == expected
@@ -101,9 +101,9 @@ def test_better(by: float, expected: str) -> None:
     ("by", "expected"),
     [
         (0.02, "confirmed"),
-        (0.005, "not confirmed"),
-        (0.0, "not confirmed"),
-        (-0.02, "not confirmed"),
+        (0.005, "refuted"),
+        (0.0, "refuted"),
+        (-0.02, "refuted"),
         (0.01, "undecided"),
     ],
 )
@@ -115,7 +115,7 @@ def test_better_by_a_margin_excludes_what_is_too_small_to_matter(by: float, expe
 
 @pytest.mark.parametrize(
     ("by", "expected"),
-    [(0.02, "confirmed"), (0.0, "confirmed"), (-0.005, "confirmed"), (-0.01, "undecided"), (-0.02, "not confirmed")],
+    [(0.02, "confirmed"), (0.0, "confirmed"), (-0.005, "confirmed"), (-0.01, "undecided"), (-0.02, "refuted")],
 )
 def test_as_good_is_non_inferiority_by_a_margin(by: float, expected: str) -> None:
     result = answer({"plain": PLAIN, "paper": shifted(by)}, claim(AS_GOOD, margin=0.01))
@@ -125,7 +125,7 @@ def test_as_good_is_non_inferiority_by_a_margin(by: float, expected: str) -> Non
 
 @pytest.mark.parametrize(
     ("by", "expected"),
-    [(0.0, "confirmed"), (0.01, "undecided"), (-0.01, "undecided"), (0.02, "not confirmed"), (-0.02, "not confirmed")],
+    [(0.0, "confirmed"), (0.01, "undecided"), (-0.01, "undecided"), (0.02, "refuted"), (-0.02, "refuted")],
 )
 def test_similar_has_two_bounds(by: float, expected: str) -> None:
     assert answer({"plain": PLAIN, "paper": shifted(by)}, claim(SIMILAR, margin=0.01)).answer == expected
@@ -136,20 +136,20 @@ def test_similar_has_two_bounds(by: float, expected: str) -> None:
     [
         # At most 10% lower is a ratio above 0.9, at most 10% higher one below 1.1; a percentage is no more symmetric.
         ("maximize", 0.905, AS_GOOD, "10%", "confirmed"),
-        ("maximize", 0.895, AS_GOOD, "10%", "not confirmed"),
+        ("maximize", 0.895, AS_GOOD, "10%", "refuted"),
         ("minimize", 1.095, AS_GOOD, "10%", "confirmed"),
-        ("minimize", 1.105, AS_GOOD, "10%", "not confirmed"),
+        ("minimize", 1.105, AS_GOOD, "10%", "refuted"),
         ("maximize", 1.105, BETTER, "10%", "confirmed"),
         ("minimize", 0.895, BETTER, "10%", "confirmed"),
-        ("minimize", 0.905, BETTER, "10%", "not confirmed"),
+        ("minimize", 0.905, BETTER, "10%", "refuted"),
         ("minimize", 2.1, AS_GOOD, "120%", "confirmed"),
         ("maximize", 0.905, SIMILAR, "10%", "confirmed"),
-        ("minimize", 1.105, SIMILAR, "10%", "not confirmed"),
+        ("minimize", 1.105, SIMILAR, "10%", "refuted"),
         ("maximize", 10.5, BETTER, "10x", "confirmed"),
-        ("maximize", 9.5, BETTER, "10x", "not confirmed"),
-        ("minimize", 0.11, BETTER, "10x", "not confirmed"),
+        ("maximize", 9.5, BETTER, "10x", "refuted"),
+        ("minimize", 0.11, BETTER, "10x", "refuted"),
         ("minimize", 0.51, SIMILAR, "2x", "confirmed"),
-        ("maximize", 0.49, SIMILAR, "2x", "not confirmed"),
+        ("maximize", 0.49, SIMILAR, "2x", "refuted"),
         ("maximize", 0.51, AS_GOOD, "2x", "confirmed"),
     ],
 )
@@ -233,29 +233,29 @@ def test_more_claims_take_more_evidence() -> None:
     assert answer(six, claim()).answer == "confirmed"
     both = verdict_of(six, claim(), claim(arm="other")).claims
     assert [c.p for c in both] == [2 / 2**6, 1.0] and both[0].p_corrected == 4 / 2**6
-    assert [c.answer for c in both] == ["undecided", "not confirmed"]
+    assert [c.answer for c in both] == ["undecided", "refuted"]
 
 
 def test_what_is_the_same_on_every_seed_is_not_better() -> None:
     result = answer({"plain": PLAIN, "paper": PLAIN}, claim())
-    assert result.answer == "not confirmed" and "identical on all 8 seeds" in result.sentence
+    assert result.answer == "refuted" and "identical on all 8 seeds" in result.sentence
     assert answer({"plain": PLAIN, "paper": PLAIN}, claim(SIMILAR, margin=0.01)).answer == "confirmed"
 
 
 def test_the_best_is_each_of_the_others() -> None:
     values = {"plain": PLAIN, "paper": shifted(0.1), "alpha=3": shifted(0.1), "alpha=4": shifted(0.2)}
     behind = answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01))
-    assert (behind.answer, behind.candidates) == ("not confirmed", 3)
+    assert (behind.answer, behind.candidates) == ("refuted", 3)
     assert behind.comparison is not None and behind.comparison.other == "alpha=4"
     assert "than that of the best other configuration, `alpha=4`, after the last epoch" in behind.question
-    assert "Not confirmed. Of 3 comparisons, that with `alpha=4` decided: lower by 0.1" in behind.sentence
+    assert "Refuted. Of 3 comparisons, that with `alpha=4` decided: lower by 0.1" in behind.sentence
     assert "max-T p against the margin = 0.0078 (of 3 comparisons)." in behind.sentence
     values.pop("alpha=4")
     assert answer(values, claim(AS_GOOD, "paper", BEST, margin=0.01)).answer == "confirmed"
-    assert answer(values, claim(BETTER, "paper", BEST)).answer == "not confirmed", "alpha=3 is its equal on every seed"
+    assert answer(values, claim(BETTER, "paper", BEST)).answer == "refuted", "alpha=3 is its equal on every seed"
     assert answer(values, claim(BETTER, BEST, "plain", margin=0.05)).answer == "confirmed"
     worst = answer(values, claim(BETTER, BEST, "paper", margin=0.05))
-    assert (worst.answer, worst.candidates) == ("not confirmed", 2)
+    assert (worst.answer, worst.candidates) == ("refuted", 2)
 
 
 def test_that_many_were_tried_counts_against_the_best() -> None:
@@ -264,7 +264,7 @@ def test_that_many_were_tried_counts_against_the_best() -> None:
     ahead = [p + g for p, g in zip(PLAIN, [0.01, 0.02, 0.011, 0.021, 0.03, 0.022, 0.012, 0.001], strict=True)]
     one_rival = answer({"paper": PLAIN, "alpha": ahead}, claim(AS_GOOD, "paper", BEST))
     of_many = answer({"paper": PLAIN, "alpha": ahead, **tried}, claim(AS_GOOD, "paper", BEST))
-    assert (one_rival.answer, of_many.answer) == ("not confirmed", "undecided")
+    assert (one_rival.answer, of_many.answer) == ("refuted", "undecided")
     assert one_rival.p == 2 / 2**8 and of_many.p is not None and of_many.p > 0.05
     copies = {f"alpha={i}": ahead for i in range(30)}
     assert answer({"paper": PLAIN, **copies}, claim(AS_GOOD, "paper", BEST)).p == 2 / 2**8, "what is one counts once"
@@ -276,7 +276,7 @@ def test_a_loss_of_seventy_points_on_eight_seeds_is_no_matter_of_how_many_were_t
     values = {name: (0.1 + 0.05 * random.random(8)).tolist() for name in ("plain", "paper", "alpha=1")}
     values |= {f"alpha={i}": (0.7 + 0.1 * random.random(8)).tolist() for i in range(2, 20)}
     better, as_good = verdict_of(values).claims
-    assert (better.answer, as_good.answer) == ("undecided", "not confirmed")
+    assert (better.answer, as_good.answer) == ("undecided", "refuted")
     assert as_good.p == 2 / 2**8 and as_good.p_corrected == 4 / 2**8
     assert "max-T p against the margin = 0.0078 (of 20 comparisons); Holm-corrected p = 0.016" in as_good.sentence
 
@@ -311,7 +311,7 @@ def test_copies_have_no_rank_and_are_no_rivals() -> None:
     assert o.best == o.claim == o.ranking[0]
     assert verdict.copies == 3 and verdict.text.startswith("alpha-r: 6 configurations, 3 distinct (6 complete).")
     assert "`paper` (the claim) ranks 1st of 3" in verdict.text
-    assert [(c.answer, c.candidates) for c in verdict.claims] == [("confirmed", 2), ("not confirmed", 2)]
+    assert [(c.answer, c.candidates) for c in verdict.claims] == [("confirmed", 2), ("refuted", 2)]
 
 
 def test_the_pareto_front_of_several_objectives() -> None:
@@ -366,10 +366,10 @@ def test_epochs_are_averaged_by_seed() -> None:
     for more, expected, epochs in (
         ({"until": 0}, "confirmed", "at epoch 0"),
         ({"since": 0, "until": 0}, "confirmed", "at epoch 0"),
-        ({}, "not confirmed", "after the last epoch"),
-        ({"since": 1}, "not confirmed", "at epoch 1"),
+        ({}, "refuted", "after the last epoch"),
+        ({"since": 1}, "refuted", "at epoch 1"),
         ({"until": 5}, "confirmed", "over epochs 0 to 1"),
-        ({"until": 5, "scale": "linear"}, "not confirmed", "over epochs 0 to 1"),
+        ({"until": 5, "scale": "linear"}, "refuted", "over epochs 0 to 1"),
     ):
         result = answer(values, claim(**at, **more), **rms)
         assert (result.answer, result.epochs) == (expected, epochs)
@@ -435,7 +435,7 @@ def test_gains_with_a_tail_against_the_answer_are_warned_of() -> None:
         "The differences are skewed: 2 of 25 seeds at -0.4 or lower. The test assumes symmetry, so this may be wrong."
     )
     assert result.sentence.endswith(result.warning)
-    assert answer({"plain": plain, "paper": paper}, claim(goal="minimize")).answer == "not confirmed"
+    assert answer({"plain": plain, "paper": paper}, claim(goal="minimize")).answer == "refuted"
     lower = answer({"plain": plain, "paper": paper}, claim(goal="minimize"))
     assert "2 of 25 seeds at -0.4 or lower" in lower.warning, "of the difference, whichever way is better"
     assert answer({"plain": paper, "paper": plain}, claim()).warning.startswith(
@@ -457,7 +457,7 @@ def test_a_claim_is_tested_only_once_the_one_it_comes_after_is_confirmed() -> No
         ("confirmed", 2 / 2**6, ""),
     ]
     hopeless = verdict_of(six, claim(name="first", arm="other"), replace(second, kind=BETTER)).claims
-    assert [c.answer for c in hopeless] == ["not confirmed", "undecided"]
+    assert [c.answer for c in hopeless] == ["refuted", "undecided"]
     assert hopeless[1].sentence.endswith("? Undecided: not tested, because `first` is not confirmed.")
     assert (hopeless[1].p, hopeless[1].comparison) == (None, None)
     with pytest.raises(ValueError, match="claim 'second' comes after 'third', which is no claim"):
@@ -498,7 +498,7 @@ def test_seconds_of_one_pack_are_no_comparison(against: str) -> None:
 @pytest.mark.parametrize(
     ("states", "expected"),
     [
-        ({"paper": "diverged"}, "not confirmed"),
+        ({"paper": "diverged"}, "refuted"),
         ({"plain": "diverged"}, "undecided"),
         ({"paper": "diverged", "plain": "diverged"}, "undecided"),
         ({"paper": "failed"}, "undecided"),
@@ -515,15 +515,15 @@ def test_what_is_not_complete_is_no_answer_but_a_claim_that_breaks_down_is(
     broken = [f"`{name}` {words[states[name]]}" for name in ("paper", "plain") if name in states]
     assert result.sentence.endswith(f": {' and '.join(broken)}.")
     best = answer({"plain": PLAIN, "paper": PAPER, "alpha=3": PLAIN}, claim(AS_GOOD, "paper", BEST), states=states)
-    assert best.answer == {"diverged": "not confirmed", None: "confirmed"}.get(states.get("paper"), "undecided")
+    assert best.answer == {"diverged": "refuted", None: "confirmed"}.get(states.get("paper"), "undecided")
 
 
 @pytest.mark.parametrize(
     ("metric", "goal", "expected"),
     [
         ("gradient.data.rms", "maximize", "undecided"),
-        ("gradient.data.rms", "minimize", "not confirmed"),
-        ("validation.loss", "minimize", "not confirmed"),
+        ("gradient.data.rms", "minimize", "refuted"),
+        ("validation.loss", "minimize", "refuted"),
         ("seconds", "minimize", "undecided"),
     ],
 )
@@ -602,7 +602,7 @@ def test_the_description_in_mlflow() -> None:
     values = {"plain": PLAIN, "paper": PAPER, **{f"alpha={i}": PLAIN for i in range(9)}}
     text = verdict_of(values, claim(says="a | b"), claim(SIMILAR, margin=0.01)).markdown
     assert text.startswith(
-        '**2 claims: 1 confirmed, 1 not confirmed.**\n\n- "a | b": Is validation.accuracy of `paper` higher'
+        '**2 claims: 1 confirmed, 1 refuted.**\n\n- "a | b": Is validation.accuracy of `paper` higher'
     )
     assert "| claim | answer | gain | 95% interval | required | p | Holm p |\n| --- | --- | ---: |" in text
     assert "| paper-better-than-plain | confirmed | +0.105 | +0.08 to +0.13 | above 0 |" in text

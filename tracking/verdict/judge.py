@@ -1,4 +1,4 @@
-"""Claims judged together: confirmed, not confirmed or undecided, each with its numbers.
+"""Claims judged together: confirmed, refuted or undecided, each with its numbers.
 
 The rules are stated in `tracking.verdict.verdict`.
 """
@@ -21,7 +21,7 @@ from tracking.verdict.statistics import LEVEL, adjusted, hodges_lehmann, holm, m
 from tracking.verdict.tables import code, count
 from tracking.verdict.types import ClaimVerdict
 
-CONFIRMED, NOT_CONFIRMED, UNDECIDED = "confirmed", "not confirmed", "undecided"
+CONFIRMED, REFUTED, UNDECIDED = "confirmed", "refuted", "undecided"
 
 
 class Stage:
@@ -165,7 +165,7 @@ def _tested(claim: Claim, stage: Stage, left: int) -> Tested:
             or claim.metric.endswith(".accuracy") == (claim.goal == "maximize")
         )
         refuted = states.get(claim.arm) == "diverged" and trains and worst
-        return Tested(claim, epochs, reason, NOT_CONFIRMED if refuted else UNDECIDED)
+        return Tested(claim, epochs, reason, REFUTED if refuted else UNDECIDED)
     rivals = [n for n in complete if n not in numbers.values()] if len(sides) == 1 else [0]
     both = [[numbers.get(side, rival) for side in (claim.arm, claim.against)] for rival in rivals]
     compared = {n for pair in both for n in pair}
@@ -205,7 +205,7 @@ def answered(test: Tested, family: Family, i: int) -> str:
     if not family.open(i):
         return UNDECIDED
     holds, fails = (2 * p <= LEVEL for p in family.corrected[i])
-    return CONFIRMED if holds else NOT_CONFIRMED if fails or test.equal else UNDECIDED
+    return CONFIRMED if holds else REFUTED if fails or test.equal else UNDECIDED
 
 
 def _verdict(test: Tested, family: Family, i: int) -> ClaimVerdict:

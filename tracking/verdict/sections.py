@@ -41,7 +41,7 @@ def sections(verdict: Verdict) -> tuple[Section, ...]:
     fresh = len(verdict.fresh_seeds)
     if claims := verdict.claims:
         answers = [c.answer for c in claims]
-        counts = [f"{answers.count(a)} {a}" for a in ("confirmed", "not confirmed", "undecided") if a in answers]
+        counts = [f"{answers.count(a)} {a}" for a in ("confirmed", "refuted", "undecided") if a in answers]
         title = f"{count(len(claims), 'claim')}: {', '.join(counts)}."
         if fresh:
             were = "was" if fresh == 1 else "were"

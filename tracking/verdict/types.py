@@ -93,7 +93,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """The answer to a claim, confirmed | not confirmed | undecided, with its numbers.
+    """The answer to a claim, confirmed | refuted | undecided, with its numbers.
 
     `epochs` says which, in words. The gain has to be above `threshold` (its size below it where the claim is that two
     are similar), and `required` says so in words; on the log scale they are ratios, which have to be below it where

@@ -10,17 +10,17 @@ Everything here is a function of the table alone: numbers in, frozen dataclasses
 0, or above the margin that it names, if it is "better"; above minus the margin if it is "as good" (a non-inferiority
 test); between minus and plus the margin if they are "similar" (two such tests). On the seeds that both have:
 
-- *confirmed*: that the gain is at most the threshold is refuted by Wilcoxon's signed-rank test (one-sided, 2.5%,
+- *confirmed*: that the gain is at most the threshold is rejected by Wilcoxon's signed-rank test (one-sided, 2.5%,
   corrected);
-- *not confirmed*: that the gain is at least the threshold is refuted, by the same test the other way round. So is a
-  claim of "better" whose two configurations are equal to the last digit on every seed, and one whose own
+- *refuted*: that the gain is at least the threshold is rejected, by the same test the other way round. A claim of
+  "better" is refuted, too, whose two configurations are equal to the last digit on every seed, and so is one whose own
   configuration diverged where the other did not (but not one that its gradients, say, are the larger ones);
 - *undecided*: neither. No difference seen is not a difference excluded: with a margin, what is too small to matter
   can be excluded too.
 
 **One test, one estimate, one interval.** The gain that is shown is the Hodges-Lehmann estimate, the median of the
-means of all pairs of gains, and its 95% interval has the thresholds that the test does not refute. So the interval
-excludes the threshold exactly where the test refutes it, before the correction for several claims. All three take
+means of all pairs of gains, and its 95% interval has the thresholds that the test does not reject. So the interval
+excludes the threshold exactly where the test rejects it, before the correction for several claims. All three take
 gains for symmetric around their middle, and are about the typical seed: what goes wrong on one seed in ten does not
 change an answer, however many seeds there are. Where an answer rests on gains that are skewed against it, it says so.
 But no test counts what it has not seen: such a failure is not seen at all on 8 seeds in 43% of sweeps, on 25 in 7%.
@@ -31,13 +31,13 @@ So is what a claim with a margin in per cent or as a factor compares. A size of 
 positive float32, 1.4e-45, and the claim says so. `Claim.scale` says otherwise where it is given.
 
 **Several claims.** p is corrected after Holm over all claims of a sweep, within each direction. At 2.5% each way, the
-probability that a sweep gets any answer wrong (confirmed or not confirmed where the truth is otherwise) is at most 5%,
+probability that a sweep gets any answer wrong (confirmed or refuted where the truth is otherwise) is at most 5%,
 whatever the claims have in common. The p that are shown are doubled for the two directions, to be held against 5%. A
 claim that comes after another is tested only once that is confirmed, and takes over its share of the level: a chain of
 claims costs no more than one. Otherwise it is undecided.
 
 **The best.** "As good as the best" is judged against every other complete configuration: it is confirmed where it
-holds against each of them, and not confirmed where it fails against any, tested against all of them at once (max-T:
+holds against each of them, and refuted where it fails against any, tested against all of them at once (max-T:
 `tracking.verdict.statistics.max_t`). So it does not matter that the best was found by looking. The comparison that is
 shown is the one that decided: the weakest of those that all have to hold. But a searched configuration is the best in
 part by luck, on the very seeds that chose it: a sweep with a confirming stage is judged on that stage's fresh seeds

@@ -3,8 +3,8 @@
     >>> write_pages(Path("docs"))
 
 A statement of the paper *holds* under a reading where all of its claims are confirmed, and *does not hold* where one of
-them was refuted ("not confirmed"); else it is *undecided*. The notes by hand, notes/paper/SWEEP.md, have no numbers but
-what the records have (`docs.build.paper.quotes`).
+them is refuted; else it is *undecided*. The notes by hand, notes/paper/SWEEP.md, have no numbers but what the records
+have (`docs.build.paper.quotes`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tracking.verdict.tables import markdown
 from tracking.verdict.types import ClaimVerdict
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run yet"
-WORDS = {"confirmed": HOLDS, "not confirmed": FAILS, "undecided": UNDECIDED}
+WORDS = {"confirmed": HOLDS, "refuted": FAILS, "undecided": UNDECIDED}
 FIGURES = ("accuracy_and_gradients", "surface", "saturation")  # modules of tracking.figures
 STAGE_OF = {planned.name: stage for stage, sweeps in STAGES.items() for planned in sweeps}
 

@@ -9,7 +9,7 @@ from docs.build.simulations.noises import ALL, NORMAL, PLATEAUS, SEEDS, Noise, V
 from docs.build.simulations.rates import Once, Row, rates
 from docs.build.simulations.simulated import answers, better, claim
 from tracking.verdict.claims import AS_GOOD, BEST
-from tracking.verdict.judge import CONFIRMED, NOT_CONFIRMED
+from tracking.verdict.judge import CONFIRMED, REFUTED
 from tracking.verdict.statistics import LEVEL, one_sided
 
 FEW = (5, 6, 8, 12)  # 5 decide nothing, 6 are the fewest that decide a claim
@@ -33,13 +33,13 @@ def all_take_off(random: np.random.Generator, noise: Noise, seeds: int) -> bool:
 def far_behind(random: np.random.Generator, noise: Noise, seeds: int) -> bool:
     """The claim that an arm 70 points behind its ten rivals is as good as the best of them is refuted."""
     claims = [claim(noise, AS_GOOD, "a0", BEST, MARGIN)]
-    return answers(_behind(random, noise, seeds, 0.7), claims) == [NOT_CONFIRMED]
+    return answers(_behind(random, noise, seeds, 0.7), claims) == [REFUTED]
 
 
 def far_behind_of_two(random: np.random.Generator, noise: Noise, seeds: int) -> bool:
     """The same beside a second claim, as in the study quickstart: it is better than one of them."""
     claims = [better(noise, "a0", "a1"), claim(noise, AS_GOOD, "a0", BEST, MARGIN)]
-    return answers(_behind(random, noise, seeds, 0.7), claims)[1] == NOT_CONFIRMED
+    return answers(_behind(random, noise, seeds, 0.7), claims)[1] == REFUTED
 
 
 def far_behind_by_bonferroni(random: np.random.Generator, noise: Noise, seeds: int) -> bool:
@@ -73,9 +73,9 @@ def power(sweeps: int) -> list[Row]:
 def against_the_best(sweeps: int) -> list[Row]:
     """What becomes of a claim of as good as the best of ten rivals within 0.01, by the number of seeds."""
     cases: tuple[tuple[str, Once], ...] = (
-        ("70 points behind: not confirmed", far_behind),
-        ("the same, as one of two claims: not confirmed", far_behind_of_two),
-        ("the same, with Bonferroni over the rivals: not confirmed", far_behind_by_bonferroni),
+        ("70 points behind: refuted", far_behind),
+        ("the same, as one of two claims: refuted", far_behind_of_two),
+        ("the same, with Bonferroni over the rivals: refuted", far_behind_by_bonferroni),
         ("one deviation ahead: confirmed", ahead),
     )
     return [rates(what, NORMAL, dict.fromkeys(FEW, sweeps), once) for what, once in cases]

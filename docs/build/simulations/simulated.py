@@ -52,7 +52,7 @@ def judged(values: Values, claims: Sequence[Claim]) -> tuple[ClaimVerdict, ...]:
 
 
 def answers(values: Values, claims: Sequence[Claim]) -> list[str]:
-    """What becomes of the claims: confirmed, not confirmed or undecided.
+    """What becomes of the claims: confirmed, refuted or undecided.
 
     The short way: the same p and the same corrections, without tables, words and intervals, in a tenth of the time.
     """

@@ -11,13 +11,13 @@ heading is simulated, and made by `make statistics`.
 **The rule.** A claim says that one configuration gains something over another: more than 0, or more than a margin
 ("better"); not less than minus a margin ("as good"); between the two ("similar"). The two are compared on the seeds
 that both have, so each seed gives one gain. Wilcoxon's signed-rank test asks in both directions, at 2.5% each,
-whether chance explains the gains: the claim is *confirmed* if "it does not hold" is refuted, *not confirmed* if "it
-holds" is refuted, and *undecided* otherwise. Undecided is no answer: it does not say that there is no difference.
-The p shown is doubled for the two directions, to be held against 5%.
+whether chance explains the gains: the claim is *confirmed* if "it does not hold" is rejected, *refuted* if "it holds"
+is rejected, and *undecided* otherwise. Undecided is no answer: it does not say that there is no difference. The p
+shown is doubled for the two directions, to be held against 5%.
 
 **The estimate and its interval** belong to the same test. The estimate is Hodges and Lehmann's, the median of the
 means of all pairs of gains. What it estimates is the pseudo-median: what a typical seed gains, not the mean. The
-95% interval has all the gains that the test does not refute, so the two never contradict each other, one claim at a
+95% interval has all the gains that the test does not reject, so the two never contradict each other, one claim at a
 time.
 
 **Sizes are compared by their logarithms**: gradients, norms, ratios and seconds differ by factors, and one seed out
@@ -29,7 +29,7 @@ answer wrong in at most 5% of cases. A claim that comes `after` another is teste
 takes over its share of the 5%: nested claims cost nothing.
 
 **The best.** "As good as the best" is one claim, however many rivals there are. It is confirmed if it holds against
-each of them. It is not confirmed if the largest loss to any rival is larger than chance makes the largest of so
+each of them. It is refuted if the largest loss to any rival is larger than chance makes the largest of so
 many (max-T: the signs of all of a seed's gains are flipped together).
 
 **What few seeds can't do.** {floor} is the smallest p that 5 seeds can give, so they decide nothing; one claim
@@ -46,7 +46,7 @@ give few different p.
 """
 
 WRONG = """\
-At 5 seeds, the answers where there are ties are "not confirmed" of two arms that are equal on every seed: that is
+At 5 seeds, the answers where there are ties are "refuted" of two arms that are equal on every seed: that is
 said without a test. On the log scale, two arms with the same median are the same even where one scatters more. On the
 linear scale the upper half of what scatters more is further away than its lower half: that is found, and read as
 "higher".
