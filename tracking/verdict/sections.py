@@ -129,7 +129,8 @@ def _gradients(moments: Sequence[Moment]) -> Table:
             values = [number(getattr(own[place], field), shape) for own in of.values()]
             if any(values) and (place == 0 or last != [0]) and (field != "dead_layers" or lost):
                 rows.append((label, epoch, *values))
-    title = "Medians of sizes and means of shares over the seeds (vanished: |g| < 1e-7), before the first step"
+    title = "Medians of sizes and means of shares over the seeds "
+    title += "(vanished: |g| < 1e-7; units: averaged over the layers), before the first step"
     title += " and at the last epoch of each" * (last != [0])
     return Table(title, ("measured~", "epoch#", *(f"{name}#" for name in names)), tuple(rows))
 
