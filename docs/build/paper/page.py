@@ -30,8 +30,8 @@ from tracking.figures.album import Drawing
 from tracking.figures.style import RC, NotDrawn, write
 from tracking.figures.theory import save as draw_theory
 from tracking.results import CONFIRM
-from tracking.verdict.sections import sections
-from tracking.verdict.tables import markdown
+from tracking.verdict.sections import rankings, sections
+from tracking.verdict.tables import Section, markdown
 from tracking.verdict.types import ClaimVerdict
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run yet"
@@ -208,6 +208,7 @@ def _sweep(record: Record, note: str, folder: Path, drawn: dict[Path, Figure]) -
     parts = sections(record.verdict)
     if record.spec.search:
         yield markdown([replace(parts[0], tables=())])
+    yield markdown([Section("", (), rankings(record.verdict))])
     for name in FIGURES:
         if name == "surface" and not record.spec.search:
             continue

@@ -46,8 +46,8 @@ give few different p.
 """
 
 WRONG = """\
-At 5 seeds, the answers where there are ties are "refuted" of two arms that are equal on every seed: that is
-said without a test. On the log scale, two arms with the same median are the same even where one scatters more. On the
+At 5 seeds the only answers are "refuted", for two arms that are equal on every seed, as happens where there are ties;
+that needs no test. On the log scale, two arms with the same median are the same even where one scatters more. On the
 linear scale the upper half of what scatters more is further away than its lower half: that is found, and read as
 "higher".
 """
