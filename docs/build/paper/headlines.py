@@ -56,8 +56,8 @@ HEADLINES = (
         (
             *_all(1, "improves-after-ten-epochs"),
             *(Reading(label, "penalty-strength", (f"{name}-improves",)) for name, label in STRENGTHS.items()),
-            Reading("the strengths' own r = 0.01", "penalty-strength", ("paper-improves",)),
-            Reading("the optimizers' own Adam", "optimizers", ("improves-under-adam",)),
+            Reading("r = 0.01, repeated in strength", "penalty-strength", ("paper-improves",)),
+            Reading("repeated in optimizers", "optimizers", ("improves-under-adam",)),
             Reading("digits", "second-data", ("figure-1-improves",)),
         ),
     ),
@@ -83,7 +83,7 @@ HEADLINES = (
         "the scaling trick can avoid the vanishing-gradient problem",
         (
             *_figure(2, "improves"),
-            Reading("the rivals' own run", "remedies", ("improves",)),
+            Reading("repeated in rivals", "remedies", ("improves",)),
             Reading("digits", "second-data", ("figure-2-improves",)),
             Reading("saturated layers", "why-saturation", ("alpha-2-trains-faster",)),
         ),
@@ -109,7 +109,7 @@ HEADLINES = (
         "our remedies can render tanh robust with respect to the vanishing-gradient problem",
         (
             *_all(3, "remedies-work"),
-            Reading("the types' own run", "sigmoid-types", ("tanh",)),
+            Reading("repeated in types", "sigmoid-types", ("tanh",)),
             Reading("digits", "second-data", ("figure-3-improves",)),
             Reading("wider layers", "widths", ("remedies-work",)),
         ),
