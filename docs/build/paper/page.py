@@ -48,8 +48,9 @@ is added, biases, the batch size, the epochs, and the split of the images: [read
 each, and how to read it otherwise. [statistics.md](statistics.md) has how a claim is judged. *Undecided* means that
 these seeds decide neither way, not that a statement fails. In parentheses is a 95% interval. Claims and margins were
 written before the runs."""
-FIRST_RUNS = """\
-[first-runs.md](paper/first-runs.md) is the former page: runs on other seeds, judged with the former statistics."""
+FIRST_RUNS = (
+    "[first-runs.md](paper/first-runs.md) has our first runs, on other seeds, judged with the former statistics."
+)
 MADE = "Made by `make paper` from the records in `docs/records`."
 
 
@@ -109,10 +110,8 @@ def overview(records: Records, notes: Path) -> str:
         INTRODUCTION,
         _note("paper", notes, records),
         table(("the paper says", "in our runs", "number", "details"), rows),
-        *([f"Details: {', '.join(listed)}."] if listed else []),
-        *([f"Not run yet: {', '.join(missing)}."] if missing else []),
-        FIRST_RUNS,
-        MADE,
+        f"Details: {', '.join(listed)}. " * bool(listed) + f"Not run yet: {', '.join(missing)}." * bool(missing),
+        f"{FIRST_RUNS} {MADE}",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
