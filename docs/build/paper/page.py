@@ -221,7 +221,7 @@ def _sweep(record: Record, note: str, folder: Path, drawn: dict[Path, Figure]) -
         if claim.says:
             yield f"> {claim.says}"
         yield ("Stated after results were available. " * claim.stated_later) + claim.sentence
-    yield markdown(part for part in parts if part.title.startswith("What the gradients show"))
+    yield markdown(part for part in parts if part.title.startswith(("Take-off", "What the gradients show")))
 
 
 def _figure(name: str, draw: Callable[[], Drawing], folder: Path, drawn: dict[Path, Figure]) -> Iterator[str]:
