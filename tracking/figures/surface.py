@@ -66,7 +66,7 @@ def draw(data: FigureData) -> Drawing:
         "interpolation between them. The diamond is the best, circles mark those that are at most one standard error "
         f"worse, and the star is the paper's recommendation.{data.which_best}{also}",
         f"{len(points)} points over alpha and r. The best, {number(best['value'].iloc[0])}, is at {place}; "
-        f"{len(near)} are at most its standard error worse.",
+        f"at most its standard error worse, itself included: {len(near)}.",
     )
 
 

@@ -12,9 +12,9 @@ test); between minus and plus the margin if they are "similar" (two such tests).
 
 - *confirmed*: that the gain is at most the threshold is rejected by Wilcoxon's signed-rank test (one-sided, 2.5%,
   corrected);
-- *refuted*: that the gain is at least the threshold is rejected, by the same test the other way round. So is a claim
-  of "better" where the two configurations are equal to the last digit on every seed, or where its own diverged and the
-  other did not (unless it claims, say, that its own gradients are the larger ones);
+- *refuted*: that the gain is at least the threshold is rejected, by the same test the other way round. A claim of
+  "better" is also refuted where the two configurations are equal to the last digit on every seed, or where its own
+  diverged and the other did not (unless it claims, say, that its own gradients are the larger ones);
 - *undecided*: neither. No difference seen is not a difference excluded: with a margin, what is too small to matter
   can be excluded too.
 

@@ -56,7 +56,7 @@ HEADLINES = (
         (
             *_all(1, "improves-after-ten-epochs"),
             *(Reading(label, "penalty-strength", (f"{name}-improves",)) for name, label in STRENGTHS.items()),
-            Reading("r = 0.01, repeated in strength", "penalty-strength", ("paper-improves",)),
+            Reading("repeated in strength", "penalty-strength", ("paper-improves",)),
             Reading("repeated in optimizers", "optimizers", ("improves-under-adam",)),
             Reading("digits", "second-data", ("figure-1-improves",)),
         ),
@@ -117,10 +117,10 @@ HEADLINES = (
     Headline(
         "the two remedies can indeed be combined",
         (
-            # Remedies that train nothing are as good together as alone: that is no combination.
+            # Where nothing trains, both are as good as either alone. So they have to work, too.
             *_all(3, "as-good-as-l2-alone", "as-good-as-scaling-alone", "remedies-work"),
-            Reading("digits", "second-data", ("figure-3-as-good-as-l2-alone",)),
-            Reading("wider layers", "widths", ("as-good-as-l2-alone",)),
+            Reading("digits", "second-data", ("figure-3-as-good-as-l2-alone", "figure-3-improves")),
+            Reading("wider layers", "widths", ("as-good-as-l2-alone", "remedies-work")),
         ),
     ),
     Headline(

@@ -110,7 +110,7 @@ def overview(records: Records, notes: Path) -> str:
         INTRODUCTION,
         _note("paper", notes, records),
         table(("the paper says", "in our runs", "number", "details"), rows),
-        f"Details: {', '.join(listed)}. " * bool(listed) + f"Not run yet: {', '.join(missing)}." * bool(missing),
+        " ".join(f"{lead}: {', '.join(of)}." for lead, of in (("Details", listed), ("Not run yet", missing)) if of),
         f"{FIRST_RUNS} {MADE}",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -202,7 +202,7 @@ def _sweep(record: Record, note: str, folder: Path, drawn: dict[Path, Figure]) -
     yield record.spec.question or ""
     changed = SWEEPS[record.name].settings if record.name in SWEEPS else ()
     of = f"[{record.conditions.study}.yaml](../../sweeps/studies/{record.conditions.study}.yaml)"
-    yield f"The study is {of}" + (f", with {' and '.join(f'`{s}`' for s in changed)}." if changed else ".")
+    yield f"The study is {of}" + (f", with {', '.join(f'`{s}`' for s in changed)}." if changed else ".")
     yield note
     parts = sections(record.verdict)
     if record.spec.search:
