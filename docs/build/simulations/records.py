@@ -29,14 +29,15 @@ FEWEST = 6  # pairs: fewer decide nothing
 class SameArm:
     """The p of one sweep: `tests` p-values of each deal, the share up to 5%, and what the test attains at most.
 
-    `error` is the standard error of the share, from how it differs between the arms: what is compared of one arm hangs
-    together. None for a single arm.
+    `pairs` are the fewest and the most that an arm has; what is attained is the mean over the tests. `error` is the
+    standard error of the share, from how it differs between the arms: what is compared of one arm hangs together. None
+    for a single arm.
     """
 
     sweep: str
     arms: int
     tests: int
-    pairs: int
+    pairs: tuple[int, int]
     share: float
     error: float | None
     attains: float
@@ -76,8 +77,9 @@ def _summary(name: str, arms: list[_Arm]) -> SameArm:
     tests = sum(len(arm.p) for arm in arms)
     share = sum((arm.p <= LEVEL).sum() for arm in arms) / sum(arm.p.size for arm in arms)
     error = float(np.std(small, ddof=1) / np.sqrt(len(small))) if len(small) > 1 else None
-    pairs = max(arm.pairs for arm in arms)
-    return SameArm(name, len(arms), tests, pairs, float(share), error, attainable(pairs))
+    pairs = [arm.pairs for arm in arms]
+    attains = sum(attainable(arm.pairs) * len(arm.p) for arm in arms) / tests
+    return SameArm(name, len(arms), tests, (min(pairs), max(pairs)), float(share), error, attains)
 
 
 def _arms(name: str, sweep: Kept, deals: int) -> Iterator[_Arm]:
