@@ -58,7 +58,7 @@ STAGES: dict[str, tuple[Planned, ...]] = {
     "figure-3": _figures("", (3,)),
     "figure-2-128": _figures("-128", (2,), "base.batch_size=128", "seeds=12"),
     "equal-steps": _figures("-steps", (1, 3), "base.batch_size=128", "base.epochs=160", "seeds=10"),
-    "figure-4": _figures("", (4,), "base.epochs=80", "seeds=12"),
+    "figure-4": _figures("", (4,), "base.epochs=180", "seeds=12"),
     "epsilon": (Planned("epsilon"),),
     "inputs": tuple(Planned(f"inputs-figure-{n}") for n in (1, 2, 3)),
     "strength": (Planned("penalty-strength"),),
