@@ -152,7 +152,10 @@ HEADLINES = (
     ),
     Headline(
         "it is straightforward to transfer our proofs and results to other sigmoid-type activation functions",
-        tuple(Reading(name, "sigmoid-types", (name,)) for name in TYPES),
+        (
+            *(Reading(name, "sigmoid-types", (name,)) for name in TYPES),
+            Reading("logsigmoid for longer", "figure-4", ("remedies-work",)),
+        ),
     ),
     Headline(
         "the two remedies can indeed avoid vanishing gradients in practice",
