@@ -186,7 +186,7 @@ HEADLINES = (
     ),
     Headline(
         "1057.8 s without and 1385.2 s with both remedies",
-        (Reading("a fifth more or beyond", "table-4", ("overhead-of-table-4",)),),
+        (Reading("at least a fifth more", "table-4", ("overhead-of-table-4",)),),
     ),
     Headline(
         "other types of regularizations, such as l1, are expected to avoid vanishing gradients",

@@ -2,7 +2,7 @@
 
 Each is meant to take less than an hour on two cores, but for figure 4, whose plateau is long. A sweep is a study that
 ships with gradsweep, under a name, with settings over it, on seeds that nobody has looked at: claims and margins were
-written after looks at the seeds below its first one. Figure 4 alone was first run for 80 epochs, on the same seeds.
+written after looks at the seeds below its first one. Only figure 4 had been run on its seeds before, for 80 epochs.
 """
 
 from __future__ import annotations
