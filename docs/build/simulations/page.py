@@ -185,8 +185,8 @@ def _in_short(numbers: Numbers) -> Iterator[str]:
     if numbers.records:
         real = numbers.records[-1]
         yield (
-            f"In our own records, an arm against itself has a p up to 5% in {percent(real.share)} of cases; with so few "
-            f"pairs the test attains {percent(real.attains)} at most."
+            f"In our own records, an arm against itself has a p up to 5% in {percent(real.share)} of cases; with so "
+            f"few pairs the test attains {percent(real.attains)} at most."
         )
 
 
